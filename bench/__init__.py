@@ -1,0 +1,54 @@
+"""An AutoML model-selection benchmark for images: which architecture, trained how, is worth it on these pictures?
+
+import bench
+run = bench.run(bench.RunConfig(data="photos/", budget=bench.Budget(trials=20)))
+print(run.leaderboard())
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config import Budget, RunConfig
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.records import Run
+
+__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "load", "run"]
+__version__ = "0.1.0"
+
+
+def run(config: RunConfig | None = None) -> Run:
+    """Searches, scores, writes a run folder with its report, and returns the run.
+
+    Args:
+        config: What to do; None takes every default.
+
+    Raises:
+        UsageError: Something in the configuration, the data or a search space is wrong.
+        Interrupted: Ctrl-C or SIGTERM; the partial run is in its folder.
+    """
+    from bench import runner
+
+    return runner.run(config or RunConfig())
+
+
+def load(path: str | Path) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        RunFolderError: It is no run folder, or of a newer version.
+    """
+    from bench import store
+
+    return store.load(Path(path))
+
+
+def __getattr__(name: str) -> object:
+    if name == "Run":
+        from bench.records import Run
+
+        return Run
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")

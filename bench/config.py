@@ -1,0 +1,174 @@
+"""`RunConfig` and `Budget`: every default of a run, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from bench.errors import ConfigError, unknown
+
+ENGINES: dict[str, str] = {
+    "optuna:tpe": "tree-structured Parzen estimator (Bergstra et al., 2011)",
+    "optuna:random": "uniform random search",
+    "optuna:gp": "Gaussian process with logEI; needs the extra `gp` (PyTorch)",
+    "optuna:cmaes": "CMA-ES on the numeric hyperparameters (Hansen, 2016)",
+    "optuna:grid": "every combination, in shuffled order",
+    "keras-tuner:random": "Keras Tuner's random search",
+    "keras-tuner:bayesian": "Keras Tuner's Gaussian process with an upper confidence bound",
+    "keras-tuner:hyperband": "Hyperband (Li et al., 2018): many short trials, the best trained longer",
+    "keras-tuner:grid": "Keras Tuner's grid search, in order",
+}
+"""Engines and what they are, for `bench list` and for checking names without importing them."""
+
+PRUNERS = ("none", "median", "successive-halving", "hyperband")
+WEIGHTS = ("imagenet", "random")
+MISSING_WEIGHTS = ("random", "skip", "error")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str, what: str) -> float:
+    """`90s`, `30m` or `1.5h` in seconds; ConfigError otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or float(match[1]) <= 0:
+        raise ConfigError(f"{what} {text!r}: must be a time above 0 such as 90s, 30m or 1.5h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much an engine may spend on the whole run: trials, seconds of wall-clock, or whichever ends first."""
+
+    trials: int | None = 20
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.trials is None and self.seconds is None:
+            raise ConfigError("budget: at least one of trials and seconds must be given")
+        if self.trials is not None and self.trials < 1:
+            raise ConfigError(f"budget {self.trials}: must be at least 1 trial")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ConfigError(f"budget of {self.seconds} s: must be above 0")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Reads `20`, `30m` or `20,30m`."""
+        trials: int | None = None
+        seconds: float | None = None
+        for part in text.split(","):
+            part = part.strip()
+            if re.fullmatch(r"\d+", part) and trials is None:
+                trials = int(part)
+            elif _DURATION.fullmatch(part) and seconds is None:
+                seconds = parse_duration(part, "budget")
+            else:
+                raise ConfigError(
+                    f"budget {text!r}: must be a number of trials (20), a time (90s, 30m, 1.5h) or both (20,30m)"
+                )
+        return cls(trials, seconds)
+
+    def __str__(self) -> str:
+        parts = [f"{self.trials} trials"] if self.trials is not None else []
+        if self.seconds is not None:
+            parts.append(f"{self.seconds / 60:g} min" if self.seconds >= 60 else f"{self.seconds:g} s")
+        return " or ".join(parts)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that one run is told.
+
+    Attributes:
+        data: "drawn" or a folder of pictures.
+        images: How many pictures `drawn` makes.
+        limit: A stratified sample of that many pictures; None takes all.
+        split: Shares of train, validation and test.
+        spaces: Family names, search-space files or folders of them; empty takes every family.
+        engines: Who proposes configurations; each gets the whole budget.
+        budget: Trials, time, or both, for each engine.
+        pruner: Stops poor trials early (Optuna engines only): one of `PRUNERS`.
+        epochs: At most so many epochs a trial.
+        patience: Epochs without a better validation accuracy after which a trial stops.
+        seed: Of the drawn pictures, the split, the engines and the training.
+        workers: Trials at a time; each gets an equal share of the cores.
+        trial_timeout_s: Seconds after which a trial is stopped and recorded as TIMEOUT.
+        weights: What backbones start from: one of `WEIGHTS`.
+        missing_weights: What to do where those cannot be had: one of `MISSING_WEIGHTS`.
+        input_sizes: Picture sizes in pixels that families may choose from; empty takes what suits the data.
+        repeats: How often the best trial of each family is retrained, with other seeds; 0 scores it as it is.
+        storage: URL of the Optuna storage; empty is SQLite in the run folder.
+        out: The run folder; empty names it by time under `reports/`.
+    """
+
+    data: str = "drawn"
+    images: int = 600
+    limit: int | None = None
+    split: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    spaces: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ("optuna:tpe",)
+    budget: Budget = Budget()
+    pruner: str = "none"
+    epochs: int = 12
+    patience: int = 4
+    seed: int = 0
+    workers: int = 1
+    trial_timeout_s: float = 3600.0
+    weights: str = "imagenet"
+    missing_weights: str = "random"
+    input_sizes: tuple[int, ...] = ()
+    repeats: int = 0
+    storage: str = ""
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("images", 12),
+            ("epochs", 1),
+            ("patience", 1),
+            ("workers", 1),
+            ("repeats", 0),
+            ("seed", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"{name} {value!r}: must be a whole number of at least {least}")
+        if self.limit is not None and self.limit < 12:
+            raise ConfigError(f"limit {self.limit}: must be at least 12 pictures")
+        if not self.trial_timeout_s > 0:
+            raise ConfigError(f"trial_timeout_s {self.trial_timeout_s}: must be above 0")
+        if not self.engines:
+            raise ConfigError(f"engines: at least one must be given. Choices: {', '.join(sorted(ENGINES))}")
+        for engine in self.engines:
+            if engine not in ENGINES:
+                raise unknown("engine", engine, ENGINES)
+        if len(set(self.engines)) < len(self.engines):
+            raise ConfigError(f"engines {', '.join(self.engines)}: each may be named once")
+        for name, value, choices in (
+            ("pruner", self.pruner, PRUNERS),
+            ("weights", self.weights, WEIGHTS),
+            ("missing-weights", self.missing_weights, MISSING_WEIGHTS),
+        ):
+            if value not in choices:
+                raise unknown(name, value, choices)
+        if len(self.split) != 3 or min(self.split) <= 0 or abs(sum(self.split) - 1) > 1e-6:
+            raise ConfigError(f"split {self.split}: must be three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15")
+        for size in self.input_sizes:
+            if not 8 <= size <= 1024:
+                raise ConfigError(f"input size {size}: must be 8 to 1024 pixels")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The inverse of `to_dict`, also after a trip through JSON; unknown keys are left out."""
+        names = {each.name for each in fields(cls)}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names
+        }
+        values["budget"] = Budget(**data["budget"])
+        return replace(cls(), **values)

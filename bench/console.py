@@ -1,0 +1,212 @@
+"""What a person sees in the terminal: one live line while a run goes on, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from bench.progress import Progress
+from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, Trial
+from bench.report.text import NOTHING, clean, count, label, milliseconds, percent, seconds, shorten, with_weights
+from bench.report.verdict import no_result, verdict
+
+STAGE_LINE_EVERY_S = 5.0
+"""Where there is no terminal, long work before the search is told at most that often."""
+
+
+class ConsoleProgress(Progress):
+    """Prints a run's progress to a stream.
+
+    Args:
+        stream: Where to, standard error by default, so that standard output holds results only.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._live = self._console.is_terminal
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._stage, self._stage_told_s = "", 0.0
+        self._began_s = time.monotonic()
+        self._trials: int | None = None
+        self._seconds: float | None = None
+        self._done = 0
+        self._best = ""
+        self._width = 0
+        self._running: dict[int, str] = {}
+
+    # -- before the search
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """One bar for each kind of work; without a terminal a line when it begins and now and then."""
+        if not what:
+            return
+        if self._live:
+            self._show(what, done, total)
+            return
+        now = time.monotonic()
+        if what != self._stage:
+            self._print(f"{what} …")
+        elif now - self._stage_told_s > STAGE_LINE_EVERY_S and done < total:
+            self._print(f"{what}: {done} of {total}")
+        else:
+            return
+        self._stage, self._stage_told_s = what, now
+
+    def warning(self, text: str) -> None:
+        """A line that begins with `warning:`."""
+        self._hide()
+        self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
+
+    def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
+        """What is about to happen and where to watch it."""
+        self._hide()
+        self._trials, self._seconds = trials, seconds
+        self._began_s = time.monotonic()
+        names = [with_weights(each.name, each.weights) for each in families]
+        self._width = max(map(len, names), default=0)
+        self._print(f"families: {', '.join(names)}")
+        self._print(f"watch it grow: {folder / 'report.html'}")
+
+    # -- the search
+
+    def trial_began(self, order: int, family: str, engine: str) -> None:
+        """Which trial is in training now."""
+        self._running[order] = f"{family} · {engine}"
+        self._show_search(order, "")
+
+    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """The epoch on the live line; nothing without a terminal."""
+        self._show_search(order, f"epoch {epoch} of {epochs}, {percent(val_accuracy)}")
+
+    def trial_ended(self, trial: Trial, best: Trial | None) -> None:
+        """One line a trial, with the best so far, the time gone and the time to go."""
+        if trial.order == 0:  # answered from the record, no trial of its own
+            return
+        self._running.pop(trial.order, None)
+        self._done += 1
+        self._best = f"best {percent(best.value)} {best.family}" if best else "no result yet"
+        elapsed = time.monotonic() - self._began_s
+        of = f" of {self._trials}" if self._trials else ""
+        line = (
+            f"trial {trial.order:>3}{of}  {label(trial):<{self._width}}  {trial.engine:<21} {_outcome(trial):<22} "
+            f"{self._best}  {seconds(elapsed)}{self._to_go(elapsed)}"
+        )
+        self._hide()
+        self._print(line.rstrip())
+
+    def scoring(self, family: str, done: int, total: int) -> None:
+        """The last part: the test set."""
+        self.stage(f"scoring the best {family} on the test pictures", done, total)
+
+    def end(self, run: Run, report: Path) -> None:
+        """Takes the live line away."""
+        self._hide()
+
+    # -- inside
+
+    def _print(self, text: str) -> None:
+        self._console.print(printable(text))
+
+    def _show_search(self, order: int, detail: str) -> None:
+        if not self._live:
+            return
+        elapsed = time.monotonic() - self._began_s
+        what = f"trial {order}{f' of {self._trials}' if self._trials else ''} · {self._running.get(order, '')}"
+        parts = [what, detail, self._best, f"{seconds(elapsed)}{self._to_go(elapsed)}"]
+        total = self._trials or self._seconds or 0
+        self._show(" · ".join(part for part in parts if part), self._done if self._trials else elapsed, total)
+
+    def _to_go(self, elapsed: float) -> str:
+        """Guessed from the trials so far, or what the time budget leaves; "" while nothing is known."""
+        guesses = []
+        if self._trials and self._done:
+            guesses.append(elapsed / self._done * max(0, self._trials - self._done))
+        if self._seconds:
+            guesses.append(max(0.0, self._seconds - elapsed))
+        return f", {seconds(min(guesses))} to go" if guesses and min(guesses) > 0 else ""
+
+    def _show(self, text: str, done: float, total: float) -> None:
+        if self._bar is None:
+            self._bar = Bar(
+                BarColumn(bar_width=20), TextColumn("{task.description}"), console=self._console, transient=True
+            )
+            self._task = self._bar.add_task("", total=None)
+            self._bar.start()
+        self._bar.update(self._task, description=printable(text), completed=done, total=total or None)
+
+    def _hide(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def printable(text: str) -> str:
+    """Text for the terminal: nothing in it is taken for markup or a control sequence, and spaces are plain ones."""
+    return escape(clean(text).replace("\u00a0", " "))
+
+
+def _outcome(trial: Trial) -> str:
+    if trial.duplicate_of:
+        return f"{percent(trial.value)} (from the record)"
+    if trial.state == COMPLETE:
+        took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
+        return f"{percent(trial.value)}{took}"
+    if trial.state == PRUNED:
+        return f"PRUNED after epoch {trial.epochs or '0'}" if not trial.note.endswith("budget") else trial.note
+    if trial.state == FAIL and trial.failure:
+        return f"FAIL {trial.failure.kind}: {shorten(trial.failure.message, 60)}"
+    return trial.state
+
+
+def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
+    """The leaderboard as a table, families without a result below it, then where the page is."""
+    console = Console(file=stream or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    if ranking := run.ranking():
+        console.print(_board(ranking))
+    for family in run.families:
+        if run.best(family.name) is None:
+            console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
+    console.print(printable(verdict(run).headline), soft_wrap=True)
+    for note in run.notes:
+        console.print(printable(f"note: {note}"), soft_wrap=True)
+    console.print(printable(f"report: {report}"), soft_wrap=True)
+
+
+def _board(ranking: Sequence[Trial]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = "# family|test accuracy|95 % interval|validation|training time|parameters|latency|input|engine"
+    for column in columns.split("|"):
+        right = column not in ("# family", "engine")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    for rank, trial in enumerate(ranking, 1):
+        table.add_row(*(printable(cell) for cell in _cells(rank, trial)))
+    return table
+
+
+def _cells(rank: int, trial: Trial) -> Iterable[str]:
+    test, cost = trial.test, trial.cost
+    interval = NOTHING
+    if test and test.accuracy_low is not None and test.accuracy_high is not None:
+        interval = f"{100 * test.accuracy_low:.1f} to {100 * test.accuracy_high:.1f}"
+    yield f"{rank} {label(trial)}"
+    yield percent(test.accuracy if test else None)
+    yield interval
+    yield percent(trial.value)
+    yield seconds(cost.train_time_s) if cost else NOTHING
+    yield count(cost.parameters) if cost else NOTHING
+    yield milliseconds(cost.latency_ms if cost else None)
+    yield f"{trial.input_size} px" if trial.input_size else NOTHING
+    yield trial.engine

@@ -1,0 +1,393 @@
+"""Cats and dogs drawn from a seed: no download, and hard enough that depth pays.
+
+What tells the two apart is how parts lie to each other: where the ears point from the head, how far the muzzle
+stands out of it, how the tail leaves the body. Colours, sizes, patterns, poses, scenes and light are drawn alike for
+both, and so are the parts themselves as clutter around the animal; traits overlap between the classes, and some
+pictures hide them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter
+
+from bench.data.pictures import Picture, PictureError
+from bench.data.sources import Entry, Listing, Source
+
+CLASSES = ("cats", "dogs")
+SIDE = 64
+"""Side of the pictures in pixels."""
+
+_FINE = 3
+"""Drawn so many times larger, then averaged: smooth edges."""
+
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Drawn(Source):
+    """So many drawn pictures, every other one a dog; picture by picture the same for the same seed.
+
+    Args:
+        images: How many.
+        seed: Of every choice in every picture.
+    """
+
+    images: int
+    seed: int
+
+    @property
+    def title(self) -> str:
+        return f"drawn cats and dogs (seed {self.seed})"
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "drawn", "images": self.images, "seed": self.seed}
+
+    def listing(self) -> Listing:
+        names = (CLASSES[index % 2] for index in range(self.images))
+        return Listing(CLASSES, tuple(Entry(f"{name}/{index:06d}", name) for index, name in enumerate(names)))
+
+    def picture(self, item_id: str) -> Picture:
+        label, _, number = item_id.partition("/")
+        if not number.isdigit() or int(number) >= self.images or label != CLASSES[int(number) % 2]:
+            raise PictureError(item_id, f"is none of the {self.images} drawn ones")
+        image = draw(self.seed, int(number))
+        return Picture(image, hashlib.sha256(image.tobytes()).hexdigest(), item_id)
+
+
+@dataclass(frozen=True)
+class _Traits:
+    """What an animal looks like; lengths in radii of its head, angles in radians."""
+
+    ear_turn: float  # 0 points up, pi points down
+    ear_length: float
+    ear_width: float
+    ear_round: float
+    muzzle: float
+    muzzle_width: float
+    slit: bool
+    whiskers: bool
+    tongue: bool
+    tail_length: float
+    tail_width: float
+    tail_curl: float
+
+
+def _traits(rng: np.random.Generator, dog: bool) -> _Traits:
+    """Traits of either kind; each alone misleads, and together they rarely do."""
+    if dog:
+        upright = rng.random() < 0.16
+        turn = rng.normal(0.25, 0.15) if upright else rng.normal(2.3, 0.35)
+        muzzle, tail = rng.normal(0.85, 0.15), rng.normal(1.5, 0.5)
+    else:
+        folded = rng.random() < 0.08
+        turn = rng.normal(1.6, 0.4) if folded else rng.normal(0.25, 0.2)
+        muzzle, tail = rng.normal(0.22, 0.1), rng.normal(2.2, 0.5)
+    return _Traits(
+        ear_turn=float(np.clip(turn, -0.1, 2.8)),
+        ear_length=float(rng.uniform(0.8, 1.15)) + (0.25 if turn > 1.0 else 0.0),
+        ear_width=float(rng.uniform(0.55, 0.8)),
+        ear_round=float(rng.uniform(0.0, 0.9)),
+        muzzle=float(np.clip(muzzle, 0.1, 1.2)),
+        muzzle_width=float(rng.uniform(0.36, 0.5)),
+        slit=rng.random() < (0.1 if dog else 0.4),
+        whiskers=rng.random() < (0.3 if dog else 0.6),
+        tongue=rng.random() < (0.25 if dog else 0.08),
+        tail_length=float(np.clip(tail, 0.6, 3.0)),
+        tail_width=float(rng.uniform(0.18, 0.34)),
+        tail_curl=float(rng.normal(0.9 if dog else 0.4, 0.7)),
+    )
+
+
+@dataclass(frozen=True)
+class _Coat:
+    """Colours of an animal, drawn alike for cats and dogs."""
+
+    main: Colour
+    second: Colour
+    inner_ear: Colour
+    nose: Colour
+    iris: Colour
+    pattern: str
+
+
+_COATS: tuple[Colour, ...] = (
+    (222, 144, 70), (244, 226, 196), (58, 52, 54), (128, 124, 128), (150, 98, 58),
+    (238, 236, 232), (196, 160, 112), (92, 66, 48), (186, 184, 190), (228, 186, 130),
+)  # fmt: skip
+_IRISES: tuple[Colour, ...] = ((120, 176, 84), (226, 178, 60), (92, 60, 36), (96, 160, 200), (70, 46, 30))
+_GROUNDS: tuple[Colour, ...] = (
+    (134, 178, 96), (196, 168, 124), (170, 126, 92), (206, 204, 214), (232, 216, 176), (120, 140, 110), (178, 92, 84),
+)  # fmt: skip
+_SKIES: tuple[Colour, ...] = (
+    (164, 208, 238), (248, 224, 190), (206, 226, 206), (226, 206, 226), (150, 168, 200), (240, 240, 232),
+    (252, 208, 180),
+)  # fmt: skip
+_THINGS: tuple[Colour, ...] = (
+    (206, 70, 62), (66, 118, 178), (240, 190, 66), (88, 142, 92), (150, 96, 160), (240, 240, 240), (110, 78, 56),
+)  # fmt: skip
+_CIRCLE: tuple[Point, ...] = tuple(
+    (math.cos(2 * math.pi * step / 28), math.sin(2 * math.pi * step / 28)) for step in range(28)
+)
+
+
+class _Brush:
+    """Draws in a frame of its own: x to the right, y down, one unit long `scale` pixels, turned by `angle`."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, origin: Point, scale: float, angle: float = 0.0) -> None:
+        self._draw, self._origin, self._scale, self._angle = draw, origin, scale, angle
+
+    def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0) -> _Brush:
+        """A brush whose origin lies at a point of this one's frame."""
+        return _Brush(self._draw, self._place((x, y)), self._scale * scale, self._angle + angle)
+
+    def polygon(self, points: Sequence[Point], colour: Colour) -> None:
+        self._draw.polygon([self._place(point) for point in points], fill=colour)
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0) -> None:
+        frame = self.at(x, y, angle=turn)
+        frame.polygon([(rx * cos, ry * sin) for cos, sin in _CIRCLE], colour)
+
+    def stroke(self, points: Sequence[Point], width: float, colour: Colour) -> None:
+        """A line with round ends and joints."""
+        pixels = max(1, round(width * self._scale))
+        placed = [self._place(point) for point in points]
+        self._draw.line(placed, fill=colour, width=pixels, joint="curve")
+        if pixels > 2:
+            for x, y in (placed[0], placed[-1]):
+                r = pixels / 2 - 0.5
+                self._draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+
+    def _place(self, point: Point) -> Point:
+        cos, sin = math.cos(self._angle), math.sin(self._angle)
+        x, y = point[0] * self._scale, point[1] * self._scale
+        return self._origin[0] + x * cos - y * sin, self._origin[1] + x * sin + y * cos
+
+
+def draw(seed: int, index: int) -> Image.Image:
+    """Picture number `index` of a seed: RGB, `SIDE` pixels square; a dog where the index is odd, else a cat."""
+    rng = np.random.default_rng([seed, index])
+    traits, coat = _traits(rng, dog=index % 2 == 1), _coat(rng)
+    image = Image.new("RGB", (SIDE * _FINE, SIDE * _FINE))
+    canvas = _Brush(ImageDraw.Draw(image), (0, 0), SIDE * _FINE)  # the picture is the unit square
+    horizon = _scene(canvas, rng)
+    for _ in range(rng.integers(0, 3)):
+        _clutter(canvas, rng, horizon)
+    _animal(canvas, rng, traits, coat)
+    if rng.random() < 0.25:
+        _occlusion(canvas, rng)
+    if rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = image.reduce(_FINE)
+    if rng.random() < 0.2:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.9)))
+    return Image.fromarray(_lit(np.asarray(image), rng))
+
+
+def _coat(rng: np.random.Generator) -> _Coat:
+    main, second = rng.permutation(len(_COATS))[:2]
+    return _Coat(
+        main=_varied(rng, _COATS[main]),
+        second=_varied(rng, _COATS[second]),
+        inner_ear=_varied(rng, (232, 172, 164)),
+        nose=_varied(rng, _pick(rng, ((60, 44, 44), (206, 120, 120), (40, 34, 36)))),
+        iris=_pick(rng, _IRISES),
+        pattern=_pick(rng, ("plain", "plain", "stripes", "spots", "mask", "blaze")),
+    )
+
+
+def _scene(canvas: _Brush, rng: np.random.Generator) -> float:
+    """Background and floor; returns the height of the horizon."""
+    horizon = float(rng.uniform(0.45, 0.8))
+    sky = _varied(rng, _pick(rng, _SKIES))
+    canvas.polygon(_rectangle(0, 0, 1, 1), sky)
+    if rng.random() < 0.35:
+        paper, width = _shaded(sky, 0.9), float(rng.uniform(0.05, 0.14))
+        for left in np.arange(rng.uniform(0, width), 1, 2 * width):
+            canvas.polygon(_rectangle(float(left), 0, float(left) + width, horizon), paper)
+    canvas.polygon(_rectangle(0, horizon, 1, 1), _varied(rng, _pick(rng, _GROUNDS)))
+    return horizon
+
+
+def _clutter(canvas: _Brush, rng: np.random.Generator, horizon: float) -> None:
+    """Something behind the animal, in shapes and colours that it has itself."""
+    colour = _varied(rng, _pick(rng, _COATS + _THINGS))
+    x, size = float(rng.uniform(0, 1)), float(rng.uniform(0.08, 0.24))
+    frame = canvas.at(x, float(rng.uniform(0.05, horizon + 0.15)), size, float(rng.normal(0, 0.3)))
+    match rng.integers(6):
+        case 0:  # a tent, a roof, a fir
+            frame.polygon([(-0.6, 0.8), (0, -0.9), (0.6, 0.8)], colour)
+        case 1:  # two peaks
+            frame.polygon([(-1, 0.5), (-0.7, -0.8), (-0.1, 0), (0.1, 0), (0.7, -0.8), (1, 0.5)], colour)
+        case 2:  # drooping leaves
+            for side in (-1, 1):
+                frame.ellipse(0.45 * side, 0.2, 0.28, 0.75, colour, turn=-0.5 * side)
+        case 3:  # a ball, a bush
+            frame.ellipse(0, 0, 0.7, float(rng.uniform(0.5, 0.8)), colour)
+        case 4:  # a branch, a rope
+            curl = float(rng.normal(0, 0.8))
+            frame.stroke(_curve((-0.9, 0.6), -0.6, 2.2, curl), 0.22, colour)
+        case _:  # a box, a book
+            frame.polygon(_rectangle(-0.7, -0.5, 0.7, 0.6), colour)
+
+
+def _animal(canvas: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat) -> None:
+    radius = float(rng.uniform(0.2, 0.27))
+    yaw = float(rng.uniform(-0.9, 0.9))
+    body = canvas.at(float(rng.uniform(0.34, 0.66)), float(rng.uniform(0.76, 0.94)), radius, float(rng.normal(0, 0.06)))
+    lean = float(rng.normal(0, 0.2))
+    head = body.at(lean + 0.35 * yaw, -float(rng.uniform(1.35, 1.6)), angle=float(rng.normal(0, 0.13)))
+    _tail(body, rng, traits, coat)
+    _body(body, rng, coat, lean)
+    _head(head, rng, traits, coat, yaw)
+
+
+def _tail(body: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat) -> None:
+    side = 1 if rng.random() < 0.5 else -1
+    points = _curve((0.75 * side, 0.75), -0.5, traits.tail_length, traits.tail_curl)
+    mirrored = [(0.75 * side + side * (x - 0.75 * side), y) for x, y in points]
+    body.stroke(mirrored, traits.tail_width, coat.main)
+    if rng.random() < 0.4:
+        body.stroke(mirrored[-3:], traits.tail_width, coat.second)
+
+
+def _body(body: _Brush, rng: np.random.Generator, coat: _Coat, lean: float) -> None:
+    width = float(rng.uniform(0.85, 1.2))
+    body.ellipse(0, 0.35, width, 1.15, coat.main)
+    body.ellipse(lean * 0.5, -0.4, 0.62, 0.95, coat.main)
+    if coat.pattern == "stripes":
+        for y in (0.0, 0.4, 0.8):
+            for side in (-1, 1):
+                body.stroke([(width * 0.92 * side, y), (width * 0.5 * side, y + 0.08)], 0.13, coat.second)
+    elif coat.pattern == "spots":
+        for _ in range(4):
+            x, y = float(rng.uniform(-0.6, 0.6)) * width, float(rng.uniform(-0.3, 1.1))
+            body.ellipse(x, y, float(rng.uniform(0.12, 0.28)), 0.2, coat.second)
+    elif coat.pattern in ("mask", "blaze"):
+        body.ellipse(lean * 0.5, 0.1, 0.42, 0.75, coat.second)
+    shade = _shaded(coat.main, 0.86)
+    for side in (-1, 1):
+        body.stroke([(0.3 * side, 0.5), (0.32 * side, 1.35)], 0.34, shade)
+        body.ellipse(0.34 * side, 1.42, 0.28, 0.17, coat.second if coat.pattern == "mask" else coat.main)
+
+
+def _head(head: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat, yaw: float) -> None:
+    hanging = traits.ear_turn > 1.0
+    if not hanging:
+        _ears(head, traits, coat)
+    if rng.random() < 0.3:
+        head.ellipse(0, 0.75, 0.7, 0.3, _pick(rng, _THINGS))  # a collar
+    head.ellipse(0, 0, 1.0, float(rng.uniform(0.84, 1.0)), coat.main)
+    if coat.pattern == "stripes":
+        for x in (-0.3, 0.0, 0.3):
+            head.stroke([(x, -0.82), (x * 0.7, -0.5)], 0.12, coat.second)
+    elif coat.pattern == "spots":
+        head.ellipse(0.42, -0.15, 0.4, 0.42, coat.second)
+    elif coat.pattern == "blaze":
+        head.ellipse(0.15 * yaw, -0.2, 0.18, 0.7, coat.second)
+    _face(head, rng, traits, coat, yaw)
+    if hanging:
+        _ears(head, traits, coat)
+
+
+def _ears(head: _Brush, traits: _Traits, coat: _Coat) -> None:
+    """Both ears; their root lies on the head's rim, a little lower the more they hang."""
+    for side in (-1, 1):
+        root = 0.62 + 0.12 * min(traits.ear_turn, 1.5)
+        turn = side * (0.2 + traits.ear_turn)
+        ear = head.at(side * math.sin(root) * 0.9, -math.cos(root) * 0.86, angle=turn)
+        w, length, blunt = traits.ear_width / 2, traits.ear_length, traits.ear_round
+        colour = _shaded(coat.main, 0.72)
+        tip = length * (1 - 0.35 * blunt)
+        ear.polygon([(-w, 0.25), (-w * (0.5 + 0.5 * blunt), -0.6 * tip), (0, -length * (1 - 0.1 * blunt)),
+                     (w * (0.5 + 0.5 * blunt), -0.6 * tip), (w, 0.25)], colour)  # fmt: skip
+        if traits.ear_turn < 1.0:
+            ear.polygon([(-w * 0.5, 0.1), (0, -0.7 * tip), (w * 0.5, 0.1)], coat.inner_ear)
+
+
+def _face(head: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat, yaw: float) -> None:
+    eye = float(rng.uniform(0.15, 0.23))
+    for side in (-1, 1):
+        x, y = 0.42 * side + 0.22 * yaw, -0.12
+        head.ellipse(x, y, eye, eye, _shaded(coat.iris, 1.0))
+        head.ellipse(x, y, eye * (0.35 if traits.slit else 0.7), eye * 0.85, (24, 20, 22))
+        head.ellipse(x - eye * 0.3, y - eye * 0.35, eye * 0.28, eye * 0.28, (250, 250, 250))
+    out = traits.muzzle
+    start, end = (0.15 * yaw, 0.32), ((0.15 + 0.75 * out) * yaw, 0.32 + 0.45 * out)
+    colour = coat.second if coat.pattern in ("mask", "blaze") else _shaded(coat.main, 1.18)
+    head.stroke([start, end], 2 * traits.muzzle_width, colour)
+    if traits.tongue:
+        head.ellipse(end[0], end[1] + 0.34, 0.14, 0.26, (226, 110, 120))
+    head.ellipse(end[0], end[1] - 0.12, 0.16, 0.11, coat.nose)
+    dark = _shaded(coat.nose, 0.8)
+    for side in (-1, 1):
+        head.stroke([(end[0], end[1]), (end[0] + 0.02 * side, end[1] + 0.12), (end[0] + 0.2 * side, end[1] + 0.2)],
+                    0.05, dark)  # fmt: skip
+        if traits.whiskers:
+            for drop in (-0.08, 0.1):
+                x, y = start[0] + 0.4 * side, start[1] + 0.1
+                head.stroke([(x, y), (x + 0.7 * side, y + drop)], 0.03, (236, 232, 228))
+
+
+def _occlusion(canvas: _Brush, rng: np.random.Generator) -> None:
+    """Something before the animal: a post, a cushion, blades of grass."""
+    colour = _varied(rng, _pick(rng, _THINGS + _GROUNDS))
+    match rng.integers(3):
+        case 0:
+            left, width = float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.05, 0.12))
+            canvas.polygon(_rectangle(left, 0, left + width, 1), colour)
+        case 1:
+            canvas.ellipse(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.8, 1.0)), 0.35, 0.2, colour)
+        case _:
+            for x in rng.uniform(0, 1, 14):
+                tip = float(rng.uniform(0.45, 0.85))
+                canvas.polygon([(float(x) - 0.025, 1), (float(x) + 0.03, tip), (float(x) + 0.025, 1)], colour)
+
+
+def _lit(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Light from one side, a colour cast, contrast and sensor noise."""
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    angle = rng.uniform(0, 2 * math.pi)
+    light = rng.uniform(0.8, 1.1) + rng.uniform(0, 0.18) * (x * math.cos(angle) + y * math.sin(angle))
+    cast = rng.normal(1, 0.03, 3)
+    grey = 128 + rng.uniform(0.75, 1.05) * (pixels.astype(np.float64) - 128)
+    noise = rng.normal(0, rng.uniform(1, 6), pixels.shape)
+    lit = np.rint(grey * light[..., None] * cast + noise)
+    return np.asarray(np.clip(lit, 0, 255), dtype=np.uint8)
+
+
+def _curve(start: Point, angle: float, length: float, curl: float) -> list[Point]:
+    """Points along an arc that leaves `start` at an angle (0 right, negative up) and turns by `curl` a unit."""
+    points, step = [start], length / 7
+    for _ in range(7):
+        x, y = points[-1]
+        points.append((x + step * math.cos(angle), y + step * math.sin(angle)))
+        angle -= curl * step
+    return points
+
+
+def _rectangle(left: float, top: float, right: float, bottom: float) -> list[Point]:
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _varied(rng: np.random.Generator, colour: Colour) -> Colour:
+    red, green, blue = (int(np.clip(each + rng.normal(0, 12), 0, 255)) for each in colour)
+    return red, green, blue
+
+
+def _shaded(colour: Colour, factor: float) -> Colour:
+    red, green, blue = (min(255, int(each * factor)) for each in colour)
+    return red, green, blue

@@ -1,0 +1,364 @@
+"""Keras Tuner's oracles: random, bayesian, hyperband and grid, driven by ask and tell.
+
+An oracle proposes values and learns scores. The trials themselves live in an Optuna study like everyone else's;
+the oracle keeps no file, prints nothing and needs no `tensorboard`. It is deterministic in its seed and in what it
+is told, so a study that is gone on with proposes its recorded configurations again, and is told their record.
+
+Importing this module imports Keras and TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import optuna
+import threadpoolctl  # type: ignore[import-untyped]  # a dependency of scikit-learn
+
+from bench.engines import Proposal, Settings, study_seed
+from bench.engines.distributions import nearest, when
+from bench.engines.study import StudyEngine, is_score
+from bench.hyperparameters import Condition, Hyperparameter, Value, configurations
+
+HYPERBAND_FACTOR = 3
+"""The share of a Hyperband round that goes on is one in so many (Li et al., 2018, recommend 3 or 4)."""
+
+_OBJECTIVE = "val_accuracy"
+_MAX_COLLISIONS = 1000  # of random configurations with known ones before the space counts as used up; was 20
+
+
+@dataclass
+class _Running:
+    """A trial that runs.
+
+    Attributes:
+        oracle_trial: Keras Tuner's object of it; None where the oracle is not to know of it.
+        known: Values that were not the oracle's to choose.
+        values: What the oracle proposed.
+        declared: Hyperparameters that the trial was asked for.
+    """
+
+    oracle_trial: Any
+    known: Mapping[str, Value]
+    values: Mapping[str, Any]
+    declared: list[Hyperparameter] = field(default_factory=list)
+
+
+class KerasTunerEngine(StudyEngine):
+    """A Keras Tuner oracle on a family.
+
+    A hyperparameter that the oracle does not know yet takes its default and is searched from the next trial on.
+
+    Random and Bayesian search are told known configurations like their own. Grid search and Hyperband never hear
+    of them, for a value off the grid stops the one, and one more trial upsets the other's brackets; there the rest
+    of a known configuration is its defaults.
+
+    Hyperband trains a promoted configuration afresh for its larger number of epochs, where Keras Tuner would load
+    the weights of the shorter trial: every trial then costs and scores what it would alone.
+
+    Args:
+        engine: "keras-tuner:random", "keras-tuner:bayesian", "keras-tuner:hyperband" or "keras-tuner:grid".
+        family: The family that it searches.
+        storage: An Optuna storage.
+        settings: Seed, space and limits; its pruner is not used.
+    """
+
+    def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
+        super().__init__(engine, family, storage, settings, optuna.pruners.NopPruner())
+        kind = engine.removeprefix("keras-tuner:")
+        if kind == "hyperband" and all(each.kind == "Fixed" for each in settings.space):
+            kind = "random"  # Hyperband takes a configuration without values for the end of the search
+        self._learns_known = kind in ("random", "bayesian")
+        self._space = _Space()
+        _keras_tuner()  # before the threads are counted: it brings some
+        with _undisturbed():
+            self._oracle = _oracle(kind, settings, self._space, study_seed(settings.seed, engine, family))
+        self._running: dict[int, _Running] = {}
+        self._asked = 0
+
+    def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
+        """A new proposal, or None: nothing left (`exhausted`), or nothing until a running trial has ended."""
+        oracle_trial = self._ask_oracle() if not known or self._learns_known else None
+        if oracle_trial is None and not known:
+            return None
+        if oracle_trial is not None and known:
+            self._override(oracle_trial, known)
+        values = {} if oracle_trial is None else dict(oracle_trial.hyperparameters.values)
+        trial = self._start(known)
+        self._running[trial.number] = _Running(oracle_trial, known or {}, values)
+        return Proposal(trial, values.get("tuner/epochs"))
+
+    def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        """How the trial ended.
+
+        A PRUNED trial (out of time) is a failed one to the oracle: what it reached is no fair score beside others.
+        """
+        super().tell(proposal, state, value, params)
+        running = self._running.pop(proposal.trial.number, None)
+        if running is None or running.oracle_trial is None:
+            return
+        oracle, trial = self._oracle, running.oracle_trial
+        complete = state == "COMPLETE" and is_score(value)
+        with _undisturbed():
+            if complete:
+                oracle.update_trial(trial.trial_id, {_OBJECTIVE: value})
+            trial.status = "COMPLETED" if complete else "FAILED"
+            known_before = len(oracle.hyperparameters.space)
+            self._space.learn(trial.hyperparameters, running.declared, running.known)
+            oracle.end_trial(trial)
+            if len(oracle.hyperparameters.space) > known_before:
+                self._widen()
+
+    def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
+        running = self._running[number]
+        running.declared.append(hyperparameter)
+        return nearest(hyperparameter, running.values.get(self._space.name(hyperparameter), hyperparameter.default))
+
+    def _ask_oracle(self) -> Any:
+        """Keras Tuner's next trial; None where it has none."""
+        with _undisturbed():
+            trial = self._oracle.create_trial(f"tuner{self._asked}")  # a tuner has one trial at a time
+        if trial.status == "RUNNING":
+            self._asked += 1
+            return trial
+        if trial.status == "STOPPED":
+            self._exhaust()
+        return None
+
+    def _override(self, oracle_trial: Any, known: Mapping[str, Value]) -> None:
+        """Puts known values into the oracle's trial before anything is asked for."""
+        self._space.put(oracle_trial.hyperparameters, known)
+        with _undisturbed():
+            self._oracle._record_values(oracle_trial)
+
+    def _widen(self) -> None:
+        """Gives earlier trials the defaults of hyperparameters found since; the grid's order needs every value."""
+        for trial in self._oracle.trials.values():
+            trial.hyperparameters.merge(self._oracle.hyperparameters, overwrite=False)
+            _settle(trial.hyperparameters)
+        if hasattr(self._oracle, "gpr"):  # fitted in fewer dimensions
+            self._oracle.gpr = _Regressor(self._oracle._make_gpr())
+
+
+def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
+    """An oracle that lives in memory and is silent, whatever fails."""
+    keras_tuner = _keras_tuner()
+    searched = sum(each.kind != "Fixed" for each in settings.space)
+    specific: dict[str, dict[str, Any]] = {
+        "random": {"max_trials": None},
+        # Keras Tuner's own 3 a dimension is more than most budgets hold.
+        "bayesian": {"max_trials": None, "num_initial_points": min(3 * searched, max(3, (settings.trials or 40) // 4))},
+        "hyperband": {"max_epochs": settings.epochs, "factor": HYPERBAND_FACTOR, "hyperband_iterations": None},
+        "grid": {},
+    }
+    classes = {
+        "random": keras_tuner.oracles.RandomSearchOracle,
+        "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+        "hyperband": keras_tuner.oracles.HyperbandOracle,
+        "grid": keras_tuner.oracles.GridSearchOracle,
+    }
+    oracle = classes[kind](
+        objective=keras_tuner.Objective(_OBJECTIVE, "max"),
+        hyperparameters=space.container(settings.space),
+        seed=seed,
+        max_consecutive_failed_trials=math.inf,
+        **specific[kind],
+    )
+    oracle.verbose = 0
+    oracle._max_collisions = _MAX_COLLISIONS
+    oracle.save = lambda: None
+    oracle._save_trial = lambda trial: None
+    if kind == "bayesian":
+        oracle.gpr = _Regressor(oracle.gpr)
+        oracle.populate_space = MethodType(_populate_distinct, oracle)
+    if kind == "hyperband":
+        _fit_bracket(oracle, settings)
+    return oracle
+
+
+def _populate_distinct(oracle: Any, trial_id: str) -> dict[str, Any]:
+    """Bayesian search that answers with a random configuration where its best one was tried already."""
+    response: dict[str, Any] = type(oracle).populate_space(oracle, trial_id)
+    if response["values"] is not None and oracle._duplicate(response["values"]):
+        response = oracle._random_populate_space()
+    return response
+
+
+class _Regressor:
+    """scikit-learn's Gaussian process with a prediction that does not check its input again and again.
+
+    The oracle predicts one point at a time, tens of thousands for a proposal: seconds, most of them for the checks.
+    The formulas are (2.25) and (2.26) of Rasmussen and Williams (2006), on standardised scores.
+    """
+
+    def __init__(self, regressor: Any) -> None:
+        self._regressor = regressor
+        self._inverse: Any = None  # of the Cholesky factor of the covariance
+        self._mean = self._scale = 0.0
+
+    def fit(self, x: Any, y: Any) -> None:
+        """Fits rows of `x` to scores `y`."""
+        self._regressor.fit(x, y)
+        self._mean, self._scale = y.mean(), y.std() or 1.0
+        self._inverse = np.linalg.inv(self._regressor.L_)
+
+    def predict(self, x: Any, return_std: bool = True) -> tuple[Any, Any]:
+        """Means and standard deviations at rows of `x`; the prior's before a fit."""
+        fitted = self._regressor
+        if self._inverse is None:
+            prior: tuple[Any, Any] = fitted.predict(x, return_std=True)
+            return prior
+        cross = fitted.kernel_(x, fitted.X_train_)
+        explained = (cross @ self._inverse.T) ** 2
+        variance = np.maximum(fitted.kernel_.diag(x) - explained.sum(axis=1), 0.0)
+        return self._mean + self._scale * (cross @ fitted.alpha_), self._scale * np.sqrt(variance)
+
+
+def _fit_bracket(oracle: Any, settings: Settings) -> None:
+    """Shrinks Hyperband's brackets to what the budget and the space hold.
+
+    For 12 epochs the first bracket is 12 + 4 + 2 trials, of which the first 12 have 2 epochs; with fewer trials to
+    spend, or fewer configurations to try, nothing would ever be trained longer. So the first bracket is the most
+    aggressive one in which every round still leaves some out.
+    """
+    original = oracle._get_size
+    top, sizes = 0, [1]
+    for top in reversed(range(oracle._get_num_brackets())):
+        sizes = _rounds(original(top, 0), top + 1, settings)
+        if all(later < earlier for earlier, later in pairwise(sizes)):
+            break
+    oracle._get_size = lambda bracket_num, round_num: min(original(bracket_num, round_num), sizes[round_num])
+    oracle._get_num_brackets = lambda: top + 1
+    oracle._brackets, oracle._current_bracket = [], top
+    oracle._start_new_bracket()
+
+
+def _rounds(first: int, count: int, settings: Settings) -> list[int]:
+    """How many trials each of `count` rounds gets, beginning with at most `first`."""
+    every = configurations(settings.space, first)
+    largest = len(every) if every else first
+    for start in range(largest, 0, -1):
+        sizes = [math.ceil(start / HYPERBAND_FACTOR**number) for number in range(count)]
+        if settings.trials is None or sum(sizes) <= settings.trials:
+            return sizes
+    return [1] * count
+
+
+class _Space:
+    """Translates hyperparameters and their values to Keras Tuner's.
+
+    Keras Tuner confuses values where one name is declared under several conditions, so the second and later ones
+    are `name [parent=value]` there.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, tuple[Condition, ...]], str] = {}
+
+    def name(self, hyperparameter: Hyperparameter) -> str:
+        """Its name in Keras Tuner."""
+        key = hyperparameter.name, hyperparameter.conditions
+        if key not in self._names:
+            taken = any(name == hyperparameter.name for name, _ in self._names)
+            self._names[key] = f"{hyperparameter.name} [{when(hyperparameter)}]" if taken else hyperparameter.name
+        return self._names[key]
+
+    def container(self, space: Iterable[Hyperparameter]) -> Any:
+        """Keras Tuner's container of a declared space."""
+        container = _keras_tuner().HyperParameters()
+        container.merge([self._translate(each) for each in space if each.values != (None,)])  # which it does not take
+        return container
+
+    def put(self, container: Any, values: Mapping[str, Value]) -> None:
+        """Puts values under our names into a trial's container, where it can take them."""
+        own = {theirs: name for (name, _), theirs in self._names.items()}
+        for each in container.space:
+            if own[each.name] in values:
+                value = values[own[each.name]]
+                if not hasattr(each, "ordered") or value in each.values:  # a Choice can only score its own values
+                    container.values[each.name] = value
+        _settle(container)
+
+    def learn(self, container: Any, declared: Iterable[Hyperparameter], known: Mapping[str, Value]) -> None:
+        """Adds what a trial declared, with its default where it was not known, to the trial's container."""
+        container.merge([self._translate(each) for each in declared], overwrite=False)
+        self.put(container, known)
+
+    def _translate(self, each: Hyperparameter) -> Any:
+        classes = importlib.import_module("keras_tuner.engine.hyperparameters")
+        return getattr(classes, each.kind).from_config(self._config(each))
+
+    def _config(self, each: Hyperparameter) -> dict[str, Any]:
+        """Keras Tuner's description of a hyperparameter as plain data."""
+        config: dict[str, Any] = {
+            "name": self.name(each),
+            "conditions": [
+                {"class_name": "Parent", "config": {"name": name, "values": list(values)}}
+                for name, values in each.conditions
+            ],
+        }
+        if each.kind == "Fixed":
+            return config | {"value": each.default}
+        config["default"] = nearest(each, each.default)
+        if each.kind == "Boolean":
+            return config
+        if each.kind == "Choice":
+            return config | {"values": list(each.values)}
+        high = each.high
+        if each.kind == "Float" and each.step is not None and each.sampling == "linear":
+            # Its floor division drops the last value where the step is no binary fraction.
+            high = each.low + (len(each.finite_values() or ()) - 0.5) * each.step
+        return config | {"min_value": each.low, "max_value": high, "step": each.step, "sampling": each.sampling}
+
+
+def _settle(hyperparameters: Any) -> None:
+    """Leaves a value for every active hyperparameter and for no other; Keras Tuner would fill in unseeded ones."""
+    for each in hyperparameters.space:
+        if not hyperparameters.is_active(each):
+            hyperparameters.values.pop(each.name, None)
+        else:
+            hyperparameters.values.setdefault(each.name, each.default)
+
+
+def _keras_tuner() -> Any:
+    """The package, which is untyped."""
+    if "keras_tuner" in sys.modules:
+        return sys.modules["keras_tuner"]
+    with _standard_error_closed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("keras_tuner")
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """TensorFlow's C++ greets on the descriptor itself, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without Keras Tuner's deprecation warnings and scikit-learn's on convergence; on one thread.
+
+    The threads of the linear algebra wait for each other on matrices as small as the Bayesian oracle's: a proposal
+    in 11 dimensions took five times as long on two.
+    """
+    with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,174 @@
+"""Optuna's samplers and pruners: tpe, random, gp, cmaes and grid."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from bench.engines import Proposal, Settings, study_seed
+from bench.engines.distributions import thinned
+from bench.engines.study import StudyEngine, quiet
+from bench.errors import ConfigError
+from bench.hyperparameters import Hyperparameter, Value, configurations
+
+STARTUP_TRIALS = 5
+"""Random trials before a model is fitted; Optuna's 10 would spend half of a small budget on them."""
+
+GRID_LIMIT = 10_000
+"""The most points of a grid."""
+
+GRID_POINTS = (10, 7, 5, 4, 3, 2)
+"""How many values a range without a step gets in a grid: the first number that stays within `GRID_LIMIT`."""
+
+_GRID_POINT = "grid_point"  # user attribute of a trial: its place in the shuffled grid
+
+
+class OptunaEngine(StudyEngine):
+    """An Optuna sampler on a family.
+
+    The grid is a list of active configurations (Optuna's own `GridSampler` multiplies inactive hyperparameters,
+    stops the study from inside `tell`, and raises on a hyperparameter that is declared later; here that one keeps
+    its default). It is shuffled by the seed, so that a budget smaller than the grid is spread over it.
+
+    Args:
+        engine: "optuna:tpe", "optuna:random", "optuna:gp", "optuna:cmaes" or "optuna:grid".
+        family: The family that it searches.
+        storage: An Optuna storage.
+        settings: Seed, space and limits.
+
+    Raises:
+        ConfigError: "optuna:gp" without PyTorch.
+    """
+
+    def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
+        if engine == "optuna:gp" and importlib.util.find_spec("torch") is None:
+            raise ConfigError("engine 'optuna:gp' needs PyTorch: pip install 'image-model-bench[gp]'")
+        super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
+        seed = study_seed(settings.seed, engine, family)
+        self._random = random.Random(seed)
+        self._grid: list[dict[str, Value]] | None = None
+        self._points: dict[int, dict[str, Value]] = {}
+        if engine == "optuna:grid":
+            self._grid = grid(settings.space, self._random)
+        else:
+            # A study that is gone on with must not draw the same random numbers again.
+            offset = len(self.study.get_trials(deepcopy=False))
+            with quiet():
+                self._sampler.inner = _SAMPLERS[engine]((seed + offset) % 2**31)
+        visited = {trial.user_attrs.get(_GRID_POINT) for trial in self.study.get_trials(deepcopy=False)}
+        self._unvisited = iter([point for point in range(len(self._grid or ())) if point not in visited])
+
+    def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
+        """A new proposal, or None where the grid is used up."""
+        if self._grid is None:
+            return Proposal(self._start(known))
+        if known:
+            return self._at(self._random.choice(self._grid), known)
+        place = next(self._unvisited, None)
+        if place is None:
+            self._exhaust()
+            return None
+        proposal = self._at(self._grid[place])
+        proposal.trial.set_user_attr(_GRID_POINT, place)
+        return proposal
+
+    def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        """How the trial ended."""
+        super().tell(proposal, state, value, params)
+        self._points.pop(proposal.trial.number, None)
+
+    def _at(self, point: dict[str, Value], known: Mapping[str, Value] | None = None) -> Proposal:
+        trial = self._start(known)
+        self._points[trial.number] = point
+        return Proposal(trial)
+
+    def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
+        if self._grid is None:
+            return None
+        return self._points.get(number, {}).get(hyperparameter.name, hyperparameter.default)
+
+
+def grid(space: Iterable[Hyperparameter], generator: random.Random) -> list[dict[str, Value]]:
+    """The active configurations of a thinned space in random order, at most `GRID_LIMIT`.
+
+    A space with more than that at two values a range is represented by as many of its configurations, drawn at
+    random.
+    """
+    space = list(space)
+    for points in GRID_POINTS:
+        every = configurations(space, GRID_LIMIT, partial(thinned, points=points))
+        if every is not None:
+            generator.shuffle(every)
+            return every
+    drawn = (_draw(space, generator) for _ in range(GRID_LIMIT))
+    return list({tuple(values.items()): values for values in drawn}.values())
+
+
+def _draw(space: Iterable[Hyperparameter], generator: random.Random) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for hyperparameter in space:
+        if hyperparameter.name not in values and hyperparameter.is_active(values):
+            values[hyperparameter.name] = generator.choice(thinned(hyperparameter, GRID_POINTS[-1]))
+    return values
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # Optuna 5 models the hyperparameters jointly by default, which suits learning rate with optimizer or depth.
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def _random(seed: int) -> BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _gp(seed: int) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False)
+
+
+def _cmaes(seed: int) -> BaseSampler:
+    return _CmaEsSampler(seed=seed, warn_independent_sampling=False)
+
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "optuna:tpe": _tpe,
+    "optuna:random": _random,
+    "optuna:gp": _gp,
+    "optuna:cmaes": _cmaes,
+}
+
+
+class _CmaEsSampler(optuna.samplers.CmaEsSampler):
+    """CMA-ES that keeps its state in memory.
+
+    Optuna's puts a pickle of it into the storage and loads that again, which lets whoever wrote a storage run code
+    here. A study that is gone on with starts at the first generation and is told the recorded ones again.
+    """
+
+    _optimizer: Any = None
+
+    def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
+        return {}
+
+    def _restore_optimizer(self, completed_trials: list[optuna.trial.FrozenTrial]) -> Any:
+        return self._optimizer
+
+    def _init_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        self._optimizer = super()._init_optimizer(*args, **kwargs)
+        return self._optimizer
+
+
+def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
+    """A pruner on validation accuracy an epoch; thresholds fit budgets of tens of trials of about ten epochs."""
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
+    if name == "successive-halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    return optuna.pruners.NopPruner()

@@ -1,0 +1,190 @@
+"""What all engines share: their trials live in an Optuna study, whoever chooses the values."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.engines import Proposal, Settings, study_name
+from bench.engines.distributions import Names, nearest
+from bench.hyperparameters import Hyperparameter, Value
+
+
+class StudyEngine:
+    """An Optuna study whose values come from a known configuration, from `_propose`, or from the study's sampler.
+
+    Args:
+        engine: One of `config.ENGINES`.
+        family: The family that it searches.
+        storage: An Optuna storage; a study that is there already is gone on with.
+        settings: Seed, space and limits.
+        pruner: Stops poor trials.
+
+    Attributes:
+        study: The record of the trials.
+        exhausted: Whether there is nothing left to propose.
+    """
+
+    def __init__(
+        self, engine: str, family: str, storage: Any, settings: Settings, pruner: optuna.pruners.BasePruner
+    ) -> None:
+        self._sampler = GivenFirst()
+        with quiet():
+            self.study = optuna.create_study(
+                study_name=study_name(engine, family, settings.prefix),
+                storage=storage,
+                sampler=self._sampler,
+                pruner=pruner,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        self.study.set_user_attr("family", family)
+        self.study.set_user_attr("engine", engine)
+        self.exhausted = bool(self.study.user_attrs.get("exhausted", False))
+        trials = self.study.get_trials(deepcopy=False)
+        stored = {name: each for trial in trials for name, each in trial.distributions.items()}
+        self._names = Names(stored, settings.space)
+        self._known: dict[int, Mapping[str, Value]] = {}
+
+    def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
+        """The value of one active hyperparameter in this proposal; asked again, it is the same.
+
+        Raises:
+            ValueError: The known value is outside the hyperparameter's range.
+        """
+        if hyperparameter.kind == "Fixed":
+            return hyperparameter.default
+        number = proposal.trial.number
+        known = self._known.get(number, {})
+        if hyperparameter.name in known:
+            value = known[hyperparameter.name]
+            if not hyperparameter.accepts(value):
+                raise ValueError(f"{hyperparameter.name}={value!r} is outside {hyperparameter.describe()}")
+        else:
+            value = self._propose(number, hyperparameter)
+        parameter = self._names.parameter(hyperparameter)
+        if value is not None:
+            self._sampler.give(number, parameter.name, parameter.encode(value))
+        with quiet():
+            sampled = parameter.suggest(proposal.trial)
+        return sampled if value is None else nearest(hyperparameter, value)  # free of what mirroring rounds
+
+    def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
+        """Takes the validation accuracy after an epoch (from 1); True stops the trial (it is then PRUNED)."""
+        with quiet():
+            proposal.trial.report(value, epoch)
+            return proposal.trial.should_prune()
+
+    def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        """How the trial ended; a COMPLETE one without a finite value is a FAIL, one already told stays as it is."""
+        self._known.pop(proposal.trial.number, None)
+        ended = TrialState[state]
+        if ended == TrialState.COMPLETE and not is_score(value):
+            ended = TrialState.FAIL
+        with quiet():
+            told = value if ended == TrialState.COMPLETE else None
+            self.study.tell(proposal.trial, told, state=ended, skip_if_finished=True)
+        self._sampler.forget(proposal.trial.number)
+
+    def _start(self, known: Mapping[str, Value] | None) -> optuna.Trial:
+        """A new running trial."""
+        with quiet():
+            trial = self.study.ask()
+        self._known[trial.number] = dict(known or {})
+        return trial
+
+    def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
+        """The engine's own value in trial `number`; None leaves it to the study's sampler."""
+        return None
+
+    def _exhaust(self) -> None:
+        self.exhausted = True
+        self.study.set_user_attr("exhausted", True)
+
+
+class GivenFirst(BaseSampler):
+    """An Optuna sampler that answers with given values where there are some, and else asks another sampler.
+
+    `Study.enqueue_trial` does not serve: it wants every name before `build` has declared any. Joint (relative)
+    sampling waits until a value is needed that was not given, so a fully given trial fits no model.
+    """
+
+    def __init__(self) -> None:
+        self.inner: BaseSampler = optuna.samplers.RandomSampler(seed=0)
+        self._given: dict[int, dict[str, Any]] = {}
+        self._joint: dict[int, dict[str, tuple[BaseDistribution, Any]]] = {}
+
+    def give(self, number: int, name: str, stored: Value) -> None:
+        """Fixes a value of trial `number` before it is suggested."""
+        self._given.setdefault(number, {})[name] = stored
+
+    def forget(self, number: int) -> None:
+        """Drops what was kept for a trial that ended."""
+        self._given.pop(number, None)
+        self._joint.pop(number, None)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Nothing: joint sampling is done in `sample_independent`."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing: joint sampling is done in `sample_independent`."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The given value, else the other sampler's joint one, else its independent one."""
+        given = self._given.get(trial.number, {})
+        if param_name in given:
+            return given[param_name]
+        if trial.number not in self._joint:
+            space = self.inner.infer_relative_search_space(study, trial)
+            sampled = self.inner.sample_relative(study, trial, space)
+            self._joint[trial.number] = {name: (space[name], value) for name, value in sampled.items()}
+        known, value = self._joint[trial.number].get(param_name, (None, None))
+        if known == param_distribution:
+            return value
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Passes it on."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Passes it on."""
+        self.inner.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Passes it on."""
+        self.inner.reseed_rng()
+
+
+def is_score(value: float | None) -> bool:
+    """Whether an engine can learn from it: neither missing nor infinite nor NaN."""
+    return value is not None and math.isfinite(value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Optuna's log at warnings, and its notes on experimental features out of the user's sight."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

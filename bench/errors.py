@@ -1,0 +1,88 @@
+"""What can go wrong, as exceptions.
+
+BenchError
+├── UsageError            the user's mistake: one clear line, exit status 2
+│   ├── ConfigError       an option or a setting
+│   ├── DataError         the pictures or their split
+│   ├── SpaceError        a search-space file; knows the file and the line
+│   ├── WeightsError      pretrained weights that are required and not there
+│   └── RunFolderError    a run folder that cannot be written, read or understood
+├── WorkerError           the processes that trials run in could not be started
+└── Interrupted           Ctrl-C or SIGTERM: what was finished is kept; knows its exit status
+
+A trial that fails is no exception here: it is data, a `records.Failure` in the trial's record.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class BenchError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class UsageError(BenchError):
+    """The user's mistake; the message is one line that names the value, the rule and the choices."""
+
+
+class ConfigError(UsageError):
+    """An option or a setting is wrong."""
+
+
+class DataError(UsageError):
+    """The pictures, their labels or their split are wrong."""
+
+
+class SpaceError(UsageError):
+    """A search-space file is broken.
+
+    Args:
+        path: The file.
+        line: The line in it, counted from 1.
+        message: What is wrong there.
+    """
+
+    def __init__(self, path: Path, line: int, message: str) -> None:
+        super().__init__(f"{path}:{line}: {message}")
+        self.path, self.line = path, line
+
+
+class WeightsError(UsageError):
+    """Pretrained weights are required (`--missing-weights error`) and cannot be had."""
+
+
+class RunFolderError(UsageError):
+    """A run folder cannot be written, read or understood."""
+
+
+class WorkerError(BenchError):
+    """The processes that trials run in could not be started."""
+
+
+class Interrupted(BenchError):
+    """The run was stopped from outside; what was finished is recorded.
+
+    Args:
+        signal_number: 2 for Ctrl-C, 15 for SIGTERM.
+        run_path: Where the partial run lies.
+    """
+
+    def __init__(self, signal_number: int, run_path: Path) -> None:
+        super().__init__(f"interrupted by signal {signal_number}; the partial run is in {run_path}")
+        self.signal_number, self.run_path = signal_number, run_path
+
+    @property
+    def exit_status(self) -> int:
+        """128 plus the signal's number, as shells report it."""
+        return 128 + self.signal_number
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
+    """An error for a name that is not among the choices, with the nearest ones."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return ConfigError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")

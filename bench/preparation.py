@@ -1,0 +1,179 @@
+"""Before the search: every family is built once, and its pretrained weights are looked for, loaded and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench import downloads
+from bench.config import RunConfig
+from bench.data import Dataset
+from bench.errors import SpaceError, WeightsError, WorkerError
+from bench.hyperparameters import Hyperparameter, Value, count_configurations
+from bench.progress import Progress
+from bench.records import FamilyInfo
+from bench.spaces import SearchSpace
+from bench.workers import Job, Listener, Outcome, Pool
+
+COUNTABLE = 10_000
+"""Spaces with more configurations than that are never used up by a budget; they are not counted."""
+
+PROBE_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family that is ready to be searched.
+
+    Attributes:
+        info: What the records say of it.
+        path: Its file.
+        space: What it declares.
+        known: Its known configurations, checked.
+        files: Weights files by backbone, found and checked.
+    """
+
+    info: FamilyInfo
+    path: Path
+    space: tuple[Hyperparameter, ...]
+    known: tuple[Mapping[str, Value], ...]
+    files: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The family's name."""
+        return self.info.name
+
+
+def prepare(
+    config: RunConfig, spaces: Sequence[SearchSpace], dataset: Dataset, pool: Pool, progress: Progress
+) -> tuple[list[Family], list[str]]:
+    """Looks at every family in a worker process, and at its weights.
+
+    Returns:
+        The families, skipped ones included, and the names of the GPUs that the workers see.
+
+    Raises:
+        SpaceError: A family's file is broken.
+        WeightsError: Weights are missing and `missing_weights` is "error".
+    """
+    shared = {"class_names": list(dataset.classes), "input_sizes": list(dataset.input_sizes), "weights": config.weights}
+    jobs = [Job("probe", {**shared, "path": str(space.path)}, PROBE_TIMEOUT_S) for space in spaces]
+    found = run_all(pool, jobs, progress, "building every family once")
+    probes = [_probe_result(space, outcome) for space, outcome in zip(spaces, found, strict=True)]
+    weights = _Weights(config, pool, progress)
+    wanted = {key: file for probe in probes for key, file in probe["weights_files"].items()}
+    files, reasons = weights.obtain(wanted)
+    families = [_family(config, space, probe, files, reasons) for space, probe in zip(spaces, probes, strict=True)]
+    return families, sorted({gpu for probe in probes for gpu in probe["gpus"]})
+
+
+def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, what: str) -> list[Outcome]:
+    """Runs jobs that ask nothing, as many at a time as there is room for; outcomes in the jobs' order."""
+    outcomes: dict[int, Outcome] = {}
+    waiting = list(jobs)
+    while len(outcomes) < len(jobs):
+        progress.stage(what, len(outcomes), len(jobs))
+        while waiting and pool.has_room():
+            pool.submit(waiting.pop(0), Listener())
+        for outcome in pool.finished(0.5):
+            outcomes[id(outcome.job)] = outcome
+    progress.stage(what, len(jobs), len(jobs))
+    return [outcomes[id(job)] for job in jobs]
+
+
+def _probe_result(space: SearchSpace, outcome: Outcome) -> Mapping[str, Any]:
+    if outcome.result is not None:
+        return outcome.result
+    failure = outcome.failure
+    assert failure is not None
+    if failure.kind == "SpaceError":  # its message begins with file and line already
+        path, line, message = _split_place(failure.message)
+        raise SpaceError(Path(path), line, message)
+    if failure.kind == "TIMEOUT" or failure.kind.startswith("SIG"):
+        raise SpaceError(space.path, 1, f"cannot be built: {failure.kind}: {failure.message}")
+    raise WorkerError(f"{space.path} could not be looked at: {failure.kind}: {failure.message}\n{failure.traceback}")
+
+
+def _split_place(message: str) -> tuple[str, int, str]:
+    place, _, rest = message.partition(": ")
+    path, _, line = place.rpartition(":")
+    return path, int(line), rest
+
+
+def _family(
+    config: RunConfig,
+    space: SearchSpace,
+    probe: Mapping[str, Any],
+    files: Mapping[str, str],
+    reasons: Mapping[str, str],
+) -> Family:
+    declared = tuple(Hyperparameter.from_dict(each) for each in probe["space"])
+    info = FamilyInfo(space.name, space.title, configurations=count_configurations(declared, COUNTABLE))
+    missing = [reasons[key] for key in probe["weights_files"] if key in reasons]
+    if probe["backbones"]:
+        info = replace(info, weights="random" if config.weights == "random" else "imagenet")
+    if missing:
+        info = replace(info, weights="random (missing)")
+        if config.missing_weights == "skip":
+            info = replace(info, skipped=f"no imagenet weights: {missing[0]}")
+    own = {key: files[key] for key in probe["weights_files"] if key in files}
+    return Family(info, space.path, declared, tuple(probe["known"]), own)
+
+
+class _Weights:
+    """Looks for weights files in the Keras cache, downloads those that are not there, and loads each once."""
+
+    def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:
+        self._config, self._pool, self._progress = config, pool, progress
+        self._unreachable: dict[str, str] = {}
+
+    def obtain(self, wanted: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+        """Paths of the files that are there and load, and for the others the reason, both by backbone."""
+        reasons = {key: reason for key, file in wanted.items() if (reason := self._fetch(file))}
+        there = {key: file for key, file in wanted.items() if key not in reasons}
+        jobs = [Job("weights", dict(file), PROBE_TIMEOUT_S) for file in there.values()]
+        outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
+        for (key, file), outcome in zip(there.items(), outcomes, strict=True):
+            wrong = outcome.result["wrong"] if outcome.result else outcome.failure.message if outcome.failure else ""
+            if wrong:
+                reasons[key] = f"{file['path']} does not hold them, {wrong}"
+        for reason in dict.fromkeys(reasons.values()):
+            self._missing([wanted[key]["application"] for key in reasons if reasons[key] == reason], reason)
+        return {key: str(file["path"]) for key, file in there.items() if key not in reasons}, reasons
+
+    def _fetch(self, file: Mapping[str, Any]) -> str:
+        """Sees to it that the file is there; the reason where it cannot be had, else ""."""
+        path, host = Path(file["path"]), urlsplit(file["url"]).netloc
+        if path.is_file():
+            return ""
+        if host not in self._unreachable:
+            name = file["application"]
+            self._progress.stage(f"downloading the imagenet weights of {name}", 0, 0)
+            try:
+                downloads.fetch(
+                    file["url"],
+                    path,
+                    file["hash"],
+                    lambda done, total: self._progress.stage(
+                        f"downloading the imagenet weights of {name}", done, total
+                    ),
+                )
+            except downloads.DownloadError as error:
+                self._unreachable[host] = f"not in the Keras cache, and {host} cannot be reached ({error})"
+        return self._unreachable.get(host, "")
+
+    def _missing(self, applications: Sequence[str], reason: str) -> None:
+        text = f"no imagenet weights for {', '.join(applications)}: {reason}"
+        policy = self._config.missing_weights
+        if policy == "error":
+            raise WeightsError(
+                f"{text}. Set KERAS_HOME to a folder that has them, or choose --missing-weights random or skip"
+            )
+        one = len(applications) == 1
+        does = ("runs", "is") if one else ("run", "are")
+        what = f"{does[0]} from random initialisation, labelled so" if policy == "random" else f"{does[1]} skipped"
+        self._progress.warning(f"{text}. {'It' if one else 'They'} {what} (--missing-weights {policy})")

@@ -1,0 +1,35 @@
+"""What a run tells while it goes on. The base class is silent; the command line's draws (see `console.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.records import FamilyInfo, Run, Trial
+
+
+class Progress:
+    """Told of everything that happens in a run, from the driver's thread. Override what is of interest."""
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """Work before the search: `done` of `total` (0 where that is not known) of `what`."""
+
+    def warning(self, text: str) -> None:
+        """Something that the user should know now."""
+
+    def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
+        """The search begins: its families, the run's folder, and how much is to be done over all engines."""
+
+    def trial_began(self, order: int, family: str, engine: str) -> None:
+        """A trial's model is built and it starts to train; `order` counts from 1 over the whole run."""
+
+    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """An epoch of a trial has ended."""
+
+    def trial_ended(self, trial: Trial, best: Trial | None) -> None:
+        """A trial is recorded; `best` is the best one of the run so far."""
+
+    def scoring(self, family: str, done: int, total: int) -> None:
+        """The chosen trial of a family is about to be scored on the test pictures."""
+
+    def end(self, run: Run, report: Path) -> None:
+        """The run is over and its report written."""

@@ -1,0 +1,300 @@
+"""What a run is made of, as frozen dataclasses of plain data: Run, Study, Trial and their parts.
+
+Nothing here trains, stores or draws. `store.py` fills these from a run folder; the report, the command line and
+`Run.leaderboard()` read them. States are Optuna's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bench.hyperparameters import Value
+
+if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
+    import pandas
+
+T = TypeVar("T")
+
+COMPLETE, PRUNED, FAIL, RUNNING, WAITING = "COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"
+
+LEADERBOARD_COLUMNS = (
+    "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
+    "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb"
+).split()
+"""The columns of `leaderboard.csv` and `Run.leaderboard()`, in order."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How well a model classifies one part of the split.
+
+    Attributes:
+        n: Number of pictures.
+        accuracy: Share of pictures whose most probable class is the right one.
+        balanced_accuracy: Mean over classes of the recall.
+        roc_auc: Area under the ROC curve; more than two classes: one against the rest, macro average; NaN-free:
+            None where it is not defined (a single class in the part).
+        log_loss: Mean negative log-likelihood in nats, probabilities clipped to float32's resolution.
+        brier: Mean over pictures of the squared distance to the one-hot label, 0 to 2, halved for two classes
+            (Brier, 1950).
+        accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy` (test part only).
+    """
+
+    n: int
+    accuracy: float
+    balanced_accuracy: float
+    roc_auc: float | None
+    log_loss: float
+    brier: float
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of training; `loss` is what the optimizer minimised, averaged over the epoch's batches."""
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    val_loss: float
+    val_accuracy: float
+    time_s: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a trial's model costs to train and to use.
+
+    Attributes:
+        fit_time_s: Seconds spent in training steps and validation, tracing included.
+        train_time_s: What the trial would take alone, cold: `fit_time_s` and the computing of frozen features.
+        saved_time_s: What a cache saved of that.
+        total_time_s: The trial's process from start to end, building, measuring and saving included.
+        latency_ms: Median milliseconds for one picture, batch of one, in process.
+        throughput_per_s: Pictures a second in batches.
+        parameters, trainable_parameters: Counts of numbers in the model.
+        macs: Multiply-accumulate operations for one picture.
+        model_size_mb: Size of the parameters in memory, 10**6 bytes.
+        peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
+        cores: CPU cores that the trial had.
+    """
+
+    fit_time_s: float
+    train_time_s: float
+    saved_time_s: float = 0.0
+    total_time_s: float = 0.0
+    latency_ms: float | None = None
+    throughput_per_s: float | None = None
+    parameters: int = 0
+    trainable_parameters: int = 0
+    macs: int = 0
+    model_size_mb: float = 0.0
+    peak_rss_mb: float = 0.0
+    cores: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial has no result.
+
+    Attributes:
+        kind: The exception's class, or "SIGKILL", "TIMEOUT", "NonFinite", "TooLarge", "Interrupted", ….
+        message: One line.
+        traceback: The end of the traceback or of the process's output.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration, built, trained and scored.
+
+    Attributes:
+        family, engine, number: Its study and its place there.
+        order: Its place in the run over all studies, from 1; 0 where it is answered from the record.
+        state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
+        params: Active hyperparameters.
+        known: Whether it is one of the family's known configurations.
+        duplicate_of: "study#number" of the trial whose record answered this one.
+        counted: Whether it used up budget (an answer from the same study's record does not).
+        started_s, finished_s: Monotonic seconds since the run's start.
+        value: The validation accuracy that the engine was told (best epoch's).
+        validation, test: Metrics; `test` only for the chosen trial of a family.
+        repeats: Test metrics of retrainings with other seeds.
+        intermediate_values: Validation accuracy by epoch, present while a trial is running too.
+        weights: What the backbone started from: "imagenet", "random", "random (missing)"; "" without a backbone.
+        max_epochs: The cap on its epochs.
+        note: What a reader should know, e.g. "stopped by the time budget".
+    """
+
+    family: str
+    engine: str
+    number: int
+    order: int
+    state: str
+    params: Mapping[str, Value] = field(default_factory=dict)
+    known: bool = False
+    duplicate_of: str = ""
+    counted: bool = True
+    started_s: float = 0.0
+    finished_s: float | None = None
+    value: float | None = None
+    validation: Metrics | None = None
+    test: Metrics | None = None
+    repeats: tuple[Metrics, ...] = ()
+    cost: Cost | None = None
+    history: tuple[Epoch, ...] = ()
+    intermediate_values: Mapping[int, float] = field(default_factory=dict)
+    input_size: int | None = None
+    weights: str = ""
+    seed: int | None = None
+    max_epochs: int | None = None
+    failure: Failure | None = None
+    note: str = ""
+
+    @property
+    def study(self) -> str:
+        """The name of its study, `family/engine`."""
+        return f"{self.family}/{self.engine}"
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return len(self.history) or len(self.intermediate_values)
+
+    @property
+    def rank_key(self) -> tuple[float, float, int]:
+        """Sorts best first: validation accuracy, then validation log loss, then who came first."""
+        loss = self.validation.log_loss if self.validation else float("inf")
+        return (-(self.value if self.value is not None else -1.0), loss, self.order)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One engine on one family within a run."""
+
+    family: str
+    engine: str
+    trials: tuple[Trial, ...] = ()
+    exhausted: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyInfo:
+    """What is known of a family before anything trains.
+
+    Attributes:
+        name: The stem of its file.
+        title: First line of its docstring.
+        weights: "imagenet", "random", "random (missing)"; "" without a backbone.
+        skipped: Why nothing of it is trained; "" where it is.
+        configurations: How many distinct configurations it has; None where they are not countable.
+    """
+
+    name: str
+    title: str = ""
+    weights: str = ""
+    skipped: str = ""
+    configurations: int | None = None
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """The common split in numbers: pictures by part and class."""
+
+    source: str
+    classes: tuple[str, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    sha256: str
+    quarantined: tuple[Mapping[str, str], ...] = ()
+
+    def n(self, part: str) -> int:
+        """Pictures in a part ("train", "validation" or "test")."""
+        return sum(self.counts.get(part, {}).values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation: data, split, families, engines, budget, seed, environment, and every trial.
+
+    Attributes:
+        status: "running", "complete", "partial" (stopped before its budget was used) or "failed".
+        config: `RunConfig.to_dict()`.
+        environment: Versions, hardware, git commit.
+        command: The command line that repeats it.
+        elapsed_s: Monotonic seconds that the run took so far.
+        notes: What a reader should know of the run as a whole.
+    """
+
+    path: Path
+    status: str
+    created_utc: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    split: SplitInfo
+    families: tuple[FamilyInfo, ...]
+    studies: tuple[Study, ...]
+    command: str = ""
+    elapsed_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial of every study, in the order in which they were started."""
+        every = [trial for study in self.studies for trial in study.trials]
+        return tuple(sorted(every, key=lambda trial: (trial.started_s, trial.study, trial.number)))
+
+    def best(self, family: str) -> Trial | None:
+        """The family's chosen trial: highest validation accuracy over all engines, ties by log loss."""
+        done = [trial for trial in self.trials if trial.family == family and trial.state == COMPLETE]
+        originals = [trial for trial in done if not trial.duplicate_of]
+        return min(originals, key=lambda trial: trial.rank_key, default=None)
+
+    def ranking(self) -> list[Trial]:
+        """The chosen trial of every family that has one, best first: by test accuracy, else by validation accuracy."""
+        chosen = [trial for family in self.families if (trial := self.best(family.name))]
+        return sorted(chosen, key=lambda trial: (-(trial.test.accuracy if trial.test else -1.0), trial.rank_key))
+
+    def failed_families(self) -> list[str]:
+        """Families that were tried and have no complete trial."""
+        tried = {trial.family for trial in self.trials if trial.state in (FAIL, PRUNED)}
+        return [family.name for family in self.families if family.name in tried and self.best(family.name) is None]
+
+    def leaderboard(self) -> pandas.DataFrame:
+        """The board as data, one row a family, best first, with `LEADERBOARD_COLUMNS`."""
+        import pandas
+
+        rows = [leaderboard_row(trial) for trial in self.ranking()]
+        return pandas.DataFrame(rows, columns=LEADERBOARD_COLUMNS)
+
+
+def leaderboard_row(trial: Trial) -> dict[str, Any]:
+    """A trial as a row of the leaderboard; what was not measured is None."""
+    cost = asdict(trial.cost) if trial.cost else {}
+    row = {
+        **cost,
+        "family": trial.family,
+        "engine": trial.engine,
+        "trial": trial.number,
+        "state": trial.state,
+        "weights": trial.weights,
+        "input_size": trial.input_size,
+        "val_accuracy": trial.value,
+        "test_accuracy": trial.test.accuracy if trial.test else None,
+        "test_accuracy_low": trial.test.accuracy_low if trial.test else None,
+        "test_accuracy_high": trial.test.accuracy_high if trial.test else None,
+    }
+    return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
+    """Builds a flat record from plain data, leaving out keys that this version does not know."""
+    names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{key: value for key, value in data.items() if key in names})

@@ -1,0 +1,128 @@
+"""Marks: the colour and the shape by which a family or an engine is known in every figure and table.
+
+Colours are names of CSS variables, so that one figure suits the light and the dark theme; the page's script looks
+them up. They follow the palette of Okabe and Ito (2008), "Color universal design", which stays distinct under the
+common colour vision deficiencies; shape or dash always says the same, for those who see no colour at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from bench.records import Run, Trial
+
+COLOURS = 8
+"""How many `--series-N` variables the stylesheet defines, N from 1."""
+
+SHAPES: Mapping[str, str] = {
+    "circle": "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
+    "square": "M3 3h10v10H3z",
+    "diamond": "M8 1.2L14.8 8L8 14.8L1.2 8z",
+    "triangle-up": "M8 2L14.5 13.4H1.5z",
+    "cross": "M6 2h4v4h4v4h-4v4H6v-4H2V6h4z",
+    "triangle-down": "M8 14L1.5 2.6H14.5z",
+    "star": "M8 1l1.9 4.9 5.3.3-4.1 3.3 1.4 5.1L8 11.7l-4.5 2.9 1.4-5.1L.8 6.2l5.3-.3z",
+}
+"""Plotly's name of a marker symbol, and the same shape as an SVG path in a box of 16 by 16."""
+
+DASHES: Mapping[str, str] = {"solid": "none", "dash": "6 4", "dot": "1.5 3", "dashdot": "6 3 1.5 3"}
+"""Plotly's name of a line style, and the same as an SVG dash array."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one series looks.
+
+    Attributes:
+        colour: A CSS expression, `var(--series-3)`.
+        symbol: A key of `SHAPES`.
+        dash: A key of `DASHES`.
+    """
+
+    colour: str
+    symbol: str
+    dash: str
+
+    @property
+    def point(self) -> Markup:
+        """The marker as an inline picture, for legends and tables."""
+        return Markup('<svg class="mark" viewBox="0 0 16 16" aria-hidden="true"><path d="{}" fill="{}"/></svg>').format(
+            SHAPES[self.symbol], self.colour
+        )
+
+    @property
+    def line(self) -> Markup:
+        """The line as an inline picture, for legends."""
+        return Markup(
+            '<svg class="mark line" viewBox="0 0 28 16" aria-hidden="true">'
+            '<path d="M1 8H27" fill="none" stroke="{}" stroke-width="2.5" stroke-dasharray="{}"/></svg>'
+        ).format(self.colour, DASHES[self.dash])
+
+
+def marks(names: Sequence[str]) -> dict[str, Mark]:
+    """A mark for each name, by its place; two names look the same only after 56 of them."""
+    symbols, dashes = list(SHAPES), list(DASHES)
+    return {
+        name: Mark(f"var(--series-{i % COLOURS + 1})", symbols[i % len(symbols)], dashes[i % len(dashes)])
+        for i, name in enumerate(names)
+    }
+
+
+def family_marks(run: Run) -> dict[str, Mark]:
+    """The marks of a run's families, in the order in which they are declared."""
+    return marks(list(dict.fromkeys([*(family.name for family in run.families), *(s.family for s in run.studies)])))
+
+
+def engine_marks(run: Run) -> dict[str, Mark]:
+    """The marks of a run's engines, in the order in which they were asked for."""
+    return marks(list(dict.fromkeys([*run.config.get("engines", ()), *(study.engine for study in run.studies)])))
+
+
+def interval_bar(mark: Mark, scale: tuple[float, float], value: float, low: float, high: float) -> Markup:
+    """A share and its interval on a common scale, as an inline picture that stretches with its cell.
+
+    The number stands beside it, so that a screen reader needs nothing of it.
+    """
+    least, most = scale
+
+    def place(share: float) -> str:
+        return f"{100 * (min(max(share, least), most) - least) / (most - least):.2f}%"
+
+    return Markup(
+        '<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="8" y2="8"/>'
+        '<line class="span" x1="{low}" x2="{high}" y1="8" y2="8" stroke="{colour}"/>'
+        '<circle cx="{value}" cy="8" r="4" fill="{colour}"/></svg>'
+    ).format(low=place(low), high=place(high), value=place(value), colour=mark.colour)
+
+
+def sparkline(trial: Trial, mark: Mark, scale: tuple[float, float], title: str) -> Markup:
+    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch."""
+    values = learning_curve(trial)
+    if not values:
+        return Markup("")
+    least, most = scale
+    height = max(most - least, 1e-9)
+    step = 88 / max(len(values) - 1, 1)
+    points = [(4 + i * step, 20 - 16 * (value - least) / height) for i, value in enumerate(values)]
+    x, y = points[values.index(max(values))]
+    return Markup(
+        '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}"><title>{title}</title>'
+        '<polyline points="{points}" fill="none" stroke="{colour}"/><circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>'
+        "</svg>"
+    ).format(
+        title=title,
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        colour=mark.colour,
+        x=f"{x:.1f}",
+        y=f"{y:.1f}",
+    )
+
+
+def learning_curve(trial: Trial) -> list[float]:
+    """Validation accuracy by epoch; of a running or pruned trial as far as it was reported."""
+    if trial.history:
+        return [epoch.val_accuracy for epoch in trial.history]
+    return [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]

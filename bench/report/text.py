@@ -1,0 +1,148 @@
+"""Words and numbers as the page shows them: units a person reads, and outside text made harmless to look at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.records import Trial
+
+NOTHING = "–"
+"""What stands where nothing was measured."""
+
+_GAP = "\u00a0"  # a number and its unit stay on one line
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# Control characters, and those that reorder or hide text (Unicode TR36, section 2.10): "Trojan source" names.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/root(?![^/\s\"':])|\b[A-Za-z]:\\Users\\[^\\\s\"':]+")
+_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+
+
+def clean(text: str) -> str:
+    """Text from outside, without what a page must not show.
+
+    Colour codes go; control, reordering and invisible characters become visible escapes such as `\\u202e`; the path
+    of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
+    """
+    text = _ANSI.sub("", text.replace("\r\n", "\n"))
+    text = _HOME.sub("~", _PASSWORD.sub(r"\1:***@", text))
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """One line of at most `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def percent(share: float | None) -> str:
+    """0.8889 as `88.9 %`."""
+    return NOTHING if share is None else f"{100 * share:.1f}{_GAP}%"
+
+
+def interval(low: float, high: float) -> str:
+    """0.918, 0.961 as `91.8–96.1 %`."""
+    return f"{100 * low:.1f}–{100 * high:.1f}{_GAP}%"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `3.2 ms`, `12.3 s`, `2 min 5 s`, `1 h 2 min`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value <= 0:
+        return f"0{_GAP}s"
+    if value < 0.9995:
+        return milliseconds(1000 * value)
+    if value < 59.95:
+        return f"{value:.1f}{_GAP}s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}{_GAP}min" + (f"{_GAP}{rest}{_GAP}s" if rest else "")
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours}{_GAP}h" + (f"{_GAP}{minutes}{_GAP}min" if minutes else "")
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency: `0.42 ms`, `12.3 ms`, `1.2 s`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value >= 999.5:
+        return seconds(value / 1000)
+    return f"{value:.{2 if value < 1 else 1 if value < 99.95 else 0}f}{_GAP}ms"
+
+
+def count(value: float | None) -> str:
+    """A quantity: `812`, `12.3 k`, `2.3 M`, `0.31 G`."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value < 1000:
+        return f"{value:.0f}"
+    for factor, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
+        scaled = value / factor
+        if scaled < 99.95:
+            return f"{scaled:.1f}{_GAP}{unit}"
+        if scaled < 999.5:
+            return f"{scaled:.0f}{_GAP}{unit}"
+    return f"{value / 1e12:.1f}{_GAP}T"
+
+
+def number(value: object) -> str:
+    """A hyperparameter's value: floats with four significant digits, everything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.4g}"
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{n}{_GAP}{one if n == 1 else many or one + 's'}"
+
+
+def listing(names: Sequence[str], limit: int = 4) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c and 5 more`."""
+    shown = list(names)
+    if len(shown) > limit:
+        shown = [*shown[: limit - 1], f"{len(names) - limit + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
+
+
+def budget(config: Mapping[str, Any]) -> str:
+    """The budget of a recorded configuration: `20 trials or 30 min`."""
+    recorded = config.get("budget") or {}
+    parts = []
+    if recorded.get("trials") is not None:
+        parts.append(plural(recorded["trials"], "trial"))
+    if recorded.get("seconds") is not None:
+        parts.append(seconds(recorded["seconds"]))
+    return " or ".join(parts) or NOTHING
+
+
+def parameters(params: Mapping[str, object]) -> str:
+    """Hyperparameters on one line: `learning_rate 0.0003, dropout 0.4`."""
+    return ", ".join(f"{name} {number(value)}" for name, value in params.items())
+
+
+def with_weights(family: str, weights: str) -> str:
+    """A family's name with the label that its figures must carry: `mobilenet_v2 · random weights`."""
+    return f"{family} · {random_weights(weights)}" if random_weights(weights) else family
+
+
+def random_weights(weights: str) -> str:
+    """What must be said wherever a figure of a backbone stands that did not start from pretrained weights."""
+    return "random weights" if weights in ("random", "random (missing)") else ""
+
+
+def label(trial: Trial) -> str:
+    """The name under which a trial stands in every table and figure."""
+    return with_weights(trial.family, trial.weights)
+
+
+def states(trials: Iterable[Trial]) -> str:
+    """How trials ended: `4 complete, 1 failed`."""
+    words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+    found = [trial.state for trial in trials]
+    return ", ".join(f"{found.count(state)}{_GAP}{word}" for state, word in words.items() if state in found)

@@ -1,0 +1,268 @@
+"""The benchmark driver: from a configuration to a run folder with its report. Read this first.
+
+    data → families → a run folder → every engine's search → the chosen trials scored once on the test set → the page
+
+No TensorFlow here: models are built, trained and scored in worker processes (`workers/`, `training/`), which ask the
+driver what to try (`search.py`, `engines/`) and tell it what came out; the driver alone writes the records
+(`store.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench import data, preparation, report, spaces, stats, store, workers
+from bench.config import RunConfig
+from bench.engines import check_installed
+from bench.errors import Interrupted
+from bench.preparation import Family, run_all
+from bench.progress import Progress
+from bench.records import Metrics, Run, Trial, from_dict
+from bench.search import Ledger, Search, trial_payload
+from bench.store import RunFolder
+from bench.workers import Job, Outcome, Pool
+
+RENDERING_SHARE = 0.05
+"""At most so much of a run's time goes into drawing its page while it goes on."""
+
+
+def run(config: RunConfig, progress: Progress | None = None, command: str = "", pool: Pool | None = None) -> Run:
+    """Runs the benchmark.
+
+    Args:
+        config: What to do.
+        progress: Told of everything that happens; None is silent.
+        command: The command line that repeats this run, for the records.
+        pool: Where jobs run; None starts worker processes on this machine.
+
+    Raises:
+        UsageError: Something given is wrong; nothing was made then.
+        Interrupted: Ctrl-C or SIGTERM during the search; the partial run and its report are written.
+    """
+    progress = progress or Progress()
+    target = store.check_target(config)
+    chosen = spaces.select(config.spaces)
+    check_installed(config.engines)
+    pool = pool or workers.start(config)
+    with contextlib.closing(pool):
+        dataset = data.open(config, progress.stage)
+        families, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
+        infos = [family.info for family in families]
+        with store.create(config, target, dataset, infos, command, gpus) as folder:
+            return _Driver(config, families, folder, pool, progress).drive()
+
+
+class _Driver:
+    """One run, once everything is known to be in order."""
+
+    def __init__(
+        self, config: RunConfig, families: Sequence[Family], folder: RunFolder, pool: Pool, progress: Progress
+    ) -> None:
+        self._config, self._folder, self._pool, self._progress = config, folder, pool, progress
+        self._families = [family for family in families if not family.info.skipped]
+        self._ledger = Ledger()
+        self._page = Page(folder, progress)
+
+    def drive(self) -> Run:
+        """Searches with every engine, then scores the chosen trials."""
+        self._begin()
+        with _signals() as stop:
+            for engine in self._config.engines:
+                search = Search(
+                    engine, self._families, self._config, self._folder, self._pool, self._ledger, self._progress
+                )
+                self._search(search, stop)
+            self._score_all(stop)
+        result = self._page.write("complete")
+        self._progress.end(result, self._page.path)
+        return result
+
+    def _begin(self) -> None:
+        budget, engines = self._config.budget, len(self._config.engines)
+        trials = None if budget.trials is None else budget.trials * engines
+        seconds = None if budget.seconds is None else budget.seconds * engines
+        self._page.write("running")
+        self._progress.begin([family.info for family in self._families], self._folder.path, trials, seconds)
+        if budget.trials is not None and budget.trials < len(self._families):
+            without = ", ".join(family.name for family in self._families[budget.trials :])
+            self._warn(f"a budget of {budget} does not reach every family: {without} will get none")
+        keras_tuner = [engine for engine in self._config.engines if engine.startswith("keras-tuner:")]
+        if self._config.pruner != "none" and keras_tuner:
+            self._warn(
+                f"the pruner {self._config.pruner} works with Optuna's engines, not with {', '.join(keras_tuner)}"
+            )
+
+    def _warn(self, text: str) -> None:
+        self._folder.note(text)
+        self._progress.warning(text)
+
+    def _search(self, search: Search, stop: _Stop) -> None:
+        while (ended := search.step()) is not None:
+            if stop.signal:
+                search.interrupt()
+                self._leave(stop)
+            if ended:
+                self._page.refresh()
+        self._note_exhausted(search)
+
+    def _note_exhausted(self, search: Search) -> None:
+        for study in search.studies:
+            if study.exhausted:
+                name, tried = study.family.name, len(study.distinct)
+                storage = self._folder.storage
+                storage.set_study_user_attr(study.engine.study._study_id, "exhausted", True)
+                if study.family.info.configurations != tried:
+                    text = f"{name}: {search.engine} proposed nothing new after {tried} configurations"
+                else:
+                    text = f"{name}: all {tried} configurations were tried, the rest of its share went to others"
+                self._folder.note(text)
+
+    def _leave(self, stop: _Stop) -> None:
+        """Writes what there is and says goodbye."""
+        result = self._page.write("partial")
+        self._progress.end(result, self._page.path)
+        raise Interrupted(stop.signal, self._folder.path)
+
+    # -- the chosen trials
+
+    def _score_all(self, stop: _Stop) -> None:
+        """Scores every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
+        run = self._folder.snapshot()
+        chosen = [(family, trial) for family in self._families if (trial := run.best(family.name))]
+        for done, (family, trial) in enumerate(chosen):
+            self._progress.scoring(family.name, done, len(chosen))
+            jobs = [self._score_job(family, trial)]
+            jobs += [self._repeat_job(family, trial, number) for number in range(1, self._config.repeats + 1)]
+            try:
+                outcomes = run_all(self._pool, jobs, _Interruptible(stop), "")
+            except _StopNow:
+                self._pool.cancel("Interrupted", "the run was interrupted")
+                self._leave(stop)
+            self._record_scores(trial, outcomes)
+            self._page.refresh()
+
+    def _score_job(self, family: Family, trial: Trial) -> Job:
+        model = self._folder.model(family.name)
+        payload = {
+            **trial_payload(self._config, self._folder, family),
+            "values": dict(trial.params),
+            "model": str(model.absolute()) if model.exists() else "",
+            "predictions": str(self._folder.predictions(family.name).absolute()),
+        }
+        return Job("score", payload, self._config.trial_timeout_s)
+
+    def _repeat_job(self, family: Family, trial: Trial, number: int) -> Job:
+        payload = {
+            **trial_payload(self._config, self._folder, family),
+            "values": dict(trial.params),
+            "part": "test",
+            "seed": self._config.seed + number,
+            "epochs": trial.max_epochs or self._config.epochs,
+        }
+        return Job("trial", payload, self._config.trial_timeout_s)
+
+    def _record_scores(self, trial: Trial, outcomes: Sequence[Outcome]) -> None:
+        measured = [_with_interval(outcome.result["test"]) if outcome.result else None for outcome in outcomes]
+        for outcome in outcomes:
+            if outcome.failure:
+                failure = outcome.failure
+                self._warn(f"{trial.family}: scoring on the test set failed, {failure.kind}: {failure.message}")
+        if measured[0]:
+            self._folder.attach_to(trial, test=measured[0])
+        repeats = [each for each in measured[1:] if each]
+        if repeats:
+            self._folder.attach_to(trial, repeats=repeats)
+
+
+def _with_interval(test: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = from_dict(Metrics, test)
+    low, high = stats.wilson(round(metrics.accuracy * metrics.n), metrics.n)
+    return asdict(replace(metrics, accuracy_low=low, accuracy_high=high))
+
+
+class Page:
+    """The run's page and table, drawn from the records; a fault in drawing never costs a result."""
+
+    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+        self._folder, self._progress = folder, progress
+        self._spent_s, self._broken = 0.0, False
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self._folder.path / "report.html"
+
+    def refresh(self) -> None:
+        """Draws the page of a run that goes on, unless that has taken too much of its time already."""
+        if self._spent_s <= RENDERING_SHARE * self._folder.elapsed_s():
+            self.write("running")
+
+    def write(self, status: str) -> Run:
+        """Reads the records, draws the page and gives the run."""
+        begun = time.monotonic()
+        run = self._folder.snapshot(status)
+        try:
+            report.render(run, self.path)
+            report.write_csv(run, self._folder.path / "leaderboard.csv")
+        except Exception as error:
+            if not self._broken:
+                self._progress.warning(
+                    f"the page could not be drawn ({type(error).__name__}: {error}); the results are safe, "
+                    f"`python -m bench report {self._folder.path}` draws it again"
+                )
+            self._broken = True
+        self._spent_s += time.monotonic() - begun
+        return run
+
+
+# -- Ctrl-C and SIGTERM
+
+
+class _Stop:
+    """Which signal has asked the run to stop, 0 if none."""
+
+    signal = 0
+
+
+class _StopNow(Exception):
+    """Leaves a wait when the run is asked to stop."""
+
+
+class _Interruptible(Progress):
+    """Leaves `run_all` between two polls."""
+
+    def __init__(self, stop: _Stop) -> None:
+        self._stop = stop
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        if self._stop.signal and done < total:
+            raise _StopNow
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Stop]:
+    """Notes the first Ctrl-C or SIGTERM, so that the run can end in order; a second one stops at once."""
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
+        yield stop
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,153 @@
+"""Finds search-space files and checks them without importing them.
+
+A family is a Python file with a function `build`; its name is the file's stem. Files whose name begins with an
+underscore are shared parts. What needs Keras to be checked (the output's shape, the known configurations) is checked
+in a worker process before anything trains, see `training.jobs.probe`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bench
+from bench.errors import ConfigError, SpaceError, unknown
+
+BUILT_IN = Path(bench.__file__).parent.parent / "search_spaces"
+"""The families that come with the suite; installed beside the package."""
+
+LOCAL = Path("search_spaces")
+"""A folder of this name where the command is started adds to them."""
+
+ORDER = ("dummy", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
+"""The built-in families, cheapest first: a small budget goes to them in this order."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search-space file that was found and read.
+
+    Attributes:
+        name: The family's name, the file's stem.
+        path: The file, absolute.
+        title: First line of its docstring; "" without one.
+    """
+
+    name: str
+    path: Path
+    title: str
+
+
+def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
+    """The families to search, each file read and checked.
+
+    Args:
+        wanted: Names of known families, files or folders; nothing selects every known family.
+
+    Raises:
+        ConfigError: A name or path is not there, or two files make one family.
+        SpaceError: A file is broken; names file and line.
+    """
+    paths: list[Path] = []
+    for each in wanted:
+        paths += _paths(each)
+    if not wanted:
+        paths = known()
+    spaces = [read(path) for path in dict.fromkeys(paths)]
+    for space in spaces:
+        twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
+        if twin:
+            raise ConfigError(f"two files make the family {space.name!r}: {space.path} and {twin.path}")
+    return tuple(spaces)
+
+
+def known() -> list[Path]:
+    """The files of all families that can be named: built-in ones first, then those of `./search_spaces`."""
+    built_in = sorted(_files(BUILT_IN), key=lambda path: (_rank(path.stem), path.stem))
+    local = [path for path in _files(LOCAL.absolute()) if path not in built_in]
+    names = {path.stem for path in local}
+    return [path for path in built_in if path.stem not in names] + local
+
+
+def _rank(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.resolve() for path in folder.glob("*.py") if not path.name.startswith("_"))
+
+
+def _paths(wanted: str) -> list[Path]:
+    by_name = {path.stem: path for path in known()}
+    if wanted in by_name:
+        return [by_name[wanted]]
+    path = Path(wanted)
+    if path.is_dir():
+        files = _files(path)
+        if not files:
+            raise ConfigError(
+                f"spaces {wanted!r}: the folder has no search-space file (a .py file with a function build)"
+            )
+        return files
+    if path.is_file():
+        return [path.resolve()]
+    if path.suffix == ".py" or len(path.parts) > 1:
+        raise ConfigError(f"spaces {wanted!r}: no such file or folder")
+    raise unknown("family", wanted, by_name)
+
+
+def read(path: Path) -> SearchSpace:
+    """Reads one file without importing it.
+
+    Raises:
+        SpaceError: It cannot be read or parsed, or has no `build(hp)` or `build(hp, task)`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
+        raise SpaceError(path, 1, f"the file's name {path.stem!r} names the family: only letters, digits, - and _")
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except SyntaxError as error:
+        raise SpaceError(path, error.lineno or 1, f"SyntaxError: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise SpaceError(path, 1, f"cannot be read: {error}") from error
+    _check_build(path, tree)
+    docstring = (ast.get_docstring(tree) or "").strip().splitlines()
+    return SearchSpace(path.stem, path, docstring[0] if docstring else "")
+
+
+def _check_build(path: Path, tree: ast.Module) -> None:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "build":
+            _check_signature(path, node)
+            return
+        if isinstance(node, ast.AsyncFunctionDef) and node.name == "build":
+            raise SpaceError(path, node.lineno, "build must be a plain function, not async")
+        if _binds_build(node):
+            return
+    raise SpaceError(path, 1, "there is no function `build(hp, task)` at the top level of the file")
+
+
+def _binds_build(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id == "build" for target in node.targets)
+    if isinstance(node, ast.ImportFrom):
+        return any((alias.asname or alias.name) == "build" for alias in node.names)
+    return False
+
+
+def _check_signature(path: Path, build: ast.FunctionDef) -> None:
+    arguments = build.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    keyword_only = [
+        each for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default
+    ]
+    fits = (required <= 2 and (positional or arguments.vararg)) and not keyword_only
+    if not fits:
+        given = ", ".join(each.arg for each in [*positional, *arguments.kwonlyargs])
+        raise SpaceError(path, build.lineno, f"build({given}): must be build(hp) or build(hp, task)")

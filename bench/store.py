@@ -1,0 +1,366 @@
+"""A run folder: written by the driver while the run goes on, read by everyone else.
+
+    run.json          schema version, configuration, environment, families, status
+    split.json        the common split
+    trials.sqlite3    Optuna storage: every trial of every engine (unless `--storage` names another)
+    predictions/      class probabilities of the test pictures, one .npz a family
+    models/           the best model of every family, .keras
+    leaderboard.csv   the board as data
+    report.html       the page
+
+A trial's figures are user attributes of its Optuna trial: `origin`, `validation`, `test`, `repeats`, `cost`,
+`history`, `failure`, `note`; the same names as in `records.Trial`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench import environment, errors
+from bench.config import RunConfig
+from bench.data import Dataset
+from bench.data import load as load_dataset
+from bench.data.atomic import write_text
+from bench.engines import study_name
+from bench.records import (
+    RUNNING,
+    Cost,
+    Epoch,
+    Failure,
+    FamilyInfo,
+    Metrics,
+    Run,
+    SplitInfo,
+    Study,
+    Trial,
+    from_dict,
+)
+
+SCHEMA_VERSION = 1
+REPORTS = Path("reports")
+
+
+class RunFolder:
+    """A run folder that is being written.
+
+    Attributes:
+        path: The folder.
+        storage: The Optuna storage.
+        prefix: Stands before the names of its studies where the storage is shared with other runs.
+        input_sizes: Picture sizes that families may choose from.
+        run: The run as it was when `snapshot` was last called.
+    """
+
+    def __init__(self, path: Path, run: Run, storage: Any, prefix: str, input_sizes: Sequence[int]) -> None:
+        self.path, self.storage, self.prefix, self.input_sizes = path, storage, prefix, tuple(input_sizes)
+        self.run = run
+        self._began = time.monotonic()
+
+    @property
+    def manifest(self) -> Path:
+        """The split's file."""
+        return self.path / "split.json"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded pictures, gone when the run ends."""
+        return self.path / ".cache"
+
+    def model(self, family: str) -> Path:
+        """Where the best model of a family is kept."""
+        return self.path / "models" / f"{family}.keras"
+
+    def predictions(self, family: str) -> Path:
+        """Where a family's probabilities on the test pictures are kept."""
+        return self.path / "predictions" / f"{family}.npz"
+
+    def elapsed_s(self) -> float:
+        """Monotonic seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def note(self, text: str) -> None:
+        """Adds something that a reader of the whole run should know."""
+        if text not in self.run.notes:
+            self.run = replace(self.run, notes=(*self.run.notes, text))
+
+    def family(self, name: str, **changes: Any) -> None:
+        """Changes what is recorded of a family."""
+        families = tuple(replace(each, **changes) if each.name == name else each for each in self.run.families)
+        self.run = replace(self.run, families=families)
+
+    def attach(self, trial: Any, **figures: Any) -> None:
+        """Writes figures of a trial (an `optuna.Trial` or its id in the storage) into the storage."""
+        trial_id = trial if isinstance(trial, int) else trial._trial_id
+        for name, value in figures.items():
+            self.storage.set_trial_user_attr(trial_id, name, value)
+
+    def attach_to(self, chosen: Trial, **figures: Any) -> None:
+        """Writes figures of a finished trial. Optuna closes finished trials, so they go to its study's attributes."""
+        study_id = self.storage.get_study_id_from_name(study_name(chosen.engine, chosen.family, self.prefix))
+        for name, value in figures.items():
+            self.storage.set_study_user_attr(study_id, f"{name}/{chosen.number}", value)
+
+    def snapshot(self, status: str = "running") -> Run:
+        """Reads every trial and writes `run.json`; gives the run as it is now."""
+        studies = _studies(self.storage, self.run, self.prefix)
+        self.run = replace(self.run, status=status, elapsed_s=self.elapsed_s(), studies=studies)
+        _write_run(self.path, self.run, self.prefix)
+        return self.run
+
+    def close(self) -> None:
+        """Removes what is only of use while the run goes on, and leaves the storage as a single file."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        for folder in ("models", "predictions"):
+            with contextlib.suppress(OSError):  # not empty: kept
+                (self.path / folder).rmdir()
+        self.storage.remove_session()
+        database = self.path / "trials.sqlite3"
+        if database.exists():
+            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def check_target(config: RunConfig) -> Path:
+    """Where a run's folder will be, before anything is made.
+
+    Raises:
+        RunFolderError: The folder that `out` names is in use, or cannot be written.
+    """
+    path = Path(config.out) if config.out else REPORTS / _default_name(config)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise errors.RunFolderError(f"out {str(path)!r}: exists and is not an empty folder; name another one")
+    above = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    probe = above / f".bench-write-test-{time.time_ns()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
+    return path
+
+
+def _default_name(config: RunConfig) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data).name.lower()).strip("-") or "run"
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{slug[:40]}"
+    taken = sum(1 for _ in REPORTS.glob(f"{name}*"))
+    return f"{name}-{taken + 1}" if taken else name
+
+
+@contextlib.contextmanager
+def create(
+    config: RunConfig, path: Path, dataset: Dataset, families: Sequence[FamilyInfo], command: str, gpus: Sequence[str]
+) -> Iterator[RunFolder]:
+    """Makes a run folder and closes it at the end.
+
+    Raises:
+        RunFolderError: It cannot be written, or the storage cannot be opened; nothing is left behind then.
+    """
+    existed = path.exists()
+    try:
+        for folder in (path, path / "models", path / "predictions", path / ".cache"):
+            folder.mkdir(parents=True, exist_ok=True)
+        dataset.write(path / "split.json")
+        storage = _open_storage(config.storage or _sqlite_url(path), create=True)
+    except BaseException as error:
+        shutil.rmtree(path, ignore_errors=True)
+        if existed:
+            path.mkdir(exist_ok=True)
+        if isinstance(error, OSError):
+            raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
+        raise
+    run = Run(
+        path=path,
+        status=RUNNING.lower(),
+        created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        config=config.to_dict(),
+        environment={**environment.describe(gpus), "bench": bench.__version__},
+        split=dataset.info(),
+        families=tuple(families),
+        studies=(),
+        command=command,
+    )
+    prefix = f"{path.name}/" if config.storage else ""
+    folder_open = RunFolder(path, run, storage, prefix, dataset.input_sizes)
+    try:
+        yield folder_open
+    finally:
+        folder_open.close()
+
+
+def load(path: Path) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        RunFolderError: It is no run folder, is damaged, or was written by a newer version.
+    """
+    data = _read_run(path)
+    try:
+        run = _run(path, data)
+        url = RunConfig.from_dict(data["config"]).storage or _sqlite_url(path)
+        prefix = data["prefix"]
+    except (KeyError, TypeError, errors.ConfigError) as error:
+        raise errors.RunFolderError(f"{path / 'run.json'}: damaged, {error!r}") from error
+    if url == _sqlite_url(path) and not (path / "trials.sqlite3").exists():
+        raise errors.RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
+    storage = _open_storage(url, create=False)
+    try:
+        return replace(run, studies=_studies(storage, run, prefix))
+    finally:
+        storage.remove_session()
+
+
+def _run(path: Path, data: Mapping[str, Any]) -> Run:
+    return Run(
+        path=path,
+        status=data["status"],
+        created_utc=data["created_utc"],
+        config=data["config"],
+        environment=data["environment"],
+        split=_split_info(path),
+        families=tuple(from_dict(FamilyInfo, each) for each in data["families"]),
+        studies=(),
+        command=data["command"],
+        elapsed_s=data["elapsed_s"],
+        notes=tuple(data["notes"]),
+    )
+
+
+def _split_info(path: Path) -> SplitInfo:
+    return load_dataset(path / "split.json").info()
+
+
+def find_runs(folder: Path = REPORTS) -> list[Path]:
+    """Run folders below a folder, newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path.parent for path in folder.glob("*/run.json")), reverse=True)
+
+
+def summary(path: Path) -> Mapping[str, Any]:
+    """`run.json` of a run folder as it is, for lists; the trials are not read."""
+    return _read_run(path)
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    file = path / "run.json"
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        version = data["schema_version"]
+    except FileNotFoundError:
+        raise errors.RunFolderError(f"{path}: not a run folder, there is no run.json") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise errors.RunFolderError(f"{file}: damaged, {error}") from error
+    if version > SCHEMA_VERSION:
+        raise errors.RunFolderError(
+            f"{file}: schema version {version}, this bench {bench.__version__} knows up to {SCHEMA_VERSION}; "
+            "update bench"
+        )
+    result: dict[str, Any] = data
+    return result
+
+
+def _write_run(path: Path, run: Run, prefix: str) -> None:
+    data = {
+        "schema_version": SCHEMA_VERSION,
+        "status": run.status,
+        "created_utc": run.created_utc,
+        "command": run.command,
+        "elapsed_s": run.elapsed_s,
+        "config": run.config,
+        "environment": run.environment,
+        "families": [asdict(family) for family in run.families],
+        "notes": run.notes,
+        "prefix": prefix,
+    }
+    write_text(path / "run.json", json.dumps(data, indent=1, default=str) + "\n")
+
+
+# -- the Optuna storage
+
+
+def _sqlite_url(path: Path) -> str:
+    return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
+
+
+def _open_storage(url: str, create: bool) -> Any:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sqlite = url.startswith("sqlite")
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
+        if sqlite and create:
+            with storage.engine.connect() as connection:  # a commit then costs no wait for the disk
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise errors.RunFolderError(f"storage {_without_password(url)}: cannot be opened, {reason}") from error
+    return optuna.storages.get_storage(storage)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+def _studies(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
+    studies = []
+    for engine in run.config["engines"]:
+        for family in run.families:
+            try:
+                study_id = storage.get_study_id_from_name(study_name(engine, family.name, prefix))
+            except KeyError:  # not begun yet
+                continue
+            about = storage.get_study_user_attrs(study_id)
+            trials = storage.get_all_trials(study_id, deepcopy=False)
+            studies.append(
+                Study(
+                    family.name,
+                    engine,
+                    tuple(_trial(each, family.name, engine, about) for each in trials),
+                    exhausted=bool(about.get("exhausted")),
+                )
+            )
+    return tuple(studies)
+
+
+def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> Trial:
+    """A trial of the storage as a record; `about` are its study's attributes, where the test figures are."""
+    figures = frozen.user_attrs
+    origin = dict(figures.get("origin", {}))
+    test = about.get(f"test/{frozen.number}")
+    return from_dict(
+        Trial,
+        {
+            **origin,
+            **figures.get("ending", {}),
+            "family": family,
+            "engine": engine,
+            "number": frozen.number,
+            "state": frozen.state.name,
+            "params": figures.get("params", frozen.params),
+            "value": frozen.value if frozen.state.is_finished() else None,
+            "validation": _metrics(figures.get("validation")),
+            "test": _metrics(test),
+            "repeats": tuple(from_dict(Metrics, each) for each in about.get(f"repeats/{frozen.number}", ())),
+            "cost": from_dict(Cost, figures["cost"]) if "cost" in figures else None,
+            "history": tuple(from_dict(Epoch, each) for each in figures.get("history", ())),
+            "intermediate_values": dict(frozen.intermediate_values),
+            "failure": from_dict(Failure, figures["failure"]) if "failure" in figures else None,
+        },
+    )
+
+
+def _metrics(data: Mapping[str, Any] | None) -> Metrics | None:
+    return from_dict(Metrics, data) if data else None

@@ -1,0 +1,65 @@
+"""How well class probabilities fit the labels. Pure functions on arrays; scikit-learn does the counting."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.records import Metrics
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+
+def as_probabilities(output: NDArray[np.floating]) -> Probabilities:
+    """A model's output as class probabilities, shape (pictures, classes): one sigmoid unit becomes two columns."""
+    values = np.asarray(output, dtype=np.float64)
+    values = values.reshape(len(values), -1)
+    if values.shape[1] == 1:
+        values = np.concatenate([1.0 - values, values], axis=1)
+    return values
+
+
+def accuracy(probabilities: Probabilities, labels: Labels) -> float:
+    """Share of pictures whose most probable class is the right one."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def log_loss(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean negative log-likelihood in nats; probabilities are clipped to float32's resolution, as Keras does."""
+    right = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
+    return float(-np.mean(np.log(np.clip(right, np.finfo(np.float32).eps, 1.0))))
+
+
+def measure(probabilities: Probabilities, labels: Labels) -> Metrics:
+    """All metrics of one part of the split.
+
+    Args:
+        probabilities: Shape (pictures, classes).
+        labels: Shape (pictures,), 0 to classes - 1.
+    """
+    from sklearn import metrics
+
+    classes = probabilities.shape[1]
+    one_hot = np.eye(classes)[labels]
+    squared = float(np.mean(np.sum((probabilities - one_hot) ** 2, axis=1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class that is never predicted, or not there
+        balanced = float(metrics.balanced_accuracy_score(labels, probabilities.argmax(axis=1)))
+        if len(np.unique(labels)) < classes:
+            auc = None
+        elif classes == 2:
+            auc = float(metrics.roc_auc_score(labels, probabilities[:, 1]))
+        else:
+            normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
+            auc = float(metrics.roc_auc_score(labels, normalised, multi_class="ovr"))
+    return Metrics(
+        n=len(labels),
+        accuracy=accuracy(probabilities, labels),
+        balanced_accuracy=balanced,
+        roc_auc=auc,
+        log_loss=log_loss(probabilities, labels),
+        brier=squared / 2 if classes == 2 else squared,
+    )

@@ -1,0 +1,44 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+TINY = """\
+import keras
+from keras import layers
+
+
+def build(hp, task):
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(hp.Choice("filters", [2, 4, 8]), 3, strides=4)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, task.classify(x))
+"""
+"""A search-space file of ten lines, tiny enough for a test."""
+
+
+@pytest.fixture
+def space(tmp_path: Path):
+    """Writes a search-space file and gives its path as text."""
+
+    def write(name: str, text: str = TINY) -> str:
+        path = tmp_path / "spaces" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def assets() -> Path:
+    """Real photographs (`photos/`) and ImageNet weights (`keras/`); skips where there are none."""
+    folder = os.environ.get("BENCH_ASSETS")
+    if not folder:
+        pytest.skip("BENCH_ASSETS is not set: it names a folder with photos/ and keras/")
+    return Path(folder)

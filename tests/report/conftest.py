@@ -1,0 +1,300 @@
+"""Runs built by hand: a realistic one, one without a trial, and one whose every text is hostile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    RUNNING,
+    Cost,
+    Epoch,
+    Failure,
+    FamilyInfo,
+    Metrics,
+    Run,
+    SplitInfo,
+    Study,
+    Trial,
+)
+
+TPE, BAYESIAN = "optuna:tpe", "keras-tuner:bayesian"
+HOSTILE = "<img src=x onerror=alert(1)>\"'&</script><b>\u2028\u202e\ncat\ud800\x1b[31m=1+1"
+
+
+def metrics(accuracy: float, n: int, low: float | None = None, high: float | None = None) -> Metrics:
+    return Metrics(n, accuracy, accuracy, accuracy, 1 - accuracy, 1 - accuracy, low, high)
+
+
+def history(best: float, epochs: int) -> tuple[Epoch, ...]:
+    rise = [0.5 + (best - 0.5) * (1 - math.exp(-0.7 * (i + 1))) / (1 - math.exp(-0.7 * epochs)) for i in range(epochs)]
+    return tuple(Epoch(i + 1, 1.0 - value, value, 1.02 - value, value, 1.3) for i, value in enumerate(rise))
+
+
+def trial(
+    family: str, engine: str, number: int, order: int, value: float, seconds: float, parameters: int, **more: Any
+) -> Trial:
+    epochs = more.pop("epochs", 8)
+    start = 20.0 * order
+    return replace(
+        Trial(
+            family,
+            engine,
+            number,
+            order,
+            COMPLETE,
+            started_s=start,
+            finished_s=start + seconds + 1.5,
+            value=value,
+            validation=metrics(value, 180),
+            cost=Cost(seconds, seconds, 0.0, seconds + 1.4, 0.4 + parameters / 3e5, 80.0, parameters, parameters // 5),
+            history=history(value, epochs) if epochs else (),
+            input_size=64,
+        ),
+        **more,
+    )
+
+
+def failed(family: str, engine: str, number: int, order: int, failure: Failure, **more: Any) -> Trial:
+    start = 20.0 * order
+    return Trial(family, engine, number, order, FAIL, started_s=start, finished_s=start + 4, failure=failure, **more)
+
+
+def build(studies: tuple[Study, ...], families: tuple[FamilyInfo, ...], **more: Any) -> Run:
+    config: Mapping[str, Any] = {
+        "data": "drawn",
+        "engines": list(dict.fromkeys(study.engine for study in studies)) or [TPE],
+        "budget": {"trials": 12, "seconds": None},
+        "seed": 0,
+        "storage": "",
+    }
+    run = Run(
+        path=Path("reports/20261121T001800-drawn"),
+        status="complete",
+        created_utc="2026-11-21T00:18:00Z",
+        config=config,
+        environment={
+            "python": "3.11.7",
+            "platform": "Linux x86_64",
+            "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "optuna": "5.0.0"},
+            "cpu": "AMD EPYC 9B14",
+            "cores": 2,
+            "memory_gb": 8.2,
+            "gpus": [],
+            "git_commit": "4f1c2a9d03be+",
+        },
+        split=SplitInfo(
+            "drawn",
+            ("cat", "dog"),
+            {"train": {"cat": 420, "dog": 420}, "validation": {"cat": 90, "dog": 90}, "test": {"cat": 90, "dog": 90}},
+            "9f2c44c1b0d6a7e1",
+        ),
+        families=families,
+        studies=studies,
+        command="python -m bench run --budget 12 --engine optuna:tpe,keras-tuner:bayesian",
+        elapsed_s=612.0,
+    )
+    return replace(run, **more)
+
+
+@pytest.fixture
+def run() -> Run:
+    """Six families under two engines: complete, pruned, failed, duplicate and running trials, missing weights."""
+    missing = {"weights": "random (missing)"}
+    out_of_memory = Failure("ResourceExhaustedError", "out of memory on a tensor of 2 GB", "Traceback …\n  fit()\nOOM")
+    v2 = {"params": {"input_size": 64, "learning_rate": 0.00031, "frozen_layers": 40, "head": "pooling"}, **missing}
+    dummy = {"epochs": 0, "input_size": None}
+    studies = (
+        Study(
+            "dummy",
+            TPE,
+            (
+                trial(
+                    "dummy",
+                    TPE,
+                    0,
+                    1,
+                    0.5,
+                    0.0012,
+                    0,
+                    params={"strategy": "uniform"},
+                    known=True,
+                    **dummy,
+                    test=metrics(0.4944, 180, 0.4222, 0.5669),
+                ),
+                trial("dummy", TPE, 1, 2, 0.4833, 0.0009, 0, params={"strategy": "stratified"}, **dummy),
+            ),
+            exhausted=True,
+        ),
+        Study(
+            "cnn",
+            TPE,
+            (
+                trial(
+                    "cnn",
+                    TPE,
+                    0,
+                    3,
+                    0.861,
+                    14.2,
+                    93_500,
+                    params={
+                        "conv_blocks": 4,
+                        "dropout": 0.5,
+                        "filters": 32,
+                        "learning_rate": 0.001,
+                        "batch_normalisation": True,
+                        "head": "pooling",
+                    },
+                    known=True,
+                ),
+                trial(
+                    "cnn",
+                    TPE,
+                    1,
+                    4,
+                    0.9222,
+                    31.7,
+                    287_000,
+                    params={
+                        "conv_blocks": 5,
+                        "dropout": 0.31,
+                        "filters": 32,
+                        "learning_rate": 0.0021,
+                        "batch_normalisation": True,
+                        "head": "dense",
+                    },
+                    test=metrics(0.9111, 180, 0.8605, 0.9445),
+                    repeats=(metrics(0.9, 180), metrics(0.9167, 180)),
+                ),
+                replace(
+                    trial("cnn", TPE, 2, 5, 0.61, 6.0, 41_000, params={"conv_blocks": 2}, epochs=3),
+                    state=PRUNED,
+                    note="pruned after epoch 3",
+                ),
+                trial(
+                    "cnn",
+                    TPE,
+                    3,
+                    0,
+                    0.861,
+                    14.2,
+                    93_500,
+                    params={"conv_blocks": 4, "dropout": 0.5},
+                    duplicate_of="cnn/optuna:tpe#0",
+                    counted=False,
+                    started_s=110.0,
+                    finished_s=110.0,
+                ),
+            ),
+        ),
+        Study(
+            "mobilenet_v2",
+            TPE,
+            (
+                trial("mobilenet_v2", TPE, 0, 6, 0.8889, 61.0, 2_260_000, known=True, **v2),
+                trial(
+                    "mobilenet_v2", TPE, 1, 7, 0.9389, 95.3, 2_422_000, **v2, test=metrics(0.9333, 180, 0.8872, 0.9614)
+                ),
+            ),
+        ),
+        Study("vgg19", TPE, (failed("vgg19", TPE, 0, 8, out_of_memory, **missing),)),
+        Study(
+            "cnn",
+            BAYESIAN,
+            (
+                trial(
+                    "cnn",
+                    BAYESIAN,
+                    0,
+                    9,
+                    0.861,
+                    14.2,
+                    93_500,
+                    params={"conv_blocks": 4, "dropout": 0.5},
+                    duplicate_of="cnn/optuna:tpe#0",
+                    known=True,
+                ),
+                trial("cnn", BAYESIAN, 1, 10, 0.8944, 22.4, 160_000, params={"conv_blocks": 5, "dropout": 0.1}),
+                failed("cnn", BAYESIAN, 2, 11, Failure("TIMEOUT", "longer than 3600 s")),
+            ),
+        ),
+        Study(
+            "mobilenet_v2",
+            BAYESIAN,
+            (
+                trial("mobilenet_v2", BAYESIAN, 0, 12, 0.9167, 77.7, 2_260_000, **v2),
+                Trial(
+                    "mobilenet_v2",
+                    BAYESIAN,
+                    1,
+                    13,
+                    RUNNING,
+                    started_s=400.0,
+                    intermediate_values={1: 0.6, 2: 0.8},
+                    **v2,
+                ),
+            ),
+        ),
+    )
+    families = (
+        FamilyInfo("dummy", "What no learning reaches.", configurations=3),
+        FamilyInfo("cnn", "Plain convolutional networks of searched depth (LeCun et al., 1998)."),
+        FamilyInfo("mobilenet", "MobileNet (Howard et al., 2017).", "random (missing)"),
+        FamilyInfo("mobilenet_v2", "MobileNetV2 (Sandler et al., 2018).", "random (missing)"),
+        FamilyInfo("vgg16", "VGG-16 (Simonyan and Zisserman, 2014).", skipped="no ImageNet weights"),
+        FamilyInfo("vgg19", "VGG-19 (Simonyan and Zisserman, 2014).", "random (missing)"),
+    )
+    return build(studies, families)
+
+
+@pytest.fixture
+def empty_run() -> Run:
+    """A run that has just begun."""
+    return build((), (FamilyInfo("cnn"), FamilyInfo("dummy")), status="running", elapsed_s=0.8)
+
+
+@pytest.fixture
+def hostile_run() -> Run:
+    """Every text that comes from outside tries to be markup, script or a formula."""
+    family, engine = f"={HOSTILE}", f"@{HOSTILE}"
+    failure = Failure(HOSTILE, f"{HOSTILE} postgresql://me:secret@host/db", f"{HOSTILE} /home/alice/photos/x.py")
+    params = {HOSTILE: HOSTILE, "learning_rate": 0.1}
+    studies = (
+        Study(
+            family,
+            engine,
+            (
+                trial(
+                    family,
+                    engine,
+                    0,
+                    1,
+                    0.9,
+                    3.0,
+                    1000,
+                    params=params,
+                    note=HOSTILE,
+                    weights=HOSTILE,
+                    duplicate_of="",
+                    test=metrics(0.9, 100, 0.826, 0.945),
+                ),
+                trial(family, engine, 1, 2, 0.9, 3.0, 1000, duplicate_of=HOSTILE),
+                failed(family, engine, 2, 3, failure, params=params),
+            ),
+        ),
+    )
+    families = (FamilyInfo(family, HOSTILE, HOSTILE), FamilyInfo(f"{HOSTILE}2", HOSTILE, skipped=HOSTILE))
+    split = SplitInfo(HOSTILE, (HOSTILE, "dog"), {"train": {HOSTILE: 3}}, HOSTILE)
+    environment = {"cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}, HOSTILE: HOSTILE, "git_commit": HOSTILE}
+    run = build(studies, families, split=split, environment=environment, command=HOSTILE, notes=(HOSTILE,))
+    storage = {"storage": "mysql://me:secret@host/db", "data": HOSTILE}
+    return replace(run, path=Path(f"reports/{HOSTILE.replace('/', '')}"), config={**run.config, **storage})

@@ -1,0 +1,262 @@
+"""The page as a reader, a screen reader and an attacker meet it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import report
+from bench.records import LEADERBOARD_COLUMNS, Run
+
+VOID = {"meta", "br", "img", "link", "input", "hr", "path", "line", "circle", "polyline"}
+
+
+class Page(HTMLParser):
+    """A parsed page: its elements with attributes, the text in them, and its scripts; refuses unbalanced elements."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.scripts: list[tuple[dict[str, str], str]] = []
+        self._open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, attributes))
+        if tag == "script":
+            self.scripts.append((attributes, ""))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "script":
+            attributes, before = self.scripts.pop()
+            self.scripts.append((attributes, before + data))
+        elif self._open and self._open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).replace("\u00a0", " ").split())
+
+    def meta(self, name: str) -> list[str]:
+        metas = [attributes for tag, attributes in self.elements if tag == "meta"]
+        return [each["content"] for each in metas if name in (each.get("http-equiv"), each.get("name"))]
+
+    @property
+    def charts(self) -> dict[str, Any]:
+        return {a["data-chart"]: json.loads(data) for a, data in self.scripts if a.get("type") == "application/json"}
+
+
+def page(run: Run, folder: Path) -> Page:
+    report.render(run, folder / "report.html")
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_answers_in_order(run: Run, tmp_path: Path) -> None:
+    sections = [a["id"] for tag, a in page(run, tmp_path).elements if tag == "section"]
+    assert sections == ["verdict", "leaderboard", "accuracy", "search", "trials", "failures", "reproduce"]
+
+
+def test_the_leaderboard_needs_no_script(run: Run, tmp_path: Path) -> None:
+    words = page(run, tmp_path).words
+    assert "1 mobilenet_v2 random weights MobileNetV2 (Sandler et al., 2018). 93.3 % 88.7–96.1 % 93.9 %" in words
+    assert "1 min 35 s 2.4 M 8.5 ms random (missing) optuna:tpe #1 3 complete, 1 running" in words
+    assert "2 cnn not separated Plain" in words
+    assert "2 other seeds: 90.0–91.7 %" in words
+    assert "vgg16 VGG-16 (Simonyan and Zisserman, 2014). skipped: no ImageNet weights" in words
+
+
+def test_every_trial_failure_and_the_way_back_are_there(run: Run, tmp_path: Path) -> None:
+    words = page(run, tmp_path).words
+    assert "answered from the record of cnn/optuna:tpe#0; used no budget" in words
+    assert "conv_blocks 5 dropout 0.31 filters 32 learning_rate 0.0021" in words
+    assert "pruned after epoch 3" in words
+    assert "ResourceExhaustedError vgg19 · random weights optuna:tpe #0 out of memory" in words
+    assert "python -m bench run --budget 12 --engine optuna:tpe,keras-tuner:bayesian" in words
+    assert "sha256 9f2c44c1b0d6a7e1" in words
+    assert "tensorflow 2.21.0" in words
+
+
+def test_every_chart_has_its_place_and_a_table(run: Run, tmp_path: Path) -> None:
+    shown = page(run, tmp_path)
+    assert list(shown.charts) == ["chart-train_time_s", "chart-parameters", "chart-search"]
+    places = {a.get("id") for _, a in shown.elements}
+    assert places >= set(shown.charts)
+    assert shown.words.count("The same as a table") == 3
+    assert "models without parameters stand at its left end" in shown.words
+
+
+def test_a_running_page_loads_itself_again_and_a_finished_one_does_not(run: Run, tmp_path: Path) -> None:
+    going = page(replace(run, status="running"), tmp_path)
+    assert going.meta("refresh") == ["5"]
+    assert "This page loads itself again every 5 seconds." in going.words
+    assert page(run, tmp_path).meta("refresh") == []
+
+
+def test_a_page_without_a_trial_is_small_and_says_so(empty_run: Run, tmp_path: Path) -> None:
+    empty = page(empty_run, tmp_path)
+    assert "No trial has finished yet." in empty.words
+    assert empty.charts == {}
+    assert (tmp_path / "report.html").stat().st_size < 50_000
+
+
+def test_nothing_is_loaded_from_anywhere(run: Run, tmp_path: Path) -> None:
+    names = {"src", "href", "action", "data", "srcset", "poster"}
+    loaded = {a[name] for _, a in page(run, tmp_path).elements for name in names & set(a)}
+    assert loaded == {"#leaderboard", "leaderboard.csv", "split.json", "trials.sqlite3"}
+
+
+def test_records_in_another_storage_are_not_linked_and_no_password_is_shown(hostile_run: Run, tmp_path: Path) -> None:
+    shown = page(hostile_run, tmp_path)
+    assert "trials.sqlite3" not in {a.get("href") for _, a in shown.elements}
+    assert "mysql://me:***@host/db" in shown.words
+    assert "secret" not in shown.words
+    assert "/home/alice" not in shown.words
+
+
+@pytest.mark.parametrize("kind", ["run", "empty_run", "hostile_run"])
+def test_only_the_pages_own_scripts_may_run(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    shown = page(request.getfixturevalue(kind), tmp_path)
+    (policy,) = shown.meta("Content-Security-Policy")
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'"
+    assert directives["img-src"] == "data:"
+    scripts = [source for attributes, source in shown.scripts if attributes.get("type") != "application/json"]
+    hashes = [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in scripts]
+    assert directives["script-src"] == " ".join(f"'sha256-{each}'" for each in hashes)
+
+
+def test_hostile_text_stays_text(hostile_run: Run, tmp_path: Path) -> None:
+    shown = page(hostile_run, tmp_path)
+    assert not [tag for tag, _ in shown.elements if tag in ("img", "b")]
+    assert not [name for _, a in shown.elements for name in a if name.startswith("on")]
+    assert "<img src=x onerror=alert(1)>" in shown.words
+    markup = re.sub(r"<script>.*?</script>", "", (tmp_path / "report.html").read_text(encoding="utf-8"), flags=re.S)
+    assert "<img" not in markup
+    assert not set(markup) & {"\u2028", "\u2029", "\u202e", "\x1b"}
+    data = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', markup, flags=re.S)
+    assert len(data) == 3
+    assert not set("".join(data)) & {"<", ">", "&"}
+    assert all(block.isascii() for block in data)
+
+
+def test_the_same_records_give_the_same_page(run: Run, tmp_path: Path) -> None:
+    report.render(run, tmp_path / "one.html")
+    report.render(run, tmp_path / "two.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_a_page_that_cannot_be_replaced_is_left_as_it_was(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("before")
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report.render(run, target)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("report.html", "before")]
+
+
+def test_colours_can_be_told_from_the_background_in_both_themes() -> None:
+    """WCAG 2.2, success criteria 1.4.11 (graphics, 3 to 1) and 1.4.3 (text, 4.5 to 1)."""
+    css = resources.files("bench.report").joinpath("templates/page.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root \{(.*?)\}", css, re.S)
+    themes = [dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", block)) for block in blocks]
+    assert len(themes) == 2
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    for theme in themes:
+        assert all(contrast(theme[f"series-{i}"], theme["paper"]) >= 3 for i in range(1, 9))
+        for name, ground in (("ink", "paper"), ("soft", "paper"), ("soft", "tint"), ("accent", "paper")):
+            assert contrast(theme[name], theme[ground]) >= 4.5
+        for name in ("warning", "error", "going"):
+            assert contrast(theme[name], theme[f"{name}-tint"]) >= 4.5
+            assert contrast(theme[name], theme["paper"]) >= 4.5
+
+
+def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> None:
+    report.write_csv(run, tmp_path / "leaderboard.csv")
+    raw = (tmp_path / "leaderboard.csv").read_bytes()
+    assert raw.count(b"\r\n") == raw.count(b"\n") == 4
+    rows = list(csv.DictReader(raw.decode().splitlines()))
+    assert list(rows[0]) == LEADERBOARD_COLUMNS
+    assert [(row["family"], row["test_accuracy"]) for row in rows] == [
+        ("mobilenet_v2", "0.9333"), ("cnn", "0.9111"), ("dummy", "0.4944")
+    ]  # fmt: skip
+    assert rows[2]["input_size"] == ""
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d"])
+def test_a_spreadsheet_sees_no_formula_in_the_csv(run: Run, tmp_path: Path, start: str) -> None:
+    name = f'{start}HYPERLINK("x"),y'
+    studies = tuple(
+        replace(study, family=name, trials=tuple(replace(trial, family=name) for trial in study.trials))
+        for study in run.studies
+        if study.family == "cnn"
+    )
+    families = tuple(replace(family, name=name) for family in run.families if family.name == "cnn")
+    report.write_csv(replace(run, studies=studies, families=families), tmp_path / "leaderboard.csv")
+    with (tmp_path / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["family"] == f"'{name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["run", "hostile_run"])
+def test_a_browser_draws_the_charts_and_runs_nothing_else(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium to open the page with")
+    report.render(request.getfixturevalue(kind), tmp_path / "report.html")
+    switches = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --virtual-time-budget=5000 --enable-logging=stderr --dump-dom"
+    ).split()
+    done = subprocess.run(
+        [chromium, *switches, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.count('class="main-svg"') >= 3
+    assert "CONSOLE" not in done.stderr
+    assert "<img src=x" not in re.sub(r"<script.*?</script>", "", done.stdout, flags=re.S)

@@ -1,0 +1,57 @@
+"""Units and outside text."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.report import text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0 s"), (0.00123, "1.2 ms"), (0.25, "250 ms"), (12.34, "12.3 s"), (59.97, "1 min"), (125, "2 min 5 s"),
+     (3600, "1 h"), (3725, "1 h 2 min"), (None, "–"), (float("inf"), "–")],
+)  # fmt: skip
+def test_durations_read_as_a_person_says_them(value: float | None, shown: str) -> None:
+    assert text.seconds(value).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (812, "812"), (1000, "1.0 k"), (93_500, "93.5 k"), (287_400, "287 k"), (2_257_984, "2.3 M"),
+     (999_700, "1.0 M"), (138_357_544, "138 M"), (15_500_000_000, "15.5 G"), (None, "–")],
+)  # fmt: skip
+def test_counts_carry_their_magnitude(value: float | None, shown: str) -> None:
+    assert text.count(value).replace("\u00a0", " ") == shown
+
+
+def test_shares_read_as_percent() -> None:
+    assert text.percent(0.8889) == "88.9\u00a0%"
+    assert text.interval(0.918, 0.961) == "91.8–96.1\u00a0%"
+    assert text.percent(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [([], ""), (["a"], "a"), ([*"ab"], "a and b"), ([*"abcd"], "a, b, c and d"), ([*"abcdefg"], "a, b, c and 4 more")],
+)
+def test_long_lists_are_cut(names: list[str], shown: str) -> None:
+    assert text.listing(names) == shown
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("cat\u202egnp", "cat\\u202egnp"),
+        ("a\u2028b\ufeff", "a\\u2028b\\ufeff"),
+        ("\x1b[31mred\x1b[0m\x07", "red\\x07"),
+        ("\ud800", "\\ud800"),
+        ("two\r\nlines\tand a tab", "two\nlines\tand a tab"),
+        ('File "/home/alice/x.py", /root/y, /roots/z', 'File "~/x.py", ~/y, /roots/z'),
+        ("/Users/bob/photos C:\\Users\\bob\\photos", "~/photos ~\\photos"),
+        ("mysql://me:secret@host/db", "mysql://me:***@host/db"),
+        ("שלום héllo 猫", "שלום héllo 猫"),
+    ],
+)
+def test_what_must_not_be_seen_is_taken_out(raw: str, shown: str) -> None:
+    assert text.clean(raw) == shown

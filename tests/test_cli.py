@@ -1,0 +1,223 @@
+"""The command line as a user meets it: help, mistakes, output, exit status."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from bench import __version__, cli, store, workers
+from bench.testing import FakePool
+
+HEAVY = ["tensorflow", "keras", "keras_tuner", "optuna", "pandas", "plotly", "sklearn", "scipy", "numpy", "PIL", "rich"]
+
+
+def depth(hp, family):
+    hp.Int("depth", 1, 9)
+
+
+@pytest.fixture
+def bench(tmp_path, space, monkeypatch, capsys):
+    """Runs a command in an empty folder on a fake family `a`; gives exit status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    pools = []
+
+    def run(*arguments, pool=None):
+        pools.append(pool or FakePool(depth, lambda family, params: params["depth"] / 10))
+        monkeypatch.setattr(workers, "start", lambda config: pools[-1])
+        status = cli.main(arguments)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    run.family = space("a")
+    run.usual = ("run", "--budget", "3", "--spaces", run.family, "--images", "24", "--out", "here")
+    return run
+
+
+# -- help
+
+
+def test_help_loads_nothing_heavy():
+    code = f"""
+import sys
+from bench import cli
+try:
+    cli.main(["--help"])
+except SystemExit:
+    pass
+print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"]])
+def test_help_ends_well(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 0
+    assert "usage: python -m bench" in capsys.readouterr().out
+
+
+def test_help_of_run_names_every_engine_and_default(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for word in ("keras-tuner:hyperband", "optuna:cmaes", "default 20", "successive-halving", "sub-folder a class"):
+        assert word in text
+
+
+def test_no_command_shows_the_help(bench):
+    status, out, _ = bench()
+    assert status == 2
+    assert "examples:" in out
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == f"bench {__version__}"
+
+
+# -- mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["runn"], "unknown command 'runn'. Did you mean run?"),
+        (["run", "--buget", "3"], "unrecognized arguments: --buget 3. Did you mean --budget?"),
+        (["run", "--budget", "0"], "budget 0: must be at least 1 trial"),
+        (["run", "--budget", "soon"], "budget 'soon': must be a number of trials (20), a time"),
+        (["run", "--budget", "-5"], "budget"),
+        (["run", "--engine", "optuna:tpee"], "unknown engine 'optuna:tpee'. Did you mean optuna:tpe"),
+        (["run", "--engine", ","], "must be names separated by commas"),
+        (["run", "--spaces", "vgg61"], "unknown family 'vgg61'. Did you mean vgg1"),
+        (["run", "--data", "no/such/folder"], "no/such/folder"),
+        (["run", "--epochs", "ten"], "epochs 'ten': must be a whole number"),
+        (["run", "--split", "0.5,0.5"], "three shares"),
+        (["run", "--trial-timeout", "5"], "trial-timeout '5': must be a time"),
+        (["report", "nowhere"], "nowhere: not a run folder, there is no run.json"),
+        (["report"], "RUN"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(bench, tmp_path, arguments, says):
+    status, out, err = bench(*arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert says in err
+    assert [path.name for path in tmp_path.iterdir()] == ["spaces"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ({}, "holds nothing"),
+        ({"cats": 4}, "one class"),
+        ({"cats": 4, "dogs": 0}, "dogs"),
+        ({"cats": 4, "dogs": 1}, "dogs"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_named(bench, tmp_path, classes, says):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, count in classes.items():
+        (folder / name).mkdir()
+        for number in range(count):
+            Image.new("RGB", (20, 20), (number, 0, 0)).save(folder / name / f"{number}.png")
+    status, _, err = bench("run", "--data", "pictures", "--spaces", bench.family, "--out", "here")
+    assert status == 2
+    assert says in err.lower()
+    assert not (tmp_path / "here").exists()
+
+
+# -- output
+
+
+def test_a_run_tells_its_progress_and_prints_the_board(bench, tmp_path):
+    status, out, err = bench(*bench.usual)
+    assert status == 0
+    assert "trial   3 of 3  a" in err
+    assert "best " in err
+    assert "to go" in err
+    assert "test accuracy" in out
+    assert out.splitlines()[-1] == f"report: {Path('here') / 'report.html'}"
+    assert (tmp_path / "here" / "report.html").is_file()
+
+
+def test_quiet_prints_the_board_only(bench):
+    status, out, err = bench(*bench.usual, "--quiet")
+    assert status == 0
+    assert err == ""
+    assert "test accuracy" in out
+
+
+def test_json_is_all_there_is_on_standard_output(bench):
+    status, out, err = bench(*bench.usual, "--json")
+    assert (status, err) == (0, "")
+    result = json.loads(out)
+    assert result["status"] == "complete"
+    assert result["leaderboard"][0]["family"] == "a"
+    assert result["leaderboard"][0]["test_accuracy"] == result["leaderboard"][0]["val_accuracy"]
+
+
+def test_the_command_is_recorded(bench, tmp_path):
+    bench(*bench.usual)
+    command = json.loads((tmp_path / "here" / "run.json").read_text())["command"]
+    assert command.startswith("python -m bench run --budget 3 --spaces ")
+
+
+def test_a_family_without_a_result_is_status_4(bench):
+    def broken(family, params):
+        raise ValueError("never works")
+
+    status, out, err = bench(*bench.usual, pool=FakePool(depth, broken))
+    assert status == 4
+    assert "FAIL ValueError: never works" in err
+    assert "a: no complete trial: 3 failed (ValueError: never works)" in out
+
+
+def test_ctrl_c_is_status_130_and_keeps_the_run(bench, tmp_path):
+    def score(family, params):
+        signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    status, _, err = bench(*bench.usual, pool=FakePool(depth, score))
+    assert status == 130
+    assert "the partial run is kept" in err
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
+
+
+def test_list_shows_families_engines_data_and_runs(bench):
+    _, before, _ = bench("list")
+    assert "none yet" in before
+    bench("run", "--budget", "1", "--spaces", bench.family, "--images", "24")
+    status, out, _ = bench("list")
+    assert status == 0
+    for word in ("mobilenet_v2", "inverted residuals", "optuna:gp", "drawn", "complete", "reports/"):
+        assert word in out
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_report_draws_the_page_again(tmp_path, space, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pool = FakePool(depth, lambda family, params: 0.5)
+    monkeypatch.setattr(workers, "start", lambda config: pool)
+    cli.main(["run", "--budget", "1", "--spaces", space("a"), "--images", "24", "--out", "here", "--quiet"])
+    page = tmp_path / "here" / "report.html"
+    page.unlink()
+    capsys.readouterr()
+    assert cli.main(["report", "here"]) == 0
+    assert capsys.readouterr().out == f"{Path('here') / 'report.html'}\n"
+    assert "leaderboard" in page.read_text().lower()

@@ -1,0 +1,372 @@
+"""The driver, with a pool that trains nothing: shares, records, the board, interruption."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import optuna
+import pytest
+
+import bench
+from bench import Budget, RunConfig, runner, store
+from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
+from bench.progress import Progress
+from bench.testing import FakePool
+
+
+def depth(hp, family):
+    hp.Int("depth", 1, 9)
+    hp.Float("dropout", 0.0, 1.0)
+
+
+def deeper_is_better(family, params):
+    return params["depth"] / 10
+
+
+@pytest.fixture
+def start(tmp_path, space, monkeypatch, request):
+    """Runs the driver on fake families in a folder of its own; the storage is a real one where a test asks for it."""
+    monkeypatch.chdir(tmp_path)
+    if not request.node.get_closest_marker("storage"):
+        monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+
+    def run(pool=None, families=("a", "b"), progress=None, **config):
+        config = {"images": 24, "budget": Budget(6), "out": str(tmp_path / "run"), **config}
+        config["spaces"] = tuple(space(name) for name in families)
+        return runner.run(RunConfig(**config), progress, pool=pool or FakePool(depth, deeper_is_better))
+
+    return run
+
+
+def counted(run, **wanted):
+    return [
+        trial
+        for trial in run.trials
+        if trial.counted and all(getattr(trial, name) == value for name, value in wanted.items())
+    ]
+
+
+# -- budget
+
+
+def test_a_budget_of_trials_is_for_the_whole_run_and_shared_evenly(start):
+    run = start(families=("a", "b", "c"), budget=Budget(8))
+    assert [len(counted(run, family=name)) for name in "abc"] == [3, 3, 2]
+
+
+def test_every_engine_gets_the_whole_budget(start):
+    run = start(engines=("optuna:tpe", "optuna:random"))
+    assert [len(counted(run, engine=engine)) for engine in ("optuna:tpe", "optuna:random")] == [6, 6]
+
+
+def test_known_configurations_come_first_in_every_family(start):
+    known = {"a": [{"depth": 5}, {"depth": 6}], "b": [{"depth": 7, "dropout": 0.5}]}
+    run = start(FakePool(depth, deeper_is_better, known), engines=("optuna:random",))
+    first = {family: counted(run, family=family)[0] for family in "ab"}
+    assert first["a"].params["depth"] == 5
+    assert first["b"].params == {"depth": 7, "dropout": 0.5}
+    assert counted(run, family="a")[1].params["depth"] == 6
+    assert [trial.known for trial in counted(run, family="a")] == [True, True, False]
+
+
+def test_a_family_that_is_used_up_hands_its_share_on(start):
+    def build(hp, family):
+        hp.Choice("kind", ["x", "y"]) if family == "a" else hp.Int("depth", 1, 1000)
+
+    run = start(FakePool(build, lambda family, params: 0.5), budget=Budget(12))
+    assert [len(counted(run, family=name)) for name in "ab"] == [2, 10]
+    assert any("all 2 configurations were tried" in note for note in run.notes)
+    assert {study.family: study.exhausted for study in run.studies} == {"a": True, "b": False}
+
+
+def test_a_search_over_finite_families_ends_before_its_budget(start):
+    pool = FakePool(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5)
+    run = start(pool, budget=Budget(50))
+    assert len(counted(run)) == 4
+    assert run.status == "complete"
+
+
+def test_a_space_that_is_finite_behind_a_plain_if_is_used_up_too(start):
+    def build(hp, family):
+        if hp.Boolean("big"):
+            hp.Choice("size", [1, 2, 3])
+
+    run = start(FakePool(build, lambda family, params: 0.5), families=("a",), budget=Budget(50))
+    assert len(counted(run)) == 4
+    assert run.studies[0].exhausted
+
+
+def test_a_small_budget_says_which_families_get_none(start):
+    run = start(families=("a", "b", "c"), budget=Budget(2))
+    assert any("c will get none" in note for note in run.notes)
+    assert [trial.family for trial in counted(run)] == ["a", "b"]
+
+
+def test_no_configuration_is_trained_twice(start):
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 6), deeper_is_better)
+    run = start(pool, families=("a",), engines=("optuna:random", "optuna:tpe"), budget=Budget(6))
+    assert len({json.dumps(each) for each in pool.trained}) == 6
+    answered = [trial for trial in run.trials if trial.duplicate_of]
+    assert all(trial.value == trial.params["depth"] / 10 for trial in answered)
+    assert len(counted(run, engine="optuna:tpe")) == 6
+
+
+def test_a_time_budget_ends_the_search_and_still_scores(start):
+    class Slow(FakePool):
+        def finished(self, timeout_s):
+            import time
+
+            time.sleep(0.02)
+            return super().finished(timeout_s)
+
+    run = start(Slow(depth, deeper_is_better), budget=Budget(trials=None, seconds=0.5))
+    assert 0 < len(counted(run)) < 100
+    assert all(run.best(name).test is not None for name in "ab" if run.best(name))
+
+
+def test_a_trial_that_overruns_the_time_budget_is_stopped(start):
+    class Endless(FakePool):
+        """Trials end only when they are cancelled."""
+
+        def finished(self, timeout_s):
+            job = self._waiting[0][0] if self._waiting else None
+            if job is not None and job.kind == "trial" and self._cancelled is None:
+                return []
+            return super().finished(timeout_s)
+
+    run = start(Endless(depth, deeper_is_better), budget=Budget(trials=None, seconds=0.05))
+    assert [trial.state for trial in run.trials] == ["PRUNED"]
+    assert "time budget" in run.trials[0].note
+
+
+# -- selection
+
+
+def test_validation_accuracy_chooses_and_only_the_chosen_see_the_test_set(start):
+    run = start(budget=Budget(10))
+    for family in "ab":
+        trials = counted(run, family=family)
+        best = max(trials, key=lambda trial: trial.value)
+        assert run.best(family) == best
+        assert [trial for trial in trials if trial.test] == [best]
+
+
+def test_the_interval_of_the_test_accuracy_is_wilsons(start):
+    run = start(FakePool(depth, lambda family, params: 0.9), families=("a",), budget=Budget(1))
+    test = run.best("a").test
+    assert (round(test.accuracy_low, 4), round(test.accuracy_high, 4)) == (0.8798, 0.9171)
+
+
+def test_repeats_retrain_the_chosen_configuration_with_other_seeds(start):
+    pool = FakePool(depth, deeper_is_better)
+    run = start(pool, families=("a",), repeats=3)
+    assert len(run.best("a").repeats) == 3
+    assert [params for _, params in pool.trained[-3:]] == [dict(run.best("a").params)] * 3
+
+
+def test_the_leaderboard_is_best_first(start):
+    scores = {"a": 0.6, "b": 0.9}
+    run = start(FakePool(depth, lambda family, params: scores[family]))
+    board = run.leaderboard()
+    assert list(board["family"]) == ["b", "a"]
+    assert list(board["test_accuracy"]) == [0.9, 0.6]
+
+
+# -- failures are data
+
+
+def test_failed_trials_are_recorded_and_the_search_goes_on(start):
+    def score(family, params):
+        if family == "a":
+            raise RuntimeError("out of luck")
+        return 0.5
+
+    run = start(FakePool(depth, score), budget=Budget(12))
+    failed = [trial for trial in run.trials if trial.state == "FAIL"]
+    assert len(failed) == 6
+    assert {(trial.failure.kind, trial.failure.message) for trial in failed} == {("RuntimeError", "out of luck")}
+    assert run.failed_families() == ["a"]
+    assert run.best("b") is not None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_finite_number_is_a_failure_and_never_best(start, value):
+    def score(family, params):
+        return value if params["depth"] > 5 else 0.2
+
+    run = start(FakePool(depth, score), budget=Budget(20), engines=("optuna:random",))
+    failed = [trial for trial in run.trials if trial.params["depth"] > 5]
+    assert failed
+    assert {trial.state for trial in failed} == {"FAIL"}
+    assert all(run.best(name).value == 0.2 for name in "ab")
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_result(start, monkeypatch):
+    def broken(run, path):
+        raise ZeroDivisionError("in the template")
+
+    monkeypatch.setattr("bench.report.render", broken)
+    told = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            told.append(text)
+
+    run = start(progress=Listening())
+    assert run.status == "complete"
+    assert len(told) == 1
+    assert "ZeroDivisionError" in told[0]
+    assert "bench report" in told[0]
+
+
+# -- the same seed
+
+
+@pytest.mark.parametrize("engine", ["optuna:tpe", "optuna:random", "optuna:grid"])
+def test_the_seed_decides_what_is_proposed(start, tmp_path, engine):
+    def params(seed, name):
+        run = start(seed=seed, engines=(engine,), out=str(tmp_path / name), budget=Budget(10))
+        return [trial.params for trial in run.trials]
+
+    assert params(0, "one") == params(0, "two")
+    assert params(0, "three") != params(1, "four")
+
+
+# -- the run folder
+
+
+@pytest.mark.storage
+def test_the_records_say_what_the_run_returned(start, tmp_path):
+    run = start(engines=("optuna:tpe", "optuna:random"), repeats=1)
+    loaded = bench.load(tmp_path / "run")
+    assert loaded == run
+    for name in ("run.json", "split.json", "trials.sqlite3", "report.html", "leaderboard.csv"):
+        assert (tmp_path / "run" / name).is_file()
+    assert not (tmp_path / "run" / ".cache").exists()
+
+
+@pytest.mark.storage
+def test_optuna_opens_the_storage_of_a_run(start, tmp_path):
+    start(engines=("optuna:tpe", "optuna:random"))
+    url = f"sqlite:///{tmp_path / 'run' / 'trials.sqlite3'}"
+    names = optuna.get_all_study_names(url)
+    assert sorted(names) == ["a/optuna:random", "a/optuna:tpe", "b/optuna:random", "b/optuna:tpe"]
+    study = optuna.load_study(study_name="a/optuna:tpe", storage=url)
+    assert study.best_value == max(trial.value for trial in study.trials)
+    assert set(study.best_params) == {"depth", "dropout"}
+
+
+@pytest.mark.storage
+def test_two_runs_share_one_storage(start, tmp_path):
+    url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
+    first = start(storage=url, out=str(tmp_path / "one"))
+    second = start(storage=url, out=str(tmp_path / "two"), seed=1)
+    assert bench.load(tmp_path / "one").trials == first.trials
+    assert bench.load(tmp_path / "two").trials == second.trials
+
+
+@pytest.mark.storage
+def test_every_epoch_is_in_the_storage_while_a_trial_runs(start, tmp_path):
+    seen = []
+
+    class Watching(Progress):
+        def epoch(self, order, epoch, epochs, val_accuracy):
+            trial = bench.load(tmp_path / "run").trials[-1]
+            seen.append((trial.state, dict(trial.intermediate_values)))
+
+    start(FakePool(depth, lambda family, params: 0.5, epochs=2), progress=Watching(), families=("a",), budget=Budget(1))
+    assert seen[-1] == ("RUNNING", {1: 0.5})
+
+
+@pytest.mark.storage
+def test_a_newer_run_folder_is_refused(start, tmp_path):
+    start()
+    file = tmp_path / "run" / "run.json"
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    with pytest.raises(RunFolderError, match=r"schema version 2.*up to 1.*update bench"):
+        bench.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}'])
+def test_a_damaged_run_folder_is_one_clear_line(start, tmp_path, content):
+    start()
+    (tmp_path / "run" / "run.json").write_text(content)
+    with pytest.raises(RunFolderError, match=r"run\.json: damaged"):
+        bench.load(tmp_path / "run")
+
+
+# -- nothing is left half made
+
+
+def test_a_used_output_folder_is_refused_before_anything_starts(start, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="not an empty folder"):
+        start()
+    assert [each.name for each in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_an_output_folder_below_a_file_is_refused(start, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError):
+        start(out=str(tmp_path / "file" / "run"))
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        ({"data": "no/such/folder"}, DataError),
+        ({"storage": "sqlite:////no/such/folder/x.sqlite3"}, RunFolderError),
+        ({"storage": "nonsense://x"}, RunFolderError),
+    ],
+)
+def test_bad_input_leaves_no_run_folder(start, tmp_path, config, error):
+    with pytest.raises(error):
+        start(**config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_family_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown family 'mobilnet'\. Did you mean mobilenet"):
+        runner.run(RunConfig(spaces=("mobilnet",), out=str(tmp_path / "run")), pool=FakePool(depth, deeper_is_better))
+
+
+# -- interruption
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):
+    def score(family, params):
+        if len(pool.trained) == 3:
+            signal.raise_signal(number)
+        return 0.5
+
+    pool = FakePool(depth, score)
+    with pytest.raises(Interrupted) as caught:
+        start(pool, budget=Budget(50))
+    assert caught.value.exit_status == status
+    run = bench.load(tmp_path / "run")
+    assert run.status == "partial"
+    assert [trial.state for trial in run.trials] == ["COMPLETE"] * 3
+    assert "interrupted" in Path(tmp_path / "run" / "report.html").read_text().lower()
+    assert pool.closed
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+
+
+@pytest.mark.storage
+def test_the_trial_in_flight_is_recorded_as_interrupted(start, tmp_path):
+    class Stopping(FakePool):
+        def finished(self, timeout_s):
+            if self.trained and self._cancelled is None and self._waiting:
+                signal.raise_signal(signal.SIGINT)
+                return []
+            return super().finished(timeout_s)
+
+    with pytest.raises(Interrupted):
+        start(Stopping(depth, deeper_is_better), budget=Budget(50))
+    last = bench.load(tmp_path / "run").trials[-1]
+    assert (last.state, last.failure.kind) == ("FAIL", "Interrupted")

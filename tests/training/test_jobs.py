@@ -1,0 +1,232 @@
+"""One trial, from its hyperparameters to its figures, on drawn pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from bench import spaces  # noqa: E402
+from bench.errors import SpaceError  # noqa: E402
+from bench.training import jobs, keras_trainer  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+DUMMY = spaces.BUILT_IN / "dummy.py"
+
+
+def test_a_trial_reports_every_epoch_and_its_cost(space, channel, payload):
+    kept = channel({"filters": 4})
+    jobs.trial(payload(space("tiny")), kept)
+    assert [epoch for epoch, _ in kept.reports] == [0, 1, 2]
+    assert kept.reports[0][1] == {"params": {"filters": 4}, "weights": ""}
+    result = kept.sent
+    assert result["input_size"] == 16
+    assert [epoch["epoch"] for epoch in result["history"]] == [1, 2]
+    best = max(epoch["val_accuracy"] for epoch in result["history"])
+    assert result["validation"]["accuracy"] == best  # the best epoch's weights are restored
+    cost = result["cost"]
+    assert (cost["parameters"], cost["trainable_parameters"]) == (117, 117)
+    assert cost["macs"] == 4 * 4 * 4 * 27 + 4
+    assert cost["fit_time_s"] == cost["train_time_s"] > 0
+    assert cost["latency_ms"] > 0
+    assert cost["peak_rss_mb"] > 50
+
+
+def test_the_same_seed_trains_the_same_model(space, channel, payload):
+    def history(seed):
+        kept = channel()
+        jobs.trial(payload(space("tiny"), seed=seed), kept)
+        return [(epoch["loss"], epoch["val_loss"]) for epoch in kept.sent["history"]]
+
+    assert history(0) == history(0)
+    assert history(0) != history(1)
+
+
+def test_a_trial_that_is_known_already_is_not_trained(space, channel, payload):
+    kept = channel(stop_at=0)
+    jobs.trial(payload(space("tiny")), kept)
+    assert kept.sent == {"params": {"filters": 2}, "weights": "", "stopped": True}
+
+
+def test_a_pruned_trial_stops_after_that_epoch(space, channel, payload):
+    kept = channel(stop_at=1)
+    jobs.trial(payload(space("tiny"), epochs=5), kept)
+    assert [epoch for epoch, _ in kept.reports] == [0, 1]
+    assert kept.sent["stopped"]
+
+
+def test_early_stopping_ends_a_trial_that_does_not_get_better(space, channel, payload):
+    text = """\
+import keras
+from keras import layers
+
+def build(hp, task):
+    hp.Fixed("learning_rate", 1e-12)
+    x = inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
+"""
+    kept = channel()
+    jobs.trial(payload(space("still", text), epochs=30, patience=3), kept)
+    assert len(kept.sent["history"]) == 4
+
+
+def test_the_saved_model_is_the_scored_one(space, channel, payload, tmp_path):
+    kept = channel()
+    kept.keep = str(tmp_path / "tiny.keras")
+    path = space("tiny")
+    jobs.trial(payload(path, part="test"), kept)
+    scored = channel()
+    jobs.score(
+        payload(path, values=kept.sent["params"], model=kept.keep, predictions=str(tmp_path / "tiny.npz")), scored
+    )
+    assert scored.sent["test"] == kept.sent["test"]
+    with np.load(tmp_path / "tiny.npz", allow_pickle=False) as stored:
+        assert stored["probabilities"].shape == (len(stored["labels"]), 2)
+        assert np.mean(stored["probabilities"].argmax(axis=1) == stored["labels"]) == scored.sent["test"]["accuracy"]
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+    alone = keras.saving.load_model(tmp_path / "tiny.keras", safe_mode=True)
+    assert getattr(alone, "optimizer", None) is None
+    assert alone(np.zeros((1, 16, 16, 3))).shape == (1, 1)
+
+
+def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, payload):
+    kept, scored = channel({"strategy": "stratified"}), channel()
+    jobs.trial(payload(DUMMY, part="test"), kept)
+    jobs.score(payload(DUMMY, values={"strategy": "stratified"}, model=""), scored)
+    assert kept.sent["test"] == scored.sent["test"]
+    assert kept.sent["cost"].get("parameters", 0) == 0
+    assert kept.sent["history"] == []
+
+
+@pytest.mark.parametrize("strategy", ["most_frequent", "uniform", "stratified"])
+def test_the_dummy_knows_nothing_of_pictures(channel, payload, strategy):
+    kept = channel({"strategy": strategy})
+    jobs.trial(payload(DUMMY), kept)
+    found = kept.sent["validation"]
+    assert 0.1 < found["accuracy"] < 0.9  # 9 pictures
+    if strategy == "most_frequent":
+        assert found["balanced_accuracy"] == 0.5
+
+
+COMPILED = """\
+import keras
+from keras import layers
+
+def build(hp):
+    model = keras.Sequential([
+        keras.Input((24, 24, 3)),
+        layers.Rescaling(1 / 255),
+        layers.Flatten(),
+        layers.Dense({units}{activation}),
+    ])
+    model.compile(keras.optimizers.SGD(hp.Float("speed", 1e-3, 1e-1)), loss={loss}, metrics=["accuracy"])
+    return model
+"""
+
+
+@pytest.mark.parametrize(
+    ("units", "activation", "loss"),
+    [
+        (1, ', activation="sigmoid"', '"binary_crossentropy"'),
+        (1, "", "keras.losses.BinaryCrossentropy(from_logits=True)"),
+        (2, ', activation="softmax"', '"sparse_categorical_crossentropy"'),
+        (2, ', activation="softmax"', '"categorical_crossentropy"'),
+        (2, "", "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"),
+        (2, "", "keras.losses.CategoricalCrossentropy(from_logits=True)"),
+    ],
+)
+def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload, monkeypatch, units, activation, loss):
+    fitted = []
+    fit = keras.Model.fit
+    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: fitted.append(self) or fit(self, *a, **k))
+    kept = channel({"speed": 0.002})
+    jobs.trial(payload(space("tuned", COMPILED.format(units=units, activation=activation, loss=loss))), kept)
+    assert isinstance(fitted[0].optimizer, keras.optimizers.SGD)
+    assert float(fitted[0].optimizer.learning_rate) == pytest.approx(0.002)
+    assert kept.sent["input_size"] == 24
+    assert kept.sent["params"] == {"speed": 0.002}
+    assert 0 < kept.sent["validation"]["log_loss"] < 5
+
+
+def test_declared_hyperparameters_reach_the_optimizer(space, channel, payload, monkeypatch):
+    compiled = []
+    compile_model = keras_trainer.compile_model
+    monkeypatch.setattr(keras_trainer, "compile_model", lambda m, v: (compile_model(m, v), compiled.append((m, v)))[0])
+    text = """\
+import keras
+from keras import layers
+
+def build(hp, task):
+    hp.Float("learning_rate", 1e-4, 1e-1); hp.Choice("optimizer", ["adam", "rmsprop"]); hp.Int("batch_size", 4, 64)
+    hp.Int("epochs", 1, 9)
+    x = inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
+"""
+    kept = channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1})
+    jobs.trial(payload(space("all", text)), kept)
+    optimizer = compiled[0][0].optimizer
+    assert type(optimizer).__name__ == "RMSprop"
+    assert float(optimizer.learning_rate) == pytest.approx(0.03)
+    assert int(optimizer.iterations) == 6  # 42 pictures in batches of 7, one epoch
+    assert len(kept.sent["history"]) == 1
+
+
+# -- broken families, found before anything trains
+
+HEAD = "import keras\nfrom keras import layers\n\n\ndef build(hp, task):\n    x = inputs = keras.Input((16, 16, 3))\n"
+TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (HEAD + "    x = layers.Conv2d(3)(x)\n" + TAIL, 7, "AttributeError"),
+        (HEAD + "    hp.Int('a', 1, 3)\n    hp.Int('a', 1, 4)\n" + TAIL, 8, "first Int 1 to 3, then Int 1 to 4"),
+        (HEAD + "    hp.Int('a', 3, 1)\n" + TAIL, 7, "min_value <= max_value must hold, but got 3 and 1"),
+        (HEAD + "    return keras.Model(inputs, x)\n", 5, "output shape is (None, 16, 16, 3): must be (None, 2)"),
+        (HEAD + "    return keras.Model(inputs, layers.Dense(7)(layers.Flatten()(x)))\n", 5, "(None, 7)"),
+        (HEAD + "    return 3\n", 5, "build returned int: must be a Keras model"),
+        (HEAD.replace("(16, 16, 3)", "(16, 8, 3)") + TAIL, 5, "input shape is (None, 16, 8, 3)"),
+        (HEAD + TAIL + "\nKNOWN_CONFIGURATIONS = [{'a': 1}]\n", 9, "unknown hyperparameter 'a'"),
+        (
+            HEAD + "    hp.Int('depth', 1, 3)\n" + TAIL + "KNOWN_CONFIGURATIONS = [{'depth': 4}]\n",
+            9,
+            "depth=4 is outside",
+        ),
+        ("import no_such_module\n\ndef build(hp):\n    pass\n", 1, "ModuleNotFoundError"),
+    ],
+)
+def test_a_broken_family_is_one_line_with_file_and_line(space, channel, payload, text, line, says):
+    path = space("broken", text)
+    with pytest.raises(SpaceError) as caught:
+        jobs.probe(payload(path), channel())
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_conditional_hyperparameters_are_found_before_they_are_active(space, channel, payload):
+    kept = channel()
+    text = HEAD + (
+        "    hp.Choice('head', ['plain', 'dense'])\n"
+        "    units = hp.Int('units', 8, 9, parent_name='head', parent_values=['dense'])\n"
+        "    if units:\n"
+        "        x = layers.Dense(units)(x)\n"
+        "        hp.Float('rate', 0.0, 0.5, parent_name='units', parent_values=[8])\n"
+    )
+    jobs.probe(payload(space("nested", text + TAIL)), kept)
+    assert [each["name"] for each in kept.sent["space"]] == ["head", "units", "rate"]
+
+
+def test_a_known_input_size_takes_the_nearest_that_the_data_offers(space, channel, payload):
+    text = (
+        HEAD
+        + "    hp.Choice('input_size', task.input_sizes)\n"
+        + TAIL
+        + "KNOWN_CONFIGURATIONS = [{'input_size': 150}]\n"
+    )
+    kept = channel()
+    jobs.probe(payload(space("sized", text), input_sizes=[96, 128, 160, 224]), kept)
+    assert kept.sent["known"] == [{"input_size": 160}]

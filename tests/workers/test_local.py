@@ -1,0 +1,229 @@
+"""Processes for real: crashes, hangs, time limits, and nothing left behind. One fork server serves all these tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.config import RunConfig
+from bench.data import open as open_data
+from bench.workers import Job, Listener
+from bench.workers import local as local_pool
+from bench.workers.local import LocalPool, core_shares
+
+pytestmark = pytest.mark.slow
+
+DEFAULT = """
+import keras, os, signal, sys, time
+from keras import layers
+
+def build(hp, task):
+    {body}
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, task.classify(x))
+"""
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with contextlib.closing(LocalPool(1)) as pool:
+        yield pool
+
+
+@pytest.fixture
+def trial(tmp_path):
+    """A trial job of a family whose `build` does something first."""
+    dataset = open_data(RunConfig(images=24))
+    dataset.write(tmp_path / "split.json")
+
+    def make(body="pass", timeout_s=60.0, kind="trial", **payload):
+        path = tmp_path / "family.py"
+        path.write_text(DEFAULT.format(body=body))
+        common = {
+            "path": str(path),
+            "class_names": ["cats", "dogs"],
+            "input_sizes": [32],
+            "weights": "random",
+            "files": {},
+            "manifest": str(tmp_path / "split.json"),
+            "cache": str(tmp_path / "cache"),
+            "epochs": 1,
+            "patience": 1,
+            "seed": 0,
+            "deterministic": True,
+        }
+        return Job(kind, {**common, **payload}, timeout_s)
+
+    return make
+
+
+def outcome_of(pool, job, listener=None):
+    pool.submit(job, listener or Listener())
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if ended := pool.finished(1.0):
+            return ended[0]
+    raise AssertionError("the job has not ended")
+
+
+class Recording(Listener):
+    """Keeps what it is told."""
+
+    def __init__(self, on_built=lambda: None):
+        self.epochs, self.results, self._on_built = [], [], on_built
+
+    def report(self, epoch, figures):
+        self.epochs.append(epoch)
+        if epoch == 0:
+            self._on_built()
+        return False
+
+    def result(self, result):
+        self.results.append(result)
+        return {}
+
+
+def test_a_trial_gives_its_figures(pool, trial):
+    listener = Recording()
+    outcome = outcome_of(pool, trial(), listener)
+    assert outcome.failure is None
+    assert outcome.result["validation"]["n"] == 4
+    assert outcome.result["cost"]["parameters"] == 4
+    assert outcome.result["cost"]["cores"] == len(os.sched_getaffinity(0))
+    assert listener.epochs == [0, 1]
+
+
+def test_an_exception_in_build_is_a_failure_with_the_end_of_its_traceback(pool, trial):
+    failure = outcome_of(pool, trial("raise RuntimeError('no\\nluck')")).failure
+    assert (failure.kind, failure.message) == ("RuntimeError", "no luck")
+    assert "family.py" in failure.traceback
+    assert failure.traceback.endswith("RuntimeError: no\nluck\n")
+
+
+def test_a_killed_process_is_a_failure_named_after_its_signal(pool, trial):
+    def kill():
+        pool._running[0].process.kill()
+
+    failure = outcome_of(pool, trial(), Recording(kill)).failure
+    assert failure.kind == "SIGKILL"
+    assert "signal 9" in failure.message
+
+
+def test_a_crash_of_the_interpreter_leaves_its_stack(pool, trial):
+    failure = outcome_of(pool, trial("import faulthandler; faulthandler._sigsegv()")).failure
+    assert failure.kind == "SIGSEGV"
+    assert "Segmentation fault" in failure.traceback
+    assert "family.py" in failure.traceback
+
+
+def test_leaving_the_process_is_a_failure(pool, trial):
+    assert outcome_of(pool, trial("os._exit(3)")).failure.message.endswith("exit status 3")
+    assert outcome_of(pool, trial("sys.exit('enough')")).failure.kind == "SystemExit"
+
+
+def test_a_trial_that_hangs_is_stopped_at_its_time_limit(pool, trial):
+    failure = outcome_of(pool, trial("time.sleep(600)", timeout_s=2.0)).failure
+    assert failure.kind == "TIMEOUT"
+    assert "2 s" in failure.message
+
+
+def test_a_trial_that_does_not_heed_sigterm_is_killed(pool, trial, monkeypatch):
+    monkeypatch.setattr(local_pool, "GRACE_S", 0.5)
+    body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    assert outcome_of(pool, trial(body, timeout_s=2.0)).failure.kind == "TIMEOUT"
+
+
+def test_ctrl_c_in_the_terminal_does_not_reach_a_trial(pool, trial):
+    assert outcome_of(pool, trial("os.kill(os.getpid(), signal.SIGINT)")).result is not None
+
+
+def test_running_trials_are_cancelled(pool, trial):
+    def cancel():
+        pool.cancel("Interrupted", "enough")
+
+    assert outcome_of(pool, trial(), Recording(cancel)).failure.kind == "Interrupted"
+
+
+def test_a_question_that_cannot_be_answered_is_raised_where_it_was_asked(pool, trial):
+    class Refusing(Listener):
+        def suggest(self, hyperparameter):
+            raise ValueError(f"{hyperparameter.name} is not to be had")
+
+    failure = outcome_of(pool, trial("hp.Int('depth', 1, 3)"), Refusing()).failure
+    assert (failure.kind, failure.message) == ("ValueError", "depth is not to be had")
+    assert "family.py" in failure.traceback
+
+
+def test_what_a_trial_prints_does_not_reach_the_terminal(pool, trial, capfd):
+    outcome_of(pool, trial("print('noise'); print('noise', file=sys.stderr)"))
+    assert "noise" not in "".join(capfd.readouterr())
+
+
+def test_a_model_too_large_for_memory_is_refused_with_the_numbers(pool, trial):
+    body = "task.classify = lambda x: layers.Dense(2, activation='softmax')(layers.UpSampling2D((90000, 90000))(layers.Reshape((1, 1, 3))(x))[:, 0, 0])"  # noqa: E501
+    failure = outcome_of(pool, trial(body)).failure
+    assert failure.kind == "TooLarge"
+    assert "MB are free" in failure.message
+
+
+def test_a_loss_that_is_no_number_is_a_failure(pool, trial):
+    body = "task.classify = lambda x: layers.Dense(2, activation='softmax', kernel_initializer=keras.initializers.Constant(float('nan')))(x)"  # noqa: E501
+    assert outcome_of(pool, trial(body)).failure.kind == "NonFinite"
+
+
+def test_nothing_outlives_the_pool():
+    def processes():
+        return {each.pid for each in psutil.Process().children(recursive=True)}
+
+    before = processes()
+    with contextlib.closing(LocalPool(1)) as pool:
+        pool.submit(Job("probe", {"path": "/dev/null"}, 60.0), Listener())
+        started = processes() - before
+        logs = pool._logs
+    gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)
+    assert [each.name() for each in alive if "resource_tracker" not in " ".join(each.cmdline())] == []
+    assert not Path(logs).exists()
+
+
+def test_a_trial_ends_with_its_driver(tmp_path):
+    """The driver is killed; its fork server and its trial must not go on."""
+    script = tmp_path / "driver.py"
+    (tmp_path / "family.py").write_text("import time\ntime.sleep(600)\n")
+    script.write_text(
+        "import time\n"
+        "from bench.workers import Job, Listener\n"
+        "from bench.workers.local import LocalPool\n"
+        "pool = LocalPool(1)\n"
+        f"pool.submit(Job('probe', {{'path': {str(tmp_path / 'family.py')!r}, 'weights': 'random'}}, 600.0), Listener())\n"
+        "print(pool._running[0].process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    import subprocess
+    import sys
+
+    root = str(Path(local_pool.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    driver = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    assert driver.stdout is not None
+    with driver.stdout:
+        trial = psutil.Process(int(driver.stdout.readline()))
+    server = trial.parent()
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert psutil.wait_procs([trial, server], timeout=30)[1] == []
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_cores_are_shared_equally(workers):
+    shares = core_shares(workers)
+    cores = sorted(os.sched_getaffinity(0))
+    assert len(shares) == workers
+    assert {len(share) for share in shares} == {max(1, len(cores) // workers)}
+    assert {core for share in shares for core in share} <= set(cores)
