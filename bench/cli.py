@@ -168,7 +168,7 @@ def _add_run(commands: Any) -> None:
     add(
         "--patience",
         metavar="N",
-        help=f"stop after N epochs without a better validation accuracy; default {DEFAULTS.patience}",
+        help=f"stop after N epochs without a better validation result; default {DEFAULTS.patience}",
     )
     add("--trial-timeout", metavar="T", help="stop a trial after that time (90s, 10m); default 1h")
     add("--weights", metavar="W", help=f"what backbones start from: {', '.join(WEIGHTS)}; default {DEFAULTS.weights}")

@@ -91,7 +91,7 @@ class RunConfig:
         budget: Trials, time, or both, for each engine.
         pruner: Stops poor trials early (Optuna engines only): one of `PRUNERS`.
         epochs: At most so many epochs a trial.
-        patience: Epochs without a better validation accuracy after which a trial stops.
+        patience: Epochs without a better validation accuracy or loss after which a trial stops.
         seed: Of the drawn pictures, the split, the engines and the training.
         workers: Trials at a time; each gets an equal share of the cores.
         trial_timeout_s: Seconds after which a trial is stopped and recorded as TIMEOUT.
@@ -104,15 +104,15 @@ class RunConfig:
     """
 
     data: str = "drawn"
-    images: int = 600
+    images: int = 480
     limit: int | None = None
-    split: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    split: tuple[float, float, float] = (0.6, 0.2, 0.2)
     spaces: tuple[str, ...] = ()
     engines: tuple[str, ...] = ("optuna:tpe",)
     budget: Budget = Budget()
     pruner: str = "none"
-    epochs: int = 12
-    patience: int = 4
+    epochs: int = 10
+    patience: int = 3
     seed: int = 0
     workers: int = 1
     trial_timeout_s: float = 3600.0

@@ -368,12 +368,12 @@ def configurations(
     """
     partial: list[dict[str, Value]] = [{}]
     for hyperparameter in space:
+        options = choices(hyperparameter)
         grown: list[dict[str, Value]] = []
         for values in partial:
             if hyperparameter.name in values or not hyperparameter.is_active(values):
                 grown.append(values)
                 continue
-            options = choices(hyperparameter)
             if options is None or len(grown) + len(options) > limit:
                 return None
             grown += [{**values, hyperparameter.name: option} for option in options]

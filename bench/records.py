@@ -162,7 +162,7 @@ class Trial:
     @property
     def study(self) -> str:
         """The name of its study, `family/engine`."""
-        return f"{self.family}/{self.engine}"
+        return study_name(self.engine, self.family)
 
     @property
     def epochs(self) -> int:
@@ -207,13 +207,14 @@ class FamilyInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """The common split in numbers: pictures by part and class."""
+    """The common split in numbers: pictures by part and class, and the input sizes in pixels that suit them."""
 
     source: str
     classes: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]]
     sha256: str
     quarantined: tuple[Mapping[str, str], ...] = ()
+    input_sizes: tuple[int, ...] = ()
 
     def n(self, part: str) -> int:
         """Pictures in a part ("train", "validation" or "test")."""
@@ -273,6 +274,11 @@ class Run:
 
         rows = [leaderboard_row(trial) for trial in self.ranking()]
         return pandas.DataFrame(rows, columns=LEADERBOARD_COLUMNS)
+
+
+def study_name(engine: str, family: str, prefix: str = "") -> str:
+    """The name of a study in the storage; the prefix tells runs apart that share one."""
+    return f"{prefix}{family}/{engine}"
 
 
 def leaderboard_row(trial: Trial) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
         dataset = data.open(config, progress.stage)
         families, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         infos = [family.info for family in families]
-        with store.create(config, target, dataset, infos, command, gpus) as folder:
+        with store.create(config, target, dataset.info(), dataset.write, infos, command, gpus) as folder:
             return _Driver(config, families, folder, pool, progress).drive()
 
 

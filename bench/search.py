@@ -245,7 +245,7 @@ def trial_payload(config: RunConfig, folder: RunFolder, family: Family) -> dict[
     return {
         "path": str(family.path),
         "class_names": list(split.classes),
-        "input_sizes": list(folder.input_sizes),
+        "input_sizes": list(split.input_sizes),
         "weights": config.weights,
         "files": dict(family.files),
         "manifest": str(folder.manifest.absolute()),

@@ -20,7 +20,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +28,8 @@ from typing import Any
 
 import bench
 from bench import environment, errors
+from bench.atomic import write_text
 from bench.config import RunConfig
-from bench.data import Dataset
-from bench.data import load as load_dataset
-from bench.data.atomic import write_text
-from bench.engines import study_name
 from bench.records import (
     RUNNING,
     Cost,
@@ -45,6 +42,7 @@ from bench.records import (
     Study,
     Trial,
     from_dict,
+    study_name,
 )
 
 SCHEMA_VERSION = 1
@@ -58,12 +56,11 @@ class RunFolder:
         path: The folder.
         storage: The Optuna storage.
         prefix: Stands before the names of its studies where the storage is shared with other runs.
-        input_sizes: Picture sizes that families may choose from.
         run: The run as it was when `snapshot` was last called.
     """
 
-    def __init__(self, path: Path, run: Run, storage: Any, prefix: str, input_sizes: Sequence[int]) -> None:
-        self.path, self.storage, self.prefix, self.input_sizes = path, storage, prefix, tuple(input_sizes)
+    def __init__(self, path: Path, run: Run, storage: Any, prefix: str) -> None:
+        self.path, self.storage, self.prefix = path, storage, prefix
         self.run = run
         self._began = time.monotonic()
 
@@ -159,9 +156,24 @@ def _default_name(config: RunConfig) -> str:
 
 @contextlib.contextmanager
 def create(
-    config: RunConfig, path: Path, dataset: Dataset, families: Sequence[FamilyInfo], command: str, gpus: Sequence[str]
+    config: RunConfig,
+    path: Path,
+    split: SplitInfo,
+    write_split: Callable[[Path], None],
+    families: Sequence[FamilyInfo],
+    command: str = "",
+    gpus: Sequence[str] = (),
 ) -> Iterator[RunFolder]:
     """Makes a run folder and closes it at the end.
+
+    Args:
+        config: The run's configuration.
+        path: The folder, new or empty (see `check_target`).
+        split: The split in numbers.
+        write_split: Writes the split's manifest to a path.
+        families: What is known of them.
+        command: The command line that repeats the run.
+        gpus: Names of the GPUs that the workers see.
 
     Raises:
         RunFolderError: It cannot be written, or the storage cannot be opened; nothing is left behind then.
@@ -170,7 +182,7 @@ def create(
     try:
         for folder in (path, path / "models", path / "predictions", path / ".cache"):
             folder.mkdir(parents=True, exist_ok=True)
-        dataset.write(path / "split.json")
+        write_split(path / "split.json")
         storage = _open_storage(config.storage or _sqlite_url(path), create=True)
     except BaseException as error:
         shutil.rmtree(path, ignore_errors=True)
@@ -185,13 +197,13 @@ def create(
         created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         config=config.to_dict(),
         environment={**environment.describe(gpus), "bench": bench.__version__},
-        split=dataset.info(),
+        split=split,
         families=tuple(families),
         studies=(),
         command=command,
     )
     prefix = f"{path.name}/" if config.storage else ""
-    folder_open = RunFolder(path, run, storage, prefix, dataset.input_sizes)
+    folder_open = RunFolder(path, run, storage, prefix)
     try:
         yield folder_open
     finally:
@@ -227,7 +239,7 @@ def _run(path: Path, data: Mapping[str, Any]) -> Run:
         created_utc=data["created_utc"],
         config=data["config"],
         environment=data["environment"],
-        split=_split_info(path),
+        split=_split(data["split"]),
         families=tuple(from_dict(FamilyInfo, each) for each in data["families"]),
         studies=(),
         command=data["command"],
@@ -236,8 +248,9 @@ def _run(path: Path, data: Mapping[str, Any]) -> Run:
     )
 
 
-def _split_info(path: Path) -> SplitInfo:
-    return load_dataset(path / "split.json").info()
+def _split(data: Mapping[str, Any]) -> SplitInfo:
+    lists = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return from_dict(SplitInfo, {**data, **lists})
 
 
 def find_runs(folder: Path = REPORTS) -> list[Path]:
@@ -279,6 +292,7 @@ def _write_run(path: Path, run: Run, prefix: str) -> None:
         "elapsed_s": run.elapsed_s,
         "config": run.config,
         "environment": run.environment,
+        "split": asdict(run.split),
         "families": [asdict(family) for family in run.families],
         "notes": run.notes,
         "prefix": prefix,

@@ -43,6 +43,7 @@ def centred(x):
 
 
 FROZEN_WITH_SMALL_HEAD = {
+    "input_size": 128,
     "head": "average_pooling",
     "dense_layer": False,
     "dropout": 0.2,

@@ -29,11 +29,13 @@ def build(hp, task):
 
     hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3)
     hp.Choice("optimizer", ["adam", "rmsprop"])
+    hp.Choice("batch_size", [16, 32])
     return keras.Model(inputs, task.classify(x))
 
 
 KNOWN_CONFIGURATIONS = [
     {
+        "input_size": 96,
         "filters": 32,
         "kernel": 3,
         "batch_normalization": True,
@@ -42,5 +44,6 @@ KNOWN_CONFIGURATIONS = [
         "dropout": 0.2,
         "learning_rate": 1e-3,
         "optimizer": "adam",
+        "batch_size": 16,
     },
 ]

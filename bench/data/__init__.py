@@ -11,7 +11,7 @@ from bench.data.split import assign, sample
 __all__ = ["Dataset", "Item", "load", "open"]
 
 SMALL_SIZES = (32, 48, 64)
-"""Input sizes for the drawn pictures and other small ones."""
+"""Input sizes for small pictures."""
 
 PHOTO_SIZES = (96, 128, 160, 192, 224)
 """Input sizes for photographs: those that MobileNet's released ImageNet weights were trained at, and 96."""
@@ -40,7 +40,7 @@ def open(config: RunConfig, progress: Progress | None = None) -> Dataset:
         classes=found.classes,
         items=tuple(Item(each.id, labels[each.label], str(each.part), each.sha256) for each in placed),
         quarantined=found.rejected,
-        input_sizes=config.input_sizes or _input_sizes(found.median_side),
+        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(found.median_side),
         ignored=found.ignored,
     )
 

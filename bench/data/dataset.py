@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bench.data.atomic import write_text
+from bench.atomic import write_text
 from bench.data.pictures import PictureError
 from bench.data.sources import PARTS, Rejected, Source, rebuild
 from bench.data.split import content_hash
@@ -98,6 +98,7 @@ class Dataset:
             counts={part: {name: counted[part, label] for label, name in enumerate(self.classes)} for part in PARTS},
             sha256=self.sha256,
             quarantined=tuple(asdict(each) for each in self.quarantined),
+            input_sizes=self.input_sizes,
         )
 
     def write(self, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bench.data.atomic import replacing
+from bench.atomic import replacing
 from bench.data.dataset import Dataset, Item
 from bench.data.parallel import ordered
 from bench.data.pictures import quiet

@@ -75,6 +75,11 @@ class Source(Protocol):
         """What people call it; without the path that leads to it."""
         ...
 
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Sides in pixels that suit its pictures; none leaves that to the pictures' own size."""
+        return ()
+
     def describe(self) -> dict[str, Any]:
         """Plain data for the manifest; `rebuild` makes the same source of it in another process."""
         ...
@@ -263,7 +268,7 @@ def create(config: RunConfig) -> Source:
     path = Path(name).expanduser()
     if path.exists() or _looks_like_a_path(name):
         return Folder(path.resolve() if path.exists() else path)
-    raise DataError(f"{unknown('data set', name, ['drawn'])}, or the path of a folder")
+    raise DataError(f"{unknown('data set', name, ['drawn'])}, or an existing folder")
 
 
 def rebuild(description: Mapping[str, Any]) -> Source:

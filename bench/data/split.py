@@ -108,7 +108,7 @@ def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
     """SHA-256 over (part, class, content hash) of every picture, in an order of its own."""
     digest = hashlib.sha256()
     for part, label, sha256 in sorted(items):
-        digest.update(f"{part}\0{label}\0{sha256}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{part}\0{label}\0{sha256}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

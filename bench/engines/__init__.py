@@ -87,11 +87,6 @@ def study_seed(seed: int, engine: str, family: str) -> int:
     return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
 
 
-def study_name(engine: str, family: str, prefix: str = "") -> str:
-    """The name of a study in the storage; `prefix` tells runs apart that share one."""
-    return f"{prefix}{family}/{engine}"
-
-
 def check_installed(names: Sequence[str]) -> None:
     """Raises ConfigError where an engine needs a package that is not installed; nothing is imported."""
     needs = {"optuna:gp": ("torch", "gp"), "optuna:cmaes": ("cmaes", "")}

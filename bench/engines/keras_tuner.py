@@ -46,13 +46,13 @@ class _Running:
         oracle_trial: Keras Tuner's object of it; None where the oracle is not to know of it.
         known: Values that were not the oracle's to choose.
         values: What the oracle proposed.
-        declared: Hyperparameters that the trial was asked for.
+        declared: Hyperparameters that the trial was asked for, by their names in Keras Tuner.
     """
 
     oracle_trial: Any
     known: Mapping[str, Value]
     values: Mapping[str, Any]
-    declared: list[Hyperparameter] = field(default_factory=list)
+    declared: dict[str, Hyperparameter] = field(default_factory=dict)
 
 
 class KerasTunerEngine(StudyEngine):
@@ -99,6 +99,12 @@ class KerasTunerEngine(StudyEngine):
         self._running[trial.number] = _Running(oracle_trial, known or {}, values)
         return Proposal(trial, values.get("tuner/epochs"))
 
+    def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
+        """The value of one active hyperparameter in this proposal; asked again, it is the same."""
+        declared = self._running[proposal.trial.number].declared
+        declared.setdefault(self._space.name(hyperparameter), hyperparameter)
+        return super().suggest(proposal, hyperparameter)
+
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         """How the trial ended.
 
@@ -115,15 +121,14 @@ class KerasTunerEngine(StudyEngine):
                 oracle.update_trial(trial.trial_id, {_OBJECTIVE: value})
             trial.status = "COMPLETED" if complete else "FAILED"
             known_before = len(oracle.hyperparameters.space)
-            self._space.learn(trial.hyperparameters, running.declared, running.known)
+            self._space.learn(trial.hyperparameters, running.declared.values(), running.known)
             oracle.end_trial(trial)
             if len(oracle.hyperparameters.space) > known_before:
                 self._widen()
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
-        running = self._running[number]
-        running.declared.append(hyperparameter)
-        return nearest(hyperparameter, running.values.get(self._space.name(hyperparameter), hyperparameter.default))
+        values = self._running[number].values
+        return nearest(hyperparameter, values.get(self._space.name(hyperparameter), hyperparameter.default))
 
     def _ask_oracle(self) -> Any:
         """Keras Tuner's next trial; None where it has none."""
@@ -276,7 +281,7 @@ class _Space:
     def container(self, space: Iterable[Hyperparameter]) -> Any:
         """Keras Tuner's container of a declared space."""
         container = _keras_tuner().HyperParameters()
-        container.merge([self._translate(each) for each in space if each.values != (None,)])  # which it does not take
+        container.merge(self._translated(space))
         return container
 
     def put(self, container: Any, values: Mapping[str, Value]) -> None:
@@ -291,12 +296,13 @@ class _Space:
 
     def learn(self, container: Any, declared: Iterable[Hyperparameter], known: Mapping[str, Value]) -> None:
         """Adds what a trial declared, with its default where it was not known, to the trial's container."""
-        container.merge([self._translate(each) for each in declared], overwrite=False)
+        container.merge(self._translated(declared), overwrite=False)
         self.put(container, known)
 
-    def _translate(self, each: Hyperparameter) -> Any:
+    def _translated(self, space: Iterable[Hyperparameter]) -> list[Any]:
         classes = importlib.import_module("keras_tuner.engine.hyperparameters")
-        return getattr(classes, each.kind).from_config(self._config(each))
+        taken = [each for each in space if each.values != (None,)]  # it has no Fixed of None
+        return [getattr(classes, each.kind).from_config(self._config(each)) for each in taken]
 
     def _config(self, each: Hyperparameter) -> dict[str, Any]:
         """Keras Tuner's description of a hyperparameter as plain data."""

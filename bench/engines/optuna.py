@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
 
-from bench.engines import Proposal, Settings, study_seed
+from bench.engines import Proposal, Settings, check_installed, study_seed
 from bench.engines.distributions import thinned
 from bench.engines.study import StudyEngine, quiet
-from bench.errors import ConfigError
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
 STARTUP_TRIALS = 5
@@ -43,12 +41,11 @@ class OptunaEngine(StudyEngine):
         settings: Seed, space and limits.
 
     Raises:
-        ConfigError: "optuna:gp" without PyTorch.
+        ConfigError: "optuna:gp" without PyTorch, "optuna:cmaes" without cmaes.
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
-        if engine == "optuna:gp" and importlib.util.find_spec("torch") is None:
-            raise ConfigError("engine 'optuna:gp' needs PyTorch: pip install 'image-model-bench[gp]'")
+        check_installed([engine])
         super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
         seed = study_seed(settings.seed, engine, family)
         self._random = random.Random(seed)
@@ -106,15 +103,16 @@ def grid(space: Iterable[Hyperparameter], generator: random.Random) -> list[dict
         if every is not None:
             generator.shuffle(every)
             return every
-    drawn = (_draw(space, generator) for _ in range(GRID_LIMIT))
+    options = {hyperparameter: thinned(hyperparameter, GRID_POINTS[-1]) for hyperparameter in space}
+    drawn = (_draw(options, generator) for _ in range(GRID_LIMIT))
     return list({tuple(values.items()): values for values in drawn}.values())
 
 
-def _draw(space: Iterable[Hyperparameter], generator: random.Random) -> dict[str, Value]:
+def _draw(options: Mapping[Hyperparameter, Sequence[Value]], generator: random.Random) -> dict[str, Value]:
     values: dict[str, Value] = {}
-    for hyperparameter in space:
+    for hyperparameter, choices in options.items():
         if hyperparameter.name not in values and hyperparameter.is_active(values):
-            values[hyperparameter.name] = generator.choice(thinned(hyperparameter, GRID_POINTS[-1]))
+            values[hyperparameter.name] = generator.choice(choices)
     return values
 
 

@@ -13,9 +13,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.engines import Proposal, Settings, study_name
+from bench.engines import Proposal, Settings
 from bench.engines.distributions import Names, nearest
 from bench.hyperparameters import Hyperparameter, Value
+from bench.records import study_name
 
 
 class StudyEngine:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
 from pathlib import Path
 
+from bench.atomic import write_text
 from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row
 
 __all__ = ["render", "write_csv"]
@@ -28,7 +27,7 @@ def render(run: Run, path: Path) -> None:
     """
     from bench.report import page
 
-    _write(path, page.html(run))
+    write_text(path, page.html(run))
 
 
 def write_csv(run: Run, path: Path) -> None:
@@ -49,21 +48,8 @@ def write_csv(run: Run, path: Path) -> None:
     for trial in run.ranking():
         row = leaderboard_row(trial)
         writer.writerow([_cell(row[column]) for column in LEADERBOARD_COLUMNS])
-    _write(path, lines.getvalue())
+    write_text(path, lines.getvalue())
 
 
 def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _write(path: Path, content: str) -> None:
-    """Puts a file in place whole; a lone surrogate, which UTF-8 has no room for, becomes a visible escape."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode("utf-8", errors="backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from bench import data
+from bench.atomic import replacing
 from bench.data.pixels import pixels
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
@@ -304,18 +305,13 @@ def _score(predict: Callable[[Any], Any], size: int, dataset: data.Dataset, payl
     test = _part(dataset, "test", size, payload)
     probabilities = predict(test.pixels)
     if payload.get("predictions"):
-        path = Path(payload["predictions"])
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
+        with replacing(Path(payload["predictions"])) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 sha256=np.array([item.sha256 for item in dataset.part("test")]),
                 labels=test.labels,
                 probabilities=probabilities.astype(np.float32),
             )
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     return metrics.measure(probabilities, test.labels)
 
 

@@ -25,6 +25,9 @@ BATCH_SIZE = 32
 
 PREDICT_BATCH = 64
 
+LEAST_GAIN = 0.01
+"""The share by which a validation loss must fall to count as better."""
+
 
 class NonFinite(ArithmeticError):
     """The loss or a prediction is not a finite number."""
@@ -162,14 +165,23 @@ def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
 
 
 class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """After every epoch: validates, reports, and puts the validation figures where `EarlyStopping` looks."""
+    """After every epoch: validates, reports, keeps the best weights, and stops when nothing gets better.
 
-    def __init__(self, predict: Predictor, validation: Part, report: EpochReport) -> None:
+    `keras.callbacks.EarlyStopping` watches one figure. Here an epoch counts as better with a higher validation accuracy
+    or a lower validation loss: small networks often stay at chance for some epochs while their loss falls already.
+    The weights kept are those of the highest accuracy, ties by loss.
+    """
+
+    def __init__(self, predict: Predictor, validation: Part, report: EpochReport, patience: int) -> None:
         super().__init__()
-        self._predict, self._validation, self._report = predict, validation, report
+        self._predict, self._validation, self._report, self._patience = predict, validation, report, patience
         self.history: list[Epoch] = []
         self.pruned = False
         self._start = time.perf_counter()
+        self._best_accuracy, self._lowest_loss = -math.inf, math.inf
+        self._best = (-math.inf, -math.inf)
+        self._best_weights: list[NDArray[Any]] = []
+        self._waited = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
@@ -190,10 +202,22 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             time_s=time.perf_counter() - self._start,
         )
         self.history.append(done)
-        logs["val_accuracy"] = accuracy
-        if self._report(done):
-            self.pruned = True
-            self.model.stop_training = True
+        self._keep_best(done)
+        self.pruned = self._report(done)
+        self.model.stop_training = self.pruned or self._waited >= self._patience
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._best_weights:
+            self.model.set_weights(self._best_weights)
+
+    def _keep_best(self, done: Epoch) -> None:
+        if (done.val_accuracy, -done.val_loss) > self._best:
+            self._best = (done.val_accuracy, -done.val_loss)
+            self._best_weights = self.model.get_weights()
+        better = done.val_accuracy > self._best_accuracy or done.val_loss < (1 - LEAST_GAIN) * self._lowest_loss
+        self._waited = 0 if better else self._waited + 1
+        self._best_accuracy = max(self._best_accuracy, done.val_accuracy)
+        self._lowest_loss = min(self._lowest_loss, done.val_loss)
 
 
 def fit(
@@ -207,13 +231,13 @@ def fit(
     seed: int,
     report: EpochReport,
 ) -> tuple[Predictor, list[Epoch], float]:
-    """Trains with early stopping on validation accuracy; the best epoch's weights are restored.
+    """Trains with early stopping; the weights of the epoch with the best validation accuracy are restored.
 
     Args:
         model: Compiled.
         values: Hyperparameters; `batch_size` and `epochs` (a lower cap) are read.
         epochs: At most so many.
-        patience: Epochs without a better validation accuracy after which it stops.
+        patience: Epochs without a better validation accuracy or loss after which it stops.
         seed: Of the order of the pictures.
 
     Returns:
@@ -225,15 +249,12 @@ def fit(
     """
     start = time.perf_counter()
     predict = Predictor(model)
-    callback = _Epochs(predict, validation, report)
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_accuracy", mode="max", patience=patience, restore_best_weights=True
-    )
+    callback = _Epochs(predict, validation, report, patience)
     batches = training_batches(
         train, int(values.get("batch_size") or BATCH_SIZE), seed, targets_for(model, train.labels)
     )
     epochs = min(epochs, int(values.get("epochs") or epochs))
-    model.fit(batches, epochs=epochs, callbacks=[callback, stopping], shuffle=False, verbose=0)
+    model.fit(batches, epochs=epochs, callbacks=[callback], shuffle=False, verbose=0)
     if callback.pruned:
         raise Stopped(f"stopped after epoch {len(callback.history)}")
     return predict, callback.history, time.perf_counter() - start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from PIL import Image
 from bench import data
 from bench.config import RunConfig
 from bench.errors import DataError
+
+from .conftest import picture
 
 
 def opened(path: Path, **settings) -> data.Dataset:
@@ -33,7 +36,7 @@ def membership(dataset: data.Dataset) -> dict[str, str]:
 
 class TestSplit:
     def test_every_class_is_split_by_the_shares(self, folder):
-        dataset = opened(folder({"cats": 40, "dogs": 20, "owls": 10}))
+        dataset = opened(folder({"cats": 40, "dogs": 20, "owls": 10}), split=(0.7, 0.15, 0.15))
         assert dataset.classes == ("cats", "dogs", "owls")
         for name, total in (("cats", 40), ("dogs", 20), ("owls", 10)):
             for part, share in (("train", 0.7), ("validation", 0.15), ("test", 0.15)):
@@ -88,7 +91,8 @@ class TestSplit:
 class TestReadyParts:
     @pytest.mark.parametrize(("train", "test"), [("train", "test"), ("training_set", "test_set"), ("Train", "TEST")])
     def test_a_test_folder_is_kept_and_validation_taken_from_train(self, folder, train, test):
-        dataset = opened(folder({f"{train}/cats": 20, f"{train}/dogs": 20, f"{test}/cats": 4, f"{test}/dogs": 6}))
+        path = folder({f"{train}/cats": 20, f"{train}/dogs": 20, f"{test}/cats": 4, f"{test}/dogs": 6})
+        dataset = opened(path, split=(0.7, 0.15, 0.15))
         assert {item.id.split("/")[0] for item in dataset.part("test")} == {test}
         assert counts(dataset)["test", "dogs"] == 6
         assert abs(counts(dataset)["validation", "cats"] - 20 * 0.15 / 0.85) <= 1
@@ -229,6 +233,20 @@ class TestDamage:
         path = folder({"cats": 4, "dogs": 4})
         os.mkfifo(path / "cats" / "pipe.png")
         assert reasons(opened(path)) == {"cats/pipe.png": "not a regular file"}
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+    def test_names_of_any_bytes_are_kept(self, folder, tmp_path):
+        path = folder({"cats": 4, "dogs": 4})
+        for name in (b"\xff\xfe.png", b"<img onerror=x>\n.png", "\u202egnp.png".encode(), b"x" * 255):
+            picture(len(name) + 100).save(path / "cats" / "new.png")
+            (path / "cats" / "new.png").rename(path / "cats" / os.fsdecode(name))
+        (path / "dogs").rename(path / os.fsdecode(b"d\xffgs"))
+        dataset = opened(path)
+        assert len(dataset.items) == 12
+        dataset.write(tmp_path / "split.json")
+        again = data.load(tmp_path / "split.json")
+        assert again == dataset
+        assert all(again.image(item) for item in again.items)
 
     def test_progress_counts_every_picture(self, folder):
         seen = []

@@ -10,8 +10,9 @@ from typing import Any
 import optuna
 import pytest
 
-from bench.engines import Engine, Proposal, Settings, create, study_name
+from bench.engines import Engine, Proposal, Settings, create
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
+from bench.records import study_name
 
 Build = Callable[[HyperParameters], Any]
 Configuration = dict[str, Value]
@@ -227,12 +228,15 @@ class ExhaustionContract:
         assert take(engine, known, finite) == {"a": "y"}
 
 
-without_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="optuna:gp needs PyTorch")
+gp_marks = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="optuna:gp needs PyTorch"),
+]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["optuna:tpe", "optuna:random", "optuna:cmaes", "optuna:grid", pytest.param("optuna:gp", marks=without_torch)],
+    ["optuna:tpe", "optuna:random", "optuna:cmaes", "optuna:grid", pytest.param("optuna:gp", marks=gp_marks)],
 )
 class TestOptuna(EngineContract):
     pass

@@ -187,7 +187,7 @@ def test_nothing_outlives_the_pool():
         pool.submit(Job("probe", {"path": "/dev/null"}, 60.0), Listener())
         started = processes() - before
         logs = pool._logs
-    gone, alive = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)
     assert [each.name() for each in alive if "resource_tracker" not in " ".join(each.cmdline())] == []
     assert not Path(logs).exists()
 
@@ -201,7 +201,8 @@ def test_a_trial_ends_with_its_driver(tmp_path):
         "from bench.workers import Job, Listener\n"
         "from bench.workers.local import LocalPool\n"
         "pool = LocalPool(1)\n"
-        f"pool.submit(Job('probe', {{'path': {str(tmp_path / 'family.py')!r}, 'weights': 'random'}}, 600.0), Listener())\n"
+        f"job = Job('probe', {{'path': {str(tmp_path / 'family.py')!r}, 'weights': 'random'}}, 600.0)\n"
+        "pool.submit(job, Listener())\n"
         "print(pool._running[0].process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

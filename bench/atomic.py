@@ -32,8 +32,10 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 file, whole or not at all; its lines end alike on every system.
 
+    A lone surrogate, which UTF-8 has no room for, becomes a visible escape.
+
     Raises:
         OSError: As for `replacing`.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(text.encode("utf-8", errors="backslashreplace"))

@@ -1,0 +1,201 @@
+"""The whole program as a user starts it: real processes, real training of tiny models, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import bench
+from bench import Budget, RunConfig
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(bench.__file__).parents[1]
+
+SLEEPY = """\
+import time
+from sklearn.dummy import DummyClassifier
+
+def build(hp, task):
+    x = hp.Float("x", 0.0, 1.0)
+    if x > 0:  # not when the family is only looked at
+        time.sleep({seconds})
+    return DummyClassifier(strategy="prior")
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts `python -m bench` in an empty folder."""
+
+    def run(*arguments):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "KERAS_HOME": str(tmp_path / "no"),
+        }
+        command = [sys.executable, "-m", "bench", *arguments]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    return run
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_two_engines_search_a_family_file_and_both_are_on_the_page(start, space, tmp_path):
+    status, out, err = finish(
+        start("run", "--engine", "optuna:tpe,keras-tuner:bayesian", "--budget", "3", "--images", "60", "--epochs", "2",
+              "--spaces", f"dummy,{space('tiny')}", "--out", "here")
+    )  # fmt: skip
+    assert status == 0, err
+    assert "trial   6 of 6" in err
+    assert "WARNING" not in err + out
+    run = bench.load(tmp_path / "here")
+    assert run.status == "complete"
+    assert {study.engine for study in run.studies} == {"optuna:tpe", "keras-tuner:bayesian"}
+    assert all(run.best(name).test.n == run.split.n("test") for name in ("dummy", "tiny"))
+    assert (tmp_path / "here" / "models" / "tiny.keras").is_file()
+    assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {"dummy.npz", "tiny.npz"}
+    data = re.search(
+        r'<script[^>]*type="application/json"[^>]*>(.*?)</script>',
+        (tmp_path / "here" / "report.html").read_text(),
+        re.S,
+    )
+    assert "optuna:tpe" in data[1]
+    assert "keras-tuner:bayesian" in data[1]
+
+
+def test_a_broken_family_stops_before_anything_is_made(start, space, tmp_path):
+    text = "import keras\n\ndef build(hp, task):\n    hp.Int('a', 1, 2)\n    hp.Int('a', 1, 3)\n"
+    path = space("broken", text)
+    status, _, err = finish(start("run", "--spaces", path, "--images", "24", "--out", "here"))
+    assert status == 2
+    assert err.splitlines()[-1].startswith(f"error: {path}:5: ValueError: hp: 'a' is declared twice")
+    assert not (tmp_path / "here").exists()
+
+
+def test_missing_weights_are_an_error_where_they_are_wanted(start, tmp_path):
+    begun = time.monotonic()
+    process = start("run", "--spaces", "mobilenet_v2", "--missing-weights", "error", "--images", "24", "--out", "here")
+    status, _, err = finish(process)
+    if status == 0:
+        pytest.skip("the weights could be downloaded: there is a network")
+    assert status == 2
+    assert "no imagenet weights for MobileNetV2" in err
+    assert "--missing-weights" in err
+    assert not (tmp_path / "here").exists()
+    assert begun < time.monotonic()
+
+
+def test_a_killed_trial_is_one_failure(start, space, tmp_path):
+    process = start("run", "--spaces", space("sleepy", SLEEPY.format(seconds=2)), "--budget", "3", "--images", "24",
+                    "--out", "here")  # fmt: skip
+    _trial_process(process).kill()
+    status, _, err = finish(process)
+    assert status == 0, err
+    states = [(trial.state, trial.failure and trial.failure.kind) for trial in bench.load(tmp_path / "here").trials]
+    assert sorted(states, key=str) == [("COMPLETE", None), ("COMPLETE", None), ("FAIL", "SIGKILL")]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_its_report_and_no_process(start, space, tmp_path, number, status):
+    process = start("run", "--spaces", space("sleepy", SLEEPY.format(seconds=60)), "--images", "24", "--out", "here")
+    trial = _trial_process(process)
+    family = [trial, *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(number)
+    assert finish(process)[0] == status
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    run = bench.load(tmp_path / "here")
+    assert run.status == "partial"
+    assert [trial.failure.kind for trial in run.trials] == ["Interrupted"]
+    assert (tmp_path / "here" / "report.html").is_file()
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
+
+
+def _trial_process(process):
+    """The process of the first trial: a child of the fork server, once the search has begun."""
+    lines = iter(process.stderr.readline, "")
+    assert any("watch it grow" in line for line in lines)
+    driver = psutil.Process(process.pid)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for server in driver.children():
+            for child in server.children():
+                return child
+    raise AssertionError("no trial began")
+
+
+def test_the_driver_stays_small_over_many_trials(space, tmp_path, monkeypatch):
+    """200 trials, each in a process of its own; the driver's memory after 200 is what it was after 60."""
+    from bench import runner
+    from bench.progress import Progress
+
+    monkeypatch.chdir(tmp_path)
+    driver, sizes = psutil.Process(), {}
+
+    class Watching(Progress):
+        def trial_ended(self, trial, best):
+            sizes[trial.order] = driver.memory_info().rss / 1e6
+
+    runner.run(
+        RunConfig(
+            spaces=(space("sleepy", SLEEPY.format(seconds=0)),),
+            engines=("optuna:random",),
+            budget=Budget(200),
+            images=24,
+        ),
+        Watching(),
+    )
+    assert len(sizes) == 200
+    assert sizes[200] < sizes[60] + 25
+    alive = [each for each in driver.children(recursive=True) if "resource_tracker" not in " ".join(each.cmdline())]
+    assert alive == []
+
+
+def test_two_workers_do_the_same_search(space, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = bench.run(RunConfig(spaces=(space("tiny"), "dummy"), budget=Budget(6), images=60, epochs=1, workers=2))
+    assert [trial.state for trial in run.trials if trial.counted] == ["COMPLETE"] * 6
+    assert {trial.cost.cores for trial in run.trials} == {max(1, len(os.sched_getaffinity(0)) // 2)}
+
+
+def test_a_script_without_a_main_guard_can_call_the_api(space, tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import bench\n"
+        "run = bench.run(bench.RunConfig(spaces=('dummy',), budget=bench.Budget(2), images=24, out='here'))\n"
+        "print(list(run.leaderboard()['family']))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout == "['dummy']\n", done.stderr
+
+
+def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch):
+    """MobileNetV2's frozen features tell cats from dogs; the dummy cannot."""
+    monkeypatch.setenv("KERAS_HOME", str(assets / "keras"))
+    run = bench.run(
+        RunConfig(
+            data=str(assets / "photos"), limit=300, spaces=("dummy", "mobilenet_v2"), budget=Budget(2),
+            missing_weights="error", input_sizes=(96,), epochs=4, out=str(tmp_path / "here"),
+        )
+    )  # fmt: skip
+    best = run.best("mobilenet_v2")
+    assert best.weights == "imagenet"
+    assert best.test.accuracy > 0.85
+    assert 0.3 < run.best("dummy").test.accuracy < 0.7
