@@ -22,12 +22,14 @@ from typing import Any
 from bench import data, preparation, report, spaces, stats, store, workers
 from bench.config import RunConfig
 from bench.engines import check_installed
-from bench.errors import Interrupted
+from bench.errors import Interrupted, WeightsError
 from bench.preparation import Family, run_all
 from bench.progress import Progress
 from bench.records import Metrics, Run, Trial, from_dict
-from bench.search import Ledger, Search, trial_payload
+from bench.search import Search, trial_payload
 from bench.store import RunFolder
+from bench.study import Ledger
+from bench.trial import INTERRUPTED, Context
 from bench.workers import Job, Outcome, Pool
 
 RENDERING_SHARE = 0.05
@@ -51,11 +53,13 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
     target = store.check_target(config)
     chosen = spaces.select(config.spaces)
     check_installed(config.engines)
+    dataset = data.open(config, progress.stage)
     pool = pool or workers.start(config)
     with contextlib.closing(pool):
-        dataset = data.open(config, progress.stage)
         families, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         infos = [family.info for family in families]
+        if all(info.skipped for info in infos):
+            raise WeightsError(f"every family is skipped: {infos[0].skipped}. Choose --missing-weights random")
         with store.create(config, target, dataset.info(), dataset.write, infos, command, gpus) as folder:
             return _Driver(config, families, folder, pool, progress).drive()
 
@@ -73,14 +77,16 @@ class _Driver:
 
     def drive(self) -> Run:
         """Searches with every engine, then scores the chosen trials."""
-        self._begin()
-        with _signals() as stop:
-            for engine in self._config.engines:
-                search = Search(
-                    engine, self._families, self._config, self._folder, self._pool, self._ledger, self._progress
-                )
-                self._search(search, stop)
-            self._score_all(stop)
+        try:
+            self._begin()
+            with _signals() as stop:
+                for engine in self._config.engines:
+                    self._search(engine, stop)
+                self._score_all(stop)
+        except Exception as error:
+            if not isinstance(error, Interrupted):
+                self._page.write("failed")
+            raise
         result = self._page.write("complete")
         self._progress.end(result, self._page.path)
         return result
@@ -104,7 +110,9 @@ class _Driver:
         self._folder.note(text)
         self._progress.warning(text)
 
-    def _search(self, search: Search, stop: _Stop) -> None:
+    def _search(self, engine: str, stop: _Stop) -> None:
+        context = Context(engine, self._config, self._folder, self._ledger, self._progress)
+        search = Search(context, self._families, self._pool)
         while (ended := search.step()) is not None:
             if stop.signal:
                 search.interrupt()
@@ -144,7 +152,7 @@ class _Driver:
             try:
                 outcomes = run_all(self._pool, jobs, _Interruptible(stop), "")
             except _StopNow:
-                self._pool.cancel("Interrupted", "the run was interrupted")
+                self._pool.cancel(INTERRUPTED, "the run was interrupted")
                 self._leave(stop)
             self._record_scores(trial, outcomes)
             self._page.refresh()

@@ -19,6 +19,8 @@ LAYERS = [
     {"training", "store"},
     {"workers"},
     {"report", "preparation"},
+    {"study"},
+    {"trial"},
     {"search"},
     {"runner", "testing", "console"},
     {"cli"},
