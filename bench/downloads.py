@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,7 @@ def fetch(
             if progress:
                 progress(transfer.done, transfer.total)
         if transfer.error:
-            raise DownloadError(str(getattr(transfer.error, "reason", transfer.error)))
+            raise DownloadError(_reason(transfer.error))
         _verify(partial, checksum)
         partial.replace(path)
     except DownloadError:
@@ -88,6 +89,12 @@ class _Transfer:
         finally:
             self.ended = True
             self.moved.set()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without urllib's wrapping."""
+    wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+    return str(error.reason if wrapped else error)
 
 
 def _verify(path: Path, checksum: str) -> None:
