@@ -51,7 +51,7 @@ def fetch(
             if progress:
                 progress(transfer.done, transfer.total)
         if transfer.error:
-            raise DownloadError(_reason(transfer.error))
+            raise DownloadError(str(transfer.error))
         _verify(partial, checksum)
         partial.replace(path)
     except DownloadError:
@@ -84,17 +84,16 @@ class _Transfer:
                     self.moved.set()
             if self.total and self.done != self.total and not self.abandoned:
                 self.error = OSError(f"the transfer ended after {self.done} of {self.total} bytes")
+        except urllib.error.HTTPError as error:  # it holds the connection, and says what the server said
+            self.error = OSError(str(error))
+            error.close()
+        except urllib.error.URLError as error:  # it wraps the reason
+            self.error = OSError(str(error.reason))
         except Exception as error:
             self.error = error
         finally:
             self.ended = True
             self.moved.set()
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without urllib's wrapping."""
-    wrapped = isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
-    return str(error.reason if wrapped else error)
 
 
 def _verify(path: Path, checksum: str) -> None:
