@@ -178,7 +178,11 @@ def _add_run(commands: Any) -> None:
     add("--seed", metavar="S", help=f"of pictures, split, engines and training; default {DEFAULTS.seed}")
     add("--workers", metavar="N", help=f"trials at a time, each on its share of the cores; default {DEFAULTS.workers}")
     add("--out", metavar="DIR", help="the run folder; default reports/<utc time>-<data>")
-    add("--storage", metavar="URL", help="Optuna storage (postgresql://…, mysql://…); default SQLite in the run folder")
+    add(
+        "--storage",
+        metavar="URL",
+        help="Optuna storage (postgresql://…, mysql+pymysql://…); default SQLite in the run folder",
+    )
     add("--quiet", action="store_true", help="print the leaderboard only")
     add("--json", action="store_true", help="print the leaderboard as JSON, and nothing else, on standard output")
 

@@ -318,7 +318,12 @@ def _open_storage(url: str, create: bool) -> Any:
         if sqlite and create:
             with storage.engine.connect() as connection:  # a commit then costs no wait for the disk
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+    except ImportError as error:
+        raise errors.RunFolderError(
+            f"storage {_without_password(url)}: its driver is not installed; pip install 'image-model-bench[postgresql]' "
+            "or 'image-model-bench[mysql]' (with a URL mysql+pymysql://…)"
+        ) from error
+    except (SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise errors.RunFolderError(f"storage {_without_password(url)}: cannot be opened, {reason}") from error
     return optuna.storages.get_storage(storage)
