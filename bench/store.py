@@ -320,8 +320,8 @@ def _open_storage(url: str, create: bool) -> Any:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     except ImportError as error:
         raise errors.RunFolderError(
-            f"storage {_without_password(url)}: its driver is not installed; pip install 'image-model-bench[postgresql]' "
-            "or 'image-model-bench[mysql]' (with a URL mysql+pymysql://…)"
+            f"storage {_without_password(url)}: its driver is not installed; pip install "
+            "'image-model-bench[postgresql]' or 'image-model-bench[mysql]' (with a URL mysql+pymysql://…)"
         ) from error
     except (SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
