@@ -43,7 +43,7 @@ def centred(x):
 
 
 FROZEN_WITH_SMALL_HEAD = {
-    "input_size": 128,
+    "input_size": 160,
     "head": "average_pooling",
     "dense_layer": False,
     "dropout": 0.2,

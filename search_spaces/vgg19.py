@@ -8,4 +8,4 @@ def build(hp, task):
     return transfer(hp, task, keras.applications.VGG19, centred)
 
 
-KNOWN_CONFIGURATIONS = [{**FROZEN_WITH_SMALL_HEAD, "frozen_layers": 22}]
+KNOWN_CONFIGURATIONS = [{**FROZEN_WITH_SMALL_HEAD, "input_size": 96, "frozen_layers": 22}]
