@@ -175,7 +175,7 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     if not console.is_terminal:
         console.width = max(console.width, 140)
     if ranking := run.ranking():
-        console.print(_board(ranking))
+        console.print(_board(ranking, console.width))
     for family in run.families:
         if run.best(family.name) is None:
             console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
@@ -185,18 +185,27 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     console.print(printable(f"report: {report}"), soft_wrap=True)
 
 
-def _board(ranking: Sequence[Trial]) -> Table:
+COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
+           "engine")  # fmt: skip
+"""Of the table in the terminal, most important first: a narrow one leaves out the last."""
+
+
+def _board(ranking: Sequence[Trial], width: int) -> Table:
+    rows = [[printable(cell) for cell in _cells(rank, trial)] for rank, trial in enumerate(ranking, 1)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = "# family|test accuracy|95 % interval|validation|training time|parameters|latency|input|engine"
-    for column in columns.split("|"):
-        right = column not in ("# family", "engine")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    for rank, trial in enumerate(ranking, 1):
-        table.add_row(*(printable(cell) for cell in _cells(rank, trial)))
+    used = 0
+    for number, column in enumerate(COLUMNS):
+        used += max(len(column), *(len(row[number]) for row in rows)) + (2 if number else 0)
+        if used > width:
+            break
+        table.add_column(column, justify="left" if column in ("family", "engine") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row[: len(table.columns)])
     return table
 
 
 def _cells(rank: int, trial: Trial) -> Iterable[str]:
+    """A trial as a row, in the order of `COLUMNS`."""
     test, cost = trial.test, trial.cost
     interval = NOTHING
     if test and test.accuracy_low is not None and test.accuracy_high is not None:
@@ -204,9 +213,9 @@ def _cells(rank: int, trial: Trial) -> Iterable[str]:
     yield f"{rank} {label(trial)}"
     yield percent(test.accuracy if test else None)
     yield interval
-    yield percent(trial.value)
     yield seconds(cost.train_time_s) if cost else NOTHING
     yield count(cost.parameters) if cost else NOTHING
+    yield percent(trial.value)
     yield milliseconds(cost.latency_ms if cost else None)
     yield f"{trial.input_size} px" if trial.input_size else NOTHING
     yield trial.engine

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,15 +73,21 @@ def test_large_pictures_are_averaged_not_skipped_over():
     assert abs(array.astype(float) - 127.5).max() < 16
 
 
+CHECKSUM = """
+import sys
+from pathlib import Path
+from bench import data
+from bench.data.pixels import pixels
+print(int(pixels(data.load(Path(sys.argv[1])), "train", 8, Path(sys.argv[2])).astype("int64").sum()))
+"""
+
+
 @pytest.mark.slow
 def test_processes_at_once_get_the_same(dataset, tmp_path):
     dataset.write(tmp_path / "split.json")
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(2) as pool:
-        sums = pool.starmap(_checksum, [(tmp_path / "split.json", tmp_path / "cache")] * 4)
-    assert set(sums) == {int(pixels(dataset, "train", 8, tmp_path / "cache").astype(np.int64).sum())}
+    environment = {**os.environ, "PYTHONPATH": str(Path(data.__file__).parents[2])}
+    command = [sys.executable, "-c", CHECKSUM, str(tmp_path / "split.json"), str(tmp_path / "cache")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
+    sums = {int(process.communicate()[0]) for process in running}
+    assert sums == {int(pixels(dataset, "train", 8, tmp_path / "cache").astype(np.int64).sum())}
     assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
-def _checksum(manifest: Path, cache: Path) -> int:
-    return int(pixels(data.load(manifest), "train", 8, cache).astype(np.int64).sum())

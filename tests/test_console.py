@@ -1,0 +1,41 @@
+"""The terminal: a table that fits, and text from outside that cannot take it over."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+
+import pytest
+
+from bench import RunConfig, console, runner
+from bench.testing import FakePool
+
+
+@pytest.fixture
+def run(tmp_path, space, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.9)
+    return runner.run(RunConfig(spaces=(space("a_family_of_some_length"),), images=24), pool=pool)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("width", "shown"), [(60, "95 % interval"), (80, "training time"), (200, "engine")])
+def test_the_board_fits_the_terminal_and_cuts_nothing(run, monkeypatch, width, shown):
+    monkeypatch.setitem(os.environ, "COLUMNS", str(width))
+    monkeypatch.setitem(os.environ, "TERM", "xterm")
+    out = Terminal()
+    console.print_board(run, run.path / "report.html", out)
+    header, row = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()[:2]
+    assert shown in header
+    assert "…" not in header + row
+    assert len(header.rstrip()) <= width
+    assert row.startswith("1 a_family_of_some_length")
+
+
+def test_text_from_outside_is_neither_markup_nor_control():
+    assert console.printable("[red]x[/red]\x1b[2J\u202egnp") == "\\[red]x\\[/red]\\u202egnp"
