@@ -192,7 +192,7 @@ def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch)
     run = bench.run(
         RunConfig(
             data=str(assets / "photos"), limit=300, spaces=("dummy", "mobilenet_v2"), budget=Budget(2),
-            missing_weights="error", input_sizes=(96,), epochs=4, out=str(tmp_path / "here"),
+            missing_weights="error", input_sizes=(128,), epochs=8, out=str(tmp_path / "here"),
         )
     )  # fmt: skip
     best = run.best("mobilenet_v2")

@@ -40,7 +40,7 @@ def pool():
 @pytest.fixture
 def trial(tmp_path):
     """A trial job of a family whose `build` does something first."""
-    dataset = open_data(RunConfig(images=24))
+    dataset = open_data(RunConfig(images=24, split=(0.5, 0.25, 0.25)))
     dataset.write(tmp_path / "split.json")
 
     def make(body="pass", timeout_s=60.0, kind="trial", **payload):
@@ -94,7 +94,7 @@ def test_a_trial_gives_its_figures(pool, trial):
     listener = Recording()
     outcome = outcome_of(pool, trial(), listener)
     assert outcome.failure is None
-    assert outcome.result["validation"]["n"] == 4
+    assert outcome.result["validation"]["n"] == 6
     assert outcome.result["cost"]["parameters"] == 4
     assert outcome.result["cost"]["cores"] == len(os.sched_getaffinity(0))
     assert listener.epochs == [0, 1]
