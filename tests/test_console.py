@@ -6,15 +6,17 @@ import io
 import os
 import re
 
+import optuna
 import pytest
 
-from bench import RunConfig, console, runner
+from bench import RunConfig, console, runner, store
 from bench.testing import FakePool
 
 
 @pytest.fixture
 def run(tmp_path, space, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
     pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.9)
     return runner.run(RunConfig(spaces=(space("a_family_of_some_length"),), images=24), pool=pool)
 

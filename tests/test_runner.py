@@ -237,6 +237,7 @@ def test_the_seed_decides_what_is_proposed(start, tmp_path, engine):
 # -- the run folder
 
 
+@pytest.mark.slow
 @pytest.mark.storage
 def test_the_records_say_what_the_run_returned(start, tmp_path):
     run = start(engines=("optuna:tpe", "optuna:random"), repeats=1)
@@ -247,6 +248,7 @@ def test_the_records_say_what_the_run_returned(start, tmp_path):
     assert not (tmp_path / "run" / ".cache").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.storage
 def test_optuna_opens_the_storage_of_a_run(start, tmp_path):
     start(engines=("optuna:tpe", "optuna:random"))
@@ -258,6 +260,7 @@ def test_optuna_opens_the_storage_of_a_run(start, tmp_path):
     assert set(study.best_params) == {"depth", "dropout"}
 
 
+@pytest.mark.slow
 @pytest.mark.storage
 def test_two_runs_share_one_storage(start, tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"

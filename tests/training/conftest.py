@@ -8,6 +8,13 @@ from bench.config import RunConfig
 from bench.data import open as open_data
 from bench.hyperparameters import fixed
 
+NEED_TENSORFLOW = {"test_families.py", "test_jobs.py"}
+"""All slow; not even imported where slow tests are left out, since TensorFlow takes seconds to import."""
+
+
+def pytest_ignore_collect(collection_path, config):
+    return True if collection_path.name in NEED_TENSORFLOW and config.option.markexpr == "not slow" else None
+
 
 class Kept:
     """A channel that answers with given values and keeps reports and the result."""
