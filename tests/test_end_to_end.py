@@ -80,6 +80,25 @@ def test_two_engines_search_a_family_file_and_both_are_on_the_page(start, space,
     assert "keras-tuner:bayesian" in data[1]
 
 
+def test_a_script_without_a_main_guard_can_call_the_api_and_loads_no_tensorflow(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys\n"
+        "import bench\n"
+        "run = bench.run(bench.RunConfig(spaces=('dummy',), budget=bench.Budget(2), images=24, out='here'))\n"
+        "heavy = [name for name in ('tensorflow', 'keras', 'keras_tuner') if name in sys.modules]\n"
+        "print(list(run.leaderboard()['family']), heavy)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "['dummy'] []\n", done.stderr
+
+
 def test_a_broken_family_stops_before_anything_is_made(start, space, tmp_path):
     text = "import keras\n\ndef build(hp, task):\n    hp.Int('a', 1, 2)\n    hp.Int('a', 1, 3)\n"
     path = space("broken", text)
@@ -172,18 +191,6 @@ def test_two_workers_do_the_same_search(space, tmp_path, monkeypatch):
     run = bench.run(RunConfig(spaces=(space("tiny"), "dummy"), budget=Budget(6), images=60, epochs=1, workers=2))
     assert [trial.state for trial in run.trials if trial.counted] == ["COMPLETE"] * 6
     assert {trial.cost.cores for trial in run.trials} == {max(1, len(os.sched_getaffinity(0)) // 2)}
-
-
-def test_a_script_without_a_main_guard_can_call_the_api(space, tmp_path):
-    script = tmp_path / "mine.py"
-    script.write_text(
-        "import bench\n"
-        "run = bench.run(bench.RunConfig(spaces=('dummy',), budget=bench.Budget(2), images=24, out='here'))\n"
-        "print(list(run.leaderboard()['family']))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.stdout == "['dummy']\n", done.stderr
 
 
 def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch):
