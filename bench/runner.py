@@ -164,6 +164,7 @@ class _Driver:
             "values": dict(trial.params),
             "model": str(model.absolute()) if model.exists() else "",
             "predictions": str(self._folder.predictions(family.name).absolute()),
+            "epochs": trial.max_epochs or self._config.epochs,
         }
         return Job("score", payload, self._config.trial_timeout_s)
 

@@ -118,6 +118,8 @@ class RunFolder:
     def close(self) -> None:
         """Removes what is only of use while the run goes on, and leaves the storage as a single file."""
         shutil.rmtree(self.cache, ignore_errors=True)
+        for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while it saved
+            leftover.unlink(missing_ok=True)
         for folder in ("models", "predictions"):
             with contextlib.suppress(OSError):  # not empty: kept
                 (self.path / folder).rmdir()

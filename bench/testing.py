@@ -6,6 +6,7 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -97,6 +98,9 @@ class FakePool:
         self.trained.append((family, dict(hp.values)))
         return self._result(family, hp.values, job, listener)
 
+    def _save(self, path: Path, values: Mapping[str, Value]) -> None:
+        path.write_text(json.dumps(dict(values)), encoding="utf-8")
+
     def _result(self, family: str, values: Mapping[str, Value], job: Job, listener: Listener) -> dict[str, Any]:
         accuracy = self._score(family, values)
         history = []
@@ -115,7 +119,8 @@ class FakePool:
             "input_size": min(job.payload["input_sizes"]),
             "cost": asdict(cost),
         }
-        listener.result(result)
+        if keep := listener.result(result).get("keep"):
+            self._save(Path(keep), values)
         if job.kind == "score" or job.payload.get("part") == "test":
             result["test"] = asdict(replace(metrics, n=1000))
         return result

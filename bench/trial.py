@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
@@ -72,9 +73,8 @@ class TrialListener(Listener):
         """Keeps the model of a trial that is its family's best so far."""
         if result.get("stopped"):
             return {}
-        trial = self._trial(COMPLETE, result)
-        keep = self._ledger.would_be_best(trial)
-        return {"keep": str(self._folder.model(trial.family).absolute()) if keep else None}
+        keep = self._ledger.would_be_best(self._trial(COMPLETE, result))
+        return {"keep": str(self._candidate.absolute()) if keep else None}
 
     def ended(self, outcome: Outcome) -> Trial:
         """Writes the record, tells the engine, and gives the trial as it is now."""
@@ -84,11 +84,27 @@ class TrialListener(Listener):
         self._write(trial)
         if self._owns_key:
             self._ledger.end(self._key, None if _was_stopped(trial) else trial)
+            self._place_model(trial)
         elif trial.state == FAIL:  # it failed before its configuration was known
             self._study.answers_in_a_row = 0
         return trial
 
     # -- inside
+
+    @property
+    def _candidate(self) -> Path:
+        """Where this trial's model waits until it is known to be its family's best: others may end meanwhile."""
+        model = self._folder.model(self._study.family.name)
+        return model.with_name(f".{self._context.engine.replace(':', '-')}-{self._proposal.trial.number}-{model.name}")
+
+    def _place_model(self, trial: Trial) -> None:
+        model = self._folder.model(trial.family)
+        if self._ledger.best.get(trial.family) is not trial:
+            self._candidate.unlink(missing_ok=True)
+        elif self._candidate.exists():
+            self._candidate.replace(model)
+        else:  # it could not be saved, or has none to save: an earlier best's must not pass for it
+            model.unlink(missing_ok=True)
 
     def _built(self, params: Mapping[str, Value]) -> bool:
         self._params = dict(params)

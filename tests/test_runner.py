@@ -159,6 +159,28 @@ def test_the_interval_of_the_test_accuracy_is_wilsons(start):
     assert (round(test.accuracy_low, 4), round(test.accuracy_high, 4)) == (0.8798, 0.9171)
 
 
+@pytest.mark.parametrize("slots", [1, 3])
+def test_the_model_that_is_kept_is_the_chosen_ones(start, tmp_path, slots):
+    run = start(FakePool(depth, deeper_is_better, slots=slots), budget=Budget(12), engines=("optuna:random",))
+    for family in "ab":
+        kept = json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text())
+        assert kept == run.best(family).params
+    assert sorted(path.name for path in (tmp_path / "run" / "models").iterdir()) == ["a.keras", "b.keras"]
+
+
+def test_an_earlier_best_never_passes_for_one_that_was_not_saved(start, tmp_path):
+    class Failing(FakePool):
+        def _save(self, path, values):
+            if values["depth"] < 9:
+                super()._save(path, values)
+
+    known = {"a": [{"depth": 3}, {"depth": 9}]}
+    run = start(Failing(depth, deeper_is_better, known), families=("a",), budget=Budget(2))
+    assert run.best("a").params["depth"] == 9
+    assert run.best("a").test is not None
+    assert not (tmp_path / "run" / "models").exists()
+
+
 def test_repeats_retrain_the_chosen_configuration_with_other_seeds(start):
     pool = FakePool(depth, deeper_is_better)
     run = start(pool, families=("a",), repeats=3)
