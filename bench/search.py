@@ -80,7 +80,8 @@ class Search:
                 break
             study, proposal, known = asked
             listener = TrialListener(self._context, study, proposal, known)
-            job = Job("trial", self._payload(study.family, proposal), self._config.trial_timeout_s)
+            payload = trial_payload(self._config, self._folder, study.family)
+            job = Job("trial", {**payload, "epochs": listener.max_epochs}, self._config.trial_timeout_s)
             study.counted += 1
             self._listeners[id(job)] = listener
             self._pool.submit(job, listener)
@@ -101,12 +102,6 @@ class Search:
             if asked is not None:
                 return study, *asked
         return None
-
-    def _payload(self, family: Family, proposal: Proposal) -> dict[str, Any]:
-        return {
-            **trial_payload(self._config, self._folder, family),
-            "epochs": min(self._config.epochs, proposal.epochs or self._config.epochs),
-        }
 
     # -- recording
 

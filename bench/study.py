@@ -39,17 +39,13 @@ class Ledger:
         self._in_training.discard(key)
         if trial is not None:
             self._trained[key] = trial
-            self.consider(trial)
+            if self.would_be_best(trial):
+                self.best[trial.family] = trial
 
     def would_be_best(self, trial: Trial) -> bool:
         """Whether a trial beats its family's best so far."""
         best = self.best.get(trial.family)
         return trial.state == COMPLETE and (best is None or trial.rank_key < best.rank_key)
-
-    def consider(self, trial: Trial) -> None:
-        """Keeps a trial as its family's best if it is."""
-        if self.would_be_best(trial):
-            self.best[trial.family] = trial
 
     def best_of_all(self) -> Trial | None:
         """The best trial of the run so far."""

@@ -42,6 +42,9 @@ class TrialListener(Listener):
         study: Its study.
         proposal: What the engine proposed.
         known: Whether that is one of the family's known configurations.
+
+    Attributes:
+        max_epochs: The cap on the trial's epochs: the run's, or the engine's lower one.
     """
 
     def __init__(self, context: Context, study: Study, proposal: Proposal, known: bool) -> None:
@@ -54,7 +57,7 @@ class TrialListener(Listener):
         self._twin_runs = False
         self._owns_key = False
         self._started_s = self._folder.elapsed_s()
-        self._epochs = min(context.config.epochs, proposal.epochs or context.config.epochs)
+        self.max_epochs = min(context.config.epochs, proposal.epochs or context.config.epochs)
         self._write_origin()
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
@@ -66,7 +69,7 @@ class TrialListener(Listener):
         if epoch == 0:
             return self._built(figures["params"])
         accuracy = float(figures["val_accuracy"])
-        self._context.progress.epoch(self._order, epoch, self._epochs, accuracy)
+        self._context.progress.epoch(self._order, epoch, self.max_epochs, accuracy)
         return self._study.engine.report(self._proposal, epoch, accuracy)
 
     def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -83,7 +86,8 @@ class TrialListener(Listener):
         trial = self._from_outcome(outcome)
         self._write(trial)
         if self._owns_key:
-            self._ledger.end(self._key, None if _was_stopped(trial) else trial)
+            stopped = outcome.failure is not None and outcome.failure.kind in (BUDGET_SPENT, INTERRUPTED)
+            self._ledger.end(self._key, None if stopped else trial)  # a stopped one may be tried again
             self._place_model(trial)
         elif trial.state == FAIL:  # it failed before its configuration was known
             self._study.answers_in_a_row = 0
@@ -108,7 +112,7 @@ class TrialListener(Listener):
 
     def _built(self, params: Mapping[str, Value]) -> bool:
         self._params = dict(params)
-        self._key = json.dumps([self._study.family.name, self._params, self._epochs], sort_keys=True)
+        self._key = json.dumps([self._study.family.name, self._params, self.max_epochs], sort_keys=True)
         self._folder.attach(self._proposal.trial, params=self._params)
         self._answer = self._ledger.find(self._key)
         if self._answer is None and self._ledger.begin(self._key):
@@ -130,7 +134,7 @@ class TrialListener(Listener):
             "known": self._known,
             "started_s": self._started_s,
             "seed": self._context.config.seed,
-            "max_epochs": self._epochs,
+            "max_epochs": self.max_epochs,
         }
         self._folder.attach(self._proposal.trial, origin=origin)
 
@@ -144,7 +148,7 @@ class TrialListener(Listener):
         if not self._order:
             self._number()
         if failure.kind == BUDGET_SPENT:
-            return self._trial(PRUNED, {}, note="stopped by the time budget")
+            return self._trial(PRUNED, {}, note=failure.message)
         return self._trial(FAIL, {}, failure=failure)
 
     def _finite(self, trial: Trial) -> Trial:
@@ -173,7 +177,7 @@ class TrialListener(Listener):
             input_size=result.get("input_size"),
             weights=result.get("weights", self._study.family.info.weights),
             seed=self._context.config.seed,
-            max_epochs=self._epochs,
+            max_epochs=self.max_epochs,
             failure=failure,
             note=note,
         )
@@ -227,10 +231,3 @@ class TrialListener(Listener):
             figures["history"] = [asdict(epoch) for epoch in trial.history]
         self._folder.attach(self._proposal.trial, **figures)
         self._study.engine.tell(self._proposal, trial.state, trial.value, self._params)
-
-
-def _was_stopped(trial: Trial) -> bool:
-    """Stopped from outside: says nothing about the configuration, which may be tried again."""
-    return trial.note == "stopped by the time budget" or (
-        trial.failure is not None and trial.failure.kind == INTERRUPTED
-    )

@@ -178,8 +178,7 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         self.history: list[Epoch] = []
         self.pruned = False
         self._start = time.perf_counter()
-        self._best_accuracy, self._lowest_loss = -math.inf, math.inf
-        self._best = (-math.inf, -math.inf)
+        self._best, self._lowest_loss = (-math.inf, -math.inf), math.inf
         self._best_weights: list[NDArray[Any]] = []
         self._waited = 0
 
@@ -211,12 +210,11 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.set_weights(self._best_weights)
 
     def _keep_best(self, done: Epoch) -> None:
+        better = done.val_accuracy > self._best[0] or done.val_loss < (1 - LEAST_GAIN) * self._lowest_loss
+        self._waited = 0 if better else self._waited + 1
         if (done.val_accuracy, -done.val_loss) > self._best:
             self._best = (done.val_accuracy, -done.val_loss)
             self._best_weights = self.model.get_weights()
-        better = done.val_accuracy > self._best_accuracy or done.val_loss < (1 - LEAST_GAIN) * self._lowest_loss
-        self._waited = 0 if better else self._waited + 1
-        self._best_accuracy = max(self._best_accuracy, done.val_accuracy)
         self._lowest_loss = min(self._lowest_loss, done.val_loss)
 
 
