@@ -9,8 +9,8 @@ import pytest
 
 from bench import data
 from bench.config import RunConfig
-from bench.data.drawn import Drawn, draw
 from bench.data.pictures import PictureError
+from bench.data.sources.drawn import Drawn, draw
 
 
 def test_a_seed_draws_the_same_pictures_every_time():
@@ -30,20 +30,20 @@ def test_more_pictures_leave_the_first_ones_as_they_are():
 def test_classes_are_balanced():
     dataset = data.open(RunConfig(images=40, split=(0.7, 0.15, 0.15)))
     assert dataset.classes == ("cats", "dogs")
-    assert Counter(dataset.labels("train").tolist()) == {0: 14, 1: 14}
+    assert Counter(data.labels(dataset.part("train")).tolist()) == {0: 14, 1: 14}
     assert dataset.input_sizes == (32,)
     assert dataset.info().source == "drawn cats and dogs (seed 0)"
 
 
 def test_pictures_are_rgb_of_64_pixels():
-    image = Drawn(12, 0).image("dogs/000001")
-    assert (image.mode, image.size) == ("RGB", (64, 64))
+    pixels = Drawn(12, 0).picture("dogs/000001").pixels
+    assert (pixels.dtype, pixels.shape) == ("uint8", (64, 64, 3))
 
 
 @pytest.mark.parametrize("name", ["dogs/000000", "dogs/000013", "cats/x", "cats"])
 def test_other_names_are_refused(name):
     with pytest.raises(PictureError, match="none of the 12 drawn ones"):
-        Drawn(12, 0).image(name)
+        Drawn(12, 0).picture(name)
 
 
 @pytest.mark.slow

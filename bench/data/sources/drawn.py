@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
+from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError
-from bench.data.sources import Entry, Listing, Source
+from bench.data.sources import Entry, Listing, Progress, Source
 
 CLASSES = ("cats", "dogs")
 SIDE = 64
@@ -60,12 +61,20 @@ class Drawn(Source):
         names = (CLASSES[index % 2] for index in range(self.images))
         return Listing(CLASSES, tuple(Entry(f"{name}/{index:06d}", name) for index, name in enumerate(names)))
 
-    def picture(self, item_id: str) -> Picture:
+    def picture(self, item_id: str, least: int = 0) -> Picture:
         label, _, number = item_id.partition("/")
         if not number.isdigit() or int(number) >= self.images or label != CLASSES[int(number) % 2]:
             raise PictureError(item_id, f"is none of the {self.images} drawn ones")
-        image = draw(self.seed, int(number))
-        return Picture(image, hashlib.sha256(image.tobytes()).hexdigest(), item_id)
+        pixels = np.asarray(draw(self.seed, int(number)))
+        return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), item_id)
+
+
+def open(config: RunConfig, progress: Progress | None) -> Drawn:
+    return Drawn(config.images, config.seed)
+
+
+def rebuild(description: Mapping[str, Any]) -> Drawn:
+    return Drawn(int(description["images"]), int(description["seed"]))
 
 
 @dataclass(frozen=True)

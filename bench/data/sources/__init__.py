@@ -1,0 +1,196 @@
+"""Where pictures come from: each source lists its pictures with their labels and reads them one at a time.
+
+A source is a file here with a class that has the members of `Source` and the two functions of `SourceFile`, and a line
+in `_SOURCES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from bench.config import RunConfig
+from bench.data.pictures import Picture
+from bench.errors import DataError, unknown
+
+PARTS = ("train", "validation", "test")
+"""The parts of a split, in order."""
+
+PART_FOLDERS = {
+    "train": ("train", "training", "training_set", "train_set"),
+    "validation": ("val", "valid", "validation", "validation_set", "val_set"),
+    "test": ("test", "testing", "test_set", "test1"),  # the last: Kaggle's Dogs vs. Cats
+}
+"""Names of folders that hold a ready-made part, in any case; a table and TensorFlow Datasets use these words too."""
+
+_SOURCES = {
+    # what --data says: (the file here that reads it, what it is)
+    "drawn": ("drawn", "cats and dogs drawn from the seed; no download"),
+    "cats_vs_dogs": ("cats_vs_dogs", "25,000 photographs, downloaded once (825 MB)"),
+    "tfds:NAME": ("tfds", "a data set of TensorFlow Datasets, e.g. tfds:oxford_flowers102; needs the extra tfds"),
+    "FOLDER": ("folder", "one sub-folder a class, or files called cat.0.jpg; also below train/ and test/"),
+    "FILE.csv": ("table", "a table of paths and labels, perhaps parts; also FILE.tsv"),
+}
+
+KNOWN: Mapping[str, str] = {name: about for name, (_, about) in _SOURCES.items()}
+"""What `--data` may say, and what that is. A folder called like a data set is told from it by its path: ./drawn."""
+
+TABLES = (".csv", ".tsv")
+"""Suffixes by which a table is known."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture that a source has: its id (a path), its class, and its part where that is ready-made."""
+
+    id: str
+    label: str
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A picture that is not used, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a source has.
+
+    Attributes:
+        classes: Names of the classes, sorted; one may turn out to be empty.
+        entries: The pictures, in any order.
+        rejected: What is left out by name, e.g. a link out of the folder.
+        ignored: How many files are no pictures and not meant to be, by reason.
+    """
+
+    classes: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    rejected: tuple[Rejected, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Labelled pictures."""
+
+    @property
+    def title(self) -> str:
+        """What people call it; without the path that leads to it."""
+        ...
+
+    @property
+    def input_sizes(self) -> tuple[int, ...]:
+        """Sides in pixels that suit its pictures; none leaves that to the pictures' own size."""
+        return ()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain data for the manifest: its file's name as `kind`, and what that file's `rebuild` needs."""
+        ...
+
+    def listing(self) -> Listing:
+        """Every picture with its label; DataError where there is no usable set of classes."""
+        ...
+
+    def picture(self, item_id: str, least: int = 0) -> Picture:
+        """One picture and the hash of its content, from any thread.
+
+        Args:
+            item_id: One of the listing's ids.
+            least: A side in pixels: no square larger than that will be made of it, so it may be decoded smaller.
+
+        Raises:
+            PictureError: It cannot be had; names its path.
+        """
+        ...
+
+
+class SourceFile(Protocol):
+    """What a file of this package offers."""
+
+    def open(self, config: RunConfig, progress: Progress | None) -> Source:
+        """The source that `config.data` names, downloaded if need be; DataError where it cannot be had."""
+        ...
+
+    def rebuild(self, description: Mapping[str, Any]) -> Source:
+        """The source that `Source.describe` described, without looking for its pictures."""
+        ...
+
+
+def create(config: RunConfig, progress: Progress | None = None) -> Source:
+    """The source that `--data` names: a known data set, else an existing folder or table.
+
+    Args:
+        config: What is read of it: `data images seed`.
+        progress: Told of a download.
+
+    Raises:
+        DataError: No such data set or path, or it cannot be downloaded.
+    """
+    return _file(_kind(config.data)).open(config, progress)
+
+
+def rebuild(description: Mapping[str, Any]) -> Source:
+    """The source that `Source.describe` described.
+
+    Raises:
+        DataError: This version does not know that kind.
+    """
+    kinds = [file for file, _ in _SOURCES.values()]
+    if description["kind"] not in kinds:
+        raise DataError(f"unknown kind of source {description['kind']!r}: this version knows {', '.join(kinds)}")
+    return _file(description["kind"]).rebuild(description)
+
+
+def part_named(name: str) -> str | None:
+    """The part that a folder's name, or a word in a table, stands for; or None."""
+    plain = name.strip().casefold().replace("-", "_").replace(" ", "_")
+    return next((part for part, names in PART_FOLDERS.items() if plain in names), None)
+
+
+def existing_path(name: str) -> Path:
+    """The path that `--data` names, `~` expanded."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~somebody, who has no home here
+        return Path(name)
+
+
+def _kind(name: str) -> str:
+    """The file that reads what `--data` names; DataError where there is none."""
+    for known, (file, _) in _SOURCES.items():
+        word, colon, _ = known.partition(":")
+        if name.startswith(word + colon) if colon else name == known:
+            return file
+    path = existing_path(name)
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise DataError(f"data {name!r} cannot be read: {error.strerror}") from None
+    if not is_folder and path.suffix.lower() in TABLES:
+        return "table"
+    if exists and not is_folder:
+        raise DataError(
+            f"data {name!r} is a file: a folder of pictures or a table ({' or '.join(TABLES)}) is expected; "
+            "an archive must be unpacked first"
+        )
+    if is_folder or _looks_like_a_path(name):
+        return "folder"
+    words = [known for known in _SOURCES if known[0].islower()]
+    raise DataError(f"{unknown('data set', name, words)}, or an existing folder or table ({' or '.join(TABLES)})")
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return any(mark in name for mark in "/\\") or name.startswith((".", "~"))
+
+
+def _file(name: str) -> SourceFile:
+    return cast(SourceFile, importlib.import_module(f"{__name__}.{name}"))

@@ -1,0 +1,293 @@
+"""A folder of pictures: one sub-folder a class, or the class in the files' names."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.config import RunConfig
+from bench.data.pictures import Picture, PictureError, decode
+from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source, existing_path, part_named
+from bench.errors import DataError
+
+CLUTTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
+CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
+
+SUFFIXES = frozenset(
+    ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+"""Files that are pictures by name, where there is no class folder to say so."""
+
+LAYOUTS = (
+    "one sub-folder a class is expected, at least two, or files called cat.0.jpg, dog.0.jpg; train/ and test/ may "
+    "stand above either"
+)
+
+_NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
+"""A class with a letter in it, a separator and a number: `2024-01-05` names no class."""
+
+_UNLABELLED = "unlabelled: no class in the name"
+
+
+@dataclass(frozen=True)
+class Folder(Source):
+    """A folder whose pictures are labelled by sub-folders or by name; ready-made parts may stand above these.
+
+    A class folder is searched to its depths. Where there are none, a picture's name gives its class, as in Kaggle's
+    competition: `cat.0.jpg`, `dog.12499.jpg`. Links are not followed unless they lead to a file inside the folder.
+    """
+
+    path: Path
+
+    @property
+    def title(self) -> str:
+        return self.path.name or str(self.path)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "folder", "path": str(self.path)}
+
+    def picture(self, item_id: str, least: int = 0) -> Picture:
+        return read(self.path / item_id, least)
+
+    def listing(self) -> Listing:
+        try:
+            return _Walk(self.path).listing()
+        except OSError as error:
+            raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
+
+
+def open(config: RunConfig, progress: Progress | None) -> Folder:
+    path = existing_path(config.data)
+    return Folder(path.resolve() if path.exists() else path)
+
+
+def rebuild(description: Mapping[str, Any]) -> Folder:
+    return Folder(Path(description["path"]))
+
+
+def read(path: Path, least: int) -> Picture:
+    """The picture in a file; for `least` see `Source.picture`.
+
+    Raises:
+        PictureError: It is not there or cannot be decoded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PictureError(str(path), f"cannot be read: {error.strerror}") from None
+    return decode(content, str(path), least)
+
+
+def class_in(name: str) -> str | None:
+    """The class that a picture's name gives, or None: "cat" for `cat.0.jpg`, "maine_coon" for `maine_coon_12.png`."""
+    path = PurePosixPath(name)
+    match = _NAMED.fullmatch(path.stem)
+    return match[1] if match and path.suffix.lower() in SUFFIXES else None
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file is none of the user's: hidden, or left behind by a system."""
+    return name.startswith(".") or name.casefold() in CLUTTER_FILES
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What lies directly in a folder, sorted by name: folders that may be classes, links, and all else."""
+
+    path: Path
+    folders: tuple[Path, ...]
+    links: tuple[Path, ...]
+    others: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> _Level:
+        kinds: dict[str, list[Path]] = {"folders": [], "links": [], "others": []}
+        with os.scandir(path) as found:
+            for each in sorted(found, key=lambda each: each.name):
+                is_folder = each.is_dir(follow_symlinks=False) and not _is_hidden_folder(each.name)
+                kinds["links" if each.is_symlink() else "folders" if is_folder else "others"].append(path / each.name)
+        return cls(path, *map(tuple, kinds.values()))
+
+    @property
+    def named(self) -> list[str]:
+        """The classes that names of files give."""
+        return sorted({name for each in (*self.others, *self.links) if (name := class_in(each.name))})
+
+
+_Classes = Mapping[str, list[Path]]
+"""Where each class's pictures are: one folder, or single files."""
+
+
+class _Walk:
+    """One pass over a folder: collects its pictures, and what is left out."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.entries: list[Entry] = []
+        self.rejected: list[Rejected] = []
+        self.ignored: Counter[str] = Counter()
+
+    def listing(self) -> Listing:
+        if not self.root.exists():
+            raise DataError(f"data folder {str(self.root)!r} does not exist")
+        if not self.root.is_dir():
+            raise DataError(f"data {str(self.root)!r} is a file: a folder of pictures is expected")
+        found = self._by_part()
+        for part, classes in found.items():
+            for label, paths in classes.items():
+                for path in paths:
+                    self._collect(path, label, part)
+        names = next(iter(found.values()))
+        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.rejected), dict(self.ignored))
+
+    def _by_part(self) -> dict[str | None, _Classes]:
+        """The classes of every part, train first; of the whole folder where it has no parts."""
+        top = _Level.of(self.root)
+        parts = self._parts(top)
+        if not parts:
+            classes = self._classes(top)
+            self._check_classes(classes, top)
+            return {None: classes}
+        self._leave_out(top, set(parts.values()))
+        train = _Level.of(parts["train"])
+        found: dict[str | None, _Classes] = {"train": self._classes(train)}
+        self._check_classes(found["train"], train)
+        for part in PARTS[1:]:
+            if part in parts and (classes := self._classes(_Level.of(parts[part]), found["train"])):
+                self._check_part(parts[part], set(classes), parts["train"], set(found["train"]))
+                found[part] = classes
+        return found
+
+    def _parts(self, top: _Level) -> dict[str, Path]:
+        """Folders of ready-made parts; none where the folders are classes, of which one may be called "test"."""
+        found: dict[str, Path] = {}
+        for folder in top.folders:
+            part = part_named(folder.name)
+            if part in found:
+                raise DataError(
+                    f"data folder {str(self.root)!r}: {found[part].name!r} and {folder.name!r} both mean {part}"
+                )
+            if part:
+                found[part] = folder
+        if "train" not in found:
+            return {}
+        train = _Level.of(found["train"])
+        several, nothing_else = len(found) > 1, len(found) == len(top.folders)
+        if train.folders:
+            return found if several else {}
+        by_name = len(train.named) > 1
+        return found if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
+
+    def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
+        """By sub-folders where there are any, else by names; those that name no known class, where some are known."""
+        if level.folders:
+            for link in level.links:
+                self._reject(link, "link, not followed")
+            self._ignore("beside the classes", len(level.others))
+            return {folder.name: [folder] for folder in level.folders}
+        classes: dict[str, list[Path]] = defaultdict(list)
+        for path in (*level.others, *level.links):
+            label = class_in(path.name)
+            if label and not path.name.startswith(".") and (not known or label in known):
+                classes[label].append(path)
+            elif path.is_symlink():
+                self._reject(path, "link, not followed")
+            elif path.is_dir():
+                self._ignore("hidden or system folder")
+            elif is_clutter(path.name):
+                self._ignore("hidden or system file")
+            else:
+                self._ignore(_UNLABELLED if path.suffix.lower() in SUFFIXES else "not a picture")
+        return classes
+
+    def _check_classes(self, classes: _Classes, level: _Level) -> None:
+        where = f"data folder {str(level.path)!r}"
+        if len(level.folders) == 1 and len(level.named) > 1:
+            raise DataError(
+                f"{where} holds pictures named after their class ({_some(level.named)}) beside the sub-folder "
+                f"{level.folders[0].name!r}: {LAYOUTS}"
+            )
+        if not classes:
+            count = len(level.others)
+            files = "1 file" if count == 1 else f"{count} files"
+            what = f"{files} but no sub-folder, and none named after its class" if count else "nothing"
+            raise DataError(f"{where} holds {what}: {LAYOUTS}")
+        if len(classes) == 1:
+            inner = [each for folder in level.folders for each in folder.iterdir() if _is_class(each)]
+            hint = f". Did you mean {str(level.folders[0])!r}?" if len(inner) > 1 else ""
+            raise DataError(f"{where} holds one class, {min(classes)!r}: at least two are needed{hint}")
+
+    def _check_part(self, part: Path, classes: set[str], train: Path, train_classes: set[str]) -> None:
+        for here, there, missing in ((part, train, classes - train_classes), (train, part, train_classes - classes)):
+            if missing:
+                where = f"is in {here.name}/ but not in {there.name}/"
+                raise DataError(f"data folder {str(self.root)!r}: class {min(missing)!r} {where}")
+
+    def _leave_out(self, top: _Level, parts: set[Path]) -> None:
+        """Notes what stands beside the parts."""
+        for link in top.links:
+            self._reject(link, "link, not followed")
+        self._ignore("beside the classes", len(top.others))
+        for folder in set(top.folders) - parts:
+            self._ignore("outside the parts", sum(len(files) for _, _, files in os.walk(folder)))
+
+    def _collect(self, path: Path, label: str, part: str | None) -> None:
+        for file in self._files(path) if _is_class(path) else [path]:
+            mode = file.lstat().st_mode
+            if is_clutter(file.name):
+                self._ignore("hidden or system file")
+            elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file)):
+                self.entries.append(Entry(file.relative_to(self.root).as_posix(), label, part))
+            elif not stat.S_ISLNK(mode):
+                self._reject(file, "not a regular file")
+
+    def _files(self, folder: Path) -> Iterator[Path]:
+        for above, folders, files in os.walk(folder, onerror=_raise):
+            for name in sorted(folders):
+                path = Path(above, name)
+                if path.is_symlink():
+                    self._reject(path, "link to a folder, not followed")
+                elif not _is_class(path):
+                    self._ignore("hidden or system folder")
+            folders[:] = sorted(name for name in folders if _is_class(Path(above, name)))
+            yield from (Path(above, name) for name in sorted(files))
+
+    def _leads_inside(self, link: Path) -> bool:
+        try:
+            target = link.resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
+            self._reject(link, "link that leads nowhere")
+            return False
+        if not target.is_relative_to(self.root.resolve()) or not target.is_file():
+            self._reject(link, "link that leads outside the folder, not followed")
+            return False
+        return True
+
+    def _ignore(self, reason: str, count: int = 1) -> None:
+        if count:
+            self.ignored[reason] += count
+
+    def _reject(self, path: Path, reason: str) -> None:
+        self.rejected.append(Rejected(path.relative_to(self.root).as_posix(), reason))
+
+
+def _is_class(path: Path) -> bool:
+    return not _is_hidden_folder(path.name) and path.is_dir() and not path.is_symlink()
+
+
+def _is_hidden_folder(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in CLUTTER_FOLDERS
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,51 @@
+"""Data sets that are had once and stay in the cache folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import cache
+from bench.errors import DataError
+
+
+def place(name: str) -> Path:
+    """Where a data set lies once it is there."""
+    return cache.folder() / "downloads" / name
+
+
+def once(name: str, fill: Callable[[Path], None]) -> Path:
+    """Sees to it that a data set is there: whole or not at all, and had by one process at a time.
+
+    Args:
+        name: Of its folder.
+        fill: Puts its files into an empty folder.
+
+    Returns:
+        The folder, as by `place`.
+
+    Raises:
+        DataError: It could not be written; `fill` may raise others.
+        ConfigError: The cache folder cannot be used.
+    """
+    folder = cache.place("downloads") / name
+    if not folder.is_dir():
+        hidden = folder.with_name(f".{name}")
+        with cache.alone(hidden):
+            if not folder.is_dir():
+                _fill(folder, hidden / "new", fill)
+    cache.touch([folder])
+    return folder
+
+
+def _fill(folder: Path, new: Path, fill: Callable[[Path], None]) -> None:
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    try:
+        new.mkdir()
+        fill(new)
+        new.rename(folder)
+    except OSError as error:
+        raise DataError(f"{cache.shown(folder)!r} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

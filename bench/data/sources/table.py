@@ -1,0 +1,216 @@
+"""A table of paths and labels, as CSV (RFC 4180) or with semicolons or tabs."""
+
+# Of a million rows, path objects would take most of the time.
+# ruff: noqa: PTH114, PTH116, PTH118, PTH120, PTH122
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bench.config import RunConfig
+from bench.data.pictures import Picture
+from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source, existing_path, part_named
+from bench.data.sources.folder import SUFFIXES, read
+from bench.errors import DataError
+
+COLUMNS = {
+    "path": ("path", "file", "filename", "image", "id"),
+    "label": ("label", "class", "category", "target", "y"),
+    "part": ("part", "split", "subset"),
+}
+"""Names of columns, best first, in any case and with any of "_", "-" and " " in them; the part may be missing."""
+
+LEFT_OUT_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Tried in this order for a path without one that is not there: in Kaggle's tables an id is a picture's name."""
+
+
+@dataclass(frozen=True)
+class Table(Source):
+    """Pictures that a table names, with a class each; its paths are absolute or relative to its folder."""
+
+    path: Path
+
+    @property
+    def title(self) -> str:
+        return self.path.name
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "table", "path": str(self.path)}
+
+    def picture(self, item_id: str, least: int = 0) -> Picture:
+        return read(self.path.parent / item_id, least)
+
+    def listing(self) -> Listing:
+        rows = _rows(self.path)
+        place = _Place(self.path.parent)
+        rejected: list[Rejected] = []
+        named: dict[str, list[_Row]] = defaultdict(list)
+        for row in rows:
+            item_id, reason = place.find(row.path) if row.path else (f"{self.path.name}, line {row.line}", "no path")
+            if reason := reason or row.wrong:
+                rejected.append(Rejected(item_id, f"line {row.line}: {reason}"))
+            else:
+                named[item_id].append(row)
+        entries = []
+        for item_id, each in named.items():
+            if reason := _contradiction(each):
+                rejected.append(Rejected(item_id, reason))
+                continue
+            first, *again = each
+            entries.append(Entry(item_id, first.label, first.part))
+            rejected += [Rejected(item_id, f"line {row.line}: named in line {first.line} already") for row in again]
+        classes = tuple(sorted({entry.label for entry in entries}))
+        self._check(classes, rejected)
+        return Listing(classes, tuple(entries), tuple(rejected))
+
+    def _check(self, classes: Sequence[str], rejected: Sequence[Rejected]) -> None:
+        where = f"data table {str(self.path)!r}"
+        if not classes:
+            why = f" that can be used; {rejected[0].id!r}: {rejected[0].reason}" if rejected else ""
+            raise DataError(f"{where} has no row{why}")
+        if len(classes) == 1:
+            raise DataError(f"{where} has one class, {classes[0]!r}: at least two are needed")
+
+
+def open(config: RunConfig, progress: Progress | None) -> Table:
+    return Table(existing_path(config.data).absolute())
+
+
+def rebuild(description: Mapping[str, Any]) -> Table:
+    return Table(Path(description["path"]))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row: its line in the file, what its columns say, and why it cannot be used, where it cannot."""
+
+    line: int
+    path: str
+    label: str
+    part: str | None
+    wrong: str
+
+
+def _rows(path: Path) -> list[_Row]:
+    """The rows below the header.
+
+    Raises:
+        DataError: The file cannot be read, or is no table with the columns that are needed.
+    """
+    where = f"data table {str(path)!r}"
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise DataError(f"{where} " + ("does not exist" if missing else f"cannot be read: {error.strerror}")) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise DataError(f"{where}, line {line}: is not UTF-8 text") from None
+    delimiter, columns = _header(text, where)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise DataError(f"{where}, line {reader.line_num}: {error}") from None
+    width = len(cells[0][1])
+    has_parts = "part" in columns and any(len(row) > columns["part"] and row[columns["part"]] for _, row in cells[1:])
+    return [_row(line, row, columns, width, has_parts) for line, row in cells[1:]]
+
+
+def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
+    """The delimiter, and the places of the columns."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    headers = {delimiter: next(csv.reader([first], delimiter=delimiter), []) for delimiter in ",;\t"}
+    for delimiter, names in headers.items():
+        columns = _columns(names)
+        if {"path", "label"} <= columns.keys():
+            return delimiter, columns
+    names = max(headers.values(), key=len)
+    missing = [what for what in ("path", "label") if what not in _columns(names)]
+    wanted = " and ".join(f"one of {', '.join(COLUMNS[what])} for the {what}" for what in missing)
+    found = ", ".join(map(repr, names[:8])) or "nothing"
+    raise DataError(f"{where}: its first line names the columns {found}; {wanted} is expected")
+
+
+def _columns(names: Sequence[str]) -> dict[str, int]:
+    plain = ["".join(each for each in name.casefold() if each not in "_- ") for name in names]
+    return {
+        what: plain.index(known)
+        for what, accepted in COLUMNS.items()
+        if (known := next((name for name in accepted if name in plain), ""))
+    }
+
+
+def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int, has_parts: bool) -> _Row:
+    said = {what: cells[place] if place < len(cells) else "" for what, place in columns.items()}
+    part, wrong = None, ""
+    if has_parts:  # a row that says nothing is for training, as where test pictures alone are marked
+        part = part_named(said["part"] or "train")
+        wrong = "" if part else f"part {said['part']!r} is none of {', '.join(PARTS)}"
+    if not said["label"]:
+        wrong = "no label"
+    if any(cells[width:]):
+        wrong = f"{len(cells)} cells under {width} columns"
+    return _Row(line, said["path"], said["label"], part, wrong)
+
+
+def _contradiction(rows: Sequence[_Row]) -> str:
+    """Why a picture that several rows name cannot be used; "" where they agree."""
+    for what in ("label", "part"):
+        first, *others = rows
+        for other in others:
+            if getattr(first, what) != getattr(other, what):
+                said = f"{getattr(first, what)} in line {first.line} and {getattr(other, what)} in line {other.line}"
+                return f"its {what} is {said}"
+    return ""
+
+
+class _Place:
+    """Where the pictures of a table are: below its folder, or where an absolute path says."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._root = folder.resolve()
+        self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(self._root))
+
+    def find(self, path: str) -> tuple[str, str]:
+        """The id of a picture, its path with "/" on every system, and why it cannot be used, or ""."""
+        if "\0" in path:
+            return path, "a null character in its path"
+        item_id = os.path.normpath(path)
+        full = self._full(item_id)
+        if not os.path.lexists(full):
+            item_id = next((each for each in _readings(item_id) if os.path.lexists(self._full(each))), item_id)
+            full = self._full(item_id)
+        return item_id.replace(os.sep, "/"), self._wrong(item_id, full)
+
+    def _full(self, item_id: str) -> str:
+        return os.path.join(self._folder, item_id)
+
+    def _wrong(self, item_id: str, full: str) -> str:
+        try:
+            if full != item_id:  # it is relative
+                if item_id == os.pardir or item_id.startswith(os.pardir + os.sep):
+                    return "path that leads outside the table's folder"
+                if not self._is_inside(full if os.path.islink(full) else os.path.dirname(full)):
+                    return "link that leads outside the table's folder, not followed"
+            return "" if stat.S_ISREG(os.stat(full).st_mode) else "not a regular file"
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
+            return ""  # the audit says that it cannot be read
+
+
+def _readings(item_id: str) -> Iterator[str]:
+    """What else a path that is not there may mean: one written on Windows, one without its suffix."""
+    slashed = os.path.normpath(item_id.replace("\\", "/"))
+    yield slashed
+    if os.path.splitext(slashed)[1].lower() not in SUFFIXES:
+        yield from (slashed + suffix for suffix in LEFT_OUT_SUFFIXES)

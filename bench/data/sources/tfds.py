@@ -1,0 +1,250 @@
+"""Data sets of TensorFlow Datasets, exported once to class folders by a process of its own: it loads TensorFlow.
+
+    python -m bench.data.sources.tfds NAME FOLDER
+
+writes the pictures of a data set as they are stored, and one JSON object a line: `{"progress": [what, done, total]}`,
+or `{"error": "..."}` before it ends with status 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import bench
+from bench.config import RunConfig
+from bench.data.sources import Progress, part_named
+from bench.data.sources.folder import CLUTTER_FOLDERS, Folder
+from bench.data.sources.kept import once, place
+from bench.errors import DataError
+
+PREFIX = "tfds:"
+
+SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
+"""First bytes of an encoded picture, and the suffix that it gets."""
+
+STEP = 200
+"""So many pictures are written between two words of progress."""
+
+_NAME = re.compile(r"[A-Za-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Exported(Folder):
+    """The class folders of an exported data set, below its splits where it has several.
+
+    Attributes:
+        name: As TensorFlow Datasets knows it: NAME, NAME:VERSION or NAME/CONFIG:VERSION.
+    """
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        return PREFIX + self.name
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "tfds", "name": self.name}
+
+
+def open(config: RunConfig, progress: Progress | None) -> Exported:
+    name = config.data.removeprefix(PREFIX)
+    if not _NAME.fullmatch(name):
+        raise DataError(f"data {config.data!r}: must be tfds:NAME, tfds:NAME:VERSION or tfds:NAME/CONFIG:VERSION")
+    return Exported(once(_folder_name(name), partial(_run_export, name, progress=progress)), name)
+
+
+def rebuild(description: Mapping[str, Any]) -> Exported:
+    return Exported(place(_folder_name(description["name"])), description["name"])
+
+
+def _folder_name(name: str) -> str:
+    return "tfds-" + name.replace("/", "+").replace(":", "@")  # neither is in a name: no two fall together
+
+
+# -- the driver's side
+
+
+def _run_export(name: str, target: Path, progress: Progress | None) -> None:
+    """Has a process export the data set; DataError with what it says where it fails."""
+    with tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", __name__, name, str(target)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment(),
+            encoding="utf-8",
+        )
+        with child:
+            try:
+                wrong = _listen(child.stdout or (), progress)
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            raise DataError(f"data {PREFIX + name!r}: {wrong or _last_line(log, child.returncode)}")
+
+
+def _environment() -> dict[str, str]:
+    above = str(Path(bench.__file__).parents[1])
+    paths = [above, *filter(None, [os.environ.get("PYTHONPATH")])]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}  # it reads files: it needs no GPU
+    return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _listen(lines: Iterable[str], progress: Progress | None) -> str:
+    """Passes on the progress; returns the error, or ""."""
+    wrong = ""
+    for line in lines:
+        message = json.loads(line)
+        if "error" in message:
+            wrong = message["error"]
+        elif progress:
+            progress(*message["progress"])
+    return wrong
+
+
+def _last_line(log: IO[bytes], code: int) -> str:
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
+    return f"its export ended with status {code}: {last}"
+
+
+# -- the process that exports
+
+
+def export(name: str, target: Path, progress: Progress) -> None:
+    """Writes the pictures of a data set to `<part>/<class>/<number>.<suffix>`, without the part where it has one split.
+
+    Raises:
+        DataError: TensorFlow Datasets is not installed, or the data set is not one of labelled pictures.
+        Exception: Whatever TensorFlow Datasets raises where it does not know the data set or cannot download it.
+    """
+    tfds = _package()
+    builder = tfds.builder(name)
+    image, label = _features(tfds, builder.info)
+    progress(f"preparing {PREFIX}{name}", 0, 0)
+    builder.download_and_prepare()
+    parts = _parts(builder.info.splits)
+    names = _folder_names(builder.info.features[label].names)
+    decoders = tfds.decode.PartialDecoding({image: True, label: True}, decoders={image: tfds.decode.SkipDecoding()})
+    total = sum(builder.info.splits[split].num_examples for split in parts)
+    numbers: Counter[Path] = Counter()
+    for done, (split, example) in enumerate(_examples(tfds, builder, parts, decoders), start=1):
+        if example[label] >= 0:  # -1 stands for "not known", as in the test pictures of competitions
+            _write(target / parts[split] / names[int(example[label])], numbers, example[image])
+        if done % STEP == 0 or done == total:
+            progress(f"writing the pictures of {PREFIX}{name}", done, total)
+    if not numbers:
+        raise DataError("has no labelled pictures")
+    if {folder.parent for folder in numbers} == {target / "train"}:  # no picture of the other parts was labelled
+        _lift(target / "train")
+
+
+def _package() -> Any:
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_datasets":
+            raise
+        raise DataError("needs the package tensorflow-datasets: pip install 'image-model-bench[tfds]'") from None
+
+
+def _features(tfds: Any, info: Any) -> tuple[str, str]:
+    """The names of the picture and of its class: those that it is supervised by, else the only ones of their types."""
+    images = [name for name, each in info.features.items() if isinstance(each, tfds.features.Image)]
+    labels = [name for name, each in info.features.items() if isinstance(each, tfds.features.ClassLabel)]
+    image, label, *_ = info.supervised_keys or ("", "")
+    if image in images and label in labels:
+        return image, label
+    if len(images) == len(labels) == 1:
+        return images[0], labels[0]
+    found = ", ".join(f"{name} ({type(each).__name__})" for name, each in info.features.items())
+    raise DataError(f"one Image and one ClassLabel are needed, and its features are {found}")
+
+
+def _parts(splits: Mapping[str, Any]) -> dict[str, str]:
+    """The splits that are used, each with its part; "" for the only one."""
+    named = {split: part for split in splits if (part := part_named(split))}
+    if len(splits) == 1 or set(named.values()) == {"train"}:
+        return {next(iter(named or splits)): ""}
+    if "train" not in named.values():
+        raise DataError(f"one of its splits must be called train; they are {', '.join(splits)}")
+    return named
+
+
+def _examples(tfds: Any, builder: Any, splits: Iterable[str], decoders: Any) -> Iterator[tuple[str, Any]]:
+    for split in splits:
+        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)):
+            yield split, example
+
+
+def _write(folder: Path, numbers: Counter[Path], content: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = next((suffix for start, suffix in SIGNATURES.items() if content.startswith(start)), ".img")
+    (folder / f"{numbers[folder]:06d}{suffix}").write_bytes(content)
+    numbers[folder] += 1
+
+
+def _lift(part: Path) -> None:
+    """Puts what is in a folder beside it, and removes it; something in it may be called like it."""
+    emptied = part.rename(part.with_name(f".{part.name}"))
+    for path in emptied.iterdir():
+        path.rename(part.parent / path.name)
+    emptied.rmdir()
+
+
+def _folder_names(classes: Sequence[str]) -> list[str]:
+    """A name for the folder of each class: its own, or with its number where that cannot be or is taken."""
+    names: dict[str, str] = {}
+    for number, each in enumerate(classes):
+        own = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", each).strip(" .")[:60]
+        name = own
+        while not name or name.casefold() in {*names, *CLUTTER_FOLDERS}:
+            name, own = f"{own or 'class'}-{number}", f"{own}_"
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def main(name: str, target: str) -> int:
+    """Exports, and says how that goes; returns the exit status."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
+        os.dup2(2, 1)  # what libraries print goes with their warnings
+
+        def tell(key: str, value: object) -> None:
+            print(json.dumps({key: value}), file=channel, flush=True)
+
+        try:
+            export(name, Path(target), lambda *about: tell("progress", about))
+        except Exception as error:
+            traceback.print_exc()
+            tell("error", _in_one_line(error))
+            return 1
+    return 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """What an error says first; of an unknown name, what was meant instead of every name that there is."""
+    if isinstance(error, DataError):
+        return str(error)
+    first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    hint = next((line for line in more if line.startswith("Did you mean")), "")
+    return f"{type(error).__name__}: {first[:300]} {hint}".rstrip(": ")
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
