@@ -25,6 +25,9 @@ ENGINES: dict[str, str] = {
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 WEIGHTS = ("imagenet", "random")
 MISSING_WEIGHTS = ("random", "skip", "error")
+NEAR_DUPLICATES = ("group", "ignore")
+
+MOST_FOLDS = 20
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -82,10 +85,14 @@ class RunConfig:
     """Everything that one run is told.
 
     Attributes:
-        data: "drawn" or a folder of pictures.
+        data: A known data set ("drawn", "cats_vs_dogs", "tfds:NAME"), a folder of pictures, or a table of their paths
+            and labels.
         images: How many pictures `drawn` makes.
         limit: A stratified sample of that many pictures; None takes all.
         split: Shares of train, validation and test.
+        folds: Trains every configuration on so many common folds and takes the mean; 0 keeps one validation part.
+        split_file: A manifest (`split.json`) whose split is used again; empty makes one.
+        near_duplicates: Whether pictures that show nearly the same stay in one part: one of `NEAR_DUPLICATES`.
         spaces: Family names, search-space files or folders of them; empty takes every family.
         engines: Who proposes configurations; each gets the whole budget.
         budget: Trials, time, or both, for each engine.
@@ -94,7 +101,7 @@ class RunConfig:
         patience: Epochs without a better validation accuracy or loss after which a trial stops.
         seed: Of the drawn pictures, the split, the engines and the training.
         workers: Trials at a time; each gets an equal share of the cores.
-        trial_timeout_s: Seconds after which a trial is stopped and recorded as TIMEOUT.
+        trial_timeout_s: Seconds after which a trial, all its folds together, is stopped and recorded as TIMEOUT.
         weights: What backbones start from: one of `WEIGHTS`.
         missing_weights: What to do where those cannot be had: one of `MISSING_WEIGHTS`.
         input_sizes: Picture sizes in pixels that families may choose from; empty takes what suits the data.
@@ -107,6 +114,9 @@ class RunConfig:
     images: int = 480
     limit: int | None = None
     split: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    folds: int = 0
+    split_file: str = ""
+    near_duplicates: str = "group"
     spaces: tuple[str, ...] = ()
     engines: tuple[str, ...] = ("optuna:tpe",)
     budget: Budget = Budget()
@@ -150,14 +160,26 @@ class RunConfig:
             ("pruner", self.pruner, PRUNERS),
             ("weights", self.weights, WEIGHTS),
             ("missing-weights", self.missing_weights, MISSING_WEIGHTS),
+            ("near-duplicates", self.near_duplicates, NEAR_DUPLICATES),
         ):
             if value not in choices:
                 raise unknown(name, value, choices)
         if len(self.split) != 3 or min(self.split) <= 0 or abs(sum(self.split) - 1) > 1e-6:
             raise ConfigError(f"split {self.split}: must be three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15")
+        if isinstance(self.folds, bool) or self.folds not in (0, *range(2, MOST_FOLDS + 1)):
+            raise ConfigError(f"folds {self.folds!r}: must be 2 to {MOST_FOLDS}, or 0 for one validation part")
+        if self.split_file:
+            self._check_nothing_else_decides_the_split()
         for size in self.input_sizes:
             if not 8 <= size <= 1024:
                 raise ConfigError(f"input size {size}: must be 8 to 1024 pixels")
+
+    def _check_nothing_else_decides_the_split(self) -> None:
+        for name in ("limit", "split", "folds", "near_duplicates"):
+            if getattr(self, name) != getattr(RunConfig, name):
+                raise ConfigError(
+                    f"split_file {self.split_file!r}: holds the split as it is; leave out --{name.replace('_', '-')}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""

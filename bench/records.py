@@ -6,9 +6,10 @@ Nothing here trains, stores or draws. `store.py` fills these from a run folder; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.hyperparameters import Value
@@ -22,9 +23,14 @@ COMPLETE, PRUNED, FAIL, RUNNING, WAITING = "COMPLETE", "PRUNED", "FAIL", "RUNNIN
 
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
-    "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb"
+    "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb "
+    "val_accuracy_std"
 ).split()
-"""The columns of `leaderboard.csv` and `Run.leaderboard()`, in order."""
+"""The columns of `leaderboard.csv` and `Run.leaderboard()`, in order.
+
+With folds, `val_accuracy` is the mean over them and `val_accuracy_std` their sample standard deviation; without, the
+latter is None.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,22 @@ class Metrics:
     accuracy_low: float | None = None
     accuracy_high: float | None = None
 
+    @classmethod
+    def mean(cls, folds: Sequence[Metrics]) -> Metrics:
+        """The mean of every metric over folds (at least one), each counting the same, and all their pictures.
+
+        Of `roc_auc` it is the mean over the folds in which it is defined.
+        """
+        areas = [fold.roc_auc for fold in folds if fold.roc_auc is not None]
+        return cls(
+            n=sum(fold.n for fold in folds),
+            accuracy=fmean(fold.accuracy for fold in folds),
+            balanced_accuracy=fmean(fold.balanced_accuracy for fold in folds),
+            roc_auc=fmean(areas) if areas else None,
+            log_loss=fmean(fold.log_loss for fold in folds),
+            brier=fmean(fold.brier for fold in folds),
+        )
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -69,11 +91,13 @@ class Epoch:
 class Cost:
     """What a trial's model costs to train and to use.
 
+    With folds, `fit_time_s` and `train_time_s` are means over them: what one training costs, as without folds.
+
     Attributes:
         fit_time_s: Seconds spent in training steps and validation, tracing included.
         train_time_s: What the trial would take alone, cold: `fit_time_s` and the computing of frozen features.
         saved_time_s: What a cache saved of that.
-        total_time_s: The trial's process from start to end, building, measuring and saving included.
+        total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
         throughput_per_s: Pictures a second in batches.
         parameters, trainable_parameters: Counts of numbers in the model.
@@ -125,10 +149,14 @@ class Trial:
         duplicate_of: "study#number" of the trial whose record answered this one.
         counted: Whether it used up budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
-        value: The validation accuracy that the engine was told (best epoch's).
+        value: The validation accuracy that the engine was told (best epoch's; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
+        folds: Validation metrics of every fold, of which `validation` is the mean; empty without folds.
+        best_epochs: How many epochs the folds' best weights took, in the mean: for so many the chosen trial is trained
+            on all folds together. None without folds, and where nothing is trained by epochs.
         repeats: Test metrics of retrainings with other seeds.
-        intermediate_values: Validation accuracy by epoch, present while a trial is running too.
+        history: Every epoch of the training; with folds, of the first one's.
+        intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
         weights: What the backbone started from: "imagenet", "random", "random (missing)"; "" without a backbone.
         max_epochs: The cap on its epochs.
         note: What a reader should know, e.g. "stopped by the time budget".
@@ -148,6 +176,8 @@ class Trial:
     value: float | None = None
     validation: Metrics | None = None
     test: Metrics | None = None
+    folds: tuple[Metrics, ...] = ()
+    best_epochs: int | None = None
     repeats: tuple[Metrics, ...] = ()
     cost: Cost | None = None
     history: tuple[Epoch, ...] = ()
@@ -166,8 +196,13 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """How many epochs were trained."""
+        """How many epochs were trained; with folds, in the first one."""
         return len(self.history) or len(self.intermediate_values)
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation of the folds' validation accuracies; None where there are not at least two."""
+        return stdev(fold.accuracy for fold in self.folds) if len(self.folds) > 1 else None
 
     @property
     def rank_key(self) -> tuple[float, float, int]:
@@ -206,8 +241,37 @@ class FamilyInfo:
 
 
 @dataclass(frozen=True)
+class PictureSizes:
+    """The smallest, the median and the largest picture by area, each as (width, height) in pixels."""
+
+    smallest: tuple[int, int]
+    median: tuple[int, int]
+    largest: tuple[int, int]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Sequence[int]]) -> PictureSizes:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        return cls(**{name: (int(size[0]), int(size[1])) for name, size in data.items()})
+
+
+@dataclass(frozen=True)
 class SplitInfo:
-    """The common split in numbers: pictures by part and class, and the input sizes in pixels that suit them."""
+    """The common split in numbers, and what the audit of the pictures found.
+
+    Attributes:
+        source: What people call the data.
+        classes: Their names.
+        counts: Pictures by part and class.
+        sha256: Of parts, classes and contents.
+        quarantined: Pictures that are not used: `id` and `reason`.
+        input_sizes: Sides in pixels that suit the pictures.
+        folds: How many folds the training part is in; 0 where there is a validation part.
+        ignored: How many files are no pictures and not meant to be, by reason.
+        noticed: How many pictures had something that decoding put right, by what it was.
+        alike: Ids of pictures that show nearly the same, group by group.
+        contradicting: Those of these groups whose pictures carry several labels.
+        sizes: How large the pictures are.
+    """
 
     source: str
     classes: tuple[str, ...]
@@ -215,6 +279,12 @@ class SplitInfo:
     sha256: str
     quarantined: tuple[Mapping[str, str], ...] = ()
     input_sizes: tuple[int, ...] = ()
+    folds: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    noticed: Mapping[str, int] = field(default_factory=dict)
+    alike: tuple[tuple[str, ...], ...] = ()
+    contradicting: tuple[tuple[str, ...], ...] = ()
+    sizes: PictureSizes | None = None
 
     def n(self, part: str) -> int:
         """Pictures in a part ("train", "validation" or "test")."""
@@ -293,6 +363,7 @@ def leaderboard_row(trial: Trial) -> dict[str, Any]:
         "weights": trial.weights,
         "input_size": trial.input_size,
         "val_accuracy": trial.value,
+        "val_accuracy_std": trial.spread,
         "test_accuracy": trial.test.accuracy if trial.test else None,
         "test_accuracy_low": trial.test.accuracy_low if trial.test else None,
         "test_accuracy_high": trial.test.accuracy_high if trial.test else None,

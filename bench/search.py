@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from bench import engines
+from bench import cache, engines
 from bench.config import RunConfig
 from bench.engines import Proposal
 from bench.preparation import Family
@@ -122,7 +122,7 @@ def trial_payload(config: RunConfig, folder: RunFolder, family: Family) -> dict[
         "weights": config.weights,
         "files": dict(family.files),
         "manifest": str(folder.manifest.absolute()),
-        "cache": str(folder.cache.absolute()),
+        "cache": str(cache.folder()),
         "epochs": config.epochs,
         "patience": config.patience,
         "seed": config.seed,

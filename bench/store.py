@@ -8,7 +8,7 @@
     leaderboard.csv   the board as data
     report.html       the page
 
-A trial's figures are user attributes of its Optuna trial: `origin`, `validation`, `test`, `repeats`, `cost`,
+A trial's figures are user attributes of its Optuna trial: `origin`, `validation`, `folds`, `test`, `repeats`, `cost`,
 `history`, `failure`, `note`; the same names as in `records.Trial`.
 """
 
@@ -37,6 +37,7 @@ from bench.records import (
     Failure,
     FamilyInfo,
     Metrics,
+    PictureSizes,
     Run,
     SplitInfo,
     Study,
@@ -68,11 +69,6 @@ class RunFolder:
     def manifest(self) -> Path:
         """The split's file."""
         return self.path / "split.json"
-
-    @property
-    def cache(self) -> Path:
-        """Decoded pictures, gone when the run ends."""
-        return self.path / ".cache"
 
     def model(self, family: str) -> Path:
         """Where the best model of a family is kept."""
@@ -117,7 +113,6 @@ class RunFolder:
 
     def close(self) -> None:
         """Removes what is only of use while the run goes on, and leaves the storage as a single file."""
-        shutil.rmtree(self.cache, ignore_errors=True)
         for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
         for folder in ("models", "predictions"):
@@ -150,7 +145,8 @@ def check_target(config: RunConfig) -> Path:
 
 
 def _default_name(config: RunConfig) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", Path(config.data).name.lower()).strip("-") or "run"
+    data = Path(config.split_file).stem if config.split_file and config.data == RunConfig.data else config.data
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(data).name.lower()).strip("-") or "run"
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{slug[:40]}"
     taken = sum(1 for _ in REPORTS.glob(f"{name}*"))
     return f"{name}-{taken + 1}" if taken else name
@@ -182,7 +178,7 @@ def create(
     """
     existed = path.exists()
     try:
-        for folder in (path, path / "models", path / "predictions", path / ".cache"):
+        for folder in (path, path / "models", path / "predictions"):
             folder.mkdir(parents=True, exist_ok=True)
         write_split(path / "split.json")
         storage = _open_storage(config.storage or _sqlite_url(path), create=True)
@@ -252,7 +248,9 @@ def _run(path: Path, data: Mapping[str, Any]) -> Run:
 
 def _split(data: Mapping[str, Any]) -> SplitInfo:
     lists = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
-    return from_dict(SplitInfo, {**data, **lists})
+    groups = {key: tuple(map(tuple, data.get(key, ()))) for key in ("alike", "contradicting")}
+    sizes = PictureSizes.from_dict(data["sizes"]) if data.get("sizes") else None
+    return from_dict(SplitInfo, {**data, **lists, **groups, "sizes": sizes})
 
 
 def find_runs(folder: Path = REPORTS) -> list[Path]:
@@ -374,6 +372,7 @@ def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> T
             "value": frozen.value if frozen.state.is_finished() else None,
             "validation": _metrics(figures.get("validation")),
             "test": _metrics(test),
+            "folds": tuple(from_dict(Metrics, each) for each in figures.get("folds", ())),
             "repeats": tuple(from_dict(Metrics, each) for each in about.get(f"repeats/{frozen.number}", ())),
             "cost": from_dict(Cost, figures["cost"]) if "cost" in figures else None,
             "history": tuple(from_dict(Epoch, each) for each in figures.get("history", ())),

@@ -14,7 +14,7 @@ SPACES = ROOT.parent / "search_spaces"
 
 LAYERS = [
     {"errors", "hyperparameters", "atomic"},
-    {"config", "records", "environment", "downloads", "stats"},
+    {"cache", "config", "records", "environment", "downloads", "stats"},
     {"progress", "data", "engines", "spaces"},
     {"training", "store"},
     {"workers"},
@@ -30,8 +30,9 @@ LAYERS = [
 
 ALONE = {
     "report": {"records", "stats", "atomic"},  # a page is drawn without anything that trains or stores
+    "cache": {"errors"},
     "training": {"data", "hyperparameters", "records", "errors", "atomic"},
-    "data": {"config", "errors", "records", "atomic"},
+    "data": {"cache", "config", "downloads", "errors", "records", "atomic"},
     "engines": {"config", "errors", "hyperparameters", "records"},
     "records": {"hyperparameters"},
     "hyperparameters": set(),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from bench.config import RunConfig
-from bench.data.audit import Progress, audit
-from bench.data.dataset import Dataset, Item, load
-from bench.data.sources import create
-from bench.data.split import assign, sample
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 
-__all__ = ["Dataset", "Item", "load", "open"]
+from bench.config import RunConfig
+from bench.data.audit import Keep, audit
+from bench.data.dataset import Dataset, Item, labels, load
+from bench.data.parallel import ordered
+from bench.data.pictures import SHARED_SIDE, quiet
+from bench.data.pixels import recording
+from bench.data.sources import Progress, create
+from bench.data.split import Placed, assign, sample
+
+__all__ = ["Dataset", "Item", "labels", "load", "open"]
 
 SMALL_SIZES = (32, 48, 64)
 """Input sizes for small pictures."""
@@ -16,37 +24,81 @@ SMALL_SIZES = (32, 48, 64)
 PHOTO_SIZES = (96, 128, 160, 192, 224)
 """Input sizes for photographs: those that MobileNet's released ImageNet weights were trained at, and 96."""
 
+MOST_SIZES_AT_ONCE = 2
+"""Where more input sizes are given, each is only decoded when a trial asks for it: many never do."""
 
-def open(config: RunConfig, progress: Progress | None = None) -> Dataset:
+
+def open(config: RunConfig, progress: Progress | None = None, cache: Path | None = None) -> Dataset:
     """Lists, audits and splits the pictures that `config.data` names.
 
-    Every picture is decoded once. The split depends on the pictures' contents, their labels and the seed alone.
+    Every picture is decoded once. The split depends on the pictures' contents, their labels and the seed alone; with
+    `config.split_file` it is the one of that manifest, and every picture must be what it was then.
 
     Args:
-        config: What is read of it: `data images limit split seed input_sizes`.
+        config: What is read of it: `data images limit split folds split_file near_duplicates seed input_sizes`.
         progress: Called with what is being done, how much of it is done, and how much there is.
+        cache: Where decoded pictures are kept. With it, and where one or two `input_sizes` are given, they are made
+            while the pictures are audited, and nothing is decoded a second time.
 
     Raises:
-        DataError: The data cannot be used: no such folder, a single class, a class with fewer than 3 pictures, ….
+        DataError: The data cannot be used: no such folder, a single class, a class with too few pictures, ….
     """
-    source = create(config)
-    found = audit(source, progress)
-    placed = assign(found.usable, config.split, config.seed)
+    if config.split_file:
+        return _reopened(config, progress, cache)
+    source = create(config, progress)
+    listing = source.listing()
+    with _recording(config, len(listing.entries), cache) as keep:
+        found = audit(source, listing, progress, keep)
+    usable: Iterable[Placed] = found.usable
+    if config.near_duplicates == "ignore":
+        usable = [replace(each, group="") for each in usable]
+    placed, leaks = assign(usable, config.split, config.seed, config.folds)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
-    labels = {name: label for label, name in enumerate(found.classes)}
+    numbers = {name: number for number, name in enumerate(found.classes)}
     return Dataset(
         source=source,
         classes=found.classes,
-        items=tuple(Item(each.id, labels[each.label], str(each.part), each.sha256) for each in placed),
-        quarantined=found.rejected,
-        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(found.median_side),
+        items=tuple(Item(each.id, numbers[each.label], str(each.part), each.sha256, each.fold) for each in placed),
+        quarantined=tuple(sorted((*found.rejected, *leaks), key=lambda each: each.id)),
+        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(min(found.sizes.median)),
         ignored=found.ignored,
+        noticed=found.noticed,
+        alike=found.alike,
+        contradicting=found.contradicting,
+        sizes=found.sizes,
     )
 
 
+def _reopened(config: RunConfig, progress: Progress | None, cache: Path | None) -> Dataset:
+    """The data set of a manifest, its pictures looked at; `config.data` says where they are if not where they were."""
+    dataset = load(Path(config.split_file))
+    if config.data != RunConfig.data:
+        dataset = replace(dataset, source=create(config, progress))
+    if config.input_sizes:
+        dataset = replace(dataset, input_sizes=config.input_sizes)
+    with _recording(config, len(dataset.items), cache) as keep, quiet():
+
+        def look_at(item: Item) -> None:
+            picture = dataset.picture(item, SHARED_SIDE)
+            if keep:
+                keep(picture.sha256, picture.pixels)
+
+        for done, _ in enumerate(ordered(look_at, dataset.items), start=1):
+            if progress:
+                progress("comparing pictures with the split", done, len(dataset.items))
+    return dataset
+
+
+def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[Keep | None]:
+    """Keeps pictures at the sizes that the run will surely ask for, while they are decoded anyway."""
+    if cache is None or config.limit is not None or len(config.input_sizes) > MOST_SIZES_AT_ONCE:
+        return nullcontext()
+    return recording(config.input_sizes, count, cache)
+
+
 def _input_sizes(side: int) -> tuple[int, ...]:
-    """What suits pictures whose shorter side has that median, in pixels."""
+    """What suits pictures whose shorter side is that long, in pixels."""
     if side >= PHOTO_SIZES[0]:
         return PHOTO_SIZES
     return tuple(size for size in SMALL_SIZES if size <= side) or SMALL_SIZES[:1]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from PIL import Image
 
+from bench.data import alike
 from bench.data.parallel import ordered
-from bench.data.pictures import PictureError, quiet
-from bench.data.sources import PARTS, Entry, Rejected, Source
+from bench.data.pictures import SHARED_SIDE, Array, PictureError, Size, quiet
+from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source
 from bench.data.split import Placed
 from bench.errors import DataError
+from bench.records import PictureSizes
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+Keep = Callable[[str, Array], None]
+"""Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
 
 
 @dataclass(frozen=True)
@@ -28,93 +30,141 @@ class Audit:
         usable: Pictures that decode, each content once.
         rejected: What was quarantined, and why; sorted by id.
         ignored: How many files are no pictures and not meant to be, by reason.
-        median_side: Median of the usable pictures' shorter sides, in pixels.
+        noticed: How many usable pictures had something that decoding put right, by what it was.
+        sizes: How large the usable pictures are.
+        alike: Ids of usable pictures that show nearly the same, group by group, sorted.
+        contradicting: Those of these groups whose pictures carry several labels.
     """
 
     classes: tuple[str, ...]
     usable: tuple[Placed, ...]
     rejected: tuple[Rejected, ...]
     ignored: Mapping[str, int]
-    median_side: int
+    noticed: Mapping[str, int]
+    sizes: PictureSizes
+    alike: tuple[tuple[str, ...], ...]
+    contradicting: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
-class _Checked:
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A picture that decodes."""
+
     entry: Entry
-    sha256: str = ""
-    side: int = 0
-    fault: PictureError | None = None
+    sha256: str
+    size: Size
+    notes: tuple[str, ...]
 
 
-def audit(source: Source, progress: Progress | None = None) -> Audit:
+def audit(source: Source, listing: Listing, progress: Progress | None = None, keep: Keep | None = None) -> Audit:
     """Decodes every picture of the source, and sorts out what cannot be used.
 
+    Args:
+        source: Where the pictures come from.
+        listing: Its pictures.
+        progress: Told how many pictures are done.
+        keep: Called with every picture that decodes, from several threads at once. The pixels are fit for squares of up
+            to `pictures.SHARED_SIDE`; larger ones are made of pictures that are decoded for them.
+
     Raises:
-        DataError: The source has no usable set of classes, or none of a class can be used.
+        DataError: A class has no pictures, or none that can be used.
     """
-    listing = source.listing()
     _check_none_is_empty(listing.classes, listing.entries)
     rejected, ignored = list(listing.rejected), Counter(listing.ignored)
-    sound: list[_Checked] = []
-    for each in _check_all(source, listing.entries, progress):
-        if not each.fault:
-            sound.append(each)
-        elif each.fault.foreign and not _is_picture_name(each.entry.id):
+    sound: list[_Sound] = []
+    looks = alike.Looks()
+    for entry, seen in _look_at_all(source, listing.entries, progress, keep):
+        if not isinstance(seen, PictureError):
+            sound.append(seen[0])
+            looks.add(seen[1])
+        elif seen.foreign and not _is_picture_name(entry.id):
             ignored["not a picture"] += 1
         else:
-            rejected.append(Rejected(each.entry.id, each.fault.reason))
-    kept, repeated = _without_repetitions(sound)
+            rejected.append(Rejected(entry.id, seen.reason))
+    rows, repeated = _without_repetitions(sound)
     rejected += repeated
+    kept = [sound[row] for row in rows]
     _check_none_is_lost(listing.classes, kept, rejected)
-    sides = sorted(each.side for each in kept)
+    groups = [[sound[row] for row in group] for group in looks.groups(rows)]
     return Audit(
         classes=listing.classes,
-        usable=tuple(Placed(each.entry.id, each.entry.label, each.sha256, each.entry.part) for each in kept),
+        usable=_placed(kept, groups),
         rejected=tuple(sorted(rejected, key=lambda each: each.id)),
         ignored=dict(sorted(ignored.items())),
-        median_side=sides[len(sides) // 2],
+        noticed=dict(sorted(Counter(note for each in kept for note in each.notes).items())),
+        sizes=_sizes(kept),
+        alike=_ids(groups),
+        contradicting=_ids(group for group in groups if len({each.entry.label for each in group}) > 1),
     )
 
 
-def _check_all(source: Source, entries: tuple[Entry, ...], progress: Progress | None) -> Iterable[_Checked]:
-    def check(entry: Entry) -> _Checked:
+def _look_at_all(
+    source: Source, entries: Sequence[Entry], progress: Progress | None, keep: Keep | None
+) -> Iterator[tuple[Entry, tuple[_Sound, Array] | PictureError]]:
+    """Every picture with its sketch, or why it cannot be had."""
+
+    def look_at(entry: Entry) -> tuple[Entry, tuple[_Sound, Array] | PictureError]:
         try:
-            picture = source.picture(entry.id)
+            picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
-            return _Checked(entry, fault=fault)
-        return _Checked(entry, picture.sha256, min(picture.image.size))
+            return entry, fault
+        if keep:
+            keep(picture.sha256, picture.pixels)
+        return entry, (_Sound(entry, picture.sha256, picture.size, picture.notes), alike.sketch(picture.pixels))
 
     with quiet():
-        for done, checked in enumerate(ordered(check, entries), start=1):
+        for done, seen in enumerate(ordered(look_at, entries), start=1):
             if progress:
                 progress("checking pictures", done, len(entries))
-            yield checked
+            yield seen
 
 
-def _without_repetitions(sound: Iterable[_Checked]) -> tuple[list[_Checked], list[Rejected]]:
-    """Each content once, and the rest; of a content that two classes claim, none.
+def _without_repetitions(sound: Sequence[_Sound]) -> tuple[list[int], list[Rejected]]:
+    """The row of each content once, in order of the contents, and the rest; of a content that two classes claim, none.
 
     Which of several equal files stays has no influence on the split, but for its ready-made part: the test set
     keeps its pictures, and training loses them.
     """
-    groups: dict[str, list[_Checked]] = defaultdict(list)
-    for each in sound:
-        groups[each.sha256].append(each)
+    repeated: dict[str, list[int]] = defaultdict(list)
+    for row, each in enumerate(sound):
+        repeated[each.sha256].append(row)
     kept, rejected = [], []
-    for group in groups.values():
-        first, *others = sorted(group, key=lambda each: (-_place(each.entry.part), each.entry.id))
-        labels = sorted({each.entry.label for each in group})
+    for _, rows in sorted(repeated.items()):
+        rows.sort(key=lambda row: (-_place(sound[row].entry.part), sound[row].entry.id))
+        first, *others = (sound[row].entry for row in rows)
+        labels = sorted({first.label, *(each.label for each in others)})
         if len(labels) > 1:
             reason = f"the same content is labelled {' and '.join(labels)}"
-            rejected += [Rejected(each.entry.id, reason) for each in group]
+            rejected += [Rejected(each.id, reason) for each in (first, *others)]
             continue
-        kept.append(first)
-        rejected += [Rejected(each.entry.id, f"the same content as {first.entry.id}") for each in others]
+        kept.append(rows[0])
+        rejected += [Rejected(each.id, f"the same content as {first.id}{_elsewhere(each, first)}") for each in others]
     return kept, rejected
+
+
+def _elsewhere(entry: Entry, first: Entry) -> str:
+    return "" if entry.part == first.part else f", which is in the {first.part} part"
 
 
 def _place(part: str | None) -> int:
     return PARTS.index(part) if part else 0
+
+
+def _placed(kept: Iterable[_Sound], groups: Iterable[Sequence[_Sound]]) -> tuple[Placed, ...]:
+    names = {each.sha256: min(other.sha256 for other in group) for group in groups for each in group}
+    return tuple(
+        Placed(each.entry.id, each.entry.label, each.sha256, each.entry.part, names.get(each.sha256, ""))
+        for each in kept
+    )
+
+
+def _ids(groups: Iterable[Sequence[_Sound]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted(tuple(sorted(each.entry.id for each in group)) for group in groups))
+
+
+def _sizes(kept: Iterable[_Sound]) -> PictureSizes:
+    sizes = sorted((each.size for each in kept), key=lambda size: (size[0] * size[1], size))
+    return PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1])
 
 
 def _is_picture_name(item_id: str) -> bool:
@@ -128,7 +178,7 @@ def _check_none_is_empty(classes: Iterable[str], entries: Iterable[Entry]) -> No
             raise DataError(f"class {name!r} has no pictures: at least 3 are needed, one for each part")
 
 
-def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_Checked], rejected: list[Rejected]) -> None:
+def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_Sound], rejected: list[Rejected]) -> None:
     counts = Counter(each.entry.label for each in kept)
     for name in classes:
         if not counts[name]:

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from bench.atomic import write_text
-from bench.data.pictures import PictureError
+from bench.data.pictures import Picture, PictureError
 from bench.data.sources import PARTS, Rejected, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError
-from bench.records import SplitInfo, from_dict
+from bench.records import PictureSizes, SplitInfo, from_dict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: without folds, and without what the audit noticed."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,17 @@ class Item:
         label: Index of its class.
         part: "train", "validation" or "test".
         sha256: Of its content, hexadecimal.
+        fold: The fold in which it validates, from 0; None without folds, and in the test part.
     """
 
     id: str
     label: int
     part: str
     sha256: str
+    fold: int | None = None
+
+
+Items = tuple[Item, ...]
 
 
 @dataclass(frozen=True)
@@ -51,43 +56,59 @@ class Dataset:
         quarantined: What is not used, and why.
         input_sizes: Sides in pixels that suit the pictures.
         ignored: How many files are no pictures and not meant to be, by reason.
-        sha256: Of the split: parts, classes and contents, whatever the files are called.
+        noticed: How many pictures had something that decoding put right, by what it was.
+        alike: Ids of pictures that show nearly the same, group by group.
+        contradicting: Those of these groups whose pictures carry several labels.
+        sizes: How large the pictures are; None where nobody looked.
+        sha256: Of the split: parts, folds, classes and contents, whatever the files are called.
     """
 
     source: Source
     classes: tuple[str, ...]
-    items: tuple[Item, ...]
+    items: Items
     quarantined: tuple[Rejected, ...]
     input_sizes: tuple[int, ...]
     ignored: Mapping[str, int] = field(default_factory=dict)
+    noticed: Mapping[str, int] = field(default_factory=dict)
+    alike: tuple[tuple[str, ...], ...] = ()
+    contradicting: tuple[tuple[str, ...], ...] = ()
+    sizes: PictureSizes | None = None
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.items, key=lambda item: (PARTS.index(item.part), item.sha256)))
-        digest = content_hash((item.part, self.classes[item.label], item.sha256) for item in ordered)
+        digest = content_hash((_place(item), self.classes[item.label], item.sha256) for item in ordered)
         object.__setattr__(self, "items", ordered)
         object.__setattr__(self, "sha256", digest)
 
-    def part(self, name: str) -> tuple[Item, ...]:
+    @property
+    def folds(self) -> int:
+        """How many folds the training part has; 0 where there is a validation part."""
+        return 1 + max((item.fold for item in self.items if item.fold is not None), default=-1)
+
+    def part(self, name: str) -> Items:
         """The pictures of "train", "validation" or "test", ordered by content."""
         if name not in PARTS:
             raise ValueError(f"part {name!r}: must be one of {', '.join(PARTS)}")
         return tuple(item for item in self.items if item.part == name)
 
-    def labels(self, part: str) -> npt.NDArray[np.int64]:
-        """The labels of a part, shape (n,), in the order of `part`."""
-        return np.array([item.label for item in self.part(part)], dtype=np.int64)
+    def fold(self, number: int) -> tuple[Items, Items]:
+        """What is trained on and what is validated on in a fold, from 0; each ordered by content."""
+        if not 0 <= number < self.folds:
+            raise ValueError(f"fold {number}: must be 0 to {self.folds - 1}")
+        pool = [item for item in self.items if item.fold is not None]
+        return tuple(item for item in pool if item.fold != number), tuple(item for item in pool if item.fold == number)
 
-    def image(self, item: Item) -> Image.Image:
-        """The picture, upright, mode RGB.
+    def picture(self, item: Item, least: int = 0) -> Picture:
+        """The picture, decoded; see `Source.picture`.
 
         Raises:
             DataError: It vanished, cannot be decoded any more, or is another one than when the split was made.
         """
-        picture = self.source.picture(item.id)
+        picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
             raise PictureError(picture.name, "its content changed since the split was made")
-        return picture.image
+        return picture
 
     def info(self) -> SplitInfo:
         """The split in numbers."""
@@ -99,6 +120,12 @@ class Dataset:
             sha256=self.sha256,
             quarantined=tuple(asdict(each) for each in self.quarantined),
             input_sizes=self.input_sizes,
+            folds=self.folds,
+            ignored=self.ignored,
+            noticed=self.noticed,
+            alike=self.alike,
+            contradicting=self.contradicting,
+            sizes=self.sizes,
         )
 
     def write(self, path: Path) -> None:
@@ -109,11 +136,20 @@ class Dataset:
             "source": self.source.describe(),
             "classes": self.classes,
             "input_sizes": self.input_sizes,
-            "items": [asdict(item) for item in self.items],
+            "items": [_plain(item) for item in self.items],
             "quarantined": [asdict(each) for each in self.quarantined],
             "ignored": dict(self.ignored),
+            "noticed": dict(self.noticed),
+            "alike": self.alike,
+            "contradicting": self.contradicting,
+            "sizes": asdict(self.sizes) if self.sizes else None,
         }
         write_text(path, json.dumps(manifest, indent=1) + "\n")
+
+
+def labels(items: Items) -> npt.NDArray[np.int64]:
+    """Their labels, shape (n,), in their order."""
+    return np.array([item.label for item in items], dtype=np.int64)
 
 
 def load(manifest_path: Path) -> Dataset:
@@ -141,6 +177,8 @@ def load(manifest_path: Path) -> Dataset:
 
 
 def _from_manifest(manifest: Mapping[str, Any]) -> Dataset:
+    """Reads version 2, and 1, which lacks some keys."""
+    sizes = manifest.get("sizes")
     return Dataset(
         source=rebuild(manifest["source"]),
         classes=tuple(manifest["classes"]),
@@ -148,4 +186,19 @@ def _from_manifest(manifest: Mapping[str, Any]) -> Dataset:
         quarantined=tuple(from_dict(Rejected, each) for each in manifest["quarantined"]),
         input_sizes=tuple(manifest["input_sizes"]),
         ignored=manifest.get("ignored", {}),
+        noticed=manifest.get("noticed", {}),
+        alike=tuple(map(tuple, manifest.get("alike", ()))),
+        contradicting=tuple(map(tuple, manifest.get("contradicting", ()))),
+        sizes=PictureSizes.from_dict(sizes) if sizes else None,
     )
+
+
+def _place(item: Item) -> str:
+    return item.part if item.fold is None else f"fold {item.fold}"
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    plain = asdict(item)
+    if item.fold is None:
+        del plain["fold"]
+    return plain

@@ -1,25 +1,38 @@
-"""Encoded pictures to RGB, the one way that training, test, thumbnails and prediction share."""
+"""Encoded pictures to RGB pixels, the one way that training, test, thumbnails and prediction share."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePath
+from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy.typing as npt
+import simplejpeg
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bench.errors import DataError
 
 MOST_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (300 MB in RGB): a few bytes of file can ask for any amount."""
 
+SHARED_SIDE = 256
+"""Squares up to this side, in pixels, are all made of the same decoded pixels, whichever of them is asked for."""
+
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """What is decoded, as far as this Pillow can. Not EPS, whose decoder starts Ghostscript on the file."""
+
+Array = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+cv2.setNumThreads(0)  # pictures are worked on in our own threads, one each
 
 
 class PictureError(DataError):
@@ -36,66 +49,86 @@ class PictureError(DataError):
         self.reason, self.foreign = reason, foreign
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded picture.
 
     Attributes:
-        image: Upright, mode RGB.
+        pixels: Upright, RGB, uint8, shape (height, width, 3).
         sha256: Of its content as stored, hexadecimal.
         name: Where it came from, for messages.
+        notes: What decoding put right, e.g. "grey", "turned as EXIF says", "PNG named .jpg"; few and countable.
+        full_size: Upright width and height in pixels, as stored; None where they are those of `pixels`.
     """
 
-    image: Image.Image
+    pixels: Array
     sha256: str
     name: str
+    notes: tuple[str, ...] = ()
+    full_size: Size | None = None
+
+    @property
+    def size(self) -> Size:
+        """Upright width and height in pixels, at full scale."""
+        height, width = self.pixels.shape[:2]
+        return self.full_size or (width, height)
 
 
-def decode(content: bytes, name: str) -> Picture:
+def decode(content: bytes, name: str, least: int = 0) -> Picture:
     """Decodes a picture by its content, whatever its name says.
 
     The first frame of an animation; turned as EXIF says; transparency on white; 16 bits scaled to 8; other modes
     by Pillow's conversion, colour profiles left aside.
 
+    A JPEG is decoded by libjpeg-turbo itself, which gives the pixels that Pillow gives, bit for bit, in half the time;
+    whatever is unusual about one goes to Pillow, as all other formats do.
+
+    Where no square larger than `least` will be made of it, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as
+    both sides stay twice as long as such a square or one of `SHARED_SIDE`: libjpeg then leaves the finest detail out of
+    its inverse cosine transform, instead of computing it to be averaged away. Squares of 96 to 224 pixels differ by 0.2
+    to 0.6 levels of 255 in the mean from those of a full decoding (photographs enlarged to 4.3 megapixels, mosaics of
+    108 photographs, photographs with noise at 12 megapixels), and decoding takes 0.5 to 0.7 of the time.
+
     Args:
         content: The encoded picture.
         name: Its path, for messages.
+        least: Side in pixels of the largest square that will be made of it (`resized`); 0 decodes it in full.
 
     Raises:
         PictureError: It is empty, truncated, damaged, too large or no picture.
     """
     if not content:
         raise PictureError(name, "empty file (0 bytes)", foreign=True)
-    try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise PictureError(name, _too_large(f"{image.width} x {image.height}"))
-            image.load()
-            upright = to_rgb(_upright(image))
-    except PictureError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(name, _too_large("more")) from None
-    except UnidentifiedImageError:
-        raise PictureError(name, "not a picture of a known format", foreign=True) from None
-    except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
-        raise PictureError(name, _one_line(error)) from None
-    return Picture(upright, hashlib.sha256(content).hexdigest(), name)
+    notes: list[str] = []
+    pixels, size = _by_libjpeg(content, name, least, notes) or _by_pillow(content, name, notes)
+    return Picture(pixels, hashlib.sha256(content).hexdigest(), name, tuple(notes), size)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: transparency on white, 16-bit grey divided by 256, floats cut to 0..255."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
-        grey = np.asarray(image).astype(np.int64) >> 8
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+def resized(pixels: Array, size: int) -> Array:
+    """A picture as it is trained on and predicted from: the whole of it squeezed to a square.
+
+    First bilinearly to `size` times a power of two, the largest that is not longer than the side, then halved by
+    averaging until it fits: every pixel counts, whatever the scale, so nothing aliases. Photographs differ by 0.2 to
+    1.1 levels of 255 in the mean from the average over each pixel's area (OpenCV's INTER_AREA), which takes 3 to 5
+    times as long.
+
+    Args:
+        pixels: uint8, shape (height, width) or (height, width, 3).
+        size: Side of the square.
+
+    Returns:
+        uint8, shape (size, size) or (size, size, 3).
+    """
+    height, width = (size << max(0, (side // size).bit_length() - 1) for side in pixels.shape[:2])
+    square = _bilinear(pixels, width, height)
+    while width > size or height > size:
+        width, height = max(size, width // 2), max(size, height // 2)
+        square = _bilinear(square, width, height)
+    return square
+
+
+def _bilinear(pixels: Array, width: int, height: int) -> Array:
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 @contextmanager
@@ -110,11 +143,164 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _upright(image: Image.Image) -> Image.Image:
+# -- JPEG
+
+
+def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tuple[Array, Size] | None:
+    """Pixels and full size of a JPEG; None where Pillow is to decide."""
+    if not content.startswith(b"\xff\xd8\xff"):
+        return None
     try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data, common in the wild: the picture itself is sound, and counts as upright
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        _check_size(name, width, height)
+        if colours not in ("YCbCr", "Gray", "RGB"):
+            return None
+        factor = _reduction(min(width, height), least)
+        pixels = simplejpeg.decode_jpeg(
+            content, min_height=-(-height // factor), min_width=-(-width // factor), min_factor=factor
+        )
+    except (ValueError, KeyError) as error:  # KeyError: a colour space that it has no name for
+        notes += _complaint(str(error))
+        return None
+    if colours == "Gray":
+        notes.append("grey")
+    orientation = _jpeg_orientation(content)
+    _note_orientation(orientation, notes)
+    _note_suffix("JPEG", name, notes)
+    return _turned(pixels, orientation), (width, height) if orientation < 5 else (height, width)
+
+
+def _reduction(side: int, least: int) -> int:
+    """By how much a picture whose shorter side is so long is reduced: 1, 2, 4 or 8.
+
+    Powers of two, since libjpeg-turbo is fast at these alone.
+    """
+    if not least:
+        return 1
+    return next((factor for factor in (8, 4, 2) if side >= 2 * factor * max(least, SHARED_SIDE)), 1)
+
+
+def _complaint(message: str) -> Iterator[str]:
+    """What libjpeg warns of, though it can go on; should Pillow refuse the picture, that is its error's to say."""
+    if "extraneous bytes before marker" in message:
+        yield "extraneous bytes before a marker"
+    elif message.startswith("Corrupt JPEG data"):
+        yield "corrupt JPEG data, decoded all the same"
+
+
+def _jpeg_orientation(content: bytes) -> int:
+    if b"\xff\xe1" not in content:  # no APP1 segment: neither EXIF nor XMP, and Pillow need not be asked
+        return 1
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            return _orientation(image)
+    except Exception:  # as in `_orientation`: libjpeg has decoded the picture itself
+        return 1
+
+
+# -- everything else
+
+
+def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Array, Size]:
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            _check_size(name, image.width, image.height)
+            _note_mode(image, notes)
+            _note_suffix(str(image.format), name, notes)
+            stored = _orientation(image)
+            image.load()
+            orientation = _orientation(image)  # TIFF is turned while it is loaded; PNG may tell at its end
+            _note_orientation(max(stored, orientation), notes)
+            pixels = _turned(np.asarray(_to_rgb(image)), orientation)
+    except PictureError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(name, _too_large("more")) from None
+    except UnidentifiedImageError:
+        raise PictureError(name, "not a picture of a known format", foreign=True) from None
+    except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
+        raise PictureError(name, _one_line(error)) from None
+    height, width = pixels.shape[:2]
+    return pixels, (width, height)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB: transparency on white, 16-bit grey divided by 256, floats cut to 0..255."""
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    if image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
+        grey = np.asarray(image).astype(np.int64) >> 8
+        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF or XMP says: 1 is upright, 2 to 8 are as in the EXIF standard."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF data, common in the wild: the picture itself is sound, and counts as upright
+        return 1
+    return value if value in _TURNS else 1
+
+
+_TURNS: dict[int, Callable[[Array], npt.NDArray[Any]]] = {
+    2: lambda pixels: cv2.flip(pixels, 1),
+    3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
+    4: lambda pixels: cv2.flip(pixels, 0),
+    5: lambda pixels: cv2.transpose(pixels),
+    6: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
+    8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""What turns a picture upright, by its orientation (EXIF 3.0, tag 0x0112)."""
+
+
+def _turned(pixels: Array, orientation: int) -> Array:
+    return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
+
+
+# -- notes
+
+
+def _note_mode(image: Image.Image, notes: list[str]) -> None:
+    if Image.getmodebase(image.mode) == "L":
+        notes.append("grey")
+    elif image.mode in ("P", "PA"):
+        notes.append("palette")
+    elif not image.mode.startswith("RGB"):
+        notes.append(image.mode)
+    if image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")):  # Pillow loads 16-bit RGB as mode RGB
+        notes.append("16 bits a channel")
+    if image.has_transparency_data:
+        notes.append("transparency")
+    with suppress(Exception):  # a damaged second frame: the first, which is looked at here, may be sound
+        if getattr(image, "is_animated", False):
+            notes.append("animation, first frame")
+
+
+def _note_orientation(orientation: int, notes: list[str]) -> None:
+    if orientation in _TURNS:
+        notes.append("turned as EXIF says")
+
+
+def _note_suffix(found: str, name: str, notes: list[str]) -> None:
+    suffix = PurePath(name).suffix.lower()
+    meant = _suffixes().get(suffix, found)
+    if meant != found and {meant, found} != {"JPEG", "MPO"}:
+        notes.append(f"{found} named {suffix}")
+
+
+# -- refusals
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise PictureError(name, _too_large(f"{width} x {height}"))
 
 
 def _too_large(size: str) -> str:
@@ -130,3 +316,9 @@ def _one_line(error: Exception) -> str:
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@cache
+def _suffixes() -> dict[str, str]:
+    """The format that each suffix stands for, of all that Pillow knows."""
+    return Image.registered_extensions()

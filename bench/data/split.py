@@ -1,28 +1,54 @@
 """Who is in which part: pure functions of content hashes, labels and a seed.
 
 Nothing here depends on file names, their order or the machine: pictures are ranked by a hash of the seed and their
-content, so that the same pictures give the same split anywhere, and a few pictures more move only a few.
+content, so that the same pictures give the same split anywhere, and a few pictures more move only a few. Pictures that
+show nearly the same (a group) go to one part together: what is learnt from one would be known of the other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.data.sources import PARTS
+from bench.data.sources import PARTS, Rejected
 from bench.errors import DataError
+
+TRAIN, VALIDATION, TEST = PARTS
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A usable picture: its id, its class, the SHA-256 of its content, its part where that is decided."""
+    """A usable picture, and where it is.
+
+    Attributes:
+        id, label: Its path and its class.
+        sha256: Of its content.
+        part: Where that is decided.
+        group: The smallest `sha256` among the pictures that show nearly the same; "" where it is the only one.
+        fold: The fold in which it validates, from 0; None without folds, and in the test part.
+    """
 
     id: str
     label: str
     sha256: str
     part: str | None = None
+    group: str = ""
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class _Bin:
+    """What pictures are dealt into: a part, or one of the folds of the training part."""
+
+    part: str
+    share: float
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.part if self.fold is None else f"fold {self.fold + 1}"
 
 
 def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
@@ -46,48 +72,53 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
     return counts
 
 
-def assign(pictures: Iterable[Placed], shares: tuple[float, float, float], seed: int) -> list[Placed]:
-    """Gives every picture a part, stratified by class.
+def assign(
+    pictures: Iterable[Placed], shares: tuple[float, float, float], seed: int, folds: int = 0
+) -> tuple[list[Placed], list[Rejected]]:
+    """Gives every picture a part, stratified by class, near duplicates together.
 
-    Ready-made parts stay. A part that nobody is in is taken from the rest in proportion to the shares.
+    Ready-made parts stay. A part that nobody is in is taken from the rest in proportion to the shares. Of near
+    duplicates in several ready-made parts, those stay that are in the test part, or else in the validation part: a
+    model must not have seen what it is judged by.
+
+    With folds, training and validation pictures together are dealt into so many equal folds, and nobody is in the
+    validation part.
 
     Args:
         pictures: Each content once; all of them with a ready-made part, or none.
         shares: Of train, validation and test.
         seed: Of the draw.
+        folds: How many; 0 for one validation part.
+
+    Returns:
+        The pictures with their parts, and what had to go.
 
     Raises:
-        DataError: A class has fewer pictures than there are parts to fill.
+        DataError: A class has too few pictures, or too many that are alike, to be in every part.
     """
-    classes: dict[str, list[Placed]] = defaultdict(list)
-    for picture in pictures:
-        classes[picture.label].append(picture)
-    ready = {picture.part for each in classes.values() for picture in each} - {None, "train"}
-    drawn = [part for part in PARTS if part not in ready]
-    weights = [shares[PARTS.index(part)] for part in drawn]
-    placed: list[Placed] = []
-    for turn, label in enumerate(sorted(classes)):
-        pool = [each for each in classes[label] if each.part not in ready]
-        _check_class(label, classes[label], pool, ready, drawn)
-        pool.sort(key=lambda each: rank(seed, each.sha256))
-        counts = allocate(len(pool), weights, turn)
-        parts = [part for part, count in zip(drawn, counts, strict=True) for _ in range(count)]
-        placed += [replace(each, part=part) for each, part in zip(pool, parts, strict=True)]
-        placed += [each for each in classes[label] if each.part in ready]
-    return placed
+    every = list(pictures)
+    if folds:
+        every = [replace(each, part=TRAIN) if each.part == VALIDATION else each for each in every]
+    every, rejected = _without_leaks(every)
+    ready = {each.part for each in every} - {None, TRAIN}
+    bins = _bins(ready, shares, folds)
+    placed = [each for each in every if each.part in ready]
+    pool = [each for each in every if each.part not in ready]
+    _check_classes(every, pool, ready, bins)
+    return placed + _deal(pool, bins, seed), rejected
 
 
 def sample(pictures: Sequence[Placed], limit: int, seed: int) -> list[Placed]:
-    """A sample of `limit` pictures, stratified by part and class; a smaller limit samples a subset.
+    """A sample of `limit` pictures, stratified by part, fold and class; a smaller limit samples a subset.
 
     Raises:
         DataError: The limit is less than one picture of every class in every part.
     """
     if limit >= len(pictures):
         return list(pictures)
-    cells: dict[tuple[str, str], list[Placed]] = defaultdict(list)
+    cells: dict[tuple[str, int, str], list[Placed]] = defaultdict(list)
     for picture in pictures:
-        cells[str(picture.part), picture.label].append(picture)
+        cells[str(picture.part), -1 if picture.fold is None else picture.fold, picture.label].append(picture)
     if limit < len(cells):
         raise DataError(f"limit {limit}: one picture of every class in every part takes at least {len(cells)}")
     names = sorted(cells)
@@ -112,17 +143,99 @@ def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
     return digest.hexdigest()
 
 
-def _check_class(
-    label: str, every: Sequence[Placed], pool: Sequence[Placed], ready: Iterable[str | None], drawn: Sequence[str]
+# -- inside
+
+
+def _bins(ready: Iterable[str | None], shares: tuple[float, float, float], folds: int) -> list[_Bin]:
+    every = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
+    if not folds:
+        return every
+    share = (shares[0] + shares[1]) / folds
+    return [_Bin(TRAIN, share, fold) for fold in range(folds)] + [each for each in every if each.part == TEST]
+
+
+def _deal(pool: Sequence[Placed], bins: Sequence[_Bin], seed: int) -> list[Placed]:
+    """Groups first, the largest first, each into the bin that lacks most; single pictures fill up what is left."""
+    singles: dict[str, list[Placed]] = defaultdict(list)
+    groups: dict[str, list[Placed]] = defaultdict(list)
+    for each in pool:
+        (groups[each.group] if each.group else singles[each.label]).append(each)
+    counts = Counter(each.label for each in pool)
+    shares = [each.share for each in bins]
+    lacking = {label: allocate(counts[label], shares, turn) for turn, label in enumerate(sorted(counts))}
+    placed: list[Placed] = []
+    for name in sorted(groups, key=lambda name: (-len(groups[name]), rank(seed, name))):
+        held = Counter(each.label for each in groups[name])
+        room = [min(lacking[label][number] - held[label] for label in held) for number in range(len(bins))]
+        chosen = room.index(max(room))
+        for label, count in held.items():
+            lacking[label][chosen] -= count
+        placed += [_into(bins[chosen], each) for each in groups[name]]
+    for label, left in singles.items():
+        left.sort(key=lambda each: rank(seed, each.sha256))
+        counted = zip(bins, _fill(lacking[label], len(left)), strict=True)
+        where = [each for each, count in counted for _ in range(count)]
+        placed += [_into(each, picture) for each, picture in zip(where, left, strict=True)]
+    _check_every_bin(placed, counts, bins)
+    return placed
+
+
+def _fill(lacking: Sequence[int], total: int) -> list[int]:
+    """What each bin still gets of `total` single pictures: what it lacks, less where groups overfilled another."""
+    counts = [max(0, each) for each in lacking]
+    while sum(counts) > total:
+        counts[counts.index(max(counts))] -= 1
+    return counts
+
+
+def _into(where: _Bin, picture: Placed) -> Placed:
+    return replace(picture, part=where.part, fold=where.fold)
+
+
+def _without_leaks(pictures: Sequence[Placed]) -> tuple[list[Placed], list[Rejected]]:
+    last: dict[str, Placed] = {}
+    for each in pictures:
+        if each.group and each.part and (each.group not in last or _order(each) > _order(last[each.group])):
+            last[each.group] = each
+    kept, rejected = [], []
+    for each in pictures:
+        other = last.get(each.group)
+        if other is None or other.part == each.part:
+            kept.append(each)
+        else:
+            why = f"nearly the same picture as {other.id}, which is in the {other.part} part"
+            rejected.append(Rejected(each.id, why))
+    return kept, rejected
+
+
+def _order(picture: Placed) -> tuple[int, str]:
+    return PARTS.index(picture.part or TRAIN), picture.sha256
+
+
+def _check_classes(
+    every: Sequence[Placed], pool: Sequence[Placed], ready: Iterable[str | None], bins: Sequence[_Bin]
 ) -> None:
-    if len(pool) < len(drawn):
-        where = "in training " if ready else ""
-        needed = f"at least {len(drawn)} are needed, one for each of {', '.join(drawn)}"
-        raise DataError(f"class {label!r} has {_pictures(len(pool))} {where}that can be used: {needed}")
-    held: Mapping[str | None, int] = {part: sum(each.part == part for each in every) for part in ready}
-    for part, count in held.items():
-        if not count:
-            raise DataError(f"class {label!r} has no {part} picture that can be used: at least 1 is needed")
+    held = Counter((each.label, each.part) for each in every)
+    left = Counter(each.label for each in pool)
+    for label in sorted({each.label for each in every}):
+        if left[label] < len(bins):
+            where = "in training " if ready else ""
+            needed = f"at least {len(bins)} are needed, one for each of {', '.join(each.name for each in bins)}"
+            raise DataError(f"class {label!r} has {_pictures(left[label])} {where}that can be used: {needed}")
+        for part in ready:
+            if not held[label, part]:
+                raise DataError(f"class {label!r} has no {part} picture that can be used: at least 1 is needed")
+
+
+def _check_every_bin(placed: Iterable[Placed], counts: Iterable[str], bins: Sequence[_Bin]) -> None:
+    held = {(each.label, each.part, each.fold) for each in placed}
+    for label in sorted(counts):
+        for each in bins:
+            if (label, each.part, each.fold) not in held:
+                raise DataError(
+                    f"class {label!r} has so many pictures that show nearly the same that none is left for "
+                    f"{each.name}: such pictures stay together. Add others, or choose --near-duplicates ignore"
+                )
 
 
 def _pictures(count: int) -> str:

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+EXIF_ORIENTATION = 0x0112
+
 
 def picture(number: int, size: int = 12) -> Image.Image:
     """A picture of coloured noise; another number is another picture."""
     noise = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
     return Image.fromarray(noise)
+
+
+def scene(number: int, width: int = 160, height: int = 120) -> Image.Image:
+    """A picture of soft colours, as photographs have them; another number is another picture."""
+    return picture(number, 8).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, suffix: str = "PNG", **options) -> bytes:
+    """The picture as the content of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, suffix, **options)
+    return buffer.getvalue()
+
+
+def exif(orientation: int) -> Image.Exif:
+    """EXIF data that say so."""
+    data = Image.Exif()
+    data[EXIF_ORIENTATION] = orientation
+    return data
+
+
+STORED_AS: dict[int, Callable[[Image.Image], Image.Image]] = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+}
+"""How an upright picture is stored under each EXIF orientation."""
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import data
 from bench.config import RunConfig
-from bench.errors import DataError
+from bench.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def written(folder, tmp_path):
 def test_round_trip(written):
     dataset, path = written
     assert data.load(path) == dataset
-    assert data.load(path).image(dataset.items[0]).size == (12, 12)
+    assert data.load(path).picture(dataset.items[0]).pixels.shape == (12, 12, 3)
 
 
 def test_drawn_pictures_too(tmp_path):
@@ -32,16 +35,23 @@ def test_drawn_pictures_too(tmp_path):
     dataset.write(tmp_path / "split.json")
     again = data.load(tmp_path / "split.json")
     assert again == dataset
-    assert again.image(again.items[0]).tobytes() == dataset.image(dataset.items[0]).tobytes()
+    np.testing.assert_array_equal(again.picture(again.items[0]).pixels, dataset.picture(dataset.items[0]).pixels)
+
+
+def test_a_manifest_of_version_1_is_read():
+    dataset = data.load(Path(__file__).parent / "saved" / "split-1.json")
+    assert dataset.sha256 == data.open(RunConfig(images=12, seed=5)).sha256
+    assert (dataset.folds, dataset.sizes, dataset.alike) == (0, None, ())
 
 
 def test_tells_everything_in_plain_data(written):
     dataset, path = written
     manifest = json.loads(path.read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     assert manifest["sha256"] == dataset.sha256
     assert manifest["classes"] == ["cats", "dogs"]
     assert manifest["items"][0].keys() == {"id", "label", "part", "sha256"}
+    assert manifest["sizes"]["median"] == [12, 12]
     assert manifest["quarantined"] == [{"id": "cats/empty.jpg", "reason": "empty file (0 bytes)"}]
 
 
@@ -52,7 +62,7 @@ def test_nothing_else_is_left_in_the_folder(written):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "schema version 2 is newer than 1"),
+        ({"schema_version": 3}, "schema version 3 is newer than 2"),
         ({"schema_version": None}, "not a split manifest"),
         ({"classes": ["cats"]}, "not a split manifest"),
         ({"source": {"kind": "tape"}}, "unknown kind of source 'tape'"),
@@ -89,6 +99,62 @@ def test_a_picture_that_changed_or_vanished_is_named(written):
     (folder / vanished.id).unlink()
     again = data.load(path)
     with pytest.raises(DataError, match=f"{changed.id}': its content changed"):
-        again.image(changed)
+        again.picture(changed)
     with pytest.raises(DataError, match=f"{vanished.id}': cannot be read"):
-        again.image(vanished)
+        again.picture(vanished)
+
+
+def test_folds_are_in_the_manifest(folder, tmp_path):
+    dataset = data.open(RunConfig(data=str(folder({"cats": 12, "dogs": 18})), folds=5))
+    dataset.write(tmp_path / "split.json")
+    again = data.load(tmp_path / "split.json")
+    assert again == dataset
+    assert again.folds == again.info().folds == 5
+    assert again.part("validation") == ()
+    seen = []
+    for number in range(5):
+        train, validation = again.fold(number)
+        assert {item.part for item in (*train, *validation)} == {"train"}
+        assert not {*train} & {*validation}
+        assert {*train, *validation} == {*again.part("train")}
+        seen += validation
+    assert sorted(seen, key=str) == sorted(again.part("train"), key=str)
+
+
+def test_the_hash_covers_the_folds(folder):
+    path = str(folder({"cats": 12, "dogs": 18}))
+    assert len({data.open(RunConfig(data=path, folds=folds)).sha256 for folds in (0, 2, 5)}) == 3
+
+
+class TestSplitFile:
+    """`--split-file`: the split of another run, here or on another machine."""
+
+    def test_gives_the_same_split_whatever_the_seed(self, written):
+        dataset, path = written
+        again = data.open(RunConfig(data=str(path.parent.parent / "pictures"), split_file=str(path), seed=9))
+        assert again.items == dataset.items
+        assert again.quarantined == dataset.quarantined
+
+    def test_takes_the_pictures_from_where_they_were_or_where_data_says(self, written):
+        dataset, path = written
+        moved = path.parent.parent / "moved"
+        assert data.open(RunConfig(split_file=str(path))).items == dataset.items
+        shutil.move(path.parent.parent / "pictures", moved)
+        again = data.open(RunConfig(data=str(moved), split_file=str(path)))
+        assert again.items == dataset.items
+        assert again.picture(again.items[0]).sha256 == dataset.items[0].sha256
+
+    def test_a_picture_that_changed_since_is_named_before_anything_trains(self, written):
+        dataset, path = written
+        changed = path.parent.parent / "pictures" / dataset.part("test")[0].id
+        changed.write_bytes(changed.read_bytes() + b"changed")
+        with pytest.raises(DataError, match=f"{changed}': its content changed"):
+            data.open(RunConfig(split_file=str(path)))
+
+    def test_input_sizes_can_be_others(self, written):
+        assert data.open(RunConfig(split_file=str(written[1]), input_sizes=(40,))).input_sizes == (40,)
+
+    @pytest.mark.parametrize("given", [{"limit": 12}, {"folds": 3}, {"split": (0.5, 0.25, 0.25)}])
+    def test_nothing_else_may_decide_the_split(self, written, given):
+        with pytest.raises(ConfigError, match=f"leave out --{next(iter(given))}"):
+            RunConfig(split_file=str(written[1]), **given)

@@ -5,95 +5,207 @@ from __future__ import annotations
 import hashlib
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.pictures import PictureError, decode, quiet
+from bench.data.pictures import SHARED_SIDE, PictureError, decode, quiet, resized
 
-from .conftest import picture
-
-
-def encoded(image: Image.Image, suffix: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, suffix, **options)
-    return buffer.getvalue()
+from .conftest import STORED_AS, encoded, exif, picture, scene
 
 
-def colour(content: bytes) -> tuple[int, int, int]:
-    """The colour of the upper left corner."""
-    image = decode(content, "picture").image
-    assert image.mode == "RGB"
-    return image.getpixel((0, 0))
+def by_pillow(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 @pytest.mark.parametrize("suffix", ["PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP", "JPEG"])
 def test_formats(suffix):
-    assert decode(encoded(picture(0), suffix), "picture").image.size == (12, 12)
+    pixels = decode(encoded(picture(0), suffix), "picture").pixels
+    assert (pixels.shape, pixels.dtype) == ((12, 12, 3), np.uint8)
 
 
-@pytest.mark.parametrize(
-    ("image", "suffix", "expected"),
-    [
-        (Image.new("L", (4, 4), 100), "PNG", (100, 100, 100)),
-        (Image.new("1", (4, 4), 1), "PNG", (255, 255, 255)),
-        (Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "TIFF", (255, 0, 0)),
-        (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), "PNG", (255, 255, 255)),
-        (Image.new("LA", (4, 4), (40, 255)), "PNG", (40, 40, 40)),
-        (Image.fromarray(np.full((4, 4), 40_000, np.uint16)), "PNG", (156, 156, 156)),
-        (Image.fromarray(np.full((4, 4), 40_000, np.int32)), "TIFF", (156, 156, 156)),
-        (Image.fromarray(np.full((4, 4), 99.6, np.float32)), "TIFF", (99, 99, 99)),
-        (picture(0).quantize(4), "GIF", None),
-    ],
-)
-def test_modes(image, suffix, expected):
-    assert colour(encoded(image, suffix)) == (expected or image.convert("RGB").getpixel((0, 0)))
+class TestConversion:
+    @pytest.mark.parametrize(
+        ("image", "suffix", "expected", "notes"),
+        [
+            (Image.new("RGB", (4, 4), (10, 20, 30)), "PNG", (10, 20, 30), ()),
+            (Image.new("L", (4, 4), 100), "PNG", (100, 100, 100), ("grey",)),
+            (Image.new("1", (4, 4), 1), "PNG", (255, 255, 255), ("grey",)),
+            (Image.new("CMYK", (4, 4), (0, 255, 255, 0)), "TIFF", (255, 0, 0), ("CMYK",)),
+            (Image.new("RGBA", (4, 4), (255, 0, 0, 0)), "PNG", (255, 255, 255), ("transparency",)),
+            (Image.new("RGBA", (4, 4), (255, 0, 0, 51)), "PNG", (255, 204, 204), ("transparency",)),
+            (Image.new("LA", (4, 4), (40, 255)), "PNG", (40, 40, 40), ("grey", "transparency")),
+            (Image.fromarray(np.full((4, 4), 40_000, np.uint16)), "PNG", (156,) * 3, ("grey", "16 bits a channel")),
+            (Image.fromarray(np.full((4, 4), 40_000, np.int32)), "TIFF", (156,) * 3, ("grey", "16 bits a channel")),
+            (Image.fromarray(np.full((4, 4), 99.6, np.float32)), "TIFF", (99, 99, 99), ("grey",)),
+            (Image.new("RGB", (4, 4), (10, 20, 30)).quantize(4), "GIF", (10, 20, 30), ("palette",)),
+        ],
+        ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
+    )
+    def test_modes(self, image, suffix, expected, notes):
+        found = decode(encoded(image, suffix), "picture")
+        assert (found.pixels == expected).all()
+        assert found.notes == notes
+
+    def test_a_cmyk_jpeg(self):
+        found = decode(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"), "picture")
+        assert abs(found.pixels.astype(int) - (255, 0, 0)).max() < 8
+        assert found.notes == ("CMYK",)
+
+    def test_16_bits_a_colour(self):
+        pixels = np.full((4, 4, 3), (40_000, 20_000, 256), np.uint16)
+        found = decode(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes(), "picture")
+        assert (found.pixels == (156, 78, 1)).all()
+        assert found.notes == ("16 bits a channel",)
+
+    def test_a_palette_with_a_transparent_colour_is_laid_on_white(self):
+        image = Image.new("P", (4, 4), 0)
+        image.putpalette([10, 20, 30])
+        found = decode(encoded(image, transparency=0), "picture")
+        assert (found.pixels == 255).all()
+        assert found.notes == ("palette", "transparency")
+
+    @pytest.mark.parametrize("suffix", ["WEBP", "PNG", "GIF"])
+    def test_an_animation_gives_its_first_frame(self, suffix):
+        frames = [Image.new("RGB", (4, 4), each) for each in ("red", "lime")]
+        content = encoded(frames[0], suffix, save_all=True, append_images=frames[1:], lossless=True)
+        found = decode(content, "picture")
+        assert (found.pixels == (255, 0, 0)).all()
+        assert "animation, first frame" in found.notes
+
+    def test_the_name_is_compared_with_the_content(self):
+        content = encoded(picture(0), "WEBP")
+        assert decode(content, "my.folder/cat.jpg").notes == ("WEBP named .jpg",)
+        assert decode(content, "my.folder/cat.WebP").notes == ()
+        assert decode(content, "my.folder/cat").notes == ()
+        assert decode(content, "my.folder/cat.1").notes == ()
+
+    def test_the_hash_is_that_of_the_file(self):
+        content = encoded(picture(0))
+        assert decode(content, "picture").sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_a_palette_with_a_transparent_colour_is_laid_on_white():
-    image = Image.new("P", (4, 4), 0)
-    image.putpalette([10, 20, 30])
-    assert colour(encoded(image, transparency=0)) == (255, 255, 255)
+class TestOrientation:
+    @pytest.mark.parametrize("orientation", STORED_AS)
+    @pytest.mark.parametrize("suffix", ["JPEG", "PNG", "TIFF", "WEBP"])
+    def test_pictures_are_turned_as_exif_says(self, orientation, suffix):
+        upright = scene(0)
+        stored = STORED_AS[orientation](upright)
+        found = decode(encoded(stored, suffix, exif=exif(orientation), quality=95), "picture")
+        assert found.size == upright.size
+        assert abs(found.pixels.astype(int) - np.asarray(upright)).mean() < 4
+        assert found.notes == (("turned as EXIF says",) if orientation > 1 else ())
+
+    def test_xmp_may_say_it_too(self):
+        xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+        assert decode(encoded(scene(0, 40, 24), "JPEG", xmp=xmp), "picture").size == (24, 40)
+
+    @pytest.mark.parametrize("value", [0, 9, 60_000])
+    def test_values_that_mean_nothing_leave_it_upright(self, value):
+        assert decode(encoded(scene(0, 40, 24), "JPEG", exif=exif(value)), "picture").size == (40, 24)
+
+    def test_damaged_exif_does_not_cost_the_picture(self):
+        content = encoded(Image.new("RGB", (8, 4), "blue"), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff\0\xff")
+        with quiet():
+            assert decode(content, "picture").size == (8, 4)
 
 
-def test_an_animation_gives_its_first_frame():
-    frames = [Image.new("RGB", (4, 4), each) for each in ("red", "lime")]
-    assert colour(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)) == (255, 0, 0)
+class TestJpeg:
+    @pytest.mark.parametrize(
+        ("mode", "options"),
+        [
+            ("L", {}),
+            ("RGB", {"subsampling": "4:4:4"}),
+            ("RGB", {"subsampling": "4:2:2"}),
+            ("RGB", {"subsampling": "4:2:0"}),
+            ("RGB", {"subsampling": "4:2:0", "progressive": True}),
+            ("RGB", {"keep_rgb": True}),
+            ("CMYK", {}),
+        ],
+        ids=str,
+    )
+    def test_gives_the_pixels_that_pillow_gives(self, mode, options):
+        for number in range(5):
+            image = Image.blend(scene(number, 203, 157), picture(number, 203).crop((0, 0, 203, 157)), 0.2)
+            content = encoded(image.convert(mode), "JPEG", **options)
+            np.testing.assert_array_equal(decode(content, "picture").pixels, by_pillow(content))
+
+    def test_bytes_after_the_end_do_not_matter(self):
+        content = encoded(scene(0), "JPEG")
+        found = decode(content + b"trailing", "picture")
+        np.testing.assert_array_equal(found.pixels, by_pillow(content))
+        assert found.notes == ()
+
+    @pytest.mark.parametrize(("width", "height", "factor"), [(1023, 2000, 1), (1024, 1100, 2), (2048, 3000, 4)])
+    def test_a_large_one_is_decoded_smaller_for_small_squares(self, width, height, factor):
+        content = encoded(scene(1, width, height), "JPEG")
+        full, reduced = decode(content, "picture"), decode(content, "picture", least=96)
+        assert full.pixels.shape == (height, width, 3)
+        assert reduced.pixels.shape == (-(-height // factor), -(-width // factor), 3)
+        assert reduced.size == full.size == (width, height)
+        for size in (96, 224):
+            difference = abs(resized(full.pixels, size).astype(int) - resized(reduced.pixels, size))
+            assert difference.mean() < 1
+            assert difference.max() < 16
+
+    def test_small_squares_are_all_made_of_the_same_pixels(self):
+        content = encoded(scene(1, 1200, 1100), "JPEG")
+        same = decode(content, "picture", least=1)
+        np.testing.assert_array_equal(decode(content, "picture", least=SHARED_SIDE).pixels, same.pixels)
+        assert decode(content, "picture", least=300).pixels.shape == (1100, 1200, 3)
+
+    def test_a_turned_one_knows_its_upright_size(self):
+        content = encoded(scene(1, 1400, 1100), "JPEG", exif=exif(6))
+        found = decode(content, "picture", least=96)
+        assert found.pixels.shape == (700, 550, 3)
+        assert found.size == (1100, 1400)
 
 
-def test_pictures_are_turned_as_exif_says():
-    image = Image.new("RGB", (8, 4), "blue")
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
-    assert decode(encoded(image, "JPEG", exif=exif), "picture").image.size == (4, 8)
+class TestRefusals:
+    @pytest.mark.parametrize("content", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+    def test_what_is_no_picture_is_told_from_a_damaged_one(self, content):
+        with pytest.raises(PictureError, match="'my/file'") as caught:
+            decode(content, "my/file")
+        assert caught.value.foreign
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": exif(6)}], ids=str)
+    @pytest.mark.parametrize("least", [0, 96])
+    def test_a_jpeg_that_ends_early_is_refused_wherever_it_ends(self, options, least):
+        content = encoded(scene(0, 1030, 1030), "JPEG", **options)
+        decode(content, "my/file", least)
+        ends = [len(content) - 1, len(content) - 2, *range(600, len(content) - 2, len(content) // 7)]
+        for end in ends:
+            with quiet(), pytest.raises(PictureError, match="'my/file': cannot be decoded") as caught:
+                decode(content[:end], "my/file", least)
+            assert not caught.value.foreign
+            assert "\n" not in str(caught.value)
 
 
-def test_damaged_exif_does_not_cost_the_picture():
-    content = encoded(Image.new("RGB", (8, 4), "blue"), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\xff\0\xff")
-    with quiet():
-        assert decode(content, "picture").image.size == (8, 4)
+class TestResizing:
+    def test_whole_factors_are_averages(self):
+        pixels = np.asarray(picture(0, 64))
+        average = pixels.reshape(16, 4, 16, 4, 3).mean((1, 3))
+        assert abs(resized(pixels, 16) - average).max() <= 1.5  # rounded at each halving
 
+    @pytest.mark.parametrize(("width", "height"), [(641, 399), (300, 1201), (97, 500)])
+    def test_other_factors_are_averages_nearly(self, width, height):
+        pixels = np.asarray(scene(0, width, height))
+        average = cv2.resize(pixels, (96, 96), interpolation=cv2.INTER_AREA)
+        assert abs(resized(pixels, 96).astype(int) - average).mean() < 1
 
-def test_bytes_after_the_end_do_not_matter():
-    assert decode(encoded(picture(0), "JPEG") + b"trailing", "picture").image.size == (12, 12)
+    def test_nothing_aliases(self):
+        checked = np.indices((100, 100)).sum(0) % 2 * 255
+        pixels = np.repeat(checked.astype(np.uint8)[..., None], 3, axis=2)
+        assert abs(resized(pixels, 8).astype(float) - 127.5).max() < 16
 
+    def test_small_pictures_grow(self):
+        pixels = resized(np.asarray(scene(0, 20, 30)), 64)
+        assert pixels.shape == (64, 64, 3)
+        assert abs(pixels.astype(int) - np.asarray(scene(0, 64, 64))).mean() < 4
 
-def test_the_hash_is_that_of_the_file():
-    content = encoded(picture(0))
-    assert decode(content, "picture").sha256 == hashlib.sha256(content).hexdigest()
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_what_is_no_picture_is_told_from_a_damaged_one(content):
-    with pytest.raises(PictureError, match="'my/file'") as caught:
-        decode(content, "my/file")
-    assert caught.value.foreign
-
-
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
-def test_a_truncated_picture_is_refused(kept):
-    content = encoded(picture(0, 64), "JPEG")
-    with pytest.raises(PictureError, match="cannot be decoded") as caught:
-        decode(content[: int(len(content) * kept)], "my/file")
-    assert not caught.value.foreign
-    assert "\n" not in str(caught.value)
+    def test_the_same_picture_gives_the_same_square_for_ever(self):
+        digest = hashlib.sha256()
+        for side, size in ((12, 32), (75, 48), (75, 32), (200, 96)):
+            digest.update(resized(np.asarray(picture(0, side)), size).tobytes())
+        assert digest.hexdigest() == "5afe6710fc0f6ca70d7dab5cc6a19501f2421b66b8c275d75d8663ab1c9eaa3a"

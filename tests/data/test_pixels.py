@@ -2,92 +2,355 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bench import data
+from bench import cache, data
 from bench.config import RunConfig
-from bench.data.pixels import pixels, resized
-from bench.errors import DataError
+from bench.data import pixels as module
+from bench.data.pictures import SHARED_SIDE, resized
+from bench.data.pixels import Pixels, pixels, recording
+from bench.errors import ConfigError, DataError
+
+
+def opened(path, **changes):
+    return data.open(RunConfig(data=str(path), **changes))
 
 
 @pytest.fixture
 def dataset(folder):
-    return data.open(RunConfig(data=str(folder({"cats": 8, "dogs": 8}))))
+    return opened(folder({"cats": 8, "dogs": 8}))
 
 
-def test_are_the_pictures_of_the_part_in_order(dataset, tmp_path):
-    array = pixels(dataset, "train", 8, tmp_path / "cache")
-    items = dataset.part("train")
-    assert array.shape == (len(items), 8, 8, 3)
-    assert array.dtype == np.uint8
-    for row, item in zip(array, items, strict=True):
-        np.testing.assert_array_equal(row, resized(dataset.image(item), 8))
+@pytest.fixture
+def kept(tmp_path):
+    """A cache of this test alone."""
+    return tmp_path / "kept"
 
 
-def test_cannot_be_written_to(dataset, tmp_path):
-    array = pixels(dataset, "test", 8, tmp_path)
-    with pytest.raises(ValueError, match="read-only"):
-        array[0] = 0
+def segments(kept):
+    return sorted((kept / "pixels").rglob("*.npy"))
 
 
-def test_are_decoded_once(dataset, tmp_path, folder):
-    first = np.array(pixels(dataset, "test", 8, tmp_path / "cache"))
-    for path in (tmp_path / "pictures").rglob("*.png"):
-        path.unlink()
-    np.testing.assert_array_equal(pixels(dataset, "test", 8, tmp_path / "cache"), first)
+def by_content(items, array):
+    return {item.sha256: picture.tobytes() for item, picture in zip(items, array, strict=True)}
 
 
-def test_sizes_and_parts_are_kept_apart(dataset, tmp_path):
+def left_of_writing(kept):
+    """Files that are neither whole segments nor what marks and locks folders."""
+    files = [path for path in kept.rglob("*") if path.is_file() and path not in segments(kept)]
+    return [path.name for path in files if path.name not in ("CACHEDIR.TAG", ".lock")]
+
+
+# -- what they are
+
+
+def test_are_the_pictures_in_the_order_of_the_items(dataset, kept):
+    items = dataset.part("train")[::-1]
+    array = pixels(dataset, items, 8, kept)
+    assert (array.shape, array.dtype, len(array)) == ((len(items), 8, 8, 3), np.uint8, len(items))
+    for picture, item in zip(array, items, strict=True):
+        np.testing.assert_array_equal(picture, resized(dataset.picture(item).pixels, 8))
+
+
+def test_cannot_be_written_to(dataset, kept):
+    array = pixels(dataset, dataset.part("test"), 8, kept)
+    for picture in (array[0], array[:2][0]):
+        with pytest.raises(ValueError, match="read-only"):
+            picture[:] = 0
+
+
+PLAIN = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 3), dtype=np.uint8)
+PLACES = np.random.default_rng(1).permutation(11)
+SCATTERED = Pixels([PLAIN[:4], PLAIN[4:5], PLAIN[5:]], PLACES, 2)
+IN_ORDER = Pixels([PLAIN[:4], PLAIN[4:5], PLAIN[5:]], np.arange(11), 2)
+
+
+@given(
+    st.integers(-11, 10)
+    | st.slices(11)
+    | st.lists(st.integers(-11, 10), min_size=1)
+    | st.lists(st.integers(-11, 10), max_size=20).map(lambda chosen: np.array(chosen, np.int64))
+    | st.lists(st.booleans(), min_size=11, max_size=11).map(np.array)
+)
+def test_are_indexed_like_one_array(index):
+    np.testing.assert_array_equal(SCATTERED[index], PLAIN[PLACES][index])
+    np.testing.assert_array_equal(IN_ORDER[index], PLAIN[index])
+
+
+def test_end_where_an_array_ends():
+    np.testing.assert_array_equal(np.asarray(SCATTERED), PLAIN[PLACES])
+    np.testing.assert_array_equal(np.stack(list(SCATTERED)), PLAIN[PLACES])
+    for index in (11, -12, [3, 11]):
+        with pytest.raises(IndexError):
+            SCATTERED[index]
+
+
+# -- decoded once
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 3}, {"limit": 12}, {"split": (0.4, 0.3, 0.3)}, {"folds": 3}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_are_found_again_whatever_the_split_and_the_names(dataset, kept, tmp_path, changes):
+    first = by_content(dataset.items, pixels(dataset, dataset.items, 8, kept))
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "pictures", copy)
+    for number, path in enumerate(sorted(copy.rglob("*.png"))):
+        path.rename(path.with_name(f"renamed {99 - number}.png"))
+    again = opened(copy, **changes)
+    shutil.rmtree(tmp_path / "pictures")
+    shutil.rmtree(copy)  # from here on nothing can be decoded
     for part in ("train", "test"):
-        for size in (8, 16):
-            assert pixels(dataset, part, size, tmp_path).shape == (len(dataset.part(part)), size, size, 3)
-    assert len(list(tmp_path.glob("*.npy"))) == 4
+        found = by_content(again.part(part), pixels(again, again.part(part), 8, kept))
+        assert found.items() <= first.items()
 
 
-def test_a_damaged_array_is_made_again(dataset, tmp_path):
-    first = np.array(pixels(dataset, "test", 8, tmp_path / "cache"))
-    (path,) = (tmp_path / "cache").iterdir()
-    path.write_bytes(path.read_bytes()[:150])
-    np.testing.assert_array_equal(pixels(dataset, "test", 8, tmp_path / "cache"), first)
+def test_of_a_folder_with_more_pictures_only_the_new_are_decoded(dataset, kept, tmp_path, folder):
+    pixels(dataset, dataset.items, 8, kept)
+    known = {item.id for item in dataset.items}
+    for path in folder({"cats": 20, "dogs": 20}, "more").rglob("*.png"):
+        path.rename(tmp_path / "pictures" / path.parent.name / f"more {path.name}")
+    larger = opened(tmp_path / "pictures")
+    expected = {item.sha256: resized(larger.picture(item).pixels, 8).tobytes() for item in larger.items}
+    for item in known:
+        (tmp_path / "pictures" / item).unlink()
+    array = pixels(larger, larger.items, 8, kept)
+    assert len(array) > len(known)
+    assert by_content(larger.items, array) == expected
 
 
-def test_a_picture_that_changed_is_named_and_nothing_is_left(dataset, tmp_path):
-    path = tmp_path / "pictures" / dataset.part("test")[0].id
-    path.write_bytes(path.read_bytes() + b"changed")
-    with pytest.raises(DataError, match=f"{path.name}': its content changed"):
-        pixels(dataset, "test", 8, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+def test_sizes_are_kept_apart(dataset, kept):
+    for size in (8, 16):
+        assert pixels(dataset, dataset.items, size, kept).shape[1:] == (size, size, 3)
+    assert len(segments(kept)) == 2
 
 
-def test_large_pictures_are_averaged_not_skipped_over():
-    from PIL import Image
+def test_of_many_pictures_are_in_several_segments(dataset, kept, monkeypatch):
+    whole = np.asarray(pixels(dataset, dataset.items, 8, kept))
+    cache.clear(kept, cache.DERIVED)
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 5 * 8 * 8 * 3)
+    np.testing.assert_array_equal(pixels(dataset, dataset.items, 8, kept), whole)
+    assert len(segments(kept)) == 4  # 16 pictures, 5 in each
+    np.testing.assert_array_equal(pixels(dataset, dataset.items, 8, kept), whole)
 
-    checked = np.indices((64, 64)).sum(0) % 2 * 255
-    array = resized(Image.fromarray(checked.astype(np.uint8)).convert("RGB"), 8)
-    assert abs(array.astype(float) - 127.5).max() < 16
+
+def test_progress_is_told_while_pictures_are_decoded(dataset, kept):
+    told = []
+    for _ in range(2):
+        pixels(dataset, dataset.part("test"), 8, kept, lambda *progress: told.append(progress))
+    total = len(dataset.part("test"))
+    assert told == [("decoding pictures at 8 pixels", done, total) for done in range(1, total + 1)]
 
 
 CHECKSUM = """
 import sys
 from pathlib import Path
+import numpy as np
 from bench import data
 from bench.data.pixels import pixels
-print(int(pixels(data.load(Path(sys.argv[1])), "train", 8, Path(sys.argv[2])).astype("int64").sum()))
+dataset = data.load(Path(sys.argv[1]))
+print(int(np.asarray(pixels(dataset, dataset.items, 8, Path(sys.argv[2]))).astype("int64").sum()))
 """
 
 
 @pytest.mark.slow
-def test_processes_at_once_get_the_same(dataset, tmp_path):
+def test_are_decoded_by_one_of_several_processes(dataset, kept, tmp_path):
     dataset.write(tmp_path / "split.json")
     environment = {**os.environ, "PYTHONPATH": str(Path(data.__file__).parents[2])}
-    command = [sys.executable, "-c", CHECKSUM, str(tmp_path / "split.json"), str(tmp_path / "cache")]
+    command = [sys.executable, "-c", CHECKSUM, str(tmp_path / "split.json"), str(kept)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
     sums = {int(process.communicate()[0]) for process in running}
-    assert sums == {int(pixels(dataset, "train", 8, tmp_path / "cache").astype(np.int64).sum())}
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(segments(kept)) == 1
+    assert sums == {int(np.asarray(pixels(dataset, dataset.items, 8, kept)).astype(np.int64).sum())}
+
+
+# -- what can go wrong
+
+
+def test_a_picture_that_changed_is_named_and_nothing_is_left(dataset, kept, tmp_path):
+    path = tmp_path / "pictures" / dataset.part("test")[0].id
+    path.write_bytes(path.read_bytes() + b"changed")
+    with pytest.raises(DataError, match=f"{path.name}': its content changed"):
+        pixels(dataset, dataset.part("test"), 8, kept)
+    assert segments(kept) + left_of_writing(kept) == []
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def cut_to_the_header(path):
+    path.write_bytes(path.read_bytes()[:130])
+
+
+def longer(path):
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def of_another_size(path):
+    np.save(path, np.zeros((3, 9, 9, 3), np.uint8))
+
+
+def pickled(path):
+    np.save(path, np.array([{}], dtype=object))
+
+
+def text(path):
+    path.write_text("\x93NUMPY\x01\x00 of another kind, ()[]{}\n" * 9)
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def a_loop(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    "damage", [truncated, cut_to_the_header, longer, empty, of_another_size, pickled, text, a_folder, a_loop]
+)
+def test_a_damaged_segment_is_passed_over_and_made_again(dataset, kept, damage):
+    items = dataset.part("test")
+    first = np.array(pixels(dataset, items, 8, kept))
+    (path,) = segments(kept)
+    damage(path)
+    np.testing.assert_array_equal(pixels(dataset, items, 8, kept), first)
+    np.testing.assert_array_equal(pixels(dataset, items, 8, kept), first)
+    assert len(segments(kept)) == 2
+
+
+def test_a_full_disk_is_said_before_anything_is_decoded(dataset, kept, monkeypatch):
+    usage = shutil.disk_usage(kept.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DataError) as caught:
+        pixels(dataset, dataset.items, 8, kept)
+    for words in ("needs 3.1 kB more", "has 1.0 kB left", str(kept.name), "BENCH_CACHE", "--input-sizes", "--limit"):
+        assert words in str(caught.value)
+    assert segments(kept) + left_of_writing(kept) == []
+
+
+def full_disk(number):
+    def fsync(file):
+        raise OSError(number, os.strerror(number))
+
+    return fsync
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(dataset, kept, monkeypatch, number):
+    monkeypatch.setattr(os, "fsync", full_disk(number))
+    with pytest.raises(DataError, match="its disk has"):
+        pixels(dataset, dataset.items, 8, kept)
+    assert segments(kept) + left_of_writing(kept) == []
+
+
+def test_a_cache_that_cannot_be_made_is_one_clear_line(dataset, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written, Not a directory: set BENCH_CACHE"):
+        pixels(dataset, dataset.items, 8, tmp_path / "file")
+
+
+# -- room
+
+
+def test_what_was_used_longest_ago_goes_and_stays_readable_to_who_has_it(dataset, kept, monkeypatch):
+    first, second = (pixels(dataset, dataset.items, size, kept) for size in (8, 9))
+    copy = np.array(first)
+    for path in segments(kept):
+        os.utime(path, (1, 1))
+    pixels(dataset, dataset.part("test"), 9, kept)  # now 8 was used longest ago
+    held = sum(path.stat().st_size for path in segments(kept))
+    monkeypatch.setenv("BENCH_CACHE_GB", str((held + 10 * 10 * 3 * 16 - 1) / 1e9))
+    pixels(dataset, dataset.items, 10, kept)
+    assert [path.parent.name.split("-")[0] for path in segments(kept)] == ["10", "9"]
+    np.testing.assert_array_equal(first, copy)
+    assert len(second) == 16
+
+
+def test_a_data_set_is_kept_whole_at_one_size_even_above_the_cap(dataset, kept, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE_GB", "0")
+    for part in ("train", "validation", "test"):
+        pixels(dataset, dataset.part(part), 8, kept)
+    assert len(segments(kept)) == 3
+    pixels(dataset, dataset.part("test"), 9, kept)
+    assert len(segments(kept)) == 1
+
+
+# -- recorded as they are audited
+
+
+def record(dataset, kept, sizes=(8,), items=None):
+    with recording(sizes, len(dataset.items), kept) as keep, ThreadPoolExecutor(4) as threads:
+        for done in [
+            threads.submit(keep, item.sha256, dataset.picture(item).pixels) for item in items or dataset.items
+        ]:
+            done.result()
+
+
+def test_recorded_pictures_are_those_that_would_be_decoded(dataset, kept, tmp_path):
+    expected = {size: np.array(pixels(dataset, dataset.items, size, tmp_path / "other")) for size in (8, 16)}
+    record(dataset, kept, (8, 16))
+    shutil.rmtree(tmp_path / "pictures")
+    for size, array in expected.items():
+        np.testing.assert_array_equal(pixels(dataset, dataset.items, size, kept), array)
+
+
+def test_a_picture_is_recorded_once(dataset, kept, monkeypatch):
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 5 * 8 * 8 * 3)
+    pixels(dataset, dataset.items[:4], 8, kept)
+    record(dataset, kept, items=[*dataset.items, *dataset.items])
+    sizes = [np.load(path, mmap_mode="r").shape[0] for path in segments(kept)]
+    assert sorted(sizes) == [2, 4, 5, 5]
+
+
+def test_a_failed_recording_leaves_nothing(dataset, kept):
+    def audit_that_fails():
+        with recording([8, 9], 16, kept) as keep:
+            keep(dataset.items[0].sha256, dataset.picture(dataset.items[0]).pixels)
+            raise RuntimeError("in the audit")
+
+    with pytest.raises(RuntimeError, match="in the audit"):
+        audit_that_fails()
+    assert segments(kept) + left_of_writing(kept) == []
+
+
+def test_a_recording_that_finds_nothing_new_writes_nothing(dataset, kept):
+    pixels(dataset, dataset.items, 8, kept)
+    before = segments(kept)
+    record(dataset, kept)
+    with recording([8], 0, kept):
+        pass
+    assert segments(kept) == before
+    assert left_of_writing(kept) == []
+
+
+def test_a_disk_that_fills_up_while_recording_is_one_clear_line(dataset, kept, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk(errno.ENOSPC))
+    with pytest.raises(DataError, match="more, and its disk has"):
+        record(dataset, kept)
+    assert segments(kept) + left_of_writing(kept) == []
+
+
+def test_sizes_that_need_more_detail_than_the_audit_decodes_are_not_recorded(dataset, kept):
+    record(dataset, kept, (8, SHARED_SIDE + 1))
+    assert [path.parent.name.split("-")[0] for path in segments(kept)] == ["8"]

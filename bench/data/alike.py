@@ -1,0 +1,180 @@
+"""Near duplicates: pictures that show nearly the same, re-encoded or resized.
+
+A picture is hashed to the signs of its low frequencies (pHash: C. Zauner, Implementation and Benchmarking of Perceptual
+Image Hash Functions, 2010), and pictures whose hashes differ in few bits are compared as thumbnails. The package
+ImageHash would double the time of an audit: it resizes each picture with Pillow's Lanczos filter and transforms it with
+a SciPy call of its own. What decides here is computed from whole numbers exactly, so that the same pictures are alike
+on every machine.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.pictures import Array, resized
+
+SIDE = 32
+"""Side of the grey sketch that a picture is reduced to."""
+
+MOST_BITS = 3
+"""Hashes of near duplicates differ in at most so many of 64 bits: 99 to 100 % of 400 photographs that were saved again
+at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other pairs differ in 6."""
+
+LEAST_CORRELATION = 0.995
+MOST_DIFFERENCE = 6.0
+"""Thumbnails of near duplicates have at least this correlation (Pearson) and differ by at most so many levels of 255
+(root of the mean square): 99.5 to 100 % of the same photographs. Looser bounds find few more of those, and tie simple
+drawings, such as handwritten digits, into chains of hundreds."""
+
+LEAST_CONTRAST = 2.0
+"""A thumbnail whose levels deviate less (standard deviation) says too little to be called anyone's near duplicate."""
+
+MOST_NEIGHBOURS = 32
+"""With so many others that agree in a part of its hash a picture is compared. Where more agree, as forms filled in on
+the same paper may, these are the nearest of them by hash and brightness."""
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+
+_COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 * np.arange(SIDE) + 1)))
+"""The 8 lowest rows of the discrete cosine transform (DCT-II), shape (8, 32), as whole numbers: the sums stay below
+2**53 and are exact, so that no bit of a hash depends on the order in which a processor adds up."""
+
+
+def sketch(pixels: Array) -> Array:
+    """A picture as it is compared: grey, uint8, shape (32, 32).
+
+    Args:
+        pixels: RGB, uint8, shape (height, width, 3).
+    """
+    return resized(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8), SIDE)
+
+
+class Looks:
+    """What pictures look like: a hash and a thumbnail of each, 264 bytes in memory."""
+
+    def __init__(self) -> None:
+        self._fresh: list[Array] = []
+        self._hashes, self._thumbnails = bytearray(), bytearray()
+
+    def add(self, sketch: Array) -> None:
+        """Takes the next picture."""
+        self._fresh.append(sketch)
+        if len(self._fresh) == 256:
+            self._hash_fresh()
+
+    def groups(self, rows: Sequence[int]) -> list[list[int]]:
+        """Pictures that show nearly the same, directly or through others.
+
+        A million pictures take 10 seconds.
+
+        Args:
+            rows: Numbers of the pictures to compare, counted from 0 as they were added, in an order that their contents
+                decide.
+
+        Returns:
+            Groups of at least two numbers. Most pictures are in none.
+        """
+        self._hash_fresh()
+        hashes = np.frombuffer(self._hashes, np.uint64)
+        thumbnails = _Thumbnails(np.frombuffer(self._thumbnails, np.uint8).reshape(-1, SIDE * SIDE // 4))
+        telling = np.asarray(rows, np.int64)
+        telling = telling[thumbnails.contrast[telling] > LEAST_CONTRAST]
+        telling = telling[np.lexsort((thumbnails.brightness[telling], hashes[telling]))]
+        found = [thumbnails.alike(telling[pairs]) for pairs in _close(hashes[telling])]
+        return _joined(np.concatenate([np.empty((2, 0), np.int64), *found], axis=1))
+
+    def _hash_fresh(self) -> None:
+        if self._fresh:
+            sketches = np.stack(self._fresh)
+            self._hashes += _hashed(sketches).tobytes()
+            self._thumbnails += _halved(sketches).tobytes()
+            self._fresh.clear()
+
+
+def _hashed(sketches: Array) -> Hashes:
+    """Which of their 64 lowest frequencies are above their median: shape (n, 32, 32) to (n,)."""
+    low = (_COSINES @ (sketches.astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
+    above = low > np.sort(low, axis=1)[:, 31:32]
+    return np.packbits(above, axis=1).view(np.uint64).ravel()
+
+
+def _halved(sketches: Array) -> Array:
+    """Shape (n, 32, 32) to (n, 16, 16)."""
+    pairs = sketches[:, ::2].astype(np.uint16) + sketches[:, 1::2]
+    return ((pairs[:, :, ::2] + pairs[:, :, 1::2] + 2) // 4).astype(np.uint8)
+
+
+def _close(hashes: Hashes) -> Iterator[Rows]:
+    """Pairs of rows, shape (2, some), whose hashes differ in at most `MOST_BITS`; each pair once.
+
+    Of two such hashes, cut into two blocks more than bits may differ, two blocks at least are equal. So the rows are
+    sorted by every two blocks, and neighbours are compared (G. S. Manku et al., Detecting Near-Duplicates for Web
+    Crawling, WWW 2007).
+    """
+    blocks = np.array_split(np.uint64(1) << np.arange(64, dtype=np.uint64), MOST_BITS + 2)
+    masks = [one.sum() | other.sum() for one, other in combinations(blocks, 2)]
+    for number, mask in enumerate(masks):
+        order = np.argsort(hashes & mask, kind="stable")
+        ordered = hashes[order]
+        for distance in range(1, MOST_NEIGHBOURS + 1):
+            differing = ordered[distance:] ^ ordered[:-distance]
+            neighbours = differing & mask == 0
+            if not neighbours.any():
+                break
+            close = neighbours & (np.bitwise_count(differing) <= MOST_BITS)
+            for earlier in masks[:number]:  # where these blocks are equal too, the pair has been met
+                close &= differing & earlier != 0
+            first = np.flatnonzero(close)
+            yield np.stack([order[first], order[first + distance]])
+
+
+class _Thumbnails:
+    """Thumbnails, uint8, shape (n, 256), and what comparing them takes."""
+
+    def __init__(self, pixels: Array) -> None:
+        self._pixels = pixels
+        self.brightness = pixels.mean(axis=1)
+        self._square = _products(pixels, pixels)
+        self.contrast = np.sqrt(self._square - self.brightness**2)
+
+    def alike(self, pairs: Rows, at_once: int = 2**14) -> Rows:
+        """Those of the pairs of rows, shape (2, n), that show nearly the same."""
+        parts = np.array_split(pairs, pairs.shape[1] // at_once + 1, axis=1)
+        return np.concatenate([part[:, self._are_alike(*part)] for part in parts], axis=1)
+
+    def _are_alike(self, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
+        product = _products(self._pixels[one], self._pixels[other])
+        covariance = product - self.brightness[one] * self.brightness[other]
+        correlation = covariance / (self.contrast[one] * self.contrast[other])
+        difference = np.sqrt(self._square[one] + self._square[other] - 2 * product)
+        alike: npt.NDArray[np.bool_] = (correlation >= LEAST_CORRELATION) & (difference <= MOST_DIFFERENCE)
+        return alike
+
+
+def _products(one: Array, other: Array) -> npt.NDArray[np.float64]:
+    """The mean product of two arrays, row by row; exact, as everything in `_Thumbnails` but its square roots is."""
+    return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
+
+
+def _joined(pairs: Rows) -> list[list[int]]:
+    """Groups of the numbers that pairs, shape (2, n), tie together: a disjoint-set forest."""
+    parents: dict[int, int] = {}
+
+    def root(number: int) -> int:
+        while (above := parents.setdefault(number, number)) != number:
+            parents[number] = number = parents[above]
+        return number
+
+    for one, other in pairs.T.tolist():
+        parents[root(one)] = root(other)
+    members: dict[int, list[int]] = defaultdict(list)
+    for number in sorted(parents):
+        members[root(number)].append(number)
+    return list(members.values())

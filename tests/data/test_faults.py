@@ -1,0 +1,338 @@
+"""Bad input: what is wrong with a picture or a folder is found before anything trains, and nothing is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import data
+from bench.config import RunConfig
+from bench.errors import DataError
+
+from .conftest import STORED_AS, encoded, exif, picture, scene
+
+
+def opened(path: Path, **settings) -> data.Dataset:
+    return data.open(RunConfig(data=str(path), **settings))
+
+
+def reasons(dataset: data.Dataset) -> dict[str, str]:
+    return {each.id: each.reason for each in dataset.quarantined}
+
+
+def parts(dataset: data.Dataset) -> dict[str, str]:
+    return {item.id: item.part for item in dataset.items}
+
+
+def pixels(dataset: data.Dataset, item_id: str) -> np.ndarray:
+    (item,) = (item for item in dataset.items if item.id == item_id)
+    return dataset.picture(item).pixels
+
+
+@pytest.fixture
+def path(folder) -> Path:
+    """A sound folder: six cats, six dogs."""
+    return folder({"cats": 6, "dogs": 6})
+
+
+def segments(content: bytes) -> list[int]:
+    """Where the markers of a JPEG's header begin, the one of its scan last."""
+    found = [2]
+    while content[found[-1] + 1] != 0xDA:
+        found.append(found[-1] + 2 + struct.unpack_from(">H", content, found[-1] + 2)[0])
+    return found
+
+
+class TestDamaged:
+    """Quarantined with its reason, and never deleted."""
+
+    def test_16_an_empty_file(self, path):
+        (path / "cats" / "666.jpg").touch()
+        (path / "dogs" / "11702.jpg").touch()
+        dataset = opened(path)
+        assert reasons(dataset) == dict.fromkeys(["cats/666.jpg", "dogs/11702.jpg"], "empty file (0 bytes)")
+        assert len(dataset.items) == 12
+        assert (path / "cats" / "666.jpg").stat().st_size == 0
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+    def test_16_a_truncated_jpeg(self, path, options):
+        content = encoded(scene(0, 400, 300), "JPEG", **options)
+        ends = {f"cats/{end:06}.jpg": end for end in (700, len(content) // 2, len(content) - 100, len(content) - 2)}
+        for name, end in ends.items():
+            (path / name).write_bytes(content[:end])
+        dataset = opened(path)
+        assert reasons(dataset).keys() == ends.keys()
+        assert all(reason.startswith("cannot be decoded: ") for reason in reasons(dataset).values())
+        assert len(dataset.items) == 12
+        assert {name: (path / name).stat().st_size for name in ends} == ends
+
+    def test_16_a_truncated_png(self, path):
+        (path / "cats" / "truncated.png").write_bytes((path / "cats" / "0.png").read_bytes()[:200])
+        assert reasons(opened(path))["cats/truncated.png"].startswith("cannot be decoded: ")
+
+
+def test_17_what_is_no_picture_is_counted_or_listed(folder):
+    path = folder({"cats": 4, "dogs": 4, "cats/.hidden": 2, "__MACOSX/cats": 2})
+    for name in ("cats/Thumbs.db", "cats/.DS_Store", "cats/notes.txt", "README.md"):
+        (path / name).write_text("clutter")
+    (path / "cats" / "text.jpg").write_text("not a picture at all")
+    dataset = opened(path)
+    assert dataset.classes == ("cats", "dogs")
+    assert len(dataset.items) == 8
+    assert sum(dataset.ignored.values()) == 6
+    assert reasons(dataset) == {"cats/text.jpg": "not a picture of a known format"}
+
+
+def test_18_extraneous_bytes_before_a_marker_do_no_harm(path):
+    content = encoded(scene(0), "JPEG")
+    places = segments(content)[1:]
+    for number, place in enumerate(places):
+        (path / "cats" / f"{number}.jpg").write_bytes(content[:place] + bytes([1, 2, number]) + content[place:])
+    dataset = opened(path, near_duplicates="ignore")
+    assert dataset.quarantined == ()
+    assert dataset.noticed == {"extraneous bytes before a marker": len(places)}
+    (path / "cats" / "sound.jpg").write_bytes(content)
+    sound = pixels(opened(path, near_duplicates="ignore"), "cats/sound.jpg")
+    for number in range(len(places)):
+        np.testing.assert_array_equal(pixels(dataset, f"cats/{number}.jpg"), sound)
+
+
+def test_19_pictures_are_known_by_content_whatever_they_are_called(path):
+    (path / "cats" / "0.png").rename(path / "cats" / "0.jpg")
+    (path / "cats" / "1.png").rename(path / "cats" / "no suffix")
+    (path / "cats" / "webp.jpg").write_bytes(encoded(scene(0), "WEBP"))
+    dataset = opened(path)
+    assert {"cats/0.jpg", "cats/no suffix", "cats/webp.jpg"} <= parts(dataset).keys()
+    assert dataset.noticed == {"PNG named .jpg": 1, "WEBP named .jpg": 1}
+
+
+class TestBombs:
+    """Refused by their number of pixels, before they are decoded."""
+
+    def test_20_by_what_the_header_says(self, path):
+        content = bytearray(encoded(Image.new("RGB", (60, 50)), "JPEG"))
+        frame = next(place for place in segments(content) if content[place + 1] == 0xC0)
+        struct.pack_into(">HH", content, frame + 5, 65_000, 65_001)
+        assert opened_reason(path, "cats/bomb.jpg", content) == "65001 x 65000 pixels, limit 100 megapixels"
+
+    def test_20_without_decoding_a_pixel(self, path, monkeypatch):
+        monkeypatch.setattr("bench.data.pictures.MOST_PIXELS", 2000)
+        for suffix, end in (("JPEG", 640), ("PNG", 45)):  # decoding these would fail
+            content = encoded(Image.new("RGB", (60, 50)), suffix)[:end]
+            assert opened_reason(path, f"cats/bomb.{suffix}", content).startswith("60 x 50 pixels, limit")
+
+    @pytest.mark.parametrize("side", [10_500, 14_000])
+    def test_20_that_pillow_warns_of_or_refuses(self, path, side):
+        content = encoded(Image.new("1", (side, side)))
+        assert "pixels, limit 100 megapixels" in opened_reason(path, "cats/bomb.png", content)
+
+
+def opened_reason(path: Path, name: str, content: bytes) -> str:
+    """Why a file of that content is quarantined."""
+    (path / name).write_bytes(content)
+    return reasons(opened(path))[name]
+
+
+def test_21_colour_modes_become_rgb_and_are_counted(path):
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime")]
+    made: dict[str, tuple[bytes, tuple[int, int, int]]] = {
+        "cmyk.jpg": (encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+        "grey.jpg": (encoded(Image.new("L", (16, 16), 100), "JPEG"), (100, 100, 100)),
+        "grey.png": (encoded(Image.new("L", (16, 16), 90)), (90, 90, 90)),
+        "rgba.png": (encoded(Image.new("RGBA", (16, 16), (255, 0, 0, 51))), (255, 204, 204)),
+        "deep.png": (encoded(Image.fromarray(np.full((16, 16), 40_000, np.uint16))), (156, 156, 156)),
+        "film.gif": (encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), (255, 0, 0)),
+    }
+    for name, (content, _) in made.items():
+        (path / "cats" / name).write_bytes(content)
+    dataset = opened(path)
+    for name, (_, colour) in made.items():
+        assert abs(pixels(dataset, f"cats/{name}").astype(int) - colour).max() <= 2, name
+    assert dataset.noticed == {
+        "16 bits a channel": 1,
+        "CMYK": 1,
+        "animation, first frame": 1,
+        "grey": 3,
+        "palette": 1,
+        "transparency": 1,
+    }
+    assert dataset.quarantined == ()
+
+
+@pytest.mark.parametrize("suffix", ["jpeg", "png"])
+def test_22_pictures_are_upright(path, suffix):
+    for orientation, stored in STORED_AS.items():
+        content = encoded(stored(scene(orientation)), suffix, exif=exif(orientation), quality=95)
+        (path / "cats" / f"turned{orientation}.{suffix}").write_bytes(content)
+    dataset = opened(path)
+    for orientation in STORED_AS:
+        found = pixels(dataset, f"cats/turned{orientation}.{suffix}")
+        assert abs(found.astype(int) - np.asarray(scene(orientation))).mean() < 4
+    assert dataset.noticed == {"turned as EXIF says": 7}
+
+
+class TestDuplicates:
+    def test_23_of_equal_files_one_stays(self, path):
+        shutil.copy(path / "cats" / "0.png", path / "cats" / "copy.png")
+        dataset = opened(path)
+        assert reasons(dataset) == {"cats/copy.png": "the same content as cats/0.png"}
+        assert len(dataset.items) == 12
+
+    def test_23_a_picture_in_train_and_test_stays_in_test_alone(self, folder):
+        path = folder({f"{part}/{each}": 6 for part in ("train", "test") for each in ("cats", "dogs")})
+        shutil.copy(path / "test/cats/0.png", path / "train/cats/leaked.png")
+        dataset = opened(path)
+        assert reasons(dataset) == {
+            "train/cats/leaked.png": "the same content as test/cats/0.png, which is in the test part"
+        }
+        assert parts(dataset)["test/cats/0.png"] == "test"
+
+    @pytest.fixture
+    def near(self, path) -> Callable[[str], tuple[str, ...]]:
+        """Puts three versions of each of four scenes there, and gives their ids."""
+        versions = []
+        for number in range(4):
+            image = scene(number)
+            (path / "cats" / f"a{number}.png").write_bytes(encoded(image))
+            (path / "cats" / f"b{number}.jpg").write_bytes(encoded(image, "JPEG", quality=70))
+            smaller = image.resize((image.width * 9 // 10, image.height * 9 // 10))
+            (path / "cats" / f"c{number}.jpg").write_bytes(encoded(smaller, "JPEG"))
+            versions.append((f"cats/a{number}.png", f"cats/b{number}.jpg", f"cats/c{number}.jpg"))
+        return tuple(versions)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_23_near_duplicates_are_reported_and_stay_together(self, path, near, seed):
+        dataset = opened(path, seed=seed)
+        assert dataset.alike == near
+        assert dataset.quarantined == ()
+        for group in near:
+            assert len({parts(dataset)[each] for each in group}) == 1
+
+    def test_23_near_duplicates_may_be_ignored(self, path, near):
+        dataset = opened(path, near_duplicates="ignore")
+        assert dataset.alike == near
+        assert any(len({parts(dataset)[each] for each in group}) > 1 for group in near)
+
+    def test_24_near_duplicates_under_two_labels_are_pointed_out_and_stay(self, path):
+        (path / "cats" / "a.png").write_bytes(encoded(scene(1)))
+        (path / "dogs" / "b.jpg").write_bytes(encoded(scene(1), "JPEG", quality=70))
+        dataset = opened(path)
+        assert dataset.contradicting == dataset.alike == (("cats/a.png", "dogs/b.jpg"),)
+        assert parts(dataset)["cats/a.png"] == parts(dataset)["dogs/b.jpg"]
+
+    def test_24_one_picture_under_two_labels_is_dropped_from_both(self, path):
+        shutil.copy(path / "cats" / "0.png", path / "dogs" / "cat.png")
+        dataset = opened(path)
+        assert reasons(dataset) == dict.fromkeys(
+            ["cats/0.png", "dogs/cat.png"], "the same content is labelled cats and dogs"
+        )
+        assert len(dataset.items) == 11
+
+
+class TestFolders:
+    """Each is one clear line that names what is wrong."""
+
+    @pytest.mark.parametrize(
+        ("counts", "message"),
+        [
+            ({"cats": 3, "dogs": 0}, "class 'dogs' has no pictures"),
+            ({"cats": 5, "dogs": 1}, "class 'dogs' has 1 picture .*at least 3 are needed"),
+            ({"cats": 3}, "holds one class, 'cats': at least two are needed"),
+            ({"": 0}, "holds nothing: one sub-folder a class is expected"),
+            ({"cats": 5, "do\ngs": 1}, r"class 'do\\ngs' has 1 picture"),
+        ],
+        ids=["an empty class", "a class of one picture", "one class", "an empty folder", "a hostile name"],
+    )
+    def test_25_without_enough_in_it(self, folder, counts, message):
+        with pytest.raises(DataError, match=message) as caught:
+            opened(folder(counts))
+        assert "\n" not in str(caught.value)
+
+    def test_25_that_is_not_there(self, tmp_path):
+        with pytest.raises(DataError, match="missing' does not exist"):
+            opened(tmp_path / "missing")
+
+    def test_25_with_a_class_of_damaged_pictures(self, folder):
+        path = folder({"cats": 5, "dogs": 0})
+        (path / "dogs" / "0.jpg").touch()
+        with pytest.raises(DataError, match=r"class 'dogs' has no picture that can be used; 'dogs/0.jpg': empty file"):
+            opened(path)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+    def test_26_with_names_of_any_bytes(self, path, tmp_path):
+        for name in (b"\xff\xfe.png", b"<img onerror=x>\n.png", "\u202egnp.png".encode(), b"x" * 255):
+            picture(len(name) + 100).save(path / "cats" / "new.png")
+            (path / "cats" / "new.png").rename(path / "cats" / os.fsdecode(name))
+        (path / "dogs").rename(path / os.fsdecode(b"d\xffgs"))
+        dataset = opened(path)
+        assert len(dataset.items) == 16
+        dataset.write(tmp_path / "split.json")
+        again = data.load(tmp_path / "split.json")
+        assert again == dataset
+        assert all(again.picture(item) for item in again.items)
+
+    @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+    def test_27_with_links_that_lead_out_of_it_or_in_circles(self, folder, path):
+        outside = folder({"secret": 2}, "outside")
+        (path / "cats" / "file.png").symlink_to(outside / "secret" / "0.png")
+        (path / "cats" / "nowhere.png").symlink_to(outside / "missing.png")
+        (path / "cats" / "itself.png").symlink_to(path / "cats" / "itself.png")
+        (path / "cats" / "loop").symlink_to(path)
+        (path / "owls").symlink_to(outside / "secret")
+        dataset = opened(path)
+        assert dataset.classes == ("cats", "dogs")
+        assert set(reasons(dataset)) == {
+            "cats/file.png", "cats/nowhere.png", "cats/itself.png", "cats/loop", "owls"
+        }  # fmt: skip
+        assert len(dataset.items) == 12
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_27_with_what_is_no_file(self, path):
+        os.mkfifo(path / "cats" / "pipe.png")
+        assert reasons(opened(path)) == {"cats/pipe.png": "not a regular file"}
+
+
+class TestChanged:
+    """After the audit: an error with the picture's path."""
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda file: file.unlink(), "cannot be read: No such file or directory"),
+            (lambda file: file.write_bytes(encoded(picture(99))), "its content changed since the split was made"),
+            (lambda file: file.write_bytes(file.read_bytes()[:200]), "cannot be decoded"),
+            (lambda file: file.write_bytes(b""), "empty file"),
+        ],
+        ids=["vanished", "another picture", "truncated", "emptied"],
+    )
+    def test_28_a_picture_is_named(self, path, change, message):
+        dataset = opened(path)
+        item = dataset.part("test")[0]
+        change(path / item.id)
+        with pytest.raises(DataError, match=f"{item.id}': {message}"):
+            dataset.picture(item)
+
+
+def test_progress_is_told_to_the_end(path):
+    seen: list[tuple[str, int, int]] = []
+    data.open(RunConfig(data=str(path)), lambda *each: seen.append(each))
+    assert seen == [("checking pictures", done, 12) for done in range(1, 13)]
+
+
+def test_sizes_are_told_as_pictures_are_seen(path):
+    for number, (width, height) in enumerate([(30, 20), (10, 5), (400, 300)]):
+        (path / "cats" / f"{number}.jpg").write_bytes(
+            encoded(STORED_AS[6](scene(number, width, height)), "JPEG", exif=exif(6))
+        )
+    (path / "cats" / "large.jpg").write_bytes(encoded(scene(9, 1100, 1200), "JPEG"))
+    sizes = opened(path).sizes
+    assert sizes is not None
+    assert (sizes.smallest, sizes.median, sizes.largest) == ((10, 5), (12, 12), (1100, 1200))
