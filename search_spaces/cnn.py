@@ -30,6 +30,7 @@ def build(hp, task):
     hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=1e-3)
     hp.Choice("optimizer", ["adam", "rmsprop"])
     hp.Choice("batch_size", [16, 32])
+    hp.Choice("augmentation", ["none", "flip", "light"])
     return keras.Model(inputs, task.classify(x))
 
 
@@ -45,5 +46,6 @@ KNOWN_CONFIGURATIONS = [
         "learning_rate": 1e-3,
         "optimizer": "adam",
         "batch_size": 16,
+        "augmentation": "flip",
     },
 ]

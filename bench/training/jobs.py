@@ -5,12 +5,13 @@ Every job takes plain data and gives plain data back, so that it runs in a proce
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import keras
@@ -19,13 +20,18 @@ import tensorflow as tf
 
 from bench import data
 from bench.atomic import replacing
+from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
-from bench.training import cost, family, keras_trainer, metrics, weights
-from bench.training.keras_trainer import Part, Predictor, WrongModel
+from bench.training import augmentation, estimators, family, keras_trainer, metrics, weights
+from bench.training.estimators import Estimator, Training
+from bench.training.keras_trainer import EpochReport, Part, Predictor, WrongModel
 from bench.training.task import Task, backbone_key
+
+TOLD_EVERY_S = 1.0
+"""Decoding that goes on for longer is told of so often."""
 
 Payload = Mapping[str, Any]
 Result = dict[str, Any]
@@ -39,7 +45,7 @@ class Channel(Protocol):
         ...
 
     def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """What an epoch gave (epoch 0: the model is built, nothing trained yet); True stops the trial."""
+        """What an epoch gave (epoch 0: the model is built, or pictures are decoded); True stops the trial."""
         ...
 
     def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -48,8 +54,9 @@ class Channel(Protocol):
 
 
 def run(kind: str, payload: Payload, channel: Channel) -> None:
-    """Does one job and sends its result: "probe", "weights", "trial" or "score"."""
-    {"probe": probe, "weights": check_weights, "trial": trial, "score": score}[kind](payload, channel)
+    """Does one job and sends its result: "probe", "weights", "trial", "score" or "refit"."""
+    jobs = {"probe": probe, "weights": check_weights, "trial": trial, "score": score, "refit": refit}
+    jobs[kind](payload, channel)
 
 
 # -- before the search
@@ -107,12 +114,13 @@ def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Valu
     try:
         if isinstance(model, keras.Model):
             keras_trainer.check_model(model, task.num_classes)
+            augmentation.check_declared(hp.space)
         elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
             raise WrongModel(
                 f"build returned {type(model).__name__}: must be a Keras model or a scikit-learn classifier"
                 " with predict_proba"
             )
-    except WrongModel as error:
+    except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
     return _Build(hp.space, hp.values, [(application, options) for application, options, _ in task.backbones])
 
@@ -166,40 +174,102 @@ def check_weights(payload: Payload, channel: Channel) -> None:
 
 
 def trial(payload: Payload, channel: Channel) -> None:
-    """Builds, trains and scores one configuration.
+    """Builds, trains and validates one configuration.
 
     The payload's `values` replay a configuration; without them the driver's engine is asked. With `part` "test" the
     trained model is scored on the test pictures too.
+
+    Where the data is in folds, the model is built anew for every fold, with the same values and the same seed; trained
+    on the other folds, with early stopping on this one; and validated on this one. The result has every fold's metrics
+    and their mean, the first fold's epochs, and for how many epochs the best of all folds would be trained. No fold's
+    model is kept or scored: `refit` trains the chosen one.
     """
     begun = time.perf_counter()
-    keras.utils.set_random_seed(payload["seed"])
-    if payload["deterministic"]:
-        tf.config.experimental.enable_op_determinism()
     dataset = data.load(Path(payload["manifest"]))
-    task = _task(payload)
-    suggest: Suggest = fixed(payload["values"]) if "values" in payload else channel.suggest
-    hp = HyperParameters(suggest)
-    model = family.load(Path(payload["path"])).model(hp, task)
-    about = {"params": hp.values, "weights": task.weights_used}
+    folds = [dataset.fold(number) for number in range(dataset.folds)]
+    splits = folds or [(dataset.part("train"), dataset.part("validation"))]
+    model, about = _build(payload, fixed(payload["values"]) if "values" in payload else channel.suggest)
+    stopped = {**about, "stopped": True}
     if channel.report(0, about):
-        channel.result({**about, "stopped": True})
+        channel.result(stopped)
         return
-    trained = _train(model, hp.values, dataset, task, payload, channel)
-    if trained is None:
-        channel.result({**about, "stopped": True})
+    validated: list[_Validated] = []
+    try:
+        for number, split in enumerate(splits, start=1):
+            estimator = _estimator(model, about["params"], payload)
+            place = {"fold": number, "folds": len(folds)} if folds else {}
+            train, validation = (_part(dataset, items, estimator.size, payload, channel) for items in split)
+            validated.append(_validate(estimator, train, validation, payload, _reporter(channel, place)))
+            if number == 1:
+                cost = estimator.cost()
+            if number < len(splits):
+                estimator.release()  # the next fold's model needs the memory
+                del model, estimator
+                keras.utils.clear_session()
+                gc.collect()
+                model, _ = _build(payload, fixed(about["params"]))
+    except keras_trainer.Stopped:
+        channel.result(stopped)
         return
-    result = {**about, **trained.result}
-    if payload.get("part") == "test":
-        result["test"] = asdict(_score(trained.predict, trained.size, dataset, payload))
+    result = {**about, **_figures(validated), "input_size": estimator.size}
+    if folds:
+        result |= _over_folds(validated)
+    elif payload.get("part") == "test":
+        result["test"] = asdict(_score(estimator.predict, estimator.size, dataset, payload))
     result["cost"] = {
-        **result["cost"],
+        **_times(validated),
+        **cost,
         "total_time_s": time.perf_counter() - begun,
         "peak_rss_mb": peak_rss_mb(),
         "cores": payload["cores"],
     }
-    keep = channel.result(result).get("keep")
-    if keep and isinstance(model, keras.Model):
-        save(model, Path(keep))
+    if keep := channel.result(result).get("keep"):
+        estimator.save(Path(keep))
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """One training and what came out of it; not the model, which a later fold's may have to replace."""
+
+    training: Training
+    metrics: Metrics
+
+
+def _validate(estimator: Estimator, train: Part, validation: Part, payload: Payload, report: EpochReport) -> _Validated:
+    training = estimator.fit(train, validation, epochs=payload["epochs"], patience=payload["patience"], report=report)
+    return _Validated(training, metrics.measure(estimator.predict(validation.pixels), validation.labels))
+
+
+def _reporter(channel: Channel, place: Mapping[str, int]) -> EpochReport:
+    def report(epoch: Epoch) -> bool:
+        return channel.report(epoch.epoch, {**asdict(epoch), **place})
+
+    return report
+
+
+def _figures(validated: Sequence[_Validated]) -> Result:
+    first = validated[0].training
+    return {
+        "validation": asdict(Metrics.mean([each.metrics for each in validated])),
+        "history": [asdict(epoch) for epoch in first.history],
+    }
+
+
+def _times(validated: Sequence[_Validated]) -> Result:
+    """What one training took, in the mean."""
+    fit_time_s = fmean(each.training.fit_time_s for each in validated)
+    return {"fit_time_s": fit_time_s, "train_time_s": fit_time_s}
+
+
+def _over_folds(validated: Sequence[_Validated]) -> Result:
+    best = [keras_trainer.best_epoch(each.training.history) for each in validated if each.training.history]
+    return {
+        "folds": [asdict(each.metrics) for each in validated],
+        "best_epochs": round(fmean(best)) if best else None,
+    }
+
+
+# -- the chosen trials
 
 
 def score(payload: Payload, channel: Channel) -> None:
@@ -208,107 +278,38 @@ def score(payload: Payload, channel: Channel) -> None:
         trial({**payload, "part": "test"}, channel)
         return
     dataset = data.load(Path(payload["manifest"]))
-    task = _task(payload)
-    hp = HyperParameters(fixed(payload["values"]))
-    model = family.load(Path(payload["path"])).model(hp, task)
+    model, _ = _build(payload, fixed(payload["values"]))
     model.load_weights(payload["model"])
-    size = keras_trainer.check_model(model, task.num_classes)
+    size = keras_trainer.check_model(model, len(payload["class_names"]))
     channel.result({"test": asdict(_score(Predictor(model), size, dataset, payload))})
 
 
-@dataclass(frozen=True)
-class _Trained:
-    predict: Callable[[Any], Any]
-    size: int
-    result: Result
+def refit(payload: Payload, channel: Channel) -> None:
+    """Trains a configuration on every picture outside the test set, and scores it on the test pictures.
 
-
-def _train(
-    model: Any, values: Mapping[str, Value], dataset: data.Dataset, task: Task, payload: Payload, channel: Channel
-) -> _Trained | None:
-    if not isinstance(model, keras.Model):
-        return _train_classifier(model, values, dataset, payload)
-    size = keras_trainer.check_model(model, task.num_classes)
-    keras_trainer.compile_model(model, values)
-    batch_size = int(values.get("batch_size") or keras_trainer.BATCH_SIZE)
-    keras_trainer.refuse_too_large(model, batch_size, available_memory_mb())
-    parts = {part: _part(dataset, part, size, payload) for part in ("train", "validation")}
-
-    def report(epoch: Epoch) -> bool:
-        return channel.report(epoch.epoch, asdict(epoch))
-
-    try:
-        predict, history, fit_time_s = keras_trainer.fit(
-            model,
-            parts["train"],
-            parts["validation"],
-            values=values,
-            epochs=payload["epochs"],
-            patience=payload["patience"],
-            seed=payload["seed"],
-            report=report,
-        )
-    except keras_trainer.Stopped:
-        return None
-    validation = metrics.measure(predict(parts["validation"].pixels), parts["validation"].labels)
-    latency_ms, throughput = cost.speed(predict.raw, (size, size, 3))
-    parameters = model.count_params()
-    result = {
-        "validation": asdict(validation),
-        "history": [asdict(epoch) for epoch in history],
-        "input_size": size,
-        "cost": {
-            "fit_time_s": fit_time_s,
-            "train_time_s": fit_time_s,
-            "latency_ms": latency_ms,
-            "throughput_per_s": throughput,
-            "parameters": parameters,
-            "trainable_parameters": sum(int(np.prod(each.shape)) for each in model.trainable_weights),
-            "macs": cost.macs(model),
-            "model_size_mb": 4e-6 * parameters,
-        },
-    }
-    return _Trained(predict, size, result)
-
-
-def _train_classifier(model: Any, values: Mapping[str, Value], dataset: data.Dataset, payload: Payload) -> _Trained:
-    """Trains a scikit-learn classifier on flattened pixels, 0 to 255."""
-    size = int(values.get("input_size") or min(payload["input_sizes"]))
-    if "random_state" in model.get_params():
-        model.set_params(random_state=payload["seed"])
-
-    def predict(pictures: Any) -> metrics.Probabilities:
-        flat = np.asarray(pictures).reshape(len(pictures), -1)
-        return metrics.as_probabilities(model.predict_proba(flat))
-
-    train, validation = (_part(dataset, part, size, payload) for part in ("train", "validation"))
-    start = time.perf_counter()
-    model.fit(train.pixels.reshape(len(train.pixels), -1), train.labels)
-    fit_time_s = time.perf_counter() - start
-    latency_ms, throughput = cost.speed(predict, (size, size, 3))
-    result = {
-        "validation": asdict(metrics.measure(predict(validation.pixels), validation.labels)),
-        "history": [],
-        "input_size": size,
-        "cost": {
-            "fit_time_s": fit_time_s,
-            "train_time_s": fit_time_s,
-            "latency_ms": latency_ms,
-            "throughput_per_s": throughput,
-        },
-    }
-    return _Trained(predict, size, result)
+    So the chosen trial of data in folds gets its model: there is nothing to stop early by, so it trains for the
+    payload's `epochs`. The model is kept as the file that the payload's `model` names, if any.
+    """
+    dataset = data.load(Path(payload["manifest"]))
+    model, about = _build(payload, fixed(payload["values"]))
+    estimator = _estimator(model, about["params"], payload)
+    items = dataset.part("train") + dataset.part("validation")
+    estimator.refit(_part(dataset, items, estimator.size, payload, channel), payload["epochs"])
+    if payload["model"]:
+        estimator.save(Path(payload["model"]))
+    channel.result({"test": asdict(_score(estimator.predict, estimator.size, dataset, payload))})
 
 
 def _score(predict: Callable[[Any], Any], size: int, dataset: data.Dataset, payload: Payload) -> Metrics:
     """Scores on the test pictures; their class probabilities go to the file that the payload names, if any."""
-    test = _part(dataset, "test", size, payload)
+    items = dataset.part("test")
+    test = _part(dataset, items, size, payload)
     probabilities = predict(test.pixels)
     if payload.get("predictions"):
         with replacing(Path(payload["predictions"])) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
-                sha256=np.array([item.sha256 for item in dataset.part("test")]),
+                sha256=np.array([item.sha256 for item in items]),
                 labels=test.labels,
                 probabilities=probabilities.astype(np.float32),
             )
@@ -318,28 +319,41 @@ def _score(predict: Callable[[Any], Any], size: int, dataset: data.Dataset, payl
 # -- shared
 
 
-def _task(payload: Payload) -> Task:
-    return Task(payload["class_names"], payload["input_sizes"], payload["weights"], payload["files"])
+def _build(payload: Payload, suggest: Suggest) -> tuple[Any, Result]:
+    """What the family's `build` returns, and its hyperparameters and the weights that it started from.
+
+    The seed is set, and the file imported, anew: what is built depends on nothing that was built before.
+    """
+    keras.utils.set_random_seed(payload["seed"])
+    if payload["deterministic"]:
+        tf.config.experimental.enable_op_determinism()
+    task = Task(payload["class_names"], payload["input_sizes"], payload["weights"], payload["files"])
+    hp = HyperParameters(suggest)
+    model = family.load(Path(payload["path"])).model(hp, task)
+    return model, {"params": hp.values, "weights": task.weights_used}
 
 
-def _part(dataset: data.Dataset, part: str, size: int, payload: Payload) -> Part:
-    return Part(pixels(dataset, part, size, Path(payload["cache"])), dataset.labels(part))
+def _estimator(model: Any, values: Mapping[str, Value], payload: Payload) -> Estimator:
+    sizes, classes = payload["input_sizes"], len(payload["class_names"])
+    return estimators.create(model, values, num_classes=classes, input_sizes=sizes, seed=payload["seed"])
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Writes a `.keras` file without the optimizer's state, replacing the old one whole."""
-    if isinstance(model, keras.src.models.functional.Functional):
-        model = keras.Model(model.input, model.output, name=model.name)  # shares the layers, is not compiled
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    model.save(temporary)
-    temporary.replace(path)
+def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, channel: Channel | None = None) -> Part:
+    progress = _decoding(channel) if channel else None
+    return Part(pixels(dataset, items, size, Path(payload["cache"]), progress), data.labels(items))
 
 
-def available_memory_mb() -> float:
-    """Memory that a process could still get, in 10**6 bytes."""
-    import psutil
+def _decoding(channel: Channel) -> Callable[[str, int, int], None]:
+    """Tells the driver now and then how many pictures are decoded."""
+    told_s = time.monotonic()
 
-    return float(psutil.virtual_memory().available) / 1e6
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told_s
+        if time.monotonic() - told_s >= TOLD_EVERY_S:
+            told_s = time.monotonic()
+            channel.report(0, {"stage": what, "done": done, "total": total})
+
+    return tell
 
 
 def peak_rss_mb() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from bench.data.pixels import Pixels
 from bench.hyperparameters import Value
 from bench.records import Epoch
 from bench.training import metrics
+from bench.training.augmentation import AUGMENTATIONS, Augmentation, augmentation
 from bench.training.cost import training_memory_mb
 
 LEARNING_RATE = 1e-3
@@ -55,7 +57,7 @@ class EpochReport(Protocol):
 class Part:
     """Pictures and labels of one part of the split: uint8 (n, size, size, 3) and int64 (n,)."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     labels: NDArray[np.int64]
 
 
@@ -121,7 +123,7 @@ class Predictor:
         )
         self._logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits"))
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> metrics.Probabilities:
+    def __call__(self, pixels: Pixels | NDArray[np.uint8]) -> metrics.Probabilities:
         """Probabilities of uint8 pictures, shape (n, classes)."""
         chunks = [
             np.asarray(self.raw(tf.cast(pixels[start : start + PREDICT_BATCH], tf.float32)))
@@ -141,17 +143,32 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def training_batches(part: Part, batch_size: int, seed: int, targets: NDArray[Any]) -> tf.data.Dataset:
-    """Shuffled float32 batches, another order every epoch; pictures are read from their array only when needed."""
+def training_batches(
+    part: Part, batch_size: int, seed: int, targets: NDArray[Any], augment: Augmentation = AUGMENTATIONS["none"]
+) -> tf.data.Dataset:
+    """Shuffled float32 batches, in another order and altered in another way every epoch, the same for the same seed.
+
+    Pictures are read from their array only when needed.
+    """
     pixels = part.pixels
     shape = [None, *pixels.shape[1:]]
 
-    def read(indices: Any) -> Any:
-        batch = tf.numpy_function(lambda chosen: pixels[chosen], [indices], tf.uint8, stateful=False)
-        return tf.cast(tf.ensure_shape(batch, shape), tf.float32), tf.gather(targets, indices)
+    def pictures(indices: NDArray[np.int64], number: np.int64) -> NDArray[np.uint8]:
+        return augment(pixels[indices], np.random.default_rng(number))
+
+    def read(indices: Any, number: Any) -> Any:
+        batch = tf.numpy_function(pictures, [indices, number], tf.uint8, stateful=False)
+        return tf.ensure_shape(batch, shape), tf.gather(targets, indices)
+
+    def as_floats(batch: Any, wanted: Any) -> Any:  # apart, so that one batch is read while another is converted
+        return tf.cast(batch, tf.float32), wanted
 
     order = tf.data.Dataset.range(len(pixels)).shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)
-    return order.batch(batch_size).map(read, num_parallel_calls=1, deterministic=True).prefetch(2)
+    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)  # one a batch, others every epoch
+    batches = tf.data.Dataset.zip(order.batch(batch_size), numbers)
+    for step in (read, as_floats):
+        batches = batches.map(step, num_parallel_calls=1, deterministic=True)
+    return batches.prefetch(2)
 
 
 def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
@@ -212,8 +229,8 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
     def _keep_best(self, done: Epoch) -> None:
         better = done.val_accuracy > self._best[0] or done.val_loss < (1 - LEAST_GAIN) * self._lowest_loss
         self._waited = 0 if better else self._waited + 1
-        if (done.val_accuracy, -done.val_loss) > self._best:
-            self._best = (done.val_accuracy, -done.val_loss)
+        if _quality(done) > self._best:
+            self._best = _quality(done)
             self._best_weights = self.model.get_weights()
         self._lowest_loss = min(self._lowest_loss, done.val_loss)
 
@@ -233,10 +250,10 @@ def fit(
 
     Args:
         model: Compiled.
-        values: Hyperparameters; `batch_size` and `epochs` (a lower cap) are read.
+        values: Hyperparameters; `batch_size`, `epochs` (a lower cap) and `augmentation` are read.
         epochs: At most so many.
         patience: Epochs without a better validation accuracy or loss after which it stops.
-        seed: Of the order of the pictures.
+        seed: Of the order of the pictures and of their augmentation.
 
     Returns:
         The trained model's predictor, the history, and the seconds that it took.
@@ -244,15 +261,56 @@ def fit(
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
         Stopped: `report` asked for it.
+        ValueError: There is no such augmentation.
     """
     start = time.perf_counter()
     predict = Predictor(model)
     callback = _Epochs(predict, validation, report, patience)
-    batches = training_batches(
-        train, int(values.get("batch_size") or BATCH_SIZE), seed, targets_for(model, train.labels)
-    )
+    batches = _batches(model, train, values, seed)
     epochs = min(epochs, int(values.get("epochs") or epochs))
     model.fit(batches, epochs=epochs, callbacks=[callback], shuffle=False, verbose=0)
     if callback.pruned:
         raise Stopped(f"stopped after epoch {len(callback.history)}")
     return predict, callback.history, time.perf_counter() - start
+
+
+def refit(model: keras.Model, train: Part, *, values: Mapping[str, Value], epochs: int, seed: int) -> Predictor:
+    """Trains for so many epochs with nothing held out: no validation, no early stopping, the last weights stay.
+
+    Args:
+        model: Compiled.
+        values: Hyperparameters; `batch_size` and `augmentation` are read.
+        epochs: How many.
+        seed: Of the order of the pictures and of their augmentation.
+
+    Returns:
+        The trained model's predictor.
+
+    Raises:
+        NonFinite: A loss is NaN or infinite.
+        ValueError: There is no such augmentation.
+    """
+    losses = model.fit(_batches(model, train, values, seed), epochs=epochs, shuffle=False, verbose=0).history["loss"]
+    if not np.isfinite(losses).all():
+        raise NonFinite(f"the training loss is {losses[-1]} after epoch {epochs}")
+    return Predictor(model)
+
+
+def best_epoch(history: Sequence[Epoch]) -> int:
+    """The epoch whose weights are kept: the one of the highest validation accuracy, ties by loss."""
+    return max(history, key=_quality).epoch
+
+
+def _quality(epoch: Epoch) -> tuple[float, float]:
+    return epoch.val_accuracy, -epoch.val_loss
+
+
+def _batches(model: keras.Model, train: Part, values: Mapping[str, Value], seed: int) -> tf.data.Dataset:
+    """Training pictures as the hyperparameters want them."""
+    return training_batches(
+        train,
+        int(values.get("batch_size") or BATCH_SIZE),
+        seed,
+        targets_for(model, train.labels),
+        augmentation(values.get("augmentation")),
+    )

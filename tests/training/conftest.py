@@ -8,7 +8,7 @@ from bench.config import RunConfig
 from bench.data import open as open_data
 from bench.hyperparameters import fixed
 
-NEED_TENSORFLOW = {"test_families.py", "test_jobs.py"}
+NEED_TENSORFLOW = {"test_families.py", "test_folds.py", "test_jobs.py"}
 """All slow; not even imported where slow tests are left out, since TensorFlow takes seconds to import."""
 
 

@@ -44,6 +44,15 @@ def test_the_same_seed_trains_the_same_model(space, channel, payload):
     assert history(0) != history(1)
 
 
+def test_decoding_that_takes_long_is_told(space, channel, payload, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "TOLD_EVERY_S", 0.0)
+    kept = channel()
+    jobs.trial(payload(space("tiny"), cache=str(tmp_path / "cache"), epochs=1), kept)
+    told = [figures for epoch, figures in kept.reports if epoch == 0][1:]
+    assert told[0] == {"stage": "decoding pictures at 16 pixels", "done": 1, "total": 36}
+    assert told[-1] == {"stage": "decoding pictures at 16 pixels", "done": 12, "total": 12}
+
+
 def test_a_trial_that_is_known_already_is_not_trained(space, channel, payload):
     kept = channel(stop_at=0)
     jobs.trial(payload(space("tiny")), kept)
@@ -188,6 +197,7 @@ TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling
         (HEAD + "    return keras.Model(inputs, x)\n", 5, "output shape is (None, 16, 16, 3): must be (None, 2)"),
         (HEAD + "    return keras.Model(inputs, layers.Dense(7)(layers.Flatten()(x)))\n", 5, "(None, 7)"),
         (HEAD + "    return 3\n", 5, "build returned int: must be a Keras model"),
+        (HEAD + "    hp.Choice('augmentation', ['flip', 'heavy'])\n" + TAIL, 5, "must be one of none, flip, light"),
         (HEAD.replace("(16, 16, 3)", "(16, 8, 3)") + TAIL, 5, "input shape is (None, 16, 8, 3)"),
         (HEAD + TAIL + "\nKNOWN_CONFIGURATIONS = [{'a': 1}]\n", 9, "unknown hyperparameter 'a'"),
         (
