@@ -6,19 +6,39 @@ Exit status: 0 done, 1 a bug, 2 a mistake of the user, 4 a family was tried and 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bench import __version__
-from bench.config import ENGINES, MISSING_WEIGHTS, PRUNERS, WEIGHTS, Budget, RunConfig, parse_duration
+from bench import __version__, cache
+from bench.config import (
+    ENGINES,
+    MISSING_WEIGHTS,
+    MOST_FOLDS,
+    NEAR_DUPLICATES,
+    PRUNERS,
+    WEIGHTS,
+    Budget,
+    RunConfig,
+    parse_duration,
+)
 from bench.errors import BenchError, ConfigError, Interrupted, RunFolderError, UsageError, unknown
+from bench.progress import Progress
+from bench.records import SplitInfo
+
+DATA = (
+    "drawn (cats and dogs drawn from the seed); cats_vs_dogs or tfds:NAME, downloaded once; a folder with a "
+    "sub-folder a class, also below train/ and test/; a folder of cat.0.jpg, dog.0.jpg, …; a table of paths and labels"
+)
+"""What `--data` takes, in short; `bench.data.sources.KNOWN` has it a line each."""
 
 DEFAULTS = RunConfig()
 FAMILY_FAILED = 4
@@ -35,6 +55,8 @@ examples:
       your own pictures, one sub-folder a class; half an hour; two families
   python -m bench run --engine optuna:tpe,keras-tuner:bayesian --budget 20
       two engines side by side, 20 trials each
+  python -m bench data photos/
+      what the pictures are, what is wrong with them, and how they would be split; nothing is trained
   python -m bench list
       families, engines, data sets and the runs so far
 """
@@ -109,8 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bench {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", action=_Commands, parser_class=_Parser)
     _add_run(commands)
+    _add_data(commands)
     _add_report(commands)
     _add_list(commands)
+    _add_cache(commands)
     return parser
 
 
@@ -153,16 +177,13 @@ def _add_run(commands: Any) -> None:
         "--repeats", metavar="K", help=f"retrain the best of each family with K other seeds; default {DEFAULTS.repeats}"
     )
     add = parser.add_argument_group("the pictures").add_argument
-    add("--data", metavar="D", help="drawn (cats and dogs drawn from the seed) or a folder with a sub-folder a class, "
-        "also below train/ and test/; default drawn")  # fmt: skip
-    add("--images", metavar="N", help=f"how many pictures to draw; default {DEFAULTS.images}")
-    add("--limit", metavar="N", help="take a stratified sample of N pictures")
+    add("--data", metavar="D", help=f"{DATA}; default {DEFAULTS.data}")
+    _add_pictures(add)
     add(
-        "--split",
-        metavar="S",
-        help=f"shares of train, validation and test; default {','.join(map(str, DEFAULTS.split))}",
+        "--split-file",
+        metavar="FILE",
+        help="use the split of an earlier run's split.json again; with --data, the pictures are taken from there",
     )
-    add("--input-sizes", metavar="LIST", help="picture sizes in pixels to choose from; default what suits the pictures")
     add = parser.add_argument_group("a trial").add_argument
     add("--epochs", metavar="N", help=f"at most N epochs; default {DEFAULTS.epochs}")
     add(
@@ -170,12 +191,16 @@ def _add_run(commands: Any) -> None:
         metavar="N",
         help=f"stop after N epochs without a better validation result; default {DEFAULTS.patience}",
     )
-    add("--trial-timeout", metavar="T", help="stop a trial after that time (90s, 10m); default 1h")
+    add(
+        "--trial-timeout",
+        metavar="T",
+        help="stop a trial, all its folds together, after that time (90s, 10m); default 1h",
+    )
     add("--weights", metavar="W", help=f"what backbones start from: {', '.join(WEIGHTS)}; default {DEFAULTS.weights}")
     add("--missing-weights", metavar="M", help="where they cannot be had: random (labelled so), skip them, error; "
         f"default {DEFAULTS.missing_weights}")  # fmt: skip
     add = parser.add_argument_group("the run").add_argument
-    add("--seed", metavar="S", help=f"of pictures, split, engines and training; default {DEFAULTS.seed}")
+    _add_seed(add, "pictures, split, engines and training")
     add("--workers", metavar="N", help=f"trials at a time, each on its share of the cores; default {DEFAULTS.workers}")
     add("--out", metavar="DIR", help="the run folder; default reports/<utc time>-<data>")
     add(
@@ -187,8 +212,33 @@ def _add_run(commands: Any) -> None:
     add("--json", action="store_true", help="print the leaderboard as JSON, and nothing else, on standard output")
 
 
+def _add_pictures(add: Callable[..., Any]) -> None:
+    """How pictures are chosen and split: the same for every command that does so."""
+    add("--images", metavar="N", help=f"how many pictures to draw; default {DEFAULTS.images}")
+    add("--limit", metavar="N", help="take a stratified sample of N pictures")
+    add(
+        "--split",
+        metavar="S",
+        help=f"shares of train, validation and test; default {','.join(map(str, DEFAULTS.split))}",
+    )
+    add(
+        "--folds",
+        metavar="K",
+        help=f"no validation part, but K common folds (2 to {MOST_FOLDS}): every configuration is trained on each "
+        "and scored by the mean",
+    )
+    group, ignore = NEAR_DUPLICATES
+    add("--near-duplicates", metavar="HOW", help=f"pictures that show nearly the same: {group} (they stay in one part) "
+        f"or {ignore}; default {DEFAULTS.near_duplicates}")  # fmt: skip
+    add("--input-sizes", metavar="LIST", help="picture sizes in pixels to choose from; default what suits the pictures")
+
+
+def _add_seed(add: Callable[..., Any], what: str) -> None:
+    add("--seed", metavar="S", help=f"of {what}; default {DEFAULTS.seed}")
+
+
 def read_config(options: argparse.Namespace) -> RunConfig:
-    """The options that were given, over the defaults."""
+    """The options that were given, over the defaults; a command need not have all of them."""
     readers: dict[str, tuple[str, Callable[[str], Any]]] = {
         "budget": ("budget", Budget.parse),
         "spaces": ("spaces", _names),
@@ -199,6 +249,9 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         "images": ("images", _whole("images")),
         "limit": ("limit", _whole("limit")),
         "split": ("split", _shares),
+        "folds": ("folds", _whole("folds")),
+        "split_file": ("split_file", str),
+        "near_duplicates": ("near_duplicates", str),
         "input_sizes": ("input_sizes", lambda text: tuple(_whole("input-sizes")(each) for each in _names(text))),
         "epochs": ("epochs", _whole("epochs")),
         "patience": ("patience", _whole("patience")),
@@ -211,7 +264,9 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         "storage": ("storage", str),
     }
     given = {
-        field: read(text) for option, (field, read) in readers.items() if (text := getattr(options, option)) is not None
+        field: read(text)
+        for option, (field, read) in readers.items()
+        if (text := getattr(options, option, None)) is not None
     }
     return replace(DEFAULTS, **given)
 
@@ -243,17 +298,28 @@ def _shares(text: str) -> tuple[float, ...]:
 def _run(options: argparse.Namespace, given: list[str]) -> int:
     config = read_config(options)
     from bench import runner
-    from bench.console import ConsoleProgress, print_board
-    from bench.progress import Progress
+    from bench.console import print_board
 
-    progress = Progress() if options.quiet or options.json else ConsoleProgress()
     command = shlex.join(["python", "-m", "bench", *given])
-    run = runner.run(config, progress, command)
+    with _progress(silent=options.quiet or options.json) as progress:
+        run = runner.run(config, progress, command)
     if options.json:
         print(_as_json(run))
     else:
         print_board(run, run.path / "report.html")
     return FAMILY_FAILED if run.failed_families() else 0
+
+
+@contextlib.contextmanager
+def _progress(silent: bool) -> Iterator[Progress]:
+    """Tells what goes on, and leaves the terminal in order."""
+    if silent:
+        yield Progress()
+        return
+    from bench.console import ConsoleProgress
+
+    with contextlib.closing(ConsoleProgress()) as progress:
+        yield progress
 
 
 def _as_json(run: Any) -> str:
@@ -269,6 +335,69 @@ def _as_json(run: Any) -> str:
         "notes": list(run.notes),
     }
     return json.dumps(result, indent=1)
+
+
+# -- data
+
+
+def _add_data(commands: Any) -> None:
+    summary = "look at the pictures: what they are, what is wrong, and the split; nothing is trained"
+    parser = _command(commands, "data", _data, summary)
+    parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
+    _add_pictures(parser.add_argument)
+    _add_seed(parser.add_argument, "drawn pictures and split")
+    parser.add_argument("--out", metavar="FILE", help="write the split there, for `run --split-file FILE`")
+    parser.add_argument("--all", action="store_true", help="list every class, and every picture that was found wanting")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
+
+
+def _data(options: argparse.Namespace, given: list[str]) -> int:
+    if not options.data:
+        raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
+    config = replace(read_config(options), out="")
+    if options.out and Path(options.out).is_dir():
+        raise ConfigError(f"out {options.out!r}: is a folder; a file is expected, e.g. split.json")
+    from bench import data
+    from bench.console import print_inventory
+
+    with _progress(silent=options.json) as progress:
+        dataset = data.open(config, progress.stage)
+    if options.out:
+        _write_split(dataset.write, Path(options.out))
+    if options.json:
+        print(_data_as_json(dataset.info(), config))
+    else:
+        print_inventory(dataset.info(), config, every=options.all)
+        print(f"\nto search it: {_search_command(options)}")
+    return 0
+
+
+def _write_split(write: Callable[[Path], None], path: Path) -> None:
+    try:
+        write(path)
+    except OSError as error:
+        raise ConfigError(f"out {str(path)!r}: cannot be written: {error.strerror}") from None
+
+
+def _search_command(options: argparse.Namespace) -> str:
+    """The command that searches the split that was shown."""
+    words = ["python", "-m", "bench", "run", "--budget", str(DEFAULTS.budget.trials)]
+    if options.out:
+        return shlex.join([*words, "--split-file", options.out])
+    for name in ("data", "images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed"):
+        if (text := getattr(options, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
+
+
+def _data_as_json(split: SplitInfo, config: RunConfig) -> str:
+    from bench.report.inventory import inventory
+    from bench.report.text import plain
+
+    found = inventory(split, config.to_dict())
+    balance = asdict(found.balance) if found.balance else None
+    told = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
+    return json.dumps(told, indent=1)
 
 
 # -- report
@@ -298,14 +427,16 @@ def _add_list(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace, given: list[str]) -> int:
+    from bench.data.sources import KNOWN
+
     print("families (--spaces)")
     _print_families()
     print("\nengines (--engine)")
     for engine, about in ENGINES.items():
         print(f"  {engine:<22}{about}")
     print("\ndata sets (--data)")
-    print("  drawn                 cats and dogs drawn from the seed, no download")
-    print("  FOLDER                one sub-folder a class, also below train/ and test/")
+    for name, about in KNOWN.items():
+        print(f"  {name:<22}{about}")
     print(f"\nmissing weights (--missing-weights): {', '.join(MISSING_WEIGHTS)}")
     print("\nruns in reports/")
     _print_runs()
@@ -335,3 +466,57 @@ def _print_runs() -> None:
             print(f"  {path}  {about['status']}  {about['config']['data']}  {' '.join(about['config']['engines'])}")
         except RunFolderError as error:
             print(f"  {path}  {error}")
+
+
+# -- cache
+
+CACHE_HELP = f"""\
+Shows or clears what is kept between runs:
+
+{chr(10).join(f"  {name:<12}{kind.about}" for name, kind in cache.KINDS.items())}
+
+Decoded pictures are kept under their content, so that no run decodes a picture twice at one size. Up to BENCH_CACHE_GB
+gigabytes of them are kept (default 20, or half of what the disk has where that is less); what was used longest ago goes
+first. BENCH_CACHE names another folder. Clearing is safe at any time: what a run still needs is made again."""
+
+CACHE_EXAMPLES = """\
+examples:
+  python -m bench cache
+      what is kept, how much of the disk it takes, and when it was last used
+  python -m bench cache clear
+      removes what can be made again without the network
+  python -m bench cache clear downloads
+      removes downloaded data sets; `all` removes everything
+  BENCH_CACHE=/large/disk BENCH_CACHE_GB=200 python -m bench run --data photos/
+      keeps pictures elsewhere, and more of them"""
+
+
+def _add_cache(commands: Any) -> None:
+    parser = _command(commands, "cache", _cache, "show or clear what is kept between runs")
+    parser.description, parser.epilog = CACHE_HELP, CACHE_EXAMPLES
+    parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
+    kinds = ", ".join((*cache.KINDS, "all"))
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {kinds}; default {cache.DERIVED[0]}")
+
+
+def _cache(options: argparse.Namespace, given: list[str]) -> int:
+    root = cache.folder()
+    if options.action == "clear":
+        return _clear_cache(root, options.kind)
+    print(f"folder  {root}\ncap     {cache.sized(cache.cap_bytes(root))} of {', '.join(cache.DERIVED)}\n")
+    print(f"{'kind':<12}{'entries':>8}{'size':>12}  last used")
+    for kind in cache.KINDS:
+        entries = cache.entries(root, [kind])
+        size = cache.sized(sum(entry.size_bytes for entry in entries))
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entries[-1].used)) if entries else "never"
+        print(f"{kind:<12}{len(entries):>8}{size:>12}  {used}")
+    return 0
+
+
+def _clear_cache(root: Path, kind: str | None) -> int:
+    choices = {"all": tuple(cache.KINDS), **{name: (name,) for name in cache.KINDS}}
+    if kind is not None and kind not in choices:
+        raise unknown("kind of cache", kind, choices)
+    gone = cache.clear(root, choices[kind] if kind else cache.DERIVED)
+    print(f"freed {cache.sized(sum(entry.size_bytes for entry in gone))} in {root}")
+    return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,9 +14,27 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from bench.config import RunConfig
 from bench.progress import Progress
-from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, Trial
-from bench.report.text import NOTHING, clean, count, label, milliseconds, percent, seconds, shorten, with_weights
+from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, SplitInfo, Trial
+from bench.report.inventory import Inventory, inventory
+from bench.report.text import (
+    NOTHING,
+    clean,
+    count,
+    label,
+    milliseconds,
+    one_line,
+    over_folds,
+    percent,
+    plain,
+    plural,
+    seconds,
+    shorten,
+    thousands,
+    validation,
+    with_weights,
+)
 from bench.report.verdict import no_result, verdict
 
 STAGE_LINE_EVERY_S = 5.0
@@ -40,7 +58,7 @@ class ConsoleProgress(Progress):
         self._began_s = time.monotonic()
         self._trials: int | None = None
         self._seconds: float | None = None
-        self._done = 0
+        self._done = self._folds = 0
         self._best = ""
         self._width = 0
         self._running: dict[int, str] = {}
@@ -62,6 +80,17 @@ class ConsoleProgress(Progress):
         else:
             return
         self._stage, self._stage_told_s = what, now
+
+    def data(self, split: SplitInfo, config: RunConfig) -> None:
+        """What the pictures are, and what was found wrong with them, in a line each."""
+        self._hide()
+        self._folds = split.folds
+        found = inventory(split, config.to_dict())
+        self._print(f"data: {found.headline}")
+        if found.findings:
+            self._print(f"  {found.findings}; the report lists them")
+        for warning in found.warnings:
+            self.warning(warning)
 
     def warning(self, text: str) -> None:
         """A line that begins with `warning:`."""
@@ -85,9 +114,10 @@ class ConsoleProgress(Progress):
         self._running[order] = f"{family} · {engine}"
         self._show_search(order, "")
 
-    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
         """The epoch on the live line; nothing without a terminal."""
-        self._show_search(order, f"epoch {epoch} of {epochs}, {percent(val_accuracy)}")
+        where = f"fold {fold} of {folds}, " if folds else ""
+        self._show_search(order, f"{where}epoch {epoch} of {epochs}, {percent(val_accuracy)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """One line a trial, with the best so far, the time gone and the time to go."""
@@ -107,10 +137,17 @@ class ConsoleProgress(Progress):
 
     def scoring(self, family: str, done: int, total: int) -> None:
         """The last part: the test set."""
-        self.stage(f"scoring the best {family} on the test pictures", done, total)
+        doing = (
+            f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
+        )
+        self.stage(f"{doing} on the test pictures", done, total)
 
     def end(self, run: Run, report: Path) -> None:
         """Takes the live line away."""
+        self.close()
+
+    def close(self) -> None:
+        """Takes the live line away, whatever was on it."""
         self._hide()
 
     # -- inside
@@ -153,7 +190,7 @@ class ConsoleProgress(Progress):
 
 def printable(text: str) -> str:
     """Text for the terminal: nothing in it is taken for markup or a control sequence, and spaces are plain ones."""
-    return escape(clean(text).replace("\u00a0", " "))
+    return escape(plain(clean(text)))
 
 
 def _outcome(trial: Trial) -> str:
@@ -161,7 +198,7 @@ def _outcome(trial: Trial) -> str:
         return f"{percent(trial.value)} (from the record)"
     if trial.state == COMPLETE:
         took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
-        return f"{percent(trial.value)}{took}"
+        return f"{validation(trial)}{took}"
     if trial.state == PRUNED:
         return f"PRUNED after epoch {trial.epochs or '0'}" if not trial.note.endswith("budget") else trial.note
     if trial.state == FAIL and trial.failure:
@@ -179,10 +216,91 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     for family in run.families:
         if run.best(family.name) is None:
             console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
+    if ranking and run.split.folds:
+        console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
     console.print(printable(verdict(run).headline), soft_wrap=True)
     for note in run.notes:
         console.print(printable(f"note: {note}"), soft_wrap=True)
     console.print(printable(f"report: {report}"), soft_wrap=True)
+
+
+SHOWN_CLASSES = 20
+"""So many classes are listed, the largest and the smallest; of more, the middle is counted."""
+
+SHOWN_PICTURES = 3
+"""So many pictures are listed for each kind of finding; the rest is counted."""
+
+
+def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
+    """What the pictures are, how they are split, and what was found wrong with them.
+
+    Args:
+        split: What is told of.
+        config: What it was made by.
+        every: Whether long lists are given in full.
+        stream: Where to, standard output by default.
+    """
+    console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+    found = inventory(split, config.to_dict())
+    console.print(printable(f"{found.headline}\n"))
+    console.print(_class_table(found, every))
+    for line in _account(found, split, None if every else SHOWN_PICTURES):
+        console.print(printable(line))
+
+
+def _class_table(found: Inventory, every: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in (*found.parts, "all", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows, half = found.rows, SHOWN_CLASSES // 2
+    hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
+    for row in rows:
+        if row not in hidden:
+            cells = [shorten(one_line(row.name), 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
+            table.add_row(*map(printable, cells))
+        elif row is hidden[0]:
+            table.add_row(f"… {len(hidden)} more, --all lists them")
+    if len(rows) > 2:
+        totals = [*map(thousands, (*found.parts.values(), found.total))]
+        table.add_row("all", *map(printable, totals), style="bold")
+    return table
+
+
+def _account(found: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
+    yield ""
+    if found.balance:
+        yield f"balance  {found.balance}"
+    sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
+    yield f"sizes    {'; '.join(each for each in (found.sizes, sides) if each)}"
+    yield f"split    sha256 {split.sha256}"
+    yield ""
+    if found.sound:
+        yield found.sound
+    for warning in found.warnings:
+        yield f"warning: {warning}"
+    if found.left_out:
+        yield f"left out: {plural(found.lost, 'picture')}"
+    for kind in found.left_out:
+        yield f"  {one_line(kind.kind)}: {thousands(len(kind.pictures))}"
+        yield from _first((f"{one_line(id)} {f'({one_line(why)})' if why else ''}" for id, why in kind.pictures), limit)
+    if found.alike:
+        yield found.groups
+        yield from _first((_group(group, found) for group in found.alike), limit)
+    for title, counts in (("ignored", found.ignored), ("put right while decoding", found.noticed)):
+        if counts:
+            yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
+
+
+def _group(group: Sequence[str], found: Inventory) -> str:
+    return ", ".join(map(one_line, group)) + (" (several labels)" if group in found.contradicting else "")
+
+
+def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:
+    every = list(lines)
+    yield from (f"    {line.rstrip()}" for line in every[:limit])
+    if limit is not None and len(every) > limit:
+        yield f"    … {thousands(len(every) - limit)} more, --all lists them"
 
 
 COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
@@ -215,7 +333,7 @@ def _cells(rank: int, trial: Trial) -> Iterable[str]:
     yield interval
     yield seconds(cost.train_time_s) if cost else NOTHING
     yield count(cost.parameters) if cost else NOTHING
-    yield percent(trial.value)
+    yield validation(trial)
     yield milliseconds(cost.latency_ms if cost else None)
     yield f"{trial.input_size} px" if trial.input_size else NOTHING
     yield trial.engine

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.records import FamilyInfo, Run, Trial
+from bench.config import RunConfig
+from bench.records import FamilyInfo, Run, SplitInfo, Trial
 
 
 class Progress:
@@ -12,6 +13,9 @@ class Progress:
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Work before the search: `done` of `total` (0 where that is not known) of `what`."""
+
+    def data(self, split: SplitInfo, config: RunConfig) -> None:
+        """The pictures are audited and split."""
 
     def warning(self, text: str) -> None:
         """Something that the user should know now."""
@@ -22,14 +26,14 @@ class Progress:
     def trial_began(self, order: int, family: str, engine: str) -> None:
         """A trial's model is built and it starts to train; `order` counts from 1 over the whole run."""
 
-    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """An epoch of a trial has ended."""
+    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
+        """An epoch of a trial has ended, in `fold` of `folds` from 1; without folds in 1 of 0."""
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """A trial is recorded; `best` is the best one of the run so far."""
 
     def scoring(self, family: str, done: int, total: int) -> None:
-        """The chosen trial of a family is about to be scored on the test pictures."""
+        """The chosen trial of a family is about to be scored on the test pictures; with folds, first trained on all."""
 
     def end(self, run: Run, report: Path) -> None:
         """The run is over and its report written."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import data, preparation, report, spaces, stats, store, workers
+from bench import cache, data, preparation, report, spaces, stats, store, workers
 from bench.config import RunConfig
 from bench.engines import check_installed
 from bench.errors import Interrupted, WeightsError
@@ -53,14 +53,16 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
     target = store.check_target(config)
     chosen = spaces.select(config.spaces)
     check_installed(config.engines)
-    dataset = data.open(config, progress.stage)
-    pool = pool or workers.start(config)
+    pool = pool or workers.start(config)  # it imports TensorFlow while the pictures are looked at
     with contextlib.closing(pool):
+        dataset = data.open(config, progress.stage, cache.folder())
+        split = dataset.info()
+        progress.data(split, config)
         families, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         infos = [family.info for family in families]
         if all(info.skipped for info in infos):
             raise WeightsError(f"every family is skipped: {infos[0].skipped}. Choose --missing-weights random")
-        with store.create(config, target, dataset.info(), dataset.write, infos, command, gpus) as folder:
+        with store.create(config, target, split, dataset.write, infos, command, gpus) as folder:
             return _Driver(config, families, folder, pool, progress).drive()
 
 
@@ -142,41 +144,62 @@ class _Driver:
     # -- the chosen trials
 
     def _score_all(self, stop: _Stop) -> None:
-        """Scores every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
+        """Scores every family's best trial on the test pictures; with `repeats`, retrained with other seeds too.
+
+        With folds no trial has a model: the best configurations are trained once more, on all folds together.
+        """
         run = self._folder.snapshot()
         chosen = [(family, trial) for family in self._families if (trial := run.best(family.name))]
         for done, (family, trial) in enumerate(chosen):
             self._progress.scoring(family.name, done, len(chosen))
-            jobs = [self._score_job(family, trial)]
-            jobs += [self._repeat_job(family, trial, number) for number in range(1, self._config.repeats + 1)]
             try:
-                outcomes = run_all(self._pool, jobs, _Interruptible(stop), "")
+                outcomes = run_all(self._pool, self._scoring_jobs(family, trial), _Interruptible(stop), "")
             except _StopNow:
                 self._pool.cancel(INTERRUPTED, "the run was interrupted")
                 self._leave(stop)
             self._record_scores(trial, outcomes)
             self._page.refresh()
 
+    def _scoring_jobs(self, family: Family, trial: Trial) -> list[Job]:
+        """What scores the chosen trial of a family: as it is, then with other seeds."""
+        repeats = range(1, self._config.repeats + 1)
+        if self._folder.run.split.folds:
+            return [self._refit_job(family, trial, number) for number in (0, *repeats)]
+        return [self._score_job(family, trial), *(self._repeat_job(family, trial, number) for number in repeats)]
+
     def _score_job(self, family: Family, trial: Trial) -> Job:
         model = self._folder.model(family.name)
-        payload = {
-            **trial_payload(self._config, self._folder, family),
-            "values": dict(trial.params),
-            "model": str(model.absolute()) if model.exists() else "",
-            "predictions": str(self._folder.predictions(family.name).absolute()),
-            "epochs": trial.max_epochs or self._config.epochs,
-        }
-        return Job("score", payload, self._config.trial_timeout_s)
+        return self._job(
+            "score",
+            family,
+            trial,
+            model=str(model.absolute()) if model.exists() else "",
+            predictions=str(self._folder.predictions(family.name).absolute()),
+        )
 
     def _repeat_job(self, family: Family, trial: Trial, number: int) -> Job:
+        return self._job("trial", family, trial, part="test", seed=self._config.seed + number)
+
+    def _refit_job(self, family: Family, trial: Trial, number: int) -> Job:
+        """With the run's own seed (`number` 0) it gives the family's model and predictions."""
+        files = {"model": self._folder.model(family.name), "predictions": self._folder.predictions(family.name)}
+        return self._job(
+            "refit",
+            family,
+            trial,
+            seed=self._config.seed + number,
+            epochs=trial.best_epochs,
+            **{name: "" if number else str(path.absolute()) for name, path in files.items()},
+        )
+
+    def _job(self, kind: str, family: Family, trial: Trial, **more: Any) -> Job:
         payload = {
             **trial_payload(self._config, self._folder, family),
             "values": dict(trial.params),
-            "part": "test",
-            "seed": self._config.seed + number,
             "epochs": trial.max_epochs or self._config.epochs,
+            **more,
         }
-        return Job("trial", payload, self._config.trial_timeout_s)
+        return Job(kind, payload, self._config.trial_timeout_s)
 
     def _record_scores(self, trial: Trial, outcomes: Sequence[Outcome]) -> None:
         measured = [_with_interval(outcome.result["test"]) if outcome.result else None for outcome in outcomes]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Cost, Epoch, Failure, Metrics
 from bench.workers import Job, Listener, Outcome
@@ -25,6 +26,8 @@ Score = Callable[[str, Mapping[str, Value]], float]
 
 class FakePool:
     """A `workers.Pool` in this process; a trial's accuracy is a function of its hyperparameters.
+
+    Where the data is in folds, that is their mean: each fold is 0.01 better than the one before it.
 
     Args:
         build: What every family declares.
@@ -103,24 +106,49 @@ class FakePool:
 
     def _result(self, family: str, values: Mapping[str, Value], job: Job, listener: Listener) -> dict[str, Any]:
         accuracy = self._score(family, values)
-        history = []
-        for number in range(1, min(self._epochs, job.payload["epochs"]) + 1):
-            epoch = Epoch(number, 1 - accuracy, accuracy, 1 - accuracy, accuracy, 0.01)
-            history.append(asdict(epoch))
-            if listener.report(number, asdict(epoch)):
+        test = {"test": asdict(_metrics(accuracy, 1000))}
+        if job.kind == "refit":
+            if job.payload["model"]:
+                self._save(Path(job.payload["model"]), values)
+            return test
+        folds = data.load(Path(job.payload["manifest"])).folds
+        shares = [accuracy + 0.01 * (number - (folds - 1) / 2) for number in range(folds)] or [accuracy]
+        histories = []
+        for number, share in enumerate(shares, start=1):
+            place = {"fold": number, "folds": folds} if folds else {}
+            histories.append(self._train(share, job.payload["epochs"], place, listener))
+            if histories[-1] is None:
                 return {"stopped": True, "params": values}
-        metrics = Metrics(100, accuracy, accuracy, accuracy, 1 - accuracy, 1 - accuracy)
+        validated = [_metrics(share, 100) for share in shares]
         cost = Cost(fit_time_s=1.0, train_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1)
         result = {
             "params": values,
             "weights": "",
-            "validation": asdict(metrics),
-            "history": history,
+            "validation": asdict(Metrics.mean(validated)),
+            "history": histories[0],
             "input_size": min(job.payload["input_sizes"]),
             "cost": asdict(cost),
         }
+        if folds:
+            result |= {"folds": [asdict(each) for each in validated], "best_epochs": len(histories[0] or ())}
         if keep := listener.result(result).get("keep"):
             self._save(Path(keep), values)
         if job.kind == "score" or job.payload.get("part") == "test":
-            result["test"] = asdict(replace(metrics, n=1000))
+            result |= test
         return result
+
+    def _train(
+        self, accuracy: float, epochs: int, place: Mapping[str, int], listener: Listener
+    ) -> list[dict[str, Any]] | None:
+        """Reports every epoch; None where the training was stopped."""
+        history = []
+        for number in range(1, min(self._epochs, epochs) + 1):
+            epoch = asdict(Epoch(number, 1 - accuracy, accuracy, 1 - accuracy, accuracy, 0.01))
+            history.append(epoch)
+            if listener.report(number, {**epoch, **place}):
+                return None
+        return history
+
+
+def _metrics(accuracy: float, n: int) -> Metrics:
+    return Metrics(n, accuracy, accuracy, accuracy, 1 - accuracy, 1 - accuracy)

@@ -65,16 +65,24 @@ class TrialListener(Listener):
         return self._study.engine.suggest(self._proposal, hyperparameter)
 
     def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """Epoch 0, the model is built: whether its configuration is known already. Later: whether to prune."""
+        """Epoch 0, the model is built: whether its configuration is known already; then perhaps how far the decoding of
+        pictures is. Later: whether to prune.
+
+        The engine hears of the first fold only: a pruner compares epochs, and those of another fold begin again at 1.
+        """
+        if "stage" in figures:
+            self._context.progress.stage(figures["stage"], figures["done"], figures["total"])
+            return False
         if epoch == 0:
             return self._built(figures["params"])
         accuracy = float(figures["val_accuracy"])
-        self._context.progress.epoch(self._order, epoch, self.max_epochs, accuracy)
-        return self._study.engine.report(self._proposal, epoch, accuracy)
+        fold, folds = int(figures.get("fold", 1)), int(figures.get("folds", 0))
+        self._context.progress.epoch(self._order, epoch, self.max_epochs, accuracy, fold, folds)
+        return fold == 1 and self._study.engine.report(self._proposal, epoch, accuracy)
 
     def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keeps the model of a trial that is its family's best so far."""
-        if result.get("stopped"):
+        """Keeps the model of a trial that is its family's best so far; none of a fold, which saw too little."""
+        if result.get("stopped") or result.get("folds"):
             return {}
         keep = self._ledger.would_be_best(self._trial(COMPLETE, result))
         return {"keep": str(self._candidate.absolute()) if keep else None}
@@ -172,6 +180,8 @@ class TrialListener(Listener):
             finished_s=self._folder.elapsed_s(),
             value=validation.accuracy if validation else None,
             validation=validation,
+            folds=tuple(from_dict(Metrics, each) for each in result.get("folds", ())),
+            best_epochs=result.get("best_epochs"),
             cost=from_dict(Cost, result["cost"]) if "cost" in result else None,
             history=tuple(from_dict(Epoch, each) for each in result.get("history", ())),
             input_size=result.get("input_size"),
@@ -219,6 +229,7 @@ class TrialListener(Listener):
                 "finished_s": trial.finished_s,
                 "input_size": trial.input_size,
                 "weights": trial.weights,
+                "best_epochs": trial.best_epochs,
                 "duplicate_of": trial.duplicate_of,
                 "counted": counted,
                 "note": trial.note,
@@ -227,7 +238,8 @@ class TrialListener(Listener):
         for name in ("validation", "cost", "failure"):
             if getattr(trial, name) is not None:
                 figures[name] = asdict(getattr(trial, name))
-        if trial.history:
-            figures["history"] = [asdict(epoch) for epoch in trial.history]
+        for name in ("history", "folds"):
+            if getattr(trial, name):
+                figures[name] = [asdict(each) for each in getattr(trial, name)]
         self._folder.attach(self._proposal.trial, **figures)
         self._study.engine.tell(self._proposal, trial.state, trial.value, self._params)

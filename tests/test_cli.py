@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -57,7 +58,9 @@ print([name for name in {HEAVY!r} if name in sys.modules])
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["report", "--help"], ["list", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["report", "--help"], ["list", "--help"]]
+)
 def test_help_ends_well(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
@@ -103,6 +106,15 @@ def test_the_version_is_printed(capsys):
         (["run", "--epochs", "ten"], "epochs 'ten': must be a whole number"),
         (["run", "--split", "0.5,0.5"], "three shares"),
         (["run", "--trial-timeout", "5"], "trial-timeout '5': must be a time"),
+        (["run", "--folds", "1"], "folds 1: must be 2 to 20"),
+        (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
+        (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
+        (["run", "--split-file", "split.json", "--folds", "5"], "holds the split as it is; leave out --folds"),
+        (["data"], "say which pictures, e.g. `python -m bench data photos/`"),
+        (["data", "drwn"], "unknown data set 'drwn'. Did you mean drawn?"),
+        (["data", "drawn", "--limit", "1"], "limit 1: must be at least 12 pictures"),
+        (["data", "drawn", "--out", "."], "out '.': is a folder"),
+        (["data", "drawn", "--budget", "3"], "unrecognized arguments: --budget 3"),
         (["report", "nowhere"], "nowhere: not a run folder, there is no run.json"),
         (["report"], "RUN"),
     ],
@@ -155,6 +167,12 @@ def test_a_run_tells_its_progress_and_prints_the_board(bench, tmp_path):
     assert (tmp_path / "here" / "report.html").is_file()
 
 
+def test_a_run_says_first_what_its_pictures_are(bench):
+    _, _, err = bench(*bench.usual)
+    assert "data: drawn cats and dogs (seed 0), 2 classes, 24 pictures: " in err
+    assert "left out" not in err
+
+
 def test_quiet_prints_the_board_only(bench):
     status, out, err = bench(*bench.usual, "--quiet")
     assert status == 0
@@ -198,13 +216,100 @@ def test_ctrl_c_is_status_130_and_keeps_the_run(bench, tmp_path):
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
 
 
+# -- data
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of 30 cats and 12 dogs, 3 of them damaged."""
+    for name, count in (("cats", 30), ("dogs", 12)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(count):
+            noise(number + 100 * count).save(tmp_path / "pictures" / name / f"{number:02d}.png")
+    for number in range(3):
+        (tmp_path / "pictures" / "dogs" / f"{number:02d}.png").write_bytes(b"")
+    return tmp_path / "pictures"
+
+
+def noise(seed):
+    """A picture of 20 by 30 pixels; no two seeds give one."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (30, 20, 3), dtype=np.uint8))
+
+
+def test_data_says_what_the_pictures_are_and_changes_nothing(bench, pictures, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    status, out, _ = bench("data", "pictures", "--input-sizes", "16")
+    assert status == 0
+    assert out.startswith("pictures, 2 classes, 39 pictures: ")
+    assert "Unbalanced: cats has 3.4 times as many pictures as dogs; always answering cats is right for 75.0 %" in out
+    assert "20 × 30 pixels; input sizes 16" in out
+    assert "warning: Of dogs, 3 of 12 pictures (25.0 %) are left out." in out
+    assert "  empty file (0 bytes): 3\n    dogs/00.png\n" in out
+    assert out.endswith("python -m bench run --budget 20 --data pictures --input-sizes 16\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_data_writes_a_split_that_a_run_takes_up(bench, pictures, tmp_path):
+    _, out, _ = bench("data", "pictures", "--folds", "3", "--out", "split.json")
+    assert "in 3 folds" in out
+    assert out.endswith("--split-file split.json\n")
+    status, _, err = bench(
+        "run", "--split-file", "split.json", "--budget", "1", "--spaces", bench.family, "--out", "here"
+    )
+    assert status == 0, err
+    split, used = (json.loads((tmp_path / name).read_text()) for name in ("split.json", "here/split.json"))
+    assert split == used
+
+
+def test_data_as_json_is_all_there_is(bench, pictures):
+    status, out, err = bench("data", "pictures", "--json")
+    assert (status, err) == (0, "")
+    told = json.loads(out)
+    assert sum(sum(part.values()) for part in told["counts"].values()) == 39
+    assert [each["id"] for each in told["quarantined"]] == ["dogs/00.png", "dogs/01.png", "dogs/02.png"]
+    assert told["balance"]["largest"] == "cats"
+    assert told["warnings"] == ["Of dogs, 3 of 12 pictures (25.0 %) are left out."]
+    assert told["sizes"] == {"smallest": [20, 30], "median": [20, 30], "largest": [20, 30]}
+
+
+def test_the_options_of_data_are_those_of_run(capsys):
+    def offered(command):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        return set(re.findall(r"^ +(--[a-z-]+)", capsys.readouterr().out, re.M))
+
+    assert offered("data") - offered("run") == {"--all"}
+    assert offered("data") > {
+        "--images",
+        "--limit",
+        "--split",
+        "--folds",
+        "--near-duplicates",
+        "--input-sizes",
+        "--seed",
+    }
+
+
+def test_every_known_data_set_is_named_by_the_help(capsys):
+    from bench.data.sources import KNOWN
+
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert [name for name in KNOWN if name not in text and name.partition(":")[0].islower()] == []
+
+
 def test_list_shows_families_engines_data_and_runs(bench):
     _, before, _ = bench("list")
     assert "none yet" in before
     bench("run", "--budget", "1", "--spaces", bench.family, "--images", "24")
     status, out, _ = bench("list")
     assert status == 0
-    for word in ("mobilenet_v2", "inverted residuals", "optuna:gp", "drawn", "complete", "reports/"):
+    words = ("mobilenet_v2", "inverted residuals", "optuna:gp", "drawn", "cats_vs_dogs", "complete", "reports/")
+    for word in words:
         assert word in out
 
 

@@ -9,7 +9,7 @@ import re
 import optuna
 import pytest
 
-from bench import RunConfig, console, runner, store
+from bench import Budget, RunConfig, console, runner, store
 from bench.testing import FakePool
 
 
@@ -41,3 +41,23 @@ def test_the_board_fits_the_terminal_and_cuts_nothing(run, monkeypatch, width, s
 
 def test_text_from_outside_is_neither_markup_nor_control():
     assert console.printable("[red]x[/red]\x1b[2J\u202egnp") == "\\[red]x\\[/red]\\u202egnp"
+
+
+def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    monkeypatch.setitem(os.environ, "TERM", "xterm")
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.8, epochs=3)
+    told, live, out = [], Terminal(), io.StringIO()
+    progress = console.ConsoleProgress(live)
+    show = progress._show
+    monkeypatch.setattr(progress, "_show", lambda text, done, total: (told.append(text), show(text, done, total)))
+    config = RunConfig(spaces=(space("a"),), images=40, folds=5, epochs=10, budget=Budget(1))
+    run = runner.run(config, progress, pool=pool)
+    assert any("fold 2 of 5, epoch 3 of 10, 79.0" in text for text in told)
+    assert any(text.startswith("training the best a on all folds and scoring it") for text in told)
+    assert "80.0 % ± 1.6, 1.0 s" in live.getvalue().replace("\u00a0", " ")
+    console.print_board(run, run.path / "report.html", out)
+    assert "80.0 % ± 1.6" in out.getvalue()
+    assert "validation: mean of 5 folds ± standard deviation" in out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 
 import psutil
 import pytest
@@ -78,6 +80,55 @@ def test_two_engines_search_a_family_file_and_both_are_on_the_page(start, space,
     )
     assert "optuna:tpe" in data[1]
     assert "keras-tuner:bayesian" in data[1]
+
+
+def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(start, space, tmp_path):
+    status, out, err = finish(
+        start("run", "--folds", "5", "--budget", "3", "--images", "60", "--epochs", "2",
+              "--spaces", f"dummy,{space('tiny')}", "--out", "here")
+    )  # fmt: skip
+    assert status == 0, err
+    run = bench.load(tmp_path / "here")
+    outside = run.split.n("train")
+    assert (run.split.folds, run.split.n("validation"), outside + run.split.n("test")) == (5, 0, 60)
+    for trial in run.trials:
+        assert len(trial.folds) == 5
+        assert trial.value == pytest.approx(fmean(fold.accuracy for fold in trial.folds))
+        assert trial.validation.n == sum(fold.n for fold in trial.folds) == outside
+        assert trial.spread == pytest.approx(stdev(fold.accuracy for fold in trial.folds))
+        assert 5 * trial.cost.fit_time_s < trial.cost.total_time_s
+    chosen = run.best("tiny")
+    assert 1 <= chosen.best_epochs <= 2
+    assert chosen.test.n == run.split.n("test")
+    assert [path.name for path in (tmp_path / "here" / "models").iterdir()] == ["tiny.keras"]
+    assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {"dummy.npz", "tiny.npz"}
+    _check_that_the_model_made_the_predictions(tmp_path / "here", "tiny")
+    cell = f"{100 * chosen.value:.1f} % ± {100 * chosen.spread:.1f}"
+    shown = (tmp_path / "here" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    for text in (shown, out):
+        assert cell in text
+        assert "mean of 5 folds ± standard deviation" in text
+    assert f"{outside} in 5 folds · {run.split.n('test')} test" in shown
+    rows = list(csv.DictReader((tmp_path / "here" / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["family"]: float(row["val_accuracy_std"]) for row in rows} == {
+        name: run.best(name).spread for name in ("dummy", "tiny")
+    }
+
+
+def _check_that_the_model_made_the_predictions(folder, family):
+    """The kept model, loaded alone, gives the probabilities that were recorded of the test pictures."""
+    import keras
+    import numpy as np
+
+    from bench import data
+    from bench.data.pictures import resized
+
+    model = keras.saving.load_model(folder / "models" / f"{family}.keras", safe_mode=True)
+    dataset = data.load(folder / "split.json")
+    pictures = [resized(dataset.picture(item).pixels, model.input_shape[1]) for item in dataset.part("test")]
+    with np.load(folder / "predictions" / f"{family}.npz", allow_pickle=False) as stored:
+        predicted = model.predict(np.asarray(pictures, np.float32), verbose=0)[:, 0]
+        np.testing.assert_allclose(predicted, stored["probabilities"][:, 1], atol=1e-4)
 
 
 def test_a_script_without_a_main_guard_can_call_the_api_and_loads_no_tensorflow(tmp_path):

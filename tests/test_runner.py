@@ -196,6 +196,123 @@ def test_the_leaderboard_is_best_first(start):
     assert list(board["test_accuracy"]) == [0.9, 0.6]
 
 
+# -- folds
+
+
+def in_folds(pool, **more):
+    return {"pool": pool, "images": 40, "folds": 3, "engines": ("optuna:random",), **more}
+
+
+def test_a_trial_is_worth_the_mean_of_its_folds(start):
+    run = start(**in_folds(FakePool(depth, deeper_is_better)))
+    assert run.split.folds == 3
+    for trial in counted(run):
+        assert trial.value == trial.validation.accuracy == pytest.approx(trial.params["depth"] / 10)
+        assert [fold.accuracy for fold in trial.folds] == pytest.approx([trial.value + x for x in (-0.01, 0, 0.01)])
+        assert trial.spread == pytest.approx(0.01)
+        assert trial.validation.n == sum(fold.n for fold in trial.folds)
+    assert list(run.leaderboard()["val_accuracy_std"]) == pytest.approx([0.01, 0.01])
+
+
+def test_the_chosen_configuration_is_trained_again_on_all_folds_and_is_the_only_model(start, tmp_path):
+    jobs = []
+
+    class Watched(FakePool):
+        def submit(self, job, listener):
+            jobs.append(job)
+            super().submit(job, listener)
+
+    run = start(**in_folds(Watched(depth, deeper_is_better, epochs=3), repeats=2, seed=7))
+    refits = [job.payload for job in jobs if job.kind not in ("probe", "trial")]
+    assert {job.kind for job in jobs} == {"probe", "trial", "refit"}
+    assert [payload["seed"] for payload in refits] == [7, 8, 9] * 2
+    assert [bool(payload["model"]) for payload in refits] == [True, False, False] * 2
+    for family, payload in zip("ab", refits[::3], strict=True):
+        chosen = run.best(family)
+        assert payload["values"] == chosen.params
+        assert payload["epochs"] == chosen.best_epochs == 3
+        assert payload["predictions"] == str(tmp_path / "run" / "predictions" / f"{family}.npz")
+        assert json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text()) == chosen.params
+        assert chosen.test.accuracy_low < chosen.test.accuracy < chosen.test.accuracy_high
+        assert len(chosen.repeats) == 2
+    assert sorted(path.name for path in (tmp_path / "run" / "models").iterdir()) == ["a.keras", "b.keras"]
+    assert sum(trial.test is not None for trial in run.trials) == 2
+
+
+def test_the_engine_hears_of_the_first_fold_and_the_user_of_all(start):
+    told = []
+
+    class Watching(Progress):
+        def epoch(self, order, epoch, epochs, val_accuracy, fold, folds):
+            told.append((fold, folds, epoch, round(val_accuracy, 3)))
+
+    pool = FakePool(depth, lambda family, params: 0.5, epochs=2)
+    run = start(**in_folds(pool, progress=Watching(), families=("a",), budget=Budget(1)))
+    assert told == [(fold, 3, epoch, 0.48 + fold / 100) for fold in (1, 2, 3) for epoch in (1, 2)]
+    (trial,) = run.trials
+    assert dict(trial.intermediate_values) == {1: 0.49, 2: 0.49}
+    assert trial.epochs == len(trial.history) == 2
+
+
+def test_a_pruner_decides_in_the_first_fold(start):
+    known = {"a": [{"depth": each} for each in (9, 9, 8, 8, 7, 1)]}
+    pool = FakePool(lambda hp, family: (hp.Int("depth", 1, 9), hp.Float("dropout", 0.0, 1.0)), deeper_is_better, known)
+    run = start(**in_folds(pool, families=("a",), budget=Budget(6), pruner="median", engines=("optuna:random",)))
+    poor = run.trials[-1]
+    assert (poor.state, poor.value, poor.folds) == ("PRUNED", pytest.approx(0.09), ())
+
+
+def test_an_answer_from_the_record_has_the_folds_too(start):
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 4), deeper_is_better)
+    run = start(**in_folds(pool, families=("a",), engines=("optuna:random", "optuna:tpe"), budget=Budget(4)))
+    copies = [trial for trial in run.trials if trial.duplicate_of]
+    assert copies
+    for copy in copies:
+        original = next(trial for trial in run.trials if f"{trial.study}#{trial.number}" == copy.duplicate_of)
+        assert (copy.folds, copy.best_epochs, copy.value) == (original.folds, original.best_epochs, original.value)
+
+
+def test_a_fold_without_a_finite_score_fails_the_trial(start):
+    run = start(**in_folds(FakePool(depth, lambda family, params: float("nan")), budget=Budget(2)))
+    assert {trial.failure.kind for trial in run.trials} == {"NonFinite"}
+
+
+@pytest.mark.storage
+def test_the_folds_are_in_the_records(start, tmp_path):
+    run = start(**in_folds(FakePool(depth, deeper_is_better), budget=Budget(2)))
+    loaded = bench.load(tmp_path / "run")
+    assert loaded == run
+    assert [len(trial.folds) for trial in loaded.trials] == [3, 3]
+
+
+def test_a_split_that_is_used_again_brings_its_folds(start, tmp_path):
+    first = start(**in_folds(FakePool(depth, deeper_is_better), out=str(tmp_path / "first")))
+    again = start(images=40, split_file=str(tmp_path / "first" / "split.json"))
+    assert again.split.folds == 3
+    assert again.split.sha256 == first.split.sha256
+    assert {len(trial.folds) for trial in again.trials} == {3}
+    assert again.best("a").test is not None
+
+
+@pytest.mark.slow
+def test_hyperband_promotes_by_the_mean_and_refits_for_the_epochs_of_its_round(start):
+    run = start(
+        **in_folds(
+            FakePool(depth, deeper_is_better, epochs=9), families=("a",), engines=("keras-tuner:hyperband",),
+            budget=Budget(12), epochs=9,
+        )
+    )  # fmt: skip
+    by_cap = {}
+    for trial in counted(run):
+        by_cap.setdefault(trial.max_epochs, []).append(trial)
+        assert len(trial.folds) == 3
+        assert trial.best_epochs == trial.max_epochs
+    assert len(by_cap) > 1
+    first = by_cap[min(by_cap)]
+    promoted = [trial.params for trial in by_cap[sorted(by_cap)[1]]]
+    assert max(first, key=lambda trial: trial.value).params in promoted
+
+
 # -- failures are data
 
 
@@ -267,7 +384,6 @@ def test_the_records_say_what_the_run_returned(start, tmp_path):
     assert loaded == run
     for name in ("run.json", "split.json", "trials.sqlite3", "report.html", "leaderboard.csv"):
         assert (tmp_path / "run" / name).is_file()
-    assert not (tmp_path / "run" / ".cache").exists()
 
 
 @pytest.mark.slow
@@ -297,7 +413,7 @@ def test_every_epoch_is_in_the_storage_while_a_trial_runs(start, tmp_path):
     seen = []
 
     class Watching(Progress):
-        def epoch(self, order, epoch, epochs, val_accuracy):
+        def epoch(self, order, epoch, epochs, val_accuracy, fold, folds):
             trial = bench.load(tmp_path / "run").trials[-1]
             seen.append((trial.state, dict(trial.intermediate_values)))
 
@@ -371,6 +487,7 @@ def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):
         return 0.5
 
     pool = FakePool(depth, score)
+    before = signal.getsignal(number)
     with pytest.raises(Interrupted) as caught:
         start(pool, budget=Budget(50))
     assert caught.value.exit_status == status
@@ -379,7 +496,7 @@ def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):
     assert [trial.state for trial in run.trials] == ["COMPLETE"] * 3
     assert "interrupted" in Path(tmp_path / "run" / "report.html").read_text().lower()
     assert pool.closed
-    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.storage

@@ -297,7 +297,7 @@ def _label(name: str, limit: int = 80) -> str:
 
 
 def _point_hover(point: Point) -> str:
-    lines = [f"<b>{_label(point.label)}</b>", f"validation {text.percent(point.validation)}"]
+    lines = [f"<b>{_label(point.label)}</b>", f"validation {text.validation(point.trial)}"]
     if point.test is not None and point.low is not None and point.high is not None:
         lines.append(f"test {text.percent(point.test)} ({text.interval(point.low, point.high)})")
     if point.trial.cost:

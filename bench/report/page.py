@@ -26,11 +26,19 @@ from bench.report.figures import (
     draw_best_so_far,
     test_interval,
 )
+from bench.report.inventory import inventory
 from bench.report.marks import Mark, engine_marks, family_marks, interval_bar, learning_curve, sparkline
 from bench.report.verdict import no_result, notices, unseparated, verdict
 
 REFRESH_S = 5
 """How often the page of a run that goes on loads itself again."""
+
+
+OPEN_UP_TO = 12
+"""A list of so many lines at most stands open; a longer one is folded."""
+
+LISTED = 500
+"""At most so many pictures of a kind are on the page: it stays small, and the split's file has them all."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ def html(run: Run) -> str:
             engines=engine_marks(run),
             tables=trial_tables(run),
             failures=[trial for trial in run.trials if trial.state == FAIL],
+            data=inventory(run.split, run.config),
+            limits={"open": OPEN_UP_TO, "listed": LISTED},
             environment=environment_facts(run),
             configuration=json.dumps(run.config, indent=2, default=str, ensure_ascii=False),
             refresh_s=REFRESH_S if run.status == "running" else None,
@@ -122,14 +132,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
     split, environment, config = run.split, run.environment, run.config
     classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
     engines = config.get("engines") or [study.engine for study in run.studies]
-    pictures = ((split.n("train"), "train"), (split.n("validation"), "validation"), (split.n("test"), "test"))
+    parts = inventory(split, config).parts
     each = " for each engine" if len(engines) > 1 else ""
     hardware = [str(environment["cpu"])] if environment.get("cpu") else []
     hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
     hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
     return [
         ("Data", f"{split.source}: {classes}"),
-        ("Pictures", " · ".join(f"{n:,} {part}".replace(",", "\u202f") for n, part in pictures)),
+        ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
         ("Budget", text.budget(config) + each),
         ("Engines" if len(engines) > 1 else "Engine", ", ".join(dict.fromkeys(engines)) or text.NOTHING),
         ("Seed", str(config.get("seed", text.NOTHING))),
@@ -220,6 +230,7 @@ def _trial_row(trial: Trial, chosen: bool, mark: Mark, scale: tuple[float, float
     if values:
         title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
         title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
+        title += " (first fold)" if trial.folds else ""
     time_s = trial.cost.total_time_s or None if trial.cost else None
     if time_s is None and trial.finished_s is not None and not trial.duplicate_of:
         time_s = trial.finished_s - trial.started_s
@@ -289,6 +300,10 @@ def _environment() -> jinja2.Environment:
         "label": text.label,
         "random_weights": text.random_weights,
         "listing": text.listing,
+        "validation": text.validation,
+        "over_folds": text.over_folds,
+        "one_line": text.one_line,
+        "thousands": text.thousands,
         "embed": embed,
     }
     environment.globals |= {"nothing": text.NOTHING, "RUNNING": RUNNING, "test_interval": test_interval}

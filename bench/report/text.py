@@ -33,6 +33,16 @@ def clean(text: str) -> str:
     return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def one_line(text: str) -> str:
+    """A name from outside where it must stay on its line: `clean`, and line ends and tabs are visible too."""
+    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def plain(text: str) -> str:
+    """The words of a page where nothing is typeset: its spaces are plain ones, those in numbers are commas."""
+    return text.replace("\u00a0", " ").replace("\u202f", ",")
+
+
 def shorten(text: str, limit: int) -> str:
     """One line of at most `limit` characters."""
     line = " ".join(text.split())
@@ -42,6 +52,17 @@ def shorten(text: str, limit: int) -> str:
 def percent(share: float | None) -> str:
     """0.8889 as `88.9 %`."""
     return NOTHING if share is None else f"{100 * share:.1f}{_GAP}%"
+
+
+def validation(trial: Trial) -> str:
+    """A trial's validation accuracy: `88.9 %`; of folds their mean and standard deviation, `88.9 % ± 2.3`."""
+    spread = "" if trial.spread is None else f"{_GAP}±{_GAP}{100 * trial.spread:.1f}"
+    return f"{percent(trial.value)}{spread}"
+
+
+def over_folds(folds: int) -> str:
+    """What a validation accuracy of so many folds is, in words."""
+    return f"mean of {folds} folds ± standard deviation"
 
 
 def interval(low: float, high: float) -> str:
@@ -97,9 +118,14 @@ def number(value: object) -> str:
     return f"{value:.4g}"
 
 
+def thousands(n: int) -> str:
+    """A whole number in full: `10 000`, with narrow spaces that do not break."""
+    return f"{n:,}".replace(",", "\u202f")
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """`1 trial`, `2 trials`."""
-    return f"{n}{_GAP}{one if n == 1 else many or one + 's'}"
+    return f"{thousands(n)}{_GAP}{one if n == 1 else many or one + 's'}"
 
 
 def listing(names: Sequence[str], limit: int = 4) -> str:

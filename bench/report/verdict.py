@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
 from bench.report import text
 from bench.report.figures import test_interval
+from bench.report.inventory import inventory
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def no_result(run: Run, family: FamilyInfo) -> str:
 
 def notices(run: Run) -> list[Notice]:
     """The banners, the state of the run first."""
-    return [*_state(run), *_weights(run), *_families(run), *(Notice("note", "Note", note) for note in run.notes)]
+    notes = [Notice("note", "Note", note) for note in run.notes]
+    return [*_state(run), *_weights(run), *_families(run), *_data(run), *notes]
 
 
 def progress(run: Run) -> str:
@@ -181,3 +183,8 @@ def _families(run: Run) -> list[Notice]:
     }
     said = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
     return [Notice("warning", "Some families have no result", " ".join(said))] if said else []
+
+
+def _data(run: Run) -> list[Notice]:
+    warnings = inventory(run.split, run.config).warnings
+    return [Notice("warning", "Pictures left out", " ".join(warnings))] if warnings else []

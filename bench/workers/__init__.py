@@ -16,7 +16,7 @@ class Job:
     """One piece of work for a process of its own.
 
     Attributes:
-        kind: "probe", "weights", "trial" or "score" (see `training/jobs.py`).
+        kind: "probe", "weights", "trial", "score" or "refit" (see `training/jobs.py`).
         payload: Plain data.
         timeout_s: Seconds after which it is stopped and fails as TIMEOUT.
     """

@@ -20,6 +20,7 @@ from bench.records import (
     Failure,
     FamilyInfo,
     Metrics,
+    PictureSizes,
     Run,
     SplitInfo,
     Study,
@@ -254,6 +255,56 @@ def run() -> Run:
         FamilyInfo("vgg19", "VGG-19 (Simonyan and Zisserman, 2014).", "random (missing)"),
     )
     return build(studies, families)
+
+
+LONG = "photos/" + "n" * 255 + ".jpg"
+
+
+@pytest.fixture
+def messy_run(run: Run) -> Run:
+    """Photographs of three classes, unbalanced, of which the audit found much; hostile names among them."""
+    counts = {
+        "train": {"cat": 3000, "dog": 2990, "owl": 610},
+        "validation": {"cat": 1000, "dog": 998, "owl": 203},
+        "test": {"cat": 1000, "dog": 1000, "owl": 203},
+    }
+    reasons = {
+        "train/cat/666.jpg": "empty file (0 bytes)",
+        "train/dog/11702.jpg": "empty file (0 bytes)",
+        f"train/dog/{HOSTILE}.jpg": "cannot be decoded: image file is truncated (12 bytes not processed)",
+        f"train/cat/{LONG}": f"the same content as train/cat/{HOSTILE}",
+        "train/owl/bomb.png": "30000 x 30000 pixels, limit 100 megapixels",
+        "train/owl/twice.png": "the same content is labelled cat and owl",
+        "train/cat/7.jpg": "nearly the same picture as test/cat/9.jpg, which is in the test part",
+        **{f"train/owl/{number}.jpg": "cannot be decoded: broken data stream" for number in range(60)},
+    }
+    split = SplitInfo(
+        "photos",
+        ("cat", "dog", "owl"),
+        counts,
+        "9f2c44c1b0d6a7e1" * 4,
+        tuple({"id": id, "reason": reason} for id, reason in reasons.items()),
+        ignored={"hidden or system file": 12, "not a picture": 3},
+        noticed={"grey": 41, "turned as EXIF says": 7, "CMYK": 1},
+        alike=(("train/cat/7.jpg", "test/cat/9.jpg"), ("train/dog/1.jpg", "train/dog/2.jpg", f"train/dog/{HOSTILE}")),
+        sizes=PictureSizes((42, 32), (500, 374), (1050, 702)),
+    )
+    return replace(run, split=split)
+
+
+@pytest.fixture
+def folded_run(run: Run) -> Run:
+    """The same run on five folds, whose accuracies deviate from their mean by 2.2 points."""
+
+    def in_folds(trial: Trial) -> Trial:
+        if trial.state != COMPLETE or trial.value is None:
+            return trial
+        shares = [trial.value + points / 100 for points in (-3, -1, 0, 1, 3)]
+        return replace(trial, folds=tuple(metrics(share, 204) for share in shares), best_epochs=6)
+
+    studies = tuple(replace(study, trials=tuple(map(in_folds, study.trials))) for study in run.studies)
+    counts = {"train": {"cat": 510, "dog": 510}, "validation": {}, "test": {"cat": 90, "dog": 90}}
+    return replace(run, studies=studies, split=replace(run.split, counts=counts, folds=5))
 
 
 @pytest.fixture

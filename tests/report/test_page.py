@@ -77,7 +77,7 @@ def page(run: Run, folder: Path) -> Page:
 
 def test_the_page_answers_in_order(run: Run, tmp_path: Path) -> None:
     sections = [a["id"] for tag, a in page(run, tmp_path).elements if tag == "section"]
-    assert sections == ["verdict", "leaderboard", "accuracy", "search", "trials", "failures", "reproduce"]
+    assert sections == ["verdict", "leaderboard", "accuracy", "search", "trials", "failures", "data", "reproduce"]
 
 
 def test_the_leaderboard_needs_no_script(run: Run, tmp_path: Path) -> None:
@@ -87,6 +87,24 @@ def test_the_leaderboard_needs_no_script(run: Run, tmp_path: Path) -> None:
     assert "2 cnn not separated Plain" in words
     assert "2 other seeds: 90.0–91.7 %" in words
     assert "vgg16 VGG-16 (Simonyan and Zisserman, 2014). skipped: no ImageNet weights" in words
+
+
+def test_with_folds_validation_is_their_mean_and_its_spread_everywhere(folded_run: Run, tmp_path: Path) -> None:
+    shown = page(folded_run, tmp_path)
+    assert "93.3 % 88.7–96.1 % 93.9 % ± 2.2 1 min 35 s" in shown.words  # the board
+    assert "complete 86.1 % ± 2.2 8" in shown.words  # the trials
+    assert "pruned 61.0 % 3" in shown.words  # stopped in its first fold
+    assert shown.words.count("mean of 5 folds ± standard deviation") == 2
+    assert "trained again on all folds together" in shown.words
+    assert "020 in 5 folds · 180 test" in shown.words
+    hover = shown.charts["chart-train_time_s"]["data"][0]["hovertext"][0]
+    assert "validation 50.0\u00a0%\u00a0±\u00a02.2" in hover
+
+
+def test_without_folds_the_page_has_no_word_of_them(run: Run, tmp_path: Path) -> None:
+    shown = page(run, tmp_path)
+    assert "folds" not in shown.words
+    assert "±" not in shown.words
 
 
 def test_every_trial_failure_and_the_way_back_are_there(run: Run, tmp_path: Path) -> None:
@@ -219,6 +237,14 @@ def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> 
         ("mobilenet_v2", "0.9333"), ("cnn", "0.9111"), ("dummy", "0.4944")
     ]  # fmt: skip
     assert rows[2]["input_size"] == ""
+    assert {row["val_accuracy_std"] for row in rows} == {""}
+
+
+def test_the_csv_of_folds_has_their_spread_last(folded_run: Run, tmp_path: Path) -> None:
+    report.write_csv(folded_run, tmp_path / "leaderboard.csv")
+    rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
+    assert list(rows[0])[-1] == "val_accuracy_std"
+    assert [round(float(row["val_accuracy_std"]), 4) for row in rows] == [0.0224] * 3
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\uff1d"])

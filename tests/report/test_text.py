@@ -25,6 +25,16 @@ def test_counts_carry_their_magnitude(value: float | None, shown: str) -> None:
     assert text.count(value).replace("\u00a0", " ") == shown
 
 
+def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
+    assert text.plural(1, "picture") == "1\u00a0picture"
+    assert text.plural(10_000, "picture") == "10\u202f000\u00a0pictures"
+    assert text.plain(text.plural(10_000, "picture")) == "10,000 pictures"
+
+
+def test_a_name_stays_on_its_line() -> None:
+    assert text.one_line("a\nb\tc\r\n\u202ed\udcff") == r"a\nb\tc\n\u202ed\udcff"
+
+
 def test_shares_read_as_percent() -> None:
     assert text.percent(0.8889) == "88.9\u00a0%"
     assert text.interval(0.918, 0.961) == "91.8–96.1\u00a0%"

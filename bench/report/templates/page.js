@@ -52,8 +52,8 @@
     const all = [...document.querySelectorAll("details[data-key]")];
     const name = (each) => each.dataset.key;
     try {
-      const open = new Set(JSON.parse(sessionStorage.getItem(key) ?? "[]"));
-      for (const each of all) each.open = open.has(name(each));
+      const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+      if (kept) for (const each of all) each.open = kept.includes(name(each));
       const keep = () => sessionStorage.setItem(key, JSON.stringify(all.filter((each) => each.open).map(name)));
       for (const each of all) each.addEventListener("toggle", keep);
     } catch {

@@ -1,0 +1,268 @@
+"""What the pictures are and what looking at them found: the account that the page and the terminal give alike."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from bench.records import PictureSizes, SplitInfo
+from bench.report import text
+
+UNBALANCED = 1.5
+"""So many times more pictures in the largest class than in the smallest are worth a word."""
+
+MANY = 0.05
+"""A larger share of a class left out is worth a warning."""
+
+_KINDS = (
+    (re.compile(r"the same content as "), "the same content as another picture"),
+    (re.compile(r"the same content is labelled "), "the same content under several labels"),
+    (re.compile(r"nearly the same picture as "), "nearly the same as a picture in another part"),
+    (re.compile(r".*\bpixels, limit "), "too many pixels"),
+)
+"""How a reason begins that says more than its kind, and the kind."""
+
+_LEAK = re.compile(r", which is in the (?:validation|test) part$")
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class: its pictures by part, in the order of `Inventory.parts`; in all; and as a share of all pictures."""
+
+    name: str
+    counts: tuple[int, ...]
+    total: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How even the classes are.
+
+    Attributes:
+        largest, smallest: Classes, by their pictures outside the test part.
+        ratio: How many times more the largest has.
+        majority_accuracy: Test accuracy of a model that always answers the largest.
+    """
+
+    largest: str
+    smallest: str
+    ratio: float
+    majority_accuracy: float
+
+    def __str__(self) -> str:
+        largest, smallest = text.one_line(self.largest), text.one_line(self.smallest)
+        reach = f"lways answering {largest} is right for {text.percent(self.majority_accuracy)} of the test pictures"
+        if self.ratio <= UNBALANCED:
+            return f"A{reach}"
+        return f"Unbalanced: {largest} has {self.ratio:.1f} times as many pictures as {smallest}; a{reach}"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Pictures that are not used, for one kind of reason.
+
+    Attributes:
+        kind: The reason, without what is particular of a picture.
+        pictures: Their ids, each with what is particular of it, "" where that is nothing.
+    """
+
+    kind: str
+    pictures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The pictures of a run, in numbers and words.
+
+    Attributes:
+        source: What people call them.
+        parts: Names of the parts, with pictures in each.
+        rows: The classes, the largest first.
+        balance: How even they are; None where there are no test pictures.
+        sizes: The smallest, the median and the largest picture; "" where nobody looked.
+        left_out: Pictures that are not used, the most frequent reason first.
+        ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
+        alike: Groups of ids of pictures that show nearly the same, those of several labels first.
+        contradicting: Those of these groups whose pictures carry several labels.
+        together: Whether each of those groups is kept in one part; None where that is not known.
+        sha256: Of the split.
+        warnings: What a reader must know before any figure.
+    """
+
+    source: str
+    parts: Mapping[str, int]
+    rows: tuple[ClassRow, ...]
+    balance: Balance | None
+    sizes: str
+    left_out: tuple[LeftOut, ...]
+    ignored: tuple[tuple[str, int], ...]
+    noticed: tuple[tuple[str, int], ...]
+    alike: tuple[tuple[str, ...], ...]
+    contradicting: tuple[tuple[str, ...], ...]
+    together: bool | None
+    sha256: str
+    warnings: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """How many pictures are used."""
+        return sum(self.parts.values())
+
+    @property
+    def lost(self) -> int:
+        """How many pictures are left out."""
+        return sum(len(each.pictures) for each in self.left_out)
+
+    @property
+    def sound(self) -> str:
+        """A sentence where nothing at all was found; "" otherwise."""
+        if self.left_out or self.ignored or self.noticed or self.alike:
+            return ""
+        alike = " or nearly the same" if self.sizes else ""
+        return f"Nothing is left out: every file is a picture that decodes, and no two are the same{alike}."
+
+    @property
+    def headline(self) -> str:
+        """What there is: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
+        parts = ", ".join(f"{text.thousands(count)} {part}" for part, count in self.parts.items())
+        source = text.one_line(self.source)
+        classes, pictures = text.plural(len(self.rows), "class", "classes"), text.plural(self.total, "picture")
+        return f"{source}, {classes}, {pictures}: {parts}"
+
+    @property
+    def findings(self) -> str:
+        """What was found, in a few words; "" where that is nothing a reader has to know."""
+        reasons = [f"{text.one_line(each.kind)}: {text.thousands(len(each.pictures))}" for each in self.left_out]
+        said = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
+        if self.alike:
+            said.append(self.groups)
+        if ignored := sum(count for _, count in self.ignored):
+            said.append(f"{text.plural(ignored, 'other file')} ignored")
+        return ", ".join(said)
+
+    @property
+    def groups(self) -> str:
+        """How many groups of near-duplicates there are, and what became of them."""
+        became = {True: " kept together", False: " not kept together", None: ""}[self.together]
+        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{became}"
+
+
+def inventory(split: SplitInfo, config: Mapping[str, Any]) -> Inventory:
+    """The account of a split.
+
+    Args:
+        split: What the records say of it.
+        config: The run's, as plain data; read are `limit`, `near_duplicates` and `split_file`.
+    """
+    parts = {"train": "train", "validation": "validation", "test": "test"}
+    if split.folds:
+        parts = {"train": f"in {split.folds} folds", "test": "test"}
+    reused = bool(config.get("split_file"))
+    return Inventory(
+        source=split.source,
+        parts={name: split.n(part) for part, name in parts.items()},
+        rows=_rows(split, tuple(parts)),
+        balance=_balance(split),
+        sizes=_sizes(split.sizes) if split.sizes else "",
+        left_out=_left_out(split),
+        ignored=_most_first(split.ignored),
+        noticed=_most_first(split.noticed),
+        alike=tuple(sorted(split.alike, key=lambda group: group not in split.contradicting)),
+        contradicting=split.contradicting,
+        together=None if reused else config.get("near_duplicates", "group") == "group",
+        sha256=split.sha256,
+        warnings=(*_leaks(split), *_contradictions(split), *(() if reused or config.get("limit") else _losses(split))),
+    )
+
+
+def _rows(split: SplitInfo, parts: tuple[str, ...]) -> tuple[ClassRow, ...]:
+    every = sum(split.n(part) for part in parts)
+    rows = []
+    for name in split.classes:
+        counts = tuple(split.counts.get(part, {}).get(name, 0) for part in parts)
+        rows.append(ClassRow(name, counts, sum(counts), sum(counts) / every if every else 0.0))
+    return tuple(sorted(rows, key=lambda row: (-row.total, row.name)))
+
+
+def _balance(split: SplitInfo) -> Balance | None:
+    held: Counter[str] = Counter(dict.fromkeys(split.classes, 0))
+    for part in ("train", "validation"):
+        held.update(split.counts.get(part, {}))
+    ordered = sorted(held, key=lambda name: (-held[name], name))
+    if not split.n("test") or not held[ordered[-1]]:
+        return None
+    largest, smallest = ordered[0], ordered[-1]
+    right = split.counts["test"].get(largest, 0) / split.n("test")
+    return Balance(largest, smallest, held[largest] / held[smallest], right)
+
+
+def _left_out(split: SplitInfo) -> tuple[LeftOut, ...]:
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for each in split.quarantined:
+        kind = _kind(each["reason"])
+        groups[kind].append((each["id"], each["reason"].removeprefix(kind).removeprefix(": ")))
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    return tuple(LeftOut(kind, tuple(pictures)) for kind, pictures in ordered)
+
+
+def _kind(reason: str) -> str:
+    for begins, kind in _KINDS:
+        if begins.match(reason):
+            return kind
+    return reason.partition(": ")[0]
+
+
+def _leaks(split: SplitInfo) -> tuple[str, ...]:
+    leaks = sum(bool(_LEAK.search(each["reason"])) for each in split.quarantined)
+    if not leaks:
+        return ()
+    show = "shows" if leaks == 1 else "show"
+    pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {show} the same as one of a later part"
+    return (f"{pictures}: left out, so that no model sees what it is judged by.",)
+
+
+def _contradictions(split: SplitInfo) -> tuple[str, ...]:
+    count = len(split.contradicting)
+    if not count:
+        return ()
+    carry = "carries" if count == 1 else "carry"
+    groups = f"{text.plural(count, 'group')} of near-duplicates"
+    return (f"{groups} {carry} several labels, one of which is likely to be wrong.",)
+
+
+def _losses(split: SplitInfo) -> tuple[str, ...]:
+    """Of which classes much is left out, as far as the ids tell the class."""
+    known = frozenset(split.classes)
+    lost = Counter(_class_of(each["id"], known) for each in split.quarantined)
+    warnings = []
+    for name in split.classes:
+        total = lost[name] + sum(counts.get(name, 0) for counts in split.counts.values())
+        if total and lost[name] / total > MANY:
+            of = f"{text.thousands(lost[name])} of {text.plural(total, 'picture')}"
+            warnings.append(f"Of {text.one_line(name)}, {of} ({text.percent(lost[name] / total)}) are left out.")
+    if len(warnings) > 4:
+        warnings[3:] = [f"{text.plural(len(warnings) - 3, 'more class', 'more classes')} lost as much."]
+    return tuple(warnings)
+
+
+def _class_of(item_id: str, classes: Collection[str]) -> str:
+    """The class that a folder of the path, or the beginning of the file's name, is called after; "" where none is."""
+    path = PurePosixPath(item_id)
+    for name in (*path.parts[:-1], path.name.partition(".")[0]):
+        if name in classes:
+            return name
+    return ""
+
+
+def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
+def _sizes(sizes: PictureSizes) -> str:
+    smallest, median, largest = (f"{width} × {height}" for width, height in astuple(sizes))
+    return f"{smallest} to {largest} pixels, median {median}" if smallest != largest else f"{smallest} pixels"

@@ -1,0 +1,170 @@
+"""What the audit found, as the page and the terminal show it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.config import RunConfig
+from bench.console import ConsoleProgress, print_inventory
+from bench.records import PictureSizes, Run, SplitInfo
+from bench.report.inventory import inventory
+
+from .conftest import HOSTILE, LONG
+from .test_page import Page
+
+CLEAN = "Nothing is left out: every file is a picture that decodes, and no two are the same or nearly the same."
+
+
+def section(run: Run, folder: Path) -> str:
+    report.render(run, folder / "report.html")
+    source = (folder / "report.html").read_text(encoding="utf-8")
+    begin = source.index('<section id="data"')
+    return source[begin : source.index("</section>", begin) + len("</section>")]
+
+
+def words(run: Run, folder: Path) -> str:
+    return Page(section(run, folder)).words
+
+
+def many_classes(split: SplitInfo, n: int = 100, folds: int = 0) -> SplitInfo:
+    names = tuple(f"class {number:03d}" for number in range(n))
+    counts = {part: {name: least + i for i, name in enumerate(names)} for part, least in (("train", 10), ("test", 5))}
+    return replace(split, classes=names, counts=counts, folds=folds)
+
+
+class TestPage:
+    def test_a_clean_set_is_a_table_and_a_sentence(self, run: Run, tmp_path: Path) -> None:
+        sizes = PictureSizes((64, 64), (64, 64), (64, 64))
+        shown = words(replace(run, split=replace(run.split, sizes=sizes)), tmp_path)
+        assert shown.startswith("Data drawn : 2 classes, 1 200 pictures, 64 × 64 pixels. Always answering cat is right")
+        assert "cat 420 90 90 600 50.0 %" in shown
+        assert shown.endswith(CLEAN)
+
+    def test_what_nobody_looked_for_is_not_claimed(self, run: Run, tmp_path: Path) -> None:
+        assert "nearly the same" not in words(run, tmp_path)
+
+    def test_every_picture_left_out_is_there_with_its_reason(self, messy_run: Run, tmp_path: Path) -> None:
+        shown = words(messy_run, tmp_path)
+        assert "Left out: 67 pictures" in shown
+        assert "empty file (0 bytes) 2 pictures train/cat/666.jpg train/dog/11702.jpg" in shown
+        assert "train/owl/bomb.png 30000 x 30000 pixels, limit 100 megapixels" in shown
+        assert "train/owl/twice.png the same content is labelled cat and owl" in shown
+        assert all(f"train/owl/{number}.jpg broken data stream" in shown for number in range(60))
+        assert LONG in shown
+
+    def test_what_was_ignored_put_right_and_alike_is_counted(self, messy_run: Run, tmp_path: Path) -> None:
+        shown = words(messy_run, tmp_path)
+        assert "Ignored: 15 other files hidden or system file 12 not a picture 3" in shown
+        assert "Put right while decoding grey 41 turned as EXIF says 7 CMYK 1" in shown
+        assert "Nearly the same: 2 groups No group is in more than one part" in shown
+        assert "train/cat/7.jpg , test/cat/9.jpg" in shown
+
+    def test_near_duplicates_of_several_labels_stand_first_and_are_marked(self, run: Run, tmp_path: Path) -> None:
+        groups = (("cat/1.jpg", "cat/2.jpg"), ("cat/3.jpg", "dog/4.jpg"))
+        split = replace(run.split, alike=groups, contradicting=groups[1:])
+        shown = words(replace(run, split=split), tmp_path)
+        assert "cat/3.jpg , dog/4.jpg several labels cat/1.jpg , cat/2.jpg" in shown
+        (warning,) = inventory(split, run.config).warnings
+        assert warning.endswith("group of near-duplicates carries several labels, one of which is likely to be wrong.")
+
+    def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
+        told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"
+        assert told in words(messy_run, tmp_path)
+
+    def test_hostile_names_stay_on_their_line_as_text(self, messy_run: Run, tmp_path: Path) -> None:
+        source = section(messy_run, tmp_path)
+        assert {tag for tag, _ in Page(source).elements} & {"img", "b"} == set()
+        assert "train/dog/<img src=x onerror=alert(1)>\"'&</script><b>\\u2028\\u202e\\ncat\\ud800=1+1.jpg" in words(
+            messy_run, tmp_path
+        )
+        assert not set(source) & {"\u2028", "\u202e", "\x1b"}
+
+    def test_many_classes_are_folded(self, run: Run, tmp_path: Path) -> None:
+        shown = words(replace(run, split=many_classes(run.split, folds=5)), tmp_path)
+        assert "The 100 classes, 15 to 213 pictures each" in shown
+        assert "Class In 5 folds Test All Share class 099 109 104 213" in shown
+        assert "validation" not in shown.lower()
+
+    def test_a_long_list_ends_and_says_where_the_rest_is(self, run: Run, tmp_path: Path) -> None:
+        lost = tuple({"id": f"cat/{number:05d}.jpg", "reason": "empty file (0 bytes)"} for number in range(20_000))
+        before = len(section(run, tmp_path))
+        source = section(replace(run, split=replace(run.split, quarantined=lost)), tmp_path)
+        assert "cat/00499.jpg" in source
+        assert "cat/00500.jpg" not in source
+        assert "These are the first 500 of 20 000; split.json has all." in Page(source).words
+        assert len(source) - before < 50_000
+
+
+class TestNotice:
+    def notice(self, run: Run, folder: Path) -> str:
+        report.render(run, folder / "report.html")
+        shown = Page((folder / "report.html").read_text(encoding="utf-8")).words
+        return shown.partition("Pictures left out. ")[2].partition(" mobilenet_v2")[0]
+
+    def test_leaks_and_a_class_that_lost_much_stand_at_the_top(self, messy_run: Run, tmp_path: Path) -> None:
+        told = self.notice(messy_run, tmp_path)
+        assert told.startswith("1 picture of the ready-made parts shows the same as one of a later part: left out,")
+        assert told.endswith("Of owl, 62 of 1 078 pictures (5.8 %) are left out.")
+
+    def test_a_little_damage_is_no_news(self, run: Run, tmp_path: Path) -> None:
+        lost = ({"id": "cat/666.jpg", "reason": "empty file (0 bytes)"},)
+        assert self.notice(replace(run, split=replace(run.split, quarantined=lost)), tmp_path) == ""
+
+    @pytest.mark.parametrize("config", [{"limit": 300}, {"split_file": "split.json"}])
+    def test_a_sample_says_nothing_of_what_its_classes_lost(self, messy_run: Run, config: dict[str, object]) -> None:
+        """The audit is of all pictures, the counts are of some."""
+        assert not [each for each in inventory(messy_run.split, config).warnings if "owl" in each]
+
+
+class TestTerminal:
+    def started(self, split: SplitInfo, **settings: object) -> str:
+        out = io.StringIO()
+        ConsoleProgress(out).data(split, RunConfig(**settings))
+        return out.getvalue()
+
+    def listed(self, split: SplitInfo, every: bool = False) -> list[str]:
+        out = io.StringIO()
+        print_inventory(split, RunConfig(), every, out)
+        return out.getvalue().splitlines()
+
+    def test_a_clean_run_starts_with_one_line(self, run: Run) -> None:
+        assert self.started(run.split) == (
+            "data: drawn, 2 classes, 1,200 pictures: 840 train, 180 validation, 180 test\n"
+        )
+        folds = replace(run.split, folds=5, counts={**run.split.counts, "validation": {}})
+        assert "1,020 pictures: 840 in 5 folds, 180 test" in self.started(folds)
+
+    def test_what_was_found_is_a_second_line(self, messy_run: Run) -> None:
+        second = self.started(messy_run.split).splitlines()[1]
+        assert second.startswith("  67 left out (cannot be decoded: 61, empty file (0 bytes): 2, nearly the same as a")
+        assert second.endswith(
+            "2 groups of near-duplicates kept together, 15 other files ignored; the report lists them"
+        )
+        assert "2 groups of near-duplicates not kept together" in self.started(
+            messy_run.split, near_duplicates="ignore"
+        )
+
+    def test_the_listing_is_short_unless_everything_is_asked_for(self, messy_run: Run) -> None:
+        short, full = self.listed(messy_run.split), self.listed(messy_run.split, every=True)
+        assert "    … 58 more, --all lists them" in short
+        assert "    train/owl/59.jpg (broken data stream)" in full
+        assert not [line for line in full if "--all" in line]
+        assert any("\\u202e\\ncat\\ud800" in line for line in full)
+
+    def test_a_hundred_classes_stay_readable(self, run: Run) -> None:
+        split = many_classes(run.split)
+        short, full = self.listed(split), self.listed(split, every=True)
+        assert sum(line.startswith("class 0") for line in short) == 20
+        assert any("… 80 more, --all lists them" in line for line in short)
+        assert sum(line.startswith("class 0") for line in full) == 100
+
+    def test_no_text_from_outside_takes_the_terminal_over(self, run: Run) -> None:
+        split = replace(run.split, source=HOSTILE, classes=(f"[red]{HOSTILE}", "dog"))
+        shown = "\n".join(self.listed(split)) + self.started(split)
+        assert "[red]<img src=x" in shown
+        assert not set(shown) & {"\x1b", "\u202e", "\u2028", "\ud800"}
