@@ -26,6 +26,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.atomic import write_text
 from bench.errors import ConfigError, DataError
 
 GB = 10**9
@@ -97,9 +98,10 @@ def place(kind: str, root: Path | None = None) -> Path:
         return path
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()) and not _is_ours(path):  # another process may have tagged it meanwhile
+        others = [each for each in path.iterdir() if each.name != TAG and not each.name.startswith(".")]
+        if others and not _is_ours(path):  # asked again, since another process may have tagged and filled it meanwhile
             raise ConfigError(f"{shown(path)}: has other things in it; set BENCH_CACHE to a folder for this alone")
-        (path / TAG).write_text(f"{SIGNATURE}\n{OWNER}\n", encoding="utf-8")
+        write_text(path / TAG, f"{SIGNATURE}\n{OWNER}\n")
     except OSError as error:
         raise _unwritable(path, error) from None
     return path
@@ -296,4 +298,4 @@ def _full(root: Path, needed_bytes: int) -> DataError:
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"the cache {shown(path)!r} cannot be written, {error.strerror}: set BENCH_CACHE to a folder")
+    return ConfigError(f"the cache {shown(path)!r} cannot be written, {error.strerror}: set BENCH_CACHE to another")

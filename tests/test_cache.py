@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import filelock
 import pytest
 
 from bench import cache, cli
@@ -121,6 +122,16 @@ def test_nothing_is_touched_that_somebody_else_keeps_there(root, tmp_path):
         cache.place("downloads")
 
 
+def test_a_file_system_without_locks_is_used_all_the_same(root, monkeypatch):
+    def acquire(lock):
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with cache.alone(cache.place("pixels")):
+        fill(root, "pixels/8-v1/a.npy")
+    assert len(cache.entries(root)) == 1
+
+
 # -- the command line
 
 
@@ -142,6 +153,15 @@ def test_the_command_shows_what_is_kept(root, capsys, monkeypatch):
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[-2:]}
     assert rows["pixels"][:4] == ["2", "2.5", "MB", "2033-05-18"]
     assert rows["downloads"][:3] == ["1", "1.4", "kB"]
+
+
+def test_its_help_teaches(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["cache", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("BENCH_CACHE_GB", "decoded pictures", "python -m bench cache clear downloads", "all"):
+        assert word in text
 
 
 def test_an_empty_cache_is_shown_and_not_made(root, capsys):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePath
 from typing import Any
 
 import cv2
@@ -289,7 +288,7 @@ def _note_orientation(orientation: int, notes: list[str]) -> None:
 
 
 def _note_suffix(found: str, name: str, notes: list[str]) -> None:
-    suffix = PurePath(name).suffix.lower()
+    suffix = "." + name.rpartition(".")[2].lower()
     meant = _suffixes().get(suffix, found)
     if meant != found and {meant, found} != {"JPEG", "MPO"}:
         notes.append(f"{found} named {suffix}")

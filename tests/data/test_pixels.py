@@ -71,9 +71,11 @@ def test_cannot_be_written_to(dataset, kept):
 
 
 PLAIN = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 3), dtype=np.uint8)
-PLACES = np.random.default_rng(1).permutation(11)
-SCATTERED = Pixels([PLAIN[:4], PLAIN[4:5], PLAIN[5:]], PLACES, 2)
-IN_ORDER = Pixels([PLAIN[:4], PLAIN[4:5], PLAIN[5:]], np.arange(11), 2)
+ORDER = np.random.default_rng(1).permutation(11)
+NUMBERS, ROWS = np.repeat([0, 1, 2], [4, 1, 6]), np.array([0, 1, 2, 3, 0, 0, 1, 2, 3, 4, 5])
+SEGMENTS = [PLAIN[:4], PLAIN[4:5], PLAIN[5:]]
+SCATTERED = Pixels(SEGMENTS, NUMBERS[ORDER], ROWS[ORDER], 2)
+IN_ORDER = Pixels(SEGMENTS, NUMBERS, ROWS, 2)
 
 
 @given(
@@ -84,13 +86,17 @@ IN_ORDER = Pixels([PLAIN[:4], PLAIN[4:5], PLAIN[5:]], np.arange(11), 2)
     | st.lists(st.booleans(), min_size=11, max_size=11).map(np.array)
 )
 def test_are_indexed_like_one_array(index):
-    np.testing.assert_array_equal(SCATTERED[index], PLAIN[PLACES][index])
+    np.testing.assert_array_equal(SCATTERED[index], PLAIN[ORDER][index])
     np.testing.assert_array_equal(IN_ORDER[index], PLAIN[index])
 
 
+def test_can_be_none(dataset, kept):
+    assert np.asarray(pixels(dataset, [], 8, kept)).shape == (0, 8, 8, 3)
+
+
 def test_end_where_an_array_ends():
-    np.testing.assert_array_equal(np.asarray(SCATTERED), PLAIN[PLACES])
-    np.testing.assert_array_equal(np.stack(list(SCATTERED)), PLAIN[PLACES])
+    np.testing.assert_array_equal(np.asarray(SCATTERED), PLAIN[ORDER])
+    np.testing.assert_array_equal(np.stack(list(SCATTERED)), PLAIN[ORDER])
     for index in (11, -12, [3, 11]):
         with pytest.raises(IndexError):
             SCATTERED[index]
@@ -258,6 +264,7 @@ def full_disk(number):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(dataset, kept, monkeypatch, number):
+    cache.place("pixels", kept)
     monkeypatch.setattr(os, "fsync", full_disk(number))
     with pytest.raises(DataError, match="its disk has"):
         pixels(dataset, dataset.items, 8, kept)
@@ -345,6 +352,7 @@ def test_a_recording_that_finds_nothing_new_writes_nothing(dataset, kept):
 
 
 def test_a_disk_that_fills_up_while_recording_is_one_clear_line(dataset, kept, monkeypatch):
+    cache.place("pixels", kept)
     monkeypatch.setattr(os, "fsync", full_disk(errno.ENOSPC))
     with pytest.raises(DataError, match="more, and its disk has"):
         record(dataset, kept)

@@ -8,6 +8,7 @@ import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,7 +54,7 @@ class Folder(Source):
         return {"kind": "folder", "path": str(self.path)}
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
-        return read(self.path / item_id, least)
+        return read(os.path.join(self.path, item_id), least)  # noqa: PTH118 - a path object takes a tenth of the time
 
     def listing(self) -> Listing:
         try:
@@ -71,17 +72,18 @@ def rebuild(description: Mapping[str, Any]) -> Folder:
     return Folder(Path(description["path"]))
 
 
-def read(path: Path, least: int) -> Picture:
+def read(path: str, least: int) -> Picture:
     """The picture in a file; for `least` see `Source.picture`.
 
     Raises:
         PictureError: It is not there or cannot be decoded.
     """
     try:
-        content = path.read_bytes()
+        with FileIO(path) as file:
+            content = file.readall()
     except OSError as error:
-        raise PictureError(str(path), f"cannot be read: {error.strerror}") from None
-    return decode(content, str(path), least)
+        raise PictureError(path, f"cannot be read: {error.strerror}") from None
+    return decode(content, path, least)
 
 
 def class_in(name: str) -> str | None:

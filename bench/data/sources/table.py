@@ -47,7 +47,7 @@ class Table(Source):
         return {"kind": "table", "path": str(self.path)}
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
-        return read(self.path.parent / item_id, least)
+        return read(os.path.join(self.path.parent, item_id), least)
 
     def listing(self) -> Listing:
         rows = _rows(self.path)
