@@ -10,7 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = "tensorflow keras keras-tuner optuna scikit-learn numpy pandas plotly pillow".split()
+PACKAGES = (
+    "tensorflow keras keras-tuner optuna scikit-learn numpy pandas plotly pillow simplejpeg opencv-python-headless"
+).split()
 
 
 def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:

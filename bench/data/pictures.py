@@ -214,7 +214,7 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Array, Size
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(name, _too_large("more")) from None
+        raise PictureError(name, _too_large("far too many")) from None
     except UnidentifiedImageError:
         raise PictureError(name, "not a picture of a known format", foreign=True) from None
     except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
