@@ -51,6 +51,24 @@ STORED_AS: dict[int, Callable[[Image.Image], Image.Image]] = {
 """How an upright picture is stored under each EXIF orientation."""
 
 
+def damage(folder: Path) -> dict[str, str]:
+    """Puts one file of every kind of damage into a class folder; gives how the reason of each begins, by name."""
+    jpeg, png = encoded(scene(900), "JPEG"), encoded(scene(901))
+    (folder / "sound.png").write_bytes(png)
+    (folder / "link.png").symlink_to(folder.parent.parent)
+    made = {
+        "empty.jpg": (b"", "empty file (0 bytes)"),
+        "truncated.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded: "),
+        "truncated.png": (png[: len(png) // 2], "cannot be decoded: "),
+        "<img src=x onerror=alert(1)>.jpg": (b"not a picture at all", "not a picture of a known format"),
+        "bomb.png": (encoded(Image.new("1", (10_500, 10_500))), "10500 x 10500 pixels, limit"),
+        "sound.png.bak": (png, "the same content as"),
+    }
+    for name, (content, _) in made.items():
+        (folder / name).write_bytes(content)
+    return {"link.png": "link to a folder, not followed"} | {name: reason for name, (_, reason) in made.items()}
+
+
 @pytest.fixture
 def folder(tmp_path: Path):
     """Makes a folder of pictures: `{"cats": 10, "train/dogs": 5}`; returns its path."""

@@ -17,7 +17,7 @@ from bench import data
 from bench.config import RunConfig
 from bench.errors import DataError
 
-from .conftest import STORED_AS, encoded, exif, picture, scene
+from .conftest import STORED_AS, damage, encoded, exif, picture, scene
 
 
 def opened(path: Path, **settings) -> data.Dataset:
@@ -77,6 +77,17 @@ class TestDamaged:
     def test_16_a_truncated_png(self, path):
         (path / "cats" / "truncated.png").write_bytes((path / "cats" / "0.png").read_bytes()[:200])
         assert reasons(opened(path))["cats/truncated.png"].startswith("cannot be decoded: ")
+
+
+def test_a_folder_with_every_kind_of_damage(path):
+    expected = damage(path / "cats")
+    before = {file: file.lstat().st_size for file in path.rglob("*")}
+    dataset = opened(path)
+    assert reasons(dataset).keys() == {f"cats/{name}" for name in expected}
+    for name, reason in expected.items():
+        assert reasons(dataset)[f"cats/{name}"].startswith(reason)
+    assert len(dataset.items) == 13
+    assert {file: file.lstat().st_size for file in path.rglob("*")} == before
 
 
 def test_17_what_is_no_picture_is_counted_or_listed(folder):
