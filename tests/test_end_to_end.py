@@ -59,12 +59,23 @@ def finish(process):
     return process.returncode, out, err
 
 
-def test_two_engines_search_a_family_file_and_both_are_on_the_page(start, space, tmp_path):
-    status, out, err = finish(
-        start("run", "--engine", "optuna:tpe,keras-tuner:bayesian", "--budget", "3", "--images", "60", "--epochs", "2",
-              "--spaces", f"dummy,{space('tiny')}", "--out", "here")
-    )  # fmt: skip
-    assert status == 0, err
+@pytest.fixture
+def search(start, space):
+    """Searches dummy and a tiny family on 60 pictures into the folder `here`; gives what that printed."""
+
+    def run(*options):
+        status, out, err = finish(
+            start("run", *options, "--budget", "3", "--images", "60", "--epochs", "2",
+                  "--spaces", f"dummy,{space('tiny')}", "--out", "here")
+        )  # fmt: skip
+        assert status == 0, err
+        return out, err
+
+    return run
+
+
+def test_two_engines_search_a_family_file_and_both_are_on_the_page(search, tmp_path):
+    out, err = search("--engine", "optuna:tpe,keras-tuner:bayesian")
     assert "trial   6 of 6" in err
     assert "WARNING" not in err + out
     run = bench.load(tmp_path / "here")
@@ -82,12 +93,8 @@ def test_two_engines_search_a_family_file_and_both_are_on_the_page(start, space,
     assert "keras-tuner:bayesian" in data[1]
 
 
-def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(start, space, tmp_path):
-    status, out, err = finish(
-        start("run", "--folds", "5", "--budget", "3", "--images", "60", "--epochs", "2",
-              "--spaces", f"dummy,{space('tiny')}", "--out", "here")
-    )  # fmt: skip
-    assert status == 0, err
+def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(search, tmp_path):
+    out, _ = search("--folds", "5")
     run = bench.load(tmp_path / "here")
     outside = run.split.n("train")
     assert (run.split.folds, run.split.n("validation"), outside + run.split.n("test")) == (5, 0, 60)

@@ -19,17 +19,18 @@ import contextlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench import cache as kept
 from bench.atomic import replacing
+from bench.data.audit import Keep
 from bench.data.dataset import Dataset, Item
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, Array, quiet, resized
@@ -123,7 +124,7 @@ def pixels(dataset: Dataset, items: Sequence[Item], size: int, cache: Path, prog
 
 
 @contextlib.contextmanager
-def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[Callable[[str, Array], None]]:
+def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[Keep]:
     """Keeps pictures that are decoded for another reason (the audit), so that they are not decoded again.
 
     What it yields takes the SHA-256 of a picture's content, hexadecimal, and its pixels, uint8, shape (height, width,
@@ -249,14 +250,8 @@ def _header(file: IO[bytes], dtype: str) -> tuple[int, ...]:
 # -- writing
 
 
-class _Write(Protocol):
-    """Takes one picture more."""
-
-    def __call__(self, sha256: str, square: Array) -> None: ...
-
-
 @contextlib.contextmanager
-def _segment(path: Path, size: int) -> Iterator[_Write]:
+def _segment(path: Path, size: int) -> Iterator[Keep]:
     """A new segment, in its place when the block ends well.
 
     It is written in order, not through a mapping: where the disk is full, that is an OSError and not a SIGBUS.
@@ -313,7 +308,7 @@ class _Recorder:
         self._lock = threading.Lock()
         self._segment = contextlib.ExitStack()
         self._path: Path | None = None
-        self._write: _Write | None = None
+        self._write: Keep | None = None
 
     def __enter__(self) -> _Recorder:
         return self
@@ -342,7 +337,7 @@ class _Recorder:
             self._claimed.add(sha256)
             return True
 
-    def _open_segment(self) -> _Write:
+    def _open_segment(self) -> Keep:
         if self._write is None:
             self._path = _new_path(self._shelf.folder)
             most = min(_most_rows(self._size), self._left + len(self._claimed))

@@ -91,7 +91,8 @@ class Inventory:
         contradicting: Those of these groups whose pictures carry several labels.
         together: Whether each of those groups is kept in one part; None where that is not known.
         sha256: Of the split.
-        warnings: What a reader must know before any figure.
+        losses: What a reader must know of pictures that are left out, before any figure.
+        doubts: The same of labels that contradict each other.
     """
 
     source: str
@@ -106,7 +107,13 @@ class Inventory:
     contradicting: tuple[tuple[str, ...], ...]
     together: bool | None
     sha256: str
-    warnings: tuple[str, ...]
+    losses: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before any figure."""
+        return (*self.losses, *self.doubts)
 
     @property
     def total(self) -> int:
@@ -176,7 +183,8 @@ def inventory(split: SplitInfo, config: Mapping[str, Any]) -> Inventory:
         contradicting=split.contradicting,
         together=None if reused else config.get("near_duplicates", "group") == "group",
         sha256=split.sha256,
-        warnings=(*_leaks(split), *_contradictions(split), *(() if reused or config.get("limit") else _losses(split))),
+        losses=(*_leaks(split), *(() if reused or config.get("limit") else _losses(split))),
+        doubts=_contradictions(split),
     )
 
 

@@ -186,5 +186,6 @@ def _families(run: Run) -> list[Notice]:
 
 
 def _data(run: Run) -> list[Notice]:
-    warnings = inventory(run.split, run.config).warnings
-    return [Notice("warning", "Pictures left out", " ".join(warnings))] if warnings else []
+    found = inventory(run.split, run.config)
+    titled = (("Pictures left out", found.losses), ("Labels in doubt", found.doubts))
+    return [Notice("warning", title, " ".join(warnings)) for title, warnings in titled if warnings]

@@ -22,6 +22,7 @@ from bench import data
 from bench.atomic import replacing
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
+from bench.data.sources import Progress
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
@@ -343,7 +344,7 @@ def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, chan
     return Part(pixels(dataset, items, size, Path(payload["cache"]), progress), data.labels(items))
 
 
-def _decoding(channel: Channel) -> Callable[[str, int, int], None]:
+def _decoding(channel: Channel) -> Progress:
     """Tells the driver now and then how many pictures are decoded."""
     told_s = time.monotonic()
 

@@ -13,6 +13,7 @@ from bench.config import RunConfig
 from bench.console import ConsoleProgress, print_inventory
 from bench.records import PictureSizes, Run, SplitInfo
 from bench.report.inventory import inventory
+from bench.report.verdict import notices
 
 from .conftest import HOSTILE, LONG
 from .test_page import Page
@@ -71,6 +72,8 @@ class TestPage:
         assert "cat/3.jpg , dog/4.jpg several labels cat/1.jpg , cat/2.jpg" in shown
         (warning,) = inventory(split, run.config).warnings
         assert warning.endswith("group of near-duplicates carries several labels, one of which is likely to be wrong.")
+        (notice,) = [each for each in notices(replace(run, split=split)) if warning in each.text]
+        assert notice.title == "Labels in doubt"  # nothing is left out
 
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"
