@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from bench import cache, data
 from bench.config import RunConfig
-from bench.data import pixels as module
+from bench.data import shelf as module
 from bench.data.pictures import SHARED_SIDE, resized
-from bench.data.pixels import Pixels, pixels, recording
+from bench.data.pixels import pixels, recording
+from bench.data.shelf import Rows
 from bench.errors import ConfigError, DataError
 
 
@@ -74,8 +75,8 @@ PLAIN = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 3), dtype=np.uint8)
 ORDER = np.random.default_rng(1).permutation(11)
 NUMBERS, ROWS = np.repeat([0, 1, 2], [4, 1, 6]), np.array([0, 1, 2, 3, 0, 0, 1, 2, 3, 4, 5])
 SEGMENTS = [PLAIN[:4], PLAIN[4:5], PLAIN[5:]]
-SCATTERED = Pixels(SEGMENTS, NUMBERS[ORDER], ROWS[ORDER], 2)
-IN_ORDER = Pixels(SEGMENTS, NUMBERS, ROWS, 2)
+SCATTERED = Rows(SEGMENTS, NUMBERS[ORDER], ROWS[ORDER], (2, 2, 3), np.uint8)
+IN_ORDER = Rows(SEGMENTS, NUMBERS, ROWS, (2, 2, 3), np.uint8)
 
 
 @given(
