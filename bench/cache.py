@@ -1,6 +1,7 @@
 """What is kept between runs, in one folder for all runs of a user.
 
     pixels/      decoded pictures (`data/pixels.py`); made again when they are gone
+    features/    what frozen layers make of them (`training/features.py`); made again as well
     downloads/   data sets from the network; they stay until they are cleared
 
 The environment variable BENCH_CACHE names another folder than the system's own for caches. What can be made again is
@@ -62,6 +63,7 @@ class Kind:
 
 KINDS = {
     "pixels": Kind("decoded pictures", depth=2, derived=True),
+    "features": Kind("what frozen layers make of pictures", depth=2, derived=True),
     "downloads": Kind("data sets from the network", depth=1, derived=False),
 }
 DERIVED = tuple(name for name, kind in KINDS.items() if kind.derived)

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from bench import __version__, cache
 from bench.config import (
     ENGINES,
+    FEATURES,
     MISSING_WEIGHTS,
     MOST_FOLDS,
     NEAR_DUPLICATES,
@@ -55,6 +56,8 @@ examples:
       your own pictures, one sub-folder a class; half an hour; two families
   python -m bench run --engine optuna:tpe,keras-tuner:bayesian --budget 20
       two engines side by side, 20 trials each
+  python -m bench run --only-known --data photos/
+      the families' known configurations only, published recipes among them; no engine's proposals
   python -m bench data photos/
       what the pictures are, what is wrong with them, and how they would be split; nothing is trained
   python -m bench list
@@ -159,12 +162,19 @@ def _add_run(commands: Any) -> None:
     add(
         "--budget",
         metavar="B",
-        help="trials (20), wall-clock (30m, 1.5h, 90s) or both (20,30m), for each engine; default 20",
+        help="trials (20), wall-clock (30m, 1.5h, 90s) or both (20,30m), for each engine; "
+        f"default {DEFAULTS.budget.trials}, with --only-known no limit",
     )
     add(
         "--spaces",
         metavar="LIST",
         help="families by name, search-space files or folders of them, comma-separated; default all",
+    )
+    add(
+        "--only-known",
+        action="store_true",
+        default=None,
+        help="run the known configurations that the families' files list, each once, and let no engine propose any",
     )
     add("--engine", metavar="LIST", help=f"who proposes; each gets the whole budget; default {DEFAULTS.engines[0]}. "
         f"Choices: {', '.join(ENGINES)}")  # fmt: skip
@@ -185,7 +195,7 @@ def _add_run(commands: Any) -> None:
         help="use the split of an earlier run's split.json again; with --data, the pictures are taken from there",
     )
     add = parser.add_argument_group("a trial").add_argument
-    add("--epochs", metavar="N", help=f"at most N epochs; default {DEFAULTS.epochs}")
+    add("--epochs", metavar="N", help=f"at most N epochs, in each phase of the training; default {DEFAULTS.epochs}")
     add(
         "--patience",
         metavar="N",
@@ -195,6 +205,13 @@ def _add_run(commands: Any) -> None:
         "--trial-timeout",
         metavar="T",
         help="stop a trial, all its folds together, after that time (90s, 10m); default 1h",
+    )
+    full, half, off = FEATURES
+    add(
+        "--features",
+        metavar="F",
+        help="what frozen layers make of a picture is computed once, and kept on disk for other trials and later runs: "
+        f"{full}, {half} (half the disk), or {off} (every trial trains end to end); default {DEFAULTS.features}",
     )
     add("--weights", metavar="W", help=f"what backbones start from: {', '.join(WEIGHTS)}; default {DEFAULTS.weights}")
     add("--missing-weights", metavar="M", help="where they cannot be had: random (labelled so), skip them, error; "
@@ -241,6 +258,7 @@ def read_config(options: argparse.Namespace) -> RunConfig:
     """The options that were given, over the defaults; a command need not have all of them."""
     readers: dict[str, tuple[str, Callable[[str], Any]]] = {
         "budget": ("budget", Budget.parse),
+        "only_known": ("only_known", bool),
         "spaces": ("spaces", _names),
         "engine": ("engines", _names),
         "pruner": ("pruner", str),
@@ -253,6 +271,7 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         "split_file": ("split_file", str),
         "near_duplicates": ("near_duplicates", str),
         "input_sizes": ("input_sizes", lambda text: tuple(_whole("input-sizes")(each) for each in _names(text))),
+        "features": ("features", str),
         "epochs": ("epochs", _whole("epochs")),
         "patience": ("patience", _whole("patience")),
         "trial_timeout": ("trial_timeout_s", lambda text: parse_duration(text, "trial-timeout")),
@@ -475,9 +494,10 @@ Shows or clears what is kept between runs:
 
 {chr(10).join(f"  {name:<12}{kind.about}" for name, kind in cache.KINDS.items())}
 
-Decoded pictures are kept under their content, so that no run decodes a picture twice at one size. Up to BENCH_CACHE_GB
-gigabytes of them are kept (default 20, or half of what the disk has where that is less); what was used longest ago goes
-first. BENCH_CACHE names another folder. Clearing is safe at any time: what a run still needs is made again."""
+Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it twice
+through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the disk has
+where that is less); what was used longest ago goes first. BENCH_CACHE names another folder. Clearing is safe at any time:
+what a run still needs is made again."""
 
 CACHE_EXAMPLES = """\
 examples:
@@ -496,7 +516,9 @@ def _add_cache(commands: Any) -> None:
     parser.description, parser.epilog = CACHE_HELP, CACHE_EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
     kinds = ", ".join((*cache.KINDS, "all"))
-    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {kinds}; default {cache.DERIVED[0]}")
+    parser.add_argument(
+        "kind", metavar="KIND", nargs="?", help=f"only that: {kinds}; default {' and '.join(cache.DERIVED)}"
+    )
 
 
 def _cache(options: argparse.Namespace, given: list[str]) -> int:

@@ -25,6 +25,7 @@ ENGINES: dict[str, str] = {
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 WEIGHTS = ("imagenet", "random")
 MISSING_WEIGHTS = ("random", "skip", "error")
+FEATURES = ("float32", "float16", "off")
 NEAR_DUPLICATES = ("group", "ignore")
 
 MOST_FOLDS = 20
@@ -43,14 +44,15 @@ def parse_duration(text: str, what: str) -> float:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much an engine may spend on the whole run: trials, seconds of wall-clock, or whichever ends first."""
+    """How much an engine may spend on the whole run: trials, seconds of wall-clock, or whichever ends first.
+
+    Neither is no limit, for a run of known configurations only.
+    """
 
     trials: int | None = 20
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials is None and self.seconds is None:
-            raise ConfigError("budget: at least one of trials and seconds must be given")
         if self.trials is not None and self.trials < 1:
             raise ConfigError(f"budget {self.trials}: must be at least 1 trial")
         if self.seconds is not None and not self.seconds > 0:
@@ -77,7 +79,11 @@ class Budget:
         parts = [f"{self.trials} trials"] if self.trials is not None else []
         if self.seconds is not None:
             parts.append(f"{self.seconds / 60:g} min" if self.seconds >= 60 else f"{self.seconds:g} s")
-        return " or ".join(parts)
+        return " or ".join(parts) or "no limit"
+
+
+DEFAULT_BUDGET = Budget()
+NO_LIMIT = Budget(trials=None, seconds=None)
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,11 @@ class RunConfig:
         near_duplicates: Whether pictures that show nearly the same stay in one part: one of `NEAR_DUPLICATES`.
         spaces: Family names, search-space files or folders of them; empty takes every family.
         engines: Who proposes configurations; each gets the whole budget.
-        budget: Trials, time, or both, for each engine.
+        budget: Trials, time, or both, for each engine; with `only_known`, no limit unless one is given.
+        only_known: Runs the known configurations of the families, each once, and nothing that an engine proposes.
         pruner: Stops poor trials early (Optuna engines only): one of `PRUNERS`.
-        epochs: At most so many epochs a trial.
+        features: How the features of frozen layers are stored, so that they are computed once: one of `FEATURES`.
+        epochs: At most so many epochs a trial, in each phase of its training.
         patience: Epochs without a better validation accuracy or loss after which a trial stops.
         seed: Of the drawn pictures, the split, the engines and the training.
         workers: Trials at a time; each gets an equal share of the cores.
@@ -119,8 +127,10 @@ class RunConfig:
     near_duplicates: str = "group"
     spaces: tuple[str, ...] = ()
     engines: tuple[str, ...] = ("optuna:tpe",)
-    budget: Budget = Budget()
+    budget: Budget = DEFAULT_BUDGET
+    only_known: bool = False
     pruner: str = "none"
+    features: str = "float32"
     epochs: int = 10
     patience: int = 3
     seed: int = 0
@@ -134,6 +144,10 @@ class RunConfig:
     out: str = ""
 
     def __post_init__(self) -> None:
+        if self.only_known and self.budget is DEFAULT_BUDGET:  # that very object: one of 20 trials that is given counts
+            object.__setattr__(self, "budget", NO_LIMIT)
+        if not self.only_known and self.budget == NO_LIMIT:
+            raise ConfigError("budget: at least one of trials and seconds must be given")
         for name, least in (
             ("images", 12),
             ("epochs", 1),
@@ -160,6 +174,7 @@ class RunConfig:
             ("pruner", self.pruner, PRUNERS),
             ("weights", self.weights, WEIGHTS),
             ("missing-weights", self.missing_weights, MISSING_WEIGHTS),
+            ("features", self.features, FEATURES),
             ("near-duplicates", self.near_duplicates, NEAR_DUPLICATES),
         ):
             if value not in choices:

@@ -35,7 +35,7 @@ from bench.report.text import (
     validation,
     with_weights,
 )
-from bench.report.verdict import no_result, verdict
+from bench.report.verdict import no_result, savings, verdict
 
 STAGE_LINE_EVERY_S = 5.0
 """Where there is no terminal, long work before the search is told at most that often."""
@@ -117,7 +117,8 @@ class ConsoleProgress(Progress):
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
         """The epoch on the live line; nothing without a terminal."""
         where = f"fold {fold} of {folds}, " if folds else ""
-        self._show_search(order, f"{where}epoch {epoch} of {epochs}, {percent(val_accuracy)}")
+        of = f" of {epochs}" if epoch <= epochs else ""  # epochs are counted through both phases, the cap is for each
+        self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """One line a trial, with the best so far, the time gone and the time to go."""
@@ -219,6 +220,8 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     if ranking and run.split.folds:
         console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
     console.print(printable(verdict(run).headline), soft_wrap=True)
+    if saved := savings(run):
+        console.print(printable(saved), soft_wrap=True)
     for note in run.notes:
         console.print(printable(f"note: {note}"), soft_wrap=True)
     console.print(printable(f"report: {report}"), soft_wrap=True)

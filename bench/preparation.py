@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from bench import downloads
 from bench.config import RunConfig
 from bench.data import Dataset
-from bench.errors import SpaceError, WeightsError, WorkerError
+from bench.errors import ConfigError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, count_configurations
 from bench.progress import Progress
 from bench.records import FamilyInfo
@@ -69,6 +69,14 @@ def prepare(
     files, reasons = weights.obtain(wanted)
     families = [_family(config, space, probe, files, reasons) for space, probe in zip(spaces, probes, strict=True)]
     return families, sorted({gpu for probe in probes for gpu in probe["gpus"]})
+
+
+def check_known(families: Sequence[Family]) -> None:
+    """Raises ConfigError where no family that is searched has a known configuration to run."""
+    searched = [family for family in families if not family.info.skipped]
+    if not any(family.known for family in searched):
+        names = ", ".join(family.name for family in searched)
+        raise ConfigError(f"only-known: nothing to run, there are no KNOWN_CONFIGURATIONS in {names}; leave it out")
 
 
 def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, what: str) -> list[Outcome]:

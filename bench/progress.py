@@ -27,7 +27,10 @@ class Progress:
         """A trial's model is built and it starts to train; `order` counts from 1 over the whole run."""
 
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
-        """An epoch of a trial has ended, in `fold` of `folds` from 1; without folds in 1 of 0."""
+        """An epoch of a trial has ended, in `fold` of `folds` from 1; without folds in 1 of 0.
+
+        `epochs` is the cap in each phase of the training, and `epoch` counts through both: it may be the greater one.
+        """
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """A trial is recorded; `best` is the best one of the run so far."""

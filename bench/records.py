@@ -77,7 +77,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training; `loss` is what the optimizer minimised, averaged over the epoch's batches."""
+    """One epoch of training; `loss` is what the optimizer minimised, averaged over the epoch's batches.
+
+    `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" where there is one phase.
+    Epochs are counted through both.
+    """
 
     epoch: int
     loss: float
@@ -85,6 +89,41 @@ class Epoch:
     val_loss: float
     val_accuracy: float
     time_s: float
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What became of the frozen part of a trial's model in one phase of its training.
+
+    Attributes:
+        phase: Of which `Epoch`s; "" where there is one phase.
+        used: Whether the model was trained on the features, which are computed once; else it was trained end to end.
+        reason: Why it was trained end to end.
+        cut: The layers whose outputs are the features.
+        features: How many numbers they are, for one view of one picture.
+        views: Views of every training picture: 1, 2 with flips, more with other augmentation.
+        dtype: What the features are stored as.
+        disk_mb: What they take on disk, training and validation pictures, 10**6 bytes.
+        memory_mb: What is held of them in memory while training, 10**6 bytes.
+        cached: The share that was in the cache already, 0 to 1.
+    """
+
+    phase: str = ""
+    used: bool = False
+    reason: str = ""
+    cut: tuple[str, ...] = ()
+    features: int = 0
+    views: int = 1
+    dtype: str = ""
+    disk_mb: float = 0.0
+    memory_mb: float = 0.0
+    cached: float = 0.0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Prefix:
+        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
+        return from_dict(cls, {**data, "cut": tuple(data.get("cut", ()))})
 
 
 @dataclass(frozen=True)
@@ -95,8 +134,10 @@ class Cost:
 
     Attributes:
         fit_time_s: Seconds spent in training steps and validation, tracing included.
-        train_time_s: What the trial would take alone, cold: `fit_time_s` and the computing of frozen features.
-        saved_time_s: What a cache saved of that.
+        features_time_s: Seconds that computing the features of the frozen layers takes, as measured when it was done,
+            by this trial or by another.
+        train_time_s: What the trial would take alone, cold: `fit_time_s` and `features_time_s`.
+        saved_time_s: What the feature cache saved of that.
         total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
         throughput_per_s: Pictures a second in batches.
@@ -104,11 +145,13 @@ class Cost:
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
+        cache_mb: What the feature cache held on disk when the trial ended, 10**6 bytes.
         cores: CPU cores that the trial had.
     """
 
     fit_time_s: float
     train_time_s: float
+    features_time_s: float = 0.0
     saved_time_s: float = 0.0
     total_time_s: float = 0.0
     latency_ms: float | None = None
@@ -118,6 +161,7 @@ class Cost:
     macs: int = 0
     model_size_mb: float = 0.0
     peak_rss_mb: float = 0.0
+    cache_mb: float = 0.0
     cores: int = 0
 
 
@@ -152,13 +196,15 @@ class Trial:
         value: The validation accuracy that the engine was told (best epoch's; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
         folds: Validation metrics of every fold, of which `validation` is the mean; empty without folds.
-        best_epochs: How many epochs the folds' best weights took, in the mean: for so many the chosen trial is trained
-            on all folds together. None without folds, and where nothing is trained by epochs.
+        best_epochs: How many epochs of each phase the folds' best weights took, in the mean: for so many the chosen
+            trial is trained on all folds together. Empty without folds, and where nothing is trained by epochs.
         repeats: Test metrics of retrainings with other seeds.
         history: Every epoch of the training; with folds, of the first one's.
+        prefixes: What became of the frozen layers, phase by phase; with folds, in the first one. Empty where nothing
+            is trained by epochs.
         intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
         weights: What the backbone started from: "imagenet", "random", "random (missing)"; "" without a backbone.
-        max_epochs: The cap on its epochs.
+        max_epochs: The cap on its epochs, in each phase.
         note: What a reader should know, e.g. "stopped by the time budget".
     """
 
@@ -177,10 +223,11 @@ class Trial:
     validation: Metrics | None = None
     test: Metrics | None = None
     folds: tuple[Metrics, ...] = ()
-    best_epochs: int | None = None
+    best_epochs: tuple[int, ...] = ()
     repeats: tuple[Metrics, ...] = ()
     cost: Cost | None = None
     history: tuple[Epoch, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
     input_size: int | None = None
     weights: str = ""

@@ -62,6 +62,8 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
         infos = [family.info for family in families]
         if all(info.skipped for info in infos):
             raise WeightsError(f"every family is skipped: {infos[0].skipped}. Choose --missing-weights random")
+        if config.only_known:
+            preparation.check_known(families)
         with store.create(config, target, split, dataset.write, infos, command, gpus) as folder:
             return _Driver(config, families, folder, pool, progress).drive()
 
@@ -95,18 +97,35 @@ class _Driver:
 
     def _begin(self) -> None:
         budget, engines = self._config.budget, len(self._config.engines)
-        trials = None if budget.trials is None else budget.trials * engines
+        trials = self._trials()
         seconds = None if budget.seconds is None else budget.seconds * engines
         self._page.write("running")
-        self._progress.begin([family.info for family in self._families], self._folder.path, trials, seconds)
-        if budget.trials is not None and budget.trials < len(self._families):
-            without = ", ".join(family.name for family in self._families[budget.trials :])
-            self._warn(f"a budget of {budget} does not reach every family: {without} will get none")
+        infos = [family.info for family in self._families]
+        self._progress.begin(infos, self._folder.path, None if trials is None else trials * engines, seconds)
+        self._warn_of_families_without_trials()
         keras_tuner = [engine for engine in self._config.engines if engine.startswith("keras-tuner:")]
         if self._config.pruner != "none" and keras_tuner:
             self._warn(
                 f"the pruner {self._config.pruner} works with Optuna's engines, not with {', '.join(keras_tuner)}"
             )
+
+    def _trials(self) -> int | None:
+        """How many trials an engine will make; None where only time ends its search."""
+        trials = self._config.budget.trials
+        if not self._config.only_known:
+            return trials
+        known = sum(len(family.known) for family in self._families)
+        return known if trials is None else min(known, trials)
+
+    def _warn_of_families_without_trials(self) -> None:
+        only_known, budget = self._config.only_known, self._config.budget
+        tried = [family.name for family in self._families if family.known or not only_known]
+        unknown = [family.name for family in self._families if family.name not in tried]
+        if unknown:
+            self._warn(f"--only-known runs nothing of {', '.join(unknown)}: no known configurations in the file")
+        if budget.trials is not None and budget.trials < len(tried):
+            without = ", ".join(tried[budget.trials :])
+            self._warn(f"a budget of {budget} does not reach every family: {without} will get none")
 
     def _warn(self, text: str) -> None:
         self._folder.note(text)
@@ -115,17 +134,20 @@ class _Driver:
     def _search(self, engine: str, stop: _Stop) -> None:
         context = Context(engine, self._config, self._folder, self._ledger, self._progress)
         search = Search(context, self._families, self._pool)
-        while (ended := search.step()) is not None:
+        ended: list[Trial] = []
+        while search.submit():
+            if ended:
+                self._page.refresh()  # while the next trial's process starts
+            ended = search.wait()
             if stop.signal:
                 search.interrupt()
                 self._leave(stop)
-            if ended:
-                self._page.refresh()
+        self._page.refresh()
         self._note_exhausted(search)
 
     def _note_exhausted(self, search: Search) -> None:
         for study in search.studies:
-            if study.exhausted:
+            if study.exhausted and not study.only_known:
                 name, tried = study.family.name, len(study.distinct)
                 storage = self._folder.storage
                 storage.set_study_user_attr(study.engine.study._study_id, "exhausted", True)
@@ -169,11 +191,13 @@ class _Driver:
 
     def _score_job(self, family: Family, trial: Trial) -> Job:
         model = self._folder.model(family.name)
+        trained = next((path for path in (model, model.with_suffix(".npz")) if path.exists()), None)
         return self._job(
             "score",
             family,
             trial,
-            model=str(model.absolute()) if model.exists() else "",
+            trained=str(trained.absolute()) if trained else "",
+            model=str(model.absolute()),
             predictions=str(self._folder.predictions(family.name).absolute()),
         )
 
@@ -188,7 +212,7 @@ class _Driver:
             family,
             trial,
             seed=self._config.seed + number,
-            epochs=trial.best_epochs,
+            epochs=list(trial.best_epochs),
             **{name: "" if number else str(path.absolute()) for name, path in files.items()},
         )
 

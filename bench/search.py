@@ -3,6 +3,7 @@
 Every family gets its first known configuration, then the rest of the budget is shared evenly, a family's other known
 configurations before the engine's own proposals. A family that has nothing left hands its share on. A configuration
 that was trained before is answered from the record and not trained again; within one study that costs no budget.
+With `only_known` the search ends where the known configurations do.
 """
 
 from __future__ import annotations
@@ -50,13 +51,21 @@ class Search:
         settings = engines.Settings(
             config.seed, family.space, config.epochs, config.pruner, share, prefix=self._folder.prefix
         )
-        return Study(family, engines.create(self.engine, family.name, self._folder.storage, settings))
+        engine = engines.create(self.engine, family.name, self._folder.storage, settings)
+        return Study(family, engine, config.only_known)
 
-    def step(self) -> list[Trial] | None:
-        """Submits what there is room for and waits a moment; the trials that have ended, None when all is done."""
-        submitted = self._submit()
-        if not self._listeners and not submitted:
-            return None
+    def submit(self) -> bool:
+        """Submits what there is room for, and writes what has ended while the processes start; False when all is done.
+
+        So nothing waits for the database, and a crash costs at most the trials in flight.
+        """
+        while self._pool.has_room() and self._budget_left() and self._submit_next():
+            pass
+        self._folder.write_trials()
+        return bool(self._listeners)
+
+    def wait(self) -> list[Trial]:
+        """Answers the running trials for a moment; those that have ended."""
         if time.monotonic() > self._deadline and not self._cancelled:
             self._cancelled = True
             self._pool.cancel(BUDGET_SPENT, "stopped by the time budget")
@@ -68,25 +77,23 @@ class Search:
         ended: list[Trial] = []
         while self._listeners:
             ended += [self._record(outcome) for outcome in self._pool.finished(0.5)]
+        self._folder.write_trials()
         return ended
 
     # -- asking
 
-    def _submit(self) -> bool:
-        submitted = False
-        while self._pool.has_room() and self._budget_left():
-            asked = self._ask_in_turn()
-            if asked is None:
-                break
-            study, proposal, known = asked
-            listener = TrialListener(self._context, study, proposal, known)
-            payload = trial_payload(self._config, self._folder, study.family)
-            job = Job("trial", {**payload, "epochs": listener.max_epochs}, self._config.trial_timeout_s)
-            study.counted += 1
-            self._listeners[id(job)] = listener
-            self._pool.submit(job, listener)
-            submitted = True
-        return submitted
+    def _submit_next(self) -> bool:
+        asked = self._ask_in_turn()
+        if asked is None:
+            return False
+        study, proposal, known = asked
+        listener = TrialListener(self._context, study, proposal, known)
+        payload = trial_payload(self._config, self._folder, study.family)
+        job = Job("trial", {**payload, "epochs": listener.max_epochs}, self._config.trial_timeout_s)
+        study.counted += 1
+        self._listeners[id(job)] = listener
+        self._pool.submit(job, listener)
+        return True
 
     def _budget_left(self) -> bool:
         trials = self._config.budget.trials
@@ -123,6 +130,7 @@ def trial_payload(config: RunConfig, folder: RunFolder, family: Family) -> dict[
         "files": dict(family.files),
         "manifest": str(folder.manifest.absolute()),
         "cache": str(cache.folder()),
+        "features": config.features,
         "epochs": config.epochs,
         "patience": config.patience,
         "seed": config.seed,

@@ -38,6 +38,7 @@ from bench.records import (
     FamilyInfo,
     Metrics,
     PictureSizes,
+    Prefix,
     Run,
     SplitInfo,
     Study,
@@ -55,7 +56,7 @@ class RunFolder:
 
     Attributes:
         path: The folder.
-        storage: The Optuna storage.
+        storage: The Optuna storage: answers from memory, and writes trials when `write_trials` is called.
         prefix: Stands before the names of its studies where the storage is shared with other runs.
         run: The run as it was when `snapshot` was last called.
     """
@@ -96,13 +97,17 @@ class RunFolder:
         """Writes figures of a trial (an `optuna.Trial` or its id in the storage) into the storage."""
         trial_id = trial if isinstance(trial, int) else trial._trial_id
         for name, value in figures.items():
-            self.storage.set_trial_user_attr(trial_id, name, value)
+            self.storage.set_trial_user_attr(trial_id, name, _as_read(value))
 
     def attach_to(self, chosen: Trial, **figures: Any) -> None:
         """Writes figures of a finished trial. Optuna closes finished trials, so they go to its study's attributes."""
         study_id = self.storage.get_study_id_from_name(study_name(chosen.engine, chosen.family, self.prefix))
         for name, value in figures.items():
-            self.storage.set_study_user_attr(study_id, f"{name}/{chosen.number}", value)
+            self.storage.set_study_user_attr(study_id, f"{name}/{chosen.number}", _as_read(value))
+
+    def write_trials(self) -> None:
+        """Writes the trials that have ended into the database, and now and then those that run."""
+        self.storage.write()
 
     def snapshot(self, status: str = "running") -> Run:
         """Reads every trial and writes `run.json`; gives the run as it is now."""
@@ -113,6 +118,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Removes what is only of use while the run goes on, and leaves the storage as a single file."""
+        self.storage.write(everything=True)
         for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
         for folder in ("models", "predictions"):
@@ -201,7 +207,7 @@ def create(
         command=command,
     )
     prefix = f"{path.name}/" if config.storage else ""
-    folder_open = RunFolder(path, run, storage, prefix)
+    folder_open = RunFolder(path, run, _written_behind(storage), prefix)
     try:
         yield folder_open
     finally:
@@ -309,6 +315,7 @@ def _sqlite_url(path: Path) -> str:
 
 def _open_storage(url: str, create: bool) -> Any:
     import optuna
+    import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -316,8 +323,8 @@ def _open_storage(url: str, create: bool) -> Any:
     try:
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
         if sqlite and create:
-            with storage.engine.connect() as connection:  # a commit then costs no wait for the disk
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
+            storage.engine.dispose()  # the connections that were opened before
     except ImportError as error:
         raise errors.RunFolderError(
             f"storage {_without_password(url)}: its driver is not installed; pip install "
@@ -326,7 +333,27 @@ def _open_storage(url: str, create: bool) -> Any:
     except (SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise errors.RunFolderError(f"storage {_without_password(url)}: cannot be opened, {reason}") from error
-    return optuna.storages.get_storage(storage)
+    return storage
+
+
+def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> None:
+    """A commit then waits for no disk: a crash of the program loses none, one of the machine the last ones at most.
+
+    The file stays whole either way (https://sqlite.org/pragma.html#pragma_synchronous).
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _written_behind(storage: Any) -> Any:
+    from bench.engines.storage import WriteBehindStorage
+
+    return WriteBehindStorage(storage)
+
+
+def _as_read(value: Any) -> Any:
+    """What whoever reads the storage will find there: tuples are lists in JSON."""
+    return json.loads(json.dumps(value))
 
 
 def _without_password(url: str) -> str:
@@ -359,6 +386,9 @@ def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> T
     figures = frozen.user_attrs
     origin = dict(figures.get("origin", {}))
     test = about.get(f"test/{frozen.number}")
+    best_epochs = figures.get("ending", {}).get("best_epochs") or ()
+    if isinstance(best_epochs, int):  # as it was written while training had one phase
+        best_epochs = (best_epochs,)
     return from_dict(
         Trial,
         {
@@ -376,6 +406,8 @@ def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> T
             "repeats": tuple(from_dict(Metrics, each) for each in about.get(f"repeats/{frozen.number}", ())),
             "cost": from_dict(Cost, figures["cost"]) if "cost" in figures else None,
             "history": tuple(from_dict(Epoch, each) for each in figures.get("history", ())),
+            "prefixes": tuple(Prefix.from_dict(each) for each in figures.get("prefixes", ())),
+            "best_epochs": tuple(best_epochs),
             "intermediate_values": dict(frozen.intermediate_values),
             "failure": from_dict(Failure, figures["failure"]) if "failure" in figures else None,
         },

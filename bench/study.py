@@ -62,6 +62,7 @@ class Study:
     """One engine on one family, while it is searched.
 
     Attributes:
+        only_known: Whether nothing but the family's known configurations is asked for.
         counted: Trials that used up budget, running ones included.
         asked_known: How many known configurations were asked for.
         answers_in_a_row: Proposals since the last new one that were answered from the record.
@@ -72,6 +73,7 @@ class Study:
 
     family: Family
     engine: Engine
+    only_known: bool = False
     counted: int = 0
     asked_known: int = 0
     answers_in_a_row: int = 0
@@ -88,6 +90,8 @@ class Study:
             self.asked_known += 1
             if proposal is not None:
                 return proposal, True
+        if self.only_known:
+            return None
         proposal = self.engine.ask()
         if proposal is None:
             self.exhausted = self.engine.exhausted

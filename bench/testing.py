@@ -130,7 +130,10 @@ class FakePool:
             "cost": asdict(cost),
         }
         if folds:
-            result |= {"folds": [asdict(each) for each in validated], "best_epochs": len(histories[0] or ())}
+            result |= {
+                "folds": [asdict(each) for each in validated],
+                "best_epochs": [len(histories[0])] if histories[0] else [],
+            }
         if keep := listener.result(result).get("keep"):
             self._save(Path(keep), values)
         if job.kind == "score" or job.payload.get("part") == "test":

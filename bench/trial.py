@@ -13,7 +13,7 @@ from bench.config import RunConfig
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.progress import Progress
-from bench.records import COMPLETE, FAIL, PRUNED, Cost, Epoch, Failure, Metrics, Trial, from_dict
+from bench.records import COMPLETE, FAIL, PRUNED, Cost, Epoch, Failure, Metrics, Prefix, Trial, from_dict
 from bench.store import RunFolder
 from bench.study import Ledger, Study
 from bench.workers import Listener, Outcome
@@ -111,12 +111,14 @@ class TrialListener(Listener):
 
     def _place_model(self, trial: Trial) -> None:
         model = self._folder.model(trial.family)
-        if self._ledger.best.get(trial.family) is not trial:
-            self._candidate.unlink(missing_ok=True)
-        elif self._candidate.exists():
-            self._candidate.replace(model)
-        else:  # it could not be saved, or has none to save: an earlier best's must not pass for it
-            model.unlink(missing_ok=True)
+        for suffix in (".keras", ".npz"):  # the latter where only what was trained is kept so far
+            candidate, kept = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
+            if self._ledger.best.get(trial.family) is not trial:
+                candidate.unlink(missing_ok=True)
+            elif candidate.exists():
+                candidate.replace(kept)
+            else:  # it could not be saved, or has none to save: an earlier best's must not pass for it
+                kept.unlink(missing_ok=True)
 
     def _built(self, params: Mapping[str, Value]) -> bool:
         self._params = dict(params)
@@ -181,9 +183,10 @@ class TrialListener(Listener):
             value=validation.accuracy if validation else None,
             validation=validation,
             folds=tuple(from_dict(Metrics, each) for each in result.get("folds", ())),
-            best_epochs=result.get("best_epochs"),
+            best_epochs=tuple(result.get("best_epochs", ())),
             cost=from_dict(Cost, result["cost"]) if "cost" in result else None,
             history=tuple(from_dict(Epoch, each) for each in result.get("history", ())),
+            prefixes=tuple(Prefix.from_dict(each) for each in result.get("prefixes", ())),
             input_size=result.get("input_size"),
             weights=result.get("weights", self._study.family.info.weights),
             seed=self._context.config.seed,
@@ -238,7 +241,7 @@ class TrialListener(Listener):
         for name in ("validation", "cost", "failure"):
             if getattr(trial, name) is not None:
                 figures[name] = asdict(getattr(trial, name))
-        for name in ("history", "folds"):
+        for name in ("history", "prefixes", "folds"):
             if getattr(trial, name):
                 figures[name] = [asdict(each) for each in getattr(trial, name)]
         self._folder.attach(self._proposal.trial, **figures)

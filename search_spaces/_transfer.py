@@ -4,32 +4,67 @@ import keras
 from keras import layers
 
 
-def transfer(hp, task, application, preprocess):
+def transfer(hp, task, application, preprocess, block):
     """A backbone on preprocessed pixels, its first layers frozen, under a new head.
 
     Args:
         application: A function of `keras.applications`.
         preprocess: Takes the raw pixels' tensor, 0 to 255, to what the backbone was trained on.
+        block: How the names of a block's last layers begin, with `{}` for the block's number, e.g. `block{}_`.
     """
     size = hp.Choice("input_size", task.input_sizes)
     inputs = keras.Input((size, size, 3))
     x, backbone = task.backbone(application, preprocess(inputs))
-    count = len(backbone.layers)
-    for layer in backbone.layers[: hp.Int("frozen_layers", 0, count, default=count)]:
+    for layer in backbone.layers[: frozen_layers(hp, backbone, block)]:
         layer.trainable = False
 
     if hp.Choice("head", ["average_pooling", "flatten"]) == "average_pooling":
         x = layers.GlobalAveragePooling2D()(x)
     else:
         x = layers.Flatten()(x)
-    if hp.Boolean("dense_layer"):
-        units = hp.Choice("dense_units", [64, 128, 256], parent_name="dense_layer", parent_values=[True])
+    hp.Boolean("dense_layer")
+    units = hp.Choice("dense_units", [64, 128, 256, 512], parent_name="dense_layer", parent_values=[True])
+    if units:
         x = layers.Dense(units, activation="relu")(x)
     x = layers.Dropout(hp.Float("dropout", 0.0, 0.6, step=0.1))(x)
 
     hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=1e-3)
     hp.Choice("optimizer", ["adam", "rmsprop"])
+    hp.Choice("batch_size", [16, 32, 64], default=32)
+    hp.Choice("augmentation", ["none", "flip", "light"])
     return keras.Model(inputs, task.classify(x))
+
+
+def frozen_layers(hp, backbone, block):
+    """How many of the backbone's first layers are frozen: all, those up to the end of a block, or a number of them.
+
+    They are counted as published recipes count: Keras' own layers, the input layer included. Where not all are frozen,
+    the rest may wait in a first phase for the head (two phases: Keras guide "Transfer learning & fine-tuning").
+    """
+    ends, count = block_ends(backbone, block), len(backbone.layers)
+    frozen = hp.Choice("frozen", ["all", "blocks", "layers"])
+    through = hp.Choice("frozen_through", list(ends), parent_name="frozen", parent_values=["blocks"])
+    first = hp.Int("frozen_layers", 0, count, default=count, parent_name="frozen", parent_values=["layers"])
+    with hp.conditional_scope("frozen", ["blocks", "layers"]):
+        hp.Boolean("two_phases")
+        with hp.conditional_scope("two_phases", [True]):
+            hp.Choice("head_epochs", [3, 5, 10])
+            hp.Choice("epochs", [3, 5, 10])  # of the second phase
+            hp.Float("fine_tune_learning_rate", 1e-6, 1e-3, sampling="log", default=1e-5)
+    return {"all": count, "blocks": ends.get(through), "layers": first}[frozen]
+
+
+def block_ends(backbone, block):
+    """By a block's name how many layers there are up to its end; "none" is before the first layer.
+
+    A block that ends the whole backbone is left out: freezing through it is freezing all.
+    """
+    counted = list(enumerate((layer.name for layer in backbone.layers), start=1))
+    ends, number = {"none": 0}, 1
+    while part := [count for count, name in counted if name.startswith(block.format(number))]:
+        ends[f"block{number}"] = part[-1]
+        number += 1
+    return {name: count for name, count in ends.items() if count < len(backbone.layers)}
 
 
 def scaled(x):
@@ -44,10 +79,13 @@ def centred(x):
 
 FROZEN_WITH_SMALL_HEAD = {
     "input_size": 160,
+    "frozen": "all",
     "head": "average_pooling",
     "dense_layer": False,
     "dropout": 0.2,
     "learning_rate": 1e-3,
     "optimizer": "adam",
+    "batch_size": 32,
+    "augmentation": "none",
 }
-"""Feature extraction: everything frozen, one dropout and the classifying layer (each family adds its layer count)."""
+"""Feature extraction: everything frozen, one dropout and the classifying layer."""

@@ -7,4 +7,7 @@ def build(hp, task):
     return DummyClassifier(strategy=hp.Choice("strategy", ["stratified", "most_frequent", "uniform"]))
 
 
-KNOWN_CONFIGURATIONS = [{"strategy": "stratified"}]
+KNOWN_CONFIGURATIONS = [
+    # Published for Dogs vs. Cats, 8,000 pictures: 0.5 on 2,000 test pictures (the repository that mobilenet.py names).
+    {"strategy": "stratified"},
+]

@@ -150,8 +150,9 @@ def test_the_command_shows_what_is_kept(root, capsys, monkeypatch):
     assert status == 0
     assert str(root) in out
     assert "3.0 GB" in out
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[-2:]}
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[-3:]}
     assert rows["pixels"][:4] == ["2", "2.5", "MB", "2033-05-18"]
+    assert rows["features"][0] == "0"
     assert rows["downloads"][:3] == ["1", "1.4", "kB"]
 
 
@@ -167,7 +168,7 @@ def test_its_help_teaches(capsys):
 def test_an_empty_cache_is_shown_and_not_made(root, capsys):
     status, out, _ = bench(capsys)
     assert status == 0
-    assert out.count("never") == 2
+    assert out.count("never") == 3
     assert not root.exists()
 
 
@@ -192,7 +193,10 @@ def test_the_command_clears(root, capsys, arguments, says, left):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["clear", "pixles"], "unknown kind of cache 'pixles'. Did you mean pixels? Choices: all, downloads, pixels"),
+        (
+            ["clear", "pixles"],
+            "unknown kind of cache 'pixles'. Did you mean pixels? Choices: all, downloads, features, pixels",
+        ),
         (["claer"], "unknown command 'claer'. Did you mean clear?"),
         (["clear", "pixels", "more"], "unrecognized arguments: more"),
     ],

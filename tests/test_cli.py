@@ -74,6 +74,7 @@ def test_help_of_run_names_every_engine_and_default(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for word in ("keras-tuner:hyperband", "optuna:cmaes", "default 20", "successive-halving", "sub-folder a class"):
         assert word in text
+    assert "float32, float16 (half the disk), or off (every trial trains end to end); default float32" in text
 
 
 def test_no_command_shows_the_help(bench):
@@ -106,6 +107,7 @@ def test_the_version_is_printed(capsys):
         (["run", "--epochs", "ten"], "epochs 'ten': must be a whole number"),
         (["run", "--split", "0.5,0.5"], "three shares"),
         (["run", "--trial-timeout", "5"], "trial-timeout '5': must be a time"),
+        (["run", "--features", "float8"], "unknown features 'float8'. Did you mean float"),
         (["run", "--folds", "1"], "folds 1: must be 2 to 20"),
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
         (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
@@ -193,6 +195,28 @@ def test_the_command_is_recorded(bench, tmp_path):
     bench(*bench.usual)
     command = json.loads((tmp_path / "here" / "run.json").read_text())["command"]
     assert command.startswith("python -m bench run --budget 3 --spaces ")
+
+
+def test_known_configurations_alone_are_all_run(bench, tmp_path):
+    known = {"a": [{"depth": 5}, {"depth": 2}]}
+    pool = FakePool(depth, lambda family, params: params["depth"] / 10, known)
+    arguments = ("run", "--only-known", "--features", "float16", "--spaces", bench.family, "--images", "24")
+    status, _, err = bench(*arguments, "--out", "here", pool=pool)
+    assert status == 0
+    assert [params["depth"] for _, params in pool.trained[:2]] == [5, 2]  # then the best one is scored
+    assert "trial   2 of 2  a" in err
+    record = json.loads((tmp_path / "here" / "run.json").read_text())
+    assert record["command"].startswith("python -m bench run --only-known --features float16 ")
+    assert (record["config"]["only_known"], record["config"]["features"]) == (True, "float16")
+    assert "the known configurations" in (tmp_path / "here" / "report.html").read_text()
+
+
+def test_no_known_configurations_are_status_2(bench, tmp_path):
+    status, out, err = bench("run", "--only-known", "--spaces", bench.family, "--images", "24", "--out", "here")
+    assert (status, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last == "error: only-known: nothing to run, there are no KNOWN_CONFIGURATIONS in a; leave it out"
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_family_without_a_result_is_status_4(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,8 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
         ({"pruner": "medien"}, "unknown pruner 'medien'. Did you mean median"),
         ({"weights": "imagnet"}, "Did you mean imagenet"),
         ({"missing_weights": "ignore"}, "Choices: error, random, skip"),
+        ({"features": "float61"}, "unknown features 'float61'. Did you mean float16"),
+        ({"budget": Budget(trials=None)}, "at least one of trials and seconds"),
         ({"workers": 0}, "workers 0: must be a whole number of at least 1"),
         ({"seed": -1}, "seed -1"),
         ({"seed": True}, "seed True"),
@@ -64,9 +67,25 @@ def test_a_wrong_setting_names_value_rule_and_choices(given, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "trials"), [({}, None), ({"budget": Budget(20)}, 20), ({"budget": Budget(3)}, 3), ({"epochs": 2}, None)]
+)
+def test_known_configurations_alone_have_no_limit_unless_one_is_given(given, trials):
+    config = RunConfig(only_known=True, **given)
+    assert config.budget.trials == trials
+    assert replace(RunConfig(), only_known=True, **given) == config
+    assert as_read(config) == config
+    assert str(RunConfig(only_known=True).budget) == "no limit"
+
+
+def as_read(config):
+    return RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+
+
 def test_a_configuration_survives_json():
     config = RunConfig(budget=Budget(5, 60), engines=("optuna:gp", "optuna:grid"), input_sizes=(32, 64), limit=100)
-    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert as_read(config) == config
+    assert as_read(RunConfig(features="float16")).features == "float16"
 
 
 def test_a_configuration_of_a_later_version_may_know_more():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 
 import optuna
 import pytest
 
 from bench import Budget, RunConfig, console, runner, store
+from bench.records import Cost
 from bench.testing import FakePool
 
 
@@ -61,3 +63,27 @@ def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monke
     console.print_board(run, run.path / "report.html", out)
     assert "80.0 % ± 1.6" in out.getvalue()
     assert "validation: mean of 5 folds ± standard deviation" in out.getvalue()
+
+
+def test_epochs_of_two_phases_may_be_more_than_the_cap_of_one(monkeypatch):
+    told, progress = [], console.ConsoleProgress(Terminal())
+    monkeypatch.setattr(progress, "_show", lambda text, done, total: told.append(text))
+    progress.trial_began(1, "a", "optuna:tpe")
+    for epoch in (10, 11):
+        progress.epoch(1, epoch, 10, 0.9, 1, 0)
+    assert "epoch 10 of 10, 90.0" in told[-2]
+    assert "epoch 11, 90.0" in told[-1]
+
+
+def test_the_board_ends_with_what_the_feature_cache_saved(run):
+    def shown(saved_time_s):
+        (study,) = run.studies
+        cost = Cost(fit_time_s=10.0, train_time_s=60.0, features_time_s=50.0, saved_time_s=saved_time_s)
+        out, trials = io.StringIO(), (replace(study.trials[0], cost=cost),)
+        console.print_board(replace(run, studies=(replace(study, trials=trials),)), run.path / "report.html", out)
+        return out.getvalue().replace("\u00a0", " ")
+
+    assert "The feature cache saved 50.0 s of the 1 min that all training takes from a cold start (83.3 %)." in shown(
+        50
+    )
+    assert "feature cache" not in shown(0.0)

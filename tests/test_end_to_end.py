@@ -105,7 +105,7 @@ def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(search,
         assert trial.spread == pytest.approx(stdev(fold.accuracy for fold in trial.folds))
         assert 5 * trial.cost.fit_time_s < trial.cost.total_time_s
     chosen = run.best("tiny")
-    assert 1 <= chosen.best_epochs <= 2
+    assert 1 <= chosen.best_epochs[0] <= 2
     assert chosen.test.n == run.split.n("test")
     assert [path.name for path in (tmp_path / "here" / "models").iterdir()] == ["tiny.keras"]
     assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {"dummy.npz", "tiny.npz"}

@@ -31,7 +31,7 @@ LAYERS = [
 ALONE = {
     "report": {"records", "stats", "atomic"},  # a page is drawn without anything that trains or stores
     "cache": {"atomic", "errors"},
-    "training": {"data", "hyperparameters", "records", "errors", "atomic"},
+    "training": {"cache", "data", "hyperparameters", "records", "errors", "atomic"},
     "data": {"cache", "config", "downloads", "errors", "records", "atomic"},
     "engines": {"config", "errors", "hyperparameters", "records"},
     "records": {"hyperparameters"},

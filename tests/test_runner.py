@@ -11,9 +11,12 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig, runner, store
+from bench.config import DEFAULT_BUDGET
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.progress import Progress
+from bench.records import Failure
 from bench.testing import FakePool
+from bench.workers import Outcome
 
 
 def depth(hp, family):
@@ -141,6 +144,68 @@ def test_a_trial_that_overruns_the_time_budget_is_stopped(start):
     assert "time budget" in run.trials[0].note
 
 
+# -- known configurations only
+
+KNOWN = {"a": [{"depth": 5, "dropout": 0.0}, {"depth": 6, "dropout": 0.5}], "b": [{"depth": 7, "dropout": 0.5}]}
+
+
+def only_known(**more):
+    return {"pool": FakePool(depth, deeper_is_better, KNOWN), "only_known": True, "budget": DEFAULT_BUDGET, **more}
+
+
+@pytest.mark.parametrize("engine", ["optuna:tpe", "optuna:grid", "keras-tuner:bayesian", "keras-tuner:hyperband"])
+def test_known_configurations_alone_are_run_once_each_in_turn(start, engine):
+    run = start(**only_known(engines=(engine,)))
+    assert [(trial.family, trial.params["depth"]) for trial in run.trials] == [("a", 5), ("b", 7), ("a", 6)]
+    assert all(trial.known and trial.counted for trial in run.trials)
+    assert not any(study.exhausted for study in run.studies)
+    assert run.notes == ()
+    assert run.best("a").test is not None
+
+
+def test_known_configurations_alone_stop_at_a_budget(start):
+    run = start(**only_known(budget=Budget(2)))
+    assert [(trial.family, trial.params["depth"]) for trial in run.trials] == [("a", 5), ("b", 7)]
+
+
+def test_known_configurations_are_all_run_however_many_they_are(start):
+    known = {"a": [{"depth": number, "dropout": 0.1 * number} for number in range(1, 10)] * 3}
+    run = start(**only_known(pool=FakePool(depth, deeper_is_better, known), families=("a",), engines=("optuna:tpe",)))
+    assert [trial.params["depth"] for trial in counted(run)] == list(range(1, 10))
+
+
+@pytest.mark.parametrize(("budget", "trials"), [({}, 6), ({"budget": Budget(2)}, 4)])
+def test_the_number_of_known_configurations_is_told_when_the_search_begins(start, budget, trials):
+    told = []
+
+    class Listening(Progress):
+        def begin(self, families, folder, trials, seconds):
+            told.append(trials)
+
+    start(**only_known(progress=Listening(), engines=("optuna:tpe", "optuna:random"), **budget))
+    assert told == [trials]
+
+
+def test_a_family_without_known_configurations_is_named(start):
+    run = start(**only_known(families=("a", "c", "b", "d")))
+    assert {trial.family for trial in run.trials} == {"a", "b"}
+    assert run.notes == ("--only-known runs nothing of c, d: no known configurations in the file",)
+
+
+def test_no_known_configuration_at_all_is_a_mistake(start, tmp_path):
+    with pytest.raises(ConfigError, match="there are no KNOWN_CONFIGURATIONS in c, d; leave it out"):
+        start(**only_known(families=("c", "d")))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.storage
+def test_the_records_say_that_only_known_configurations_were_run(start, tmp_path):
+    run = start(**only_known())
+    assert bench.load(tmp_path / "run") == run
+    assert RunConfig.from_dict(run.config).only_known
+    assert RunConfig.from_dict(run.config).budget.trials is None
+
+
 # -- selection
 
 
@@ -230,7 +295,7 @@ def test_the_chosen_configuration_is_trained_again_on_all_folds_and_is_the_only_
     for family, payload in zip("ab", refits[::3], strict=True):
         chosen = run.best(family)
         assert payload["values"] == chosen.params
-        assert payload["epochs"] == chosen.best_epochs == 3
+        assert payload["epochs"] == list(chosen.best_epochs) == [3]
         assert payload["predictions"] == str(tmp_path / "run" / "predictions" / f"{family}.npz")
         assert json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text()) == chosen.params
         assert chosen.test.accuracy_low < chosen.test.accuracy < chosen.test.accuracy_high
@@ -306,7 +371,7 @@ def test_hyperband_promotes_by_the_mean_and_refits_for_the_epochs_of_its_round(s
     for trial in counted(run):
         by_cap.setdefault(trial.max_epochs, []).append(trial)
         assert len(trial.folds) == 3
-        assert trial.best_epochs == trial.max_epochs
+        assert trial.best_epochs == (trial.max_epochs,)
     assert len(by_cap) > 1
     first = by_cap[min(by_cap)]
     promoted = [trial.params for trial in by_cap[sorted(by_cap)[1]]]
@@ -384,6 +449,7 @@ def test_the_records_say_what_the_run_returned(start, tmp_path):
     assert loaded == run
     for name in ("run.json", "split.json", "trials.sqlite3", "report.html", "leaderboard.csv"):
         assert (tmp_path / "run" / name).is_file()
+    assert not list((tmp_path / "run").glob("trials.sqlite3-*"))
 
 
 @pytest.mark.slow
@@ -409,16 +475,58 @@ def test_two_runs_share_one_storage(start, tmp_path):
 
 
 @pytest.mark.storage
-def test_every_epoch_is_in_the_storage_while_a_trial_runs(start, tmp_path):
+def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.engines.storage.WRITE_EVERY_S", 0.0)
     seen = []
 
-    class Watching(Progress):
-        def epoch(self, order, epoch, epochs, val_accuracy, fold, folds):
-            trial = bench.load(tmp_path / "run").trials[-1]
-            seen.append((trial.state, dict(trial.intermediate_values)))
+    class Dying(FakePool):
+        """Its first trial reports an epoch in every call of `finished`, and is killed in the third."""
 
-    start(FakePool(depth, lambda family, params: 0.5, epochs=2), progress=Watching(), families=("a",), budget=Budget(1))
-    assert seen[-1] == ("RUNNING", {1: 0.5})
+        def finished(self, timeout_s):
+            if not self._waiting or self._waiting[0][0].kind != "trial":
+                return super().finished(timeout_s)
+            job, listener = self._waiting[0]
+            if not seen:
+                listener.report(0, {"params": {}})
+            else:
+                trial = bench.load(tmp_path / "run").trials[0]
+                assert trial.state == "RUNNING"
+                assert dict(trial.intermediate_values) == dict.fromkeys(range(1, len(seen) + 1), 0.5)
+            seen.append(job)
+            listener.report(len(seen), {"val_accuracy": 0.5})
+            if len(seen) < 3:
+                return []
+            self._waiting.clear()
+            return [Outcome(job, failure=Failure("SIGKILL", "killed"))]
+
+    start(Dying(depth, deeper_is_better), families=("a",), budget=Budget(1), epochs=5)
+    (trial,) = bench.load(tmp_path / "run").trials
+    assert (trial.state, trial.failure.kind) == ("FAIL", "SIGKILL")
+    assert dict(trial.intermediate_values) == {1: 0.5, 2: 0.5, 3: 0.5}
+
+
+@pytest.mark.storage
+def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
+    found = []
+
+    def build(hp, family):
+        hp.Int("depth", 1, 1000)
+        if (tmp_path / "run" / "run.json").exists():
+            found.append([trial.state for trial in bench.load(tmp_path / "run").trials])
+
+    start(FakePool(build, lambda family, params: 0.5), families=("a",), budget=Budget(4), engines=("optuna:random",))
+    assert found[:4] == [["COMPLETE"] * number for number in range(4)]
+
+
+@pytest.mark.storage
+def test_a_pruned_trial_keeps_its_epochs_in_the_storage(start, tmp_path):
+    known = {"a": [{"depth": each} for each in (9, 9, 8, 8, 7, 1)]}
+    pool = FakePool(depth, deeper_is_better, known, epochs=3)
+    run = start(pool, families=("a",), budget=Budget(6), pruner="median", engines=("optuna:random",), epochs=3)
+    loaded = bench.load(tmp_path / "run")
+    assert loaded == run
+    assert loaded.trials[-1].state == "PRUNED"
+    assert dict(loaded.trials[-1].intermediate_values) == {1: 0.1}
 
 
 @pytest.mark.storage

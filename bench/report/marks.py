@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 
 from markupsafe import Markup
 
@@ -99,8 +100,13 @@ def interval_bar(mark: Mark, scale: tuple[float, float], value: float, low: floa
 
 
 def sparkline(trial: Trial, mark: Mark, scale: tuple[float, float], title: str) -> Markup:
-    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch."""
-    values = learning_curve(trial)
+    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
+
+    An upright dashed line stands between two phases of the training. What the title says is all that a screen reader
+    gets of it.
+    """
+    phases = learning_phases(trial)
+    values = [value for phase in phases for value in phase.values]
     if not values:
         return Markup("")
     least, most = scale
@@ -108,12 +114,15 @@ def sparkline(trial: Trial, mark: Mark, scale: tuple[float, float], title: str) 
     step = 88 / max(len(values) - 1, 1)
     points = [(4 + i * step, 20 - 16 * (value - least) / height) for i, value in enumerate(values)]
     x, y = points[values.index(max(values))]
+    ends = accumulate(len(phase.values) for phase in phases[:-1])
+    line = Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>')
     return Markup(
         '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}"><title>{title}</title>'
-        '<polyline points="{points}" fill="none" stroke="{colour}"/><circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/>'
-        "</svg>"
+        '{lines}<polyline points="{points}" fill="none" stroke="{colour}"/>'
+        '<circle cx="{x}" cy="{y}" r="2.5" fill="{colour}"/></svg>'
     ).format(
         title=title,
+        lines=Markup("").join(line.format(x=f"{4 + (end - 0.5) * step:.1f}") for end in ends),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         colour=mark.colour,
         x=f"{x:.1f}",
@@ -121,8 +130,16 @@ def sparkline(trial: Trial, mark: Mark, scale: tuple[float, float], title: str) 
     )
 
 
-def learning_curve(trial: Trial) -> list[float]:
-    """Validation accuracy by epoch; of a running or pruned trial as far as it was reported."""
-    if trial.history:
-        return [epoch.val_accuracy for epoch in trial.history]
-    return [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)]
+@dataclass(frozen=True)
+class Phase:
+    """A part of a training, `name` as in `records.Epoch`, with the validation accuracy after each of its epochs."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+def learning_phases(trial: Trial) -> list[Phase]:
+    """The learning curve of a trial, phase by phase; of a running or pruned one as far as it was reported."""
+    epochs = [(epoch.phase, epoch.val_accuracy) for epoch in trial.history]
+    epochs = epochs or [("", trial.intermediate_values[epoch]) for epoch in sorted(trial.intermediate_values)]
+    return [Phase(name, tuple(value for _, value in own)) for name, own in groupby(epochs, key=lambda epoch: epoch[0])]

@@ -27,8 +27,8 @@ from bench.report.figures import (
     test_interval,
 )
 from bench.report.inventory import inventory
-from bench.report.marks import Mark, engine_marks, family_marks, interval_bar, learning_curve, sparkline
-from bench.report.verdict import no_result, notices, unseparated, verdict
+from bench.report.marks import Mark, Phase, engine_marks, family_marks, interval_bar, learning_phases, sparkline
+from bench.report.verdict import no_result, notices, savings, unseparated, verdict
 
 REFRESH_S = 5
 """How often the page of a run that goes on loads itself again."""
@@ -72,14 +72,24 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial in its family's table; `notes` are what a reader should know of it."""
+    """A trial in its family's table.
+
+    Attributes:
+        phases: The named phases of its training; empty where there is one without a name.
+        saved_time_s: What the feature cache saved; None where the trial was answered from the record.
+        notes: What a reader should know of it.
+        frozen: What became of its frozen layers, phase by phase.
+    """
 
     trial: Trial
     label: str
     chosen: bool
     curve: Markup
+    phases: tuple[Phase, ...]
     time_s: float | None
+    saved_time_s: float | None
     notes: tuple[str, ...]
+    frozen: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,8 @@ def html(run: Run) -> str:
             search_figure=draw_best_so_far(searches, engine_marks(run)) if drawn else None,
             engines=engine_marks(run),
             tables=trial_tables(run),
+            two_phases=any(len(learning_phases(trial)) > 1 for trial in run.trials),
+            savings=savings(run),
             failures=[trial for trial in run.trials if trial.state == FAIL],
             data=inventory(run.split, run.config),
             limits={"open": OPEN_UP_TO, "listed": LISTED},
@@ -210,7 +222,7 @@ def board(run: Run) -> list[BoardRow]:
 
 def trial_tables(run: Run) -> list[TrialTable]:
     """Every trial, by family."""
-    curves = [value for trial in run.trials for value in learning_curve(trial)]
+    curves = [value for trial in run.trials for phase in learning_phases(trial) for value in phase.values]
     scale = (min(curves, default=0.0), max(curves, default=1.0))
     tables = []
     for family, mark in family_marks(run).items():
@@ -225,12 +237,7 @@ def trial_tables(run: Run) -> list[TrialTable]:
 
 
 def _trial_row(trial: Trial, chosen: bool, mark: Mark, scale: tuple[float, float]) -> TrialRow:
-    values = learning_curve(trial)
-    title = ""
-    if values:
-        title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
-        title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
-        title += " (first fold)" if trial.folds else ""
+    phases = tuple(phase for phase in learning_phases(trial) if phase.name)
     time_s = trial.cost.total_time_s or None if trial.cost else None
     if time_s is None and trial.finished_s is not None and not trial.duplicate_of:
         time_s = trial.finished_s - trial.started_s
@@ -245,7 +252,30 @@ def _trial_row(trial: Trial, chosen: bool, mark: Mark, scale: tuple[float, float
         notes.append(trial.failure.kind)
     if trial.note:
         notes.append(trial.note)
-    return TrialRow(trial, text.label(trial), chosen, sparkline(trial, mark, scale, title), time_s, tuple(notes))
+    return TrialRow(
+        trial,
+        text.label(trial),
+        chosen,
+        sparkline(trial, mark, scale, _curve_title(trial)),
+        phases,
+        time_s,
+        trial.cost.saved_time_s if trial.cost and not trial.duplicate_of else None,
+        tuple(notes),
+        tuple(map(text.frozen, trial.prefixes)),
+    )
+
+
+def _curve_title(trial: Trial) -> str:
+    """A learning curve in words; "" where there is none."""
+    phases = learning_phases(trial)
+    values = [value for phase in phases for value in phase.values]
+    if not values:
+        return ""
+    title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
+    title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
+    parts = [f"{len(phase.values)} {text.one_line(phase.name)}" for phase in phases if phase.name]
+    title += f": {', then '.join(parts)}" if parts else ""
+    return title + (" (first fold)" if trial.folds else "")
 
 
 def _repeats(trial: Trial) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.records import Trial
+from bench.records import Prefix, Trial
 
 NOTHING = "–"
 """What stands where nothing was measured."""
@@ -111,6 +111,13 @@ def count(value: float | None) -> str:
     return f"{value / 1e12:.1f}{_GAP}T"
 
 
+def megabytes(value: float) -> str:
+    """A size in 10**6 bytes: `0.4 MB`, `25.6 MB`, `205 MB`, `1.2 GB`."""
+    if value >= 999.5:
+        return f"{value / 1000:.1f}{_GAP}GB"
+    return f"{value:.{1 if value < 99.95 else 0}f}{_GAP}MB"
+
+
 def number(value: object) -> str:
     """A hyperparameter's value: floats with four significant digits, everything else as it is."""
     if isinstance(value, bool) or not isinstance(value, float):
@@ -144,12 +151,28 @@ def budget(config: Mapping[str, Any]) -> str:
         parts.append(plural(recorded["trials"], "trial"))
     if recorded.get("seconds") is not None:
         parts.append(seconds(recorded["seconds"]))
-    return " or ".join(parts) or NOTHING
+    return " or ".join(parts) or ("the known configurations" if config.get("only_known") else NOTHING)
 
 
 def parameters(params: Mapping[str, object]) -> str:
     """Hyperparameters on one line: `learning_rate 0.0003, dropout 0.4`."""
     return ", ".join(f"{name} {number(value)}" for name, value in params.items())
+
+
+def frozen(prefix: Prefix) -> str:
+    """What became of the frozen layers in a phase of a training, in plain words."""
+    phase = f"{one_line(prefix.phase)}: " if prefix.phase else ""
+    if not prefix.used:
+        return f"{phase}trained end to end" + (f": {shorten(one_line(prefix.reason), 160)}" if prefix.reason else "")
+    ends = listing([shorten(one_line(name), 40) for name in prefix.cut])
+    views = f"view, {plural(prefix.views, 'view')} of a training picture" if prefix.views > 1 else "picture"
+    size = f"{megabytes(prefix.disk_mb)} on disk"
+    known = {0.0: "none", 1.0: "all"}.get(prefix.cached, percent(prefix.cached))
+    return (
+        f"{phase}trained on the features of the frozen layers{f' up to {ends}' if ends else ''}: "
+        f"{plural(prefix.features, 'number')} a {views}, {one_line(prefix.dtype)}, "
+        f"{size}, {known} in the cache already"
+    )
 
 
 def with_weights(family: str, weights: str) -> str:

@@ -89,6 +89,23 @@ def no_result(run: Run, family: FamilyInfo) -> str:
     return "waiting for its turn" if run.status == "running" else "no trial: the budget went to other families"
 
 
+def savings(run: Run) -> str:
+    """What the feature cache saved in a run, in a sentence; "" where that is less than a second.
+
+    Answers from the record count for nothing: nothing was trained. With folds, a trial's times are means over them.
+    """
+    trained = [(trial.cost, len(trial.folds) or 1) for trial in run.trials if trial.cost and not trial.duplicate_of]
+    saved = sum(cost.saved_time_s * times for cost, times in trained)
+    cold = sum(cost.train_time_s * times for cost, times in trained)
+    if not 1 <= saved <= cold:
+        return ""
+    so_far = " so far" if run.status == "running" else ""
+    return (
+        f"The feature cache saved {text.seconds(saved)} of the {text.seconds(cold)} that all training{so_far} "
+        f"takes from a cold start ({text.percent(saved / cold)})."
+    )
+
+
 def notices(run: Run) -> list[Notice]:
     """The banners, the state of the run first."""
     notes = [Notice("note", "Note", note) for note in run.notes]

@@ -5,37 +5,60 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-
-def leaf_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Every layer of a model that is not itself a model, nested ones included."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaf_layers(layer)
-        else:
-            yield layer
+from bench.training.prefix import Graph, Node, NoPrefix
+from bench.training.sketch import Sketched
 
 
-def macs(model: keras.Model) -> int:
+@dataclass(frozen=True)
+class Use:
+    """One use of an operation or layer in a model: the shapes that go in and come out, without the batch."""
+
+    operation: Any
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+
+def uses(model: keras.Model) -> list[Use]:
+    """What a model does to a picture, one by one; of a subclassed model, what Keras knows of its layers."""
+    try:
+        return uses_of(Graph(model).nodes)
+    except NoPrefix:
+        return [Use(layer, (), _output_shape(layer)) for layer in model._flatten_layers() if not layer._layers]
+
+
+def uses_of(nodes: Iterable[Node]) -> list[Use]:
+    """The same for parts of a graph."""
+    return [
+        Use(node.operation, _sizes(node.input_tensors[0].shape), _sizes(node.outputs[0].shape))
+        for node in nodes
+        if node.input_tensors
+    ]
+
+
+def macs(used: Iterable[Use]) -> int:
     """Multiply-accumulate operations for one picture: convolutions and dense layers, as the papers count them.
 
     A convolution makes `kernel x input channels / groups` multiplications for every number that it puts out; a
     depthwise one `kernel`; a separable one both in turn; a dense layer one a weight. Checked against the published
     0.30 G (MobileNetV2), 15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
     """
-    return sum(_layer_macs(layer) for layer in leaf_layers(model))
+    return sum(_macs(each) for each in used)
 
 
-def _layer_macs(layer: keras.layers.Layer) -> int:
+def _macs(use: Use) -> int:
+    layer, outputs = use.operation, math.prod(use.output_shape)
+    if isinstance(layer, Sketched):
+        return layer.outline.macs
     if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(layer.kernel.shape)) * math.prod(_output_shape(layer)[1:-1])
-    outputs = math.prod(_output_shape(layer)[1:]) if getattr(layer, "kernel_size", None) else 0
-    if not outputs:
+        return int(math.prod(layer.kernel.shape)) * math.prod(use.output_shape[:-1])
+    if not outputs or not getattr(layer, "kernel_size", None):
         return 0
     kernel = int(math.prod(layer.kernel_size))
     if isinstance(layer, keras.layers.SeparableConv1D | keras.layers.SeparableConv2D):
@@ -48,16 +71,19 @@ def _layer_macs(layer: keras.layers.Layer) -> int:
     if kernel_weights is None:
         return 0
     if "Transpose" in type(layer).__name__:  # every input number is spread over the kernel
-        return int(math.prod(layer.input.shape[1:])) * kernel * int(layer.filters)
+        return int(math.prod(use.input_shape)) * kernel * int(layer.filters)
     return outputs * kernel * int(kernel_weights.shape[-2])
 
 
 def _output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
     try:
-        shape = layer.output.shape
+        return _sizes(layer.output.shape)
     except (AttributeError, ValueError):  # used several times, or in a subclassed model
         return (0,)
-    return tuple(size or 1 for size in shape)
+
+
+def _sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
+    return tuple(size or 1 for size in shape[1:])
 
 
 def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, float]:
@@ -68,32 +94,33 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
     """
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     numbers = model.count_params() + 3 * trainable
-    outputs = sum(math.prod(_output_shape(layer)[1:]) for layer in leaf_layers(model))
+    outputs = sum(math.prod(use.output_shape) for use in uses(model))
     return 4e-6 * numbers, 4e-6 * 2 * outputs * batch_size
 
 
-def speed(
-    predict: Callable[[Any], Any], picture_shape: tuple[int, int, int], batch_size: int = 32
-) -> tuple[float, float]:
-    """Median milliseconds for one picture, and pictures a second in batches, after warming up.
+def speed(predict: Callable[..., Any], shapes: Sequence[Sequence[int]], batch_size: int = 32) -> tuple[float, float]:
+    """Median milliseconds for one example, and examples a second in batches, after warming up.
 
     Args:
-        predict: Takes float32 pixels of shape (batch, height, width, 3).
-        picture_shape: (height, width, 3).
-        batch_size: Pictures in a batch.
+        predict: Takes an array, float32, for every input.
+        shapes: Of one example, input by input, e.g. (height, width, 3).
+        batch_size: Examples in a batch.
     """
-    one = np.zeros((1, *picture_shape), np.float32)
-    many = np.zeros((batch_size, *picture_shape), np.float32)
-    latency = _median_seconds(predict, one, repeats=15, at_most_s=0.5)
-    batch = _median_seconds(predict, many, repeats=5, at_most_s=1.0)
-    return 1e3 * latency, batch_size / batch
+    many = [np.zeros((batch_size, *shape), np.float32) for shape in shapes]
+    return latency_ms(predict, shapes), batch_size / _median_seconds(predict, many, repeats=5, at_most_s=1.0)
 
 
-def _median_seconds(predict: Callable[[Any], Any], pixels: Any, repeats: int, at_most_s: float) -> float:
-    np.asarray(predict(pixels))
+def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
+    """Median milliseconds for one example, as in `speed`."""
+    one = [np.zeros((1, *shape), np.float32) for shape in shapes]
+    return 1e3 * _median_seconds(predict, one, repeats=15, at_most_s=0.5)
+
+
+def _median_seconds(predict: Callable[..., Any], inputs: Any, repeats: int, at_most_s: float) -> float:
+    predict(*inputs)
     seconds: list[float] = []
     while len(seconds) < repeats and sum(seconds) < at_most_s:
         start = time.perf_counter()
-        np.asarray(predict(pixels))
+        np.asarray(predict(*inputs))
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)

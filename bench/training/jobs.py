@@ -6,7 +6,6 @@ Every job takes plain data and gives plain data back, so that it runs in a proce
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +25,12 @@ from bench.data.sources import Progress
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
-from bench.training import augmentation, estimators, family, keras_trainer, metrics, weights
-from bench.training.estimators import Estimator, Training
-from bench.training.keras_trainer import EpochReport, Part, Predictor, WrongModel
-from bench.training.task import Task, backbone_key
+from bench.training import augmentation, family, keras_trainer, memory, metrics, sketch, weights
+from bench.training.estimators import Classifier, Estimator, Network, Training
+from bench.training.examples import Part, Pictures
+from bench.training.features import FeatureCache
+from bench.training.keras_trainer import EpochReport, Predictor, WrongModel
+from bench.training.task import Backbone, Task, backbone_key
 
 TOLD_EVERY_S = 1.0
 """Decoding that goes on for longer is told of so often."""
@@ -72,10 +73,9 @@ def probe(payload: Payload, channel: Channel) -> None:
     loaded = family.load(Path(payload["path"]))
     first = _declared(loaded, payload, {})
     space = first.space
-    for hidden in [each for each in space if not each.is_active(first.values)]:
-        parents = {parent: allowed[0] for parent, allowed in hidden.conditions}
+    for corner in _corners(space, first.values):
         try:
-            more = _declared(loaded, payload, parents).space
+            more = _declared(loaded, payload, corner).space
         except SpaceError:
             continue  # a corner that does not build is a failed trial later, not a broken file
         space = space + [each for each in more if each not in space]
@@ -97,11 +97,27 @@ def probe(payload: Payload, channel: Channel) -> None:
     )
 
 
+def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """Values under which what is inactive now is active, in as few builds as do: a large backbone takes a second."""
+    corners: list[dict[str, Value]] = []
+    for hidden in space:
+        if hidden.is_active(values):
+            continue
+        parents = {parent: allowed[0] for parent, allowed in hidden.conditions}
+        for corner in corners:
+            if all(corner.get(name, value) == value for name, value in parents.items()):
+                corner.update(parents)
+                break
+        else:
+            corners.append(parents)
+    return corners
+
+
 @dataclass(frozen=True)
 class _Build:
     space: list[Hyperparameter]
     values: dict[str, Value]
-    backbones: list[tuple[Callable[..., Any], dict[str, Any]]]
+    backbones: list[tuple[Callable[..., Any], Mapping[str, Any]]]
 
 
 def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Value]) -> _Build:
@@ -123,7 +139,7 @@ def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Valu
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return _Build(hp.space, hp.values, [(application, options) for application, options, _ in task.backbones])
+    return _Build(hp.space, hp.values, [(each.application, each.options) for each in task.backbones])
 
 
 def _known(
@@ -189,7 +205,7 @@ def trial(payload: Payload, channel: Channel) -> None:
     dataset = data.load(Path(payload["manifest"]))
     folds = [dataset.fold(number) for number in range(dataset.folds)]
     splits = folds or [(dataset.part("train"), dataset.part("validation"))]
-    model, about = _build(payload, fixed(payload["values"]) if "values" in payload else channel.suggest)
+    built, about = _sketched(payload, fixed(payload["values"]) if "values" in payload else channel.suggest)
     stopped = {**about, "stopped": True}
     if channel.report(0, about):
         channel.result(stopped)
@@ -197,18 +213,21 @@ def trial(payload: Payload, channel: Channel) -> None:
     validated: list[_Validated] = []
     try:
         for number, split in enumerate(splits, start=1):
-            estimator = _estimator(model, about["params"], payload)
+            estimator = _estimator(built, about["params"], payload, channel)
             place = {"fold": number, "folds": len(folds)} if folds else {}
             train, validation = (_part(dataset, items, estimator.size, payload, channel) for items in split)
+            if built.sketched and not estimator.is_ready(train, validation, payload["epochs"]):
+                built, _ = _build(payload, fixed(about["params"]))
+                estimator = _estimator(built, about["params"], payload, channel)
             validated.append(_validate(estimator, train, validation, payload, _reporter(channel, place)))
             if number == 1:
                 cost = estimator.cost()
             if number < len(splits):
                 estimator.release()  # the next fold's model needs the memory
-                del model, estimator
+                del built, estimator
                 keras.utils.clear_session()
                 gc.collect()
-                model, _ = _build(payload, fixed(about["params"]))
+                built, _ = _sketched(payload, fixed(about["params"]))
     except keras_trainer.Stopped:
         channel.result(stopped)
         return
@@ -216,12 +235,14 @@ def trial(payload: Payload, channel: Channel) -> None:
     if folds:
         result |= _over_folds(validated)
     elif payload.get("part") == "test":
-        result["test"] = asdict(_score(estimator.predict, estimator.size, dataset, payload))
+        result["test"] = asdict(_score(estimator.predict, estimator.size, dataset, payload, channel))
+    store = _feature_cache(payload)
     result["cost"] = {
         **_times(validated),
         **cost,
         "total_time_s": time.perf_counter() - begun,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": memory.peak_rss_mb(),
+        "cache_mb": store.held_mb() if store else 0.0,
         "cores": payload["cores"],
     }
     if keep := channel.result(result).get("keep"):
@@ -238,7 +259,7 @@ class _Validated:
 
 def _validate(estimator: Estimator, train: Part, validation: Part, payload: Payload, report: EpochReport) -> _Validated:
     training = estimator.fit(train, validation, epochs=payload["epochs"], patience=payload["patience"], report=report)
-    return _Validated(training, metrics.measure(estimator.predict(validation.pixels), validation.labels))
+    return _Validated(training, metrics.measure(estimator.predict(validation), validation.labels))
 
 
 def _reporter(channel: Channel, place: Mapping[str, int]) -> EpochReport:
@@ -253,20 +274,27 @@ def _figures(validated: Sequence[_Validated]) -> Result:
     return {
         "validation": asdict(Metrics.mean([each.metrics for each in validated])),
         "history": [asdict(epoch) for epoch in first.history],
+        "prefixes": [asdict(prefix) for prefix in first.prefixes],
     }
 
 
 def _times(validated: Sequence[_Validated]) -> Result:
     """What one training took, in the mean."""
     fit_time_s = fmean(each.training.fit_time_s for each in validated)
-    return {"fit_time_s": fit_time_s, "train_time_s": fit_time_s}
+    features_time_s = fmean(each.training.features_time_s for each in validated)
+    return {
+        "fit_time_s": fit_time_s,
+        "features_time_s": features_time_s,
+        "train_time_s": fit_time_s + features_time_s,
+        "saved_time_s": fmean(each.training.saved_time_s for each in validated),
+    }
 
 
 def _over_folds(validated: Sequence[_Validated]) -> Result:
-    best = [keras_trainer.best_epoch(each.training.history) for each in validated if each.training.history]
+    best = zip(*(keras_trainer.best_epochs(each.training.history) for each in validated), strict=True)
     return {
         "folds": [asdict(each.metrics) for each in validated],
-        "best_epochs": round(fmean(best)) if best else None,
+        "best_epochs": [round(fmean(phase)) for phase in best],
     }
 
 
@@ -274,15 +302,27 @@ def _over_folds(validated: Sequence[_Validated]) -> Result:
 
 
 def score(payload: Payload, channel: Channel) -> None:
-    """Restores the chosen trial's model (a scikit-learn one is trained again) and scores it on the test pictures."""
-    if not payload["model"]:
+    """Restores the chosen trial's model (a scikit-learn one is trained again) and scores it on the test pictures.
+
+    The payload's `trained` is the model's file. Where that has only what was trained beside a sketch of its backbone,
+    the whole model is made of it, and kept as the file that `model` names.
+    """
+    if not payload["trained"]:
         trial({**payload, "part": "test"}, channel)
         return
-    dataset = data.load(Path(payload["manifest"]))
-    model, _ = _build(payload, fixed(payload["values"]))
-    model.load_weights(payload["model"])
-    size = keras_trainer.check_model(model, len(payload["class_names"]))
-    channel.result({"test": asdict(_score(Predictor(model), size, dataset, payload))})
+    dataset, trained = data.load(Path(payload["manifest"])), Path(payload["trained"])
+    built, about = _build(payload, fixed(payload["values"]))
+    network = _estimator(built, about["params"], payload, channel)
+    assert isinstance(network, Network)
+    if trained.suffix == ".npz":
+        network.take_over(trained)
+        network.save(Path(payload["model"]))
+        trained.unlink()
+    else:
+        built.model.load_weights(trained)
+    predict = Predictor(built.model)
+    test = _score(lambda part: predict(Pictures(part)), network.size, dataset, payload, channel)
+    channel.result({"test": asdict(test)})
 
 
 def refit(payload: Payload, channel: Channel) -> None:
@@ -292,20 +332,26 @@ def refit(payload: Payload, channel: Channel) -> None:
     payload's `epochs`. The model is kept as the file that the payload's `model` names, if any.
     """
     dataset = data.load(Path(payload["manifest"]))
-    model, about = _build(payload, fixed(payload["values"]))
-    estimator = _estimator(model, about["params"], payload)
+    built, about = _build(payload, fixed(payload["values"]))
+    estimator = _estimator(built, about["params"], payload, channel)
     items = dataset.part("train") + dataset.part("validation")
     estimator.refit(_part(dataset, items, estimator.size, payload, channel), payload["epochs"])
     if payload["model"]:
         estimator.save(Path(payload["model"]))
-    channel.result({"test": asdict(_score(estimator.predict, estimator.size, dataset, payload))})
+    channel.result({"test": asdict(_score(estimator.predict, estimator.size, dataset, payload, channel))})
 
 
-def _score(predict: Callable[[Any], Any], size: int, dataset: data.Dataset, payload: Payload) -> Metrics:
+def _score(
+    predict: Callable[[Part], metrics.Probabilities],
+    size: int,
+    dataset: data.Dataset,
+    payload: Payload,
+    channel: Channel,
+) -> Metrics:
     """Scores on the test pictures; their class probabilities go to the file that the payload names, if any."""
     items = dataset.part("test")
-    test = _part(dataset, items, size, payload)
-    probabilities = predict(test.pixels)
+    test = _part(dataset, items, size, payload, channel)
+    probabilities = predict(test)
     if payload.get("predictions"):
         with replacing(Path(payload["predictions"])) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
@@ -320,7 +366,37 @@ def _score(predict: Callable[[Any], Any], size: int, dataset: data.Dataset, payl
 # -- shared
 
 
-def _build(payload: Payload, suggest: Suggest) -> tuple[Any, Result]:
+@dataclass(frozen=True)
+class _Built:
+    """What a family's `build` returned, and the backbones that it asked for."""
+
+    model: Any
+    backbones: list[Backbone]
+
+    @property
+    def sketched(self) -> bool:
+        """Whether a sketch stands for one of them."""
+        return any(isinstance(each.model, sketch.Backbone) for each in self.backbones)
+
+
+def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
+    """What `_build` gives, with sketches for backbones that were built before, if that does for the family."""
+    answers: dict[str, Value] = {}
+
+    def remembered(hyperparameter: Hyperparameter) -> Value:
+        if hyperparameter.name not in answers:
+            answers[hyperparameter.name] = suggest(hyperparameter)
+        return answers[hyperparameter.name]
+
+    if payload["features"] == "off" or payload.get("part") == "test":  # needs the backbone in any case
+        return _build(payload, suggest)
+    try:
+        return _build(payload, remembered, sketch.Outlines(Path(payload["cache"])))
+    except sketch.NotSketched:
+        return _build(payload, remembered)
+
+
+def _build(payload: Payload, suggest: Suggest, outlines: sketch.Outlines | None = None) -> tuple[_Built, Result]:
     """What the family's `build` returns, and its hyperparameters and the weights that it started from.
 
     The seed is set, and the file imported, anew: what is built depends on nothing that was built before.
@@ -328,24 +404,47 @@ def _build(payload: Payload, suggest: Suggest) -> tuple[Any, Result]:
     keras.utils.set_random_seed(payload["seed"])
     if payload["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    task = Task(payload["class_names"], payload["input_sizes"], payload["weights"], payload["files"])
+    task = Task(
+        payload["class_names"],
+        payload["input_sizes"],
+        payload["weights"],
+        payload["files"],
+        payload["seed"],
+        outlines,
+    )
     hp = HyperParameters(suggest)
     model = family.load(Path(payload["path"])).model(hp, task)
-    return model, {"params": hp.values, "weights": task.weights_used}
+    return _Built(model, task.backbones), {"params": hp.values, "weights": task.weights_used}
 
 
-def _estimator(model: Any, values: Mapping[str, Value], payload: Payload) -> Estimator:
-    sizes, classes = payload["input_sizes"], len(payload["class_names"])
-    return estimators.create(model, values, num_classes=classes, input_sizes=sizes, seed=payload["seed"])
+def _estimator(built: _Built, values: Mapping[str, Value], payload: Payload, channel: Channel) -> Estimator:
+    """An estimator for what `build` returned; a classifier without an `input_size` takes the smallest pictures."""
+    if not isinstance(built.model, keras.Model):
+        return Classifier(built.model, int(values.get("input_size") or min(payload["input_sizes"])), payload["seed"])
+    return Network(
+        built.model,
+        values,
+        len(payload["class_names"]),
+        payload["seed"],
+        backbones=built.backbones,
+        cache=_feature_cache(payload),
+        progress=_telling(channel),
+    )
 
 
-def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, channel: Channel | None = None) -> Part:
-    progress = _decoding(channel) if channel else None
-    return Part(pixels(dataset, items, size, Path(payload["cache"]), progress), data.labels(items))
+def _feature_cache(payload: Payload) -> FeatureCache | None:
+    if payload["features"] == "off":
+        return None
+    return FeatureCache(Path(payload["cache"]), payload["features"], payload["cores"])
 
 
-def _decoding(channel: Channel) -> Progress:
-    """Tells the driver now and then how many pictures are decoded."""
+def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, channel: Channel) -> Part:
+    pictures = pixels(dataset, items, size, Path(payload["cache"]), _telling(channel))
+    return Part(pictures, data.labels(items), [item.sha256 for item in items])
+
+
+def _telling(channel: Channel) -> Progress:
+    """Tells the driver now and then how many pictures are decoded, or how many features are computed."""
     told_s = time.monotonic()
 
     def tell(what: str, done: int, total: int) -> None:
@@ -355,15 +454,3 @@ def _decoding(channel: Channel) -> Progress:
             channel.report(0, {"stage": what, "done": done, "total": total})
 
     return tell
-
-
-def peak_rss_mb() -> float:
-    """The most memory that this process has held, in 10**6 bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 1e6
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -1,7 +1,8 @@
-"""Trains one Keras model: compile, fit with early stopping, measure."""
+"""Trains one Keras model, on whatever it takes: compile, fit with early stopping, predict."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +14,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bench.data.pixels import Pixels
 from bench.hyperparameters import Value
 from bench.records import Epoch
 from bench.training import metrics
-from bench.training.augmentation import AUGMENTATIONS, Augmentation, augmentation
 from bench.training.cost import training_memory_mb
+from bench.training.examples import Batches, Examples, chunks
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
 BATCH_SIZE = 32
-"""Defaults where a family does not declare `learning_rate`, `optimizer` or `batch_size`."""
+"""Defaults where a family does not declare the hyperparameter of that name."""
 
 PREDICT_BATCH = 64
 
@@ -53,14 +53,6 @@ class EpochReport(Protocol):
     def __call__(self, epoch: Epoch) -> bool: ...
 
 
-@dataclass(frozen=True)
-class Part:
-    """Pictures and labels of one part of the split: uint8 (n, size, size, 3) and int64 (n,)."""
-
-    pixels: Pixels
-    labels: NDArray[np.int64]
-
-
 def check_model(model: keras.Model, num_classes: int) -> int:
     """The input size in pixels of a model that can be trained here.
 
@@ -80,18 +72,29 @@ def check_model(model: keras.Model, num_classes: int) -> int:
     return int(shape[1])
 
 
-def compile_model(model: keras.Model, values: Mapping[str, Value]) -> None:
-    """Compiles with the hyperparameters that the family declares; a model that is compiled already is kept as it is."""
-    if model.compiled:
+def compile_model(
+    model: keras.Model, values: Mapping[str, Value], source: keras.Model | None = None, learning_rate: Value = None
+) -> None:
+    """Compiles a model for its training.
+
+    Args:
+        model: What is trained: the model that a family built, or its tail.
+        values: Hyperparameters; `optimizer` and `learning_rate` are read.
+        source: The model that the family built. Where it has compiled that, its loss and its optimizer are kept.
+        learning_rate: Another one than in `values`, with a fresh optimizer.
+    """
+    compiled = source if source is not None and source.compiled else model if model.compiled else None
+    if compiled is not None and learning_rate is None:
+        if compiled is not model:
+            model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
         return
-    optimizer = keras.optimizers.get(str(values.get("optimizer", OPTIMIZER)))
-    optimizer.learning_rate = float(values.get("learning_rate") or LEARNING_RATE)
-    binary = model.output_shape[-1] == 1
-    model.compile(
-        optimizer=optimizer,
-        loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    if compiled is not None:
+        optimizer, loss = type(compiled.optimizer).from_config(compiled.optimizer.get_config()), compiled.loss
+    else:
+        optimizer = keras.optimizers.get(str(values.get("optimizer", OPTIMIZER)))
+        loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
+    optimizer.learning_rate = float(learning_rate or values.get("learning_rate") or LEARNING_RATE)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
 def refuse_too_large(model: keras.Model, batch_size: int, available_mb: float) -> None:
@@ -113,23 +116,23 @@ class Predictor:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        size = model.input_shape[1]
-        signature = tf.TensorSpec([None, size, size, 3], tf.float32)
-        self.raw: Callable[[Any], Any] = tf.function(
-            lambda pixels: model(pixels, training=False), input_signature=[signature]
+        signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in model.inputs]
+        self.shapes = [tuple(each.shape[1:]) for each in model.inputs]
+        self.raw: Callable[..., Any] = tf.function(
+            lambda *inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False),
+            autograph=False,
+            input_signature=signature,
         )
         loss = (
             model.loss if not isinstance(model.loss, str) else keras.losses.get(model.loss) if model.compiled else None
         )
         self._logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits"))
 
-    def __call__(self, pixels: Pixels | NDArray[np.uint8]) -> metrics.Probabilities:
-        """Probabilities of uint8 pictures, shape (n, classes)."""
-        chunks = [
-            np.asarray(self.raw(tf.cast(pixels[start : start + PREDICT_BATCH], tf.float32)))
-            for start in range(0, len(pixels), PREDICT_BATCH)
-        ]
-        output = np.concatenate(chunks).astype(np.float64)
+    def __call__(self, examples: Examples) -> metrics.Probabilities:
+        """Probabilities, shape (n, classes)."""
+        read = (examples.read(each) for each in chunks(examples, PREDICT_BATCH))
+        output = np.concatenate([np.asarray(self.raw(*(tf.cast(each, tf.float32) for each in x))) for x in read])
+        output = output.astype(np.float64)
         if not np.isfinite(output).all():
             raise NonFinite("the model's predictions are not finite numbers")
         if self._logits:
@@ -143,34 +146,6 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def training_batches(
-    part: Part, batch_size: int, seed: int, targets: NDArray[Any], augment: Augmentation = AUGMENTATIONS["none"]
-) -> tf.data.Dataset:
-    """Shuffled float32 batches, in another order and altered in another way every epoch, the same for the same seed.
-
-    Pictures are read from their array only when needed.
-    """
-    pixels = part.pixels
-    shape = [None, *pixels.shape[1:]]
-
-    def pictures(indices: NDArray[np.int64], number: np.int64) -> NDArray[np.uint8]:
-        return augment(pixels[indices], np.random.default_rng(number))
-
-    def read(indices: Any, number: Any) -> Any:
-        batch = tf.numpy_function(pictures, [indices, number], tf.uint8, stateful=False)
-        return tf.ensure_shape(batch, shape), tf.gather(targets, indices)
-
-    def as_floats(batch: Any, wanted: Any) -> Any:  # apart, so that one batch is read while another is converted
-        return tf.cast(batch, tf.float32), wanted
-
-    order = tf.data.Dataset.range(len(pixels)).shuffle(len(pixels), seed=seed, reshuffle_each_iteration=True)
-    numbers = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)  # one a batch, others every epoch
-    batches = tf.data.Dataset.zip(order.batch(batch_size), numbers)
-    for step in (read, as_floats):
-        batches = batches.map(step, num_parallel_calls=1, deterministic=True)
-    return batches.prefetch(2)
-
-
 def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
     """Labels as the model's loss wants them: a column for one unit, one-hot for categorical losses, else integers."""
     if model.output_shape[-1] == 1:
@@ -181,136 +156,183 @@ def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
     return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
 
 
-class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-    """After every epoch: validates, reports, keeps the best weights, and stops when nothing gets better.
+@dataclass
+class Best:
+    """The best epoch so far, over all phases of a training, and the weights that its model had.
 
-    `keras.callbacks.EarlyStopping` watches one figure. Here an epoch counts as better with a higher validation accuracy
-    or a lower validation loss: small networks often stay at chance for some epochs while their loss falls already.
-    The weights kept are those of the highest accuracy, ties by loss.
+    An epoch counts as better with a higher validation accuracy or a lower validation loss (`keras.callbacks.
+    EarlyStopping` watches one figure): small networks often stay at chance for some epochs while their loss falls
+    already. The weights kept are those of the highest accuracy, ties by loss.
     """
 
-    def __init__(self, predict: Predictor, validation: Part, report: EpochReport, patience: int) -> None:
-        super().__init__()
-        self._predict, self._validation, self._report, self._patience = predict, validation, report, patience
-        self.history: list[Epoch] = []
-        self.pruned = False
-        self._start = time.perf_counter()
-        self._best, self._lowest_loss = (-math.inf, -math.inf), math.inf
-        self._best_weights: list[NDArray[Any]] = []
-        self._waited = 0
+    quality: tuple[float, float] = (-math.inf, -math.inf)
+    lowest_loss: float = math.inf
+    waited: int = 0
+    weights: list[NDArray[Any]] | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._start = time.perf_counter()
+    def begin(self, model: keras.Model) -> None:
+        """Another phase: it starts from the best weights, which are the model's now."""
+        self.waited = 0
+        self.weights = model.get_weights() if self.weights is not None else None
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs if logs is not None else {}
-        loss = float(logs.get("loss", math.nan))
+    def note(self, done: Epoch, model: keras.Model) -> None:
+        """Compares an epoch, and keeps its weights if it is the best."""
+        better = done.val_accuracy > self.quality[0] or done.val_loss < (1 - LEAST_GAIN) * self.lowest_loss
+        self.waited = 0 if better else self.waited + 1
+        if _quality(done) > self.quality:
+            self.quality, self.weights = _quality(done), model.get_weights()
+        self.lowest_loss = min(self.lowest_loss, done.val_loss)
+
+    def restore(self, model: keras.Model) -> None:
+        """Gives the model the best weights."""
+        if self.weights is not None:
+            model.set_weights(self.weights)
+
+
+class _Training:
+    """Trains a compiled model epoch by epoch; one traced function runs all steps of an epoch.
+
+    `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which for a small tail
+    takes longer than the step. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
+    """
+
+    def __init__(self, model: keras.Model, batches: Batches) -> None:
+        self._model, self._batches = model, batches
+        step = model.train_step
+        if model.jit_compile:
+            step = tf.function(step, jit_compile=True, reduce_retracing=True)
+
+        def run(epoch: Any) -> None:
+            def one(number: Any) -> Any:
+                step(batches.next(epoch, number))
+                return number + 1
+
+            tf.while_loop(lambda number: number < batches.steps, one, [0], parallel_iterations=1)
+
+        self._run = run if model.run_eagerly else tf.function(run, autograph=False)
+        self._build()
+
+    def epoch(self, number: int) -> tuple[float, float | None]:
+        """Trains for an epoch; its loss and, where the model is compiled with that metric, its accuracy."""
+        self._model.reset_metrics()
+        self._run(self._batches.begin(number))
+        logs = self._model.get_metrics_result()
+        loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise NonFinite(f"the training loss is {loss} after epoch {epoch + 1}")
-        probabilities = self._predict(self._validation.pixels)
-        accuracy = metrics.accuracy(probabilities, self._validation.labels)
-        done = Epoch(
-            epoch=epoch + 1,
-            loss=loss,
-            accuracy=float(logs["accuracy"]) if "accuracy" in logs else None,
-            val_loss=metrics.log_loss(probabilities, self._validation.labels),
-            val_accuracy=accuracy,
-            time_s=time.perf_counter() - self._start,
-        )
-        self.history.append(done)
-        self._keep_best(done)
-        self.pruned = self._report(done)
-        self.model.stop_training = self.pruned or self._waited >= self._patience
+            raise NonFinite(f"the training loss is {loss} after epoch {number}")
+        return loss, float(logs["accuracy"]) if "accuracy" in logs else None
 
-    def on_train_end(self, logs: Any = None) -> None:
-        if self._best_weights:
-            self.model.set_weights(self._best_weights)
-
-    def _keep_best(self, done: Epoch) -> None:
-        better = done.val_accuracy > self._best[0] or done.val_loss < (1 - LEAST_GAIN) * self._lowest_loss
-        self._waited = 0 if better else self._waited + 1
-        if _quality(done) > self._best:
-            self._best = _quality(done)
-            self._best_weights = self.model.get_weights()
-        self._lowest_loss = min(self._lowest_loss, done.val_loss)
+    def _build(self) -> None:
+        """Makes the variables of the optimizer and of the metrics, which cannot be made inside a loop."""
+        model = self._model
+        model.optimizer.build(model.trainable_variables)
+        inputs = [tf.zeros([1, *each.shape[1:]]) for each in model.inputs]
+        targets, output = self._batches.one_target(), tf.zeros([1, *model.output_shape[1:]])
+        model.compute_loss(x=inputs, y=targets, y_pred=output)
+        model.compute_metrics(inputs, targets, output)
 
 
 def fit(
     model: keras.Model,
-    train: Part,
-    validation: Part,
+    train: Examples,
+    validation: Examples,
     *,
-    values: Mapping[str, Value],
     epochs: int,
     patience: int,
+    batch_size: int,
     seed: int,
     report: EpochReport,
-) -> tuple[Predictor, list[Epoch], float]:
+    best: Best | None = None,
+    phase: str = "",
+    before: int = 0,
+) -> list[Epoch]:
     """Trains with early stopping; the weights of the epoch with the best validation accuracy are restored.
 
     Args:
-        model: Compiled.
-        values: Hyperparameters; `batch_size`, `epochs` (a lower cap) and `augmentation` are read.
+        model: Compiled; takes examples such as these.
+        train: What it is trained on.
+        validation: What every epoch is judged by.
         epochs: At most so many.
         patience: Epochs without a better validation accuracy or loss after which it stops.
-        seed: Of the order of the pictures and of their augmentation.
+        batch_size: Examples in a batch.
+        seed: Of the order of the examples and of their augmentation.
+        report: Told of every epoch.
+        best: The best epoch of earlier phases; it is kept up to date.
+        phase: What the epochs are of.
+        before: How many epochs earlier phases had.
 
     Returns:
-        The trained model's predictor, the history, and the seconds that it took.
+        The epochs.
 
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
         Stopped: `report` asked for it.
-        ValueError: There is no such augmentation.
     """
-    start = time.perf_counter()
+    best = best or Best()
+    best.begin(model)
+    training = _Training(model, _batches(model, train, batch_size, seed))
     predict = Predictor(model)
-    callback = _Epochs(predict, validation, report, patience)
-    batches = _batches(model, train, values, seed)
-    epochs = min(epochs, int(values.get("epochs") or epochs))
-    model.fit(batches, epochs=epochs, callbacks=[callback], shuffle=False, verbose=0)
-    if callback.pruned:
-        raise Stopped(f"stopped after epoch {len(callback.history)}")
-    return predict, callback.history, time.perf_counter() - start
+    history: list[Epoch] = []
+    for number in range(before + 1, before + epochs + 1):
+        start = time.perf_counter()
+        loss, accuracy = training.epoch(number)
+        probabilities = predict(validation)
+        done = Epoch(
+            epoch=number,
+            loss=loss,
+            accuracy=accuracy,
+            val_loss=metrics.log_loss(probabilities, validation.labels),
+            val_accuracy=metrics.accuracy(probabilities, validation.labels),
+            time_s=time.perf_counter() - start,
+            phase=phase,
+        )
+        history.append(done)
+        best.note(done, model)
+        if report(done):
+            raise Stopped(f"stopped after epoch {number}")
+        if best.waited >= patience:
+            break
+    best.restore(model)
+    return history
 
 
-def refit(model: keras.Model, train: Part, *, values: Mapping[str, Value], epochs: int, seed: int) -> Predictor:
+def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, seed: int, before: int = 0) -> None:
     """Trains for so many epochs with nothing held out: no validation, no early stopping, the last weights stay.
 
     Args:
-        model: Compiled.
-        values: Hyperparameters; `batch_size` and `augmentation` are read.
+        model: Compiled; takes examples such as these.
+        train: What it is trained on.
         epochs: How many.
-        seed: Of the order of the pictures and of their augmentation.
-
-    Returns:
-        The trained model's predictor.
+        batch_size: Examples in a batch.
+        seed: Of the order of the examples and of their augmentation.
+        before: How many epochs earlier phases had.
 
     Raises:
         NonFinite: A loss is NaN or infinite.
-        ValueError: There is no such augmentation.
     """
-    losses = model.fit(_batches(model, train, values, seed), epochs=epochs, shuffle=False, verbose=0).history["loss"]
-    if not np.isfinite(losses).all():
-        raise NonFinite(f"the training loss is {losses[-1]} after epoch {epochs}")
-    return Predictor(model)
+    training = _Training(model, _batches(model, train, batch_size, seed))
+    for number in range(before + 1, before + epochs + 1):
+        training.epoch(number)
 
 
-def best_epoch(history: Sequence[Epoch]) -> int:
-    """The epoch whose weights are kept: the one of the highest validation accuracy, ties by loss."""
-    return max(history, key=_quality).epoch
+def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
+    """After how many epochs of each phase the weights are had that are kept.
+
+    Each phase begins with the best weights of those before; one that gave nothing better counts 0.
+    """
+    found: list[int] = []
+    best, before = (-math.inf, -math.inf), 0
+    for _, group in itertools.groupby(history, key=lambda epoch: epoch.phase):
+        epochs = list(group)
+        top = max(epochs, key=_quality)
+        found.append(top.epoch - before if _quality(top) > best else 0)
+        best, before = max(best, _quality(top)), epochs[-1].epoch
+    return tuple(found)
 
 
 def _quality(epoch: Epoch) -> tuple[float, float]:
     return epoch.val_accuracy, -epoch.val_loss
 
 
-def _batches(model: keras.Model, train: Part, values: Mapping[str, Value], seed: int) -> tf.data.Dataset:
-    """Training pictures as the hyperparameters want them."""
-    return training_batches(
-        train,
-        int(values.get("batch_size") or BATCH_SIZE),
-        seed,
-        targets_for(model, train.labels),
-        augmentation(values.get("augmentation")),
-    )
+def _batches(model: keras.Model, train: Examples, batch_size: int, seed: int) -> Batches:
+    return Batches(train, targets_for(model, train.labels), batch_size, seed)

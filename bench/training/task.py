@@ -5,13 +5,35 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
 
+from bench.training import sketch
+
 MISSING = "random (missing)"
 """The label of a backbone whose pretrained weights could not be had."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone that a family has asked for.
+
+    Attributes:
+        application: A function of `keras.applications`.
+        options: What it was called with.
+        weights: The label of what it started from.
+        identity: What decides on it (`sketch.identity`).
+        model: The backbone, or its sketch.
+    """
+
+    application: Callable[..., Any]
+    options: Mapping[str, Any]
+    weights: str
+    identity: Sequence[Any]
+    model: Any
 
 
 class Task:
@@ -22,9 +44,11 @@ class Task:
         input_sizes: Picture sizes in pixels that suit the data.
         weights: "imagenet" or "random".
         files: Weights files that were found and checked, by `backbone_key`.
+        seed: Of what is drawn: weights that come from no file.
+        outlines: Backbones that need not be built; None builds every one.
 
     Attributes:
-        backbones: Every backbone asked for so far: its application, its options and the weights that it got.
+        backbones: Every backbone asked for so far.
     """
 
     def __init__(
@@ -33,13 +57,16 @@ class Task:
         input_sizes: Sequence[int],
         weights: str = "random",
         files: Mapping[str, str] | None = None,
+        seed: int = 0,
+        outlines: sketch.Outlines | None = None,
     ) -> None:
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.input_sizes = list(input_sizes)
-        self.backbones: list[tuple[Callable[..., Any], dict[str, Any], str]] = []
+        self.backbones: list[Backbone] = []
         self._weights = weights
         self._files = dict(files or {})
+        self._seed, self._outlines = seed, outlines
 
     def classify(self, x: Any) -> Any:
         """The last layer, shape (batch, units): one sigmoid unit for two classes, else a softmax over all."""
@@ -63,21 +90,37 @@ class Task:
         Returns:
             Its feature maps, and the backbone itself, whose `layers` can be frozen.
         """
-        file = self._files.get(backbone_key(application, options))
+        key = backbone_key(application, options)
+        file = self._files.get(key)
         used = self._weights if file or self._weights == "random" else MISSING
-        self.backbones.append((application, options, used))
+        which = sketch.identity(key, file, x.shape[1:], self._seed + len(self.backbones))
+        outline = self._outlines.find(which) if self._outlines else None
+        if outline is not None:
+            sketched = sketch.Sketched(outline)
+            features, model = sketched(x), sketched.backbone
+        else:
+            model = self._built(application, file, x, options)
+            features = model(x)
+        self.backbones.append(Backbone(application, options, used, which, model))
+        keras.utils.set_random_seed(self._seed + len(self.backbones))  # what follows is drawn alike, built or sketched
+        return features, model
+
+    def _built(
+        self, application: Callable[..., Any], file: str | None, x: Any, options: Mapping[str, Any]
+    ) -> keras.Model:
+        keras.utils.set_random_seed(self._seed + len(self.backbones))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square.*")
             model = application(include_top=False, weights=file, input_shape=tuple(x.shape[1:]), **options)
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
-        return model(x), model
+        return model
 
     @property
     def weights_used(self) -> str:
         """The label of what the backbones started from; "" where none was asked for."""
-        used = {label for _, _, label in self.backbones}
+        used = {backbone.weights for backbone in self.backbones}
         return MISSING if MISSING in used else ", ".join(sorted(used))
 
 

@@ -28,8 +28,19 @@ from bench.records import Failure
 from bench.workers import Job, Listener, Outcome
 from bench.workers.process import TRACEBACK_CHARACTERS, main
 
-PRELOAD = ["tensorflow", "keras", "sklearn.dummy", "sklearn.metrics", "PIL.Image", "bench.training.jobs"]
-"""Imported once by the fork server, most important first: a module that cannot be imported there is left out."""
+PRELOAD = [
+    "tensorflow",
+    "keras",
+    "sklearn.dummy",
+    "sklearn.metrics",
+    "PIL.Image",
+    "bench.training.jobs",
+    "bench.data.sources.drawn",
+    "bench.data.sources.folder",
+    "bench.workers.process",
+    "bench.workers.settled",
+]
+"""Imported once by the fork server, in this order: a module that cannot be imported there is left out."""
 
 GRACE_S = 5.0
 """Seconds between asking a process to end (SIGTERM) and ending it (SIGKILL)."""

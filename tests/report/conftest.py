@@ -21,6 +21,7 @@ from bench.records import (
     FamilyInfo,
     Metrics,
     PictureSizes,
+    Prefix,
     Run,
     SplitInfo,
     Study,
@@ -56,7 +57,15 @@ def trial(
             finished_s=start + seconds + 1.5,
             value=value,
             validation=metrics(value, 180),
-            cost=Cost(seconds, seconds, 0.0, seconds + 1.4, 0.4 + parameters / 3e5, 80.0, parameters, parameters // 5),
+            cost=Cost(
+                fit_time_s=seconds,
+                train_time_s=seconds,
+                total_time_s=seconds + 1.4,
+                latency_ms=0.4 + parameters / 3e5,
+                throughput_per_s=80.0,
+                parameters=parameters,
+                trainable_parameters=parameters // 5,
+            ),
             history=history(value, epochs) if epochs else (),
             input_size=64,
         ),
@@ -300,11 +309,43 @@ def folded_run(run: Run) -> Run:
         if trial.state != COMPLETE or trial.value is None:
             return trial
         shares = [trial.value + points / 100 for points in (-3, -1, 0, 1, 3)]
-        return replace(trial, folds=tuple(metrics(share, 204) for share in shares), best_epochs=6)
+        return replace(trial, folds=tuple(metrics(share, 204) for share in shares), best_epochs=(6,))
 
     studies = tuple(replace(study, trials=tuple(map(in_folds, study.trials))) for study in run.studies)
     counts = {"train": {"cat": 510, "dog": 510}, "validation": {}, "test": {"cat": 90, "dog": 90}}
     return replace(run, studies=studies, split=replace(run.split, counts=counts, folds=5))
+
+
+@pytest.fixture
+def cached_run(run: Run) -> Run:
+    """The same run with a feature cache: trials that it served, one of two phases, and some trained end to end."""
+    phases = ("head",) * 5 + ("fine-tuning",) * 3
+    pooled = Prefix(used=True, cut=("out_relu",), features=5120, dtype="float32", disk_mb=20.9)
+    head = replace(pooled, phase="head", views=2, disk_mb=38.3, cached=1.0)
+    residual = ("block_14_add", "block_15_project_BN")
+    tuned = Prefix("fine-tuning", True, "", residual, 5120, 2, "float16", 1152.4, 40.0, 0.25)
+    prefixes = {
+        ("cnn", 0): (replace(pooled, cut=("conv2d_3",)),),
+        ("cnn", 1): (Prefix("fine-tuning", reason=HOSTILE),),
+        ("cnn", 2): (Prefix(reason="no layer is frozen"),),
+        ("mobilenet_v2", 0): (pooled,),
+        ("mobilenet_v2", 1): (head, tuned),
+    }
+    saved = {("mobilenet_v2", 1): 60.3, ("cnn", 0): 2.5}
+
+    def cached(trial: Trial) -> Trial:
+        if trial.cost is None or (trial.engine != TPE and not trial.duplicate_of):
+            return trial
+        which = (trial.family, 0 if trial.duplicate_of else trial.number)
+        named = phases if which == ("mobilenet_v2", 1) else ("",) * 8
+        return replace(
+            trial,
+            prefixes=prefixes.get(which, ()),
+            history=tuple(replace(epoch, phase=phase) for epoch, phase in zip(trial.history, named, strict=False)),
+            cost=replace(trial.cost, saved_time_s=saved.get(which, 0.0)),
+        )
+
+    return replace(run, studies=tuple(replace(study, trials=tuple(map(cached, study.trials))) for study in run.studies))
 
 
 @pytest.fixture
@@ -336,6 +377,8 @@ def hostile_run() -> Run:
                     note=HOSTILE,
                     weights=HOSTILE,
                     duplicate_of="",
+                    history=tuple(replace(epoch, phase=HOSTILE) for epoch in history(0.9, 2)),
+                    prefixes=(Prefix(HOSTILE, True, "", (HOSTILE,), 3, 2, HOSTILE), Prefix(HOSTILE, reason=HOSTILE)),
                     test=metrics(0.9, 100, 0.826, 0.945),
                 ),
                 trial(family, engine, 1, 2, 0.9, 3.0, 1000, duplicate_of=HOSTILE),

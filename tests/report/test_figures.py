@@ -9,7 +9,7 @@ import pytest
 
 from bench.records import Run
 from bench.report import figures
-from bench.report.marks import COLOURS, engine_marks, family_marks, marks
+from bench.report.marks import COLOURS, engine_marks, family_marks, learning_phases, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
@@ -68,6 +68,16 @@ def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
     searches = figures.best_so_far(alone)
     assert [step.best for step in searches["optuna:tpe"]] == [None]
     assert figures.draw_best_so_far(searches, engine_marks(alone))["data"] == []
+
+
+def test_a_learning_curve_is_in_phases(cached_run: Run) -> None:
+    curves = {(trial.study, trial.number): learning_phases(trial) for trial in cached_run.trials}
+    tuned = curves["mobilenet_v2/optuna:tpe", 1]
+    assert [(phase.name, len(phase.values)) for phase in tuned] == [("head", 5), ("fine-tuning", 3)]
+    assert tuned[1].values[-1] == pytest.approx(0.9389)
+    assert [(phase.name, len(phase.values)) for phase in curves["cnn/optuna:tpe", 1]] == [("", 8)]
+    assert [phase.values for phase in curves["mobilenet_v2/keras-tuner:bayesian", 1]] == [(0.6, 0.8)]  # in training
+    assert curves["vgg19/optuna:tpe", 0] == []
 
 
 def test_families_differ_in_shape_as_well_as_colour(run: Run) -> None:

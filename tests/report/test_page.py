@@ -107,6 +107,52 @@ def test_without_folds_the_page_has_no_word_of_them(run: Run, tmp_path: Path) ->
     assert "±" not in shown.words
 
 
+def test_both_phases_of_a_training_are_told_apart(cached_run: Run, tmp_path: Path) -> None:
+    shown = page(cached_run, tmp_path)
+    curves = [a["aria-label"].replace("\u00a0", " ") for _, a in shown.elements if a.get("class") == "spark"]
+    phased = [curve for curve in curves if "head" in curve]
+    assert phased == [
+        "Validation accuracy by epoch: 72.2 % to 93.9 %, best 93.9 % of 8 epochs: 5 head, then 3 fine-tuning"
+    ]
+    (line,) = [a for _, a in shown.elements if a.get("class") == "phase"]
+    points = next(a["points"] for tag, a in shown.elements[shown.elements.index(("line", line)) :] if tag == "polyline")
+    places = [float(point.split(",")[0]) for point in points.split()]
+    assert places[4] < float(line["x1"]) < places[5]
+    assert f"complete 93.9 % 8 {phased[0]} 5 head 3 fine-tuning 1 min 35 s" in shown.words
+    assert "fine-tuning begins there" in shown.words
+
+
+def test_what_the_feature_cache_saved_stands_beside_the_cold_time(cached_run: Run, tmp_path: Path) -> None:
+    words = page(cached_run, tmp_path).words
+    assert "93.9 % 1 min 35 s 1 min saved 2.4 M" in words  # the board
+    assert " 1 min 35 s 1 min saved 1 min 37 s 2.4 M" in words  # the trials
+    assert words.count(" saved ") == 4  # the answers from the record, which have the same record, saved nothing
+    assert "the features of its frozen layers and the fit, whether or not the features came from the cache;" in words
+    assert (
+        "The feature cache saved 1 min 3 s of the 5 min 8 s that all training takes from a cold start (20.4 %)."
+        in words
+    )
+
+
+def test_what_became_of_the_frozen_layers_is_in_words(cached_run: Run, tmp_path: Path) -> None:
+    words = page(cached_run, tmp_path).words
+    layers = "trained on the features of the frozen layers up to"
+    assert f" {layers} out_relu: 5 120 numbers a picture, float32, 20.9 MB on disk, none in the cache already" in words
+    assert f"head: {layers} out_relu: 5 120 numbers a view, 2 views of a training picture, float32, 38.3 MB" in words
+    assert f"fine-tuning: {layers} block_14_add and block_15_project_BN" in words
+    assert "float16, 1.2 GB on disk, 25.0 % in the cache already" in words
+    assert "trained end to end: no layer is frozen" in words
+    assert "fine-tuning: trained end to end: <img src=x onerror=alert(1)>" in words
+
+
+def test_records_without_a_feature_cache_have_no_word_of_it(run: Run, tmp_path: Path) -> None:
+    shown = page(run, tmp_path)
+    assert " saved" not in shown.words
+    assert "trained end to end" not in shown.words
+    assert "fine-tuning begins" not in shown.words
+    assert not [a for _, a in shown.elements if a.get("class") == "phase"]
+
+
 def test_every_trial_failure_and_the_way_back_are_there(run: Run, tmp_path: Path) -> None:
     words = page(run, tmp_path).words
     assert "answered from the record of cnn/optuna:tpe#0; used no budget" in words

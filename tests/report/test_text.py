@@ -25,6 +25,13 @@ def test_counts_carry_their_magnitude(value: float | None, shown: str) -> None:
     assert text.count(value).replace("\u00a0", " ") == shown
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0.0 MB"), (25.6, "25.6 MB"), (204.8, "205 MB"), (999.7, "1.0 GB"), (12_300, "12.3 GB")]
+)
+def test_sizes_carry_their_unit(value: float, shown: str) -> None:
+    assert text.megabytes(value).replace("\u00a0", " ") == shown
+
+
 def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
     assert text.plural(1, "picture") == "1\u00a0picture"
     assert text.plural(10_000, "picture") == "10\u202f000\u00a0pictures"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import time
@@ -54,6 +55,7 @@ def trial(tmp_path):
             "files": {},
             "manifest": str(tmp_path / "split.json"),
             "cache": str(tmp_path / "cache"),
+            "features": "float32",
             "epochs": 1,
             "patience": 1,
             "seed": 0,
@@ -88,6 +90,14 @@ class Recording(Listener):
     def result(self, result):
         self.results.append(result)
         return {}
+
+
+def test_a_process_finds_everything_imported_and_out_of_the_collectors_way(pool, trial):
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes are spawned here")
+    missing = f"{set(local_pool.PRELOAD)} - set(sys.modules)"
+    body = f"import gc; raise RuntimeError([gc.get_freeze_count() > 100_000, {missing}])"
+    assert outcome_of(pool, trial(body)).failure.message == "[True, set()]"
 
 
 def test_a_trial_gives_its_figures(pool, trial):

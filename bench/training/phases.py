@@ -1,0 +1,63 @@
+"""The phases of a training: at once, or first the head on frozen backbones and then what is fine-tuned.
+
+Two phases are how transfer learning is taught (Keras guide "Transfer learning & fine-tuning"): a head that knows
+nothing yet sends large gradients, which would spoil the pretrained layers below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+
+from bench.hyperparameters import Value
+
+FINE_TUNE_LEARNING_RATE = 1e-5
+"""Where a family declares `head_epochs` and no `fine_tune_learning_rate`."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a training.
+
+    Attributes:
+        name: What its epochs are called; "" where it is the only one.
+        epochs: At most so many.
+        learning_rate: None takes the hyperparameter of that name.
+        head_only: Whether the backbones are frozen as a whole.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float | None = None
+    head_only: bool = False
+
+    @contextmanager
+    def freezing(self, backbones: Sequence[keras.Model]) -> Iterator[None]:
+        """Freezes what this phase does not train; afterwards everything is as `build` has left it."""
+        layers = [layer for model in backbones for layer in model._flatten_layers()] if self.head_only else []
+        before = [layer.trainable for layer in layers]
+        for layer in layers:
+            layer.trainable = False
+        try:
+            yield
+        finally:
+            for layer, trainable in zip(layers, before, strict=True):  # a model before its layers, which it sets too
+                layer.trainable = trainable
+
+
+def phases(values: Mapping[str, Value], epochs: int) -> list[Phase]:
+    """How a configuration is trained.
+
+    Args:
+        values: Hyperparameters; `epochs`, `head_epochs` and `fine_tune_learning_rate` are read.
+        epochs: The cap in each phase.
+    """
+    most = min(epochs, int(values.get("epochs") or epochs))
+    head = min(epochs, int(values.get("head_epochs") or 0))
+    if not head:
+        return [Phase("", most)]
+    learning_rate = float(values.get("fine_tune_learning_rate") or FINE_TUNE_LEARNING_RATE)
+    return [Phase("head", head, head_only=True), Phase("fine-tuning", most, learning_rate)]

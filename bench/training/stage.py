@@ -1,0 +1,164 @@
+"""What one phase of a training trains: a tail on features where that is worth it, else the whole model on pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from bench.data.sources import Progress
+from bench.hyperparameters import Value
+from bench.records import Prefix
+from bench.training import cost, memory
+from bench.training.augmentation import augmentation
+from bench.training.examples import Examples, Features, Part, Pictures
+from bench.training.features import FeatureCache, Fetched
+from bench.training.keras_trainer import Predictor
+from bench.training.prefix import Cut, Graph, NoPrefix
+from bench.training.sketch import NotSketched
+from bench.training.views import View, views
+
+HELD_SHARE = 0.25
+HELD_MB = 2000.0
+"""Features are read into memory where they take at most this share of what is free, and at most so much."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a training is given.
+
+    Attributes:
+        train, validation: Pictures; no validation pictures where nothing is held out.
+        augmentation: The hyperparameter's value.
+        seed: Of the views that are drawn.
+        cache: Where features are kept; None trains end to end.
+        progress: Told of the computing of features.
+    """
+
+    train: Part
+    validation: Part | None
+    augmentation: Value
+    seed: int
+    cache: FeatureCache | None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a training, ready to be compiled and fitted.
+
+    Attributes:
+        model: What is trained.
+        train, validation: Examples such as it takes.
+        prefix: What became of the frozen layers, for the record.
+        cut: Where the features are; None where it takes pictures.
+        fetched: The features of all training and validation pictures.
+        cache: Where more features come from.
+    """
+
+    model: keras.Model
+    train: Examples
+    validation: Examples | None
+    prefix: Prefix
+    cut: Cut | None = None
+    fetched: Fetched | None = None
+    cache: FeatureCache | None = None
+
+    def examples(self, part: Part) -> Examples:
+        """Another part's pictures as they are, or their features."""
+        if self.cut is None or self.cache is None:
+            return Pictures(part)
+        fetched = self.cache.fetch(self.cut, [View(part)])
+        return Features(fetched.rows, part.labels, 1, hold=_fits_memory(fetched.bytes))
+
+    def speed(self) -> tuple[float, float]:
+        """Milliseconds for one picture and pictures a second, from the picture to the prediction.
+
+        On features it is what their prefix took when they were computed, and then what the tail takes.
+        """
+        predict = Predictor(self.model)
+        latency_ms, throughput = cost.speed(predict.raw, predict.shapes)
+        if self.fetched is None:
+            return latency_ms, throughput
+        rows = len(self.fetched.rows[0])
+        return latency_ms + self.fetched.latency_ms, 1 / (1 / throughput + self.fetched.cold_s / rows)
+
+
+def prepare(model: keras.Model, graph: Graph | NoPrefix, data: Data, *, phase: str, epochs: int) -> Stage:
+    """Looks for the frozen prefix as the layers are frozen now, and has its features computed.
+
+    Args:
+        model: As the family built it.
+        graph: Its operations, or why they are not known.
+        data: What it is trained on.
+        phase: The phase's name, for the record.
+        epochs: How many it may take.
+    """
+    try:
+        return _on_features(graph, data, phase, epochs)
+    except NoPrefix as reason:
+        train = Pictures(data.train, augmentation(data.augmentation))
+        validation = Pictures(data.validation) if data.validation else None
+        return Stage(model, train, validation, Prefix(phase, reason=str(reason)))
+
+
+def is_ready(graph: Graph, data: Data, epochs: int) -> bool:
+    """Whether a phase will be trained on features that are in the cache already."""
+    try:
+        return data.cache is not None and data.cache.has(_cut(graph, data, epochs), _views(data))
+    except (NoPrefix, NotSketched):
+        return False
+
+
+def _on_features(graph: Graph | NoPrefix, data: Data, phase: str, epochs: int) -> Stage:
+    cut, asked = _cut(graph, data, epochs), _views(data)
+    assert data.cache is not None
+    trained = views(data.train, data.augmentation, data.seed)
+    rows = sum(map(len, asked))
+    fetched = data.cache.fetch(cut, asked, data.progress)
+    hold = _fits_memory(fetched.bytes)
+    end = sum(map(len, trained))
+    train, validation = ([each.select(some) for each in fetched.rows] for some in (slice(end), slice(end, rows)))
+    return Stage(
+        model=cut.tail(),
+        train=Features(train, data.train.labels, len(trained), hold),
+        validation=Features(validation, data.validation.labels, 1, hold) if data.validation else None,
+        prefix=Prefix(
+            phase=phase,
+            used=True,
+            cut=cut.layers,
+            features=fetched.bytes // fetched.rows[0].dtype.itemsize // rows,
+            views=len(trained),
+            dtype=data.cache.dtype,
+            disk_mb=fetched.bytes / 1e6,
+            memory_mb=fetched.bytes / 1e6 if hold else 0.0,
+            cached=fetched.cached,
+        ),
+        cut=cut,
+        fetched=fetched,
+        cache=data.cache,
+    )
+
+
+def _cut(graph: Graph | NoPrefix, data: Data, epochs: int) -> Cut:
+    """Where the features are, if they are to be used."""
+    if data.cache is None:
+        raise NoPrefix("the feature cache is off")
+    if isinstance(graph, NoPrefix):
+        raise graph
+    count = len(views(data.train, data.augmentation, data.seed))
+    if count > epochs:
+        raise NoPrefix(f"{count} views of every picture take more than {epochs} epochs")
+    cut = graph.cut()
+    data.cache.check(cut, sum(map(len, _views(data))))
+    return cut
+
+
+def _views(data: Data) -> list[View]:
+    """All that features are needed of: the training pictures' views, then the validation pictures."""
+    held_out = [View(data.validation)] if data.validation else []
+    return views(data.train, data.augmentation, data.seed) + held_out
+
+
+def _fits_memory(size_bytes: int) -> bool:
+    return size_bytes / 1e6 <= min(HELD_MB, HELD_SHARE * memory.available_mb())

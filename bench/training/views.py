@@ -1,0 +1,74 @@
+"""The views of pictures that features are computed of: a picture as it is, its mirror image, or altered by chance.
+
+A network that is trained on features meets a finite number of views of each picture, drawn once. Of a flip that is all
+there is; of other augmentation it is `VIEWS`, each another draw, the same for the same seed, picture and number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.hyperparameters import Value
+from bench.training.augmentation import AUGMENTATIONS, Pictures
+from bench.training.examples import Part
+
+VIEWS = {"none": 1, "flip": 2, "light": 4}
+"""How many views of a training picture stand for an augmentation."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of every picture of a part.
+
+    Attributes:
+        part: The pictures.
+        augmentation: A name in `AUGMENTATIONS`.
+        number: Which of its `VIEWS`.
+        seed: Of what is drawn.
+    """
+
+    part: Part
+    augmentation: str = "none"
+    number: int = 0
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.part.sha256)
+
+    @property
+    def sha256(self) -> Sequence[str]:
+        """What each is known by, hexadecimal: a plain picture by its content."""
+        if self._plain:
+            return self.part.sha256
+        drawn = [self.number] if self.augmentation == "flip" else [self.number, self.seed]
+        what = f"{self.augmentation} {drawn}"
+        return [hashlib.sha256(f"{each} {what}".encode()).hexdigest() for each in self.part.sha256]
+
+    def pictures(self, indices: Sequence[int]) -> Pictures:
+        """Some of them, uint8, shape (n, size, size, 3)."""
+        pictures: Pictures = self.part.pixels[np.asarray(indices)]
+        if self._plain:
+            return pictures
+        if self.augmentation == "flip":
+            return np.ascontiguousarray(pictures[:, :, ::-1])
+        alter = AUGMENTATIONS[self.augmentation]
+        return np.concatenate(
+            [alter(picture[np.newaxis], self._random(index)) for picture, index in zip(pictures, indices, strict=True)]
+        )
+
+    @property
+    def _plain(self) -> bool:
+        return self.augmentation == "none" or (self.augmentation == "flip" and self.number == 0)
+
+    def _random(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.number, int(self.part.sha256[index][:16], 16)])
+
+
+def views(part: Part, augmentation: Value, seed: int) -> list[View]:
+    """Every view of training pictures under a value of the hyperparameter `augmentation`."""
+    name = str(augmentation or "none")
+    return [View(part, name, number, seed) for number in range(VIEWS[name])]
