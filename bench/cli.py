@@ -494,10 +494,10 @@ Shows or clears what is kept between runs:
 
 {chr(10).join(f"  {name:<12}{kind.about}" for name, kind in cache.KINDS.items())}
 
-Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it twice
-through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the disk has
-where that is less); what was used longest ago goes first. BENCH_CACHE names another folder. Clearing is safe at any time:
-what a run still needs is made again."""
+Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it
+twice through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the
+disk has where that is less); what was used longest ago goes first. BENCH_CACHE names another folder. Clearing is safe
+at any time: what a run still needs is made again."""
 
 CACHE_EXAMPLES = """\
 examples:
@@ -515,10 +515,8 @@ def _add_cache(commands: Any) -> None:
     parser = _command(commands, "cache", _cache, "show or clear what is kept between runs")
     parser.description, parser.epilog = CACHE_HELP, CACHE_EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
-    kinds = ", ".join((*cache.KINDS, "all"))
-    parser.add_argument(
-        "kind", metavar="KIND", nargs="?", help=f"only that: {kinds}; default {' and '.join(cache.DERIVED)}"
-    )
+    choices, default = ", ".join((*cache.KINDS, "all")), " and ".join(cache.DERIVED)
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {choices}; default {default}")
 
 
 def _cache(options: argparse.Namespace, given: list[str]) -> int:

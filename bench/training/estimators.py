@@ -24,7 +24,7 @@ from bench.training.examples import Part
 from bench.training.features import FeatureCache
 from bench.training.keras_trainer import Best, EpochReport, Predictor
 from bench.training.phases import Phase, phases
-from bench.training.prefix import Graph, Nested, NoPrefix
+from bench.training.prefix import Graph, Nested, NoPrefix, fingerprint
 from bench.training.stage import Stage
 from bench.training.task import Backbone
 
@@ -272,7 +272,9 @@ class Network:
 
     @property
     def _frozen_by_phases(self) -> list[Any]:
-        return [backbone.model for backbone in self._backbones]
+        """The backbones that a first phase freezes: those of the task, or else the models nested in this one."""
+        nested = [layer for layer in self._model.layers if isinstance(layer, keras.Model)]
+        return [backbone.model for backbone in self._backbones] or nested
 
     def _keep_outlines(self, prepared: Stage) -> None:
         """Notes what is known of the backbones that are frozen as a whole, so that other trials need not build them."""
@@ -282,7 +284,8 @@ class Network:
         frozen = {id(tensor) for node in graph.above(prepared.cut.tensors) for tensor in node.outputs}
         for nested in graph.nested:
             for backbone in self._backbones:
-                if backbone.model is nested.model and id(nested.outputs[0]) in frozen:
+                there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
+                if there and backbone.pristine == fingerprint(nested.model):
                     outlines.keep(backbone.identity, _outline(graph, nested))
 
 

@@ -138,6 +138,8 @@ class FeatureCache:
                     spent_s = self._compute(cut, shelves, views, missing, progress)
                 shelves = self._shelves(cut)
         places = [shelf.places(wanted) for shelf in shelves]
+        if any((each < 0).any() for each in places):
+            raise NoPrefix("its features were cleared while they were computed")
         abouts = [shelf.abouts(each) for shelf, each in zip(shelves, places, strict=True)]
         for shelf, each in zip(shelves, places, strict=True):
             kept.touch(shelf.paths(each))
@@ -179,7 +181,7 @@ class FeatureCache:
                             some = slice(at, min(at + BATCH, last))
                             outputs = predict(*(each.read(some) for each in inputs))
                             for writer, output in zip(writers, outputs, strict=True):
-                                for name, row in zip(names[some], np.asarray(output), strict=True):
+                                for name, row in zip(names[some], self._stored(output), strict=True):
                                     writer(name, row)
                             if progress:
                                 progress(f"computing features of {layers} frozen layers", some.stop, len(missing))
@@ -190,6 +192,13 @@ class FeatureCache:
         except DataError as error:
             raise NoPrefix(str(error)) from None
         return time.perf_counter() - begun
+
+    def _stored(self, output: Any) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(output).astype(self.dtype, copy=False)
+        if self.dtype == "float16" and not np.isfinite(rows).all():
+            raise NoPrefix("its features are too large for float16")
+        return rows
 
     def _inputs(self, cut: Cut, views: Sequence[View], wanted: Digests, rows: NDArray[np.int64]) -> list[_Input]:
         """What the features of these rows are computed from: features of shallower cuts that are there, or pictures."""

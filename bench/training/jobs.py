@@ -132,6 +132,9 @@ def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Valu
         if isinstance(model, keras.Model):
             keras_trainer.check_model(model, task.num_classes)
             augmentation.check_declared(hp.space)
+            nested = any(isinstance(layer, keras.Model) for layer in model.layers)
+            if "head_epochs" in [each.name for each in hp.space] and not nested:
+                raise WrongModel("head_epochs is declared, but there is no backbone to freeze: see task.backbone")
         elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
             raise WrongModel(
                 f"build returned {type(model).__name__}: must be a Keras model or a scikit-learn classifier"
@@ -390,10 +393,17 @@ def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
 
     if payload["features"] == "off" or payload.get("part") == "test":  # needs the backbone in any case
         return _build(payload, suggest)
+    if any(b"type(" in path.read_bytes() for path in _files(Path(payload["path"]))):  # a sketch's type is its own
+        return _build(payload, suggest)
     try:
         return _build(payload, remembered, sketch.Outlines(Path(payload["cache"])))
     except sketch.NotSketched:
         return _build(payload, remembered)
+
+
+def _files(path: Path) -> list[Path]:
+    """A search-space file, and the shared parts beside it."""
+    return [path, *path.parent.glob("_*.py")]
 
 
 def _build(payload: Payload, suggest: Suggest, outlines: sketch.Outlines | None = None) -> tuple[_Built, Result]:

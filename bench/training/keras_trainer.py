@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -53,16 +54,38 @@ class EpochReport(Protocol):
     def __call__(self, epoch: Epoch) -> bool: ...
 
 
+def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
+    """What a model takes, input by input, the batch first.
+
+    Raises:
+        WrongModel: It is a subclassed model that was never called, so nobody knows.
+    """
+    if getattr(model, "inputs", None):
+        return [tuple(each.shape) for each in model.inputs]
+    about = model.get_build_config() or {}
+    shapes = [about["input_shape"]] if "input_shape" in about else list(about.get("shapes_dict", {}).values())
+    if not shapes:
+        raise WrongModel("the model has no input shape: call it in build, e.g. model(keras.Input((size, size, 3)))")
+    return [tuple(shapes[0])]
+
+
+def output_shape(model: keras.Model) -> tuple[Any, ...]:
+    """What a model gives, the batch first."""
+    return tuple(
+        model.output_shape if getattr(model, "inputs", None) else model.compute_output_shape(input_shapes(model)[0])
+    )
+
+
 def check_model(model: keras.Model, num_classes: int) -> int:
     """The input size in pixels of a model that can be trained here.
 
     Raises:
         WrongModel: Its input is not square RGB or its output has not one sigmoid unit or a unit a class.
     """
-    shape = tuple(model.input_shape)
+    (shape,) = input_shapes(model)
     if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
         raise WrongModel(f"the model's input shape is {shape}: must be (None, size, size, 3), raw RGB pixels")
-    output = tuple(model.output_shape)
+    output = output_shape(model)
     allowed = [(None, num_classes)] + ([(None, 1)] if num_classes == 2 else [])
     if output not in allowed:
         raise WrongModel(
@@ -89,11 +112,12 @@ def compile_model(
             model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
         return
     if compiled is not None:
-        optimizer, loss = type(compiled.optimizer).from_config(compiled.optimizer.get_config()), compiled.loss
+        about = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
+        optimizer, loss = type(compiled.optimizer).from_config(about), compiled.loss
     else:
         optimizer = keras.optimizers.get(str(values.get("optimizer", OPTIMIZER)))
-        loss = "binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy"
-    optimizer.learning_rate = float(learning_rate or values.get("learning_rate") or LEARNING_RATE)
+        loss = "binary_crossentropy" if output_shape(model)[-1] == 1 else "sparse_categorical_crossentropy"
+        optimizer.learning_rate = float(learning_rate or values.get("learning_rate") or LEARNING_RATE)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
@@ -116,8 +140,8 @@ class Predictor:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        signature = [tf.TensorSpec([None, *each.shape[1:]], tf.float32) for each in model.inputs]
-        self.shapes = [tuple(each.shape[1:]) for each in model.inputs]
+        self.shapes = [shape[1:] for shape in input_shapes(model)]
+        signature = [tf.TensorSpec([None, *shape], tf.float32) for shape in self.shapes]
         self.raw: Callable[..., Any] = tf.function(
             lambda *inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False),
             autograph=False,
@@ -148,12 +172,12 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
     """Labels as the model's loss wants them: a column for one unit, one-hot for categorical losses, else integers."""
-    if model.output_shape[-1] == 1:
+    if output_shape(model)[-1] == 1:
         return labels.astype(np.float32).reshape(-1, 1)
     loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", type(model.loss).__name__)
     if "sparse" in str(loss).lower():
         return labels
-    return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
+    return np.eye(output_shape(model)[-1], dtype=np.float32)[labels]
 
 
 @dataclass
@@ -204,7 +228,9 @@ class _Training:
 
         def run(epoch: Any) -> None:
             def one(number: Any) -> Any:
-                step(batches.next(epoch, number))
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message=".*does not have any trainable weights")
+                    step(batches.next(epoch, number))
                 return number + 1
 
             tf.while_loop(lambda number: number < batches.steps, one, [0], parallel_iterations=1)
@@ -226,8 +252,8 @@ class _Training:
         """Makes the variables of the optimizer and of the metrics, which cannot be made inside a loop."""
         model = self._model
         model.optimizer.build(model.trainable_variables)
-        inputs = [tf.zeros([1, *each.shape[1:]]) for each in model.inputs]
-        targets, output = self._batches.one_target(), tf.zeros([1, *model.output_shape[1:]])
+        inputs = [tf.zeros([1, *shape[1:]]) for shape in input_shapes(model)]
+        targets, output = self._batches.one_target(), tf.zeros([1, *output_shape(model)[1:]])
         model.compute_loss(x=inputs, y=targets, y_pred=output)
         model.compute_metrics(inputs, targets, output)
 

@@ -25,6 +25,7 @@ import keras
 import numpy as np
 from keras.src.models.functional import Functional  # what `keras.Model(inputs, outputs)` gives; it has no public name
 
+from bench.data import pixels
 from bench.training.sketch import Sketched
 
 Tensor = Any
@@ -54,6 +55,7 @@ class Graph:
         model: On pictures of shape (size, size, 3).
 
     Attributes:
+        model: The model.
         input, output: Its tensors.
         nested: Models in it, whose operations are among its own.
         nodes: Every use of an operation, inputs before what they go into.
@@ -67,6 +69,7 @@ class Graph:
             raise NoPrefix(f"{type(model).__name__} is a class of its own, not a functional model")
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise NoPrefix(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs")
+        self.model = model
         self.input = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
         self.nested: list[Nested] = []
         (self.output,) = self._flattened(model, [self.input])
@@ -84,7 +87,6 @@ class Graph:
                     continue
                 args, kwargs = node.arguments.fill_in(tensors)
                 if type(node.operation) in (Functional, keras.Sequential):
-                    _pass_on_frozen(node.operation)
                     given = keras.tree.flatten(args[0])
                     outputs = self._flattened(node.operation, given)
                     self.nested.append(Nested(node.operation, given, outputs))
@@ -107,13 +109,15 @@ class Graph:
         for node in self.nodes:
             if all(id(tensor) in frozen for tensor in node.input_tensors) and not _changes(node.operation):
                 frozen.update(id(tensor) for tensor in node.outputs)
-        if id(self.output) in frozen:
+        if id(self.output) in frozen or not self.model.trainable:
             raise NoPrefix("nothing of it is trained")
         crossing: dict[int, Tensor] = {}
         for node in self.nodes:
             if id(node.outputs[0]) not in frozen:
                 found = (self._before_growth(tensor) for tensor in node.input_tensors if id(tensor) in frozen)
                 crossing |= {id(tensor): tensor for tensor in found}
+        if id(self.input) in crossing and len(crossing) > 1:
+            raise NoPrefix("its pictures go past the frozen layers")
         cut = Cut(self, tuple(crossing.values()))
         if not any(_has_weights(node.operation) for node in self.above(cut.tensors)):
             raise NoPrefix("it begins with no frozen layer")
@@ -150,7 +154,7 @@ class Graph:
             NoPrefix: An operation above it does not say what it does.
         """
         if tensor is self.input:
-            return _digest("pictures", keras.version(), tensor.shape[1:], tensor.dtype)
+            return _digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
         known = self._keys
         if id(tensor) not in known:
             for node in self.above([tensor]):
@@ -197,22 +201,25 @@ class Cut:
 
     def tail(self) -> keras.Model:
         """What is trained: a model from the features to the model's output. It shares the model's layers."""
-        given = list(self.tensors)
-        return keras.Model(given if len(given) > 1 else given[0], self.graph.output)
+        inputs, (output,) = self._replayed(self.tensors, [self.graph.output])
+        return keras.Model(inputs if len(inputs) > 1 else inputs[0], output)
 
     def prefix(self, given: Sequence[Tensor]) -> keras.Model:
         """A model from tensors that are known, e.g. the input, to the features; it takes and gives lists."""
-        return keras.Model(list(given), list(self.tensors))
+        return keras.Model(*self._replayed(given, self.tensors))
+
+    def _replayed(self, given: Sequence[Tensor], wanted: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Calls the layers once more, from new inputs on, since one may be used on both sides of the cut."""
+        inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in given]
+        tensors = {id(old): new for old, new in zip(given, inputs, strict=True)}
+        for node in self.graph.above(wanted, given):
+            args, kwargs = node.arguments.fill_in(tensors)
+            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+            tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
+        return inputs, [tensors[id(tensor)] for tensor in wanted]
 
 
 # -- the graph
-
-
-def _pass_on_frozen(model: keras.Model) -> None:
-    """Keras trains nothing of a frozen model; its layers have to know, for they leave it now."""
-    if not model.trainable:
-        for layer in model.layers:
-            layer.trainable = False
 
 
 def _nodes(given: Tensor, wanted: Tensor) -> Iterator[Node]:
@@ -234,7 +241,9 @@ def _changes_itself(layer: keras.Layer) -> bool:
         return True
     if isinstance(layer, keras.layers.BatchNormalization):  # frozen, it is in inference mode even while training
         return bool(layer.trainable)
-    return bool(layer._call_has_training_arg)
+    if not _is_keras(type(layer)):  # nobody knows what it does with it
+        return bool(layer._call_has_training_arg)
+    return isinstance(layer, keras.layers.Lambda | keras.layers.SpectralNormalization)
 
 
 def _has_weights(operation: Any) -> bool:
@@ -257,29 +266,62 @@ def _identity(node: Node) -> list[Any]:
         raise NoPrefix(f"{type(operation).__name__} has no get_config, so its features cannot be told apart") from None
     for irrelevant in ("name", "trainable"):
         settings.pop(irrelevant, None)
-    arguments = keras.tree.map_structure(
-        lambda each: "tensor" if isinstance(each, keras.KerasTensor) else repr(each),
-        [list(node.arguments.args), dict(node.arguments.kwargs)],
-    )
-    weights = [_digest_of(variable) for variable in getattr(operation, "variables", ())]
-    return [_class(type(operation)), settings, arguments, weights]
+    arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
+    return [_code(operation), settings, arguments, _weights(operation)]
 
 
-def _class(cls: type) -> list[str]:
-    """A class by its name and, where it is not Keras' own, by its code."""
-    name = f"{cls.__module__}.{cls.__qualname__}"
-    if cls.__module__.split(".")[0] == "keras":
-        return [name]
-    try:
-        source = Path(inspect.getfile(cls)).read_bytes()
-    except (OSError, TypeError):
-        raise NoPrefix(f"the code of {cls.__name__} cannot be read, so its features cannot be told apart") from None
-    return [name, hashlib.sha256(source).hexdigest()]
+def _described(argument: Any) -> str:
+    if isinstance(argument, keras.KerasTensor):
+        return "tensor"
+    if hasattr(argument, "__array__"):  # its `repr` would leave numbers out
+        return _digest_of(argument)
+    return repr(argument)
 
 
-def _digest_of(variable: Any) -> str:
-    return hashlib.sha256(np.ascontiguousarray(variable.value).data).hexdigest()
+def _weights(layer: Any) -> list[str]:
+    return [_digest_of(variable.value) for variable in getattr(layer, "variables", ())]
+
+
+def _code(operation: Any) -> list[Any]:
+    """The class of an operation, and what its settings do not say: code and attributes that are not Keras' own."""
+    found: list[Any] = [f"{type(operation).__module__}.{type(operation).__qualname__}"]
+    own = [cls for cls in type(operation).__mro__ if not _is_keras(cls)]
+    functions = [each for cls in own for each in vars(cls).values() if inspect.isfunction(each)]
+    attributes = vars(operation)
+    functions += [each for each in attributes.values() if inspect.isfunction(each) and not _is_keras(each)]
+    for function in functions:
+        try:
+            found.append(
+                _digest_of(np.frombuffer(Path(inspect.unwrap(function).__code__.co_filename).read_bytes(), "u1"))
+            )
+        except OSError:
+            raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
+        found += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
+    if own:
+        plain = (bool, int, float, str, tuple)
+        found.append({name: repr(each) for name, each in sorted(attributes.items()) if isinstance(each, plain)})
+        found[-1] = {name: each for name, each in found[-1].items() if name not in ("name", "_name", "_trainable")}
+    return found
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_keras(thing: Any) -> bool:
+    return str(thing.__module__).split(".")[0] in ("keras", "tensorflow", "builtins", "abc")
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Tells whether a model's layers still have the settings and weights that they had, whatever is frozen of them."""
+    layers = [each for each in model._flatten_layers(include_self=False) if not isinstance(each, keras.Model)]
+    settings = [{name: each for name, each in layer.get_config().items() if name != "trainable"} for layer in layers]
+    return _digest(settings, [_weights(layer) for layer in layers])
+
+
+def _digest_of(array: Any) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_described).encode()).hexdigest()[:32]

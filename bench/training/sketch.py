@@ -117,7 +117,7 @@ class Sketched(keras.layers.Layer):  # type: ignore[misc]
     @property
     def frozen(self) -> bool:
         """Whether nothing of it would be trained."""
-        return not self.backbone.trainable or not any(layer.trainable for layer in self.backbone.layers)
+        return not any(layer.trainable for layer in self.backbone.layers)
 
     def key(self, above: str) -> str:
         """The key of its output, given that of its input."""
@@ -141,12 +141,17 @@ class _Known:
     """
 
     def __init__(self, name: str, cls: Callable[[], type], trainable: bool) -> None:
-        self.name, self.trainable = name, trainable
-        self._cls = cls
+        vars(self).update(name=name, trainable=trainable, _cls=cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "trainable":
+            raise NotSketched(f"another {name} of {self.name}")
+        super().__setattr__(name, value)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        return self._cls()
+        stands_for: type = self._cls()
+        return stands_for
 
     def __getattr__(self, name: str) -> Any:
         raise NotSketched(f"{name} of {self.__dict__.get('name')}")
@@ -160,16 +165,15 @@ class Backbone(_Known):
 
     def __init__(self, outline: Outline) -> None:
         super().__init__(outline.name, lambda: Functional, True)
-        self.layers = [
+        vars(self)["layers"] = [
             _Known(name, functools.partial(_class, module, cls), not frozen)
             for (name, module, cls), frozen in zip(outline.layers, outline.frozen, strict=True)
         ]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "trainable":  # as Keras does, for all its layers
-            for layer in self.__dict__.get("layers", ()):
-                layer.trainable = value
         super().__setattr__(name, value)
+        for layer in self.layers:  # as Keras does
+            layer.trainable = value
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """A layer, as `keras.Model.get_layer` gives it."""

@@ -19,8 +19,8 @@ from bench.training.sketch import NotSketched
 from bench.training.views import View, views
 
 HELD_SHARE = 0.25
-HELD_MB = 2000.0
-"""Features are read into memory where they take at most this share of what is free, and at most so much."""
+HELD_MB = 500.0
+"""Features are held in memory up to this share of what is free, and up to so much; others are read batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Stage:
         train, validation: Examples such as it takes.
         prefix: What became of the frozen layers, for the record.
         cut: Where the features are; None where it takes pictures.
+        held_out: The validation pictures.
         fetched: The features of all training and validation pictures.
         cache: Where more features come from.
     """
@@ -60,12 +61,15 @@ class Stage:
     train: Examples
     validation: Examples | None
     prefix: Prefix
+    held_out: Part | None = None
     cut: Cut | None = None
     fetched: Fetched | None = None
     cache: FeatureCache | None = None
 
     def examples(self, part: Part) -> Examples:
-        """Another part's pictures as they are, or their features."""
+        """A part's pictures as they are, or their features."""
+        if part is self.held_out and self.validation is not None:
+            return self.validation
         if self.cut is None or self.cache is None:
             return Pictures(part)
         fetched = self.cache.fetch(self.cut, [View(part)])
@@ -99,7 +103,7 @@ def prepare(model: keras.Model, graph: Graph | NoPrefix, data: Data, *, phase: s
     except NoPrefix as reason:
         train = Pictures(data.train, augmentation(data.augmentation))
         validation = Pictures(data.validation) if data.validation else None
-        return Stage(model, train, validation, Prefix(phase, reason=str(reason)))
+        return Stage(model, train, validation, Prefix(phase, reason=str(reason)), data.validation)
 
 
 def is_ready(graph: Graph, data: Data, epochs: int) -> bool:
@@ -134,6 +138,7 @@ def _on_features(graph: Graph | NoPrefix, data: Data, phase: str, epochs: int) -
             memory_mb=fetched.bytes / 1e6 if hold else 0.0,
             cached=fetched.cached,
         ),
+        held_out=data.validation,
         cut=cut,
         fetched=fetched,
         cache=data.cache,

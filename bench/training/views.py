@@ -19,6 +19,9 @@ from bench.training.examples import Part
 VIEWS = {"none": 1, "flip": 2, "light": 4}
 """How many views of a training picture stand for an augmentation."""
 
+VERSION = 1
+"""Goes up when the same seed draws other views."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -45,7 +48,7 @@ class View:
         if self._plain:
             return self.part.sha256
         drawn = [self.number] if self.augmentation == "flip" else [self.number, self.seed]
-        what = f"{self.augmentation} {drawn}"
+        what = f"{self.augmentation} {drawn}, version {VERSION}"
         return [hashlib.sha256(f"{each} {what}".encode()).hexdigest() for each in self.part.sha256]
 
     def pictures(self, indices: Sequence[int]) -> Pictures:

@@ -97,7 +97,7 @@ EPOCHS = """\
 import hashlib, sys
 import keras, numpy as np, tensorflow as tf
 from bench.training.augmentation import augmentation
-from bench.training.keras_trainer import Part, training_batches
+from bench.training.examples import Batches, Part, Pictures
 
 keras.utils.set_random_seed(7)
 if sys.argv[1] == "deterministic":
@@ -105,10 +105,11 @@ if sys.argv[1] == "deterministic":
 pixels = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), dtype=np.uint8)
 part = Part(pixels, np.zeros(50, np.int64))
 for kind in ("flip", "light"):
-    batches = training_batches(part, 8, 7, np.arange(50), augmentation(kind))
-    next(iter(batches))  # as Model.fit does before its first epoch
-    for epoch in range(3):
-        for x, y in batches:
+    batches = Batches(Pictures(part, augmentation(kind)), np.arange(50), 8, 7)
+    for number in range(3):
+        epoch = batches.begin(number)
+        for step in range(batches.steps):
+            x, y = batches.next(epoch, step)
             print(hashlib.sha256(x.numpy().tobytes() + y.numpy().tobytes()).hexdigest())
 """
 
@@ -138,9 +139,17 @@ def trainer():
 
 @pytest.mark.slow
 def test_the_same_picture_looks_another_way_every_epoch(trainer):
-    part = trainer.Part(noise(12), np.zeros(12, np.int64))
-    batches = trainer.training_batches(part, 5, 0, np.arange(12), light)
-    epochs = [{int(y): x for xs, ys in batches for x, y in zip(xs.numpy(), ys.numpy(), strict=True)} for _ in range(3)]
+    from bench.training.examples import Batches, Part, Pictures
+
+    batches = Batches(Pictures(Part(noise(12), np.zeros(12, np.int64)), light), np.arange(12), 5, seed=0)
+
+    def pictures(number):
+        epoch = batches.begin(number)
+        for step in range(batches.steps):
+            xs, ys = batches.next(epoch, step)
+            yield from zip(ys.numpy().tolist(), xs.numpy(), strict=True)
+
+    epochs = [dict(pictures(number)) for number in (1, 2, 3)]
     for picture in range(12):
         looks = [epoch[picture] for epoch in epochs]
         assert len({look.tobytes() for look in looks}) == 3
@@ -152,21 +161,25 @@ def test_the_same_picture_looks_another_way_every_epoch(trainer):
 def test_only_training_pictures_are_altered_and_the_model_learns_from_them(trainer, kind, monkeypatch):
     import keras
 
+    from bench.training.examples import Part, Pictures
+
     x = inputs = keras.Input((24, 24, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Flatten()(x)))
     trainer.compile_model(model, {})
     labels = np.arange(40) % 2
     pixels = noise(40) // 2 + np.uint8(120) * labels.astype(np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
-    train, validation = trainer.Part(pixels[:24], labels[:24]), trainer.Part(pixels[24:], labels[24:])
+    train, validation = Part(pixels[:24], labels[:24]), Part(pixels[24:], labels[24:])
     altered, validated = [], []
     alter, predict = AUGMENTATIONS[kind], trainer.Predictor.__call__
     monkeypatch.setitem(AUGMENTATIONS, kind, lambda x, random: (altered.extend(x), alter(x, random))[1])
-    monkeypatch.setattr(trainer.Predictor, "__call__", lambda self, x: (validated.append(x), predict(self, x))[1])
-    values = {"augmentation": kind, "batch_size": 8}
-    _, history, _ = trainer.fit(
-        model, train, validation, values=values, epochs=6, patience=6, seed=0, report=lambda epoch: False
+    monkeypatch.setattr(
+        trainer.Predictor, "__call__", lambda self, x: (validated.append(x.read(range(16))[0]), predict(self, x))[1]
     )
+    history = trainer.fit(
+        model, Pictures(train, augmentation(kind)), Pictures(validation),
+        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False,
+    )  # fmt: skip
     assert history[-1].loss < history[0].loss
     assert history[-1].val_accuracy == 1
     assert {each.tobytes() for each in altered} == {each.tobytes() for each in train.pixels}

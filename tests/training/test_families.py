@@ -34,6 +34,14 @@ def test_every_family_passes_its_own_check(name, channel, payload):
     assert kept.sent["known"]
 
 
+def test_a_family_is_looked_at_in_few_builds(channel, payload, monkeypatch):
+    built = []
+    ask = Task.backbone
+    monkeypatch.setattr(Task, "backbone", lambda self, *given: built.append(given[0]) or ask(self, *given))
+    jobs.probe(payload(FILES["vgg16"]), channel())
+    assert len(built) == 3  # everything frozen; a dense layer, frozen by blocks, in two phases; frozen by layers
+
+
 @pytest.mark.parametrize("name", ["cnn", *TRANSFER])
 def test_two_classes_end_in_a_sigmoid_unit_and_more_in_a_softmax(name):
     two, _, _ = build(name)
@@ -56,27 +64,147 @@ def test_the_cnn_has_the_depth_and_the_head_that_were_chosen():
     assert "dense_units" not in kinds(head="pooled")[1]
 
 
+# -- what is frozen
+
+
+def backbone(model):
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+
+
+def check_frozen(name, values, count):
+    """So many of the backbone's first layers are frozen, and of the rest only batch normalisation."""
+    layers = backbone(build(name, values)[0]).layers
+    assert len(layers) == DEPTHS[name]
+    assert not any(layer.trainable for layer in layers[:count])
+    rest = [layer for layer in layers[count:] if not isinstance(layer, keras.layers.BatchNormalization)]
+    assert all(layer.trainable for layer in rest)
+
+
 @pytest.mark.parametrize("name", TRANSFER)
 @pytest.mark.parametrize("frozen", [0, 5, None])
 def test_so_many_layers_of_the_backbone_are_frozen(name, frozen):
     frozen = DEPTHS[name] if frozen is None else frozen
-    model, _, task = build(name, {"frozen_layers": frozen})
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    assert len(backbone.layers) == DEPTHS[name]
-    trainable = [isinstance(layer, keras.layers.BatchNormalization) or layer.trainable for layer in backbone.layers]
-    assert all(trainable[frozen:])
-    assert not any(layer.trainable for layer in backbone.layers[:frozen])
+    check_frozen(name, {"frozen": "layers", "frozen_layers": frozen}, frozen)
+
+
+@pytest.mark.parametrize("name", TRANSFER)
+def test_the_whole_backbone_is_frozen_where_nothing_else_is_said(name):
+    _, hp, task = build(name)
+    check_frozen(name, {}, DEPTHS[name])
+    assert {"frozen": "all", "batch_size": 32, "augmentation": "none"}.items() <= hp.values.items()
     assert task.weights_used == "random"
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "last", "count"),
+    [
+        ("vgg16", "block4", "block4_pool", 15),
+        ("vgg19", "block4", "block4_pool", 17),
+        ("mobilenet", "block12", "conv_pw_12_relu", 80),
+        ("mobilenet_v2", "block14", "block_14_add", 134),
+        ("mobilenet_v2", "block16", "block_16_project_BN", 151),
+    ],
+)
+def test_a_frozen_block_ends_at_its_last_layer(name, block, last, count):
+    assert backbone(build(name)[0]).layers[count - 1].name == last
+    check_frozen(name, {"frozen": "blocks", "frozen_through": block}, count)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("vgg16", 4), ("vgg19", 4), ("mobilenet", 12), ("mobilenet_v2", 16)])
+def test_every_block_is_offered_but_one_that_ends_the_backbone(name, blocks):
+    (offered,) = (each for each in build(name)[1].space if each.name == "frozen_through")
+    assert offered.values == ("none", *(f"block{number}" for number in range(1, blocks + 1)))
+    check_frozen(name, {"frozen": "blocks", "frozen_through": "none"}, 0)
+
+
+def test_two_phases_are_for_what_is_not_all_frozen():
+    second = {"head_epochs", "epochs", "fine_tune_learning_rate"}
+
+    def asked(**values):
+        return {"two_phases", *second} & set(build("vgg16", values)[1].values)
+
+    assert asked(frozen="all", two_phases=True) == set()
+    for frozen in ("blocks", "layers"):
+        assert asked(frozen=frozen, two_phases=False) == {"two_phases"}
+        assert asked(frozen=frozen, two_phases=True) == {"two_phases", *second}
+
+
+# -- known configurations
+
+
+PROBED = {}
+"""What a probe found, by family: it builds each several times."""
+
+
+@pytest.fixture
+def known(channel, payload):
+    """A family's known configurations as a run on photographs tries them."""
+
+    def find(name):
+        if name not in PROBED:
+            kept = channel()
+            jobs.probe(payload(FILES[name], input_sizes=[96, 128, 160, 192, 224]), kept)
+            PROBED[name] = kept.sent["known"]
+        return PROBED[name]
+
+    return find
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_known_configuration_says_all_that_its_family_asks_and_no_more(name, known):
+    for each in known(name):
+        small = {**each, "input_size": 32} if "input_size" in each else each
+        assert build(name, small)[1].values == small
+
+
+@pytest.mark.parametrize("name", TRANSFER)
+def test_what_a_small_budget_tries_first_is_cheap(name, known):
+    first = known(name)[0]
+    assert first["input_size"] <= 160
+    assert first["augmentation"] == "none"
+    assert first["frozen"] == "all"
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "size", "frozen"),
+    [
+        ("mobilenet", 1, 224, 86),
+        ("mobilenet_v2", 1, 224, 154),
+        ("mobilenet_v2", 2, 224, 154 - 30),
+        ("vgg16", 1, 128, 15),
+        ("vgg19", 1, 160, 22),
+        ("vgg19", 2, 160, 17),
+    ],
+)
+def test_published_recipes_freeze_what_they_say(name, number, size, frozen, known):
+    recipe = known(name)[number]
+    assert recipe["input_size"] == size
+    check_frozen(name, {**recipe, "input_size": 32}, frozen)
+
+
+def test_the_published_cnns_can_be_built(known):
+    def layers(values):
+        model = build("cnn", {**values, "input_size": 32})[0]
+        convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
+        head = [type(each).__name__ for each in model.layers[-4:]]
+        return [each.filters for each in convolutions], {each.kernel_size for each in convolutions}, head
+
+    recipes = known("cnn")
+    plain, augmented, with_dropout = recipes[1:4]
+    assert layers(plain) == ([32] * 4, {(3, 3)}, ["Flatten", "Dense", "Dropout", "Dense"])
+    assert (plain["dense_units"], plain["optimizer"], plain["dropout"]) == (512, "rmsprop", 0.0)
+    assert [each["augmentation"] for each in (plain, augmented, with_dropout)] == ["none", "light", "light"]
+    assert with_dropout["dropout"] == 0.5
+    assert [layers(each)[0] for each in recipes[4:6]] == [[32, 64, 128], [32, 64, 128, 128]]
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenet_v2"])
 def test_batch_normalisation_of_a_backbone_stays_in_inference_mode(name):
     import numpy as np
 
-    model, _, _ = build(name, {"frozen_layers": 0})
+    model, _, _ = build(name, {"frozen": "blocks"})
     model.compile("sgd", "binary_crossentropy")
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    norms = [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = [layer for layer in backbone(model).layers if isinstance(layer, keras.layers.BatchNormalization)]
     before = [np.array(layer.moving_mean) for layer in norms]
     pixels = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
     model.fit(pixels, np.array([0, 1] * 4, "float32").reshape(-1, 1), verbose=0)
@@ -89,8 +217,8 @@ def test_batch_normalisation_of_a_backbone_stays_in_inference_mode(name):
 )
 def test_multiply_accumulates_are_the_published_ones(name, gmacs):
     """Without the top: the papers' 0.57, 0.30, 15.5 and 19.6 less the fully connected layers."""
-    model, _, _ = build(name, {"frozen_layers": 0}, sizes=(224,))
-    assert cost.macs(model) / 1e9 == pytest.approx(gmacs, rel=0.02)
+    model, _, _ = build(name, {"frozen": "blocks"}, sizes=(224,))
+    assert cost.macs(cost.uses(model)) / 1e9 == pytest.approx(gmacs, rel=0.02)
 
 
 def test_preprocessing_is_that_of_the_published_weights():
@@ -129,8 +257,7 @@ def test_a_backbone_starts_from_its_file(tmp_path):
     source.save_weights(tmp_path / "vgg16.weights.h5")
     task = Task(("a", "b"), (32,), "imagenet", {backbone_key(application, {}): str(tmp_path / "vgg16.weights.h5")})
     model = family.load(FILES["vgg16"]).model(HyperParameters(fixed({})), task)
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
-    pairs = itertools.zip_longest(source.get_weights(), backbone.get_weights())
+    pairs = itertools.zip_longest(source.get_weights(), backbone(model).get_weights())
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert task.weights_used == "imagenet"
     without = Task(("a", "b"), (32,), "imagenet", {})

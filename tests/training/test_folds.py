@@ -15,6 +15,7 @@ keras = pytest.importorskip("keras")
 from bench import data, spaces  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
 from bench.training import estimators, jobs, keras_trainer  # noqa: E402
+from bench.training.examples import Part  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,7 @@ def seen(monkeypatch):
         original = getattr(module, name)
 
         def watched(*arguments, **named):
-            found = [each for each in arguments if isinstance(each, keras_trainer.Part)]
+            found = [each for each in arguments if isinstance(each, Part)]
             parts.append((found[0], found[1] if len(found) > 1 else None))
             return original(*arguments, **named)
 
@@ -83,11 +84,12 @@ def test_every_picture_outside_the_test_set_validates_once_and_none_is_trained_o
     config = payload(path, manifest=str(folded), epochs=1)
     kept = channel()
     jobs.trial(config, kept)
-    jobs.refit({**config, "values": kept.sent["params"], "model": ""}, channel())
+    jobs.refit({**config, "epochs": [1], "values": kept.sent["params"], "model": ""}, channel())
     dataset = data.load(folded)
     size = kept.sent["input_size"]
     everything, test = (
-        content(jobs._part(dataset, items, size, config)) for items in (dataset.part("train"), dataset.part("test"))
+        content(jobs._part(dataset, items, size, config, kept))
+        for items in (dataset.part("train"), dataset.part("test"))
     )
     assert len(seen) == FOLDS + 1
     for train, validation in seen[:FOLDS]:
@@ -123,11 +125,11 @@ def test_the_result_is_the_mean_and_says_what_one_training_costs(space, channel,
 
 
 def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channel, payload, folded, monkeypatch):
-    best = iter([2, 7, 7])
-    monkeypatch.setattr(keras_trainer, "best_epoch", lambda history: next(best))
+    best = iter([(2, 0), (7, 1), (7, 4)])
+    monkeypatch.setattr(keras_trainer, "best_epochs", lambda history: next(best))
     kept = channel()
     jobs.trial(payload(space("tiny"), manifest=str(folded)), kept)
-    assert kept.sent["best_epochs"] == 5
+    assert kept.sent["best_epochs"] == [5, 2]
 
 
 def test_a_fold_is_trained_as_it_would_be_alone(space, channel, payload, folded, tmp_path):
@@ -152,13 +154,13 @@ def test_a_fold_is_trained_as_it_would_be_alone(space, channel, payload, folded,
 
 def test_every_fold_has_the_memory_of_the_one_before(space, channel, payload, folded, monkeypatch):
     """9 million weights with gradients and two moments: 110 MB or more a fold, were they kept."""
-    held_mb, create = [], estimators.create
+    held_mb, build = [], jobs._build
 
     def watched(*arguments, **named):
         held_mb.append(psutil.Process().memory_info().rss / 1e6)
-        return create(*arguments, **named)
+        return build(*arguments, **named)
 
-    monkeypatch.setattr(estimators, "create", watched)
+    monkeypatch.setattr(jobs, "_build", watched)
     text = RANDOM.replace("layers.Dropout(0.3)(x)", 'layers.Dense(70_000, activation="relu")(x)')
     jobs.trial(payload(space("large", text), manifest=str(folded), epochs=1), channel())
     assert len(held_mb) == FOLDS
@@ -174,7 +176,7 @@ def test_a_trial_can_be_stopped_in_its_first_fold(space, channel, payload, folde
 
 def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel, payload, folded, tmp_path):
     config = payload(
-        space("random", RANDOM), manifest=str(folded), epochs=3, values={"learning_rate": 0.01},
+        space("random", RANDOM), manifest=str(folded), epochs=[3], values={"learning_rate": 0.01},
         model=str(tmp_path / "chosen.keras"), predictions=str(tmp_path / "chosen.npz"),
     )  # fmt: skip
     kept, other = channel(), channel()
@@ -183,7 +185,7 @@ def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel
     model = keras.saving.load_model(config["model"], safe_mode=True)
     assert getattr(model, "optimizer", None) is None
     dataset = data.load(folded)
-    test = jobs._part(dataset, dataset.part("test"), 16, config)
+    test = jobs._part(dataset, dataset.part("test"), 16, config, kept)
     again = model.predict(np.asarray(test.pixels, np.float32), verbose=0)[:, 0]
     with np.load(config["predictions"], allow_pickle=False) as stored:
         np.testing.assert_allclose(stored["probabilities"][:, 1], again, atol=1e-5)
@@ -199,6 +201,6 @@ def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel
 
 def test_a_loss_that_is_no_number_fails_the_refit(space, channel, payload, folded):
     text = RANDOM.replace("task.classify(x)", "task.classify(layers.Rescaling(float('nan'))(x))")
-    config = payload(space("broken", text), manifest=str(folded), epochs=1, values={}, model="")
+    config = payload(space("broken", text), manifest=str(folded), epochs=[1], values={}, model="")
     with pytest.raises(keras_trainer.NonFinite, match="training loss is nan"):
         jobs.refit(config, channel())

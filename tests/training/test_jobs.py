@@ -9,7 +9,9 @@ keras = pytest.importorskip("keras")
 
 from bench import spaces  # noqa: E402
 from bench.errors import SpaceError  # noqa: E402
+from bench.hyperparameters import fixed  # noqa: E402
 from bench.training import jobs, keras_trainer  # noqa: E402
+from bench.training.examples import Batches, Part, Pictures  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +90,7 @@ def test_the_saved_model_is_the_scored_one(space, channel, payload, tmp_path):
     jobs.trial(payload(path, part="test"), kept)
     scored = channel()
     jobs.score(
-        payload(path, values=kept.sent["params"], model=kept.keep, predictions=str(tmp_path / "tiny.npz")), scored
+        payload(path, values=kept.sent["params"], trained=kept.keep, predictions=str(tmp_path / "tiny.npz")), scored
     )
     assert scored.sent["test"] == kept.sent["test"]
     with np.load(tmp_path / "tiny.npz", allow_pickle=False) as stored:
@@ -103,7 +105,7 @@ def test_the_saved_model_is_the_scored_one(space, channel, payload, tmp_path):
 def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, payload):
     kept, scored = channel({"strategy": "stratified"}), channel()
     jobs.trial(payload(DUMMY, part="test"), kept)
-    jobs.score(payload(DUMMY, values={"strategy": "stratified"}, model=""), scored)
+    jobs.score(payload(DUMMY, values={"strategy": "stratified"}, trained=""), scored)
     assert kept.sent["test"] == scored.sent["test"]
     assert kept.sent["cost"].get("parameters", 0) == 0
     assert kept.sent["history"] == []
@@ -148,8 +150,8 @@ def build(hp):
 )
 def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload, monkeypatch, units, activation, loss):
     fitted = []
-    fit = keras.Model.fit
-    monkeypatch.setattr(keras.Model, "fit", lambda self, *a, **k: fitted.append(self) or fit(self, *a, **k))
+    fit = keras_trainer.fit
+    monkeypatch.setattr(keras_trainer, "fit", lambda model, *a, **k: fitted.append(model) or fit(model, *a, **k))
     kept = channel({"speed": 0.002})
     jobs.trial(payload(space("tuned", COMPILED.format(units=units, activation=activation, loss=loss))), kept)
     assert isinstance(fitted[0].optimizer, keras.optimizers.SGD)
@@ -162,7 +164,9 @@ def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload,
 def test_declared_hyperparameters_reach_the_optimizer(space, channel, payload, monkeypatch):
     compiled = []
     compile_model = keras_trainer.compile_model
-    monkeypatch.setattr(keras_trainer, "compile_model", lambda m, v: (compile_model(m, v), compiled.append((m, v)))[0])
+    monkeypatch.setattr(
+        keras_trainer, "compile_model", lambda model, *more: compile_model(model, *more) or compiled.append(model)
+    )
     text = """\
 import keras
 from keras import layers
@@ -175,7 +179,7 @@ def build(hp, task):
 """
     kept = channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1})
     jobs.trial(payload(space("all", text)), kept)
-    optimizer = compiled[0][0].optimizer
+    optimizer = compiled[0].optimizer
     assert type(optimizer).__name__ == "RMSprop"
     assert float(optimizer.learning_rate) == pytest.approx(0.03)
     assert int(optimizer.iterations) == 6  # 42 pictures in batches of 7, one epoch
@@ -240,3 +244,46 @@ def test_a_known_input_size_takes_the_nearest_that_the_data_offers(space, channe
     kept = channel()
     jobs.probe(payload(space("sized", text), input_sizes=[96, 128, 160, 224]), kept)
     assert kept.sent["known"] == [{"input_size": 160}]
+
+
+# -- the loop
+
+LOOP = """\
+import keras
+from keras import layers
+
+
+def build(hp, task):
+    x = inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, strides=2, kernel_regularizer="l2")(layers.Rescaling(1 / 255)(x))
+    x = layers.Flatten()(layers.BatchNormalization()(x))
+    x = layers.Dense(8, activation="relu", activity_regularizer="l2")(layers.Dropout(0.3)(x))
+    return keras.Model(inputs, task.classify(x))
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, payload, optimizer):
+    """With dropout, batch normalisation, regularizers and a last batch that is smaller than the others."""
+    config = payload(space("loop", LOOP))
+    pictures = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), dtype=np.uint8)
+    part = Part(pictures, np.arange(50) % 2)
+
+    def compiled():
+        model = jobs._build(config, fixed({}))[0].model
+        keras_trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
+        return model
+
+    ours = keras_trainer.fit(
+        compiled(), Pictures(part), Pictures(part),
+        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False,
+    )  # fmt: skip
+    model, theirs = compiled(), []
+    batches = Batches(Pictures(part), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)
+    for number in (1, 2, 3, 4):
+        epoch = batches.begin(number)
+        x, y = zip(*(batches.next(epoch, step) for step in range(batches.steps)), strict=True)
+        theirs.append(model.fit(np.concatenate(x), np.concatenate(y), batch_size=16, shuffle=False, verbose=0).history)
+    for name in ("loss", "accuracy"):
+        found = [getattr(epoch, name) for epoch in ours]
+        np.testing.assert_allclose(found, [history[name][0] for history in theirs], atol=1e-5)

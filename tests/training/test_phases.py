@@ -1,0 +1,167 @@
+"""Two phases: the head on frozen backbones, then what is fine-tuned from there; what each trains and what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from bench import data  # noqa: E402
+from bench.config import RunConfig  # noqa: E402
+from bench.records import Epoch  # noqa: E402
+from bench.training import estimators, jobs, keras_trainer  # noqa: E402
+from bench.training.keras_trainer import best_epochs  # noqa: E402
+from bench.training.phases import FINE_TUNE_LEARNING_RATE, Phase, phases  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_epochs_for_the_head_there_is_one_phase():
+    for values in ({}, {"head_epochs": 0}, {"head_epochs": None, "fine_tune_learning_rate": None}):
+        assert phases(values, 7) == [Phase("", 7)]
+    assert phases({"epochs": 3}, 7) == [Phase("", 3)]
+
+
+def test_each_phase_has_its_own_cap_and_the_second_its_own_rate():
+    head, fine = phases({"head_epochs": 3, "epochs": 20, "fine_tune_learning_rate": 2e-4}, 7)
+    assert (head, fine) == (Phase("head", 3, head_only=True), Phase("fine-tuning", 7, 2e-4))
+    assert phases({"head_epochs": 9}, 7) == [
+        Phase("head", 7, head_only=True),
+        Phase("fine-tuning", 7, FINE_TUNE_LEARNING_RATE),
+    ]
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What every phase was fitted with: its model, optimizer and rate, and the backbone's weights before and after."""
+    found, fit = [], keras_trainer.fit
+    networks, create = [], estimators.Network.__init__
+
+    def created(self, *given, **named):
+        create(self, *given, **named)
+        networks.append(self)
+
+    def watch(model, *given, phase="", **named):
+        (backbone,) = networks[-1]._backbones
+        before = weights(backbone.model)
+        optimizer, rate = model.optimizer, float(model.optimizer.learning_rate)
+        assert int(optimizer.iterations) == 0
+        history = fit(model, *given, phase=phase, **named)
+        found.append((phase, optimizer, rate, before, weights(backbone.model), networks[-1]))
+        return history
+
+    monkeypatch.setattr(estimators.Network, "__init__", created)
+    monkeypatch.setattr(keras_trainer, "fit", watch)
+    return found
+
+
+def weights(model):
+    return {layer.name: [np.array(each) for each in layer.weights] for layer in model.layers}
+
+
+def changed(before, after):
+    return {
+        name
+        for name, arrays in before.items()
+        if any((old != new).any() for old, new in zip(arrays, after[name], strict=True))
+    }
+
+
+@pytest.mark.parametrize("features", ["float32", "off"])
+def test_the_head_is_trained_on_a_frozen_backbone_and_then_what_was_left_trainable(
+    transfer, channel, payload, tmp_path, watched, features
+):
+    kept = channel({"frozen_layers": 10, "head_epochs": 2, "learning_rate": 0.02, "fine_tune_learning_rate": 0.005})
+    jobs.trial(payload(transfer(), cache=str(tmp_path / "cache"), epochs=3, patience=9, features=features), kept)
+    history = kept.sent["history"]
+    assert [epoch["phase"] for epoch in history] == ["head"] * 2 + ["fine-tuning"] * 3
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4, 5]
+    reports = [(epoch, figures) for epoch, figures in kept.reports if epoch]  # 0 tells of what is computed
+    assert [epoch for epoch, _ in reports] == [1, 2, 3, 4, 5]
+    assert [figures["phase"] for _, figures in reports] == [epoch["phase"] for epoch in history]
+    assert [prefix["phase"] for prefix in kept.sent["prefixes"]] == ["head", "fine-tuning"]
+    if features == "float32":
+        of_head, of_rest = (prefix["cut"] for prefix in kept.sent["prefixes"])
+        assert of_head[0].startswith("global_average_pooling2d")
+        assert of_rest == ("add",)
+    (head, first, rate, *of_head, _), (fine, second, slower, *of_fine, network) = watched
+    assert (head, rate, fine, slower) == ("head", pytest.approx(0.02), "fine-tuning", pytest.approx(0.005))
+    assert first is not second
+    assert type(first) is type(second)
+    assert not changed(*of_head)
+    assert changed(*of_fine) <= {"last"}  # batch normalisation stays frozen
+    left = [layer.name for layer in network._backbones[0].model.layers if layer.trainable and layer.weights]
+    assert left == ["last"]  # as the family left them
+
+
+def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channel, payload, tmp_path, watched):
+    values = {"frozen_layers": 0, "head_epochs": 8, "fine_tune_learning_rate": 10.0, "learning_rate": 0.03}
+    kept = channel(values)
+    jobs.trial(
+        payload(transfer(rates=("1e-6, 1e-1", "1e-6, 1e2")), cache=str(tmp_path / "cache"), epochs=8, patience=8), kept
+    )
+    history = kept.sent["history"]
+    best = max(history, key=lambda epoch: (epoch["val_accuracy"], -epoch["val_loss"]))
+    assert best["phase"] == "head"
+    assert kept.sent["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
+    assert kept.sent["validation"]["log_loss"] == pytest.approx(best["val_loss"], abs=1e-5)
+    *_, before, after, _ = watched[1]
+    assert not changed(before, after)  # the backbone is as the best head had it
+
+
+def test_each_phase_stops_early_for_itself(transfer, channel, payload, tmp_path):
+    path = transfer(rates=("1e-4, 1e-1", "1e-12, 1e-1"), fine=("1e-6, 1e-1", "1e-13, 1e-1"))
+    values = {"head_epochs": 9, "learning_rate": 1e-12, "fine_tune_learning_rate": 1e-13, "dropout": 0.0}
+    kept = channel(values)
+    jobs.trial(payload(path, cache=str(tmp_path / "cache"), epochs=9, patience=2), kept)
+    phases = [epoch["phase"] for epoch in kept.sent["history"]]
+    assert phases == ["head"] * 3 + ["fine-tuning"] * 2
+
+
+def test_two_phases_can_be_stopped_in_either(transfer, channel, payload, tmp_path):
+    for stop_at in (1, 3):  # of two and three epochs
+        kept = channel({"head_epochs": 2, "frozen_layers": 10}, stop_at=stop_at)
+        jobs.trial(payload(transfer(), cache=str(tmp_path / "cache"), epochs=3), kept)
+        assert [epoch for epoch, _ in kept.reports if epoch] == list(range(1, stop_at + 1))
+        assert kept.sent["stopped"]
+
+
+def epoch(number, val_accuracy, phase, val_loss=0.5):
+    return Epoch(number, 0.1, 0.9, val_loss, val_accuracy, 1.0, phase)
+
+
+def test_best_epochs_are_counted_within_each_phase():
+    head = [epoch(1, 0.6, "head"), epoch(2, 0.8, "head"), epoch(3, 0.7, "head")]
+    better = [epoch(4, 0.7, "fine-tuning"), epoch(5, 0.9, "fine-tuning")]
+    assert best_epochs([*head, *better]) == (2, 2)
+    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning", 0.4)]) == (2, 1)
+    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning")]) == (2, 0)
+    assert best_epochs([replace(each, phase="") for each in head]) == (2,)
+    assert best_epochs([]) == ()
+
+
+def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_phase(
+    transfer, channel, payload, tmp_path, monkeypatch
+):
+    manifest = tmp_path / "split.json"
+    data.open(RunConfig(images=60, folds=2)).write(manifest)
+    config = payload(transfer(), manifest=str(manifest), cache=str(tmp_path / "cache"), epochs=1)
+    kept, refitted = channel({"head_epochs": 1, "frozen_layers": 10}), channel()
+    jobs.trial(config, kept)
+    assert len(kept.sent["best_epochs"]) == 2
+    assert len(kept.sent["folds"]) == 2
+    trained, refit = [], keras_trainer.refit
+    monkeypatch.setattr(
+        keras_trainer, "refit",
+        lambda model, *given, epochs, **named: trained.append((epochs, float(model.optimizer.learning_rate)))
+        or refit(model, *given, epochs=epochs, **named),
+    )  # fmt: skip
+    path = tmp_path / "chosen.keras"
+    jobs.refit({**config, "epochs": [2, 0], "values": kept.sent["params"], "model": str(path)}, refitted)
+    assert trained == [(2, pytest.approx(0.01)), (0, pytest.approx(0.001))]
+    scored = channel()
+    jobs.score({**config, "values": kept.sent["params"], "trained": str(path)}, scored)
+    assert scored.sent["test"]["log_loss"] == pytest.approx(refitted.sent["test"]["log_loss"], abs=1e-6)
