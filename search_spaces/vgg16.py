@@ -9,8 +9,8 @@ def build(hp, task):
 
 
 # As published for Dogs vs. Cats, 3,000 pictures, the frozen base extended with dense layers and run end to end on
-# augmented pictures: 0.897 on the test pictures. Size, head, optimizer and rate are those of Chollet, "Deep Learning with
-# Python" (2017), section 5.3, where the words come from.
+# augmented pictures: 0.897 on the test pictures. Size, head, optimizer and rate are those of Chollet, "Deep Learning
+# with Python" (2017), section 5.3, where the words come from.
 _EXTENDED = {
     **FROZEN_WITH_SMALL_HEAD,
     "input_size": 150,

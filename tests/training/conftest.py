@@ -98,6 +98,9 @@ def tiny(include_top, weights, input_shape):
     return keras.Model(inputs, x, name="tiny")
 
 
+tiny.__module__ = "keras.applications.tiny"  # of others no sketch is kept, since their code may change
+
+
 def build(hp, task):
     inputs = keras.Input((16, 16, 3))
     x, backbone = task.backbone(tiny, layers.Rescaling(1 / 127.5, offset=-1)(inputs))

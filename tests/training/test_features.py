@@ -311,3 +311,39 @@ def test_two_phases_are_charged_once_for_what_both_need(transfer, channel, paylo
     )
     assert first["features_time_s"] == second["features_time_s"] == second["saved_time_s"] > 0
     assert first["saved_time_s"] == 0
+
+
+def test_a_frozen_layer_of_a_familys_own_class_is_in_the_prefix(transfer, channel, payload, tmp_path):
+    own = """
+
+class Doubled(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def build("""
+    scaling = "layers.Rescaling(1 / 127.5, offset=-1)(inputs)"
+    path = transfer(own=("\ndef build(", own), used=(scaling, f"Doubled()({scaling})"))
+    kept = channel()
+    jobs.trial(payload(path, cache=str(tmp_path / "cache")), kept)
+    assert kept.sent["prefixes"][0]["used"], kept.sent["prefixes"][0]["reason"]
+
+
+def test_features_that_half_precision_cannot_hold_train_end_to_end(transfer, channel, payload, tmp_path):
+    path = transfer(large=("layers.Rescaling(1 / 127.5, offset=-1)", "layers.Rescaling(1e7)"))
+    kept = channel()
+    jobs.trial(payload(path, cache=str(tmp_path / "cache"), features="float16"), kept)
+    assert len(kept.sent["history"]) == 2
+
+
+def test_nothing_trained_at_all(transfer, channel, payload, tmp_path):
+    path = transfer(
+        frozen=(
+            "    return keras.Model(inputs, task.classify(x))",
+            "    model = keras.Model(inputs, task.classify(x))\n    model.trainable = False\n    return model",
+        )
+    )
+    kept = channel()
+    jobs.trial(payload(path, cache=str(tmp_path / "cache")), kept)
+    assert kept.sent["cost"]["trainable_parameters"] == 0
+    assert "nothing" in kept.sent["prefixes"][0]["reason"]

@@ -287,3 +287,48 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, paylo
     for name in ("loss", "accuracy"):
         found = [getattr(epoch, name) for epoch in ours]
         np.testing.assert_allclose(found, [history[name][0] for history in theirs], atol=1e-5)
+
+
+def test_a_subclassed_model_is_trained_end_to_end(space, channel, payload):
+    text = """
+import keras
+from keras import layers
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.last = layers.Flatten(), layers.Dense(1, activation="sigmoid")
+
+    def call(self, x):
+        return self.last(self.flatten(x / 255))
+
+
+def build(hp, task):
+    model = Own()
+    model(keras.Input((16, 16, 3)))
+    return model
+"""
+    kept = channel()
+    jobs.trial(payload(space("own", text)), kept)
+    assert "class of its own" in kept.sent["prefixes"][0]["reason"]
+
+
+def test_a_functional_model_with_its_own_train_step(space, channel, payload):
+    text = """
+import keras
+from keras import layers
+
+
+class Own(keras.Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+def build(hp, task):
+    inputs = keras.Input((16, 16, 3))
+    return Own(inputs, task.classify(layers.Flatten()(inputs / 255)))
+"""
+    kept = channel()
+    jobs.trial(payload(space("own", text)), kept)
+    assert "class of its own" in kept.sent["prefixes"][0]["reason"]

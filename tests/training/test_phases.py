@@ -165,3 +165,18 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
     scored = channel()
     jobs.score({**config, "values": kept.sent["params"], "trained": str(path)}, scored)
     assert scored.sent["test"]["log_loss"] == pytest.approx(refitted.sent["test"]["log_loss"], abs=1e-6)
+
+
+def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, channel, payload, tmp_path):
+    path = transfer(
+        compiled=(
+            "    return keras.Model(inputs, task.classify(x))",
+            "    model = keras.Model(inputs, task.classify(x))\n"
+            "    rate = keras.optimizers.schedules.ExponentialDecay(0.01, 10, 0.9)\n"
+            "    model.compile(keras.optimizers.Adam(rate), 'binary_crossentropy', ['accuracy'])\n"
+            "    return model",
+        )
+    )
+    kept = channel({"head_epochs": 1})
+    jobs.trial(payload(path, cache=str(tmp_path / "cache")), kept)
+    assert len(kept.sent["history"]) >= 2

@@ -13,6 +13,7 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
 
 from bench import spaces  # noqa: E402
+from bench.data import pixels  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.training import family  # noqa: E402
 from bench.training.prefix import Graph, NoPrefix  # noqa: E402
@@ -300,3 +301,90 @@ def test_a_layer_whose_settings_are_not_known_trains_end_to_end():
     cut = Graph(on(convolutions(False), Silent(lambda x: 2 * x), layers.Conv2D(2, 3, trainable=False))).cut()
     with pytest.raises(NoPrefix, match="Silent has no get_config, so its features cannot be told apart"):
         cut.keys  # noqa: B018
+
+
+def ending(inputs, x):
+    return keras.Model(inputs, layers.Dense(1)(layers.Flatten()(x)))
+
+
+def test_children_of_a_frozen_parent_are_trained_as_keras_trains_them():
+    """Keras 3.15 trains a layer that is unfrozen after its parent was frozen: the usual way to fine-tune the last."""
+    inner = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, name="first")(inner)
+    backbone = keras.Model(inner, layers.Conv2D(4, 3, name="last")(x))
+    backbone.trainable = False
+    backbone.layers[-1].trainable = True
+    inputs = keras.Input((16, 16, 3))
+    model = ending(inputs, backbone(inputs))
+    before = [weight.path for weight in model.trainable_weights]
+    assert len(before) == 4
+    cut = Graph(model).cut()
+    assert [weight.path for weight in model.trainable_weights] == before  # looking at it changes nothing
+    assert cut.layers == ("first",)
+    assert [weight.path for weight in cut.tail().trainable_weights] == before
+
+
+def test_a_layer_on_both_sides_of_the_cut():
+    shared = layers.Conv2D(3, 3, padding="same", name="shared", trainable=False)
+    inputs = keras.Input((16, 16, 3))
+    once = shared(inputs)
+    again = shared(layers.Conv2D(3, 1, name="trained")(once))
+    model = ending(inputs, layers.Add()([once, again]))
+    cut, x = Graph(model).cut(), np.ones((2, 16, 16, 3), np.float32)
+    np.testing.assert_allclose(cut.tail()(cut.prefix([cut.graph.input])([x])), model(x), atol=1e-4)
+
+
+def test_pictures_that_cross_train_on_them_or_say_why():
+    """A frozen branch and a trained one, both on the pictures."""
+    inputs = keras.Input((16, 16, 3))
+    frozen = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, trainable=False)(inputs))
+    trained = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([frozen, trained])))
+    try:
+        cut = Graph(model).cut()
+        assert len(cut.layers) == 2
+    except NoPrefix:
+        pass
+
+
+def test_arrays_in_arguments_are_told_apart():
+    def model(middle):
+        mean = np.zeros((32, 32, 3), np.float32)
+        mean[16, 16] = middle
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((32, 32, 3))
+        return ending(inputs, layers.Conv2D(4, 3, trainable=False)(inputs - mean))
+
+    assert keys(model(1)) != keys(model(50))
+
+
+def test_functions_of_the_same_name_are_told_apart(tmp_path):
+    def model(factor):
+        scope = {}
+        path = tmp_path / "family.py"
+        path.write_text(f"def squash(x):\n    return x / {factor}\n")
+        exec(compile(path.read_text(), path, "exec"), scope)
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((16, 16, 3))
+        return ending(inputs, layers.Conv2D(4, 3, activation=scope["squash"], trainable=False)(inputs))
+
+    assert keys(model(2)) != keys(model(3))
+
+
+def test_pictures_that_are_decoded_in_another_way_have_other_keys(monkeypatch):
+    def model():
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((16, 16, 3))
+        return ending(inputs, layers.Conv2D(4, 3, trainable=False)(inputs))
+
+    before = keys(model())
+    monkeypatch.setattr(pixels, "VERSION", pixels.VERSION + 1)
+    assert keys(model()) != before
+
+
+def test_a_model_that_is_frozen_as_a_whole_trains_nothing():
+    inputs = keras.Input((16, 16, 3))
+    model = ending(inputs, layers.Conv2D(4, 3)(inputs))
+    model.trainable = False
+    with pytest.raises(NoPrefix, match="nothing of it is trained"):
+        Graph(model).cut()

@@ -9,8 +9,9 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from bench import cache as kept_between_runs  # noqa: E402
 from bench import data  # noqa: E402
-from bench.training import jobs, sketch  # noqa: E402
+from bench.training import jobs, keras_trainer, sketch  # noqa: E402
 from bench.training.task import Task  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -162,3 +163,73 @@ def test_weights_from_another_file_are_another_backbone(tmp_path):
     files[0].write_bytes(b"other weights")
     others.append(sketch.identity("tiny {}", str(files[0]), (16, 16, 3), 0))
     assert len({str(each) for each in (same[0], *others)}) == 7
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        "backbone.layers[1].set_weights([2 * each for each in backbone.layers[1].get_weights()])",
+        "backbone.layers[3].max_value = 0.01",
+        "backbone.get_layer('out').threshold = 5.0",
+    ],
+)
+def test_a_family_that_alters_its_backbone_does_not_alter_that_of_others(transfer, channel, payload, tmp_path, altered):
+    plain = transfer("plain")
+    other = transfer("other", alters=(FREEZING, f"    {altered}\n{FREEZING}"))
+
+    def run(path, cache):
+        kept = channel({"dropout": 0.0})
+        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
+        return losses(kept.sent)
+
+    apart = run(plain, "a"), run(other, "b")
+    assert apart[0] != apart[1]
+    np.testing.assert_allclose((run(plain, "c"), run(other, "c")), apart, atol=1e-5)
+    np.testing.assert_allclose((run(other, "d"), run(plain, "d")), apart[::-1], atol=1e-5)
+
+
+def test_a_family_that_asks_for_the_type_of_a_layer_freezes_the_same(transfer, channel, payload, tmp_path):
+    old = """    for layer in backbone.layers[: hp.Int("frozen_layers", 0, 13, default=13)]:
+        layer.trainable = False
+"""
+    new = """    hp.Int("frozen_layers", 0, 13, default=13)
+    for layer in backbone.layers:
+        layer.trainable = type(layer).__name__ == "Conv2D"
+"""
+    jobs.trial(payload(transfer("before"), cache=str(tmp_path / "cache")), channel())
+    path = transfer("types", frozen=(old, new))
+    found = []
+    for cache in ("cache", "other"):
+        kept = channel()
+        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
+        found.append(kept.sent["cost"]["trainable_parameters"])
+    assert found[0] == found[1]
+
+
+def test_an_application_of_a_familys_own_that_changes_is_another(transfer, channel, payload, tmp_path):
+    own = ('tiny.__module__ = "keras.applications.tiny"', "")
+    deeper = ('layers.ReLU(name="out")', 'layers.Activation("tanh", name="out")')
+
+    def run(path, cache):
+        kept = channel({"dropout": 0.0})
+        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
+        return losses(kept.sent)
+
+    before = run(transfer("mine", own=own), "cache")
+    path = transfer("mine", own=own, deeper=deeper)
+    assert run(path, "cache") == run(path, "new") != before
+
+
+def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, channel, payload, tmp_path, monkeypatch):
+    path, cache = transfer(), tmp_path / "cache"
+    jobs.trial(payload(path, cache=str(cache)), channel())
+    fit = keras_trainer.fit
+
+    def cleared(*given, **named):
+        kept_between_runs.clear(cache, ("features",))
+        return fit(*given, **named)
+
+    monkeypatch.setattr(keras_trainer, "fit", cleared)
+    kept = channel()
+    jobs.trial(payload(path, cache=str(cache)), kept)
+    assert kept.sent["validation"]
