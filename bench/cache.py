@@ -175,21 +175,30 @@ def room(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> Iterat
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block for that folder. The lock ends with the process that holds it."""
+def alone(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
+    """Waits until no other process is in such a block for that folder. The lock ends with the process that holds it.
+
+    Args:
+        path: The folder, made if need be.
+        name: Of the lock's file: begins with `LOCK`.
+        wait: Without it, what it gives says whether the lock was free; if not, the block must do nothing.
+    """
     import filelock
 
-    lock = filelock.FileLock(path / LOCK)
+    lock = filelock.FileLock(path / name)
     try:
         path.mkdir(exist_ok=True)
-        lock.acquire()
+        lock.acquire(blocking=wait)
+    except filelock.Timeout:
+        yield False
+        return
     except NotImplementedError:  # a file system without locks: two may do the same work, each on files of its own
-        yield
+        yield True
         return
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        yield
+        yield True
     finally:
         lock.release()
 
@@ -280,7 +289,7 @@ def _remove(path: Path) -> bool:
 def _remove_left_behind(root: Path, kinds: Collection[str]) -> None:
     for kind in kinds:
         for path in _paths(root, kind, hidden=True):
-            if path.name != LOCK and time.time() - _last_written(path) > LEFT_BEHIND_S:
+            if not path.name.startswith(LOCK) and time.time() - _last_written(path) > LEFT_BEHIND_S:
                 _remove(path)
 
 

@@ -123,7 +123,7 @@ def test_nothing_is_touched_that_somebody_else_keeps_there(root, tmp_path):
 
 
 def test_a_file_system_without_locks_is_used_all_the_same(root, monkeypatch):
-    def acquire(lock):
+    def acquire(lock, blocking=True):
         raise NotImplementedError("no flock here")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)

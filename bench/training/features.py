@@ -4,8 +4,8 @@
 
 A tensor is known by its key (`prefix.py`: operations, settings and weights down to the pictures' size), a row by the
 content of its picture. So trials of another head, another split or another run find what is there, a changed weight
-finds nothing, and of two processes that need the same features one computes them while the other waits. A deeper cut
-is computed from a shallower one that is there already.
+finds nothing, and processes that need the same features at once share the work, so that each is computed once. A deeper
+cut is computed from a shallower one that is there already.
 
 Beside its rows a segment says how long they took, so that a trial that finds them is charged for them all the same.
 """
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -35,6 +35,12 @@ from bench.training.views import View
 
 BATCH = 64
 """Pictures that go through a prefix at a time."""
+
+SHARES = 4
+"""Missing features are computed in so many shares, which processes that want the same take in turn."""
+
+LEAST_SHARED = 1000
+"""Views of pictures from which on that is done; of fewer, one process computes all."""
 
 SHARE_OF_CACHE = 0.5
 """The features of one trial take at most this share of what the cache may hold: pictures and other cuts need room."""
@@ -115,7 +121,7 @@ class FeatureCache:
 
     def has(self, cut: Cut, views: Sequence[View]) -> bool:
         """Whether all features of these views are there."""
-        return not len(_missing(self._shelves(cut), _digests(views)))
+        return not len(_missing(self.shelves(cut), _digests(views)))
 
     def fetch(self, cut: Cut, views: Sequence[View], progress: Progress | None = None) -> Fetched:
         """The features of these views; those that the cache does not have are computed into it.
@@ -125,18 +131,12 @@ class FeatureCache:
         """
         start, spent_s = time.perf_counter(), 0.0
         wanted = _digests(views)
-        shelves = self._shelves(cut)
+        shelves = self.shelves(cut)
         missing = _missing(shelves, wanted)
         cached = 1 - len(missing) / max(1, len(wanted))
         if len(missing):
-            with contextlib.ExitStack() as stack:
-                for folder in sorted(shelf.folder for shelf in shelves):
-                    stack.enter_context(kept.alone(folder))
-                shelves = self._shelves(cut)  # another process may have computed them while this one waited
-                missing = _missing(shelves, wanted)
-                if len(missing):
-                    spent_s = self._compute(cut, shelves, views, missing, progress)
-                shelves = self._shelves(cut)
+            spent_s = _Computation(self, cut, views, missing, progress).run()
+            shelves = self.shelves(cut)
         places = [shelf.places(wanted) for shelf in shelves]
         if any((each < 0).any() for each in places):
             raise NoPrefix("its features were cleared while they were computed")
@@ -152,101 +152,21 @@ class FeatureCache:
             latency_ms=max(self._latency_ms(each) for each in abouts),
         )
 
-    # -- computing
-
-    def _compute(
-        self,
-        cut: Cut,
-        shelves: Sequence[Shelf],
-        views: Sequence[View],
-        missing: NDArray[np.int64],
-        progress: Progress | None,
-    ) -> float:
-        """Computes missing rows segment by segment: what is done stays, even if one fails. Gives the seconds."""
-        wanted = _digests(views)
-        names = [bytes(each).hex().ljust(64, "0") for each in wanted[missing]]
-        inputs = self._inputs(cut, views, wanted[missing], missing)
-        predict = _predictor(cut.prefix([each.tensor for each in inputs]), inputs)
-        rows = min(shelf.most_rows for shelf in shelves)
-        spared = [path for shelf in shelves for path in shelf.paths(shelf.places(wanted))]
-        layers = len(cut.graph.above(cut.tensors))
-        begun = time.perf_counter()
-        try:
-            with kept.room(self.root, len(missing) * sum(shelf.row_bytes for shelf in shelves), spared):
-                for first in range(0, len(missing), rows):
-                    start, last = time.perf_counter(), min(first + rows, len(missing))
-                    with contextlib.ExitStack() as stack:
-                        writers = [stack.enter_context(shelf.writing(shelf.new_path())) for shelf in shelves]
-                        for at in range(first, last, BATCH):
-                            some = slice(at, min(at + BATCH, last))
-                            outputs = predict(*(each.read(some) for each in inputs))
-                            for writer, output in zip(writers, outputs, strict=True):
-                                for name, row in zip(names[some], self._stored(output), strict=True):
-                                    writer(name, row)
-                            if progress:
-                                progress(f"computing features of {layers} frozen layers", some.stop, len(missing))
-                        seconds_per_row = (time.perf_counter() - start) / (last - first)
-                        about = self._about(predict, inputs, seconds_per_row)
-                        for writer in writers:
-                            writer.about = about
-        except DataError as error:
-            raise NoPrefix(str(error)) from None
-        return time.perf_counter() - begun
-
-    def _stored(self, output: Any) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
-            rows = np.asarray(output).astype(self.dtype, copy=False)
-        if self.dtype == "float16" and not np.isfinite(rows).all():
-            raise NoPrefix("its features are too large for float16")
-        return rows
-
-    def _inputs(self, cut: Cut, views: Sequence[View], wanted: Digests, rows: NDArray[np.int64]) -> list[_Input]:
-        """What the features of these rows are computed from: features of shallower cuts that are there, or pictures."""
-        graph = cut.graph
-        found: list[_Input] = []
-        above = [tensor for each in cut.tensors for tensor in graph.maker(each).input_tensors]
-        seen: set[int] = set()
-        while above:
-            tensor = above.pop()
-            if id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
-            if tensor is graph.input:
-                found.append(_Input.pictures(tensor, views, rows))
-            elif known := self._known(graph, tensor, wanted):
-                found.append(known)
-            else:
-                above += graph.maker(tensor).input_tensors
-        return found
-
-    def _known(self, graph: Graph, tensor: Tensor, wanted: Digests) -> _Input | None:
-        """A tensor as an input, where all these rows of it are there."""
+    def known(self, graph: Graph, tensor: Tensor, wanted: Digests) -> Known | None:
+        """A tensor's features, where all these rows of it are there."""
         if None in tensor.shape[1:]:
             return None
         shelf = self._shelf(graph.key(tensor), tensor.shape[1:])
         places = shelf.places(wanted)
         if not len(shelf.segments) or (places < 0).any():
             return None
-        rows, abouts = shelf.rows(places), shelf.abouts(places)
-        return _Input(
-            tensor,
-            lambda some: rows[some],
-            self._seconds(abouts) / len(wanted),
-            self._latency_ms(abouts),
-        )
-
-    def _about(self, predict: Callable[..., Any], inputs: Sequence[_Input], seconds_per_row: float) -> dict[str, float]:
-        """What a segment says of its rows: what they cost, from the pictures on."""
-        latency_ms = cost.latency_ms(predict, [tuple(each.tensor.shape[1:]) for each in inputs])
-        return {
-            "cores": self.cores,
-            "seconds_per_row": seconds_per_row + max(each.seconds_per_row for each in inputs),
-            "latency_ms": latency_ms + max(each.latency_ms for each in inputs),
-        }
+        abouts = shelf.abouts(places)
+        return Known(tensor, shelf.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
 
     # -- shelves
 
-    def _shelves(self, cut: Cut) -> list[Shelf]:
+    def shelves(self, cut: Cut) -> list[Shelf]:
+        """Where a cut's features are kept, tensor by tensor."""
         return [self._shelf(key, shape) for key, shape in zip(cut.keys, cut.shapes, strict=True)]
 
     def _shelf(self, key: str, shape: Sequence[int]) -> Shelf:
@@ -264,32 +184,153 @@ class FeatureCache:
         return float(np.average([about["latency_ms"] for _, about in abouts], weights=[count for count, _ in abouts]))
 
 
-@dataclass(frozen=True)
-class _Input:
-    """What a prefix starts from: a tensor, how its rows are read, and what they cost."""
+class Known(NamedTuple):
+    """What a computation starts from: a tensor, its rows, and what they cost; pictures cost nothing."""
 
     tensor: Tensor
-    read: Callable[[slice], Any]
+    rows: Any
     seconds_per_row: float = 0.0
     latency_ms: float = 0.0
 
-    @classmethod
-    def pictures(cls, tensor: Tensor, views: Sequence[View], rows: NDArray[np.int64]) -> _Input:
-        starts = np.cumsum([0, *map(len, views)])
-        numbers = np.searchsorted(starts, rows, side="right") - 1
 
-        def read(some: slice) -> Any:
-            chosen = [
-                views[number].pictures((rows[some] - starts[number])[numbers[some] == number])
-                for number in np.unique(numbers[some])
-            ]
-            return np.concatenate(chosen)
+class _Computation:
+    """Computes missing features, share by share.
 
-        return cls(tensor, read)
+    Processes that want the same rows at once share the work: each takes what no other is at, and then waits for them.
+    """
+
+    def __init__(
+        self,
+        cache: FeatureCache,
+        cut: Cut,
+        views: Sequence[View],
+        missing: NDArray[np.int64],
+        progress: Progress | None,
+    ) -> None:
+        self._cache, self._cut, self._progress = cache, cut, progress
+        self._wanted = _digests(views)[missing]
+        self._names = [bytes(each).hex().ljust(64, "0") for each in self._wanted]
+        self._given = self._known(_Pictures(views, missing))
+        self._predict = _predictor(cut.prefix([each.tensor for each in self._given]))
+        self._layers = len(cut.graph.above(cut.tensors))
+        self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
+        self._latency_ms = 0.0
+        self._done = 0
+
+    def run(self) -> float:
+        """Sees to it that everything is there; gives the seconds that this process has computed.
+
+        Raises:
+            NoPrefix: The disk has no room for them.
+        """
+        spent_s = 0.0
+        shares = np.array([int(name[:2], 16) % self._shares for name in self._names])
+        left = sorted(set(shares.tolist()))
+        folder = min(shelf.folder for shelf in self._cache.shelves(self._cut))
+        for wait in (False, True):
+            for share in tuple(left):
+                with kept.alone(folder, f"{kept.LOCK}-{share}", wait) as ours:
+                    if ours:
+                        left.remove(share)
+                        spent_s += self._compute(np.flatnonzero(shares == share))
+        return spent_s
+
+    def _compute(self, rows: NDArray[np.int64]) -> float:
+        """Computes those that are still missing, segment by segment: what is done stays, even if a later one fails."""
+        begun = time.perf_counter()
+        shelves = self._cache.shelves(self._cut)
+        rows = rows[_missing(shelves, self._wanted[rows])]
+        most = min(shelf.most_rows for shelf in shelves)
+        spared = [path for shelf in shelves for path in shelf.paths(shelf.places(self._wanted))]
+        try:
+            with kept.room(self._cache.root, len(rows) * sum(shelf.row_bytes for shelf in shelves), spared):
+                for start in range(0, len(rows), most):
+                    self._write(shelves, rows[start : start + most])
+        except DataError as error:
+            raise NoPrefix(str(error)) from None
+        return time.perf_counter() - begun if len(rows) else 0.0
+
+    def _write(self, shelves: Sequence[Shelf], rows: NDArray[np.int64]) -> None:
+        """Computes rows into a new segment of each tensor's shelf."""
+        start = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(shelf.writing(shelf.new_path())) for shelf in shelves]
+            for at in range(0, len(rows), BATCH):
+                some = rows[at : at + BATCH]
+                outputs = self._predict(*(each.rows[some] for each in self._given))
+                for writer, output in zip(writers, outputs, strict=True):
+                    for row, features in zip(some, self._stored(output), strict=True):
+                        writer(self._names[row], features)
+                self._tell(len(some))
+            about = self._about((time.perf_counter() - start) / len(rows))
+            for writer in writers:
+                writer.about = about
+
+    def _about(self, seconds_per_row: float) -> dict[str, float]:
+        """What a segment says of its rows: what they cost, from the pictures on."""
+        if not self._latency_ms:
+            shapes = [tuple(each.tensor.shape[1:]) for each in self._given]
+            self._latency_ms = cost.latency_ms(self._predict, shapes) + max(each.latency_ms for each in self._given)
+        return {
+            "cores": self._cache.cores,
+            "seconds_per_row": seconds_per_row + max(each.seconds_per_row for each in self._given),
+            "latency_ms": self._latency_ms,
+        }
+
+    def _stored(self, output: Any) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(output).astype(self._cache.dtype, copy=False)
+        if self._cache.dtype == "float16" and not np.isfinite(rows).all():
+            raise NoPrefix("its features are too large for float16")
+        return rows
+
+    def _known(self, pictures: _Pictures) -> list[Known]:
+        """What the features are computed from: features of shallower cuts that are there, or pictures."""
+        graph = self._cut.graph
+        found: list[Known] = []
+        above = [tensor for each in self._cut.tensors for tensor in graph.maker(each).input_tensors]
+        seen: set[int] = set()
+        while above:
+            tensor = above.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            if tensor is graph.input:
+                found.append(Known(tensor, pictures))
+            elif known := self._cache.known(graph, tensor, self._wanted):
+                found.append(known)
+            else:
+                above += graph.maker(tensor).input_tensors
+        return found
+
+    def _tell(self, count: int) -> None:
+        self._done += count
+        if self._progress:
+            what = f"computing features of {self._layers} frozen layers"
+            self._progress(what, self._done, len(self._names))
 
 
-def _predictor(prefix: Any, inputs: Sequence[_Input]) -> Callable[..., Any]:
-    signature = [tf.TensorSpec([None, *each.tensor.shape[1:]], tf.float32) for each in inputs]
+class _Pictures:
+    """Some rows of several views, counted through all of them; indexed by arrays."""
+
+    def __init__(self, views: Sequence[View], rows: NDArray[np.int64]) -> None:
+        self._views, self._rows = views, rows
+        self._starts = np.cumsum([0, *map(len, views)])
+
+    def __getitem__(self, some: NDArray[np.int64]) -> NDArray[np.uint8]:
+        rows = self._rows[some]
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        result: NDArray[np.uint8] | None = None
+        for number in np.unique(numbers):
+            pictures = self._views[number].pictures(rows[numbers == number] - self._starts[number])
+            result = np.empty((len(rows), *pictures.shape[1:]), np.uint8) if result is None else result
+            result[numbers == number] = pictures
+        assert result is not None
+        return result
+
+
+def _predictor(prefix: keras.Model) -> Callable[..., Any]:
+    signature = [tf.TensorSpec(each.shape, tf.float32) for each in prefix.inputs]
 
     def outputs(*given: Any) -> list[Any]:
         flat: list[Any] = keras.tree.flatten(prefix(list(given), training=False))

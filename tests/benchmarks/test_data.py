@@ -92,13 +92,14 @@ def test_reading_a_later_epoch(benchmark, decoded):
 
 
 def test_training_batches_of_a_later_epoch(benchmark, decoded):
-    from bench.training.keras_trainer import Part, training_batches
+    from bench.training.examples import Batches, Part, Pictures
 
     labels = np.zeros(len(decoded), np.int64)
-    batches = training_batches(Part(decoded, labels), BATCH_SIZE, 0, labels)
+    batches = Batches(Pictures(Part(decoded, labels)), labels, BATCH_SIZE, 0)
 
     def epoch():
-        return sum(len(batch) for batch, _ in batches)
+        begun = batches.begin(1)
+        return sum(len(batches.next(begun, step)[0]) for step in range(batches.steps))
 
     assert benchmark.pedantic(epoch, rounds=ROUNDS, warmup_rounds=1) == len(decoded)
 

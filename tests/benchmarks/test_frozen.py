@@ -24,7 +24,7 @@ import pytest
 
 import bench
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("asked_for")]
 
 ROOT = Path(bench.__file__).parents[1]
 SIZE, TRAIN, VALIDATION, TEST, EPOCHS, BATCH_SIZE = 128, 2000, 500, 500, 10, 32
@@ -80,6 +80,13 @@ seconds = time.perf_counter() - start
 trials = [{{**trial.hyperparameters.values, "score": trial.score}} for trial in tuner.oracle.trials.values()]
 print("RESULT" + json.dumps({{"seconds": seconds, "trials": trials}}))
 """
+
+
+@pytest.fixture(scope="module")
+def asked_for(request):
+    """Half an hour is not spent on this by a run of the tests."""
+    if not request.config.getoption("--benchmark-only"):
+        pytest.skip("takes half an hour: --benchmark-only runs it")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
 
 from bench import cache as kept_between_runs  # noqa: E402
+from bench.data import shelf  # noqa: E402
 from bench.training import features, jobs, stage  # noqa: E402
 from bench.training.examples import Part  # noqa: E402
 from bench.training.features import FeatureCache  # noqa: E402
@@ -86,9 +87,9 @@ def test_features_are_computed_once_in_whatever_split_order_or_model_they_are_as
 def test_a_deeper_cut_starts_from_a_shallower_one(store, read, monkeypatch):
     computed, predictor = [], features._predictor
 
-    def watched(prefix, inputs):
+    def watched(prefix):
         computed.append([layer.name for layer in prefix.layers if isinstance(layer, layers.Conv2D)])
-        return predictor(prefix, inputs)
+        return predictor(prefix)
 
     monkeypatch.setattr(features, "_predictor", watched)
     pictures = part(*range(40))
@@ -112,14 +113,35 @@ def test_a_deeper_cut_starts_from_a_shallower_one(store, read, monkeypatch):
     ],
     ids=["truncated", "a bit", "empty"],
 )
-def test_a_damaged_file_is_not_used_but_computed_again(store, read, damage):
+def test_a_damaged_file_is_not_used_but_computed_again(store, read, damage, monkeypatch):
+    monkeypatch.setattr(shelf, "_verified", set())  # as in a process that opens it for the first time
     pictures = part(*range(20))
     store.fetch(cut(), [View(pictures)])
     (path,) = segments(store)
     path.write_bytes(damage(path.read_bytes()))
+    shelf._verified.clear()
     found = store.fetch(cut(), [View(pictures)])
     assert (len(read), found.cached) == (40, 0)
     np.testing.assert_allclose(np.asarray(found.rows[0]), expected(cut(), pictures.pixels), atol=1e-4)
+
+
+def test_two_that_ask_for_many_at_once_share_the_work(store, read, monkeypatch):
+    monkeypatch.setattr(features, "LEAST_SHARED", 100)
+    pictures, found = part(*range(150)), {}
+    cuts = [cut(), cut()]
+
+    def fetch(number):
+        found[number] = store.fetch(cuts[number], [View(pictures)])
+
+    threads = [threading.Thread(target=fetch, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(read) == 150
+    for each in found.values():
+        np.testing.assert_allclose(np.asarray(each.rows[0]), expected(cut(), pictures.pixels), atol=1e-4)
+    assert len(segments(store)) == features.SHARES
 
 
 def test_of_two_that_ask_at_once_one_computes(store, read):
