@@ -71,9 +71,9 @@ def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
 
 def output_shape(model: keras.Model) -> tuple[Any, ...]:
     """What a model gives, the batch first."""
-    return tuple(
-        model.output_shape if getattr(model, "inputs", None) else model.compute_output_shape(input_shapes(model)[0])
-    )
+    if getattr(model, "inputs", None):
+        return tuple(model.output_shape)
+    return tuple(model.compute_output_spec(keras.KerasTensor(input_shapes(model)[0])).shape)
 
 
 def check_model(model: keras.Model, num_classes: int) -> int:

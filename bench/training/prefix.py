@@ -298,9 +298,8 @@ def _code(operation: Any) -> list[Any]:
             raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
         found += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
     if own:
-        plain = (bool, int, float, str, tuple)
-        found.append({name: repr(each) for name, each in sorted(attributes.items()) if isinstance(each, plain)})
-        found[-1] = {name: each for name, each in found[-1].items() if name not in ("name", "_name", "_trainable")}
+        plain = {name: each for name, each in attributes.items() if isinstance(each, (bool, int, float, str, tuple))}
+        found.append({name: repr(plain[name]) for name in sorted(plain) if not name.startswith("_") and name != "name"})
     return found
 
 

@@ -125,14 +125,15 @@ def run_bench(folder, environment, *arguments):
 @pytest.mark.benchmark(
     group="20 configurations of a frozen MobileNetV2, 2,000 + 500 photographs, 128 pixels, 10 epochs"
 )
-def test_bench_run(benchmark, assets, photographs, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bench_run(benchmark, assets, photographs, tmp_path, workers):
     (tmp_path / "frozen.py").write_text(FAMILY)
     run = benchmark.pedantic(
         run_bench,
         (
             tmp_path, {"KERAS_HOME": str(assets / "keras")}, "--data", str(photographs), "--spaces", "frozen.py",
             "--engine", "optuna:grid", "--budget", "20", "--input-sizes", str(SIZE), "--epochs", str(EPOCHS),
-            "--patience", str(EPOCHS), "--near-duplicates", "ignore",
+            "--patience", str(EPOCHS), "--near-duplicates", "ignore", "--workers", str(workers),
         ),
         rounds=1,
     )  # fmt: skip
@@ -218,7 +219,7 @@ def mixed_spaces(folder):
 
 def configuration(what):
     plain = {
-        "input_size": 64, "frozen": "all", "head": "average_pooling", "dense_layer": False, "dropout": 0.2,
+        "input_size": 48, "frozen": "all", "head": "average_pooling", "dense_layer": False, "dropout": 0.2,
         "learning_rate": 1e-3, "optimizer": "adam", "batch_size": 32, "augmentation": "none",
     }  # fmt: skip
     if what.startswith("two phases"):
@@ -236,7 +237,7 @@ def test_families_together(benchmark, tmp_path, features):
     run = benchmark.pedantic(
         run_bench,
         (
-            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", "480", "--input-sizes", "64",
+            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", "480", "--input-sizes", "48",
             "--weights", "random", "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--features", features,
             "--trial-timeout", "2h",
         ),
