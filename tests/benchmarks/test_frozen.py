@@ -1,7 +1,7 @@
 """What it saves to compute frozen layers once.
 
-Run with `BENCH_ASSETS=… pytest tests/benchmarks/test_frozen.py --benchmark-only`. The figures are ratios of two rows of
-one group, measured one after the other:
+Run with `BENCH_ASSETS=… pytest tests/benchmarks/test_frozen.py --benchmark-only -o faulthandler_timeout=0`, which takes
+half an hour on two cores. The figures are ratios of two rows of one group, measured one after the other:
 
 - twenty MobileNetV2 configurations with a frozen backbone through `python -m bench run`, against Keras Tuner's own
   `RandomSearch.search` on the same pictures (two trials of it; `extra_info` has its time for twenty);
@@ -237,7 +237,7 @@ def test_families_together(benchmark, tmp_path, features):
     run = benchmark.pedantic(
         run_bench,
         (
-            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", "480", "--input-sizes", "48",
+            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", "400", "--input-sizes", "48",
             "--weights", "random", "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--features", features,
             "--trial-timeout", "2h",
         ),
