@@ -125,10 +125,9 @@ def test_a_damaged_file_is_not_used_but_computed_again(store, read, damage, monk
     np.testing.assert_allclose(np.asarray(found.rows[0]), expected(cut(), pictures.pixels), atol=1e-4)
 
 
-def test_two_that_ask_for_many_at_once_share_the_work(store, read, monkeypatch):
-    monkeypatch.setattr(features, "LEAST_SHARED", 100)
-    pictures, found = part(*range(150)), {}
-    cuts = [cut(), cut()]
+def asked_at_once(store, pictures):
+    """What two threads get that ask for the same features."""
+    cuts, found = [cut(), cut()], {}
 
     def fetch(number):
         found[number] = store.fetch(cuts[number], [View(pictures)])
@@ -138,27 +137,24 @@ def test_two_that_ask_for_many_at_once_share_the_work(store, read, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
+    return [found[0], found[1]]
+
+
+def test_two_that_ask_for_many_at_once_share_the_work(store, read, monkeypatch):
+    monkeypatch.setattr(features, "LEAST_SHARED", 100)
+    pictures = part(*range(150))
+    found = asked_at_once(store, pictures)
     assert len(read) == 150
-    for each in found.values():
+    for each in found:
         np.testing.assert_allclose(np.asarray(each.rows[0]), expected(cut(), pictures.pixels), atol=1e-4)
     assert len(segments(store)) == features.SHARES
 
 
 def test_of_two_that_ask_at_once_one_computes(store, read):
-    pictures, found = part(*range(150)), {}
-    cuts = [cut(), cut()]
-
-    def fetch(number):
-        found[number] = store.fetch(cuts[number], [View(pictures)])
-
-    threads = [threading.Thread(target=fetch, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = asked_at_once(store, part(*range(150)))
     assert len(read) == 150
-    assert sorted(each.spent_s > 0 for each in found.values()) == [False, True]
-    np.testing.assert_array_equal(*(np.asarray(each.rows[0]) for each in found.values()))
+    assert sorted(each.spent_s > 0 for each in found) == [False, True]
+    np.testing.assert_array_equal(*(np.asarray(each.rows[0]) for each in found))
     assert found[0].cold_s == found[1].cold_s
 
 
