@@ -2,7 +2,7 @@
 
 A family is a Python file with a function `build`; its name is the file's stem. Files whose name begins with an
 underscore are shared parts. What needs Keras to be checked (the output's shape, the known configurations) is checked
-in a worker process before anything trains, see `training.jobs.probe`.
+in a worker process before anything trains, see `training.probe`.
 """
 
 from __future__ import annotations

@@ -284,6 +284,11 @@ def digests(sha256: Sequence[str]) -> Digests:
     return np.frombuffer(bytes.fromhex("".join(sha256)), "S32")
 
 
+def hexadecimal(wanted: Digests) -> list[str]:
+    """The inverse of `digests`."""
+    return [bytes(each).hex().ljust(64, "0") for each in wanted]  # NumPy leaves out zeros at the end
+
+
 def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """The shape of the array that follows."""
     version = np.lib.format.read_magic(file)

@@ -201,9 +201,10 @@ class Network:
         """Whether it can be trained on features that are in the cache already; a sketch cannot be trained otherwise."""
         if isinstance(self._graph, NoPrefix):
             return False
+        given = self._data(train, validation)
         for phase in phases(self._values, epochs):
             with phase.freezing(self._frozen_by_phases):
-                if not stage.is_ready(self._graph, self._data(train, validation), phase.epochs):
+                if not stage.is_ready(self._graph, given, phase.epochs):
                     return False
         return True
 
@@ -251,12 +252,10 @@ class Network:
 
         The last phase is prepared first: its cut is the shallowest, and the features of deeper ones start from there.
         """
-        found = []
+        found, given = [], self._data(train, validation)
         for phase in reversed(phases(self._values, epochs)):
             with phase.freezing(self._frozen_by_phases):
-                prepared = stage.prepare(
-                    self._model, self._graph, self._data(train, validation), phase=phase.name, epochs=phase.epochs
-                )
+                prepared = stage.prepare(self._model, self._graph, given, phase=phase.name, epochs=phase.epochs)
                 self._keep_outlines(prepared)
             found.append((phase, prepared))
         return found[::-1]
@@ -285,7 +284,7 @@ class Network:
         for nested in graph.nested:
             for backbone in self._backbones:
                 there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
-                if there and backbone.pristine == fingerprint(nested.model):
+                if there and backbone.pristine and backbone.pristine == fingerprint(nested.model):
                     outlines.keep(backbone.identity, _outline(graph, nested))
 
 

@@ -167,7 +167,6 @@ class Batches:
 
     def _streamed(self) -> tf.data.Dataset:
         """Batches that are read while the one before is trained on; it begins at this object's current epoch."""
-
         shapes = [*self._examples.shapes, self._targets.shape[1:]]
         dtypes = [*self._examples.dtypes, self._targets.dtype]
 

@@ -15,21 +15,21 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench import cache as kept
-from bench.data.shelf import Digests, Rows, Shelf, digests
+from bench.data.shelf import Digests, Rows, Shelf, digests, hexadecimal
 from bench.data.sources import Progress
 from bench.errors import DataError
 from bench.training import cost
+from bench.training.keras_trainer import traced
 from bench.training.prefix import Cut, Graph, NoPrefix, Tensor
 from bench.training.views import View
 
@@ -135,7 +135,7 @@ class FeatureCache:
         missing = _missing(shelves, wanted)
         cached = 1 - len(missing) / max(1, len(wanted))
         if len(missing):
-            spent_s = _Computation(self, cut, views, missing, progress).run()
+            spent_s = _Computation(self, cut, views, wanted, missing, progress).run()
             shelves = self.shelves(cut)
         places = [shelf.places(wanted) for shelf in shelves]
         if any((each < 0).any() for each in places):
@@ -152,8 +152,8 @@ class FeatureCache:
             latency_ms=max(self._latency_ms(each) for each in abouts),
         )
 
-    def known(self, graph: Graph, tensor: Tensor, wanted: Digests) -> Known | None:
-        """A tensor's features, where all these rows of it are there."""
+    def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> Start | None:
+        """A tensor's features as a start, where all these rows of it are there."""
         if None in tensor.shape[1:]:
             return None
         shelf = self._shelf(graph.key(tensor), tensor.shape[1:])
@@ -161,7 +161,7 @@ class FeatureCache:
         if not len(shelf.segments) or (places < 0).any():
             return None
         abouts = shelf.abouts(places)
-        return Known(tensor, shelf.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
+        return Start(tensor, shelf.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
 
     # -- shelves
 
@@ -184,7 +184,7 @@ class FeatureCache:
         return float(np.average([about["latency_ms"] for _, about in abouts], weights=[count for count, _ in abouts]))
 
 
-class Known(NamedTuple):
+class Start(NamedTuple):
     """What a computation starts from: a tensor, its rows, and what they cost; pictures cost nothing."""
 
     tensor: Tensor
@@ -204,14 +204,15 @@ class _Computation:
         cache: FeatureCache,
         cut: Cut,
         views: Sequence[View],
+        wanted: Digests,
         missing: NDArray[np.int64],
         progress: Progress | None,
     ) -> None:
         self._cache, self._cut, self._progress = cache, cut, progress
-        self._wanted = _digests(views)[missing]
-        self._names = [bytes(each).hex().ljust(64, "0") for each in self._wanted]
-        self._given = self._known(_Pictures(views, missing))
-        self._predict = _predictor(cut.prefix([each.tensor for each in self._given]))
+        self._wanted = wanted[missing]
+        self._names = hexadecimal(self._wanted)
+        self._given = self._starts(_Pictures(views, missing))
+        self._predict = traced(cut.prefix([each.tensor for each in self._given]))
         self._layers = len(cut.graph.above(cut.tensors))
         self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
         self._latency_ms = 0.0
@@ -257,7 +258,7 @@ class _Computation:
             writers = [stack.enter_context(shelf.writing(shelf.new_path())) for shelf in shelves]
             for at in range(0, len(rows), BATCH):
                 some = rows[at : at + BATCH]
-                outputs = self._predict(*(each.rows[some] for each in self._given))
+                outputs = keras.tree.flatten(self._predict(*(each.rows[some] for each in self._given)))
                 for writer, output in zip(writers, outputs, strict=True):
                     for row, features in zip(some, self._stored(output), strict=True):
                         writer(self._names[row], features)
@@ -284,10 +285,10 @@ class _Computation:
             raise NoPrefix("its features are too large for float16")
         return rows
 
-    def _known(self, pictures: _Pictures) -> list[Known]:
+    def _starts(self, pictures: _Pictures) -> list[Start]:
         """What the features are computed from: features of shallower cuts that are there, or pictures."""
         graph = self._cut.graph
-        found: list[Known] = []
+        found: list[Start] = []
         above = [tensor for each in self._cut.tensors for tensor in graph.maker(each).input_tensors]
         seen: set[int] = set()
         while above:
@@ -296,9 +297,9 @@ class _Computation:
                 continue
             seen.add(id(tensor))
             if tensor is graph.input:
-                found.append(Known(tensor, pictures))
-            elif known := self._cache.known(graph, tensor, self._wanted):
-                found.append(known)
+                found.append(Start(tensor, pictures))
+            elif start := self._cache.start(graph, tensor, self._wanted):
+                found.append(start)
             else:
                 above += graph.maker(tensor).input_tensors
         return found
@@ -320,24 +321,10 @@ class _Pictures:
     def __getitem__(self, some: NDArray[np.int64]) -> NDArray[np.uint8]:
         rows = self._rows[some]
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        result: NDArray[np.uint8] | None = None
+        result = np.empty((len(rows), *self._views[0].part.pixels.shape[1:]), np.uint8)
         for number in np.unique(numbers):
-            pictures = self._views[number].pictures(rows[numbers == number] - self._starts[number])
-            result = np.empty((len(rows), *pictures.shape[1:]), np.uint8) if result is None else result
-            result[numbers == number] = pictures
-        assert result is not None
+            result[numbers == number] = self._views[number].pictures(rows[numbers == number] - self._starts[number])
         return result
-
-
-def _predictor(prefix: keras.Model) -> Callable[..., Any]:
-    signature = [tf.TensorSpec(each.shape, tf.float32) for each in prefix.inputs]
-
-    def outputs(*given: Any) -> list[Any]:
-        flat: list[Any] = keras.tree.flatten(prefix(list(given), training=False))
-        return flat
-
-    traced = tf.function(outputs, autograph=False, input_signature=signature)
-    return lambda *given: traced(*(tf.cast(each, tf.float32) for each in given))
 
 
 def _digests(views: Sequence[View]) -> Digests:

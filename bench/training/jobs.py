@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,172 +22,25 @@ from bench.atomic import replacing
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import Progress
-from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
-from bench.training import augmentation, family, keras_trainer, memory, metrics, sketch, weights
+from bench.training import family, keras_trainer, memory, metrics, sketch
+from bench.training.channel import Channel, Payload, Result
 from bench.training.estimators import Classifier, Estimator, Network, Training
 from bench.training.examples import Part, Pictures
 from bench.training.features import FeatureCache
-from bench.training.keras_trainer import EpochReport, Predictor, WrongModel
-from bench.training.task import Backbone, Task, backbone_key
+from bench.training.keras_trainer import EpochReport, Predictor
+from bench.training.probe import check_weights, probe
+from bench.training.task import Backbone, Task
 
 TOLD_EVERY_S = 1.0
 """Decoding that goes on for longer is told of so often."""
-
-Payload = Mapping[str, Any]
-Result = dict[str, Any]
-
-
-class Channel(Protocol):
-    """The way from a trial to the driver; every call waits for its answer."""
-
-    def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """The value of an active hyperparameter in this trial."""
-        ...
-
-    def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """What an epoch gave (epoch 0: the model is built, or pictures are decoded); True stops the trial."""
-        ...
-
-    def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """How the trial ended; the answer's `keep` is a path to save its model to, or None."""
-        ...
 
 
 def run(kind: str, payload: Payload, channel: Channel) -> None:
     """Does one job and sends its result: "probe", "weights", "trial", "score" or "refit"."""
     jobs = {"probe": probe, "weights": check_weights, "trial": trial, "score": score, "refit": refit}
     jobs[kind](payload, channel)
-
-
-# -- before the search
-
-
-def probe(payload: Payload, channel: Channel) -> None:
-    """Builds a family with default values: what it declares, which backbones it wants, whether it can be trained.
-
-    Raises:
-        SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
-    """
-    loaded = family.load(Path(payload["path"]))
-    first = _declared(loaded, payload, {})
-    space = first.space
-    for corner in _corners(space, first.values):
-        try:
-            more = _declared(loaded, payload, corner).space
-        except SpaceError:
-            continue  # a corner that does not build is a failed trial later, not a broken file
-        space = space + [each for each in more if each not in space]
-    known = [_known(loaded, payload, number, each, space) for number, each in enumerate(loaded.known)]
-    wanted = {backbone_key(application, options): (application, options) for application, options in first.backbones}
-    files = {
-        key: {**found, "application": application.__name__, "options": dict(options)}
-        for key, (application, options) in wanted.items()
-        if payload["weights"] == "imagenet" and (found := weights.weights_file(application, options))
-    }
-    channel.result(
-        {
-            "space": [each.to_dict() for each in space],
-            "known": known,
-            "weights_files": files,
-            "backbones": len(wanted),
-            "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        }
-    )
-
-
-def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> list[dict[str, Value]]:
-    """Values under which what is inactive now is active, in as few builds as do: a large backbone takes a second."""
-    corners: list[dict[str, Value]] = []
-    for hidden in space:
-        if hidden.is_active(values):
-            continue
-        parents = {parent: allowed[0] for parent, allowed in hidden.conditions}
-        for corner in corners:
-            if all(corner.get(name, value) == value for name, value in parents.items()):
-                corner.update(parents)
-                break
-        else:
-            corners.append(parents)
-    return corners
-
-
-@dataclass(frozen=True)
-class _Build:
-    space: list[Hyperparameter]
-    values: dict[str, Value]
-    backbones: list[tuple[Callable[..., Any], Mapping[str, Any]]]
-
-
-def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Value]) -> _Build:
-    """Builds once with given values and defaults; raises SpaceError with the line where it fails."""
-    task = Task(payload["class_names"], payload["input_sizes"])
-    hp = HyperParameters(fixed(values))
-    try:
-        model = loaded.model(hp, task)
-    except Exception as error:
-        raise family.space_error(loaded.path, error) from error
-    try:
-        if isinstance(model, keras.Model):
-            keras_trainer.check_model(model, task.num_classes)
-            augmentation.check_declared(hp.space)
-            nested = any(isinstance(layer, keras.Model) for layer in model.layers)
-            if "head_epochs" in [each.name for each in hp.space] and not nested:
-                raise WrongModel("head_epochs is declared, but there is no backbone to freeze: see task.backbone")
-        elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
-            raise WrongModel(
-                f"build returned {type(model).__name__}: must be a Keras model or a scikit-learn classifier"
-                " with predict_proba"
-            )
-    except ValueError as error:
-        raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return _Build(hp.space, hp.values, [(each.application, each.options) for each in task.backbones])
-
-
-def _known(
-    loaded: family.Family, payload: Payload, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
-) -> dict[str, Value]:
-    """A known configuration, checked against what the family declares.
-
-    `input_size` takes the nearest size that this data offers, so that one file serves small and large pictures.
-    """
-    checked: dict[str, Value] = {}
-    for name, value in values.items():
-        named = [each for each in space if each.name == name]
-        if not named:
-            message = str(unknown("hyperparameter", name, [each.name for each in space]))
-            raise SpaceError(
-                loaded.path, _line_of(loaded.path, "KNOWN_CONFIGURATIONS"), f"configuration {number}: {message}"
-            )
-        if name == "input_size" and named[0].kind == "Choice" and isinstance(value, int):
-            wanted = value
-            value = min((int(each or 0) for each in named[0].values), key=lambda size: abs(size - wanted))
-        if named[0].kind == "Float" and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not any(each.accepts(value) for each in named):
-            raise SpaceError(
-                loaded.path,
-                _line_of(loaded.path, "KNOWN_CONFIGURATIONS"),
-                f"configuration {number}: {name}={value!r} is outside {named[0].describe()}",
-            )
-        checked[name] = value
-    return checked
-
-
-def _line_of(path: Path, name: str) -> int:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(name)), 1)
-
-
-def check_weights(payload: Payload, channel: Channel) -> None:
-    """Loads a weights file into its application; the result says what is wrong with it, "" if nothing."""
-    try:
-        weights.check(payload["application"], payload["options"], payload["path"])
-        wrong = ""
-    except Exception as error:
-        wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    channel.result({"wrong": wrong})
 
 
 # -- a trial
@@ -391,26 +244,23 @@ def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
             answers[hyperparameter.name] = suggest(hyperparameter)
         return answers[hyperparameter.name]
 
+    path = Path(payload["path"])
     if payload["features"] == "off" or payload.get("part") == "test":  # needs the backbone in any case
         return _build(payload, suggest)
-    if any(b"type(" in path.read_bytes() for path in _files(Path(payload["path"]))):  # a sketch's type is its own
+    if any(b"type(" in each.read_bytes() for each in (path, *path.parent.glob("_*.py"))):  # a sketch's type is its own
         return _build(payload, suggest)
     try:
-        return _build(payload, remembered, sketch.Outlines(Path(payload["cache"])))
+        return _build(payload, remembered, sketching=True)
     except sketch.NotSketched:
         return _build(payload, remembered)
 
 
-def _files(path: Path) -> list[Path]:
-    """A search-space file, and the shared parts beside it."""
-    return [path, *path.parent.glob("_*.py")]
-
-
-def _build(payload: Payload, suggest: Suggest, outlines: sketch.Outlines | None = None) -> tuple[_Built, Result]:
+def _build(payload: Payload, suggest: Suggest, sketching: bool = False) -> tuple[_Built, Result]:
     """What the family's `build` returns, and its hyperparameters and the weights that it started from.
 
     The seed is set, and the file imported, anew: what is built depends on nothing that was built before.
     """
+    cache = _feature_cache(payload)
     keras.utils.set_random_seed(payload["seed"])
     if payload["deterministic"]:
         tf.config.experimental.enable_op_determinism()
@@ -420,7 +270,8 @@ def _build(payload: Payload, suggest: Suggest, outlines: sketch.Outlines | None 
         payload["weights"],
         payload["files"],
         payload["seed"],
-        outlines,
+        outlines=sketch.Outlines(cache.root) if cache else None,
+        sketching=sketching,
     )
     hp = HyperParameters(suggest)
     model = family.load(Path(payload["path"])).model(hp, task)

@@ -132,6 +132,18 @@ def refuse_too_large(model: keras.Model, batch_size: int, available_mb: float) -
         )
 
 
+def traced(model: keras.Model) -> Callable[..., Any]:
+    """A model as one traced function for every batch size: takes an array for every input; nothing is trained."""
+    signature = [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in input_shapes(model)]
+    takes_list = isinstance(getattr(model, "input", None), list)
+    function = tf.function(
+        lambda *inputs: model(list(inputs) if takes_list else inputs[0], training=False),
+        autograph=False,
+        input_signature=signature,
+    )
+    return lambda *inputs: function(*(tf.cast(each, tf.float32) for each in inputs))
+
+
 class Predictor:
     """Class probabilities of a Keras model, through one traced function for every batch size.
 
@@ -141,12 +153,7 @@ class Predictor:
 
     def __init__(self, model: keras.Model) -> None:
         self.shapes = [shape[1:] for shape in input_shapes(model)]
-        signature = [tf.TensorSpec([None, *shape], tf.float32) for shape in self.shapes]
-        self.raw: Callable[..., Any] = tf.function(
-            lambda *inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False),
-            autograph=False,
-            input_signature=signature,
-        )
+        self.raw = traced(model)
         loss = (
             model.loss if not isinstance(model.loss, str) else keras.losses.get(model.loss) if model.compiled else None
         )
@@ -155,7 +162,7 @@ class Predictor:
     def __call__(self, examples: Examples) -> metrics.Probabilities:
         """Probabilities, shape (n, classes)."""
         read = (examples.read(each) for each in chunks(examples, PREDICT_BATCH))
-        output = np.concatenate([np.asarray(self.raw(*(tf.cast(each, tf.float32) for each in x))) for x in read])
+        output = np.concatenate([np.asarray(self.raw(*x)) for x in read])
         output = output.astype(np.float64)
         if not np.isfinite(output).all():
             raise NonFinite("the model's predictions are not finite numbers")

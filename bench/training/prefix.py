@@ -15,9 +15,8 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +74,7 @@ class Graph:
         (self.output,) = self._flattened(model, [self.input])
         self.nodes = list(_nodes(self.input, self.output))
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
+        self._keys: dict[int, str] = {}
 
     def _flattened(self, model: keras.Model, inputs: Sequence[Tensor]) -> list[Tensor]:
         """A model's outputs for other inputs, the layers of models nested in it called one by one."""
@@ -85,13 +85,12 @@ class Graph:
             for node in model._nodes_by_depth[depth]:
                 if node.is_input:
                     continue
-                args, kwargs = node.arguments.fill_in(tensors)
                 if type(node.operation) in (Functional, keras.Sequential):
-                    given = keras.tree.flatten(args[0])
+                    given = [tensors[id(tensor)] for tensor in node.input_tensors]
                     outputs = self._flattened(node.operation, given)
                     self.nested.append(Nested(node.operation, given, outputs))
                 else:
-                    outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+                    outputs = _called_again(node, tensors)
                 tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
         return [tensors[id(tensor)] for tensor in model.outputs]
 
@@ -167,10 +166,6 @@ class Graph:
                             known[id(output)] = _digest(number, _identity(node), above)
         return known[id(tensor)]
 
-    @cached_property
-    def _keys(self) -> dict[int, str]:
-        return {}
-
 
 @dataclass(frozen=True)
 class Cut:
@@ -213,9 +208,7 @@ class Cut:
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in given]
         tensors = {id(old): new for old, new in zip(given, inputs, strict=True)}
         for node in self.graph.above(wanted, given):
-            args, kwargs = node.arguments.fill_in(tensors)
-            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
-            tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
+            tensors |= {id(old): new for old, new in zip(node.outputs, _called_again(node, tensors), strict=True)}
         return inputs, [tensors[id(tensor)] for tensor in wanted]
 
 
@@ -225,6 +218,13 @@ class Cut:
 def _nodes(given: Tensor, wanted: Tensor) -> Iterator[Node]:
     by_depth = keras.Model(given, wanted)._nodes_by_depth
     return (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input)
+
+
+def _called_again(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+    """What an operation gives for other tensors, which are found under the ids of those that it was used on."""
+    args, kwargs = node.arguments.fill_in(tensors)
+    outputs: list[Tensor] = keras.tree.flatten(node.operation(*args, **kwargs))
+    return outputs
 
 
 def _changes(operation: Any) -> bool:
@@ -260,14 +260,17 @@ def _size(tensor: Tensor) -> int:
 def _identity(node: Node) -> list[Any]:
     """What tells apart two uses of operations on the same inputs: class, settings, arguments and weights."""
     operation = node.operation
+    arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
+    return [_code(operation), _settings(operation), arguments, _weights(operation)]
+
+
+def _settings(operation: Any) -> dict[str, Any]:
+    """Those that decide on what it computes."""
     try:
-        settings = dict(operation.get_config())
+        settings = operation.get_config()
     except NotImplementedError:
         raise NoPrefix(f"{type(operation).__name__} has no get_config, so its features cannot be told apart") from None
-    for irrelevant in ("name", "trainable"):
-        settings.pop(irrelevant, None)
-    arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
-    return [_code(operation), settings, arguments, _weights(operation)]
+    return {name: each for name, each in settings.items() if name not in ("name", "trainable")}
 
 
 def _described(argument: Any) -> str:
@@ -291,9 +294,7 @@ def _code(operation: Any) -> list[Any]:
     functions += [each for each in attributes.values() if inspect.isfunction(each) and not _is_keras(each)]
     for function in functions:
         try:
-            found.append(
-                _digest_of(np.frombuffer(Path(inspect.unwrap(function).__code__.co_filename).read_bytes(), "u1"))
-            )
+            found.append(_file_digest(Path(inspect.unwrap(function).__code__.co_filename)))
         except OSError:
             raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
         found += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
@@ -314,8 +315,7 @@ def _is_keras(thing: Any) -> bool:
 def fingerprint(model: keras.Model) -> str:
     """Tells whether a model's layers still have the settings and weights that they had, whatever is frozen of them."""
     layers = [each for each in model._flatten_layers(include_self=False) if not isinstance(each, keras.Model)]
-    settings = [{name: each for name, each in layer.get_config().items() if name != "trainable"} for layer in layers]
-    return _digest(settings, [_weights(layer) for layer in layers])
+    return _digest([_settings(layer) for layer in layers], [_weights(layer) for layer in layers])
 
 
 def _digest_of(array: Any) -> str:

@@ -104,10 +104,8 @@ class Sketched(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, outline: Outline) -> None:
         super().__init__(name=outline.name)
         self.outline = outline
-        backbone = Backbone(outline)  # as an attribute Keras would take it for a layer of this one
-        self._backbone: Callable[[], Backbone] = lambda: (
-            backbone
-        )  # Keras would take what passes for a model for a layer of this one
+        backbone = Backbone(outline)
+        self._backbone: Callable[[], Backbone] = lambda: backbone  # Keras makes a layer of what passes for a model
 
     @property
     def backbone(self) -> Backbone:

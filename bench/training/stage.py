@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import keras
 
@@ -41,6 +42,16 @@ class Data:
     seed: int
     cache: FeatureCache | None
     progress: Progress | None = None
+
+    @cached_property
+    def trained(self) -> list[View]:
+        """The views of the training pictures that features are needed of."""
+        return views(self.train, self.augmentation, self.seed)
+
+    @cached_property
+    def views(self) -> list[View]:
+        """All that features are needed of: the training pictures' views, then the validation pictures."""
+        return [*self.trained, *([View(self.validation)] if self.validation else [])]
 
 
 @dataclass(frozen=True)
@@ -109,30 +120,28 @@ def prepare(model: keras.Model, graph: Graph | NoPrefix, data: Data, *, phase: s
 def is_ready(graph: Graph, data: Data, epochs: int) -> bool:
     """Whether a phase will be trained on features that are in the cache already."""
     try:
-        return data.cache is not None and data.cache.has(_cut(graph, data, epochs), _views(data))
+        return data.cache is not None and data.cache.has(_cut(graph, data, epochs), data.views)
     except (NoPrefix, NotSketched):
         return False
 
 
 def _on_features(graph: Graph | NoPrefix, data: Data, phase: str, epochs: int) -> Stage:
-    cut, asked = _cut(graph, data, epochs), _views(data)
+    cut = _cut(graph, data, epochs)
     assert data.cache is not None
-    trained = views(data.train, data.augmentation, data.seed)
-    rows = sum(map(len, asked))
-    fetched = data.cache.fetch(cut, asked, data.progress)
+    fetched = data.cache.fetch(cut, data.views, data.progress)
     hold = _fits_memory(fetched.bytes)
-    end = sum(map(len, trained))
+    end, rows = sum(map(len, data.trained)), sum(map(len, data.views))
     train, validation = ([each.select(some) for each in fetched.rows] for some in (slice(end), slice(end, rows)))
     return Stage(
         model=cut.tail(),
-        train=Features(train, data.train.labels, len(trained), hold),
+        train=Features(train, data.train.labels, len(data.trained), hold),
         validation=Features(validation, data.validation.labels, 1, hold) if data.validation else None,
         prefix=Prefix(
             phase=phase,
             used=True,
             cut=cut.layers,
             features=fetched.bytes // fetched.rows[0].dtype.itemsize // rows,
-            views=len(trained),
+            views=len(data.trained),
             dtype=data.cache.dtype,
             disk_mb=fetched.bytes / 1e6,
             memory_mb=fetched.bytes / 1e6 if hold else 0.0,
@@ -151,18 +160,11 @@ def _cut(graph: Graph | NoPrefix, data: Data, epochs: int) -> Cut:
         raise NoPrefix("the feature cache is off")
     if isinstance(graph, NoPrefix):
         raise graph
-    count = len(views(data.train, data.augmentation, data.seed))
-    if count > epochs:
-        raise NoPrefix(f"{count} views of every picture take more than {epochs} epochs")
+    if len(data.trained) > epochs:
+        raise NoPrefix(f"{len(data.trained)} views of every picture take more than {epochs} epochs")
     cut = graph.cut()
-    data.cache.check(cut, sum(map(len, _views(data))))
+    data.cache.check(cut, sum(map(len, data.views)))
     return cut
-
-
-def _views(data: Data) -> list[View]:
-    """All that features are needed of: the training pictures' views, then the validation pictures."""
-    held_out = [View(data.validation)] if data.validation else []
-    return views(data.train, data.augmentation, data.seed) + held_out
 
 
 def _fits_memory(size_bytes: int) -> bool:

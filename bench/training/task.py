@@ -48,7 +48,8 @@ class Task:
         weights: "imagenet" or "random".
         files: Weights files that were found and checked, by `backbone_key`.
         seed: Of what is drawn: weights that come from no file.
-        outlines: Backbones that need not be built; None builds every one.
+        outlines: What is known of backbones that were built before; None where nobody wants to know.
+        sketching: Whether those need not be built.
 
     Attributes:
         backbones: Every backbone asked for so far.
@@ -62,6 +63,7 @@ class Task:
         files: Mapping[str, str] | None = None,
         seed: int = 0,
         outlines: sketch.Outlines | None = None,
+        sketching: bool = False,
     ) -> None:
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
@@ -69,7 +71,7 @@ class Task:
         self.backbones: list[Backbone] = []
         self._weights = weights
         self._files = dict(files or {})
-        self._seed, self._outlines = seed, outlines
+        self._seed, self._outlines, self._sketching = seed, outlines, sketching
 
     def classify(self, x: Any) -> Any:
         """The last layer, shape (batch, units): one sigmoid unit for two classes, else a softmax over all."""
@@ -98,14 +100,15 @@ class Task:
         used = self._weights if file or self._weights == "random" else MISSING
         which = sketch.identity(key, file, x.shape[1:], self._seed + len(self.backbones))
         own = not application.__module__.startswith("keras.")  # its code may be another tomorrow
-        outline = self._outlines.find(which) if self._outlines and not own else None
+        outlines = None if own else self._outlines
+        outline = outlines.find(which) if outlines and self._sketching else None
         if outline is not None:
             sketched = sketch.Sketched(outline)
             features, model = sketched(x), sketched.backbone
         else:
             model = self._built(application, file, x, options)
             features = model(x)
-        pristine = "" if own or outline else fingerprint(model)
+        pristine = fingerprint(model) if outlines and not outline else ""
         self.backbones.append(Backbone(application, options, used, which, pristine, model))
         keras.utils.set_random_seed(self._seed + len(self.backbones))  # what follows is drawn alike, built or sketched
         return features, model

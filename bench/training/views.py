@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class View:
     def __len__(self) -> int:
         return len(self.part.sha256)
 
-    @property
+    @cached_property
     def sha256(self) -> Sequence[str]:
         """What each is known by, hexadecimal: a plain picture by its content."""
         if self._plain:

@@ -27,7 +27,7 @@ TRACEBACK_CHARACTERS = 4000
 
 
 class PipeChannel:
-    """`training.jobs.Channel` over a pipe."""
+    """`training.channel.Channel` over a pipe."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -85,13 +85,13 @@ def test_features_are_computed_once_in_whatever_split_order_or_model_they_are_as
 
 
 def test_a_deeper_cut_starts_from_a_shallower_one(store, read, monkeypatch):
-    computed, predictor = [], features._predictor
+    computed, traced = [], features.traced
 
     def watched(prefix):
         computed.append([layer.name for layer in prefix.layers if isinstance(layer, layers.Conv2D)])
-        return predictor(prefix)
+        return traced(prefix)
 
-    monkeypatch.setattr(features, "_predictor", watched)
+    monkeypatch.setattr(features, "traced", watched)
     pictures = part(*range(40))
     shallow, deep = (store.fetch(cut(frozen), [View(pictures)]) for frozen in (1, 2))
     assert computed == [["conv_0"], ["conv_1"]]
