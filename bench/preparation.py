@@ -133,7 +133,7 @@ def _family(
 
 
 class _Weights:
-    """Looks for weights files in the Keras cache, downloads those that are not there, and loads each once."""
+    """Downloads weights that are not in the Keras cache; a probe has looked at those that are."""
 
     def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:
         self._config, self._pool, self._progress = config, pool, progress
@@ -141,22 +141,23 @@ class _Weights:
 
     def obtain(self, wanted: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
         """Paths of the files that are there and load, and for the others the reason, both by backbone."""
-        reasons = {key: reason for key, file in wanted.items() if (reason := self._fetch(file))}
-        there = {key: file for key, file in wanted.items() if key not in reasons}
-        jobs = [Job("weights", dict(file), PROBE_TIMEOUT_S) for file in there.values()]
+        away = {key: file for key, file in wanted.items() if file["wrong"] is None}
+        reasons = {key: reason for key, file in away.items() if (reason := self._download(file))}
+        came = {key: file for key, file in away.items() if key not in reasons}
+        jobs = [Job("weights", dict(file), PROBE_TIMEOUT_S) for file in came.values()]
         outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
-        for (key, file), outcome in zip(there.items(), outcomes, strict=True):
-            wrong = outcome.result["wrong"] if outcome.result else outcome.failure.message if outcome.failure else ""
-            if wrong:
-                reasons[key] = f"{file['path']} does not hold them, {wrong}"
+        wrong = {key: file["wrong"] for key, file in wanted.items() if key not in away}
+        for key, outcome in zip(came, outcomes, strict=True):
+            wrong[key] = outcome.result["wrong"] if outcome.result else outcome.failure and outcome.failure.message
+        reasons |= {key: f"{wanted[key]['path']} does not hold them, {what}" for key, what in wrong.items() if what}
         for reason in dict.fromkeys(reasons.values()):
             self._missing([wanted[key]["application"] for key in reasons if reasons[key] == reason], reason)
-        return {key: str(file["path"]) for key, file in there.items() if key not in reasons}, reasons
+        return {key: str(file["path"]) for key, file in wanted.items() if key not in reasons}, reasons
 
-    def _fetch(self, file: Mapping[str, Any]) -> str:
-        """Sees to it that the file is there; the reason where it cannot be had, else ""."""
+    def _download(self, file: Mapping[str, Any]) -> str:
+        """Downloads a file; the reason where it cannot be had, else ""."""
         path, host = Path(file["path"]), urlsplit(file["url"]).netloc
-        if path.is_file():
+        if path.is_file():  # another backbone wanted it too
             return ""
         if host not in self._unreachable:
             name = file["application"]

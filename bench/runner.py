@@ -10,6 +10,7 @@ driver what to try (`search.py`, `engines/`) and tell it what came out; the driv
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 import threading
 import time
@@ -31,6 +32,9 @@ from bench.store import RunFolder
 from bench.study import Ledger
 from bench.trial import INTERRUPTED, Context
 from bench.workers import Job, Outcome, Pool
+
+COMES_LATER = ["alembic.command", "optuna.storages._rdb.models", "scipy.stats", "bench.report.page"]
+"""What the database, the intervals and the page need: imported while the workers are busy importing TensorFlow."""
 
 RENDERING_SHARE = 0.05
 """At most so much of a run's time goes into drawing its page while it goes on."""
@@ -58,6 +62,8 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
         dataset = data.open(config, progress.stage, cache.folder())
         split = dataset.info()
         progress.data(split, config)
+        for module in COMES_LATER:
+            importlib.import_module(module)
         families, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         infos = [family.info for family in families]
         if all(info.skipped for info in infos):

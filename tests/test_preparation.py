@@ -16,17 +16,23 @@ NOWHERE = "http://127.0.0.1:9/weights.h5"
 
 
 class Backbones(FakePool):
-    """Every family wants the weights of one backbone; `wrong` says what is wrong with a file that is there."""
+    """Every family wants the weights of one backbone; `wrong` says what is wrong with their file, None of none."""
 
     def __init__(self, path, wrong=""):
         super().__init__(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5)
-        self._file = {"url": NOWHERE, "path": str(path), "hash": "", "application": "Net", "options": {}}
-        self._wrong, self.checked = wrong, []
+        self._file = {
+            "url": NOWHERE,
+            "path": str(path),
+            "hash": "",
+            "wrong": wrong,
+            "application": "Net",
+            "options": {},
+        }
+        self.downloaded = ""  # what is found wrong with the file after a download
 
     def _run(self, job, listener):
         if job.kind == "weights":
-            self.checked.append(job.payload["path"])
-            return {"wrong": self._wrong}
+            return {"wrong": self.downloaded}
         return {**super()._run(job, listener), "weights_files": {"Net {}": self._file}, "backbones": 1}
 
 
@@ -49,37 +55,43 @@ def prepare(space):
 
 
 def test_weights_that_are_there_and_load_are_used(prepare, tmp_path):
-    (tmp_path / "net.h5").write_bytes(b"good")
-    pool, told = Backbones(tmp_path / "net.h5"), Told()
-    family = prepare(pool, told)
+    told = Told()
+    family = prepare(Backbones(tmp_path / "net.h5"), told)
     assert family.info.weights == "imagenet"
     assert family.files == {"Net {}": str(tmp_path / "net.h5")}
-    assert pool.checked == [str(tmp_path / "net.h5")]
     assert told.warnings == []
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, there):
-    if there:
-        (tmp_path / "net.h5").write_bytes(b"cut")
+def test_weights_that_are_not_there_are_downloaded_and_looked_at(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation.downloads, "fetch", lambda url, path, *rest: path.write_bytes(b"some"))
+    pool = Backbones(tmp_path / "net.h5", wrong=None)
+    assert prepare(pool).files == {"Net {}": str(tmp_path / "net.h5")}
+    (tmp_path / "net.h5").unlink()
+    pool.downloaded, told = "OSError: a page in its place", Told()
+    assert prepare(pool, told).info.weights == "random (missing)"
+    assert "a page in its place" in told.warnings[0]
+
+
+@pytest.mark.parametrize(("wrong", "says"), [("OSError: truncated", "truncated"), (None, "cannot be reached")])
+def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, wrong, says):
     told = Told()
-    family = prepare(Backbones(tmp_path / "net.h5", wrong="OSError: truncated"), told)
+    family = prepare(Backbones(tmp_path / "net.h5", wrong), told)
     assert family.info.weights == "random (missing)"
     assert family.files == {}
     assert not family.info.skipped
     assert len(told.warnings) == 1
     assert "no imagenet weights for Net" in told.warnings[0]
-    assert ("truncated" if there else "cannot be reached") in told.warnings[0]
+    assert says in told.warnings[0]
 
 
 def test_a_family_without_weights_can_be_skipped(prepare, tmp_path):
-    family = prepare(Backbones(tmp_path / "net.h5"), missing_weights="skip")
+    family = prepare(Backbones(tmp_path / "net.h5", None), missing_weights="skip")
     assert family.info.skipped.startswith("no imagenet weights")
 
 
 def test_missing_weights_can_be_an_error(prepare, tmp_path):
     with pytest.raises(WeightsError, match=r"KERAS_HOME.*--missing-weights random or skip"):
-        prepare(Backbones(tmp_path / "net.h5"), missing_weights="error")
+        prepare(Backbones(tmp_path / "net.h5", None), missing_weights="error")
 
 
 def test_random_weights_that_were_asked_for_are_no_missing_ones(prepare, tmp_path):
@@ -110,5 +122,4 @@ def test_a_family_that_cannot_be_built_stops_the_run(prepare, tmp_path, failure,
 
 
 def test_configurations_are_counted(prepare, tmp_path):
-    (tmp_path / "net.h5").write_bytes(b"good")
     assert prepare(Backbones(tmp_path / "net.h5")).info.configurations == 2

@@ -22,7 +22,7 @@ from bench.training import cost, keras_trainer, memory, metrics, sketch, stage
 from bench.training.augmentation import augmentation
 from bench.training.examples import Part
 from bench.training.features import FeatureCache
-from bench.training.keras_trainer import Best, EpochReport, Predictor
+from bench.training.keras_trainer import Best, EpochReport
 from bench.training.phases import Phase, phases
 from bench.training.prefix import Graph, Nested, NoPrefix, fingerprint
 from bench.training.stage import Stage
@@ -138,8 +138,9 @@ class Network:
         for phase, prepared in ready:
             assert prepared.validation is not None
             with phase.freezing(self._frozen_by_phases):
+                model = self._compiled(phase, prepared)
                 history += keras_trainer.fit(
-                    self._compiled(phase, prepared),
+                    model,
                     prepared.train,
                     prepared.validation,
                     epochs=phase.epochs,
@@ -147,6 +148,7 @@ class Network:
                     batch_size=self._batch_size,
                     seed=self._seed,
                     report=report,
+                    predict=prepared.predict,
                     best=best,
                     phase=phase.name,
                     before=len(history),
@@ -179,7 +181,7 @@ class Network:
     def predict(self, part: Part) -> metrics.Probabilities:
         """Class probabilities, shape (n, classes), of the trained model."""
         assert self._trained is not None
-        return Predictor(self._trained.model)(self._trained.examples(part))
+        return self._trained.predict(self._trained.examples(part))
 
     def cost(self) -> dict[str, float]:
         """Speed, size and operations."""

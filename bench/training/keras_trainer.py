@@ -275,6 +275,7 @@ def fit(
     batch_size: int,
     seed: int,
     report: EpochReport,
+    predict: Predictor,
     best: Best | None = None,
     phase: str = "",
     before: int = 0,
@@ -290,6 +291,7 @@ def fit(
         batch_size: Examples in a batch.
         seed: Of the order of the examples and of their augmentation.
         report: Told of every epoch.
+        predict: Of the model.
         best: The best epoch of earlier phases; it is kept up to date.
         phase: What the epochs are of.
         before: How many epochs earlier phases had.
@@ -304,7 +306,6 @@ def fit(
     best = best or Best()
     best.begin(model)
     training = _Training(model, _batches(model, train, batch_size, seed))
-    predict = Predictor(model)
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
         start = time.perf_counter()

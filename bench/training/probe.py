@@ -19,7 +19,7 @@ from bench.training.task import Task, backbone_key
 
 
 def probe(payload: Payload, channel: Channel) -> None:
-    """Builds a family with default values: what it declares, which backbones it wants, whether it can be trained.
+    """Builds a family with default values: what it declares, whether it can be trained, the weights that it wants.
 
     Raises:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
@@ -38,7 +38,7 @@ def probe(payload: Payload, channel: Channel) -> None:
     files = {
         key: {**found, "application": application.__name__, "options": dict(options)}
         for key, (application, options) in wanted.items()
-        if payload["weights"] == "imagenet" and (found := weights.weights_file(application, options))
+        if payload["weights"] == "imagenet" and (found := weights.look(application, options))
     }
     channel.result(
         {
@@ -135,10 +135,5 @@ def _line_of(path: Path, name: str) -> int:
 
 
 def check_weights(payload: Payload, channel: Channel) -> None:
-    """Loads a weights file into its application; the result says what is wrong with it, "" if nothing."""
-    try:
-        weights.check(payload["application"], payload["options"], payload["path"])
-        wrong = ""
-    except Exception as error:
-        wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    channel.result({"wrong": wrong})
+    """Looks again at weights that have been downloaded; see `weights.look`."""
+    channel.result(weights.look(getattr(keras.applications, payload["application"]), payload["options"]) or {})

@@ -77,6 +77,11 @@ class Stage:
     fetched: Fetched | None = None
     cache: FeatureCache | None = None
 
+    @cached_property
+    def predict(self) -> Predictor:
+        """Of the model; traced once."""
+        return Predictor(self.model)
+
     def examples(self, part: Part) -> Examples:
         """A part's pictures as they are, or their features."""
         if part is self.held_out and self.validation is not None:
@@ -91,8 +96,7 @@ class Stage:
 
         On features it is what their prefix took when they were computed, and then what the tail takes.
         """
-        predict = Predictor(self.model)
-        latency_ms, throughput = cost.speed(predict.raw, predict.shapes)
+        latency_ms, throughput = cost.speed(self.predict.raw, self.predict.shapes)
         if self.fetched is None:
             return latency_ms, throughput
         rows = len(self.fetched.rows[0])

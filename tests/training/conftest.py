@@ -9,7 +9,6 @@ from bench.data import open as open_data
 from bench.hyperparameters import fixed
 
 NEED_TENSORFLOW = {
-    "test_bugs_e.py",
     "test_families.py",
     "test_features.py",
     "test_folds.py",

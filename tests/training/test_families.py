@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from pathlib import Path
 
 import pytest
 
 keras = pytest.importorskip("keras")
 
+import h5py  # noqa: E402
+from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
+
 from bench import spaces  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
-from bench.training import cost, family, jobs  # noqa: E402
+from bench.training import cost, family, jobs, weights  # noqa: E402
 from bench.training.task import MISSING, Task, backbone_key  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -233,20 +238,28 @@ def test_preprocessing_is_that_of_the_published_weights():
         np.testing.assert_allclose(before(pixels), module.preprocess_input(pixels.copy()), atol=1e-3)
 
 
-def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, channel):
-    """As VGG's own files cannot be had here, the test writes one."""
-    right = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
-    right.save_weights(tmp_path / "vgg16.weights.h5")
-    for application, wrong in (("VGG16", False), ("VGG19", True)):
+def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel):
+    """As MobileNet's own files cannot be had everywhere, the test writes one, by its name in the Keras cache."""
+    monkeypatch.setattr(weights.file_utils.config, "keras_home", lambda: str(tmp_path))
+    (tmp_path / "models").mkdir()
+
+    def looked(name):
         kept = channel()
-        jobs.check_weights(
-            {"application": application, "options": {}, "path": str(tmp_path / "vgg16.weights.h5")}, kept
-        )
-        assert bool(kept.sent["wrong"]) == wrong
-    (tmp_path / "cut.weights.h5").write_bytes((tmp_path / "vgg16.weights.h5").read_bytes()[:100_000])
-    kept = channel()
-    jobs.check_weights({"application": "VGG16", "options": {}, "path": str(tmp_path / "cut.weights.h5")}, kept)
-    assert kept.sent["wrong"]
+        jobs.check_weights({"application": name, "options": {}}, kept)
+        return kept.sent["path"], kept.sent["wrong"]
+
+    path, wrong = looked("MobileNet")
+    assert wrong is None
+    right = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, right)
+    assert looked("MobileNet") == (path, "")
+    other, wrong = looked("MobileNetV2")
+    assert wrong is None
+    shutil.copy(path, other)
+    assert looked("MobileNetV2")[1]
+    Path(path).write_bytes(Path(path).read_bytes()[:100_000])
+    assert looked("MobileNet")[1]
 
 
 def test_a_backbone_starts_from_its_file(tmp_path):
@@ -266,12 +279,9 @@ def test_a_backbone_starts_from_its_file(tmp_path):
 
 
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
-    from bench.training import weights
-
     monkeypatch.setattr(weights.file_utils.config, "keras_home", lambda: str(tmp_path))
     found = {
-        name: weights.weights_file(getattr(keras.applications, name), {})
-        for name in ("MobileNet", "MobileNetV2", "VGG16")
+        name: weights.look(getattr(keras.applications, name), {}) for name in ("MobileNet", "MobileNetV2", "VGG16")
     }
     assert found["MobileNet"]["path"] == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
     assert found["VGG16"]["path"] == str(tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")

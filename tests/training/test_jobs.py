@@ -12,6 +12,7 @@ from bench.errors import SpaceError  # noqa: E402
 from bench.hyperparameters import fixed  # noqa: E402
 from bench.training import jobs, keras_trainer  # noqa: E402
 from bench.training.examples import Batches, Part, Pictures  # noqa: E402
+from bench.training.keras_trainer import Predictor  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -274,9 +275,10 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, paylo
         keras_trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
         return model
 
+    model = compiled()
     ours = keras_trainer.fit(
-        compiled(), Pictures(part), Pictures(part),
-        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False,
+        model, Pictures(part), Pictures(part),
+        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model),
     )  # fmt: skip
     model, theirs = compiled(), []
     batches = Batches(Pictures(part), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)
