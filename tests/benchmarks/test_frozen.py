@@ -1,7 +1,7 @@
 """What it saves to compute frozen layers once.
 
 Run with `BENCH_ASSETS=… pytest tests/benchmarks/test_frozen.py --benchmark-only -o faulthandler_timeout=0`, which takes
-half an hour on two cores. The figures are ratios of two rows of one group, measured one after the other:
+an hour on two cores. The figures are ratios of two rows of one group, measured one after the other:
 
 - twenty MobileNetV2 configurations with a frozen backbone through `python -m bench run`, against Keras Tuner's own
   `RandomSearch.search` on the same pictures (two trials of it; `extra_info` has its time for twenty);
@@ -84,9 +84,9 @@ print("RESULT" + json.dumps({{"seconds": seconds, "trials": trials}}))
 
 @pytest.fixture(scope="module")
 def asked_for(request):
-    """Half an hour is not spent on this by a run of the tests."""
+    """An hour is not spent on this by a run of the tests."""
     if not request.config.getoption("--benchmark-only"):
-        pytest.skip("takes half an hour: --benchmark-only runs it")
+        pytest.skip("takes an hour: --benchmark-only runs it")
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +193,8 @@ print("RATE", 2 * {side}**3 * count / (time.perf_counter() - start))
 
 # -- families together, partly frozen
 
+MIXED_IMAGES, MIXED_SIZE = 400, 96
+
 CONFIGURATIONS = {
     "mobilenet": ["all", "block11", "block9", "two phases block11"],
     "mobilenet_v2": ["all", "block14", "block12", "two phases block14", "flatten"],
@@ -219,7 +221,7 @@ def mixed_spaces(folder):
 
 def configuration(what):
     plain = {
-        "input_size": 48, "frozen": "all", "head": "average_pooling", "dense_layer": False, "dropout": 0.2,
+        "input_size": MIXED_SIZE, "frozen": "all", "head": "average_pooling", "dense_layer": False, "dropout": 0.2,
         "learning_rate": 1e-3, "optimizer": "adam", "batch_size": 32, "augmentation": "none",
     }  # fmt: skip
     if what.startswith("two phases"):
@@ -237,7 +239,7 @@ def test_families_together(benchmark, tmp_path, features):
     run = benchmark.pedantic(
         run_bench,
         (
-            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", "400", "--input-sizes", "48",
+            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", str(MIXED_IMAGES), "--input-sizes", str(MIXED_SIZE),
             "--weights", "random", "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--features", features,
             "--trial-timeout", "2h",
         ),
