@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench import environment, errors
+from bench import environment, errors, predictions
 from bench.atomic import write_text
 from bench.config import RunConfig
 from bench.records import (
@@ -77,7 +77,7 @@ class RunFolder:
 
     def predictions(self, family: str) -> Path:
         """Where a family's probabilities on the test pictures are kept."""
-        return self.path / "predictions" / f"{family}.npz"
+        return predictions.path(self.path, family)
 
     def elapsed_s(self) -> float:
         """Monotonic seconds since the run began."""

@@ -15,7 +15,7 @@ SPACES = ROOT.parent / "search_spaces"
 LAYERS = [
     {"errors", "hyperparameters", "atomic"},
     {"cache", "config", "records", "environment", "downloads", "stats"},
-    {"progress", "data", "engines", "spaces"},
+    {"progress", "data", "engines", "spaces", "predictions"},
     {"training", "store"},
     {"workers"},
     {"report", "preparation"},
@@ -29,7 +29,7 @@ LAYERS = [
 """A module imports from layers before its own, and from its own package."""
 
 ALONE = {
-    "report": {"records", "stats", "atomic"},  # a page is drawn without anything that trains or stores
+    "report": {"records", "stats", "predictions", "atomic"},  # a page is drawn without anything that trains or stores
     "cache": {"atomic", "errors"},
     "training": {"cache", "data", "hyperparameters", "records", "errors", "atomic"},
     "data": {"cache", "config", "downloads", "errors", "records", "atomic"},

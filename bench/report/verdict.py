@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
 from bench.report import text
-from bench.report.figures import test_interval
 from bench.report.inventory import inventory
 
 
@@ -32,6 +32,19 @@ class Verdict:
     headline: str
     details: tuple[str, ...] = ()
     leader: Trial | None = None
+
+
+@dataclass(frozen=True)
+class Top:
+    """The section: the answer, and what a reader wants to know first of a run, as names and values."""
+
+    verdict: Verdict
+    facts: Sequence[tuple[str, str]]
+
+
+def section(run: Run) -> Top:
+    """The top of the page."""
+    return Top(verdict(run), facts(run))
 
 
 def verdict(run: Run) -> Verdict:
@@ -61,6 +74,18 @@ def verdict(run: Run) -> Verdict:
 
 
 _NBSP = "\u00a0"
+
+
+def test_interval(trial: Trial) -> tuple[float | None, float | None, float | None]:
+    """Test accuracy of a trial with its 95 % Wilson interval; three times None where it was not scored."""
+    test = trial.test
+    if test is None:
+        return None, None, None
+    if test.accuracy_low is None or test.accuracy_high is None:
+        from bench.stats import wilson
+
+        return test.accuracy, *wilson(round(test.accuracy * test.n), test.n)
+    return test.accuracy, test.accuracy_low, test.accuracy_high
 
 
 def unseparated(ranking: list[Trial]) -> list[Trial]:
@@ -206,3 +231,29 @@ def _data(run: Run) -> list[Notice]:
     found = inventory(run.split, run.config)
     titled = (("Pictures left out", found.losses), ("Labels in doubt", found.doubts))
     return [Notice("warning", title, " ".join(warnings)) for title, warnings in titled if warnings]
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """What a reader wants to know first of a run, as names and values."""
+    split, environment, config = run.split, run.environment, run.config
+    classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
+    engines = config.get("engines") or [study.engine for study in run.studies]
+    parts = inventory(split, config).parts
+    each = " for each engine" if len(engines) > 1 else ""
+    hardware = [str(environment["cpu"])] if environment.get("cpu") else []
+    hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
+    hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
+    return [
+        ("Data", f"{split.source}: {classes}"),
+        ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
+        ("Budget", text.budget(config) + each),
+        ("Engines" if len(engines) > 1 else "Engine", ", ".join(dict.fromkeys(engines)) or text.NOTHING),
+        ("Seed", str(config.get("seed", text.NOTHING))),
+        ("Took" if run.status != "running" else "So far", text.seconds(max(run.elapsed_s, 1))),
+        ("Hardware", ", ".join(hardware) or text.NOTHING),
+        ("Commit", _commit(str(environment.get("git_commit") or text.NOTHING))),
+    ]
+
+
+def _commit(commit: str) -> str:
+    return f"{commit[:-1]} (modified)" if commit.endswith("+") else commit

@@ -239,9 +239,9 @@ def test_families_together(benchmark, tmp_path, features):
     run = benchmark.pedantic(
         run_bench,
         (
-            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", str(MIXED_IMAGES), "--input-sizes", str(MIXED_SIZE),
-            "--weights", "random", "--epochs", str(EPOCHS), "--patience", str(EPOCHS), "--features", features,
-            "--trial-timeout", "2h",
+            tmp_path, {}, "--only-known", "--spaces", str(spaces), "--images", str(MIXED_IMAGES),
+            "--input-sizes", str(MIXED_SIZE), "--weights", "random", "--epochs", str(EPOCHS), "--patience", str(EPOCHS),
+            "--features", features, "--trial-timeout", "2h",
         ),
         rounds=1,
     )  # fmt: skip

@@ -77,7 +77,7 @@ def page(run: Run, folder: Path) -> Page:
 
 def test_the_page_answers_in_order(run: Run, tmp_path: Path) -> None:
     sections = [a["id"] for tag, a in page(run, tmp_path).elements if tag == "section"]
-    assert sections == ["verdict", "leaderboard", "accuracy", "search", "trials", "failures", "data", "reproduce"]
+    assert sections == ["verdict", "leaderboard", "trials", "accuracy", "search", "data", "failures", "reproduce"]
 
 
 def test_the_leaderboard_needs_no_script(run: Run, tmp_path: Path) -> None:
