@@ -27,6 +27,7 @@ WEIGHTS = ("imagenet", "random")
 MISSING_WEIGHTS = ("random", "skip", "error")
 FEATURES = ("float32", "float16", "off")
 NEAR_DUPLICATES = ("group", "ignore")
+PLOTLYJS = ("inline", "directory", "cdn")
 
 MOST_FOLDS = 20
 
@@ -116,6 +117,8 @@ class RunConfig:
         repeats: How often the best trial of each family is retrained, with other seeds; 0 scores it as it is.
         storage: URL of the Optuna storage; empty is SQLite in the run folder.
         out: The run folder; empty names it by time under `reports/`.
+        plotlyjs: Where the page has Plotly from: in itself, in a file beside it, or from Plotly's own address; one of
+            `PLOTLYJS`.
     """
 
     data: str = "drawn"
@@ -142,6 +145,7 @@ class RunConfig:
     repeats: int = 0
     storage: str = ""
     out: str = ""
+    plotlyjs: str = "inline"
 
     def __post_init__(self) -> None:
         if self.only_known and self.budget is DEFAULT_BUDGET:  # that very object: one of 20 trials that is given counts
@@ -176,6 +180,7 @@ class RunConfig:
             ("missing-weights", self.missing_weights, MISSING_WEIGHTS),
             ("features", self.features, FEATURES),
             ("near-duplicates", self.near_duplicates, NEAR_DUPLICATES),
+            ("plotlyjs", self.plotlyjs, PLOTLYJS),
         ):
             if value not in choices:
                 raise unknown(name, value, choices)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -38,6 +40,18 @@ class Predictions:
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
 
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """The probability of the most probable class, shape (n,)."""
+        most: NDArray[np.float32] = self.probabilities.max(axis=1)
+        return most
+
+    @property
+    def mistakes(self) -> list[int]:
+        """The places of the pictures that are classified wrongly, the most confidently wrong first."""
+        wrong = np.flatnonzero(~self.right)
+        return [int(place) for place in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
+
 
 def path(run: Path, family: str) -> Path:
     """Where a run folder keeps a family's."""
@@ -52,7 +66,7 @@ def read(file: Path) -> Predictions:
         ValueError: It is damaged.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:  # NumPy may leave it open
             found = Predictions(arrays["sha256"], arrays["labels"], arrays["probabilities"])
     except (KeyError, BadZipFile, EOFError) as error:
         raise ValueError(f"{file}: no predictions ({type(error).__name__}: {error})") from None
@@ -64,17 +78,47 @@ def read(file: Path) -> Predictions:
 def of_run(run: Run) -> dict[str, Predictions]:
     """Those of the chosen trials, by family, best first; all of the same pictures in the same order.
 
-    A family whose file is missing or damaged, or has other pictures than the first, is left out.
+    A family whose file is missing or damaged, or has other pictures than the first, is left out. Files are read once
+    for as long as they stay the same: a page asks for them several times.
     """
+    files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
+    return dict(_of_files(tuple((family, file, _version(file)) for family, file in files.items())))
+
+
+@lru_cache(maxsize=2)
+def _of_files(files: tuple[tuple[str, Path, tuple[int, ...]], ...]) -> dict[str, Predictions]:
     found: dict[str, Predictions] = {}
-    for trial in run.ranking():
-        if trial.test is None:
-            continue
+    for family, file, _ in files:
         try:
-            own = read(path(run.path, trial.family))
+            own = read(file)
         except (OSError, ValueError):
             continue
         first = next(iter(found.values()), own)
         if np.array_equal(own.sha256, first.sha256) and np.array_equal(own.labels, first.labels):
-            found[trial.family] = own
+            found[family] = own
     return found
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    """Another one when a file has been replaced; empty where there is none."""
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
+    """The places of the pictures that all of them, at least two, classify wrongly; none for a single one.
+
+    First those to whose right class they give the least probability, in the mean over all.
+
+    Args:
+        every: Of the same pictures in the same order.
+    """
+    if len(every) < 2:
+        return []
+    wrong = np.flatnonzero(~np.any([each.right for each in every], axis=0))
+    labels = every[0].labels[wrong]
+    truth = np.mean([each.probabilities[wrong, labels] for each in every], axis=0)
+    return [int(place) for place in wrong[np.argsort(truth, kind="stable")]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -363,7 +364,7 @@ class Run:
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial of every study, in the order in which they were started."""
         every = [trial for study in self.studies for trial in study.trials]
@@ -391,6 +392,38 @@ class Run:
 
         rows = [leaderboard_row(trial) for trial in self.ranking()]
         return pandas.DataFrame(rows, columns=LEADERBOARD_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run as a list of runs shows it: what its `run.json` alone says.
+
+    Attributes:
+        problem: Why it cannot be read; everything but `path` is empty then.
+        data: What people call its data.
+        trials: How many of its trials, answers from the record left out, are in each state; empty where the record is
+            older than this account of them.
+        best: The family that leads; "" where none has a result.
+        weights: What its chosen trial started from.
+        test_accuracy, test_accuracy_low, test_accuracy_high: Of the chosen trial, with the 95 % interval.
+        val_accuracy: The same trial's validation accuracy.
+    """
+
+    path: Path
+    problem: str = ""
+    status: str = ""
+    created_utc: str = ""
+    data: str = ""
+    families: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+    trials: Mapping[str, int] = field(default_factory=dict)
+    best: str = ""
+    weights: str = ""
+    test_accuracy: float | None = None
+    test_accuracy_low: float | None = None
+    test_accuracy_high: float | None = None
+    val_accuracy: float | None = None
+    elapsed_s: float | None = None
 
 
 def study_name(engine: str, family: str, prefix: str = "") -> str:

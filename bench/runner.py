@@ -20,10 +20,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import cache, data, preparation, report, spaces, stats, store, workers
+from bench import cache, data, overview, preparation, report, spaces, stats, store, workers
 from bench.config import RunConfig
 from bench.engines import check_installed
 from bench.errors import Interrupted, WeightsError
+from bench.gallery import Gallery
 from bench.preparation import Family, run_all
 from bench.progress import Progress
 from bench.records import Metrics, Run, Trial, from_dict
@@ -33,8 +34,14 @@ from bench.study import Ledger
 from bench.trial import INTERRUPTED, Context
 from bench.workers import Job, Outcome, Pool
 
-COMES_LATER = ["alembic.command", "optuna.storages._rdb.models", "scipy.stats", "bench.report.page"]
-"""What the database, the intervals and the page need: imported while the workers are busy importing TensorFlow."""
+COMES_LATER = [
+    "alembic.command",
+    "optuna.storages._rdb.models",
+    "optuna.importance",
+    "scipy.special",
+    "bench.report.page",
+]
+"""What the database and the page need: imported while the workers are busy importing TensorFlow."""
 
 RENDERING_SHARE = 0.05
 """At most so much of a run's time goes into drawing its page while it goes on."""
@@ -71,16 +78,24 @@ def run(config: RunConfig, progress: Progress | None = None, command: str = "", 
         if config.only_known:
             preparation.check_known(families)
         with store.create(config, target, split, dataset.write, infos, command, gpus) as folder:
-            return _Driver(config, families, folder, pool, progress).drive()
+            gallery = Gallery(dataset, folder.path, config.seed, progress.warning)
+            return _Driver(config, families, folder, pool, progress, gallery).drive()
 
 
 class _Driver:
     """One run, once everything is known to be in order."""
 
     def __init__(
-        self, config: RunConfig, families: Sequence[Family], folder: RunFolder, pool: Pool, progress: Progress
+        self,
+        config: RunConfig,
+        families: Sequence[Family],
+        folder: RunFolder,
+        pool: Pool,
+        progress: Progress,
+        gallery: Gallery,
     ) -> None:
         self._config, self._folder, self._pool, self._progress = config, folder, pool, progress
+        self._gallery = gallery
         self._families = [family for family in families if not family.info.skipped]
         self._ledger = Ledger()
         self._page = Page(folder, progress)
@@ -93,6 +108,7 @@ class _Driver:
                 for engine in self._config.engines:
                     self._search(engine, stop)
                 self._score_all(stop)
+                self._gallery.shared_mistakes(self._folder.snapshot())
         except Exception as error:
             if not isinstance(error, Interrupted):
                 self._page.write("failed")
@@ -105,6 +121,7 @@ class _Driver:
         budget, engines = self._config.budget, len(self._config.engines)
         trials = self._trials()
         seconds = None if budget.seconds is None else budget.seconds * engines
+        self._gallery.samples()
         self._page.write("running")
         infos = [family.info for family in self._families]
         self._progress.begin(infos, self._folder.path, None if trials is None else trials * engines, seconds)
@@ -239,6 +256,7 @@ class _Driver:
                 self._warn(f"{trial.family}: scoring on the test set failed, {failure.kind}: {failure.message}")
         if measured[0]:
             self._folder.attach_to(trial, test=measured[0])
+            self._gallery.mistakes(trial.family)
         repeats = [each for each in measured[1:] if each]
         if repeats:
             self._folder.attach_to(trial, repeats=repeats)
@@ -256,6 +274,7 @@ class Page:
     def __init__(self, folder: RunFolder, progress: Progress) -> None:
         self._folder, self._progress = folder, progress
         self._spent_s, self._broken = 0.0, False
+        self._listed = ""
 
     @property
     def path(self) -> Path:
@@ -274,6 +293,9 @@ class Page:
         try:
             report.render(run, self.path)
             report.write_csv(run, self._folder.path / "leaderboard.csv")
+            if status != self._listed:  # where it begins and where it ends
+                overview.write(self._folder.path)
+                self._listed = status
         except Exception as error:
             if not self._broken:
                 self._progress.warning(

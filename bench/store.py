@@ -5,6 +5,7 @@
     trials.sqlite3    Optuna storage: every trial of every engine (unless `--storage` names another)
     predictions/      class probabilities of the test pictures, one .npz a family
     models/           the best model of every family, .keras
+    thumbnails/       small JPEGs of the pictures that the page shows; thumbnails.json says which they are
     leaderboard.csv   the board as data
     report.html       the page
 
@@ -20,6 +21,7 @@ import re
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -42,8 +44,10 @@ from bench.records import (
     Run,
     SplitInfo,
     Study,
+    Summary,
     Trial,
     from_dict,
+    leaderboard_row,
     study_name,
 )
 
@@ -232,6 +236,9 @@ def load(path: Path) -> Run:
     storage = _open_storage(url, create=False)
     try:
         return replace(run, studies=_studies(storage, run, prefix))
+    except (KeyError, TypeError, ValueError, AttributeError, _database_error()) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise errors.RunFolderError(f"storage {_without_password(url)}: damaged, {reason}") from error
     finally:
         storage.remove_session()
 
@@ -266,16 +273,46 @@ def find_runs(folder: Path = REPORTS) -> list[Path]:
     return sorted((path.parent for path in folder.glob("*/run.json")), reverse=True)
 
 
-def summary(path: Path) -> Mapping[str, Any]:
-    """`run.json` of a run folder as it is, for lists; the trials are not read."""
-    return _read_run(path)
+def summaries(folder: Path = REPORTS) -> list[Summary]:
+    """Every run below a folder, the newest first and what cannot be read last; of each, only `run.json` is read."""
+    return sorted(map(_summary, find_runs(folder)), key=lambda each: (each.created_utc, each.path.name), reverse=True)
+
+
+def _summary(path: Path) -> Summary:
+    try:
+        data = _read_run(path)
+        best = data.get("best") or {}
+        return Summary(
+            path,
+            status=str(data["status"]),
+            created_utc=str(data["created_utc"]),
+            data=str(data["split"]["source"]),
+            families=tuple(str(family["name"]) for family in data["families"]),
+            engines=tuple(map(str, data["config"]["engines"])),
+            trials={str(state): int(n) for state, n in (data.get("trials") or {}).items()},
+            best=str(best.get("family", "")),
+            weights=str(best.get("weights", "")),
+            test_accuracy=_share(best.get("test_accuracy")),
+            test_accuracy_low=_share(best.get("test_accuracy_low")),
+            test_accuracy_high=_share(best.get("test_accuracy_high")),
+            val_accuracy=_share(best.get("val_accuracy")),
+            elapsed_s=float(data["elapsed_s"]),
+        )
+    except errors.RunFolderError as error:
+        return Summary(path, problem=str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Summary(path, problem=f"{path / 'run.json'}: damaged, {error!r}")
+
+
+def _share(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _read_run(path: Path) -> dict[str, Any]:
     file = path / "run.json"
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        version = data["schema_version"]
+        version = int(data["schema_version"])
     except FileNotFoundError:
         raise errors.RunFolderError(f"{path}: not a run folder, there is no run.json") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -302,8 +339,16 @@ def _write_run(path: Path, run: Run, prefix: str) -> None:
         "families": [asdict(family) for family in run.families],
         "notes": run.notes,
         "prefix": prefix,
+        **_account(run),
     }
     write_text(path / "run.json", json.dumps(data, indent=1, default=str) + "\n")
+
+
+def _account(run: Run) -> dict[str, Any]:
+    """What a list of runs tells of the trials, so that it need not open the storage: see `records.Summary`."""
+    ranking = run.ranking()
+    states = Counter(trial.state for trial in run.trials if not trial.duplicate_of)
+    return {"trials": states, "best": leaderboard_row(ranking[0]) if ranking else None}
 
 
 # -- the Optuna storage
@@ -334,6 +379,13 @@ def _open_storage(url: str, create: bool) -> Any:
         reason = " ".join(str(error).split())[:200]
         raise errors.RunFolderError(f"storage {_without_password(url)}: cannot be opened, {reason}") from error
     return storage
+
+
+def _database_error() -> type[Exception]:
+    """What reading the storage raises where the database is damaged; SQLAlchemy is heavy, so it is imported late."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError
 
 
 def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> None:

@@ -59,7 +59,15 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["data", "--help"], ["report", "--help"], ["list", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["data", "--help"],
+        ["report", "--help"],
+        ["compare", "--help"],
+        ["list", "--help"],
+    ],
 )
 def test_help_ends_well(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -109,6 +117,10 @@ def test_the_version_is_printed(capsys):
         (["run", "--trial-timeout", "5"], "trial-timeout '5': must be a time"),
         (["run", "--features", "float8"], "unknown features 'float8'. Did you mean float"),
         (["run", "--folds", "1"], "folds 1: must be 2 to 20"),
+        (
+            ["run", "--plotlyjs", "online"],
+            "unknown plotlyjs 'online'. Did you mean inline? Choices: cdn, directory, inline",
+        ),
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
         (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
         (["run", "--split-file", "split.json", "--folds", "5"], "holds the split as it is; leave out --folds"),
@@ -119,6 +131,11 @@ def test_the_version_is_printed(capsys):
         (["data", "drawn", "--budget", "3"], "unrecognized arguments: --budget 3"),
         (["report", "nowhere"], "nowhere: not a run folder, there is no run.json"),
         (["report"], "RUN"),
+        (["report", "spaces", "--plotlyjs", "x"], "unknown plotlyjs 'x'. Choices: cdn, directory, inline"),
+        (["compare", "one"], "RUN"),
+        (["compare", "nowhere", "elsewhere"], "nowhere: not a run folder, there is no run.json"),
+        (["compare", "spaces", "spaces/../spaces"], "are one run; name two"),
+        (["compare", "one", "two", "--out", "."], "out '.': is a folder; a file is expected"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(bench, tmp_path, arguments, says):
@@ -335,6 +352,85 @@ def test_list_shows_families_engines_data_and_runs(bench):
     words = ("mobilenet_v2", "inverted residuals", "optuna:gp", "drawn", "cats_vs_dogs", "complete", "reports/")
     for word in words:
         assert word in out
+
+
+def test_list_and_the_page_of_all_runs_agree(bench, tmp_path):
+    bench("run", "--budget", "2", "--spaces", bench.family, "--images", "24")
+    (tmp_path / "reports" / "torn").mkdir()
+    (tmp_path / "reports" / "torn" / "run.json").write_text("{")
+    _, out, _ = bench("list")
+    sound, torn = out.splitlines()[-2:]
+    assert re.search(r"reports/\S+  20\d\d-.* complete  drawn cats and dogs .*  a \d+.\d % \(.*\)  2 trials  ", sound)
+    assert "torn/run.json: damaged" in torn
+    page = (tmp_path / "reports" / "index.html").read_text()
+    assert "1 run" in page.replace("\u00a0", " ")  # written when the run ended, before the torn one was there
+    assert ">complete</td>" in page
+    (link,) = re.findall(r'href="([^"]*report.html)"', page)
+    assert (tmp_path / "reports" / link).is_file()
+
+
+def test_a_run_elsewhere_leaves_no_list_behind(bench, tmp_path):
+    bench(*bench.usual)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "spaces"]
+
+
+def test_plotly_may_lie_beside_the_page(bench, tmp_path):
+    status, _, _ = bench(*bench.usual, "--plotlyjs", "directory")
+    assert status == 0
+    assert (tmp_path / "here" / "plotly.min.js").stat().st_size > 1_000_000
+    assert (tmp_path / "here" / "report.html").stat().st_size < 1_000_000
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with two runs, `one` and `two`, that differ in their seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "a.py").write_text("def build(hp, task):\n    ...\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, seed in (("one", "0"), ("two", "1")):
+            pool = FakePool(depth, lambda family, params: params["depth"] / 10)
+            patch.setattr(workers, "start", lambda config, pool=pool: pool)
+            budget = ("--budget", "1", "--spaces", "a.py", "--images", "24", "--quiet")
+            assert cli.main(["run", *budget, "--seed", seed, "--out", name]) == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_compare_writes_a_page_beside_the_first_run(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    capsys.readouterr()
+    assert cli.main(["compare", "one", "two"]) == 0
+    out = capsys.readouterr().out
+    assert "    seed: 0 → 1\n" in out
+    assert out.endswith("page: compare-one-two.html\n")
+    page = (runs / "compare-one-two.html").read_text()
+    assert 'href="one/report.html"' in page
+    assert cli.main(["compare", "one", "two", "--out", "sub/page.html", "--all"]) == 0
+    assert "epochs: 10\n" in capsys.readouterr().out
+    assert (runs / "sub" / "page.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_a_run_that_is_named_by_a_dot_keeps_its_name(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs / "one")
+    assert cli.main(["report", ".", "--plotlyjs", "cdn"]) == 0
+    page = (runs / "one" / "report.html").read_text()
+    assert "<strong>Image model selection</strong> · one ·" in page
+    assert 'src="https://cdn.plot.ly/' in page
+    assert cli.main(["compare", ".", "../two"]) == 0
+    assert (runs / "compare-one-two.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_a_page_that_cannot_be_written_is_a_mistake(runs, monkeypatch, capsys):
+    monkeypatch.chdir(runs)
+    capsys.readouterr()
+    assert cli.main(["compare", "one", "two", "--out", "/proc/page.html"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 @pytest.mark.slow

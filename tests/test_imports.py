@@ -15,21 +15,29 @@ SPACES = ROOT.parent / "search_spaces"
 LAYERS = [
     {"errors", "hyperparameters", "atomic"},
     {"cache", "config", "records", "environment", "downloads", "stats"},
-    {"progress", "data", "engines", "spaces", "predictions"},
+    {"progress", "data", "engines", "spaces", "predictions", "thumbnails"},
     {"training", "store"},
     {"workers"},
-    {"report", "preparation"},
-    {"study"},
+    {"report", "preparation", "gallery"},
+    {"study", "overview"},
     {"trial"},
     {"search"},
     {"runner", "testing", "console"},
+    {"comparison"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]
 """A module imports from layers before its own, and from its own package."""
 
 ALONE = {
-    "report": {"records", "stats", "predictions", "atomic"},  # a page is drawn without anything that trains or stores
+    "report": {
+        "records",
+        "stats",
+        "predictions",
+        "thumbnails",
+        "atomic",
+    },  # a page is drawn without anything that trains or stores
     "cache": {"atomic", "errors"},
     "training": {"cache", "data", "hyperparameters", "records", "errors", "atomic"},
     "data": {"cache", "config", "downloads", "errors", "records", "atomic"},

@@ -607,6 +607,30 @@ def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):
     assert signal.getsignal(number) is before
 
 
+def test_the_list_of_runs_follows_a_run_from_its_beginning_to_its_end(start, tmp_path):
+    def listed():
+        page = (tmp_path / "reports" / "index.html").read_text()
+        return [status for status in ("running", "partial", "complete") if f">{status}</td>" in page]
+
+    seen = []
+
+    def score(family, params):
+        seen.append(listed())
+        return 0.5
+
+    start(FakePool(depth, score), families=("a",), out="", budget=Budget(2))
+    assert seen[0] == ["running"]
+    assert listed() == ["complete"]
+
+    def stop(family, params):
+        signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    with pytest.raises(Interrupted):
+        start(FakePool(depth, stop), families=("a",), out="")
+    assert listed() == ["partial", "complete"]
+
+
 @pytest.mark.storage
 def test_the_trial_in_flight_is_recorded_as_interrupted(start, tmp_path):
     class Stopping(FakePool):

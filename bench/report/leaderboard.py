@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from markupsafe import Markup
 
-from bench.records import FamilyInfo, Run, Trial
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    LEADERBOARD_COLUMNS,
+    RUNNING,
+    WAITING,
+    FamilyInfo,
+    Run,
+    Trial,
+    leaderboard_row,
+)
 from bench.report import text
+from bench.report.anchors import anchor
 from bench.report.marks import Mark, Phase, family_marks, interval_bar, learning_phases, sparkline
+from bench.report.pairwise import Standing, standings
+from bench.report.ship import efficient
 from bench.report.verdict import no_result, savings, test_interval, unseparated
+
+LISTED = 50
+"""Of a family with more trials than that, about so many are on the page."""
+
+FAILURES = 12
+"""Of those, so many failed ones, the first."""
+
+BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADERBOARD_COLUMNS)
+"""What the script sorts by and exports: a family's place, then its chosen trial as in `leaderboard.csv`."""
 
 
 @dataclass(frozen=True)
-class BoardRow:
-    """A family on the leaderboard.
+class Column:
+    """A column of the leaderboard.
 
     Attributes:
-        weights: What its chosen trial started from, or would have.
-        rank: From 1; None where the family has no result, and `reason` says why.
-        accuracy, low, high: Test accuracy and its 95 % interval.
-        bar: The same as a picture.
-        tied: Whether its interval overlaps the leader's.
-        repeats: Test accuracy over other seeds, in words.
-        states: How its trials ended, in words.
+        key: Which of the `BOARD_COLUMNS` it sorts by.
+        about: What it says, in a sentence or two.
+        numeric: Whether it holds numbers.
     """
 
-    family: FamilyInfo
-    weights: str
-    mark: Mark
-    rank: int | None = None
-    trial: Trial | None = None
-    accuracy: float | None = None
-    low: float | None = None
-    high: float | None = None
-    bar: Markup = field(default_factory=Markup)
-    tied: bool = False
-    repeats: str = ""
-    reason: str = ""
-    states: str = ""
+    key: str
+    title: str
+    about: str
+    numeric: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class TrialRow:
     """A trial in its family's table.
 
     Attributes:
+        anchor: The id of its row.
         phases: The named phases of its training; empty where there is one without a name.
         saved_time_s: What the feature cache saved; None where the trial was answered from the record.
         notes: What a reader should know of it.
@@ -53,6 +66,7 @@ class TrialRow:
     """
 
     trial: Trial
+    anchor: str
     label: str
     chosen: bool
     curve: Markup
@@ -64,15 +78,60 @@ class TrialRow:
 
 
 @dataclass(frozen=True)
-class TrialTable:
-    """All trials of a family, in the order in which they were started."""
+class BoardRow:
+    """A family on the leaderboard.
 
-    family: str
-    label: str
+    Attributes:
+        weights: What its chosen trial started from, or would have.
+        status: "complete", "running", "waiting", "skipped", "failed" or "no result".
+        states: How its trials ended, in words.
+        trials: Those that are listed, in the order in which they were started.
+        left_out: How many more there are.
+        rank: From 1; None where the family has no result, and `reason` says why.
+        trial: The chosen one.
+        accuracy, low, high: Test accuracy and its 95 % interval.
+        bar: The same as a picture.
+        standing: What the paired comparison says; None where it was not compared.
+        difference: Its test accuracy minus the leader's, as a share.
+        tied: Whether it is not separated from the leader.
+        repeats: Test accuracy over other seeds, in words.
+    """
+
+    family: FamilyInfo
+    weights: str
     mark: Mark
-    rows: tuple[TrialRow, ...]
-    best: Trial | None
-    states: str
+    status: str
+    states: str = ""
+    trials: tuple[TrialRow, ...] = ()
+    left_out: int = 0
+    rank: int | None = None
+    trial: Trial | None = None
+    accuracy: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bar: Markup = field(default_factory=Markup)
+    standing: Standing | None = None
+    difference: float | None = None
+    tied: bool = False
+    repeats: str = ""
+    reason: str = ""
+
+    @property
+    def ranks(self) -> str:
+        """Its rank, or the ranks that the comparison leaves open: `1`, `1–3`; "" without a result."""
+        if self.standing and self.standing.best_rank < self.standing.worst_rank:
+            return f"{self.standing.best_rank}–{self.standing.worst_rank}"
+        return str(self.standing.best_rank if self.standing else self.rank or "")
+
+    @property
+    def chosen(self) -> TrialRow | None:
+        """Its chosen trial among those that are listed."""
+        return next((each for each in self.trials if each.chosen), None)
+
+    @property
+    def label(self) -> str:
+        """Its name, with the label that its weights demand."""
+        return text.with_weights(self.family.name, self.weights)
 
 
 @dataclass(frozen=True)
@@ -80,28 +139,83 @@ class Leaderboard:
     """The section.
 
     Attributes:
+        columns: What the columns are.
         rows: Families, best first.
         scale: The ends of the scale that the intervals share.
-        tables: The trials of every family.
+        states: How many of the listed trials are in each state, families without a trial by their own.
         savings: What the feature cache saved, in a sentence.
         two_phases: Whether a trial was trained in two phases.
     """
 
+    columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
     scale: tuple[float, float]
-    tables: tuple[TrialTable, ...]
+    states: Mapping[str, int]
     savings: str
     two_phases: bool
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the page's script sorts and exports: values row by row, trials by the id of their row."""
+        return {
+            "columns": BOARD_COLUMNS,
+            "families": [_family_values(row) for row in self.rows],
+            "trialColumns": LEADERBOARD_COLUMNS,
+            "trials": {each.anchor: _trial_values(each.trial) for row in self.rows for each in row.trials},
+        }
 
 
 def section(run: Run) -> Leaderboard:
     """The leaderboard of a run."""
+    rows = tuple(board(run))
+    found = [each for row in rows for each in ([t.trial.state.lower() for t in row.trials] or [row.status])]
     return Leaderboard(
-        rows=tuple(board(run)),
+        columns=columns(run.split.folds, any(trial.cost and trial.cost.saved_time_s for trial in run.trials)),
+        rows=rows,
         scale=board_scale(run),
-        tables=tuple(trial_tables(run)),
+        states={state: found.count(state) for state in dict.fromkeys(found)},
         savings=savings(run),
-        two_phases=any(len(learning_phases(trial)) > 1 for trial in run.trials),
+        two_phases=any(len(each.phases) > 1 for row in rows for each in row.trials),
+    )
+
+
+def columns(folds: int = 0, cached: bool = True) -> tuple[Column, ...]:
+    """The columns; with folds, what is a mean over them says so; where a cache saved time, what stands for that."""
+    validation, mean = (f", the {text.over_folds(folds)}", ", in the mean of its folds") if folds else ("", "")
+    saved = " Below it is what the cache saved." if cached else ""
+    return (
+        Column(
+            "rank",
+            "Rank",
+            "Place by test accuracy. An interval, such as 1–3, has all places that paired tests on the same test "
+            "pictures leave open.",
+        ),
+        Column("family", "Family", "The architecture family. “Tied” ones cannot be told from the best.", False),
+        Column(
+            "test_accuracy",
+            "Test accuracy",
+            "Share of test pictures that the chosen trial classifies rightly. The bar is the 95 % Wilson interval.",
+        ),
+        Column(
+            "difference",
+            "Δ to best",
+            "Test accuracy minus that of the best family, in percentage points; below it the 95 % interval and the "
+            "corrected p-value of the paired comparison, where there is one.",
+        ),
+        Column("val_accuracy", "Validation", f"Validation accuracy{validation}: it chose the trial."),
+        Column(
+            "train_time_s",
+            "Training",
+            "What the trial takes alone, from a cold start: computing the features of its frozen layers and the fit, "
+            f"whether or not the features came from the cache{mean}.{saved}",
+        ),
+        Column("latency_ms", "Latency", "Median time for one picture, in a batch of one, on this run's machine."),
+        Column("parameters", "Parameters", "Numbers in the model; below it, how many of them are trained."),
+        Column("macs", "MACs", "Multiply-accumulate operations for one picture."),
+        Column("peak_rss_mb", "Memory", "Most memory that the trial's process held, TensorFlow's own included."),
+        Column("weights", "Weights", "What the backbone started from; empty for a model without one.", False),
+        Column("engine", "Engine", "Who proposed the chosen trial, and its number in that study.", False),
+        Column("state", "Status", "How the family stands, and how its trials ended.", False),
     )
 
 
@@ -113,56 +227,124 @@ def board_scale(run: Run) -> tuple[float, float]:
 
 def board(run: Run) -> list[BoardRow]:
     """One row a family: those with a result, best first, then the others with the reason."""
-    looks, scale, ranking = family_marks(run), board_scale(run), run.ranking()
-    known = {family.name: family for family in run.families}
-    tied = unseparated(ranking)
+    looks, scale, ranking, standing = family_marks(run), board_scale(run), run.ranking(), standings(run)
+    known, shown = {family.name: family for family in run.families}, listed(run)
+    every = _by_family(run)
+    tied = {trial.family for trial in unseparated(ranking)}
+    curves = [value for own in shown.values() for t in own for phase in learning_phases(t) for value in phase.values]
+    curve_scale = (min(curves, default=0.0), max(curves, default=1.0))
+    chosen = {trial.family: trial for trial in ranking}
+    order = [*chosen, *(family.name for family in run.families if family.name not in chosen)]
     rows = []
-    for rank, trial in enumerate(ranking, start=1):
-        accuracy, low, high = test_interval(trial)
-        mark = looks[trial.family]
+    for place, name in enumerate(order, start=1):
+        family, mark, own = known.get(name, FamilyInfo(name)), looks[name], every.get(name, [])
+        best, compared = chosen.get(name), standing.get(name)
+        accuracy, low, high = test_interval(best) if best else (None, None, None)
         bar = Markup()
         if accuracy is not None and low is not None and high is not None:
             bar = interval_bar(mark, scale, accuracy, low, high)
+        trials = shown.get(name, [])
         rows.append(
             BoardRow(
-                known.get(trial.family, FamilyInfo(trial.family)),
-                trial.weights,
+                family,
+                best.weights if best else family.weights,
                 mark,
-                rank,
-                trial,
+                _status(run, family, own, best),
+                text.states(own),
+                tuple(_trial_row(trial, trial is best, curve_scale) for trial in trials),
+                len(own) - len(trials),
+                place if best else None,
+                best,
                 accuracy,
                 low,
                 high,
-                bar=bar,
-                tied=trial in tied,
-                repeats=_repeats(trial),
-                states=text.states(each for each in run.trials if each.family == trial.family),
+                bar,
+                compared,
+                compared.difference if compared and place > 1 else _difference(accuracy, ranking),
+                (compared.tied if compared else name in tied) and place > 1,
+                _repeats(best) if best else "",
+                "" if best else no_result(run, family),
             )
         )
-    ranked = {trial.family for trial in ranking}
-    rest = [family for family in run.families if family.name not in ranked]
-    return rows + [
-        BoardRow(family, family.weights, looks[family.name], reason=no_result(run, family)) for family in rest
-    ]
+    return rows
 
 
-def trial_tables(run: Run) -> list[TrialTable]:
-    """Every trial, by family."""
-    curves = [value for trial in run.trials for phase in learning_phases(trial) for value in phase.values]
-    scale = (min(curves, default=0.0), max(curves, default=1.0))
-    tables = []
-    for family, mark in family_marks(run).items():
-        own = [trial for trial in run.trials if trial.family == family]
-        if own:
-            best = run.best(family)
-            weights = next((each.weights for each in run.families if each.name == family), own[0].weights)
-            label = text.label(best) if best else text.with_weights(family, weights)
-            rows = tuple(_trial_row(trial, trial is best, mark, scale) for trial in own)
-            tables.append(TrialTable(family, label, mark, rows, best, text.states(own)))
-    return tables
+def listed(run: Run) -> dict[str, list[Trial]]:
+    """The trials that the page lists, by family, in the order in which they were started.
+
+    Of a family with more than `LISTED` these are the chosen one and those that `ship.efficient` names, what is
+    running, the first failures, and then the best.
+    """
+    front = {_key(trial) for trial in efficient(run)}
+    return {family: _listed(own, front) for family, own in _by_family(run).items()}
 
 
-def _trial_row(trial: Trial, chosen: bool, mark: Mark, scale: tuple[float, float]) -> TrialRow:
+def _listed(own: list[Trial], front: set[tuple[str, int]]) -> list[Trial]:
+    if len(own) <= LISTED:
+        return own
+    best = sorted(own, key=lambda trial: (trial.state != COMPLETE or trial.duplicate_of != "", trial.rank_key))
+    must = [best[0], *(trial for trial in own if _key(trial) in front or trial.state in (RUNNING, WAITING))]
+    must += [trial for trial in own if trial.state == FAIL][:FAILURES]
+    kept = {_key(trial) for trial in must}
+    kept |= {_key(trial) for trial in [each for each in best if _key(each) not in kept][: max(0, LISTED - len(kept))]}
+    return [trial for trial in own if _key(trial) in kept]
+
+
+def _key(trial: Trial) -> tuple[str, int]:
+    return trial.study, trial.number
+
+
+def _by_family(run: Run) -> dict[str, list[Trial]]:
+    found: dict[str, list[Trial]] = {}
+    for trial in run.trials:
+        found.setdefault(trial.family, []).append(trial)
+    return found
+
+
+def _status(run: Run, family: FamilyInfo, own: Sequence[Trial], best: Trial | None) -> str:
+    if run.status == "running" and any(trial.state in (RUNNING, WAITING) for trial in own):
+        return "running"
+    if best:
+        return "complete"
+    if family.skipped:
+        return "skipped"
+    if own:
+        return "failed" if any(trial.state == FAIL for trial in own) else "no result"
+    return "waiting" if run.status == "running" else "no result"
+
+
+def _difference(accuracy: float | None, ranking: Sequence[Trial]) -> float | None:
+    """The plain difference to the leader, where there is no paired comparison."""
+    leader = ranking[0].test.accuracy if ranking and ranking[0].test else None
+    return None if accuracy is None or leader is None else accuracy - leader
+
+
+def _family_values(row: BoardRow) -> list[Any]:
+    values = leaderboard_row(row.trial) if row.trial else {"family": row.family.name, "weights": row.weights}
+    values = dict(values) | {
+        "row": "family",
+        "rank": row.rank,
+        "best_rank": row.standing.best_rank if row.standing else row.rank,
+        "worst_rank": row.standing.worst_rank if row.standing else row.rank,
+        "difference": row.difference,
+        "state": row.status,
+    }
+    return [_value(values.get(column)) for column in BOARD_COLUMNS]
+
+
+def _trial_values(trial: Trial) -> list[Any]:
+    values = leaderboard_row(trial)
+    return [_value(value.lower() if column == "state" else value) for column, value in values.items()]
+
+
+def _value(value: object) -> object:
+    """For a script: what is missing is None, six digits are enough, and a text is safe to look at."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return text.one_line(value) or None if isinstance(value, str) else value
+
+
+def _trial_row(trial: Trial, chosen: bool, scale: tuple[float, float]) -> TrialRow:
     phases = tuple(phase for phase in learning_phases(trial) if phase.name)
     time_s = trial.cost.total_time_s or None if trial.cost else None
     if time_s is None and trial.finished_s is not None and not trial.duplicate_of:
@@ -180,9 +362,10 @@ def _trial_row(trial: Trial, chosen: bool, mark: Mark, scale: tuple[float, float
         notes.append(trial.note)
     return TrialRow(
         trial,
+        anchor(trial),
         text.label(trial),
         chosen,
-        sparkline(trial, mark, scale, _curve_title(trial)),
+        sparkline(trial, scale, _curve_title(trial)),
         phases,
         time_s,
         trial.cost.saved_time_s if trial.cost and not trial.duplicate_of else None,

@@ -7,21 +7,30 @@ their hash: should something outside still get in as markup, it stays inert.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from bench.records import FAIL, RUNNING, Run
-from bench.report import accuracy, leaderboard, reproduce, search, text, verdict
+from bench.records import RUNNING, Run
+from bench.report import (
+    accuracy,
+    failures,
+    leaderboard,
+    models,
+    pairwise,
+    reproduce,
+    samples,
+    search,
+    ship,
+    text,
+    verdict,
+)
 from bench.report.accuracy import COSTS
-from bench.report.inventory import inventory
+from bench.report.assets import INLINE, Assets, assets
 
 REFRESH_S = 5
 """How often the page of a run that goes on loads itself again."""
@@ -36,26 +45,35 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "verdict": verdict.section,
     "leaderboard": leaderboard.section,
     "accuracy": accuracy.section,
+    "ship": ship.section,
+    "pairwise": pairwise.section,
     "search": search.section,
-    "data": lambda run: inventory(run.split, run.config),
-    "failures": lambda run: [trial for trial in run.trials if trial.state == FAIL],
+    "models": models.section,
+    "data": samples.section,
+    "failures": failures.section,
     "reproduce": reproduce.section,
 }
 """The page from top to bottom: what `sections/NAME.html` is given as `section`; NAME.css and NAME.js are its own."""
 
 
-def html(run: Run) -> str:
-    """The page of a run, as a whole."""
-    environment = _environment()
-    about = {
+def html(run: Run, plotlyjs: str = INLINE) -> str:
+    """The page of a run, as a whole; `plotlyjs` says where it has Plotly from (`assets.py`)."""
+    about: dict[str, Any] = {
         "run": run,
         "notices": verdict.notices(run),
         "sections": {name: section(run) for name, section in SECTIONS.items()},
         "refresh_s": REFRESH_S if run.status == "running" else None,
     }
-    body = environment.get_template("body.html").render(about)
-    assets = _assets(with_plotly="data-chart=" in body)
-    return environment.get_template("page.html").render(about, body=Markup(body), assets=assets)
+    body = environment().get_template("body.html").render(about)
+    files = ("page", *(f"sections/{name}" for name in SECTIONS))
+    title = f"{about['sections']['verdict'].verdict.headline} · {run.path.name}"
+    return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), about["refresh_s"])
+
+
+def document(title: str, body: str, dress: Assets, refresh_s: int | None = None) -> str:
+    """A page from its rendered body: the head that all pages have, and what they are dressed in."""
+    page = environment().get_template("page.html")
+    return page.render(title=title, body=Markup(body), assets=dress, refresh_s=refresh_s)
 
 
 # -- how a text becomes part of the page
@@ -79,7 +97,8 @@ def _finalize(value: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates, with the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.report"),
         autoescape=True,
@@ -98,6 +117,9 @@ def _environment() -> jinja2.Environment:
         "over_folds": text.over_folds,
         "one_line": text.one_line,
         "thousands": text.thousands,
+        "points": text.points,
+        "p_value": text.p_value,
+        "megabytes": text.megabytes,
         "embed": embed,
     }
     environment.globals |= {
@@ -108,34 +130,3 @@ def _environment() -> jinja2.Environment:
         "test_interval": verdict.test_interval,
     }
     return environment
-
-
-@lru_cache(maxsize=2)
-def _assets(with_plotly: bool) -> dict[str, Any]:
-    """Stylesheet, scripts and the policy that lets those scripts run, and no others."""
-    scripts = _sources("js")
-    if with_plotly:
-        from plotly.offline import get_plotlyjs
-
-        scripts.insert(0, get_plotlyjs())
-    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
-    policy = (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return {
-        "css": Markup("\n".join(_sources("css"))),
-        "scripts": [Markup(script) for script in scripts],
-        "policy": policy,
-    }
-
-
-def _sources(ending: str) -> list[str]:
-    """The page's own file of that kind, then those of its sections, in their order."""
-    folder = resources.files("bench.report") / "templates"
-    files = [folder / f"page.{ending}", *(folder / "sections" / f"{name}.{ending}" for name in SECTIONS)]
-    return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-
-
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from bench.records import Run
+from bench.report import raw
 
 
 @dataclass(frozen=True)
@@ -14,17 +18,55 @@ class Reproduction:
     """The section.
 
     Attributes:
+        commands: What each does, and the command line.
         environment: Names and values.
         configuration: The run's, as JSON.
+        trials: The record of every trial, packed (`raw.py`); empty where there is no trial.
+        files: The records that lie beside the page: name and what is in it.
     """
 
+    commands: Sequence[tuple[str, str]]
     environment: Sequence[tuple[str, str]]
     configuration: str
+    trials: Markup
+    files: Sequence[tuple[str, str]]
 
 
 def section(run: Run) -> Reproduction:
     """How to repeat a run."""
-    return Reproduction(environment_facts(run), json.dumps(run.config, indent=2, default=str, ensure_ascii=False))
+    return Reproduction(
+        commands(run),
+        environment_facts(run),
+        json.dumps(run.config, indent=2, default=str, ensure_ascii=False),
+        raw.packed(raw.table(run)) if run.trials else Markup(),
+        _files(run),
+    )
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """What repeats a run, or a part of it.
+
+    A run folder is named as it was given where that is a relative path; an absolute one says more of the machine than
+    of the run, so only its last part is shown.
+    """
+    folder = str(run.path) if not run.path.is_absolute() else run.path.name
+    bench = ["python", "-m", "bench"]
+    found = [("The run", run.command)] if run.command else []
+    return [
+        *found,
+        ("Another run on the same split", shlex.join([*bench, "run", "--split-file", f"{folder}/split.json"])),
+        ("This page, from the records", shlex.join([*bench, "report", folder])),
+    ]
+
+
+def _files(run: Run) -> list[tuple[str, str]]:
+    files = [
+        ("leaderboard.csv", "the leaderboard"),
+        ("split.json", "every picture with its part, its label and the hash of its content"),
+        ("run.json", "configuration, environment and status"),
+    ]
+    stored = [] if run.config.get("storage") else [("trials.sqlite3", "every trial, for optuna-dashboard")]
+    return files + stored
 
 
 def environment_facts(run: Run) -> list[tuple[str, str]]:

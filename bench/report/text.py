@@ -70,6 +70,19 @@ def interval(low: float, high: float) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f}{_GAP}%"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares, in points of a percent: 0.0231 as `+2.3`, -0.004 as `−0.4`, nothing as `0.0`."""
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+
+
+def p_value(p: float) -> str:
+    """A p-value: 0.0004 as `p < 0.001`, 0.0321 as `p = 0.032`, 0.25 as `p = 0.25`, 1 as `p = 1`."""
+    if p < 0.001:
+        return f"p{_GAP}<{_GAP}0.001"
+    return f"p{_GAP}={_GAP}{p:.3f}" if p < 0.0995 else f"p{_GAP}={_GAP}{p:.2f}" if p < 0.995 else f"p{_GAP}={_GAP}1"
+
+
 def seconds(value: float | None) -> str:
     """A duration: `3.2 ms`, `12.3 s`, `2 min 5 s`, `1 h 2 min`."""
     if value is None or not math.isfinite(value):

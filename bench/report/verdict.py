@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
-from bench.report import text
+from bench.report import pairwise, text
 from bench.report.inventory import inventory
+from bench.report.pairwise import Standing
+
+NAMED = 4
+"""So many families of a group are named in a sentence at most."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,14 @@ class Verdict:
     Attributes:
         headline: One sentence.
         details: Sentences that qualify it.
-        leader: The trial it speaks of; None where nothing is complete.
+        leader: The most accurate trial; None where nothing is complete.
+        tied: The trials that are not told apart from it, best first.
     """
 
     headline: str
     details: tuple[str, ...] = ()
     leader: Trial | None = None
+    tied: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,29 +54,34 @@ def section(run: Run) -> Top:
 
 
 def verdict(run: Run) -> Verdict:
-    """Which family leads, its cost, and from which others it is not separated: their 95 % intervals overlap.
+    """Which family wins, or which ones are tied for the best, and at what cost.
 
-    Overlap is the cautious reading: two intervals may overlap where a paired test would tell the two apart.
+    Families are told apart by the corrected paired tests on the test pictures (`pairwise.standings`). Where the
+    predictions for these are missing, overlapping 95 % intervals of the accuracy decide, which is more cautious: two
+    may overlap where a paired test would tell them apart.
     """
     ranking = run.ranking()
     if not ranking:
         return Verdict(*_without_result(run))
     leader = ranking[0]
-    accuracy, low, high = test_interval(leader)
-    if accuracy is None or low is None or high is None:
+    if leader.test is None:
         lead = "leads so far" if run.status == "running" else "leads"
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
+        untouched = "The test set has not been touched yet."
+        return Verdict(headline, (*_cost(leader), untouched, *_alone(run, ranking)), leader)
+    standings = pairwise.standings(run)
+    tied = tied_with_leader(ranking, standings)
+    if tied and standings:
         return Verdict(
-            headline, (*_cost(leader), "The test set has not been touched yet.", *_alone(run, ranking)), leader
+            _tie(run, [leader, *tied]),
+            (*_tests(ranking, standings), *_costs([leader, *tied]), *_alone(run, ranking)),
+            leader,
+            tuple(tied),
         )
-    close = [text.label(trial) for trial in unseparated(ranking)]
-    verb = "leads so far with" if run.status == "running" else "leads with" if len(ranking) > 1 else "reaches"
-    qualified = f", not separated from {text.listing(close)}" if close else ""
-    headline = (
-        f"{text.label(leader)} {verb} {text.percent(accuracy)} test accuracy"
-        f" (95{_NBSP}% interval {text.interval(low, high)}){qualified}."
+    separation = _tests(ranking, standings) if standings else _overlap(ranking)
+    return Verdict(
+        _lead(run, ranking, standings, tied), (*_cost(leader), *separation, *_alone(run, ranking)), leader, tuple(tied)
     )
-    return Verdict(headline, (*_cost(leader), *_separation(ranking), *_alone(run, ranking)), leader)
 
 
 _NBSP = "\u00a0"
@@ -88,7 +99,20 @@ def test_interval(trial: Trial) -> tuple[float | None, float | None, float | Non
     return test.accuracy, test.accuracy_low, test.accuracy_high
 
 
-def unseparated(ranking: list[Trial]) -> list[Trial]:
+def tied_with_leader(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> list[Trial]:
+    """The trials behind the first that are not told apart from it, best first.
+
+    Of a family without a standing, the overlap of its 95 % interval with the leader's decides.
+    """
+    overlapping = unseparated(ranking)
+    return [
+        trial
+        for trial in ranking[1:]
+        if (standings[trial.family].tied if trial.family in standings else trial in overlapping)
+    ]
+
+
+def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
     """The trials whose 95 % interval of test accuracy overlaps that of the first."""
     if not ranking or ranking[0].test is None:
         return []
@@ -160,28 +184,112 @@ def _without_result(run: Run) -> tuple[str, tuple[str, ...]]:
     return "No result: nothing was trained.", ("The table below says why, family by family.",)
 
 
-def _cost(leader: Trial) -> tuple[str, ...]:
-    cost = leader.cost
+def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing], close: Sequence[Trial]) -> str:
+    """The headline where one family leads; it wins where the tests put every other one below it."""
+    accuracy, low, high = test_interval(ranking[0])
+    if run.status == "running":
+        verb = "leads so far with"
+    elif len(ranking) == 1:
+        verb = "reaches"
+    else:
+        verb = "wins with" if len(standings) == len(ranking) else "leads with"
+    share = f"{text.percent(accuracy)} test accuracy"
+    if low is not None and high is not None:
+        share += f" (95{_NBSP}% interval {text.interval(low, high)})"
+    qualified = f", not separated from {_named(close)}" if close else ""
+    return f"{text.label(ranking[0])} {verb} {share}{qualified}."
+
+
+def _tie(run: Run, group: Sequence[Trial]) -> str:
+    """The headline where several families share the first place."""
+    shares = [trial.test.accuracy for trial in group if trial.test]
+    few = len(group) <= NAMED
+    reached = text.listing([text.percent(share) for share in shares]) if few else text.interval(shares[-1], shares[0])
+    n = group[0].test.n if group[0].test else 0
+    so_far = " so far" if run.status == "running" else ""
+    return f"{_named(group)} are tied for the best test accuracy{so_far}: {reached} of {text.plural(n, 'picture')}."
+
+
+def _cost(trial: Trial, subject: str = "It") -> tuple[str, ...]:
+    cost = trial.cost
     if cost is None:
         return ()
     size = f"has {text.count(cost.parameters)} parameters" if cost.parameters else "has no trained parameters"
-    parts = [f"It trains in {text.seconds(cost.train_time_s)}", size]
+    parts = [f"{subject} trains in {text.seconds(cost.train_time_s)}", size]
     if cost.latency_ms is not None:
         parts.append(f"classifies a picture in {text.milliseconds(cost.latency_ms)}")
     return (f"{text.listing(parts)}.",)
 
 
-def _separation(ranking: list[Trial]) -> tuple[str, ...]:
-    close = unseparated(ranking)
-    if close:
-        named = [f"{text.label(trial)} ({text.percent(test_interval(trial)[0])})" for trial in close]
-        intervals, overlap = ("interval", "overlaps") if len(close) == 1 else ("intervals", "overlap")
-        return (f"The 95{_NBSP}% {intervals} of {text.listing(named)} {overlap} its own.",)
+def _costs(group: Sequence[Trial]) -> tuple[str, ...]:
+    """What the most accurate of a group costs, and which of them costs least."""
+    least: dict[str, list[str]] = {}
+    for title, cost, show in _LEAST:
+        measured = [trial for trial in group if trial.cost and getattr(trial.cost, cost) is not None]
+        if len(measured) > 1:
+            trial = min(measured, key=lambda each: getattr(each.cost, cost))
+            least.setdefault(text.label(trial), []).append(f"{title} ({show(getattr(trial.cost, cost))})")
+    best = _cost(group[0], f"The most accurate of them, {text.label(group[0])},")
+    said = [f"{label} is {text.listing(titles)}" for label, titles in least.items()]
+    return (*best, f"Of them, {'; '.join(said)}.") if said else best
+
+
+_LEAST: Sequence[tuple[str, str, Callable[[float], str]]] = (
+    ("the cheapest to train", "train_time_s", text.seconds),
+    ("the smallest", "parameters", lambda n: f"{text.count(n)} parameters"),
+    ("the fastest", "latency_ms", lambda time_ms: f"{text.milliseconds(time_ms)} a picture"),
+)
+"""Who costs least in what, a field of `records.Cost`, and how that is written."""
+
+
+def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
+    """What the paired tests say of the families behind the leader."""
+    leader, *others = [trial for trial in ranking if trial.family in standings]
+    tied = [trial for trial in others if standings[trial.family].tied]
+    below = [trial for trial in others if not standings[trial.family].tied]
+    lost = [trial for trial in ranking if trial.test and trial.family not in standings]
+    said = []
+    if tied:
+        p = _p_values([standings[trial.family] for trial in tied], min, "≥")
+        said.append(f"No paired test puts {_named(tied)} below {text.label(leader)} ({p}).")
+    if below:
+        p = _p_values([standings[trial.family] for trial in below], max, "≤")
+        verb, best = "is" if len(below) == 1 else "are", text.label(leader) if tied else "it"
+        said.append(f"{_named(below)} {verb} significantly below {best} ({p}).")
+    if lost:
+        intervals = "interval decides" if len(lost) == 1 else "intervals decide"
+        said.append(f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there.")
+    corrected = f", corrected over {len(standings) * (len(standings) - 1) // 2} pairs after Holm" if others[1:] else ""
+    n = text.plural(leader.test.n if leader.test else 0, "picture")
+    return (*said, f"The tests are McNemar's exact ones on the same {n}{corrected}.")
+
+
+def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:
+    """Several p-values as one that bounds them all: `p ≤ 0.012`."""
+    every = [standing.p for standing in standings if standing.p is not None]
+    alike = len({text.p_value(p) for p in every}) == 1
+    return text.p_value(every[0]) if alike else text.p_value(bound(every)).replace("=", sign)
+
+
+def _named(trials: Sequence[Trial]) -> str:
+    return text.listing([text.label(trial) for trial in trials], NAMED)
+
+
+def _overlap(ranking: Sequence[Trial]) -> tuple[str, ...]:
+    """What the intervals say where no paired test is possible."""
     scored = [trial for trial in ranking[1:] if trial.test]
-    return (f"Its 95{_NBSP}% interval lies above that of every other family.",) if scored else ()
+    if not scored:
+        return ()
+    untested = "The predictions of the test pictures are missing, so intervals are compared, not pictures."
+    close = unseparated(ranking)
+    if not close:
+        return (f"Its 95{_NBSP}% interval lies above that of every other family.", untested)
+    named = [f"{text.label(trial)} ({text.percent(test_interval(trial)[0])})" for trial in close]
+    intervals, overlap = ("interval", "overlaps") if len(close) == 1 else ("intervals", "overlap")
+    return (f"The 95{_NBSP}% {intervals} of {text.listing(named)} {overlap} its own.", untested)
 
 
-def _alone(run: Run, ranking: list[Trial]) -> tuple[str, ...]:
+def _alone(run: Run, ranking: Sequence[Trial]) -> tuple[str, ...]:
     if len(run.families) == 1:
         return ("Only this family was searched, so there is nothing to compare it with.",)
     if len(ranking) == 1 and run.status != "running":

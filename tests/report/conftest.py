@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from bench import predictions
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -346,6 +349,49 @@ def cached_run(run: Run) -> Run:
         )
 
     return replace(run, studies=tuple(replace(study, trials=tuple(map(cached, study.trials))) for study in run.studies))
+
+
+Right = Mapping[str, NDArray[np.bool_]]
+"""Which test pictures the chosen model of a family classifies rightly."""
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Callable[[Run, Right], Run]:
+    """Puts a run into a folder with the predictions of families, and their test accuracy into its records."""
+
+    def write(run: Run, right: Right) -> Run:
+        for family, own in right.items():
+            file = predictions.path(tmp_path, family)
+            file.parent.mkdir(exist_ok=True)
+            truth = np.where(own, 0.9, 0.1)
+            np.savez_compressed(
+                file,
+                sha256=np.array([f"{picture:064x}" for picture in range(len(own))]),
+                labels=np.zeros(len(own), np.int64),
+                probabilities=np.stack([truth, 1 - truth], axis=1).astype(np.float32),
+            )
+
+        def scored(trial: Trial) -> Trial:
+            if trial.test is None or trial.family not in right:
+                return trial
+            own = right[trial.family]
+            return replace(trial, test=metrics(float(own.mean()), len(own)))
+
+        studies = tuple(replace(study, trials=tuple(map(scored, study.trials))) for study in run.studies)
+        return replace(run, path=tmp_path, studies=studies)
+
+    return write
+
+
+@pytest.fixture
+def compared_run(run: Run, predicted: Callable[[Run, Right], Run]) -> Run:
+    """The same run with predictions: no test puts cnn below mobilenet_v2, and dummy is below both.
+
+    Of 180 pictures the first has 0 to 11 wrong, cnn 8 to 23, dummy 89 to 179.
+    """
+    picture = np.arange(180)
+    wrong = {"mobilenet_v2": picture < 12, "cnn": (picture >= 8) & (picture < 24), "dummy": picture >= 89}
+    return predicted(run, {family: ~own for family, own in wrong.items()})
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from bench.records import Run
-from bench.report import accuracy, figures, search, verdict
-from bench.report.marks import COLOURS, engine_marks, family_marks, learning_phases, marks
+from bench.report import accuracy, figures, verdict
+from bench.report.anchors import anchor
+from bench.report.marks import COLOURS, family_marks, learning_phases, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
-    points = accuracy.accuracy_against(run, "train_time_s")
+    points = accuracy.accuracy_against(accuracy.drawn(run), "train_time_s")
     assert [(point.trial.study, point.trial.number) for point in points] == [
         ("dummy/optuna:tpe", 0),
         ("dummy/optuna:tpe", 1),
@@ -28,7 +29,7 @@ def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run
 
 
 def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
-    scored = [point for point in accuracy.accuracy_against(run, "parameters") if point.test is not None]
+    scored = [point for point in accuracy.accuracy_against(accuracy.drawn(run), "parameters") if point.test is not None]
     assert [(point.trial.family, point.test, point.low, point.high) for point in scored] == [
         ("dummy", 0.4944, 0.4222, 0.5669),
         ("cnn", 0.9111, 0.8605, 0.9445),
@@ -37,7 +38,7 @@ def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
 
 
 def test_random_weights_are_said_in_every_label(run: Run) -> None:
-    labels = {point.label for point in accuracy.accuracy_against(run, "parameters")}
+    labels = {point.label for point in accuracy.accuracy_against(accuracy.drawn(run), "parameters")}
     assert labels == {"dummy", "cnn", "mobilenet_v2 · random weights"}
 
 
@@ -46,28 +47,6 @@ def test_a_missing_interval_is_computed(run: Run) -> None:
     assert chosen.test is not None
     bare = replace(chosen, test=replace(chosen.test, accuracy_low=None, accuracy_high=None))
     assert verdict.test_interval(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
-
-
-def test_best_so_far_never_falls_and_counts_what_used_budget(run: Run) -> None:
-    searches = search.best_so_far(run)
-    assert [step.best for step in searches["optuna:tpe"]] == [0.5, 0.5, 0.861, 0.861, 0.9222, 0.9222, 0.9222, 0.9389]
-    assert [step.best for step in searches["keras-tuner:bayesian"]] == [0.861, 0.8944, 0.8944, 0.9167]
-    assert [step.n for step in searches["keras-tuner:bayesian"]] == [1, 2, 3, 4]
-
-
-def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run) -> None:
-    figure = search.draw_best_so_far(search.best_so_far(run), engine_marks(run))
-    assert [trace["name"] for trace in figure["data"]] == ["optuna:tpe", "keras-tuner:bayesian"]
-    assert len({trace["line"]["dash"] for trace in figure["data"]}) == 2
-    assert figure["data"][1]["y"] == pytest.approx([86.1, 89.44, 89.44, 91.67])
-
-
-def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
-    study = run.studies[3]  # vgg19, which only failed
-    alone = replace(run, studies=(study,), config={**run.config, "engines": ["optuna:tpe"]})
-    searches = search.best_so_far(alone)
-    assert [step.best for step in searches["optuna:tpe"]] == [None]
-    assert search.draw_best_so_far(searches, engine_marks(alone))["data"] == []
 
 
 def test_a_learning_curve_is_in_phases(cached_run: Run) -> None:
@@ -113,8 +92,9 @@ def test_ticks_of_time_are_a_clocks() -> None:
 
 
 def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run) -> None:
-    points = accuracy.accuracy_against(run, "parameters")
-    drawn = accuracy.draw_accuracy_against(points, "parameters", family_marks(run))["data"]
+    points = accuracy.accuracy_against(accuracy.drawn(run), "parameters")
+    line, *drawn = accuracy.draw_accuracy_against(points, points[:1], "parameters", family_marks(run))["data"]
+    assert line["mode"] == "lines"
     hollow = [trace for trace in drawn if trace["marker"]["symbol"].endswith("-open")]
     filled = [trace for trace in drawn if not trace["marker"]["symbol"].endswith("-open")]
     assert sum(len(trace["x"]) for trace in hollow) == len(points)
@@ -125,9 +105,40 @@ def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run
     assert cnn["error_y"]["arrayminus"] == pytest.approx([5.06])
 
 
+def test_the_front_is_what_nothing_cheaper_reaches(run: Run) -> None:
+    charts = accuracy.section(run).charts
+    front = [(point.trial.study, point.trial.number) for point in charts["train_time_s"].front]
+    assert front == [
+        ("dummy/optuna:tpe", 1),
+        ("dummy/optuna:tpe", 0),
+        ("cnn/optuna:tpe", 0),
+        ("cnn/keras-tuner:bayesian", 1),
+        ("cnn/optuna:tpe", 1),
+        ("mobilenet_v2/optuna:tpe", 1),
+    ]
+    line = charts["train_time_s"].figure["data"][0]
+    assert line["line"]["shape"] == "hv"
+    assert line["y"] == pytest.approx([48.33, 50, 86.1, 89.44, 92.22, 93.89, 93.89])
+    assert len(charts["parameters"].front) == 5  # of the two dummies, the better one
+
+
+def test_a_point_knows_the_row_of_its_trial(run: Run) -> None:
+    anchors = {anchor(trial) for trial in run.trials}
+    assert set(accuracy.section(run).hovers) == {anchor(trial) for trial in accuracy.drawn(run)}
+    for chart in accuracy.section(run).charts.values():
+        points = [id for trace in chart.figure["data"] for id in trace.get("customdata", ())]
+        assert set(points) <= anchors
+        assert len(points) == 8 + 3  # every trial, and the chosen ones once more
+
+
+def test_equal_points_are_on_the_front_once(run: Run) -> None:
+    twice = accuracy.accuracy_against([*accuracy.drawn(run)] * 2, "train_time_s")
+    assert accuracy.front(twice) == accuracy.front(twice[: len(twice) // 2])
+
+
 def test_plotly_is_given_no_markup_of_others(hostile_run: Run) -> None:
-    charts = [figure for _, figure in accuracy.accuracy_charts(hostile_run).values()]
-    charts.append(search.draw_best_so_far(search.best_so_far(hostile_run), engine_marks(hostile_run)))
+    found = accuracy.section(hostile_run)
+    charts: list[object] = [found.hovers, *(chart.figure for chart in found.charts.values())]
     written = json.dumps(charts, ensure_ascii=False)
     assert "<img" not in written
     assert "</script" not in written

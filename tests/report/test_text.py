@@ -49,6 +49,22 @@ def test_shares_read_as_percent() -> None:
 
 
 @pytest.mark.parametrize(
+    ("difference", "shown"), [(0.0231, "+2.3"), (-0.004, "−0.4"), (0.0, "0.0"), (-0.0004, "0.0"), (0.5, "+50.0")]
+)
+def test_differences_carry_their_sign(difference: float, shown: str) -> None:
+    assert text.points(difference) == shown
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.0, "p < 0.001"), (0.00099, "p < 0.001"), (0.001, "p = 0.001"), (0.0321, "p = 0.032"), (0.0996, "p = 0.10"),
+     (0.25, "p = 0.25"), (0.996, "p = 1"), (1.0, "p = 1")],
+)  # fmt: skip
+def test_p_values_have_two_digits_that_matter(p: float, shown: str) -> None:
+    assert text.p_value(p).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
     ("names", "shown"),
     [([], ""), (["a"], "a"), ([*"ab"], "a and b"), ([*"abcd"], "a, b, c and d"), ([*"abcdefg"], "a, b, c and 4 more")],
 )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from bench.records import FAIL, PRUNED, Failure, Metrics, Run, Study
+import numpy as np
+
+from bench import predictions
+from bench.records import FAIL, PRUNED, Failure, FamilyInfo, Metrics, Run, Study
 from bench.report.verdict import no_result, notices, savings, unseparated, verdict
 
 
 def said(run: Run) -> str:
     found = verdict(run)
-    return " ".join((found.headline, *found.details)).replace("\u00a0", " ")
+    return " ".join((found.headline, *found.details)).replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def only(run: Run, *families: str) -> Run:
@@ -22,11 +26,86 @@ def only(run: Run, *families: str) -> Run:
 
 
 def test_the_leader_is_named_with_interval_cost_and_label(run: Run) -> None:
+    """Without predictions the intervals decide."""
     assert said(run) == (
         "mobilenet_v2 · random weights leads with 93.3 % test accuracy (95 % interval 88.7–96.1 %), "
         "not separated from cnn. It trains in 1 min 35 s, has 2.4 M parameters and classifies a picture in 8.5 ms. "
-        "The 95 % interval of cnn (91.1 %) overlaps its own."
+        "The 95 % interval of cnn (91.1 %) overlaps its own. "
+        "The predictions of the test pictures are missing, so intervals are compared, not pictures."
     )
+
+
+def test_families_that_no_paired_test_tells_apart_are_tied_and_their_costs_compared(compared_run: Run) -> None:
+    assert said(compared_run) == (
+        "mobilenet_v2 · random weights and cnn are tied for the best test accuracy: 93.3 % and 91.1 % of 180 pictures. "
+        "No paired test puts cnn below mobilenet_v2 · random weights (p = 0.50). "
+        "dummy is significantly below mobilenet_v2 · random weights (p < 0.001). "
+        "The tests are McNemar's exact ones on the same 180 pictures, corrected over 3 pairs after Holm. "
+        "The most accurate of them, mobilenet_v2 · random weights, trains in 1 min 35 s, has 2.4 M parameters and "
+        "classifies a picture in 8.5 ms. Of them, cnn is the cheapest to train (31.7 s), the smallest (287 k "
+        "parameters) and the fastest (1.4 ms a picture)."
+    )
+    assert [trial.family for trial in verdict(compared_run).tied] == ["cnn"]
+
+
+def test_whoever_costs_least_is_named_for_each_cost(compared_run: Run) -> None:
+    studies = tuple(
+        replace(
+            study,
+            trials=tuple(
+                replace(trial, cost=replace(trial.cost, latency_ms=99.0))
+                if study.family == "cnn" and trial.cost
+                else trial
+                for trial in study.trials
+            ),
+        )
+        for study in compared_run.studies
+    )
+    assert said(replace(compared_run, studies=studies)).endswith(
+        "Of them, cnn is the cheapest to train (31.7 s) and the smallest (287 k parameters); "
+        "mobilenet_v2 · random weights is the fastest (8.5 ms a picture)."
+    )
+
+
+def test_a_winner_is_above_every_other_by_a_paired_test(compared_run: Run) -> None:
+    told = said(only(compared_run, "cnn", "dummy"))
+    assert told.startswith("cnn wins with 91.1 % test accuracy (95 % interval ")
+    assert told.endswith(
+        "dummy is significantly below it (p < 0.001). The tests are McNemar's exact ones on the same 180 pictures."
+    )
+    going = said(replace(only(compared_run, "cnn", "dummy"), status="running"))
+    assert going.startswith("cnn leads so far with 91.1 % test accuracy")
+
+
+def test_a_paired_test_tells_apart_what_overlapping_intervals_do_not(run: Run, predicted: Callable[..., Run]) -> None:
+    """All 10 pictures on which they differ are the leader's: p = 2 / 2 ** 10."""
+    picture = np.arange(180)
+    apart = predicted(only(run, "mobilenet_v2", "cnn"), {"mobilenet_v2": picture >= 12, "cnn": picture >= 22})
+    assert [trial.family for trial in unseparated(apart.ranking())] == ["cnn"]
+    assert "wins with 93.3 %" in said(apart)
+    assert "cnn is significantly below it (p = 0.002)." in said(apart)
+
+
+def test_nobody_wins_while_a_family_is_not_compared(compared_run: Run, run: Run) -> None:
+    """The intervals decide for a family whose predictions are missing."""
+    predictions.path(compared_run.path, "dummy").unlink()
+    missing = said(compared_run)
+    assert missing.startswith("mobilenet_v2 · random weights and cnn are tied")
+    assert "The predictions of dummy are missing: the overlap of the 95 % interval decides there." in missing
+    predictions.path(compared_run.path, "cnn").unlink()
+    assert "leads with 93.3 % test accuracy (95 % interval 88.7–96.1 %), not separated from cnn." in said(compared_run)
+    going = replace(compared_run, status="running")
+    assert "leads so far with" in said(going)
+
+
+def test_a_large_group_is_told_by_its_range(compared_run: Run, predicted: Callable[..., Run]) -> None:
+    (cnn,) = (trial for trial in compared_run.studies[1].trials if trial.test)
+    names = [f"f{number}" for number in range(6)]
+    studies = tuple(Study(name, cnn.engine, (replace(cnn, family=name),)) for name in names)
+    crowd = replace(compared_run, families=tuple(FamilyInfo(name) for name in names), studies=studies)
+    told = said(predicted(crowd, {name: np.arange(1000) >= 50 + number for number, name in enumerate(names)}))
+    assert "f0, f1, f2 and 3 more are tied for the best test accuracy: 94.5–95.0 % of 1 000 pictures." in told
+    assert "No paired test puts f1, f2, f3 and 2 more below f0 (p ≥ 0.94)." in told
 
 
 def test_only_overlapping_intervals_count_as_not_separated(run: Run) -> None:

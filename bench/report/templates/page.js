@@ -1,63 +1,278 @@
-// Draws the figures that the page carries as data, in the colours that its stylesheet has for the theme.
+// What the whole page does: its state in the address, theme, jumps, charts, print, and a run that goes on.
+// It runs in the head, so that the theme is there before the first paint; the sections' scripts run at the end of the
+// body, before Plotly, and use `page`:
+//   get(key), all(key)   what the state holds under a key: the first value, or all
+//   set(changes)         {key: value, or values, or "" for none} into the state and the address
+//   restored(apply)      calls `apply` now, and whenever the state came from the address
+//   show(id)             goes to an element, whatever it is folded into; sends it the event "reveal" first
+//   csv(lines), save(name, text, type)   a table as RFC 4180 has it; a text as a file
 "use strict";
-(() => {
+const page = (() => {
   const root = document.documentElement;
-  const variable = /^var\((--[a-z0-9-]+)\)$/;
+  const listeners = [];
+  const kept = (storage, key, value) => {
+    try {
+      if (value === undefined) return storage().getItem(key);
+      if (value === null) storage().removeItem(key);
+      else storage().setItem(key, value);
+    } catch {
+      // A browser may refuse a page from disk any storage; then the address alone remembers.
+    }
+    return null;
+  };
+
+  // -- the state: `location.hash` as in a query; a fragment without "=" is the id of an element
+
+  const isState = (hash) => hash.includes("=");
+  const fromAddress = () => new URLSearchParams(isState(location.hash) ? location.hash.slice(1) : "");
+  let state = fromAddress();
+
+  const get = (key) => state.get(key);
+  const all = (key) => state.getAll(key);
+  const set = (changes) => {
+    const before = state.toString();
+    for (const [key, value] of Object.entries(changes)) {
+      state.delete(key);
+      for (const each of [value].flat()) if (each !== "" && each !== null) state.append(key, each);
+    }
+    const now = state.toString();
+    if (now === before) return;
+    try {
+      history.replaceState(null, "", now ? `#${now}` : location.href.split("#")[0]);
+    } catch {
+      // Browsers refuse this when it comes too often; the next change brings the address up to date.
+    }
+  };
+  const restored = (apply) => {
+    listeners.push(apply);
+    apply();
+  };
+
+  // -- theme
+
+  const THEMES = ["auto", "light", "dark"];
+  const theme = () => {
+    const wanted = get("theme") ?? kept(() => localStorage, "bench theme");
+    return THEMES.includes(wanted) ? wanted : "auto";
+  };
+  const dress = () => {
+    const chosen = theme();
+    if (chosen === "auto") delete root.dataset.theme;
+    else root.dataset.theme = chosen;
+    const button = document.getElementById("theme");
+    if (button) button.textContent = `Theme: ${chosen}`;
+    redraw();
+  };
+  const changeTheme = () => {
+    const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
+    kept(() => localStorage, "bench theme", next);
+    set({ theme: next });
+    dress();
+  };
+
+  // -- jumps
+
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const show = (id) => {
+    const target = document.getElementById(id);
+    if (!target) return;
+    target.dispatchEvent(new CustomEvent("reveal", { bubbles: true }));
+    for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    if (target.tabIndex < 0) target.tabIndex = -1;
+    target.focus({ preventScroll: true });
+    const block = target.tagName === "TR" ? "center" : "start";
+    target.scrollIntoView({ block, inline: "nearest", behavior: calm.matches ? "instant" : "smooth" });
+  };
+  const go = (id) => {
+    history.pushState(null, "", `#${id}`);
+    show(id);
+  };
+  const follow = (event) => {
+    const link = event.target.closest?.('a[href^="#"]');
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    go(link.getAttribute("href").slice(1));
+  };
+
+  // -- charts: drawn from data in the colours of the theme, each when it comes near the window
+
   const config = { displayModeBar: false, responsive: true, showTips: false };
+  const variable = /^var\((--[a-z0-9-]+)\)$/;
   const touch = matchMedia("(pointer: coarse)").matches;
   const paper = matchMedia("print");
   const paperWidth = 640; // CSS pixels; fits A4 and Letter upright, within a browser's own margins
+  const sources = new Map();
+  let near = null;
 
-  const coloured = (value, style) => {
+  const palette = () => {
+    const probe = document.body.appendChild(document.createElement("span"));
+    const known = new Map();
+    const look = (name) => {
+      if (!known.has(name)) {
+        probe.style.color = `var(${name})`;
+        known.set(name, getComputedStyle(probe).color);
+      }
+      return known.get(name);
+    };
+    return { look, close: () => probe.remove() };
+  };
+  const coloured = (value, look) => {
     if (typeof value === "string") {
       const found = variable.exec(value);
-      return found ? style.getPropertyValue(found[1]).trim() : value;
+      return found ? look(found[1]) : value;
     }
-    if (Array.isArray(value)) return value.map((each) => coloured(each, style));
+    if (Array.isArray(value)) return value.map((each) => coloured(each, look));
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, coloured(each, style)]));
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, coloured(each, look)]));
   };
-
-  const draw = () => {
-    const style = getComputedStyle(root);
-    for (const source of document.querySelectorAll("script[data-chart]")) {
-      const figure = coloured(JSON.parse(source.textContent), style);
-      if (paper.matches) figure.layout.width = paperWidth;
-      if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
-      Plotly.react(source.dataset.chart, figure.data, figure.layout, config);
+  // What is said beside the points of trials stands on the page once for all charts, by the trial's id.
+  let hovers = null;
+  const said = (id) => {
+    const every = document.querySelectorAll("script[data-hovers]");
+    hovers ??= Object.assign({}, ...[...every].map((each) => JSON.parse(each.textContent)));
+    return hovers[id] ?? "";
+  };
+  const draw = (place) => {
+    const colours = palette();
+    const figure = coloured(JSON.parse(sources.get(place).textContent), colours.look);
+    colours.close();
+    for (const trace of figure.data) {
+      if (trace.hoverinfo === "text" && !trace.hovertext) trace.hovertext = trace.customdata?.map(said);
+    }
+    if (paper.matches) figure.layout.width = paperWidth;
+    if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
+    Plotly.react(place, figure.data, figure.layout, config);
+    if (place.dataset.drawn) return;
+    place.dataset.drawn = "true";
+    place.on("plotly_click", ({ points }) => {
+      const id = points[0]?.customdata;
+      if (typeof id === "string" && document.getElementById(id)) go(id);
+    });
+  };
+  const drawAll = () => {
+    for (const place of sources.keys()) draw(place);
+  };
+  const redraw = () => {
+    for (const place of sources.keys()) {
+      near.unobserve(place);
+      near.observe(place); // reports again whether it is near
     }
   };
+  const startCharts = () => {
+    const charts = [...document.querySelectorAll("script[data-chart]")];
+    if (typeof Plotly === "undefined") {
+      for (const { dataset } of charts) {
+        document.getElementById(dataset.chart).textContent = "Plotly could not be loaded; the table has the same numbers.";
+      }
+      return;
+    }
+    near = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        draw(target);
+      }
+    }, { rootMargin: "50% 0px" });
+    for (const source of charts) sources.set(document.getElementById(source.dataset.chart), source);
+    redraw();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    paper.addEventListener("change", () => (paper.matches ? drawAll() : redraw()));
+  };
 
-  if (typeof Plotly !== "undefined") {
-    draw();
-    for (const query of [matchMedia("(prefers-color-scheme: dark)"), paper]) query.addEventListener("change", draw);
-  }
+  // -- paper cannot be unfolded
 
-  // Paper cannot be unfolded.
   const folded = new Set();
-  addEventListener("beforeprint", () => {
+  const unfold = () => {
     for (const each of document.querySelectorAll("details:not([open])")) {
       folded.add(each);
       each.open = true;
     }
-  });
-  addEventListener("afterprint", () => {
+    if (near) drawAll();
+  };
+  const fold = () => {
     for (const each of folded) each.open = false;
     folded.clear();
-  });
+  };
 
-  // A page that loads itself again stays as the reader left it.
-  if (document.querySelector('meta[http-equiv="refresh"]')) {
-    const key = `open ${location.pathname}`;
-    const all = [...document.querySelectorAll("details[data-key]")];
-    const name = (each) => each.dataset.key;
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
-      if (kept) for (const each of all) each.open = kept.includes(name(each));
-      const keep = () => sessionStorage.setItem(key, JSON.stringify(all.filter((each) => each.open).map(name)));
-      for (const each of all) each.addEventListener("toggle", keep);
-    } catch {
-      // Without storage it starts folded again.
+  // -- a run that goes on: the page loads itself again, and stays as the reader left it
+
+  const place = `bench ${location.pathname}`;
+  const keep = () => {
+    const open = [...document.querySelectorAll("details[data-key][open]")].map((each) => each.dataset.key);
+    const focus = document.activeElement?.id;
+    const left = { open, focus, scroll: scrollY, state: state.toString(), hash: location.hash };
+    kept(() => sessionStorage, place, JSON.stringify(left));
+  };
+  const left = JSON.parse(kept(() => sessionStorage, place) ?? "null");
+  kept(() => sessionStorage, place, null);
+  const isBack = left !== null && left.hash === location.hash;
+  if (isBack) state = new URLSearchParams(left.state);
+  const comeBack = () => {
+    const open = new Set(left.open);
+    for (const each of document.querySelectorAll("details[data-key]")) each.open = open.has(each.dataset.key);
+    if (left.focus) document.getElementById(left.focus)?.focus({ preventScroll: true });
+    scrollTo({ top: left.scroll, behavior: "instant" });
+  };
+  const goOn = (seconds) => {
+    let touched = 0;
+    for (const type of ["keydown", "pointerdown", "input", "wheel"]) {
+      addEventListener(type, () => (touched = Date.now()), { capture: true, passive: true });
     }
-  }
+    const again = () => {
+      const isBusy = Date.now() - touched < 2000 || !getSelection().isCollapsed;
+      if (document.hidden || isBusy || paper.matches) {
+        setTimeout(again, 1000);
+        return;
+      }
+      keep();
+      location.reload();
+    };
+    setTimeout(again, 1000 * seconds);
+  };
+
+  // -- a table as a file
+
+  // What a spreadsheet takes for the beginning of a formula gets an apostrophe (OWASP, CSV Injection).
+  const formula = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
+  const field = (value) => {
+    if (value === null || value === undefined) return "";
+    const text = typeof value === "string" && formula.test(value) ? `'${value}` : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const csv = (lines) => lines.map((line) => line.map(field).join(",") + "\r\n").join("");
+  const save = (name, text, type) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+
+  // -- begin
+
+  const start = () => {
+    startCharts();
+    const button = document.getElementById("theme");
+    button.hidden = false;
+    button.addEventListener("click", changeTheme);
+    document.addEventListener("click", follow);
+    addEventListener("beforeprint", unfold);
+    addEventListener("afterprint", fold);
+    addEventListener("hashchange", () => {
+      if (location.hash && !isState(location.hash)) {
+        show(location.hash.slice(1));
+        return;
+      }
+      state = fromAddress();
+      dress();
+      for (const apply of listeners) apply();
+    });
+    dress();
+    if (isBack) comeBack();
+    else if (location.hash && !isState(location.hash)) show(location.hash.slice(1));
+    if (root.dataset.refresh) goOn(Number(root.dataset.refresh));
+  };
+  dress();
+  addEventListener("DOMContentLoaded", start);
+  return { get, all, set, restored, show, csv, save };
 })();

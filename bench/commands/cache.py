@@ -1,0 +1,66 @@
+"""`bench cache`: show or clear what is kept between runs."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import cache
+from bench.errors import unknown
+
+SUMMARY = "show or clear what is kept between runs"
+
+HELP = f"""\
+Shows or clears what is kept between runs:
+
+{chr(10).join(f"  {name:<12}{kind.about}" for name, kind in cache.KINDS.items())}
+
+Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it
+twice through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the
+disk has where that is less); what was used longest ago goes first. BENCH_CACHE names another folder. Clearing is safe
+at any time: what a run still needs is made again."""
+
+EXAMPLES = """\
+examples:
+  python -m bench cache
+      what is kept, how much of the disk it takes, and when it was last used
+  python -m bench cache clear
+      removes what can be made again without the network
+  python -m bench cache clear downloads
+      removes downloaded data sets; `all` removes everything
+  BENCH_CACHE=/large/disk BENCH_CACHE_GB=200 python -m bench run --data photos/
+      keeps pictures elsewhere, and more of them"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to clear, if anything."""
+    parser.description, parser.epilog = HELP, EXAMPLES
+    parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
+    choices, default = ", ".join((*cache.KINDS, "all")), " and ".join(cache.DERIVED)
+    parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {choices}; default {default}")
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Prints what is kept, or clears it."""
+    root = cache.folder()
+    if options.action == "clear":
+        return _clear(root, options.kind)
+    print(f"folder  {root}\ncap     {cache.sized(cache.cap_bytes(root))} of {', '.join(cache.DERIVED)}\n")
+    print(f"{'kind':<12}{'entries':>8}{'size':>12}  last used")
+    for kind in cache.KINDS:
+        entries = cache.entries(root, [kind])
+        size = cache.sized(sum(entry.size_bytes for entry in entries))
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entries[-1].used)) if entries else "never"
+        print(f"{kind:<12}{len(entries):>8}{size:>12}  {used}")
+    return 0
+
+
+def _clear(root: Path, kind: str | None) -> int:
+    choices = {"all": tuple(cache.KINDS), **{name: (name,) for name in cache.KINDS}}
+    if kind is not None and kind not in choices:
+        raise unknown("kind of cache", kind, choices)
+    gone = cache.clear(root, choices[kind] if kind else cache.DERIVED)
+    print(f"freed {cache.sized(sum(entry.size_bytes for entry in gone))} in {root}")
+    return 0

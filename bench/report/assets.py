@@ -1,0 +1,97 @@
+"""What a page is dressed in: its stylesheet, its scripts, and the policy that lets those scripts run and no others."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+
+from markupsafe import Markup
+
+INLINE, DIRECTORY, CDN = "inline", "directory", "cdn"
+"""Where a page has Plotly from: it is in the page, beside it in a file, or loaded from Plotly's own address."""
+
+PLOTLY_FILE = "plotly.min.js"
+"""The file beside the page, as Plotly's own `include_plotlyjs="directory"` calls it."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script of the page: as its text, or as where it is loaded from.
+
+    Attributes:
+        text: What runs; empty where it is loaded.
+        source: An address, relative or whole; empty where the text is in the page.
+        integrity: What the browser holds the loaded file against (W3C, Subresource Integrity); empty for a file
+            beside the page: browsers check no integrity of what they open from disk, and then refuse it.
+    """
+
+    text: Markup = field(default_factory=Markup)
+    source: str = ""
+    integrity: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """The source expression by which the policy lets it run (W3C, Content Security Policy Level 3, 2.3.1)."""
+        if not self.source:
+            return f"'sha256-{_sha256(self.text)}'"
+        return self.source if "://" in self.source else "'self'"
+
+
+@dataclass(frozen=True)
+class Assets:
+    """All that one page needs; the policy is the value of its Content-Security-Policy."""
+
+    css: Markup
+    scripts: tuple[Script, ...]
+    policy: str
+
+
+@lru_cache(maxsize=8)
+def assets(files: tuple[str, ...], plotlyjs: str | None) -> Assets:
+    """Stylesheet and scripts of a page.
+
+    Args:
+        files: Names in `templates/`, without their endings; of each, NAME.css and NAME.js are taken where they exist.
+        plotlyjs: Where Plotly comes from: INLINE, DIRECTORY or CDN; None for a page without charts.
+    """
+    scripts = [Script(Markup(source)) for source in _sources(files, "js")]
+    if plotlyjs:
+        scripts.append(_plotly(plotlyjs))  # last: all else works while the browser still reads its megabytes
+    policy = (
+        f"default-src 'none'; script-src {' '.join(script.allowed for script in scripts)}; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return Assets(Markup("\n".join(_sources(files, "css"))), tuple(scripts), policy)
+
+
+def plotly_text() -> str:
+    """Plotly's script, 4.7 MB."""
+    from plotly.offline import get_plotlyjs
+
+    text: str = get_plotlyjs()
+    return text
+
+
+def _plotly(plotlyjs: str) -> Script:
+    if plotlyjs == INLINE:
+        return Script(Markup(plotly_text()))
+    if plotlyjs == DIRECTORY:
+        return Script(source=PLOTLY_FILE)
+    from plotly.offline import get_plotlyjs_version
+
+    address = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
+    return Script(source=address, integrity=f"sha256-{_sha256(plotly_text())}")
+
+
+def _sources(files: Sequence[str], ending: str) -> list[str]:
+    folder = resources.files("bench.report") / "templates"
+    found = [folder / f"{file}.{ending}" for file in files]
+    return [file.read_text(encoding="utf-8") for file in found if file.is_file()]
+
+
+def _sha256(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,241 @@
+"""Families compared in pairs, on the same test pictures: which differences are more than chance.
+
+The leaderboard and the verdict rest on the same tests: `standings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import predictions, stats
+from bench.records import Run, Trial
+from bench.report import text
+from bench.report.marks import Mark, family_marks
+
+MATRIX_UP_TO = 12
+"""A matrix of so many families at most stands open; of more, each is listed against the leader and it is folded."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a family stands among those that were compared.
+
+    Attributes:
+        best_rank, worst_rank: The places that it may have, from 1: behind all that are significantly better, before
+            all that are significantly worse.
+        tied: Whether it shares the first place: no test puts it below the leader; the leader itself shares it where
+            that holds for another family.
+        difference: Its test accuracy less the leader's, as a share; None for the leader itself, as are the rest.
+        difference_low, difference_high: 95 % interval of that (Newcombe, paired).
+        p: Of McNemar's exact test against the leader, corrected over all pairs (Holm).
+    """
+
+    family: str
+    best_rank: int
+    worst_rank: int
+    tied: bool
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One family's test accuracy less another's, as a share.
+
+    Attributes:
+        low, high: 95 % interval (Newcombe, paired).
+        p: Of McNemar's exact test, corrected over all pairs (Holm).
+        significant: Whether that test tells the two apart.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    significant: bool
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """A family in the matrix, under the name that its weights demand."""
+
+    label: str
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Row:
+    """A family against others: in the matrix against those behind it, in the list against the leader.
+
+    Attributes:
+        differences: One a column; None where the matrix has the pair elsewhere.
+    """
+
+    family: Competitor
+    differences: Sequence[Difference | None]
+
+
+@dataclass(frozen=True)
+class Pairwise:
+    """The section.
+
+    Attributes:
+        empty: Why there is nothing to compare; "" where there is.
+        n: How many test pictures all were compared on.
+        pairs: How many pairs there are.
+        found: What came of it, in a sentence.
+        columns: The families that stand above the matrix: all but the best.
+        rows: The matrix, best family first, without the last one.
+        leader: The best family.
+        against_leader: Its difference to every other, with the other as the row; empty where the matrix stands open.
+        left_out: Which families with a result are not compared and why, in sentences.
+        seeds: How many other seeds families were trained with, at most; 0 where none was.
+    """
+
+    empty: str = ""
+    n: int = 0
+    pairs: int = 0
+    found: str = ""
+    columns: Sequence[Competitor] = ()
+    rows: Sequence[Row] = ()
+    leader: Competitor | None = None
+    against_leader: Sequence[Row] = ()
+    left_out: Sequence[str] = ()
+    seeds: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every pair of families on the test pictures that they have in common.
+
+    Attributes:
+        families: Best first.
+        n: How many pictures.
+        accuracy: Shape (families,).
+        low, high: 95 % interval of the row's accuracy less the column's, shape (families, families).
+        p: Corrected p-values, shape (families, families); 1 on the diagonal.
+    """
+
+    families: tuple[str, ...]
+    n: int
+    accuracy: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+    def difference(self, one: int, other: int) -> Difference:
+        """The accuracy of the family at one place less that of the family at the other."""
+        value, p = float(self.accuracy[one] - self.accuracy[other]), float(self.p[one, other])
+        low, high = float(self.low[one, other]), float(self.high[one, other])
+        return Difference(value, low, high, p, p < stats.LEVEL and value != 0)
+
+
+def compare(run: Run) -> Comparison | None:
+    """Compares all families whose predictions of the test pictures are there; None where these are less than two."""
+    found = predictions.of_run(run)
+    right = np.array([own.right for own in found.values()])
+    if len(found) < 2 or not right.size:
+        return None
+    k, n = right.shape
+    ahead = stats.discordant(right)
+    both = right.sum(axis=1)[:, np.newaxis] - ahead
+    low, high = stats.paired_difference(both, ahead, ahead.T, n - both - ahead - ahead.T)
+    above = np.triu_indices(k, 1)
+    p = np.ones((k, k))
+    p[above] = p.T[above] = stats.holm(stats.mcnemar(ahead[above], ahead.T[above]))
+    return Comparison(tuple(found), n, right.mean(axis=1), low, high, p)
+
+
+def standings(run: Run) -> dict[str, Standing]:
+    """Where every compared family stands, best first; empty where the leader cannot be compared with another.
+
+    A family with a result that is not in it has no predictions that could be compared.
+    """
+    comparison = compare(run)
+    if comparison is None or comparison.families[0] != run.ranking()[0].family:
+        return {}
+    places = stats.rank_intervals(comparison.p, comparison.accuracy)
+    tied = stats.tied_with_best(comparison.p, comparison.accuracy)
+    found = {}
+    for place, family in enumerate(comparison.families):
+        best, worst = (int(rank) for rank in places[place])
+        if place == 0:
+            found[family] = Standing(family, best, worst, bool(tied[1:].any()))
+        else:
+            gap = comparison.difference(place, 0)
+            found[family] = Standing(family, best, worst, bool(tied[place]), gap.value, gap.low, gap.high, gap.p)
+    return found
+
+
+def section(run: Run) -> Pairwise:
+    """The comparison of a run's families."""
+    ranking = run.ranking()
+    comparison = compare(run)
+    if comparison is None:
+        return Pairwise(empty=_nothing(run, ranking))
+    chosen, looks = {trial.family: trial for trial in ranking}, family_marks(run)
+    families = [Competitor(text.label(chosen[family]), looks[family]) for family in comparison.families]
+    k = len(families)
+    rows = [
+        Row(family, [comparison.difference(i, j) if j > i else None for j in range(1, k)])
+        for i, family in enumerate(families[:-1])
+    ]
+    against = [Row(family, [comparison.difference(i, 0)]) for i, family in enumerate(families) if i]
+    return Pairwise(
+        n=comparison.n,
+        pairs=k * (k - 1) // 2,
+        found=_found(rows),
+        columns=families[1:],
+        rows=rows,
+        leader=families[0],
+        against_leader=against if k > MATRIX_UP_TO else (),
+        left_out=_left_out(ranking, comparison),
+        seeds=max(len(trial.repeats) for trial in ranking),
+    )
+
+
+def _found(rows: Sequence[Row]) -> str:
+    every = [each for row in rows for each in row.differences if each]
+    apart = sum(each.significant for each in every)
+    if len(every) == 1:
+        return f"The tests {'tell the two apart' if apart else 'do not tell the two apart'}."
+    pairs = text.plural(len(every), "pair")
+    if apart == len(every):
+        return f"The tests tell all {pairs} apart."
+    return f"The tests tell {text.thousands(apart) if apart else 'none'} of the {pairs} apart."
+
+
+def _nothing(run: Run, ranking: Sequence[Trial]) -> str:
+    """Why nothing can be compared."""
+    going, scored = run.status == "running", [trial for trial in ranking if trial.test]
+    if len(run.families) == 1:
+        return "Only one family was searched, so there is no pair to compare."
+    if going and len(scored) < 2:
+        return "Families are compared at the end of the run, once their models are scored on the test pictures."
+    if not ranking:
+        return "No trial is complete, so there is nothing to compare."
+    if len(ranking) == 1:
+        return f"Only {text.label(ranking[0])} has a result, so there is no pair to compare."
+    if len(scored) < 2:
+        return "Fewer than two families were scored on the test pictures, so there is no pair to compare."
+    return (
+        "The predictions of the test pictures are missing, damaged or of different pictures, so no two families can be "
+        "compared picture by picture."
+    )
+
+
+def _left_out(ranking: Sequence[Trial], comparison: Comparison) -> list[str]:
+    missing = [trial for trial in ranking if trial.family not in comparison.families]
+    unscored = [text.label(trial) for trial in missing if not trial.test]
+    lost = [text.label(trial) for trial in missing if trial.test]
+    said = [f"Not scored on the test pictures: {text.listing(unscored, 8)}."] if unscored else []
+    if lost:
+        named = text.listing(lost, 8)
+        said.append(f"Left out, since the predictions are missing, damaged or of other pictures: {named}.")
+    return said

@@ -1,0 +1,62 @@
+// Chooses the best candidate within the limits: candidates stand in a table, most accurate first.
+"use strict";
+(() => {
+  const limits = document.getElementById("limits");
+  if (!limits) return;
+  const steps = JSON.parse(document.getElementById("ship-data").textContent);
+  const inputs = [...limits.querySelectorAll("input[data-limit]")];
+  const answer = document.getElementById("answer");
+  const rows = [...document.querySelectorAll("#candidates > tbody > tr")];
+  const places = new Map(rows.map((row) => [row, row.dataset.steps.split(" ").map(Number)]));
+
+  const isLimited = (input) => Number(input.value) < Number(input.max);
+  const fits = (row) => inputs.every((input) => {
+    return !isLimited(input) || places.get(row)[input.dataset.place] <= Number(input.value);
+  });
+
+  const paragraph = (text) => {
+    const made = document.createElement("p");
+    made.className = "empty";
+    made.textContent = text;
+    return made;
+  };
+
+  const choose = () => {
+    for (const input of inputs) {
+      const words = isLimited(input) ? steps[input.dataset.limit][input.value][1] : "any";
+      document.getElementById(`output-${input.dataset.limit}`).textContent = words;
+      input.setAttribute("aria-valuetext", words);
+    }
+    const best = rows.find(fits);
+    for (const row of rows) {
+      row.hidden = !fits(row);
+      row.classList.toggle("best", row === best);
+    }
+    const title = document.createElement("h3");
+    title.textContent = inputs.some(isLimited) ? "The most accurate within these limits" : "The most accurate";
+    const card = best ? best.querySelector(".card").cloneNode(true) : paragraph("No complete trial is within these limits.");
+    answer.replaceChildren(title, card);
+  };
+
+  // In the address stands the limit itself, so that it holds on when a run goes on and steps move.
+  const place = (input, limit) => {
+    const own = steps[input.dataset.limit];
+    const within = own.filter(([value]) => value <= limit * (1 + 1e-9)).length;
+    return limit === null ? own.length : Math.max(within - 1, 0);
+  };
+
+  for (const input of inputs) {
+    input.addEventListener("input", () => {
+      page.set({ [input.dataset.limit]: isLimited(input) ? steps[input.dataset.limit][input.value][0] : "" });
+      choose();
+    });
+  }
+  page.restored(() => {
+    for (const input of inputs) {
+      const limit = Number.parseFloat(page.get(input.dataset.limit) ?? "");
+      input.value = place(input, Number.isFinite(limit) ? limit : null);
+    }
+    choose();
+  });
+  limits.hidden = false;
+})();

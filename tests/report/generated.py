@@ -1,0 +1,230 @@
+"""A run as large as they come, made up from a seed: thousands of trials, and what the models say of the test pictures.
+
+Its figures behave as real ones do: training longer costs more and gives a little more, a larger model costs more, and a
+better model is right on more pictures, of which some are hard for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import predictions
+from bench.config import Budget, RunConfig
+from bench.gallery import MOST_SAMPLES
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    Cost,
+    Epoch,
+    Failure,
+    FamilyInfo,
+    Metrics,
+    PictureSizes,
+    Run,
+    SplitInfo,
+    Study,
+    Trial,
+)
+from bench.stats import wilson
+from bench.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail
+
+from .saved import save_predictions, save_thumbnails
+
+ENGINES = ("optuna:tpe", "optuna:random", "keras-tuner:bayesian")
+GAP_S = 0.4
+"""Between two trials of a worker."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a run is."""
+
+    trials: int = 5000
+    families: int = 10
+    engines: int = 3
+    epochs: int = 10
+    pictures: int = 1000
+    classes: int = 10
+
+
+def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
+    """A complete run, of which what lies beside the records is written: predictions and thumbnails.
+
+    Args:
+        folder: Where these are made.
+        size: How large it is.
+        seed: Of everything that is drawn.
+    """
+    size = size or Size()
+    draw = np.random.default_rng(seed)
+    families = [f"family_{number:02d}" for number in range(size.families)]
+    engines = ENGINES[: size.engines]
+    studies: dict[tuple[str, str], list[Trial]] = {(engine, family): [] for engine in engines for family in families}
+    clock = 0.0
+    for order in range(size.trials):
+        engine, rank = engines[order * size.engines // size.trials], order % size.families
+        own = studies[engine, families[rank]]
+        trial = _trial(draw, size, rank, started_s=clock)
+        own.append(replace(trial, family=families[rank], engine=engine, number=len(own), order=order + 1))
+        clock = (trial.finished_s or clock) + GAP_S
+    _score(draw, folder, size, studies, families)
+    budget = size.trials // size.engines
+    run = Run(
+        path=folder,
+        status="complete",
+        created_utc="2026-11-21T08:00:00Z",
+        config=RunConfig(data="photos", engines=engines, budget=Budget(budget)).to_dict(),
+        environment={
+            "python": "3.11.7",
+            "platform": "Linux x86_64",
+            "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "optuna": "5.0.0"},
+            "cpu": "A processor",
+            "cores": 16,
+            "memory_gb": 64.0,
+            "gpus": [],
+            "git_commit": "0123456789ab",
+        },
+        split=_split(size),
+        families=tuple(FamilyInfo(family, f"Family number {n}.", "random") for n, family in enumerate(families)),
+        studies=tuple(Study(family, engine, tuple(trials)) for (engine, family), trials in studies.items()),
+        command=f"python -m bench run --data photos --budget {budget} --engine {','.join(engines)}",
+        elapsed_s=clock,
+    )
+    save_thumbnails(folder, _thumbnails(run, size))
+    return run
+
+
+def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:
+    """As many as a run has (see `bench.gallery`)."""
+    found = list(predictions.of_run(run).values())
+    chosen = {place for each in found for place in each.mistakes[:MISTAKES]}
+    chosen.update(predictions.shared_mistakes(found)[:SHARED_MISTAKES])
+    samples = [
+        Thumbnail(digest(f"train {n}"), f"train/{n}.jpg", n % size.classes, "train") for n in range(MOST_SAMPLES)
+    ]
+    labels = found[0].labels
+    mistakes = [
+        Thumbnail(digest(f"test {place}"), f"test/{place}.jpg", int(labels[place]), "test") for place in sorted(chosen)
+    ]
+    return samples + mistakes
+
+
+def _trial(draw: np.random.Generator, size: Size, rank: int, started_s: float) -> Trial:
+    """A trial of the family of that rank, from the worst; whose it is, is still to be said."""
+    params: dict[str, Any] = {
+        "input_size": int(draw.choice([96, 128, 160])),
+        "learning_rate": float(10 ** draw.uniform(-5, -2)),
+        "units": int(draw.integers(1, 17) * 32),
+        "dropout": round(float(draw.uniform(0, 0.6)), 3),
+        "optimizer": str(draw.choice(["adam", "rmsprop", "sgd"])),
+        "batch_size": int(draw.choice([16, 32, 64])),
+        "augmentation": str(draw.choice(["none", "flip", "light"])),
+        "dense_layer": bool(draw.integers(2)),
+    }
+    fit = 1 - 0.12 * abs(math.log10(params["learning_rate"]) + 3) - 0.1 * params["dropout"]
+    strength = 0.55 + 0.4 * (rank + 1) / size.families
+    accuracy = float(np.clip(strength * fit + draw.normal(0, 0.01), 1 / size.classes, 0.999))
+    seconds = 3.0 * (1 + rank) * (params["input_size"] / 96) ** 2 * float(draw.uniform(0.8, 1.2))
+    state = str(draw.choice([COMPLETE, PRUNED, FAIL], p=[0.86, 0.1, 0.04]))
+    epochs = {COMPLETE: size.epochs, PRUNED: size.epochs // 3, FAIL: 0}[state]
+    history = _history(draw, accuracy, epochs, seconds / size.epochs)
+    trial = Trial(
+        "",
+        "",
+        0,
+        0,
+        state,
+        params=params,
+        started_s=started_s,
+        finished_s=started_s + seconds + 2.0,
+        history=history,
+        intermediate_values={epoch.epoch: epoch.val_accuracy for epoch in history},
+        input_size=params["input_size"],
+        weights="random",
+        seed=0,
+        max_epochs=size.epochs,
+    )
+    if state == FAIL:
+        return replace(trial, failure=Failure("ResourceExhaustedError", f"out of memory at {started_s:.0f} s", "…"))
+    if state == PRUNED:
+        return replace(trial, note="stopped by the pruner (median)")
+    cost = _cost(seconds, parameters=50_000 * 2**rank + 1_000 * params["units"])
+    return replace(trial, value=accuracy, validation=_metrics(accuracy, size.pictures), cost=cost)
+
+
+def _history(draw: np.random.Generator, accuracy: float, epochs: int, seconds: float) -> tuple[Epoch, ...]:
+    rise = accuracy * (1 - 0.6 * np.exp(-0.6 * np.arange(1, epochs + 1))) + draw.normal(0, 0.005, epochs)
+    return tuple(
+        Epoch(number, 1.2 - value, min(value + 0.02, 1.0), 1.25 - value, value, seconds)
+        for number, value in enumerate(np.clip(rise, 0, 1).tolist(), start=1)
+    )
+
+
+def _metrics(accuracy: float, n: int, *interval: float) -> Metrics:
+    return Metrics(n, accuracy, accuracy, min(accuracy + 0.03, 1.0), 1 - accuracy, 1 - accuracy, *interval)
+
+
+def _cost(seconds: float, parameters: int) -> Cost:
+    return Cost(
+        fit_time_s=0.7 * seconds,
+        train_time_s=seconds,
+        features_time_s=0.3 * seconds,
+        saved_time_s=0.2 * seconds,
+        total_time_s=seconds + 2.0,
+        latency_ms=1.0 + parameters / 1e6,
+        throughput_per_s=4e8 / parameters,
+        parameters=parameters,
+        trainable_parameters=parameters // 10,
+        macs=30 * parameters,
+        model_size_mb=4e-6 * parameters,
+        peak_rss_mb=900.0,
+        cores=2,
+    )
+
+
+def _score(
+    draw: np.random.Generator,
+    folder: Path,
+    size: Size,
+    studies: dict[tuple[str, str], list[Trial]],
+    families: list[str],
+) -> None:
+    """Scores the best trial of every family on the test pictures and writes what its model says of them."""
+    sha256 = [digest(f"test {number}") for number in range(size.pictures)]
+    labels = np.arange(size.pictures) % size.classes
+    hardness = draw.normal(0, 1, size.pictures)
+    for family in families:
+        own = [trial for (_, name), trials in studies.items() if name == family for trial in trials]
+        best = min((trial for trial in own if trial.state == COMPLETE), key=lambda trial: trial.rank_key)
+        assert best.value is not None
+        scores = draw.normal(0, 1, (size.pictures, size.classes))
+        wrong = np.argsort(hardness + draw.normal(0, 0.7, size.pictures))[round(best.value * size.pictures) :]
+        scores[np.arange(size.pictures), labels] += 5
+        scores[wrong, labels[wrong]] -= 6
+        exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+        save_predictions(folder, family, sha256, labels, probabilities)
+        right = int((probabilities.argmax(axis=1) == labels).sum())
+        test = _metrics(right / size.pictures, size.pictures, *wilson(right, size.pictures))
+        trials = studies[best.engine, family]
+        trials[best.number] = replace(best, test=test)
+
+
+def _split(size: Size) -> SplitInfo:
+    classes = tuple(f"class {number}" for number in range(size.classes))
+    shares = {"train": 7 * size.pictures, "validation": size.pictures, "test": size.pictures}
+    counts = {part: dict.fromkeys(classes, count // size.classes) for part, count in shares.items()}
+    sizes = PictureSizes((42, 32), (500, 374), (1050, 702))
+    return SplitInfo("photos", classes, counts, digest("split"), input_sizes=(96, 128, 160), sizes=sizes)
+
+
+def digest(text: str) -> str:
+    """A content hash of something that has no content."""
+    return hashlib.sha256(text.encode()).hexdigest()

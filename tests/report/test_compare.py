@@ -1,0 +1,216 @@
+"""Two runs side by side: what is told apart, what is folded, what cannot be compared."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import comparison, predictions
+from bench.records import Run, Trial
+from bench.report import compare
+from bench.report.compare import Change
+
+from .browser import launched, opened
+
+
+@pytest.fixture
+def before(run: Run, tmp_path: Path) -> Run:
+    return replace(run, path=tmp_path / "before")
+
+
+@pytest.fixture
+def after(before: Run) -> Run:
+    return replace(before, path=before.path.with_name("after"))
+
+
+def of_family(run: Run, family: str, **changes: Any) -> Run:
+    """The run with changes to every trial of a family; those to its cost are in `cost`."""
+    cost = changes.pop("cost", {})
+
+    def changed(trial: Trial) -> Trial:
+        if trial.family != family:
+            return trial
+        return replace(trial, cost=replace(trial.cost, **cost) if trial.cost else None, **changes)
+
+    return replace(
+        run, studies=tuple(replace(study, trials=tuple(map(changed, study.trials))) for study in run.studies)
+    )
+
+
+def predicted(run: Run, right: Mapping[str, list[int]], order: list[int] | None = None) -> None:
+    """Writes what the families' models say of as many pictures, of which they have `right` right."""
+    for family, each in right.items():
+        places = np.array(order or range(len(each)))
+        truth = np.where(np.array(each), 0.9, 0.1)[places]
+        path = predictions.path(run.path, family)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            path,
+            sha256=np.array([f"{place:064x}" for place in places]),
+            labels=np.zeros(len(places), np.int64),
+            probabilities=np.stack([truth, 1 - truth], axis=1).astype(np.float32),
+        )
+
+
+def changed(before: Run, after: Run) -> dict[str, Change]:
+    return {change.family: change for change in compare.comparison(before, after).changed}
+
+
+def words(page: str) -> str:
+    shown = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
+
+
+def test_a_run_and_its_repetition_are_the_same(before: Run, after: Run, tmp_path: Path) -> None:
+    compared = compare.comparison(before, after)
+    assert compared.headline == "Both runs have the same results."
+    assert (list(compared.changed), list(compared.notices)) == ([], [])
+    assert len(compared.unchanged) == 6
+    assert not any(aspect.differing for aspect in compared.aspects)
+
+
+def test_what_differs_is_shown_and_what_is_equal_is_counted(before: Run, after: Run, tmp_path: Path) -> None:
+    slower = {"train_time_s": 60.0, "fit_time_s": 60.0}
+    after = replace(of_family(after, "cnn", cost=slower), config={**after.config, "seed": 1, "out": "elsewhere"})
+    page = compare.html(compare.comparison(before, after), tmp_path)
+    text = words(page)
+    assert "cnn 91.1 % 86.0–94.5 % 91.1 %" in text.replace("86.1", "86.0")
+    assert "31.7 s → 1 min 1.89 times" in text
+    assert "5 families with the same configuration and the same result in both" in text
+    assert "Configuration Configuration: different Before After seed 0 1 4 equal in both" in text
+    assert "elsewhere" not in text
+    assert "Environment No difference. 9 equal in both" in text
+    assert " open>" not in page
+    unfolded = compare.html(compare.comparison(before, after), tmp_path, every=True)
+    assert unfolded.count("<details") == unfolded.count(" open>") > page.count("<details")
+
+
+def test_a_training_time_within_the_noise_is_no_difference(before: Run, after: Run) -> None:
+    assert list(changed(before, of_family(after, "cnn", cost={"train_time_s": 36.0}))) == []
+    assert list(changed(before, of_family(after, "cnn", cost={"train_time_s": 39.0}))) == ["cnn"]
+
+
+def test_models_are_paired_picture_by_picture_whatever_their_order(before: Run, after: Run) -> None:
+    """Six pictures gained and none lost: p is 2 / 2**6, and twice that for two families."""
+    predicted(before, {"cnn": [1] * 10 + [0] * 10, "mobilenet_v2": [1] * 20})
+    predicted(after, {"cnn": [1] * 16 + [0] * 4, "mobilenet_v2": [1] * 20}, order=list(range(19, -1, -1)))
+    tests = compare.paired_tests(before, after)
+    assert (tests["cnn"].only_before, tests["cnn"].only_after, tests["cnn"].n) == (0, 6, 20)
+    assert tests["cnn"].p == pytest.approx(2 * 2 / 2**6)
+    assert tests["cnn"].low < 0.3 < tests["cnn"].high
+    assert tests["mobilenet_v2"].p == 1
+
+
+def test_a_significant_change_is_the_headline(before: Run, after: Run, tmp_path: Path) -> None:
+    predicted(before, {"cnn": [1] * 10 + [0] * 20})
+    predicted(after, {"cnn": [1] * 30})
+    best = before.best("cnn")
+    assert best is not None
+    assert best.test is not None
+    after = of_family(after, "cnn", test=replace(best.test, accuracy=1.0, accuracy_low=0.88, accuracy_high=1.0))
+    compared = compare.comparison(before, after)
+    assert compared.headline == "cnn does measurably better than before."
+    text = words(compare.html(compared, tmp_path))
+    assert "+8.9 " in text
+    assert "p < 0.001 20 gained, 0 lost of 30" in text
+
+
+def test_different_pictures_are_not_paired_and_the_page_says_so(before: Run, after: Run, tmp_path: Path) -> None:
+    predicted(before, {"cnn": [1] * 20})
+    predicted(after, {"cnn": [1] * 19})
+    after = of_family(replace(after, split=replace(after.split, sha256="other")), "cnn", value=0.5)
+    compared = compare.comparison(before, after)
+    assert [notice.title for notice in compared.notices] == ["Two splits"]
+    assert "cannot be paired" in compared.headline
+    text = words(compare.html(compared, tmp_path))
+    assert "not paired intervals overlap" in text
+    assert "sha256 of the split 9f2c44c1b0d6a7e1 other" in text
+
+
+def test_the_same_test_pictures_of_two_splits_are_paired(before: Run, after: Run) -> None:
+    for each in (before, after):
+        predicted(each, {"cnn": [1] * 20})
+    (notice,) = compare.comparison(before, replace(after, split=replace(after.split, sha256="other"))).notices
+    assert "compare picture by picture" in notice.text
+    other = replace(after, split=replace(after.split, classes=("dog", "cat")))
+    assert compare.paired_tests(before, other) == {}
+
+
+@pytest.mark.parametrize(
+    "other", [{"environment": {"cpu": "another"}}, {"config": {"workers": 4}}], ids=["processor", "workers"]
+)
+def test_times_of_two_machines_do_not_compare(before: Run, after: Run, tmp_path: Path, other: dict[str, Any]) -> None:
+    ((name, value),) = other.items()
+    after = of_family(replace(after, **{name: {**getattr(after, name), **value}}), "cnn", cost={"train_time_s": 99.0})
+    compared = compare.comparison(before, after)
+    assert [notice.title for notice in compared.notices] == ["Two machines"]
+    assert [change.ratio for change in compared.unchanged] == [None] * 6
+    assert "not comparable" in words(compare.html(compared, tmp_path))
+
+
+def test_a_family_of_one_run_only_stands_there_with_the_reason(before: Run, after: Run) -> None:
+    families = tuple(family for family in after.families if family.name != "mobilenet_v2")
+    studies = tuple(study for study in after.studies if study.family != "mobilenet_v2")
+    change = changed(before, replace(after, families=families, studies=studies))["mobilenet_v2"]
+    assert (change.after.trial, change.after.reason) == (None, "not in this run")
+    assert change.before.accuracy == pytest.approx(0.9333)
+
+
+def test_runs_without_a_result_compare(empty_run: Run, before: Run, tmp_path: Path) -> None:
+    compared = compare.comparison(empty_run, before)
+    assert compared.headline == "No family has a result in both runs."
+    assert "before (running)" in compared.notices[-1].text
+    assert "waiting for its turn" in words(compare.html(compared, tmp_path))
+
+
+def test_a_hostile_run_stays_text(hostile_run: Run, before: Run, tmp_path: Path) -> None:
+    for pair in ((hostile_run, before), (before, hostile_run)):
+        page = compare.html(compare.comparison(*pair), tmp_path)
+        markup = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+        assert "<img" not in markup
+        assert not set(markup) & {"\u2028", "\u202e", "\x1b"}
+        assert "secret" not in page
+        assert "/home/alice" not in page
+        assert "default-src 'none'; script-src 'sha256-" in html.unescape(page)
+
+
+def test_only_pages_below_the_comparison_are_linked(before: Run, after: Run, tmp_path: Path) -> None:
+    for each in (before, after):
+        each.path.mkdir(exist_ok=True)
+        (each.path / "report.html").touch()
+    compared = compare.comparison(before, after)
+    links = re.compile(r'<a href="([^"]*report[^"]*)">')
+    assert links.findall(compare.html(compared, tmp_path)) == ["before/report.html", "after/report.html"]
+    assert links.findall(compare.html(compared, tmp_path / "elsewhere")) == []
+
+
+def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: Path) -> None:
+    after = of_family(replace(after, config={**after.config, "seed": 1}), "cnn", cost={"train_time_s": 60.0})
+    compared, short, long = compare.comparison(before, after), io.StringIO(), io.StringIO()
+    comparison.print_comparison(compared, tmp_path / "page.html", stream=short)
+    comparison.print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
+    assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +– +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
+    assert "5 families the same, --all lists them" in short.getvalue()
+    assert "configuration: 1 different, 4 equal\n    seed: 0 → 1\n" in short.getvalue()
+    assert short.getvalue().endswith(f"page: {tmp_path / 'page.html'}\n")
+    assert "    budget: 12 trials\n" in long.getvalue()
+    assert "dummy" in long.getvalue()
+    assert "dummy" not in short.getvalue()
+
+
+@pytest.mark.slow
+def test_a_browser_opens_it_without_a_complaint(before: Run, after: Run, tmp_path: Path) -> None:
+    after = of_family(replace(after, config={**after.config, "seed": 1}), "cnn", cost={"train_time_s": 60.0})
+    (tmp_path / "page.html").write_text(compare.html(compare.comparison(before, after), tmp_path), encoding="utf-8")
+    with launched() as browser, opened(browser, tmp_path / "page.html") as shown:
+        assert not shown.get_by_text("dummy").is_visible()
+        shown.get_by_text("5 families with the same configuration").click()
+        assert shown.get_by_text("dummy").is_visible()

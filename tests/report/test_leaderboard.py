@@ -1,0 +1,151 @@
+"""The leaderboard as a reader meets it without a script, and what it gives its script."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FamilyInfo, Run, Study, Trial
+from bench.report import leaderboard, ship
+from bench.report.anchors import anchor
+from bench.report.page import environment
+
+from .conftest import TPE, build, failed, trial
+
+
+def section(run: Run) -> str:
+    template = environment().get_template("sections/leaderboard.html")
+    return template.render(run=run, section=leaderboard.section(run))
+
+
+def data(markup: str) -> dict[str, list[object]]:
+    found = re.search(r'<script type="application/json" id="board-data">(.*?)</script>', markup, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.fixture
+def long_run() -> Run:
+    """A family of 500 trials, every fifth of which failed; accuracy goes up and down, later ones cost more."""
+    trials = tuple(
+        failed("cnn", TPE, number, number + 1, Failure("Error", "broken"))
+        if number % 5 == 4
+        else trial("cnn", TPE, number, number + 1, 0.5 + (7 * number % 100) / 250, 10.0 + number, 1000 + number)
+        for number in range(500)
+    )
+    return build((Study("cnn", TPE, trials),), (FamilyInfo("cnn"),))
+
+
+def test_a_family_is_one_body_of_its_row_and_its_trials(run: Run) -> None:
+    bodies = re.findall(r"<tbody(?: data-chosen=.*?)?>\s*<tr(?: class=\"without\")?>.*?</th>", section(run), re.S)
+    assert [re.search(r"<bdi>(.*?)</bdi>", body)[1] for body in bodies] == [  # type: ignore[index]
+        "mobilenet_v2", "cnn", "dummy", "mobilenet", "vgg16", "vgg19"
+    ]  # fmt: skip
+    rows = re.findall(r'<tr id="(trial-[0-9a-f]{12})"', section(run))
+    assert sorted(rows) == sorted(anchor(each) for each in run.trials)
+
+
+def test_ranks_ties_and_differences_are_those_of_the_paired_comparison(compared_run: Run) -> None:
+    rows = {row.family.name: row for row in leaderboard.board(compared_run)}
+    assert [(name, row.ranks, row.tied) for name, row in rows.items() if row.trial] == [
+        ("mobilenet_v2", "1–2", False),  # the leader is tied with nobody but itself
+        ("cnn", "1–2", True),
+        ("dummy", "3", False),
+    ]
+    assert rows["cnn"].difference == pytest.approx(-4 / 180)
+    words = " ".join(re.sub(r"<[^>]+>", " ", section(compared_run)).replace("\u00a0", " ").split())
+    assert re.search(r"−2\.2 −\d\.\d to \+?−?\d\.\d p = 0\.\d+", words)
+
+
+def test_without_predictions_intervals_decide_the_tie_and_the_difference_is_plain(run: Run) -> None:
+    rows = {row.family.name: row for row in leaderboard.board(run)}
+    assert [(row.ranks, row.tied) for row in rows.values()][:3] == [("1", False), ("2", True), ("3", False)]
+    assert rows["cnn"].difference == pytest.approx(0.9111 - 0.9333)
+    assert rows["mobilenet"].ranks == ""
+
+
+def test_the_status_says_how_a_family_stands(run: Run) -> None:
+    rows = {row.family.name: (row.status, row.states.replace("\u00a0", " ")) for row in leaderboard.board(run)}
+    assert rows == {
+        "mobilenet_v2": ("complete", "3 complete, 1 running"),
+        "cnn": ("complete", "5 complete, 1 pruned, 1 failed"),
+        "dummy": ("complete", "2 complete"),
+        "mobilenet": ("no result", ""),
+        "vgg16": ("skipped", ""),
+        "vgg19": ("failed", "1 failed"),
+    }
+    going = {row.family.name: row.status for row in leaderboard.board(replace(run, status="running"))}
+    assert (going["mobilenet_v2"], going["mobilenet"]) == ("running", "waiting")
+
+
+def test_every_column_can_be_sorted_by_and_is_explained(run: Run) -> None:
+    markup = section(run)
+    buttons = re.findall(r'<button type="button" data-sort="(\w+)" aria-describedby="([\w-]+)">', markup)
+    assert len(buttons) == 13
+    assert {key for key, _ in buttons} <= set(leaderboard.BOARD_COLUMNS)
+    for _, about in buttons:
+        assert re.search(rf'role="tooltip" id="{about}">[^<]{{20,}}', markup)
+    assert markup.count('aria-sort="ascending"') == 1
+
+
+def test_its_script_gets_a_row_for_every_family_and_every_trial(run: Run) -> None:
+    own = data(section(run))
+    families = [dict(zip(own["columns"], row, strict=True)) for row in own["families"]]
+    assert [(each["family"], each["rank"], each["test_accuracy"]) for each in families[:3]] == [
+        ("mobilenet_v2", 1, 0.9333), ("cnn", 2, 0.9111), ("dummy", 3, 0.4944)
+    ]  # fmt: skip
+    assert families[3]["train_time_s"] is None
+    assert own["trialColumns"] == LEADERBOARD_COLUMNS
+    assert set(own["trials"]) == {anchor(each) for each in run.trials}
+
+
+def test_states_to_choose_from_are_those_of_trials_and_of_families_without_one(run: Run) -> None:
+    assert leaderboard.section(run).states == {
+        "complete": 10, "running": 1, "pruned": 1, "fail": 2, "no result": 1, "skipped": 1
+    }  # fmt: skip
+
+
+def test_a_long_list_of_trials_is_cut_but_never_what_matters(long_run: Run) -> None:
+    (row,) = leaderboard.board(long_run)
+    shown = [each.trial for each in row.trials]
+    assert leaderboard.LISTED <= len(shown) <= 1.5 * leaderboard.LISTED
+    assert len(shown) + row.left_out == 500
+    assert [each.number for each in shown] == sorted(each.number for each in shown)
+    numbers = {each.number for each in shown}
+    assert {each.number for each in ship.efficient(long_run)} <= numbers
+    best = long_run.best("cnn")
+    assert best is not None
+    assert best.number in numbers
+    assert Counter(each.state for each in shown)[FAIL] == leaderboard.FAILURES
+    worst = min((each for each in long_run.trials if each.state == COMPLETE), key=lambda each: each.value or 0)
+    assert (worst.value or 0) < min(each.value or 1 for each in shown[10:] if each.state == COMPLETE)
+    words = section(long_run).replace("\u202f", " ")
+    assert f"These are {len(shown)} of them" in words
+    assert f"The other {row.left_out} are in the data of" in words
+
+
+def test_a_trials_row_is_light(cached_run: Run, long_run: Run) -> None:
+    rows = re.findall(r'<tr id="trial-.*?</tr>', section(long_run), re.S)
+    assert max(map(len, rows)) < 1000
+    rows = re.findall(r'<tr id="trial-.*?</tr>', section(cached_run), re.S)
+    assert max(map(len, rows)) < 2000  # two phases of frozen layers in words
+    assert sum(map(len, rows)) / len(rows) < 1000
+
+
+def test_an_anchor_is_safe_and_a_trials_own(run: Run, hostile_run: Run) -> None:
+    every = [*run.trials, *hostile_run.trials]
+    assert len({anchor(each) for each in every}) == len(every)
+    assert all(re.fullmatch(r"trial-[0-9a-f]{12}", anchor(each)) for each in every)
+    first = run.trials[0]
+    assert anchor(Trial(first.family, first.engine, first.number, 0, FAIL)) == anchor(first)
+
+
+def test_a_run_without_families_has_an_empty_board_and_no_controls(tmp_path: Path) -> None:
+    markup = section(build((), ()))
+    assert 'id="controls"' not in markup
+    assert data(markup)["families"] == []

@@ -1,0 +1,247 @@
+"""How to repeat a run: commands, raw data, the files beside the page; what failed; where Plotly comes from."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import hashlib
+import html
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import report
+from bench.records import FAIL, Failure, Run, Study, Trial
+from bench.report import assets, failures, reproduce
+
+from .browser import launched, opened
+
+
+def decoded(run: Run) -> list[dict[str, Any]]:
+    """What the page's script reads of the packed records."""
+    data = json.loads(gzip.decompress(base64.b64decode(reproduce.section(run).trials)))
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+
+
+def page(run: Run, folder: Path) -> str:
+    report.render(run, folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def words(markup: str) -> str:
+    shown = re.sub(r"<(style|script)\b.*?</\1>", "", markup, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
+
+
+# -- raw data
+
+
+def test_the_raw_data_is_every_trial_as_recorded(run: Run) -> None:
+    trials = decoded(run)
+    assert [(each["family"], each["engine"], each["trial"]) for each in trials] == [
+        (trial.family, trial.engine, trial.number) for trial in run.trials
+    ]
+    assert [each["params"] for each in trials] == [dict(trial.params) for trial in run.trials]
+    best = next(each for each in trials if each["test_accuracy"] == 0.9333)
+    assert (best["family"], best["trial"], best["val_accuracy"]) == ("mobilenet_v2", 1, 0.9389)
+    assert (best["train_time_s"], best["parameters"], best["latency_ms"]) == (95.3, 2_422_000, 8.4733)
+    assert [each["failure"] for each in trials if each["state"] == FAIL] == ["ResourceExhaustedError", "TIMEOUT"]
+    assert [each["duplicate_of"] for each in trials if each["duplicate_of"]] == ["cnn/optuna:tpe#0"] * 2
+
+
+def test_a_moment_late_in_a_long_run_is_not_rounded_away(run: Run) -> None:
+    late = replace(run.trials[0], started_s=123456.78, finished_s=123457.91)
+    (row,) = decoded(replace(run, studies=(Study("dummy", "optuna:tpe", (late,)),)))
+    assert (row["started_s"], row["finished_s"]) == (123456.8, 123457.9)
+
+
+def test_what_is_no_number_is_empty(run: Run) -> None:
+    odd = replace(run.trials[0], value=float("nan"), params={"rate": float("inf")})
+    (row,) = decoded(replace(run, studies=(Study("dummy", "optuna:tpe", (odd,)),)))
+    assert (row["val_accuracy"], row["params"]) == (None, {"rate": None})
+
+
+def test_the_raw_data_of_thousands_of_trials_is_small(run: Run) -> None:
+    draw = random.Random(0)
+    cost = run.trials[3].cost
+    assert cost is not None
+
+    def trial(n: int) -> Trial:
+        measured = replace(
+            cost,
+            train_time_s=10 ** draw.uniform(0, 2.5),
+            latency_ms=20 * draw.random(),
+            parameters=draw.randint(10**5, 10**7),
+            trainable_parameters=draw.randint(10**4, 10**6),
+            macs=draw.randint(10**8, 10**10),
+            peak_rss_mb=draw.uniform(900, 4000),
+            saved_time_s=30 * draw.random(),
+        )
+        params = {
+            "input_size": draw.choice((96, 128, 224)),
+            "learning_rate": 10 ** draw.uniform(-5, -2),
+            "dropout": draw.uniform(0, 0.6),
+            "head": draw.choice(("pooling", "dense")),
+            "batch_normalisation": draw.random() < 0.5,
+            "filters": draw.choice((16, 32, 64)),
+            "optimizer": draw.choice(("adam", "sgd")),
+        }
+        figures = {"params": params, "value": draw.random(), "cost": measured, "test": None, "weights": "imagenet"}
+        return replace(run.trials[3], number=n, order=n, started_s=60.1 * n, finished_s=60.1 * n + 57.7, **figures)
+
+    studies = (Study("cnn", "optuna:tpe", tuple(map(trial, range(5000)))),)
+    assert len(reproduce.section(replace(run, studies=studies)).trials) < 500_000
+
+
+def test_hostile_texts_and_the_home_are_cleaned_in_the_raw_data(hostile_run: Run) -> None:
+    noted = tuple(replace(trial, note="/home/alice/x", duplicate_of="/home/alice/y") for trial in hostile_run.trials)
+    study = hostile_run.studies[0]
+    written = json.dumps(decoded(replace(hostile_run, studies=(replace(study, trials=noted),))), ensure_ascii=False)
+    assert "alice" not in written
+    assert not set(written) & {"\u202e", "\x1b"}
+
+
+# -- commands and files
+
+
+def test_the_commands_name_the_run_and_nothing_of_the_machine(run: Run, tmp_path: Path) -> None:
+    text = words(page(run, tmp_path))
+    assert "The run python -m bench run --budget 12 --engine optuna:tpe,keras-tuner:bayesian" in text
+    assert "python -m bench run --split-file reports/20261121T001800-drawn/split.json" in text
+    assert "python -m bench report reports/20261121T001800-drawn" in text
+    elsewhere = reproduce.commands(replace(run, path=Path("/data/alice/my run"), command=""))
+    assert [command for _, command in elsewhere] == [
+        "python -m bench run --split-file 'my run/split.json'",
+        "python -m bench report 'my run'",
+    ]
+
+
+def test_nothing_on_the_page_is_a_path_of_the_home(run: Run, tmp_path: Path) -> None:
+    home = "/home/wilhelmina/photos"
+    failure = Failure("ValueError", f"cannot read {home}/1.jpg", f'File "{home}/x.py"')
+    trials = tuple(replace(trial, note=f"see {home}", params={home: home}) for trial in run.studies[1].trials)
+    failed = replace(trials[0], number=9, state=FAIL, failure=failure)
+    studies = (replace(run.studies[1], trials=(*trials, failed)),)
+    config = {**run.config, "data": home, "out": f"{home}/run", "split_file": "/root/split.json"}
+    environment = {**run.environment, "cpu": home}
+    told = replace(run, studies=studies, config=config, environment=environment, path=Path(home), notes=(home,))
+    told = replace(told, command=f"python -m bench run --data {home}", split=replace(run.split, source=home))
+    written = page(told, tmp_path)
+    assert "wilhelmina" not in written
+    assert "/root" not in written
+
+
+def test_a_run_without_a_trial_has_no_raw_data(empty_run: Run, tmp_path: Path) -> None:
+    assert not reproduce.section(empty_run).trials
+    assert 'id="raw"' not in page(empty_run, tmp_path)
+
+
+# -- failures
+
+
+def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
+    trials = tuple(
+        replace(run.trials[0], number=n, state=FAIL, started_s=float(n), failure=Failure(*failure))
+        for n, failure in enumerate(failed)
+    )
+    return replace(run, studies=(Study("dummy", "optuna:tpe", trials),))
+
+
+def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run, tmp_path: Path) -> None:
+    told = failing(run, ("TIMEOUT", "late", ""), *[("OOM", "2 GB", "")] * 20, ("OOM", "2 GB", "the end"))
+    first, second = failures.groups(told)
+    assert (first.failure.kind, len(first.trials), first.traceback) == ("OOM", 21, "the end")
+    assert (second.failure.kind, len(second.trials)) == ("TIMEOUT", 1)
+    text = words(page(told, tmp_path))
+    assert "22 trials failed." in text
+    assert "OOM dummy 21 trials 2 GB dummy optuna:tpe #1, #2, #3" in text
+    assert "#12 and 9 more the end" in text
+    assert "TIMEOUT dummy optuna:tpe #0 late There is no traceback." in text
+
+
+def test_thousands_of_failures_do_not_fill_the_page(run: Run, tmp_path: Path) -> None:
+    told = failing(run, *[("ValueError", f"picture {n} is broken", "x" * 100_000) for n in range(300)])
+    section = failures.section(told)
+    assert (len(section.groups), section.trials, section.left_out) == (40, 300, 260)
+    assert all(len(group.traceback) <= failures.TRACEBACK_CHARACTERS + 2 for group in section.groups)
+    assert "260 more failures with other messages" in words(page(told, tmp_path))
+
+
+# -- Plotly
+
+
+def policy(written: str) -> str:
+    return html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', written)[0])
+
+
+def test_plotly_beside_the_page_is_written_once_and_allowed(run: Run, tmp_path: Path) -> None:
+    target, script = tmp_path / "report.html", tmp_path / "plotly.min.js"
+    report.render(run, target, assets.DIRECTORY)
+    written = target.read_text(encoding="utf-8")
+    assert re.findall(r'<script src="([^"]*)"', written) == ["plotly.min.js"]
+    assert "'self'" in policy(written)
+    assert len(written) < 1_000_000 < script.stat().st_size
+    before = script.stat().st_mtime_ns
+    report.render(run, target, assets.DIRECTORY)
+    assert script.stat().st_mtime_ns == before
+    script.write_text("of another version")
+    report.render(run, target, assets.DIRECTORY)
+    assert script.stat().st_size > 1_000_000
+
+
+def test_plotly_from_its_address_is_held_against_its_hash(run: Run, tmp_path: Path) -> None:
+    report.render(replace(run, config={**run.config, "plotlyjs": "cdn"}), tmp_path / "report.html")
+    written = (tmp_path / "report.html").read_text(encoding="utf-8")
+    ((address, integrity),) = re.findall(r'<script src="([^"]*)" integrity="([^"]*)" crossorigin="anonymous">', written)
+    assert re.fullmatch(r"https://cdn\.plot\.ly/plotly-\d+\.\d+\.\d+\.min\.js", address)
+    digest = hashlib.sha256(assets.plotly_text().encode()).digest()
+    assert integrity == f"sha256-{base64.b64encode(digest).decode()}"
+    assert address in policy(written)
+    assert "'self'" not in policy(written)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_option_comes_before_what_the_run_was_told(run: Run, tmp_path: Path) -> None:
+    report.render(replace(run, config={**run.config, "plotlyjs": "cdn"}), tmp_path / "report.html", assets.INLINE)
+    assert "<script src=" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+# -- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_the_buttons_give_csv_and_json_of_every_trial(run: Run, browser: Any, tmp_path: Path) -> None:
+    page(run, tmp_path)
+    with opened(browser, tmp_path / "report.html") as shown:
+        saved = {}
+        for ending in ("csv", "json"):
+            with shown.expect_download() as waited:
+                shown.click(f'button[data-raw="{ending}"]')
+            assert waited.value.suggested_filename == f"20261121T001800-drawn-trials.{ending}"
+            saved[ending] = Path(waited.value.path()).read_text(encoding="utf-8")
+    trials = json.loads(saved["json"])
+    assert [each["params"] for each in trials] == [dict(trial.params) for trial in run.trials]
+    rows = list(csv.DictReader(saved["csv"].splitlines()))
+    assert [row["params.conv_blocks"] for row in rows][2:5] == ["4", "5", "2"]
+    assert [row["val_accuracy"] for row in rows][:3] == ["0.5", "0.4833", "0.861"]
+
+
+@pytest.mark.slow
+def test_plotly_beside_the_page_draws_from_disk(run: Run, browser: Any, tmp_path: Path) -> None:
+    report.render(run, tmp_path / "report.html", assets.DIRECTORY)
+    with opened(browser, tmp_path / "report.html") as shown:
+        shown.locator("#chart-train_time_s").scroll_into_view_if_needed()
+        shown.wait_for_selector("#chart-train_time_s .main-svg")

@@ -1,0 +1,163 @@
+"""What can be the best within some limits, and how to have it."""
+
+from __future__ import annotations
+
+import random
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.cli import _parser
+from bench.commands.options import read_config
+from bench.records import FamilyInfo, Run, Study, Trial
+from bench.report import ship
+from bench.report.page import environment
+
+from .conftest import TPE, build, trial
+
+
+def of(*trials: Trial) -> Run:
+    return build((Study("cnn", TPE, trials),), (FamilyInfo("cnn"),))
+
+
+def section(run: Run) -> str:
+    return environment().get_template("sections/ship.html").render(run=run, section=ship.section(run))
+
+
+def names(trials: list[Trial]) -> list[tuple[str, int]]:
+    return [(each.study, each.number) for each in trials]
+
+
+# -- the front
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1, 1)], [0]),
+        ([(1, 2), (2, 1), (2, 2)], [0, 1]),
+        ([(2, 2), (1, 1)], [1]),
+        ([(1, 1), (1, 1), (1, 2)], [0, 1]),  # equal points stand together
+        ([(1, float("inf")), (2, 3)], [0, 1]),
+        ([(1, float("inf")), (1, 3)], [1]),
+    ],
+)
+def test_the_front_is_what_no_other_point_dominates(points: list[tuple[float, ...]], front: list[int]) -> None:
+    assert ship.pareto(points) == front
+
+
+def test_the_front_is_that_of_its_definition() -> None:
+    draw = random.Random(0)
+    for dimensions in (1, 2, 3, 4):
+        points = [tuple(draw.randint(0, 6) for _ in range(dimensions)) for _ in range(120)]
+
+        def dominated(point: tuple[int, ...], points: list[tuple[int, ...]] = points) -> bool:
+            rivals = (other for other in points if other != point)
+            return any(all(a <= b for a, b in zip(other, point, strict=True)) for other in rivals)
+
+        assert ship.pareto(points) == [i for i, point in enumerate(points) if not dominated(point)]
+
+
+# -- the candidates
+
+
+def test_what_another_trial_beats_in_everything_is_no_candidate(run: Run) -> None:
+    assert names(ship.efficient(run)) == [
+        ("mobilenet_v2/optuna:tpe", 1),
+        ("cnn/optuna:tpe", 1),
+        ("cnn/keras-tuner:bayesian", 1),
+        ("cnn/optuna:tpe", 0),  # not its duplicate
+        ("dummy/optuna:tpe", 0),
+        ("dummy/optuna:tpe", 1),
+    ]
+
+
+def test_the_best_within_any_limits_is_a_candidate() -> None:
+    draw = random.Random(1)
+    run = of(
+        *(
+            replace(each, cost=replace(each.cost, latency_ms=draw.choice([None, 1.0, 2.0, 3.0])))  # type: ignore[type-var]
+            for number in range(200)
+            for each in [trial("cnn", TPE, number, number + 1, draw.random(), draw.random(), draw.randint(1, 9))]
+        )
+    )
+    candidates = ship.section(run).candidates
+    limits = ship.section(run).limits
+    for _ in range(200):
+        places = [draw.randrange(len(limit.steps)) for limit in limits]
+        most = {limit.cost: limit.steps[place][0] for limit, place in zip(limits, places, strict=True)}
+        fit = [each for each in run.trials if all((getattr(each.cost, cost) or 99) <= most[cost] for cost in most)]
+        within = [each for each in candidates if all(own <= p for own, p in zip(each.steps, places, strict=True))]
+        assert (within[0].trial if within else None) == min(fit, key=lambda each: each.rank_key, default=None)
+
+
+def test_what_was_not_measured_is_within_no_limit() -> None:
+    measured = trial("cnn", TPE, 0, 1, 0.8, 10.0, 1000)
+    assert measured.cost is not None
+    unmeasured = replace(trial("cnn", TPE, 1, 2, 0.9, 10.0, 1000), cost=replace(measured.cost, latency_ms=None))
+    found = ship.section(of(measured, unmeasured))
+    latency = [limit.cost for limit in found.limits].index("latency_ms")
+    assert [each.steps[latency] for each in found.candidates] == [1, 0]
+    assert len(found.limits[latency].steps) == 1
+
+
+def test_only_chosen_trials_have_a_test_accuracy_and_a_model(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "cnn.keras").touch()
+    found = {(each.trial.family, each.trial.number, each.trial.engine): each for each in _candidates(run, tmp_path)}
+    assert {name for name, each in found.items() if each.chosen} == {
+        ("mobilenet_v2", 1, TPE), ("cnn", 1, TPE), ("dummy", 0, TPE)
+    }  # fmt: skip
+    assert [name for name, each in found.items() if each.model] == [("cnn", 1, TPE)]
+    assert found["cnn", 1, TPE].model == "models/cnn.keras"
+    assert found["cnn", 0, TPE].accuracy is None
+
+
+def _candidates(run: Run, folder: Path) -> tuple[ship.Candidate, ...]:
+    return ship.section(replace(run, path=folder)).candidates
+
+
+# -- how to have it
+
+
+def test_the_command_is_one_that_the_command_line_takes(run: Run) -> None:
+    config = {**run.config, "epochs": 12, "patience": 4, "features": "float16", "weights": "random"}
+    config |= {"missing_weights": "skip", "input_sizes": [96, 128], "trial_timeout_s": 7200.0, "seed": 3}
+    words = shlex.split(ship.command(replace(run, config=config), "cnn"))
+    assert words[:4] == ["python", "-m", "bench", "run"]
+    read = read_config(_parser().parse_args(words[3:]))
+    assert (read.spaces, read.only_known, read.split_file) == (("cnn",), True, f"{run.path}/split.json")
+    assert (read.epochs, read.patience, read.features, read.weights) == (12, 4, "float16", "random")
+    assert (read.missing_weights, read.input_sizes, read.trial_timeout_s, read.seed) == ("skip", (96, 128), 7200, 3)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "space"),
+    [
+        ([], "cnn"),
+        (["dummy", "cnn"], "cnn"),
+        (["mine/cnn.py"], "mine/cnn.py"),
+        (["dummy", "my spaces/"], "'my spaces/cnn.py'"),
+        (["one/", "two/"], "cnn"),
+    ],
+)
+def test_the_command_names_the_familys_file_where_the_run_was_given_it(run: Run, spaces: list[str], space: str) -> None:
+    command = ship.command(replace(run, config={**run.config, "spaces": spaces}), "cnn")
+    assert f"--spaces {space} " in command
+
+
+def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) -> None:
+    words = " ".join(re.sub(r"<[^>]+>", " ", section(run)).replace("\u00a0", " ").split())
+    assert "The most accurate mobilenet_v2 · random weights optuna:tpe #1 : 93.9 % validation accuracy, 93.3 %" in words
+    assert "{'input_size': 64, 'learning_rate': 0.00031".replace("'", "&#39;") in words
+    assert "All that can be the answer: 6 trials" in words
+    assert "bench export" not in words
+
+
+def test_nothing_complete_is_nothing_to_ship(empty_run: Run) -> None:
+    assert "from the first complete trial on" in section(empty_run)
+    assert "nothing to ship" in section(replace(empty_run, status="partial"))
