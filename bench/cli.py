@@ -32,6 +32,8 @@ examples:
       the families' known configurations only, published recipes among them; no engine's proposals
   python -m bench compare reports/one reports/other
       two runs side by side: what was different, and what became of every family
+  python -m bench export reports/one cnn
+      the best model of a family as a file, e.g. for keras.saving.load_model
   python -m bench data photos/
       what the pictures are, what is wrong with them, and how they would be split; nothing is trained
   python -m bench list

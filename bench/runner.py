@@ -241,7 +241,7 @@ class _Driver:
 
     def _job(self, kind: str, family: Family, trial: Trial, **more: Any) -> Job:
         payload = {
-            **trial_payload(self._config, self._folder, family),
+            **trial_payload(self._config, self._folder.run, family),
             "values": dict(trial.params),
             "epochs": trial.max_epochs or self._config.epochs,
             **more,

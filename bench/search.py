@@ -17,8 +17,7 @@ from bench import cache, engines
 from bench.config import RunConfig
 from bench.engines import Proposal
 from bench.preparation import Family
-from bench.records import Trial
-from bench.store import RunFolder
+from bench.records import Run, Trial
 from bench.study import Study
 from bench.trial import BUDGET_SPENT, INTERRUPTED, Context, TrialListener
 from bench.workers import Job, Outcome, Pool
@@ -88,7 +87,7 @@ class Search:
             return False
         study, proposal, known = asked
         listener = TrialListener(self._context, study, proposal, known)
-        payload = trial_payload(self._config, self._folder, study.family)
+        payload = trial_payload(self._config, self._folder.run, study.family)
         job = Job("trial", {**payload, "epochs": listener.max_epochs}, self._config.trial_timeout_s)
         study.counted += 1
         self._listeners[id(job)] = listener
@@ -119,16 +118,16 @@ class Search:
         return trial
 
 
-def trial_payload(config: RunConfig, folder: RunFolder, family: Family) -> dict[str, Any]:
+def trial_payload(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
     """What every training of a family is told, as plain data."""
-    split = folder.run.split
+    split = run.split
     return {
         "path": str(family.path),
         "class_names": list(split.classes),
         "input_sizes": list(split.input_sizes),
         "weights": config.weights,
         "files": dict(family.files),
-        "manifest": str(folder.manifest.absolute()),
+        "manifest": str((run.path / "split.json").absolute()),
         "cache": str(cache.folder()),
         "features": config.features,
         "epochs": config.epochs,

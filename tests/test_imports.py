@@ -22,7 +22,7 @@ LAYERS = [
     {"study", "overview"},
     {"trial"},
     {"search"},
-    {"runner", "testing", "console"},
+    {"runner", "export", "testing", "console"},
     {"comparison"},
     {"commands"},
     {"cli"},

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bench.commands import cache, compare, data, list, report, run
+from bench.commands import cache, compare, data, export, list, report, run
 
 
 class Command(Protocol):
@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Command] = {
     "data": data,
     "report": report,
     "compare": compare,
+    "export": export,
     "list": list,
     "cache": cache,
 }

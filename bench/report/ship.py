@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import le
 from pathlib import PurePath
-from typing import Any
 from urllib.parse import quote
 
 from bench.records import COMPLETE, Run, Trial
@@ -51,7 +50,7 @@ class Candidate:
         chosen: Whether it is its family's chosen trial.
         accuracy, low, high: Test accuracy and its 95 % interval, where it was scored.
         configuration: Its hyperparameters as a Python dictionary.
-        command: What trains it on the same split, once a search-space file lists its configuration.
+        command: What writes its model; "" where none can.
         model: Where its trained model is kept, relative to the page; "" where none is.
     """
 
@@ -102,14 +101,11 @@ def section(run: Run) -> Ship:
         Limit(cost, title, about, tuple((value, write(value)) for value in _steps(trials, cost)))
         for cost, (title, about, write) in COSTS.items()
     )
-    marks, families = family_marks(run), list(dict.fromkeys(trial.family for trial in trials))
-    bests = {family: run.best(family) for family in families}
-    commands = {family: command(run, family) for family in families}
-    models = {family: _model(run, family) for family in families}
+    marks = family_marks(run)
+    best = {family: run.best(family) for family in marks}
     candidates = []
     for trial in trials:
-        best = bests[trial.family]
-        chosen = best is not None and (best.study, best.number) == (trial.study, trial.number)
+        chosen, model = trial is best[trial.family], _model(run, trial.family)
         candidates.append(
             Candidate(
                 trial,
@@ -120,8 +116,8 @@ def section(run: Run) -> Ship:
                 chosen,
                 *test_interval(trial),
                 configuration=repr(dict(trial.params)),
-                command=commands[trial.family],
-                model=models[trial.family] if chosen else "",
+                command=command(run, trial, chosen),
+                model=model if chosen else "",
             )
         )
     return Ship(tuple(candidates), limits)
@@ -181,27 +177,12 @@ def _model(run: Run, family: str) -> str:
     return str(model) if (run.path / model).is_file() else ""
 
 
-def command(run: Run, family: str) -> str:
-    """The command that trains a family's known configurations on the run's split, as the run trained its trials."""
-    config = run.config
-    words = ["python", "-m", "bench", "run", "--only-known", "--spaces", _space(config, family)]
-    words += ["--split-file", str(run.path / "split.json")]
-    for option in ("input_sizes", "epochs", "patience", "features", "weights", "missing_weights", "seed"):
-        value = config.get(option)
-        if isinstance(value, list | tuple):
-            value = ",".join(map(str, value))
-        if value not in (None, ""):
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    if timeout_s := config.get("trial_timeout_s"):
-        words += ["--trial-timeout", f"{timeout_s:.15g}s"]
-    return shlex.join(words)
+def command(run: Run, trial: Trial, chosen: bool) -> str:
+    """The command that writes a trial's model, trained again where the run did not keep it; "" where none can.
 
-
-def _space(config: Mapping[str, Any], family: str) -> str:
-    """What `--spaces` is given for one family: its file or its place in a folder, where the run was given such."""
-    given = [str(each) for each in config.get("spaces") or ()]
-    for each in given:
-        if PurePath(each).stem == family:
-            return each
-    folders = [each for each in given if "/" in each or "\\" in each]
-    return str(PurePath(folders[0], f"{family}.py")) if len(folders) == 1 else family
+    What is no Keras model has no file, and of data in folds only chosen trials are trained on all of it.
+    """
+    if not (chosen and _model(run, trial.family)) and (run.split.folds or not trial.history):
+        return ""
+    name = trial.family if chosen else f"{trial.study}#{trial.number}"
+    return shlex.join(["python", "-m", "bench", "export", str(run.path), name])

@@ -50,7 +50,7 @@ def trial(payload: Payload, channel: Channel) -> None:
     """Builds, trains and validates one configuration.
 
     The payload's `values` replay a configuration; without them the driver's engine is asked. With `part` "test" the
-    trained model is scored on the test pictures too.
+    trained model is scored on the test pictures too; with `whole` what is kept of it is a `.keras` file in any case.
 
     Where the data is in folds, the model is built anew for every fold, with the same values and the same seed; trained
     on the other folds, with early stopping on this one; and validated on this one. The result has every fold's metrics
@@ -245,7 +245,7 @@ def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
         return answers[hyperparameter.name]
 
     path = Path(payload["path"])
-    if payload["features"] == "off" or payload.get("part") == "test":  # needs the backbone in any case
+    if payload["features"] == "off" or payload.get("part") == "test" or payload.get("whole"):  # needs the backbone
         return _build(payload, suggest)
     if any(b"type(" in each.read_bytes() for each in (path, *path.parent.glob("_*.py"))):  # a sketch's type is its own
         return _build(payload, suggest)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import export
 from bench.cli import _parser
-from bench.commands.options import read_config
 from bench.records import FamilyInfo, Run, Study, Trial
 from bench.report import ship
 from bench.report.page import environment
@@ -124,30 +124,21 @@ def _candidates(run: Run, folder: Path) -> tuple[ship.Candidate, ...]:
 # -- how to have it
 
 
-def test_the_command_is_one_that_the_command_line_takes(run: Run) -> None:
-    config = {**run.config, "epochs": 12, "patience": 4, "features": "float16", "weights": "random"}
-    config |= {"missing_weights": "skip", "input_sizes": [96, 128], "trial_timeout_s": 7200.0, "seed": 3}
-    words = shlex.split(ship.command(replace(run, config=config), "cnn"))
-    assert words[:4] == ["python", "-m", "bench", "run"]
-    read = read_config(_parser().parse_args(words[3:]))
-    assert (read.spaces, read.only_known, read.split_file) == (("cnn",), True, f"{run.path}/split.json")
-    assert (read.epochs, read.patience, read.features, read.weights) == (12, 4, "float16", "random")
-    assert (read.missing_weights, read.input_sizes, read.trial_timeout_s, read.seed) == ("skip", (96, 128), 7200, 3)
+def test_the_command_is_one_that_the_command_line_takes(run: Run, tmp_path: Path) -> None:
+    found = {(each.trial.study, each.trial.number): each.command for each in _candidates(run, tmp_path / "a run")}
+    names = {name: shlex.split(command)[5:] for name, command in found.items() if command}
+    assert names["cnn/optuna:tpe", 1] == ["cnn"]
+    assert names["cnn/optuna:tpe", 0] == ["cnn/optuna:tpe#0"]
+    assert "dummy/optuna:tpe" not in {study for study, _ in names}  # it is no Keras model
+    for command in filter(None, found.values()):
+        words = shlex.split(command)
+        options = _parser().parse_args(words[3:])
+        assert (words[:4], options.run) == (["python", "-m", "bench", "export"], str(tmp_path / "a run"))
+        assert export.find(run, options.trial).state == "COMPLETE"
 
 
-@pytest.mark.parametrize(
-    ("spaces", "space"),
-    [
-        ([], "cnn"),
-        (["dummy", "cnn"], "cnn"),
-        (["mine/cnn.py"], "mine/cnn.py"),
-        (["dummy", "my spaces/"], "'my spaces/cnn.py'"),
-        (["one/", "two/"], "cnn"),
-    ],
-)
-def test_the_command_names_the_familys_file_where_the_run_was_given_it(run: Run, spaces: list[str], space: str) -> None:
-    command = ship.command(replace(run, config={**run.config, "spaces": spaces}), "cnn")
-    assert f"--spaces {space} " in command
+def test_of_data_in_folds_only_a_kept_model_can_be_had(folded_run: Run, tmp_path: Path) -> None:
+    assert not any(each.command for each in _candidates(folded_run, tmp_path))
 
 
 def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) -> None:
@@ -155,7 +146,7 @@ def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) ->
     assert "The most accurate mobilenet_v2 · random weights optuna:tpe #1 : 93.9 % validation accuracy, 93.3 %" in words
     assert "{'input_size': 64, 'learning_rate': 0.00031".replace("'", "&#39;") in words
     assert "All that can be the answer: 6 trials" in words
-    assert "bench export" not in words
+    assert "bench export reports/20261121T001800-drawn mobilenet_v2" in words
 
 
 def test_nothing_complete_is_nothing_to_ship(empty_run: Run) -> None:
