@@ -153,7 +153,15 @@ def only_known(**more):
     return {"pool": FakePool(depth, deeper_is_better, KNOWN), "only_known": True, "budget": DEFAULT_BUDGET, **more}
 
 
-@pytest.mark.parametrize("engine", ["optuna:tpe", "optuna:grid", "keras-tuner:bayesian", "keras-tuner:hyperband"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "optuna:tpe",
+        "optuna:grid",
+        pytest.param("keras-tuner:bayesian", marks=pytest.mark.slow),
+        pytest.param("keras-tuner:hyperband", marks=pytest.mark.slow),
+    ],
+)
 def test_known_configurations_alone_are_run_once_each_in_turn(start, engine):
     run = start(**only_known(engines=(engine,)))
     assert [(trial.family, trial.params["depth"]) for trial in run.trials] == [("a", 5), ("b", 7), ("a", 6)]
@@ -505,6 +513,7 @@ def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, t
     assert dict(trial.intermediate_values) == {1: 0.5, 2: 0.5, 3: 0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.storage
 def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
     found = []

@@ -27,11 +27,13 @@ class Script:
         source: An address, relative or whole; empty where the text is in the page.
         integrity: What the browser holds the loaded file against (W3C, Subresource Integrity); empty for a file
             beside the page: browsers check no integrity of what they open from disk, and then refuse it.
+        waits: Whether it lies in the page as text, until the page's own script makes it run.
     """
 
     text: Markup = field(default_factory=Markup)
     source: str = ""
     integrity: str = ""
+    waits: bool = False
 
     @property
     def allowed(self) -> str:
@@ -78,7 +80,7 @@ def plotly_text() -> str:
 
 def _plotly(plotlyjs: str) -> Script:
     if plotlyjs == INLINE:
-        return Script(Markup(plotly_text()))
+        return Script(Markup(plotly_text()), waits=True)  # it takes a second to start, which a reader need not wait for
     if plotlyjs == DIRECTORY:
         return Script(source=PLOTLY_FILE)
     from plotly.offline import get_plotlyjs_version

@@ -332,7 +332,7 @@ def _notices(before: Run, after: Run, every: Sequence[Change], timed: bool) -> l
         notices.append(Notice("warning", "Two splits", why))
     if not timed:
         why = "Training times do not compare: the two runs had other hardware, or another number of trials at a time."
-        notices.append(Notice("warning", "Two machines", why))
+        notices.append(Notice("warning", "Times do not compare", why))
     unfinished = [f"{name} ({run.status})" for name, run in (("before", before), ("after", after))
                   if run.status != "complete"]  # fmt: skip
     if unfinished:

@@ -53,7 +53,7 @@ def opened(browser: Browser, file: Path, fragment: str = "", script: str = "", *
     for each in (VIOLATIONS, script):
         context.add_init_script(each)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     page.goto(file.absolute().as_uri() + fragment)
     yield page
     context.close()

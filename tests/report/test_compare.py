@@ -151,7 +151,7 @@ def test_times_of_two_machines_do_not_compare(before: Run, after: Run, tmp_path:
     ((name, value),) = other.items()
     after = of_family(replace(after, **{name: {**getattr(after, name), **value}}), "cnn", cost={"train_time_s": 99.0})
     compared = compare.comparison(before, after)
-    assert [notice.title for notice in compared.notices] == ["Two machines"]
+    assert [notice.title for notice in compared.notices] == ["Times do not compare"]
     assert [change.ratio for change in compared.unchanged] == [None] * 6
     assert "not comparable" in words(compare.html(compared, tmp_path))
 

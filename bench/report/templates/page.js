@@ -132,7 +132,16 @@ const page = (() => {
     hovers ??= Object.assign({}, ...[...every].map((each) => JSON.parse(each.textContent)));
     return hovers[id] ?? "";
   };
+  // Plotly in the page is text until the first chart comes near; then it runs, by the policy's hash of that text.
+  const startPlotly = () => {
+    const waiting = document.getElementById("plotly");
+    if (!waiting) return;
+    const script = document.createElement("script");
+    script.textContent = waiting.textContent;
+    waiting.replaceWith(script);
+  };
   const draw = (place) => {
+    startPlotly();
     const colours = palette();
     const figure = coloured(JSON.parse(sources.get(place).textContent), colours.look);
     colours.close();
@@ -160,7 +169,7 @@ const page = (() => {
   };
   const startCharts = () => {
     const charts = [...document.querySelectorAll("script[data-chart]")];
-    if (typeof Plotly === "undefined") {
+    if (typeof Plotly === "undefined" && !document.getElementById("plotly")) {
       for (const { dataset } of charts) {
         document.getElementById(dataset.chart).textContent = "Plotly could not be loaded; the table has the same numbers.";
       }

@@ -1,0 +1,487 @@
+"""The page in a real browser: what a reader does with it, with a mouse and without, and what axe-core finds.
+
+Every page is opened from disk in a browser that is offline; one that says anything on its console, asks for anything
+that is not a file, or runs into its own policy fails its test (`browser.opened`).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+import bench
+from bench import cli, report, store
+from bench.records import FAIL, Run
+from bench.report.text import one_line
+
+from .browser import launched, opened
+from .shown import SHOWN, save_shown
+
+if TYPE_CHECKING:  # Playwright may be missing
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = (
+    "rank family test_accuracy difference val_accuracy train_time_s latency_ms parameters macs peak_rss_mb weights "
+    "engine state"
+).split()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Path]:
+    """The pages that are drawn already, by the name of their run."""
+    return {}
+
+
+@pytest.fixture
+def page_of(
+    drawn: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Callable[[str], Path]:
+    """Draws the page of a saved run, once: one of `SHOWN`, or a golden one."""
+
+    def give(name: str) -> Path:
+        if name not in drawn:
+            folder = tmp_path_factory.mktemp("saved") / name
+            save_shown(name, folder, request.getfixturevalue)
+            drawn[name] = folder / "report.html"
+            report.render(bench.load(folder), drawn[name])
+        return drawn[name]
+
+    return give
+
+
+# -- what is on the leaderboard
+
+
+def board(page: Page) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(page.locator("#board-data").text_content() or "")
+    return data
+
+
+def families(page: Page) -> list[str]:
+    """The families that are shown, from the top."""
+    shown = "[...board.tBodies].filter((each) => each.checkVisibility())"
+    names = page.evaluate(f"{shown}.map((each) => each.querySelector('th[scope=row] bdi').textContent)")
+    return [one_line(name) for name in names]
+
+
+def anchors(page: Page) -> list[str]:
+    """The trials that are shown, from the top, by the id of their row."""
+    shown = "[...board.querySelectorAll('tr[id]')].filter((each) => each.checkVisibility())"
+    return list(page.evaluate(f"{shown}.map((each) => each.id)"))
+
+
+def column(page: Page, key: str) -> list[Any]:
+    """What the families have in a column, from the top, in full."""
+    data = board(page)
+    rows = [dict(zip(data["columns"], values, strict=True)) for values in data["families"]]
+    known = {row["family"]: row[key] for row in rows}
+    return [known[family] for family in families(page)]
+
+
+def paper(page: Page) -> str:
+    """The colour of the page."""
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def is_sorted(values: list[Any], direction: str) -> bool:
+    """Whether values stand in that order, with what is missing at the end."""
+    present = [each.lower() if isinstance(each, str) else each for each in values if each is not None]
+    return values[len(present) :] == [None] * (len(values) - len(present)) and present == sorted(
+        present, reverse=direction == "descending"
+    )
+
+
+PRESSED = """
+(key) => {
+  document.querySelector(`button[data-sort=${key}]`).click();
+  return [...board.querySelectorAll("th[aria-sort]")].map((each) => [each.firstChild.dataset.sort, each.ariaSort]);
+}
+"""
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_column_sorts_both_ways(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of(name)) as page:
+        every = set(families(page))
+        assert len(every) > 1
+        for key in COLUMNS:
+            seen = set()
+            for _ in range(2):
+                ((sorted_by, direction),) = page.evaluate(PRESSED, key)
+                assert sorted_by == key
+                assert is_sorted(column(page, key), direction), (key, direction, column(page, key))
+                assert set(families(page)) == every
+                seen.add(direction)
+            assert seen == {"ascending", "descending"}
+
+
+def test_the_keyboard_alone_reaches_sort_filter_and_fold(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("engines")) as page:
+        page.keyboard.press("Tab")  # the theme or the link that skips to the leaderboard
+        reached = set()
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.dataset.sort ?? document.activeElement.id"))
+        assert reached >= {"filter", "export", *COLUMNS}
+        page.locator("button[data-sort=parameters]").focus()
+        page.keyboard.press("Space")
+        assert is_sorted(column(page, "parameters"), "ascending")
+        assert page.locator("button[data-sort=parameters]").evaluate("each => each === document.activeElement")
+        summary = page.locator("details.family[data-family] > summary").first
+        summary.focus()
+        page.keyboard.press("Enter")
+        assert len(anchors(page)) > 0
+        page.keyboard.press("Space")
+        assert anchors(page) == []
+
+
+@pytest.mark.parametrize("name", ["engines", "hostile"])
+def test_a_text_filters_families_and_trials(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of(name)) as page:
+        every = families(page)
+        page.locator("#filter").fill(every[-1])
+        assert every[-1] in families(page)
+        assert len(families(page)) < len(every) or all(every[-1] in each for each in every)
+        page.locator("#filter").fill("no family is called so")
+        assert families(page) == []
+        assert page.locator("#shown").inner_text().startswith("0 of ")
+        page.locator("#filter").fill("")
+        assert families(page) == every
+
+
+def test_states_filter_trials(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("engines")) as page:
+        for summary in page.locator("details.family[data-family] > summary").all():
+            summary.click()
+        every = anchors(page)
+        data = board(page)
+        states = {anchor: values[data["trialColumns"].index("state")] for anchor, values in data["trials"].items()}
+        failed = page.locator("button[data-state=fail]")
+        failed.click()
+        assert failed.get_attribute("aria-pressed") == "true"
+        assert anchors(page) == [each for each in every if states[each] == "fail"] != []
+        page.locator("button[data-state=complete]").click()
+        assert anchors(page) == [each for each in every if states[each] in ("fail", "complete")]
+        failed.click()
+        assert {states[each] for each in anchors(page)} == {"complete"}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_shown_is_what_is_exported(
+    name: str, browser: Browser, page_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with opened(browser, page_of(name)) as page:
+        page.locator("button[data-sort=test_accuracy]").click()
+        page.locator("details.family[data-family] > summary").last.click()
+        page.locator("#filter").fill("#0")
+        data = board(page)
+        expected = column(page, "family")
+        trials = [data["trials"][each] for each in anchors(page)]
+        with page.expect_download() as download:
+            page.locator("#export").click()
+        download.value.save_as(tmp_path / "shown.csv")
+    with (tmp_path / "shown.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert trials
+    assert [plain(each["family"]) for each in rows if each["row"] == "family"] == expected
+    own = [dict(zip(data["trialColumns"], values, strict=True)) for values in trials]
+    exported = [each for each in rows if each["row"] == "trial"]
+    for key in ("family", "engine", "trial", "state", "val_accuracy", "parameters"):
+        assert [plain(each[key]) for each in exported] == [text(each[key]) for each in own]
+    assert not [cell for each in rows for cell in each.values() if cell.startswith(("=", "+", "@"))]
+
+
+def text(value: object) -> str:
+    """As JavaScript writes it."""
+    return "" if value is None else f"{value:.17g}" if isinstance(value, float) and value == int(value) else str(value)
+
+
+def plain(cell: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from reading a formula."""
+    return cell[1:] if cell.startswith(("'=", "'+", "'-", "'@")) else cell
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_fresh_tab_shows_what_the_address_says(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
+    def state(page: Page) -> list[object]:
+        return [
+            families(page),
+            anchors(page),
+            page.locator("#board th[aria-sort]").inner_text(),
+            page.locator("#filter").input_value(),
+            paper(page),
+        ]
+
+    with opened(browser, page_of(name)) as page:
+        before = state(page)
+        page.locator("button[data-sort=family]").press("Enter")
+        page.locator("button[data-sort=family]").press("Enter")
+        page.locator("#filter").fill("#0")
+        page.locator("details.family[data-family] > summary").first.click()
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+        left, fragment = state(page), page.evaluate("location.hash")
+        assert all(one != other for one, other in zip(before[1:], left[1:], strict=True))
+    with opened(browser, page_of(name), fragment) as fresh:
+        assert state(fresh) == left
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_theme_follows_the_system_until_the_reader_chooses(
+    system: str, browser: Browser, page_of: Callable[[str], Path]
+) -> None:
+    with opened(browser, page_of("engines"), color_scheme=system) as page:
+        colours = [paper(page)]
+        for _ in range(3):
+            page.locator("#theme").click()
+            colours.append(paper(page))
+        auto, light, dark, again = colours
+        assert light != dark
+        assert auto == again == {"light": light, "dark": dark}[system]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_mark_in_a_chart_leads_to_its_trial(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of(name), reduced_motion="reduce") as page:
+        page.locator("#filter").fill("nothing is left")
+        chart = page.locator("#chart-train_time_s")
+        chart.scroll_into_view_if_needed()
+        mark = chart.locator(".scatterlayer .points path").last
+        mark.wait_for()
+        box = mark.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_function("document.activeElement.id.startsWith('trial-')")
+        target = page.locator(":focus")
+        target.wait_for(state="visible")
+        assert target.evaluate("each => each.closest('details').open")
+
+
+@pytest.mark.parametrize("name", ["engines", "hostile"])
+def test_paper_has_everything_unfolded_and_the_screen_is_as_before(
+    name: str, browser: Browser, page_of: Callable[[str], Path]
+) -> None:
+    with opened(browser, page_of(name)) as page:
+        closed = page.locator("details:not([open])").count()
+        assert closed > 0
+        left = "document.querySelectorAll('details:not([open])').length"
+        page.evaluate(f"addEventListener('beforeprint', () => (window.left = {left}))")
+        assert page.pdf().startswith(b"%PDF")
+        assert page.evaluate("window.left") == 0
+        assert page.locator("details:not([open])").count() == closed
+
+
+def test_without_scripts_the_tables_are_there(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("engines"), java_script_enabled=False) as page:
+        assert page.locator("#board > tbody:visible").count() == 3
+        assert not page.locator("#controls").is_visible()
+        page.locator("details.family[data-family] > summary").first.click()
+        assert page.locator("#board tr[id]:visible").count() > 1
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_phone_needs_no_scrolling_sideways(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    with opened(browser, page_of(name), **phone) as page:
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_charts_come_from_a_file_beside_the_page_too(browser: Browser, run: Run, tmp_path: Path) -> None:
+    report.render(run, tmp_path / "report.html", plotlyjs="directory")
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+    with opened(browser, tmp_path / "report.html") as page:
+        page.locator("#chart-parameters").scroll_into_view_if_needed()
+        page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
+
+
+def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    report.render(run, file)
+    with opened(browser, file) as page:
+        answer = page.locator("#answer .card")
+        assert answer.inner_text().startswith("mobilenet_v2")
+        page.locator("#limit-parameters").press("Home")
+        assert answer.inner_text().startswith("dummy")
+        page.locator("#limit-parameters").press("ArrowRight")
+        assert answer.inner_text().startswith("cnn")
+        fragment = page.evaluate("location.hash")
+    with opened(browser, file, fragment) as fresh:
+        assert fresh.locator("#answer .card").inner_text().startswith("cnn")
+
+
+@pytest.mark.parametrize("name", ["engines", "hostile"])
+def test_every_trial_can_be_taken_away_as_data(
+    name: str, browser: Browser, page_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with opened(browser, page_of(name)) as page:
+        for ending in ("csv", "json"):
+            with page.expect_download() as download:
+                page.locator(f"button[data-raw={ending}]").click()
+            download.value.save_as(tmp_path / f"trials.{ending}")
+    trials = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
+    run = bench.load(page_of(name).parent)
+    assert [(each["trial"], each["state"]) for each in trials] == [(each.number, each.state) for each in run.trials]
+    values = [each.value for each in run.trials if each.value is not None]
+    assert [each["val_accuracy"] for each in trials if each["val_accuracy"] is not None] == pytest.approx(values, 1e-4)
+    if name != "hostile":  # there every text is shown in another way
+        every = [dict(each.params) | nearly(each.params) for each in run.trials]
+        assert [each["params"] for each in trials] == every
+    with (tmp_path / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == [str(each.number) for each in run.trials]
+
+
+def nearly(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fractions among them: the page has five digits of each."""
+    return {key: pytest.approx(value, 1e-4) for key, value in values.items() if isinstance(value, float)}
+
+
+# -- runs without a result, and runs that go on
+
+
+def no_trial(run: Run) -> Run:
+    return replace(run, studies=())
+
+
+def all_failed(run: Run) -> Run:
+    studies = [replace(each, trials=tuple(t for t in each.trials if t.state == FAIL)) for each in run.studies]
+    return replace(run, studies=tuple(each for each in studies if each.trials), status="complete")
+
+
+def one_family(run: Run) -> Run:
+    own = next(each for each in run.studies if each.family == "cnn")
+    return replace(run, studies=(own,), families=tuple(each for each in run.families if each.name == "cnn"))
+
+
+def interrupted(run: Run) -> Run:
+    return replace(run, status="partial")
+
+
+def going_on(run: Run) -> Run:
+    return replace(run, status="running")
+
+
+STATES = (no_trial, all_failed, one_family, interrupted, going_on)
+
+
+def test_every_state_of_a_run_has_a_page_and_words_of_its_own(browser: Browser, run: Run, tmp_path: Path) -> None:
+    heads = set()
+    for state in STATES:
+        file = tmp_path / f"{state.__name__}.html"
+        report.render(state(run), file)
+        with opened(browser, file) as page:
+            heads.add(page.locator("header").inner_text() + page.locator("#verdict").inner_text())
+    assert len(heads) == len(STATES)
+
+
+def test_a_page_that_loads_itself_again_stays_as_it_was_left(browser: Browser, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    report.render(going_on(run), file)
+    with opened(browser, file) as page:
+        page.clock.install()
+        page.reload()
+        page.locator("#filter").fill("cnn")
+        page.locator("details.family[data-family]:visible > summary").first.click()
+        shown, trials = families(page), anchors(page)
+        page.locator("details[data-key='table accuracy'] > summary").click()
+        report.render(replace(going_on(run), elapsed_s=700.0, notes=("a later note",)), file)
+        with page.expect_navigation():
+            page.clock.run_for(20_000)
+        page.get_by_text("a later note").wait_for()
+        assert families(page) == shown
+        assert anchors(page) == trials != []
+        assert page.locator("details[data-key='table accuracy']").get_attribute("open") is not None
+
+
+# -- axe-core
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core (Deque Systems), as npm has it."""
+    package = pytest.importorskip("axe_playwright_python.base", reason="axe-core is missing: pip install --group test")
+    return str(package.AXE_SCRIPT)
+
+
+def findings(page: Page, axe: str, *rules: str) -> list[str]:
+    """What axe-core calls serious or critical, in everything that can be unfolded; by these rules, or by all."""
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    page.evaluate(axe)
+    options = {"resultTypes": ["violations"], "preload": False} | ({"runOnly": list(rules)} if rules else {})
+    found = page.evaluate("async (options) => (await axe.run(options)).violations", options)
+    return [
+        f"{rule['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "system"), [("engines", "light"), ("engines", "dark"), ("photographs", "light"), ("hostile", "dark")]
+)
+def test_axe_finds_nothing_serious_in_either_theme(
+    name: str, system: str, browser: Browser, page_of: Callable[[str], Path], axe: str
+) -> None:
+    """In the system's theme, then in the other one, which the reader chooses: colours are all that it changes."""
+    with opened(browser, page_of(name), color_scheme=system) as page:
+        assert findings(page, axe) == []
+        before, other = paper(page), {"light": "dark", "dark": "light"}[system]
+        while page.locator("#theme").inner_text() != f"Theme: {other}":
+            page.locator("#theme").click()
+        assert paper(page) != before
+        assert findings(page, axe, "color-contrast", "link-in-text-block") == []
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_comparison_and_list(
+    system: str, browser: Browser, page_of: Callable[[str], Path], axe: str, tmp_path: Path
+) -> None:
+    runs = [tmp_path / name for name in ("engines", "hostile")]
+    for run in runs:
+        run.symlink_to(page_of(run.name).parent)
+    assert cli.main(["compare", *map(str, runs), "--out", str(tmp_path / "comparison.html")]) == 0
+    report.write_index(store.summaries(tmp_path), tmp_path / "index.html")
+    for file in ("comparison.html", "index.html"):
+        with opened(browser, tmp_path / file, color_scheme=system) as page:
+            assert findings(page, axe) == []
+
+
+# -- the pictures of the README
+
+
+def test_a_script_takes_the_pictures_of_the_readme(
+    browser: Browser, page_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script = Path(__file__).parents[2] / "docs" / "screenshots.py"
+    command = [sys.executable, str(script), str(page_of("engines").parent), "--out", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60)
+    sizes = {}
+    for name in ("light", "dark", "phone"):
+        file = tmp_path / f"leaderboard-{name}.png"
+        assert file.stat().st_size < 250_000
+        with Image.open(file) as picture:
+            sizes[name] = picture.width
+            corner = picture.convert("L").getpixel((2, 2))
+            assert (corner < 80) == (name == "dark")
+    assert sizes == {"light": 1280, "dark": 1280, "phone": 780}
