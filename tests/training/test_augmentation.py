@@ -178,7 +178,7 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(train
     )
     history = trainer.fit(
         model, Pictures(train, augmentation(kind)), Pictures(validation),
-        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False,
+        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False, predict=trainer.Predictor(model),
     )  # fmt: skip
     assert history[-1].loss < history[0].loss
     assert history[-1].val_accuracy == 1
