@@ -19,7 +19,7 @@ from bench.report.marks import Mark, family_marks
 from bench.report.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
 
 MOST_BYTES = 600_000
-"""The section's thumbnails take at most so much of the page; with the samples of the data they stay below 1.2 MB."""
+"""The section's thumbnails take at most so much of the page; with the samples of the data they stay below 0.8 MB."""
 
 OPEN = 2
 """So many families at most stand open; of more, the best one."""
