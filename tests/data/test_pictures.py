@@ -169,7 +169,9 @@ class TestRefusals:
             decode(content, "my/file")
         assert caught.value.foreign
 
-    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": exif(6)}], ids=["plain", "progressive", "turned"])
+    @pytest.mark.parametrize(
+        "options", [{}, {"progressive": True}, {"exif": exif(6)}], ids=["plain", "progressive", "turned"]
+    )
     @pytest.mark.parametrize("least", [0, 96])
     def test_a_jpeg_that_ends_early_is_refused_wherever_it_ends(self, options, least):
         content = encoded(scene(0, 1030, 1030), "JPEG", **options)
