@@ -13,7 +13,18 @@ from rich.table import Table
 from bench.console import printable
 from bench.report.aspects import Aspect
 from bench.report.compare import Change, Comparison
-from bench.report.text import NOTHING, count, one_line, p_value, percent, plural, points, seconds, shorten
+from bench.report.text import (
+    NOTHING,
+    count,
+    mean_of_seeds,
+    one_line,
+    p_value,
+    percent,
+    plural,
+    points,
+    seconds,
+    shorten,
+)
 
 
 def print_comparison(compared: Comparison, page: Path, every: bool = False, stream: TextIO | None = None) -> None:
@@ -44,6 +55,8 @@ def _lines(compared: Comparison, shown: Sequence[Change], every: bool) -> Iterat
     if compared.unchanged and not every:
         yield f"{plural(len(compared.unchanged), 'family', 'families')} the same, --all lists them"
     yield compared.headline
+    if mean := mean_of_seeds(side.trial for change in shown for side in (change.before, change.after) if side.trial):
+        yield f"accuracy: {mean}; where both runs have several, the paired test has their noise in it"
     for notice in compared.notices:
         yield f"{notice.title.lower()}: {notice.text}"
     for aspect in compared.aspects:

@@ -23,6 +23,7 @@ from bench.report.text import (
     clean,
     count,
     label,
+    mean_of_seeds,
     milliseconds,
     one_line,
     over_folds,
@@ -35,7 +36,7 @@ from bench.report.text import (
     validation,
     with_weights,
 )
-from bench.report.verdict import no_result, savings, verdict
+from bench.report.verdict import no_result, savings, test_interval, verdict
 
 STAGE_LINE_EVERY_S = 5.0
 """Where there is no terminal, long work before the search is told at most that often."""
@@ -217,6 +218,9 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     for family in run.families:
         if run.best(family.name) is None:
             console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
+    if mean := mean_of_seeds(ranking):
+        said = f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
+        console.print(printable(said), soft_wrap=True)
     if ranking and run.split.folds:
         console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
     console.print(printable(verdict(run).headline), soft_wrap=True)
@@ -327,13 +331,10 @@ def _board(ranking: Sequence[Trial], width: int) -> Table:
 
 def _cells(rank: int, trial: Trial) -> Iterable[str]:
     """A trial as a row, in the order of `COLUMNS`."""
-    test, cost = trial.test, trial.cost
-    interval = NOTHING
-    if test and test.accuracy_low is not None and test.accuracy_high is not None:
-        interval = f"{100 * test.accuracy_low:.1f} to {100 * test.accuracy_high:.1f}"
+    cost, (accuracy, low, high) = trial.cost, test_interval(trial)
     yield f"{rank} {label(trial)}"
-    yield percent(test.accuracy if test else None)
-    yield interval
+    yield percent(accuracy)
+    yield NOTHING if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
     yield seconds(cost.train_time_s) if cost else NOTHING
     yield count(cost.parameters) if cost else NOTHING
     yield validation(trial)

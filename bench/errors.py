@@ -1,12 +1,14 @@
 """What can go wrong, as exceptions.
 
-BenchError
+BenchError                exit status 1
 ├── UsageError            the user's mistake: one clear line, exit status 2
 │   ├── ConfigError       an option or a setting
 │   ├── DataError         the pictures or their split
 │   ├── SpaceError        a search-space file; knows the file and the line
 │   ├── WeightsError      pretrained weights that are required and not there
 │   └── RunFolderError    a run folder that cannot be written, read or understood
+├── BaselineError         a baseline that is missing, damaged or newer: exit status 3
+├── IncompleteError       a run that is not complete, where a complete one is needed: exit status 4
 ├── WorkerError           the processes that trials run in could not be started
 └── Interrupted           Ctrl-C or SIGTERM: what was finished is kept; knows its exit status
 
@@ -21,11 +23,19 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose.
+
+    Attributes:
+        exit_status: What a command ends with that meets one.
+    """
+
+    exit_status: int = 1
 
 
 class UsageError(BenchError):
     """The user's mistake; the message is one line that names the value, the rule and the choices."""
+
+    exit_status = 2
 
 
 class ConfigError(UsageError):
@@ -58,6 +68,18 @@ class RunFolderError(UsageError):
     """A run folder cannot be written, read or understood."""
 
 
+class BaselineError(BenchError):
+    """A file of results, a baseline for instance, is missing, damaged, or written by a newer version."""
+
+    exit_status = 3
+
+
+class IncompleteError(BenchError):
+    """A run is not complete, where a complete one is needed."""
+
+    exit_status = 4
+
+
 class WorkerError(BenchError):
     """The processes that trials run in could not be started."""
 
@@ -73,11 +95,7 @@ class Interrupted(BenchError):
     def __init__(self, signal_number: int, run_path: Path) -> None:
         super().__init__(f"interrupted by signal {signal_number}; the partial run is in {run_path}")
         self.signal_number, self.run_path = signal_number, run_path
-
-    @property
-    def exit_status(self) -> int:
-        """128 plus the signal's number, as shells report it."""
-        return 128 + self.signal_number
+        self.exit_status = 128 + signal_number  # as shells report it
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:

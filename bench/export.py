@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import data, preparation, spaces, workers
+from bench import preparation, workers
 from bench.atomic import replacing
 from bench.config import RunConfig
-from bench.errors import ConfigError, RunFolderError, WorkerError, unknown
+from bench.errors import ConfigError, WorkerError, unknown
 from bench.preparation import Family
 from bench.progress import Progress
 from bench.records import COMPLETE, Run, Trial
@@ -33,7 +33,7 @@ def find(run: Run, name: str) -> Trial:
             families = [each.name for each in run.families if run.best(each.name)]
             raise unknown("family with a complete trial", family, families)
         return chosen
-    found = {f"{trial.study}#{trial.number}": trial for trial in run.trials}
+    found = {trial.name: trial for trial in run.trials}
     if name not in found:
         raise unknown("trial", name, list(found))
     if found[name].state != COMPLETE:
@@ -44,8 +44,8 @@ def find(run: Run, name: str) -> Trial:
 
 def kept(run: Run, trial: Trial) -> Path | None:
     """The model that the run kept of a trial, if it is its family's chosen one."""
-    best, file = run.best(trial.family), run.path / "models" / f"{trial.family}.keras"
-    return file if best and (best.study, best.number) == (trial.study, trial.number) and file.is_file() else None
+    best, file = run.best(trial.family), run.model(trial.family)
+    return file if best and best.name == trial.name and file.is_file() else None
 
 
 def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None = None) -> float | None:
@@ -76,18 +76,9 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
 
 
 def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None) -> float:
-    config = RunConfig.from_dict(run.config)
-    if trial.weights != "imagenet":
-        config = replace(config, weights="random")
-    else:
-        config = replace(config, missing_weights="error")
-    chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
-    if not chosen:
-        raise RunFolderError(f"{run.path}: the file of its family {trial.family} is not among the spaces any more")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(pool or workers.start(replace(config, workers=1))) as used:
-        dataset = data.load(run.path / "split.json")
-        (family,), _ = preparation.prepare(config, chosen, dataset, used, progress)
+    with contextlib.closing(pool or workers.start(replace(RunConfig.from_dict(run.config), workers=1))) as used:
+        config, family = preparation.prepare_again(run, trial, used, progress)
         found = _trained(_job(config, run, trial, family), out, used, progress)
     if not out.exists():
         raise ConfigError(f"{trial.family}: its model is no Keras model, so there is no .keras file of it")

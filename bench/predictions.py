@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Run
+from bench.records import Run, Trial
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Predictions:
         most: NDArray[np.float32] = self.probabilities.max(axis=1)
         return most
 
+    def same_pictures(self, other: Predictions) -> bool:
+        """Whether they are of the same pictures in the same order."""
+        return np.array_equal(self.sha256, other.sha256) and np.array_equal(self.labels, other.labels)
+
     @property
     def mistakes(self) -> list[int]:
         """The places of the pictures that are classified wrongly, the most confidently wrong first."""
@@ -53,9 +57,9 @@ class Predictions:
         return [int(place) for place in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
 
 
-def path(run: Path, family: str) -> Path:
-    """Where a run folder keeps a family's."""
-    return run / "predictions" / f"{family}.npz"
+def path(run: Path, family: str, repeat: int = 0) -> Path:
+    """Where a run folder keeps a family's: those of its model, or of a retraining with another seed (from 1)."""
+    return run / "predictions" / (f"{family}.{repeat}.npz" if repeat else f"{family}.npz")
 
 
 def read(file: Path) -> Predictions:
@@ -85,6 +89,33 @@ def of_run(run: Run) -> dict[str, Predictions]:
     return dict(_of_files(tuple((family, file, _version(file)) for family, file in files.items())))
 
 
+def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
+    """Those of a scored trial, by the number that its seed is more than the run's: 0 is its model, others its repeats.
+
+    A file that is missing or damaged, or has other pictures than the model's, is left out; all are, without that.
+    """
+    numbers = (0, *(repeat.number for repeat in trial.repeats))
+    files = ((number, path(run.path, trial.family, number)) for number in numbers)
+    return dict(_of_seeds(tuple((number, file, _version(file)) for number, file in files)))
+
+
+@lru_cache(maxsize=32)
+def _of_seeds(files: tuple[tuple[int, Path, tuple[int, ...]], ...]) -> dict[int, Predictions]:
+    found: dict[int, Predictions] = {}
+    for number, file, _ in files:
+        try:
+            own = read(file)
+        except (OSError, ValueError):
+            if number == 0:
+                return {}
+            continue
+        if not found:
+            found[number] = own
+        elif own.same_pictures(found[0]):  # whose names take the most memory
+            found[number] = replace(own, sha256=found[0].sha256, labels=found[0].labels)
+    return found
+
+
 @lru_cache(maxsize=2)
 def _of_files(files: tuple[tuple[str, Path, tuple[int, ...]], ...]) -> dict[str, Predictions]:
     found: dict[str, Predictions] = {}
@@ -94,7 +125,7 @@ def _of_files(files: tuple[tuple[str, Path, tuple[int, ...]], ...]) -> dict[str,
         except (OSError, ValueError):
             continue
         first = next(iter(found.values()), own)
-        if np.array_equal(own.sha256, first.sha256) and np.array_equal(own.labels, first.labels):
+        if own.same_pictures(first):
             found[family] = own
     return found
 

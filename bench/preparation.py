@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import downloads
+from bench import data, downloads, spaces
 from bench.config import RunConfig
 from bench.data import Dataset
-from bench.errors import ConfigError, SpaceError, WeightsError, WorkerError
+from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, count_configurations
 from bench.progress import Progress
-from bench.records import FamilyInfo
+from bench.records import FamilyInfo, Run, Trial
 from bench.spaces import SearchSpace
 from bench.workers import Job, Listener, Outcome, Pool
 
@@ -49,7 +49,7 @@ class Family:
 
 
 def prepare(
-    config: RunConfig, spaces: Sequence[SearchSpace], dataset: Dataset, pool: Pool, progress: Progress
+    config: RunConfig, chosen: Sequence[SearchSpace], dataset: Dataset, pool: Pool, progress: Progress
 ) -> tuple[list[Family], list[str]]:
     """Looks at every family in a worker process, and at its weights.
 
@@ -61,14 +61,32 @@ def prepare(
         WeightsError: Weights are missing and `missing_weights` is "error".
     """
     shared = {"class_names": list(dataset.classes), "input_sizes": list(dataset.input_sizes), "weights": config.weights}
-    jobs = [Job("probe", {**shared, "path": str(space.path)}, PROBE_TIMEOUT_S) for space in spaces]
+    jobs = [Job("probe", {**shared, "path": str(space.path)}, PROBE_TIMEOUT_S) for space in chosen]
     found = run_all(pool, jobs, progress, "building every family once")
-    probes = [_probe_result(space, outcome) for space, outcome in zip(spaces, found, strict=True)]
+    probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, found, strict=True)]
     weights = _Weights(config, pool, progress)
     wanted = {key: file for probe in probes for key, file in probe["weights_files"].items()}
     files, reasons = weights.obtain(wanted)
-    families = [_family(config, space, probe, files, reasons) for space, probe in zip(spaces, probes, strict=True)]
+    families = [_family(config, space, probe, files, reasons) for space, probe in zip(chosen, probes, strict=True)]
     return families, sorted({gpu for probe in probes for gpu in probe["gpus"]})
+
+
+def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tuple[RunConfig, Family]:
+    """What is needed to train a recorded trial's family again as it was, from the same weights.
+
+    Raises:
+        RunFolderError: Its file is not among the spaces any more.
+        SpaceError: Its file is broken.
+        WeightsError: It started from pretrained weights, which cannot be had now.
+    """
+    config = RunConfig.from_dict(run.config)
+    pretrained = trial.weights == "imagenet"
+    config = replace(config, missing_weights="error") if pretrained else replace(config, weights="random")
+    chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
+    if not chosen:
+        raise RunFolderError(f"{run.path}: the file of its family {trial.family} is not among the spaces any more")
+    (family,), _ = prepare(config, chosen, data.load(run.manifest), pool, progress)
+    return config, family
 
 
 def check_known(families: Sequence[Family]) -> None:

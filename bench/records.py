@@ -25,12 +25,12 @@ COMPLETE, PRUNED, FAIL, RUNNING, WAITING = "COMPLETE", "PRUNED", "FAIL", "RUNNIN
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
     "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb "
-    "val_accuracy_std"
+    "val_accuracy_std seeds"
 ).split()
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order.
 
 With folds, `val_accuracy` is the mean over them and `val_accuracy_std` their sample standard deviation; without, the
-latter is None.
+latter is None. `test_accuracy` is the mean over so many `seeds`; its interval has these and the test pictures in it.
 """
 
 
@@ -81,7 +81,8 @@ class Epoch:
     """One epoch of training; `loss` is what the optimizer minimised, averaged over the epoch's batches.
 
     `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" where there is one phase.
-    Epochs are counted through both.
+    Epochs are counted through both. `time_s` is the epoch's, validation included; `step_time_s` is a training step's,
+    in the mean over the epoch; None in older records.
     """
 
     epoch: int
@@ -91,6 +92,16 @@ class Epoch:
     val_accuracy: float
     time_s: float
     phase: str = ""
+    step_time_s: float | None = None
+
+
+def steady_step_times(history: Sequence[Epoch]) -> tuple[float, ...]:
+    """Seconds of a training step in steady state, an epoch each: those of the last phase without its first epoch.
+
+    The first epoch of a phase has the tracing of its graph in it.
+    """
+    last = [epoch for epoch in history if epoch.phase == history[-1].phase]
+    return tuple(epoch.step_time_s for epoch in last[1:] if epoch.step_time_s is not None)
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,48 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """The chosen configuration trained once more, with another seed, and scored on the test pictures.
+
+    Attributes:
+        number: Which one, from 1: its seed is the run's plus that.
+        test: Its metrics.
+        step_time_s: Seconds of its training steps (see `steady_step_times`).
+    """
+
+    number: int
+    test: Metrics
+    step_time_s: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data, flat: earlier versions had the metrics alone."""
+        return {**asdict(self.test), "number": self.number, "step_time_s": list(self.step_time_s)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], place: int) -> Repeat:
+        """The inverse of `to_dict`; `place` is its number where the data is of an earlier version."""
+        return cls(data.get("number", place), from_dict(Metrics, data), tuple(data.get("step_time_s", ())))
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """Test accuracy of one configuration over several seeds, the run's own among them.
+
+    Attributes:
+        seeds: How many.
+        accuracy: The mean.
+        low, high: 95 % interval of it, with the sampling of test pictures and of seeds in it (`stats.over_seeds`).
+        sd: Sample standard deviation over the seeds.
+    """
+
+    seeds: int
+    accuracy: float
+    low: float
+    high: float
+    sd: float
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a trial has no result.
 
@@ -199,7 +252,8 @@ class Trial:
         folds: Validation metrics of every fold, of which `validation` is the mean; empty without folds.
         best_epochs: How many epochs of each phase the folds' best weights took, in the mean: for so many the chosen
             trial is trained on all folds together. Empty without folds, and where nothing is trained by epochs.
-        repeats: Test metrics of retrainings with other seeds.
+        repeats: Retrainings with other seeds.
+        over_seeds: Test accuracy over all its seeds; None where there is one, or their predictions are missing.
         history: Every epoch of the training; with folds, of the first one's.
         prefixes: What became of the frozen layers, phase by phase; with folds, in the first one. Empty where nothing
             is trained by epochs.
@@ -225,7 +279,8 @@ class Trial:
     test: Metrics | None = None
     folds: tuple[Metrics, ...] = ()
     best_epochs: tuple[int, ...] = ()
-    repeats: tuple[Metrics, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    over_seeds: OverSeeds | None = None
     cost: Cost | None = None
     history: tuple[Epoch, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
@@ -243,6 +298,11 @@ class Trial:
         return study_name(self.engine, self.family)
 
     @property
+    def name(self) -> str:
+        """How a user names it: `family/engine#number`."""
+        return f"{self.study}#{self.number}"
+
+    @property
     def epochs(self) -> int:
         """How many epochs were trained; with folds, in the first one."""
         return len(self.history) or len(self.intermediate_values)
@@ -251,6 +311,20 @@ class Trial:
     def spread(self) -> float | None:
         """Sample standard deviation of the folds' validation accuracies; None where there are not at least two."""
         return stdev(fold.accuracy for fold in self.folds) if len(self.folds) > 1 else None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """What families are ranked by: the test accuracy, with several seeds the mean; None where it was not scored."""
+        if self.over_seeds:
+            return self.over_seeds.accuracy
+        return self.test.accuracy if self.test else None
+
+    @property
+    def test_interval(self) -> tuple[float | None, float | None]:
+        """The 95 % interval of `test_accuracy`, with several seeds of both; None where there is none."""
+        if self.over_seeds:
+            return self.over_seeds.low, self.over_seeds.high
+        return (self.test.accuracy_low, self.test.accuracy_high) if self.test else (None, None)
 
     @property
     def rank_key(self) -> tuple[float, float, int]:
@@ -364,6 +438,15 @@ class Run:
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
 
+    @property
+    def manifest(self) -> Path:
+        """The file of its split."""
+        return self.path / "split.json"
+
+    def model(self, family: str) -> Path:
+        """Where the best model of a family is kept."""
+        return self.path / "models" / f"{family}.keras"
+
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial of every study, in the order in which they were started."""
@@ -379,7 +462,9 @@ class Run:
     def ranking(self) -> list[Trial]:
         """The chosen trial of every family that has one, best first: by test accuracy, else by validation accuracy."""
         chosen = [trial for family in self.families if (trial := self.best(family.name))]
-        return sorted(chosen, key=lambda trial: (-(trial.test.accuracy if trial.test else -1.0), trial.rank_key))
+        return sorted(
+            chosen, key=lambda trial: (-(-1.0 if trial.test_accuracy is None else trial.test_accuracy), trial.rank_key)
+        )
 
     def failed_families(self) -> list[str]:
         """Families that were tried and have no complete trial."""
@@ -434,6 +519,7 @@ def study_name(engine: str, family: str, prefix: str = "") -> str:
 def leaderboard_row(trial: Trial) -> dict[str, Any]:
     """A trial as a row of the leaderboard; what was not measured is None."""
     cost = asdict(trial.cost) if trial.cost else {}
+    low, high = trial.test_interval
     row = {
         **cost,
         "family": trial.family,
@@ -444,9 +530,10 @@ def leaderboard_row(trial: Trial) -> dict[str, Any]:
         "input_size": trial.input_size,
         "val_accuracy": trial.value,
         "val_accuracy_std": trial.spread,
-        "test_accuracy": trial.test.accuracy if trial.test else None,
-        "test_accuracy_low": trial.test.accuracy_low if trial.test else None,
-        "test_accuracy_high": trial.test.accuracy_high if trial.test else None,
+        "test_accuracy": trial.test_accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "seeds": (trial.over_seeds.seeds if trial.over_seeds else 1) if trial.test else None,
     }
     return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
 

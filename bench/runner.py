@@ -13,26 +13,24 @@ import contextlib
 import importlib
 import signal
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any
 
-from bench import cache, data, overview, preparation, report, spaces, stats, store, workers
+from bench import cache, data, preparation, spaces, store, workers
 from bench.config import RunConfig
 from bench.engines import check_installed
 from bench.errors import Interrupted, WeightsError
 from bench.gallery import Gallery
+from bench.page import Page
 from bench.preparation import Family, run_all
 from bench.progress import Progress
-from bench.records import Metrics, Run, Trial, from_dict
-from bench.search import Search, trial_payload
+from bench.records import Run, Trial
+from bench.scoring import Scoring
+from bench.search import Search
 from bench.store import RunFolder
 from bench.study import Ledger
 from bench.trial import INTERRUPTED, Context
-from bench.workers import Job, Outcome, Pool
+from bench.workers import Pool
 
 COMES_LATER = [
     "alembic.command",
@@ -42,9 +40,6 @@ COMES_LATER = [
     "bench.report.page",
 ]
 """What the database and the page need: imported while the workers are busy importing TensorFlow."""
-
-RENDERING_SHARE = 0.05
-"""At most so much of a run's time goes into drawing its page while it goes on."""
 
 
 def run(config: RunConfig, progress: Progress | None = None, command: str = "", pool: Pool | None = None) -> Run:
@@ -189,122 +184,22 @@ class _Driver:
     # -- the chosen trials
 
     def _score_all(self, stop: _Stop) -> None:
-        """Scores every family's best trial on the test pictures; with `repeats`, retrained with other seeds too.
-
-        With folds no trial has a model: the best configurations are trained once more, on all folds together.
-        """
-        run = self._folder.snapshot()
+        """Scores every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
+        run, scoring = self._folder.snapshot(), Scoring(self._config, self._folder)
         chosen = [(family, trial) for family in self._families if (trial := run.best(family.name))]
+        numbers = range(1 + self._config.repeats)
         for done, (family, trial) in enumerate(chosen):
             self._progress.scoring(family.name, done, len(chosen))
             try:
-                outcomes = run_all(self._pool, self._scoring_jobs(family, trial), _Interruptible(stop), "")
+                outcomes = run_all(self._pool, scoring.jobs(family, trial, numbers), _Interruptible(stop), "")
             except _StopNow:
                 self._pool.cancel(INTERRUPTED, "the run was interrupted")
                 self._leave(stop)
-            self._record_scores(trial, outcomes)
-            self._page.refresh()
-
-    def _scoring_jobs(self, family: Family, trial: Trial) -> list[Job]:
-        """What scores the chosen trial of a family: as it is, then with other seeds."""
-        repeats = range(1, self._config.repeats + 1)
-        if self._folder.run.split.folds:
-            return [self._refit_job(family, trial, number) for number in (0, *repeats)]
-        return [self._score_job(family, trial), *(self._repeat_job(family, trial, number) for number in repeats)]
-
-    def _score_job(self, family: Family, trial: Trial) -> Job:
-        model = self._folder.model(family.name)
-        trained = next((path for path in (model, model.with_suffix(".npz")) if path.exists()), None)
-        return self._job(
-            "score",
-            family,
-            trial,
-            trained=str(trained.absolute()) if trained else "",
-            model=str(model.absolute()),
-            predictions=str(self._folder.predictions(family.name).absolute()),
-        )
-
-    def _repeat_job(self, family: Family, trial: Trial, number: int) -> Job:
-        return self._job("trial", family, trial, part="test", seed=self._config.seed + number)
-
-    def _refit_job(self, family: Family, trial: Trial, number: int) -> Job:
-        """With the run's own seed (`number` 0) it gives the family's model and predictions."""
-        files = {"model": self._folder.model(family.name), "predictions": self._folder.predictions(family.name)}
-        return self._job(
-            "refit",
-            family,
-            trial,
-            seed=self._config.seed + number,
-            epochs=list(trial.best_epochs),
-            **{name: "" if number else str(path.absolute()) for name, path in files.items()},
-        )
-
-    def _job(self, kind: str, family: Family, trial: Trial, **more: Any) -> Job:
-        payload = {
-            **trial_payload(self._config, self._folder.run, family),
-            "values": dict(trial.params),
-            "epochs": trial.max_epochs or self._config.epochs,
-            **more,
-        }
-        return Job(kind, payload, self._config.trial_timeout_s)
-
-    def _record_scores(self, trial: Trial, outcomes: Sequence[Outcome]) -> None:
-        measured = [_with_interval(outcome.result["test"]) if outcome.result else None for outcome in outcomes]
-        for outcome in outcomes:
-            if outcome.failure:
-                failure = outcome.failure
+            for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
                 self._warn(f"{trial.family}: scoring on the test set failed, {failure.kind}: {failure.message}")
-        if measured[0]:
-            self._folder.attach_to(trial, test=measured[0])
-            self._gallery.mistakes(trial.family)
-        repeats = [each for each in measured[1:] if each]
-        if repeats:
-            self._folder.attach_to(trial, repeats=repeats)
-
-
-def _with_interval(test: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = from_dict(Metrics, test)
-    low, high = stats.wilson(round(metrics.accuracy * metrics.n), metrics.n)
-    return asdict(replace(metrics, accuracy_low=low, accuracy_high=high))
-
-
-class Page:
-    """The run's page and table, drawn from the records; a fault in drawing never costs a result."""
-
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
-        self._folder, self._progress = folder, progress
-        self._spent_s, self._broken = 0.0, False
-        self._listed = ""
-
-    @property
-    def path(self) -> Path:
-        """The page."""
-        return self._folder.path / "report.html"
-
-    def refresh(self) -> None:
-        """Draws the page of a run that goes on, unless that has taken too much of its time already."""
-        if self._spent_s <= RENDERING_SHARE * self._folder.elapsed_s():
-            self.write("running")
-
-    def write(self, status: str) -> Run:
-        """Reads the records, draws the page and gives the run."""
-        begun = time.monotonic()
-        run = self._folder.snapshot(status)
-        try:
-            report.render(run, self.path)
-            report.write_csv(run, self._folder.path / "leaderboard.csv")
-            if status != self._listed:  # where it begins and where it ends
-                overview.write(self._folder.path)
-                self._listed = status
-        except Exception as error:
-            if not self._broken:
-                self._progress.warning(
-                    f"the page could not be drawn ({type(error).__name__}: {error}); the results are safe, "
-                    f"`python -m bench report {self._folder.path}` draws it again"
-                )
-            self._broken = True
-        self._spent_s += time.monotonic() - begun
-        return run
+            if scoring.record(trial, numbers, outcomes).test:
+                self._gallery.mistakes(trial.family)
+            self._page.refresh()
 
 
 # -- Ctrl-C and SIGTERM

@@ -127,7 +127,7 @@ def trial_payload(config: RunConfig, run: Run, family: Family) -> dict[str, Any]
         "input_sizes": list(split.input_sizes),
         "weights": config.weights,
         "files": dict(family.files),
-        "manifest": str((run.path / "split.json").absolute()),
+        "manifest": str(run.manifest.absolute()),
         "cache": str(cache.folder()),
         "features": config.features,
         "epochs": config.epochs,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.05
 """A corrected p-value below it counts as significant."""
+
+DROP_LEVEL = 0.05
+"""One-sided level at which a drop is more than noise (before any correction for several families)."""
+
+CALIBRATION_SEEDS = 5
+"""Of so many seeds at least is the standard deviation that stands for that of a single one."""
+
+EXACT_UP_TO = 40
+"""The rank test of step times is exact for so many of them, both sides together, and a normal approximation above."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -151,6 +162,245 @@ def paired_difference(
     return low, high
 
 
+@dataclass(frozen=True)
+class Change:
+    """What became of one family's accuracy between two versions, on the same test pictures; shares, not points.
+
+    Attributes:
+        difference: The accuracy after less the one before.
+        standard_error: Of the difference, over test pictures and seeds.
+        p_drop: One-sided p-value of a drop: small where the accuracy fell by more than noise.
+        low, high: 95 % interval of the difference.
+        calibrated: Whether the standard error has the noise of the seeds of both sides.
+        freedom: Degrees of freedom of the standard error; few where the noise of few seeds is most of it.
+    """
+
+    difference: float
+    standard_error: float
+    p_drop: float
+    low: float
+    high: float
+    calibrated: bool
+    freedom: float = float("inf")
+
+    @property
+    def detectable(self) -> float:
+        """The smallest drop that would be seen with 80 % power, as a share."""
+        return detectable(self.standard_error, self.freedom)
+
+
+def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> Change:
+    """How a family's accuracy changed between two versions, and how much of that test pictures and seeds may be.
+
+    With c the difference of the two means over seeds at each picture, the squared standard error is
+    var(c) / n + var(accuracies before) / seeds before + var(accuracies after) / seeds after. The test is Student's with
+    Satterthwaite's degrees of freedom: where two or three seeds are all that is known of a noise that is larger than
+    that of the pictures, a normal quantile raises false alarms in more than one of ten cases.
+
+    Args:
+        before, after: Which pictures each seed's model classifies rightly, shapes (seeds before, n) and
+            (seeds after, n): the same pictures in the same order.
+        seed_sd: Standard deviation of the accuracy over seeds, from a calibration; it stands for a side that has one
+            seed only. None: such a side's seeds are taken to have no noise, and the change is not `calibrated`.
+
+    Raises:
+        ValueError: The pictures are not the same number on both sides, fewer than two, or there is no seed.
+
+    Source:
+        The test pictures are crossed with the trainings, as cases with readers in studies of diagnostic imaging, and
+        paired between the versions, while the trainings of two versions have nothing in common: D. D. Dorfman, K. S.
+        Berbaum and C. E. Metz (1992), "Receiver operating characteristic rating analysis: generalization to the
+        population of readers and patients with the jackknife method", Investigative Radiology 27(9), 723-731. Chance in
+        single pictures is in both parts of the sum, as the pictures' spread and as the seeds': the error is rather too
+        large, on which side a gate should err. `difference_over_seeds` takes it out.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if before.ndim != 2 or after.ndim != 2 or before.shape[1] != after.shape[1] or before.shape[1] < 2:
+        raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
+    if not len(before) or not len(after):
+        raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
+    each = after.mean(axis=0) - before.mean(axis=0)
+    squared, uncertain = float(each.var(ddof=1)) / len(each), 0.0
+    for side in (before, after):
+        seeds = len(side)
+        if seeds > 1:
+            between = float(side.mean(axis=1).var(ddof=1)) / seeds
+        else:
+            between, seeds = seed_sd**2 if seed_sd is not None else 0.0, CALIBRATION_SEEDS
+        squared += between
+        uncertain += between**2 / (seeds - 1)
+    freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
+    # Through whole numbers, so that equal counts of right answers differ by nothing at all.
+    wins, losses = int(after.sum()) * len(before), int(before.sum()) * len(after)
+    difference = (wins - losses) / (len(before) * len(after) * len(each))
+    error = float(np.sqrt(squared))
+    p_drop = float(stdtr(freedom, difference / error)) if error > 0 else float(difference >= 0)
+    reach = float(stdtrit(freedom, 0.975)) * error
+    calibrated = seed_sd is not None or min(len(before), len(after)) > 1
+    return Change(difference, error, p_drop, difference - reach, difference + reach, calibrated, freedom)
+
+
+def detectable(standard_error: float, freedom: float = float("inf")) -> float:
+    """The smallest drop that a one-sided test at `DROP_LEVEL` sees with 80 % power, in the unit of the error.
+
+    It is 2.486 standard errors, and more where the error has few degrees of freedom.
+
+    Source:
+        J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, chapter 1.
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 1 - DROP_LEVEL) + stdtrit(freedom, 0.8)) * standard_error
+
+
+def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, float, float]:
+    """A configuration's accuracy over several trainings of it, with an interval over test pictures and seeds.
+
+    The variance of the mean is that of pictures and seeds crossed, both random, from an analysis of variance. Wilson's
+    interval is taken with the number of pictures that would have that variance, p (1 - p) / variance, so that it stays
+    inside 0 to 1, and with a quantile of Student's t where the noise of few seeds is a large part.
+
+    Where hardly any answer is wrong there is little to estimate the variance from: as if half a picture more were
+    wrong for all seeds alike, it goes over into Wilson's with n, which is also what seeds that agree in all give.
+
+    Args:
+        right: Which pictures each training's model classifies rightly, shape (seeds, n), both at least 1.
+        confidence: Level of the interval, above 0 and below 1.
+
+    Returns:
+        The mean share of right answers, and the lower and the upper bound; with one seed exactly Wilson's, which is
+        about that one model and not about other seeds.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Source:
+        J. Cornfield and J. W. Tukey (1956), "Average values of mean squares in factorials", Annals of Mathematical
+        Statistics 27(4), 907-949. F. E. Satterthwaite (1946), "An approximate distribution of estimates of variance
+        components", Biometrics Bulletin 2(6), 110-114. The effective number: E. L. Korn and B. I. Graubard (1998),
+        "Confidence intervals for proportions with small expected number of positive counts estimated from survey
+        data", Survey Methodology 24(2), 193-201. Measured: docs/statistics.md.
+    """
+    if right.ndim != 2 or not right.size:
+        raise ValueError(f"shape must be (seeds, n), both at least 1, but got {right.shape}")
+    seeds, n = right.shape
+    share = float(right.mean())
+    if seeds == 1 or share in (0.0, 1.0):
+        return share, *wilson(int(right[0].sum()), n, confidence)
+    pictures, interaction, between = _components(right)
+    squared = max(pictures + between - interaction, pictures, between)  # the interaction is in both
+    alike = share * (1 - share) / n  # the variance if the seeds agreed in all
+    prior = 0.5 / (n * share * (1 - share) + 0.5)
+    squared = max(squared, (1 - prior) * squared + prior * alike)
+    freedom = (seeds - 1) * (squared / between) ** 2 if between > 0 else np.inf
+    effective = n * alike / squared
+    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), confidence, freedom)
+    return share, float(low), float(high)
+
+
+@dataclass(frozen=True)
+class SeedsDifference:
+    """One configuration's accuracy less another's, over several seeds of each; shares, not points.
+
+    Attributes:
+        low, high: Its interval over test pictures and seeds.
+        p: Two-sided p-value of no difference.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def difference_over_seeds(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], confidence: float = 0.95
+) -> SeedsDifference:
+    """The difference in accuracy of two configurations that were each trained with several seeds.
+
+    Args:
+        one, other: Which pictures each training's model classifies rightly, shapes (seeds, n) with the same pictures in
+            the same order, n at least 2 and seeds at least 2 on both sides.
+        confidence: Level of the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: An argument is outside its range.
+
+    Source:
+        The variances are those of `over_seeds`, pictures paired and each side with seeds of its own; Student's t with
+        Satterthwaite's degrees of freedom, in which those of the pictures are taken for infinite. See also N. A.
+        Obuchowski and H. E. Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple readers and
+        multiple tests", Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured:
+        docs/statistics.md.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(*one.shape, *other.shape) < 2:
+        raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"0 < confidence < 1 must hold, but got {confidence}")
+    each = one.mean(axis=0) - other.mean(axis=0)
+    value = float(each.mean())
+    pictures = float(each.var(ddof=1)) / len(each)
+    squared, uncertain = pictures, 0.0
+    for side in (one, other):
+        _, interaction, between = _components(side)
+        squared += between - interaction
+        uncertain += between**2 / (len(side) - 1)
+    squared = max(squared, pictures)
+    if squared <= 0:
+        return SeedsDifference(value, value, value, float(value == 0))
+    error = float(np.sqrt(squared))
+    freedom = squared**2 / uncertain if uncertain > 0 else np.inf
+    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
+    p = min(2.0 * float(stdtr(freedom, -abs(value) / error)), 1.0)
+    return SeedsDifference(value, max(value - reach, -1.0), min(value + reach, 1.0), p)
+
+
+def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
+    """Whether steps take longer than they did: by how much, and how surely.
+
+    Args:
+        before, after: Step times, at least one each, above 0, in one unit.
+
+    Returns:
+        Median after / median before, and the one-sided p-value of the Mann-Whitney U test that times after are longer.
+        Up to `EXACT_UP_TO` times it is exact, ties or not: 6 against 6 give at best 1 / 924 = 0.0011. Two-sided that
+        would be 0.0022, and the normal approximation, which many programs fall back on at a single tie, gives 0.0025.
+
+    Raises:
+        ValueError: A side has no time, or one that is not above 0.
+
+    Source:
+        H. B. Mann and D. R. Whitney (1947), "On a test of whether one of two random variables is stochastically larger
+        than the other", Annals of Mathematical Statistics 18(1), 50-60. With ties, the distribution over all ways to
+        divide the middle ranks: E. L. Lehmann (1975), "Nonparametrics: Statistical Methods Based on Ranks", chapter 1.
+    """
+    first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if not first.size or not second.size or not (np.concatenate([first, second]) > 0).all():
+        raise ValueError(f"step times must be above 0, at least one each, but got {first.tolist()}, {second.tolist()}")
+    return float(np.median(second) / np.median(first)), _larger(first, second)
+
+
+def _larger(first: Floats, second: Floats) -> float:
+    """One-sided p-value of the Mann-Whitney U test that the second are larger."""
+    values, which, counts = np.unique(np.concatenate([first, second]), return_inverse=True, return_counts=True)
+    doubled = (2 * np.cumsum(counts) - counts + 1)[which]  # middle ranks, times 2 to be whole
+    some, of_second, total = len(second), int(doubled[len(first) :].sum()), len(doubled)
+    if total <= EXACT_UP_TO:
+        ways = np.zeros((some + 1, int(doubled.sum()) + 1))  # to choose so many ranks of that sum; exact below 2**53
+        ways[0, 0] = 1
+        for rank in doubled:
+            ways[1:, rank:] += ways[:-1, :-rank].copy()
+        return float(ways[some, of_second:].sum() / ways[some].sum())
+    from scipy.special import ndtr
+
+    spread = (total + 1 - float((counts.astype(np.float64) ** 3 - counts).sum()) / (total * (total - 1))) / 12
+    excess = (of_second - some * (total + 1)) / 2 - 0.5  # over the expected sum of ranks, continuity corrected
+    return float(ndtr(-excess / np.sqrt(some * len(first) * spread))) if len(values) > 1 else 1.0
+
+
 def rank_intervals(p: Floats, accuracy: Floats, level: float = LEVEL) -> Counts:
     """The places that each may have: behind all that are significantly better, before all that are worse.
 
@@ -187,13 +437,27 @@ def _beats(p: Floats, accuracy: Floats, level: float) -> NDArray[np.bool_]:
     return (p < level) & (accuracy[:, np.newaxis] > accuracy)
 
 
-def _score_bounds(correct: NDArray[np.generic], n: NDArray[np.generic], confidence: float) -> tuple[Floats, Floats]:
-    """Wilson's intervals, any shape."""
+def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Parts of the variance of a mean over pictures and seeds, shape (seeds >= 2, n), each with the interaction in it:
+    of the pictures, of the interaction alone, and of the seeds.
+    """
+    seeds, n = right.shape
+    of_picture, of_seed = right.mean(axis=0), right.mean(axis=1)
+    share = float(of_seed.mean())
+    # What the two leave of the mean square share (1 - share) of ones and zeros; rounding may take it below 0.
+    rest = max(share * (1 - share) - float(of_picture.var()) - float(of_seed.var()), 0.0)
+    return float(of_picture.var()) / n, rest / (n * (seeds - 1)), float(of_seed.var(ddof=1)) / seeds
+
+
+def _score_bounds(
+    correct: NDArray[np.generic], n: NDArray[np.generic], confidence: float, freedom: float = np.inf
+) -> tuple[Floats, Floats]:
+    """Wilson's intervals, any shape; with degrees of freedom by the quantiles of Student's t."""
     if not 0 < confidence < 1:
         raise ValueError(f"0 < confidence < 1 must hold, but got {confidence}")
-    from scipy.special import ndtri
+    from scipy.special import ndtri, stdtrit
 
-    z = float(ndtri(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2) if np.isinf(freedom) else stdtrit(freedom, 0.5 + confidence / 2))
     total = n.astype(np.float64)
     share = correct.astype(np.float64) / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)

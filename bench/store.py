@@ -9,14 +9,16 @@
     leaderboard.csv   the board as data
     report.html       the page
 
-A trial's figures are user attributes of its Optuna trial: `origin`, `validation`, `folds`, `test`, `repeats`, `cost`,
-`history`, `failure`, `note`; the same names as in `records.Trial`.
+A trial's figures are user attributes of its Optuna trial: `origin`, `validation`, `folds`, `test`, `repeats`,
+`over_seeds`, `cost`, `history`, `failure`, `note`; the same names as in `records.Trial`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -39,8 +41,10 @@ from bench.records import (
     Failure,
     FamilyInfo,
     Metrics,
+    OverSeeds,
     PictureSizes,
     Prefix,
+    Repeat,
     Run,
     SplitInfo,
     Study,
@@ -68,23 +72,14 @@ class RunFolder:
     def __init__(self, path: Path, run: Run, storage: Any, prefix: str) -> None:
         self.path, self.storage, self.prefix = path, storage, prefix
         self.run = run
-        self._began = time.monotonic()
+        self._began = time.monotonic() - run.elapsed_s
 
-    @property
-    def manifest(self) -> Path:
-        """The split's file."""
-        return self.path / "split.json"
-
-    def model(self, family: str) -> Path:
-        """Where the best model of a family is kept."""
-        return self.path / "models" / f"{family}.keras"
-
-    def predictions(self, family: str) -> Path:
-        """Where a family's probabilities on the test pictures are kept."""
-        return predictions.path(self.path, family)
+    def predictions(self, family: str, repeat: int = 0) -> Path:
+        """Where a family's probabilities on the test pictures are kept (see `predictions.path`)."""
+        return predictions.path(self.path, family, repeat)
 
     def elapsed_s(self) -> float:
-        """Monotonic seconds since the run began."""
+        """Monotonic seconds since the run began, without those in which its folder was closed."""
         return time.monotonic() - self._began
 
     def note(self, text: str) -> None:
@@ -218,12 +213,46 @@ def create(
         folder_open.close()
 
 
+@contextlib.contextmanager
+def reopen(path: Path) -> Iterator[RunFolder]:
+    """Opens the folder of a run that has ended, so that more can be recorded of it, and closes it at the end.
+
+    Raises:
+        RunFolderError: As for `load`, or it cannot be written.
+    """
+    run = load(path)
+    _, url, prefix = _place(path)
+    if not os.access(path, os.W_OK):
+        raise errors.RunFolderError(f"{path}: cannot be written")
+    storage = _written_behind(_open_storage(url, create=False))
+    for study in run.studies:
+        storage.read_study(study_name(study.engine, study.family, prefix))
+    folder = RunFolder(path, run, storage, prefix)
+    try:
+        yield folder
+    finally:
+        folder.close()
+
+
 def load(path: Path) -> Run:
     """Reads a run folder.
 
     Raises:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
     """
+    run, url, prefix = _place(path)
+    storage = _open_storage(url, create=False)
+    try:
+        return replace(run, studies=_studies(storage, run, prefix))
+    except (KeyError, TypeError, ValueError, AttributeError, _database_error()) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise errors.RunFolderError(f"storage {_without_password(url)}: damaged, {reason}") from error
+    finally:
+        storage.remove_session()
+
+
+def _place(path: Path) -> tuple[Run, str, str]:
+    """A run without its trials, the storage that has them, and what stands before the names of its studies there."""
     data = _read_run(path)
     try:
         run = _run(path, data)
@@ -233,14 +262,7 @@ def load(path: Path) -> Run:
         raise errors.RunFolderError(f"{path / 'run.json'}: damaged, {error!r}") from error
     if url == _sqlite_url(path) and not (path / "trials.sqlite3").exists():
         raise errors.RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
-    storage = _open_storage(url, create=False)
-    try:
-        return replace(run, studies=_studies(storage, run, prefix))
-    except (KeyError, TypeError, ValueError, AttributeError, _database_error()) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise errors.RunFolderError(f"storage {_without_password(url)}: damaged, {reason}") from error
-    finally:
-        storage.remove_session()
+    return run, url, prefix
 
 
 def _run(path: Path, data: Mapping[str, Any]) -> Run:
@@ -437,7 +459,7 @@ def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> T
     """A trial of the storage as a record; `about` are its study's attributes, where the test figures are."""
     figures = frozen.user_attrs
     origin = dict(figures.get("origin", {}))
-    test = about.get(f"test/{frozen.number}")
+    test, over_seeds = (about.get(f"{figure}/{frozen.number}") for figure in ("test", "over_seeds"))
     best_epochs = figures.get("ending", {}).get("best_epochs") or ()
     if isinstance(best_epochs, int):  # as it was written while training had one phase
         best_epochs = (best_epochs,)
@@ -455,7 +477,8 @@ def _trial(frozen: Any, family: str, engine: str, about: Mapping[str, Any]) -> T
             "validation": _metrics(figures.get("validation")),
             "test": _metrics(test),
             "folds": tuple(from_dict(Metrics, each) for each in figures.get("folds", ())),
-            "repeats": tuple(from_dict(Metrics, each) for each in about.get(f"repeats/{frozen.number}", ())),
+            "repeats": tuple(map(Repeat.from_dict, about.get(f"repeats/{frozen.number}", ()), itertools.count(1))),
+            "over_seeds": from_dict(OverSeeds, over_seeds) if over_seeds else None,
             "cost": from_dict(Cost, figures["cost"]) if "cost" in figures else None,
             "history": tuple(from_dict(Epoch, each) for each in figures.get("history", ())),
             "prefixes": tuple(Prefix.from_dict(each) for each in figures.get("prefixes", ())),

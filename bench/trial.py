@@ -106,11 +106,11 @@ class TrialListener(Listener):
     @property
     def _candidate(self) -> Path:
         """Where this trial's model waits until it is known to be its family's best: others may end meanwhile."""
-        model = self._folder.model(self._study.family.name)
+        model = self._folder.run.model(self._study.family.name)
         return model.with_name(f".{self._context.engine.replace(':', '-')}-{self._proposal.trial.number}-{model.name}")
 
     def _place_model(self, trial: Trial) -> None:
-        model = self._folder.model(trial.family)
+        model = self._folder.run.model(trial.family)
         for suffix in (".keras", ".npz"):  # the latter where only what was trained is kept so far
             candidate, kept = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
             if self._ledger.best.get(trial.family) is not trial:
@@ -222,7 +222,7 @@ class TrialListener(Listener):
             known=self._known,
             started_s=self._started_s,
             finished_s=self._folder.elapsed_s(),
-            duplicate_of=f"{original.study}#{original.number}",
+            duplicate_of=original.name,
             note=f"answered from the record of {original.study} trial {original.number}",
         )
 

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from bench import Budget, RunConfig, console, runner, store
-from bench.records import Cost
+from bench.records import Cost, OverSeeds
 from bench.testing import FakePool
 
 
@@ -39,6 +39,24 @@ def test_the_board_fits_the_terminal_and_cuts_nothing(run, monkeypatch, width, s
     assert "…" not in header + row
     assert len(header.rstrip()) <= width
     assert row.startswith("1 a_family_of_some_length")
+
+
+def test_with_several_seeds_the_board_has_their_mean_and_says_so(run, monkeypatch):
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+    (study,) = run.studies
+    chosen = run.best(study.family)
+    scored = replace(chosen, test=replace(chosen.test, accuracy=0.95), over_seeds=OverSeeds(3, 0.9, 0.875, 0.925, 0.03))
+    trials = tuple(scored if trial is chosen else trial for trial in study.trials)
+
+    def shown(run):
+        out = io.StringIO()
+        console.print_board(run, run.path / "report.html", out)
+        return out.getvalue()
+
+    assert re.search(r"90\.0 % +87\.5 to 92\.5 ", shown(replace(run, studies=(replace(study, trials=trials),))))
+    said = "test accuracy: mean of 3 seeds; the interval has the test pictures and the seeds in it"
+    assert said in shown(replace(run, studies=(replace(study, trials=trials),)))
+    assert "seeds" not in shown(run)
 
 
 def test_text_from_outside_is_neither_markup_nor_control():

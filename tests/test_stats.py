@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from numpy.typing import NDArray
+from scipy.stats import binomtest, mannwhitneyu, norm, rankdata, t
 
-from bench.stats import discordant, holm, mcnemar, paired_difference, rank_intervals, tied_with_best, wilson
+from bench.stats import (
+    EXACT_UP_TO,
+    change,
+    detectable,
+    difference_over_seeds,
+    discordant,
+    holm,
+    mcnemar,
+    over_seeds,
+    paired_difference,
+    rank_intervals,
+    slower,
+    tied_with_best,
+    wilson,
+)
 
 COUNTS = st.integers(0, 3000)
 FOURFOLD = st.tuples(COUNTS, COUNTS, COUNTS, COUNTS).filter(any)
+
+
+def right(*rows: str) -> NDArray[np.bool_]:
+    """A row a seed, `1` where the picture is right."""
+    return np.array([[each == "1" for each in row] for row in rows])
+
+
+def drawn(accuracy: float, seeds: int, n: int, seed: int = 0) -> NDArray[np.bool_]:
+    """Seeds that have nothing in common."""
+    return np.random.default_rng(seed).random((seeds, n)) < accuracy
 
 
 @pytest.mark.parametrize(
@@ -131,3 +160,189 @@ def test_a_difference_of_nothing_is_never_significant() -> None:
     equal = np.array([0.9, 0.9])
     assert rank_intervals(np.zeros((2, 2)), equal).tolist() == [[1, 2], [1, 2]]
     assert tied_with_best(np.zeros((2, 2)), equal).tolist() == [True, True]
+
+
+@given(st.integers(1, 300), st.integers(1, 12), st.floats(0, 1), st.integers(0, 99))
+def test_seeds_that_agree_in_all_say_no_more_than_one(n: int, seeds: int, accuracy: float, seed: int) -> None:
+    one = drawn(accuracy, 1, n, seed)
+    share, low, high = over_seeds(np.repeat(one, seeds, axis=0))
+    assert share == pytest.approx(one.mean())
+    assert (low, high) == pytest.approx(wilson(int(one.sum()), n), abs=1e-12)
+
+
+def test_the_interval_of_one_seed_is_wilsons() -> None:
+    assert over_seeds(right("1101")) == (0.75, *wilson(3, 4))
+    assert over_seeds(right("1101"), confidence=0.5) == (0.75, *wilson(3, 4, confidence=0.5))
+
+
+@given(st.integers(1, 40), st.integers(1, 6), st.floats(0, 1), st.integers(0, 99))
+def test_the_interval_over_seeds_stays_inside_and_holds_the_share(
+    n: int, seeds: int, accuracy: float, seed: int
+) -> None:
+    share, low, high = over_seeds(drawn(accuracy, seeds, n, seed))
+    assert 0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1
+
+
+def score(share: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's bounds as the roots of |share - p| = z sqrt(p (1 - p) / n)."""
+    low, high = sorted(np.roots([n + z**2, -(2 * n * share + z**2), n * share**2]))
+    return float(low), float(high)
+
+
+def test_the_variance_over_seeds_is_that_of_the_crossed_design() -> None:
+    """By hand. First: seeds alike in accuracy, each wrong where the other is right. The interaction is larger than all,
+    so the pictures' 1/64 stands: 0.6 of it with 0.4 of 3/64, for p (1 - p) n is 3/4. Second: the seeds' part, 1/16, is
+    the largest, with one degree of freedom.
+    """
+    assert over_seeds(right("1110", "1101"))[1:] == pytest.approx(score(0.75, 0.1875 / 0.028125, 1.959964), abs=1e-6)
+    assert over_seeds(right("1111", "1100"))[1:] == pytest.approx(score(0.75, 0.1875 / 0.0625, 12.706205), abs=1e-6)
+
+
+def test_the_interval_is_narrower_where_seeds_err_apart_and_wider_where_their_accuracy_differs() -> None:
+    def width(right: NDArray[np.bool_]) -> float:
+        _, low, high = over_seeds(right)
+        return high - low
+
+    apart, alike = drawn(0.9, 5, 2000), np.repeat(drawn(0.9, 1, 2000), 5, axis=0)
+    unequal = np.concatenate([drawn(each, 1, 2000, 1) for each in (0.8, 0.85, 0.9, 0.95, 1.0)])
+    assert width(apart) < 0.7 * width(alike)
+    assert width(unequal) > 3 * width(alike)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0), (4,)])
+def test_the_interval_over_seeds_needs_a_seed_and_a_picture(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"shape must be \(seeds, n\)"):
+        over_seeds(np.ones(shape, bool))
+
+
+def test_a_change_has_the_error_of_pictures_and_seeds() -> None:
+    """By hand: differences 0, 0, -1/2, -1/2 have the variance 1/12; accuracies 1 and 1/2 the variance 1/8."""
+    found = change(right("1111"), right("1111", "1100"), seed_sd=0.25)
+    assert found.difference == -0.25
+    assert found.standard_error == pytest.approx(np.sqrt(1 / 12 / 4 + 0.25**2 + 1 / 8 / 2))
+    assert found.freedom == pytest.approx(found.standard_error**4 / (0.25**4 / 4 + (1 / 8 / 2) ** 2))
+    assert found.p_drop == pytest.approx(t.cdf(-0.25 / found.standard_error, found.freedom))
+    reach = t.ppf(0.975, found.freedom) * found.standard_error
+    assert (found.low, found.high) == pytest.approx((-0.25 - reach, -0.25 + reach))
+    assert found.detectable == pytest.approx(detectable(found.standard_error, found.freedom))
+
+
+def test_where_nothing_is_known_of_the_seeds_the_test_is_the_normal_one() -> None:
+    found = change(drawn(0.9, 1, 500), drawn(0.85, 1, 500, 1))
+    assert found.freedom == np.inf
+    assert found.p_drop == pytest.approx(norm.cdf(found.difference / found.standard_error))
+
+
+def test_a_change_is_calibrated_where_the_noise_of_both_sides_seeds_is_known() -> None:
+    one, three = drawn(0.9, 1, 500), drawn(0.9, 3, 500, 1)
+    assert not change(one, three).calibrated
+    assert not change(three, one).calibrated
+    assert change(three, one, seed_sd=0.004).calibrated
+    assert change(three, three[:2]).calibrated
+    assert change(one, three, 0.004).standard_error > change(one, three).standard_error
+    assert change(three, three, 0.5) == change(three, three)
+
+
+def test_versions_that_answer_alike_have_not_dropped() -> None:
+    found = change(right("1101"), right("1101"))
+    assert (found.difference, found.standard_error, found.p_drop) == (0, 0, 1)
+    assert change(right("1111"), right("0000")).p_drop == 0
+    assert change(right("0000"), right("1111")).p_drop == 1
+
+
+def test_a_drop_of_just_a_point_is_just_a_point() -> None:
+    """Twenty of 2,000 pictures less, over three seeds of which none has exactly that: no rounding moves it."""
+    before, after = np.ones((3, 2000), bool), np.ones((3, 2000), bool)
+    after[0, :10] = after[1, :20] = after[2, :30] = False
+    assert change(before, after).difference == -0.01
+
+
+@pytest.mark.parametrize(("before", "after"), [((1, 5), (1, 4)), ((1, 1), (1, 1)), ((0, 5), (1, 5)), ((5,), (1, 5))])
+def test_a_change_needs_the_same_pictures_and_a_seed(before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="but got"):
+        change(np.ones(before, bool), np.ones(after, bool))
+
+
+def test_the_detectable_drop_is_seen_with_80_percent_power() -> None:
+    assert detectable(0.5) == pytest.approx((norm.ppf(0.95) + norm.ppf(0.80)) / 2)
+    assert detectable(1.0) == pytest.approx(2.486, abs=5e-4)
+    assert detectable(1.0, 4) == pytest.approx(t.ppf(0.95, 4) + t.ppf(0.80, 4))
+
+
+def test_the_difference_over_seeds_takes_the_interaction_out() -> None:
+    """By hand: 1/48 of the pictures, 1/16 of the other's seeds, less 1/64 of the interaction."""
+    found = difference_over_seeds(right("1111", "1111"), right("1111", "1100"))
+    error, freedom = np.sqrt(1 / 48 + 1 / 16 - 1 / 64), (13 / 192 * 16) ** 2
+    assert found.value == 0.25
+    assert found.p == pytest.approx(2 * t.sf(0.25 / error, freedom))
+    assert (found.low, found.high) == (-1, 1)
+    inner = difference_over_seeds(right("1111", "1111"), right("1111", "1100"), confidence=0.5)
+    assert inner.high - 0.25 == pytest.approx(t.ppf(0.75, freedom) * error)
+
+
+@given(st.integers(2, 60), st.integers(2, 5), st.integers(2, 5), st.integers(0, 99))
+def test_the_difference_over_seeds_turns_with_its_sides(n: int, seeds: int, others: int, seed: int) -> None:
+    one, other = drawn(0.9, seeds, n, seed), drawn(0.8, others, n, seed + 1)
+    found, turned = difference_over_seeds(one, other), difference_over_seeds(other, one)
+    assert found.low <= found.value <= found.high
+    assert (-turned.high, -turned.value, -turned.low) == pytest.approx((found.low, found.value, found.high))
+    assert turned.p == pytest.approx(found.p)
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_configurations_that_answer_alike_do_not_differ() -> None:
+    same = np.repeat(drawn(0.9, 1, 50), 3, axis=0)
+    found = difference_over_seeds(same, same)
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(("one", "other"), [((1, 5), (2, 5)), ((2, 5), (2, 6)), ((2, 1), (2, 1)), ((5,), (2, 5))])
+def test_the_difference_over_seeds_needs_two_of_each(one: tuple[int, ...], other: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="all at least 2"):
+        difference_over_seeds(np.ones(one, bool), np.ones(other, bool))
+
+
+def test_six_times_that_are_all_longer_are_unlikely_enough() -> None:
+    assert slower([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]) == (pytest.approx(9.5 / 3.5), pytest.approx(1 / 924))
+    ratio, p = slower([1, 1, 1, 1, 1, 1.1], [1.5, 1.5, 1.5, 1.5, 1.6, 1.6])
+    assert (ratio, p) == (1.5, pytest.approx(1 / 924))
+    assert slower([7, 8, 9], [1, 2, 3])[1] == 1
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_the_rank_test_counts_all_ways_to_divide_the_times(before: list[int], after: list[int]) -> None:
+    ranks = rankdata(before + after)
+    observed = ranks[len(before) :].sum()
+    sums = [sum(each) for each in combinations(ranks, len(after))]
+    assert slower(before, after)[1] == pytest.approx(np.mean([each >= observed - 1e-9 for each in sums]))
+
+
+@pytest.mark.parametrize(("each", "method"), [(EXACT_UP_TO // 2, "exact"), (EXACT_UP_TO, "asymptotic")])
+def test_the_rank_test_agrees_with_scipy(each: int, method: str) -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.lognormal(size=each), rng.lognormal(0.3, size=each)
+    if method == "asymptotic":
+        before, after = np.ceil(before * 4), np.ceil(after * 4)  # ties
+    expected = mannwhitneyu(after, before, alternative="greater", method=method).pvalue
+    assert slower(before, after)[1] == pytest.approx(expected, rel=1e-9)
+    assert slower(np.ones(50), np.ones(50)) == (1, 1)
+
+
+@pytest.mark.parametrize(("before", "after"), [([], [1.0]), ([1.0], []), ([0.0], [1.0]), ([1.0], [float("nan")])])
+def test_times_must_be_times(before: list[float], after: list[float]) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        slower(before, after)
+
+
+def test_what_the_gate_needs_does_not_load_scipy_stats() -> None:
+    """It takes a second, which is all that `check` has."""
+    code = """
+import sys, numpy
+from bench import stats
+right = numpy.eye(3, 9, dtype=bool)
+stats.change(right, right[:1], 0.1), stats.over_seeds(right), stats.difference_over_seeds(right, right)
+stats.slower(range(1, 7), range(2, 8)), stats.slower(range(1, 99), range(2, 99)), stats.mcnemar(3, 4)
+assert "scipy.stats" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -79,7 +79,7 @@ class WriteBehindStorage(InMemoryStorage):
             backend_id = self._backend.create_new_study(directions, study_name)
         except DuplicatedStudyError:
             if study_name not in {study.study_name for study in self.get_all_studies()}:
-                self._read_study(str(study_name))
+                self.read_study(str(study_name))
             raise
         study_id = super().create_new_study(directions, study_name)
         self._backend_studies[study_id] = backend_id
@@ -116,9 +116,12 @@ class WriteBehindStorage(InMemoryStorage):
         if isinstance(self._backend, RDBStorage):
             self._backend.engine.dispose()
 
-    # -- inside
+    def read_study(self, name: str) -> None:
+        """Reads a study of the backend, so that it can be used here.
 
-    def _read_study(self, name: str) -> None:
+        Raises:
+            KeyError: The backend has none of that name.
+        """
         backend_id = self._backend.get_study_id_from_name(name)
         study_id = super().create_new_study(self._backend.get_study_directions(backend_id), name)
         self._backend_studies[study_id] = backend_id

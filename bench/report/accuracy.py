@@ -241,7 +241,10 @@ def _marker_trace(axis: LogAxis, points: Sequence[Point], part: str, mark: Mark)
 def _point_hover(point: Point) -> str:
     lines = [f"<b>{label(point.label)}</b>", f"validation {text.validation(point.trial)}"]
     if point.test is not None and point.low is not None and point.high is not None:
-        lines.append(f"test {text.percent(point.test)} ({text.interval(point.low, point.high)})")
+        mean = text.mean_of_seeds([point.trial])
+        lines.append(
+            f"test {text.percent(point.test)} ({text.interval(point.low, point.high)}{f', {mean}' if mean else ''})"
+        )
     if point.trial.cost:
         cost = point.trial.cost
         lines.append(f"{text.seconds(cost.train_time_s)} · {text.count(cost.parameters)} parameters")

@@ -12,5 +12,5 @@ def anchor(trial: Trial) -> str:
 
     It is the same for the same study and number, and nothing that a name holds can show in it.
     """
-    name = f"{trial.study}#{trial.number}".encode("utf-8", "surrogatepass")
+    name = trial.name.encode("utf-8", "surrogatepass")
     return f"trial-{blake2b(name, digest_size=6).hexdigest()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,7 +36,8 @@ class Side:
 
     Attributes:
         trial: Its chosen trial; None where it has no result, and `reason` says why.
-        accuracy, low, high: Test accuracy and its 95 % interval; None where it was not scored.
+        accuracy, low, high: Test accuracy, with several seeds the mean, and its 95 % interval; None where it was not
+            scored.
         bar: The same as a picture.
         states: How its trials ended, in words.
     """
@@ -50,6 +51,11 @@ class Side:
     reason: str
 
     @property
+    def mean(self) -> str:
+        """What its accuracy is the mean of, in words; "" with one seed."""
+        return text.mean_of_seeds([self.trial] if self.trial else [])
+
+    @property
     def outcome(self) -> tuple[object, ...]:
         """What must be the same in both runs for the family to count as unchanged; its times are no part of it."""
         trial = self.trial
@@ -61,26 +67,27 @@ class Side:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two models on the same test pictures.
+    """A family's two models on the same test pictures, or two sets of them that differ by their seeds.
 
     Attributes:
         n: How many pictures.
-        only_before, only_after: How many the one model alone classifies rightly, and how many the other alone.
-        low, high: The 95 % interval of the difference of the accuracies, after less before.
-        p: P-value of McNemar's exact test, corrected for the number of families (Holm).
+        value: The difference of the accuracies, after less before; over seeds of their means.
+        low, high: Its 95 % interval.
+        p: P-value of McNemar's exact test, over seeds of `stats.difference_over_seeds`, corrected for the number of
+            families (Holm).
+        only_before, only_after: How many pictures the one model alone classifies rightly, and how many the other alone.
+        seeds: How many seeds there are before and after; None where the run's own seed of each is compared, because one
+            of the two has no other.
     """
 
     n: int
-    only_before: int
-    only_after: int
+    value: float
     low: float
     high: float
     p: float
-
-    @property
-    def gained(self) -> int:
-        """How many more pictures are right after than before."""
-        return self.only_after - self.only_before
+    only_before: int = 0
+    only_after: int = 0
+    seeds: tuple[int, int] | None = None
 
     @property
     def significant(self) -> bool:
@@ -109,6 +116,11 @@ class Change:
     configuration: Aspect | None
 
     @property
+    def one_seed(self) -> bool:
+        """Whether the test is of the run's own seeds alone, though one of the two accuracies is a mean of several."""
+        return self.test is not None and self.test.seeds is None and bool(self.before.mean or self.after.mean)
+
+    @property
     def apart(self) -> bool | None:
         """Whether the two intervals lie apart: all that can be said without pairs; None where one is missing."""
         if self.before.low is None or self.before.high is None or self.after.low is None or self.after.high is None:
@@ -131,7 +143,8 @@ class Comparison:
         notices: What a reader must know before the figures.
         changed, unchanged: The families.
         timed: Whether the training times compare.
-        paired: Whether families were scored on the same test pictures.
+        paired: Whether families were scored on the same test pictures, with one seed of each.
+        over_seeds: Whether they were with several.
         aspects: What was different about the runs.
     """
 
@@ -143,6 +156,7 @@ class Comparison:
     unchanged: Sequence[Change]
     timed: bool
     paired: bool
+    over_seeds: bool
     aspects: Sequence[Aspect]
 
 
@@ -158,7 +172,8 @@ def comparison(before: Run, after: Run) -> Comparison:
         changed=[change for change in every if not change.equal],
         unchanged=[change for change in every if change.equal],
         timed=timed,
-        paired=any(change.test for change in every),
+        paired=any(change.test and not change.test.seeds for change in every),
+        over_seeds=any(change.test and change.test.seeds for change in every),
         aspects=aspects(before, after),
     )
 
@@ -216,10 +231,7 @@ def _side(run: Run, family: str, mark: Mark, scale: tuple[float, float]) -> Side
         reason = no_result(run, known) if known else "not in this run"
         return Side(None, None, None, None, Markup(), states, reason)
     accuracy, low, high = test_interval(trial)
-    bar = Markup()
-    if accuracy is not None and low is not None and high is not None:
-        bar = interval_bar(mark, scale, accuracy, low, high)
-    return Side(trial, accuracy, low, high, bar, states, "")
+    return Side(trial, accuracy, low, high, interval_bar(mark, scale, accuracy, low, high), states, "")
 
 
 def _change(family: str, mark: Mark, sides: Sequence[Side], tests: Mapping[str, PairedTest], timed: bool) -> Change:
@@ -229,7 +241,11 @@ def _change(family: str, mark: Mark, sides: Sequence[Side], tests: Mapping[str, 
     if before.trial and after.trial:
         configuration = aspect(family, _parameters(before.trial), _parameters(after.trial))
     ratio = _ratio(before.trial, after.trial) if timed else None
-    return Change(family, mark, before, after, difference, tests.get(family), ratio, configuration)
+    change = Change(family, mark, before, after, difference, tests.get(family), ratio, configuration)
+    if change.test and change.one_seed and (change.test.value * (difference or 0.0) <= 0 or not change.apart):
+        # One seed cannot decide: it says the opposite of the means, or the intervals, with the seeds in them, overlap.
+        return replace(change, test=replace(change.test, p=1.0))
+    return change
 
 
 def _parameters(trial: Trial) -> dict[str, str]:
@@ -257,41 +273,60 @@ def paired_tests(before: Run, after: Run) -> dict[str, PairedTest]:
     """For every family that both runs scored on the same test pictures, whether the two models differ.
 
     The pictures are known by their content, so that two splits that differ elsewhere will do; none where the classes
-    differ, or where the predictions are missing.
+    differ, or where the predictions are missing. Where both have several seeds, their means are compared.
     """
     if before.split.classes != after.split.classes:
         return {}
     one, other = predictions.of_run(before), predictions.of_run(after)
-    rights = {family: _aligned(one[family], other[family]) for family in one if family in other}
+    rights = {
+        family: _aligned(_seeds(before, family, one[family]), _seeds(after, family, other[family]))
+        for family in one
+        if family in other
+    }
     return _tested({family: both for family, both in rights.items() if both is not None})
 
 
-def _aligned(before: Predictions, after: Predictions) -> tuple[Any, Any] | None:
-    """Which pictures each model has right, picture by picture; None where they are not the same pictures."""
-    orders = [np.argsort(each.sha256, kind="stable") for each in (before, after)]
-    same_pictures = np.array_equal(before.sha256[orders[0]], after.sha256[orders[1]])
-    if not same_pictures or not np.array_equal(before.labels[orders[0]], after.labels[orders[1]]):
+def _seeds(run: Run, family: str, own: Predictions) -> list[Predictions]:
+    """A family's by seed, the run's own first; that alone where there is no other."""
+    trial = run.best(family)
+    return list(predictions.of_seeds(run, trial).values()) or [own] if trial and trial.over_seeds else [own]
+
+
+def _aligned(before: Sequence[Predictions], after: Sequence[Predictions]) -> tuple[Any, Any] | None:
+    """Which pictures each model has right, shapes (seeds, n) in one order; None where they are not the same pictures.
+
+    Args:
+        before, after: By seed, each of the same pictures.
+    """
+    orders = [np.argsort(each[0].sha256, kind="stable") for each in (before, after)]
+    same_pictures = np.array_equal(before[0].sha256[orders[0]], after[0].sha256[orders[1]])
+    if not same_pictures or not np.array_equal(before[0].labels[orders[0]], after[0].labels[orders[1]]):
         return None
-    return before.right[orders[0]], after.right[orders[1]]
+    one, other = (
+        np.array([own.right[order] for own in each]) for each, order in zip((before, after), orders, strict=True)
+    )
+    return one, other
 
 
 def _tested(rights: Mapping[str, tuple[Any, Any]]) -> dict[str, PairedTest]:
-    """McNemar's exact test for each family, corrected for their number, and Newcombe's interval (see `stats`)."""
-    if not rights:
-        return {}
-    counts = [
-        [int(n.sum()) for n in (before & after, after & ~before, before & ~after, ~before & ~after)]
-        for before, after in rights.values()
-    ]
-    both, only_after, only_before, neither = np.array(counts).T
-    p = stats.holm(stats.mcnemar(only_after, only_before))
-    lows, highs = stats.paired_difference(both, only_after, only_before, neither)
-    return {
-        family: PairedTest(
-            sum(counts[i]), int(only_before[i]), int(only_after[i]), float(lows[i]), float(highs[i]), float(p[i])
-        )
-        for i, family in enumerate(rights)
-    }
+    """A test for each family, corrected for their number."""
+    tests = {family: _test(before, after) for family, (before, after) in rights.items()}
+    corrected = stats.holm([test.p for test in tests.values()])
+    return {family: replace(test, p=float(p)) for (family, test), p in zip(tests.items(), corrected, strict=True)}
+
+
+def _test(before: Any, after: Any) -> PairedTest:
+    """Over seeds where both have several, else McNemar's exact test and Newcombe's interval (see `stats`)."""
+    n = before.shape[1]
+    if min(*before.shape, *after.shape) > 1:
+        found = stats.difference_over_seeds(after, before)
+        seeds = len(before), len(after)
+        return PairedTest(n, found.value, found.low, found.high, found.p, seeds=seeds)
+    one, other = before[0], after[0]
+    both, gained, lost, neither = (int(each.sum()) for each in (one & other, other & ~one, one & ~other, ~one & ~other))
+    low, high = stats.paired_difference(both, gained, lost, neither)
+    p = float(stats.mcnemar(gained, lost))
+    return PairedTest(n, (gained - lost) / n, float(low), float(high), p, lost, gained)
 
 
 # -- in words
@@ -306,8 +341,8 @@ def _headline(every: Sequence[Change]) -> str:
     tests = {change.family: change.test for change in both if change.test}
     if not tests:
         return "The test accuracies of the two runs cannot be paired picture by picture."
-    better = [family for family, test in tests.items() if test.significant and test.gained > 0]
-    worse = [family for family, test in tests.items() if test.significant and test.gained < 0]
+    better = [family for family, test in tests.items() if test.significant and test.value > 0]
+    worse = [family for family, test in tests.items() if test.significant and test.value < 0]
     if not better and not worse:
         one = next(iter(tests))
         which = f"{one} does not do" if len(tests) == 1 else "No family does"
@@ -331,7 +366,7 @@ def _notices(before: Run, after: Run, every: Sequence[Change], timed: bool) -> l
         )
         notices.append(Notice("warning", "Two splits", why))
     if not timed:
-        why = "Training times do not compare: the two runs had other hardware, or another number of trials at a time."
+        why = "The two runs had other hardware, or another number of trials at a time."
         notices.append(Notice("warning", "Times do not compare", why))
     unfinished = [f"{name} ({run.status})" for name, run in (("before", before), ("after", after))
                   if run.status != "complete"]  # fmt: skip

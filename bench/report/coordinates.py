@@ -119,10 +119,10 @@ def spaces(run: Run) -> list[Coordinates]:
 
     While a run goes on, no importance is worked out: the page is drawn after every trial.
     """
-    own: dict[str, list[Trial]] = {family: [] for family in family_marks(run)}
+    looks, weigh = family_marks(run), run.status != "running"
+    own: dict[str, list[Trial]] = {family: [] for family in looks}
     for trial in run.trials:
         own[trial.family].append(trial)
-    looks, weigh = family_marks(run), run.status != "running"
     shown = (coordinates(trials, looks[family], weigh) for family, trials in own.items())
     return [each for each in shown if each]
 

@@ -93,8 +93,9 @@ class BoardRow:
         bar: The same as a picture.
         standing: What the paired comparison says; None where it was not compared.
         difference: Its test accuracy minus the leader's, as a share.
+        one_seed: Whether it was compared with the leader on the run's own seed alone, though one of the two has more.
         tied: Whether it is not separated from the leader.
-        repeats: Test accuracy over other seeds, in words.
+        seeds: Test accuracy over several seeds, in words that do not break.
     """
 
     family: FamilyInfo
@@ -112,8 +113,9 @@ class BoardRow:
     bar: Markup = field(default_factory=Markup)
     standing: Standing | None = None
     difference: float | None = None
+    one_seed: bool = False
     tied: bool = False
-    repeats: str = ""
+    seeds: tuple[str, ...] = ()
     reason: str = ""
 
     @property
@@ -170,7 +172,11 @@ def section(run: Run) -> Leaderboard:
     rows = tuple(board(run))
     found = [each for row in rows for each in ([t.trial.state.lower() for t in row.trials] or [row.status])]
     return Leaderboard(
-        columns=columns(run.split.folds, any(trial.cost and trial.cost.saved_time_s for trial in run.trials)),
+        columns=columns(
+            run.split.folds,
+            any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
+            text.mean_of_seeds(run.ranking()),
+        ),
         rows=rows,
         scale=board_scale(run),
         states={state: found.count(state) for state in dict.fromkeys(found)},
@@ -179,10 +185,22 @@ def section(run: Run) -> Leaderboard:
     )
 
 
-def columns(folds: int = 0, cached: bool = True) -> tuple[Column, ...]:
-    """The columns; with folds, what is a mean over them says so; where a cache saved time, what stands for that."""
+def columns(folds: int = 0, cached: bool = True, seeds: str = "") -> tuple[Column, ...]:
+    """The columns.
+
+    Args:
+        folds: How many there are: what is a mean over them says so.
+        cached: Whether a cache saved time: what stands for that is explained.
+        seeds: What the test accuracy is the mean of, in words (`text.mean_of_seeds`).
+    """
     validation, mean = (f", the {text.over_folds(folds)}", ", in the mean of its folds") if folds else ("", "")
     saved = " Below it is what the cache saved." if cached else ""
+    scored = (
+        f"Share of test pictures that the chosen trial classifies rightly, the {seeds}. The bar is the 95 % interval: "
+        "the test pictures and the seeds are in it. Below it are the standard deviation of the seeds and their range."
+        if seeds
+        else "Share of test pictures that the chosen trial classifies rightly. The bar is the 95 % Wilson interval."
+    )
     return (
         Column(
             "rank",
@@ -191,11 +209,7 @@ def columns(folds: int = 0, cached: bool = True) -> tuple[Column, ...]:
             "pictures leave open.",
         ),
         Column("family", "Family", "The architecture family. “Tied” ones cannot be told from the best.", False),
-        Column(
-            "test_accuracy",
-            "Test accuracy",
-            "Share of test pictures that the chosen trial classifies rightly. The bar is the 95 % Wilson interval.",
-        ),
+        Column("test_accuracy", "Test accuracy", scored),
         Column(
             "difference",
             "Δ to best",
@@ -240,9 +254,6 @@ def board(run: Run) -> list[BoardRow]:
         family, mark, own = known.get(name, FamilyInfo(name)), looks[name], every.get(name, [])
         best, compared = chosen.get(name), standing.get(name)
         accuracy, low, high = test_interval(best) if best else (None, None, None)
-        bar = Markup()
-        if accuracy is not None and low is not None and high is not None:
-            bar = interval_bar(mark, scale, accuracy, low, high)
         trials = shown.get(name, [])
         rows.append(
             BoardRow(
@@ -258,11 +269,12 @@ def board(run: Run) -> list[BoardRow]:
                 accuracy,
                 low,
                 high,
-                bar,
+                interval_bar(mark, scale, accuracy, low, high),
                 compared,
-                compared.difference if compared and place > 1 else _difference(accuracy, ranking),
+                _difference(accuracy, ranking),
+                _one_seed(best, compared, ranking),
                 (compared.tied if compared else name in tied) and place > 1,
-                _repeats(best) if best else "",
+                _seeds(best) if best else (),
                 "" if best else no_result(run, family),
             )
         )
@@ -275,23 +287,19 @@ def listed(run: Run) -> dict[str, list[Trial]]:
     Of a family with more than `LISTED` these are the chosen one and those that `ship.efficient` names, what is
     running, the first failures, and then the best.
     """
-    front = {_key(trial) for trial in efficient(run)}
+    front = {trial.name for trial in efficient(run)}
     return {family: _listed(own, front) for family, own in _by_family(run).items()}
 
 
-def _listed(own: list[Trial], front: set[tuple[str, int]]) -> list[Trial]:
+def _listed(own: list[Trial], front: set[str]) -> list[Trial]:
     if len(own) <= LISTED:
         return own
     best = sorted(own, key=lambda trial: (trial.state != COMPLETE or trial.duplicate_of != "", trial.rank_key))
-    must = [best[0], *(trial for trial in own if _key(trial) in front or trial.state in (RUNNING, WAITING))]
+    must = [best[0], *(trial for trial in own if trial.name in front or trial.state in (RUNNING, WAITING))]
     must += [trial for trial in own if trial.state == FAIL][:FAILURES]
-    kept = {_key(trial) for trial in must}
-    kept |= {_key(trial) for trial in [each for each in best if _key(each) not in kept][: max(0, LISTED - len(kept))]}
-    return [trial for trial in own if _key(trial) in kept]
-
-
-def _key(trial: Trial) -> tuple[str, int]:
-    return trial.study, trial.number
+    kept = {trial.name for trial in must}
+    kept |= {trial.name for trial in [each for each in best if each.name not in kept][: max(0, LISTED - len(kept))]}
+    return [trial for trial in own if trial.name in kept]
 
 
 def _by_family(run: Run) -> dict[str, list[Trial]]:
@@ -314,9 +322,15 @@ def _status(run: Run, family: FamilyInfo, own: Sequence[Trial], best: Trial | No
 
 
 def _difference(accuracy: float | None, ranking: Sequence[Trial]) -> float | None:
-    """The plain difference to the leader, where there is no paired comparison."""
-    leader = ranking[0].test.accuracy if ranking and ranking[0].test else None
+    """To the leader."""
+    leader = ranking[0].test_accuracy if ranking else None
     return None if accuracy is None or leader is None else accuracy - leader
+
+
+def _one_seed(best: Trial | None, compared: Standing | None, ranking: Sequence[Trial]) -> bool:
+    if best is None or compared is None or compared.difference is None or compared.over_seeds:
+        return False
+    return bool(best.over_seeds or ranking[0].over_seeds)
 
 
 def _family_values(row: BoardRow) -> list[Any]:
@@ -387,8 +401,13 @@ def _curve_title(trial: Trial) -> str:
     return title + (" (first fold)" if trial.folds else "")
 
 
-def _repeats(trial: Trial) -> str:
-    shares = [metrics.accuracy for metrics in trial.repeats]
+def _seeds(trial: Trial) -> tuple[str, ...]:
+    """Several seeds in words: `3 seeds, sd 0.7: 91.0–92.4 %`; of older records, which rank by one, the other ones."""
+    shares = [repeat.test.accuracy for repeat in trial.repeats]
     if not shares:
-        return ""
-    return f"{text.plural(len(shares), 'other seed')}: {text.interval(min(shares), max(shares))}"
+        return ()
+    said = text.plural(len(shares), "other seed")
+    if trial.over_seeds and trial.test:
+        shares.append(trial.test.accuracy)
+        said = f"{text.plural(trial.over_seeds.seeds, 'seed')}, sd\u00a0{100 * trial.over_seeds.sd:.1f}"
+    return f"{said}:", text.interval(min(shares), max(shares))

@@ -82,11 +82,15 @@ def engine_marks(run: Run) -> dict[str, Mark]:
     return marks(list(dict.fromkeys([*run.config.get("engines", ()), *(study.engine for study in run.studies)])))
 
 
-def interval_bar(mark: Mark, scale: tuple[float, float], value: float, low: float, high: float) -> Markup:
-    """A share and its interval on a common scale, as an inline picture that stretches with its cell.
+def interval_bar(
+    mark: Mark, scale: tuple[float, float], value: float | None, low: float | None, high: float | None
+) -> Markup:
+    """A share and its interval on a common scale, as an inline picture that stretches with its cell; empty without one.
 
     The number stands beside it, so that a screen reader needs nothing of it.
     """
+    if value is None or low is None or high is None:
+        return Markup()
     least, most = scale
 
     def place(share: float) -> str:

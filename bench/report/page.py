@@ -30,6 +30,7 @@ from bench.report import (
     verdict,
 )
 from bench.report.accuracy import COSTS
+from bench.report.anchors import anchor
 from bench.report.assets import INLINE, Assets, assets
 
 REFRESH_S = 5
@@ -110,10 +111,12 @@ def environment() -> jinja2.Environment:
     words = (text.percent, text.interval, text.seconds, text.milliseconds, text.count, text.number, text.plural)
     environment.filters |= {word.__name__: word for word in words}
     environment.filters |= {
+        "anchor": anchor,
         "label": text.label,
         "random_weights": text.random_weights,
         "listing": text.listing,
         "validation": text.validation,
+        "mean_of_seeds": text.mean_of_seeds,
         "over_folds": text.over_folds,
         "one_line": text.one_line,
         "thousands": text.thousands,
@@ -127,6 +130,5 @@ def environment() -> jinja2.Environment:
         "RUNNING": RUNNING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED},
         "COSTS": COSTS,
-        "test_interval": verdict.test_interval,
     }
     return environment

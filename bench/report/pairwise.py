@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,9 @@ class Standing:
         tied: Whether it shares the first place: no test puts it below the leader; the leader itself shares it where
             that holds for another family.
         difference: Its test accuracy less the leader's, as a share; None for the leader itself, as are the rest.
-        difference_low, difference_high: 95 % interval of that (Newcombe, paired).
-        p: Of McNemar's exact test against the leader, corrected over all pairs (Holm).
+        difference_low, difference_high: 95 % interval of that.
+        p: Of the test against the leader, corrected over all pairs (Holm).
+        over_seeds: Whether these are of the means over seeds, else of the run's own seed (see `Comparison`).
     """
 
     family: str
@@ -42,6 +44,7 @@ class Standing:
     difference_low: float | None = None
     difference_high: float | None = None
     p: float | None = None
+    over_seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class Difference:
     """One family's test accuracy less another's, as a share.
 
     Attributes:
-        low, high: 95 % interval (Newcombe, paired).
-        p: Of McNemar's exact test, corrected over all pairs (Holm).
+        low, high: 95 % interval.
+        p: Of the test, corrected over all pairs (Holm).
         significant: Whether that test tells the two apart.
+        over_seeds: Whether all that is of the means over seeds, else of the run's own seed (see `Comparison`).
     """
 
     value: float
@@ -59,6 +63,7 @@ class Difference:
     high: float
     p: float
     significant: bool
+    over_seeds: bool
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Pairwise:
         leader: The best family.
         against_leader: Its difference to every other, with the other as the row; empty where the matrix stands open.
         left_out: Which families with a result are not compared and why, in sentences.
+        over_seeds: How many of the pairs are compared over seeds.
         seeds: How many other seeds families were trained with, at most; 0 where none was.
     """
 
@@ -107,6 +113,7 @@ class Pairwise:
     leader: Competitor | None = None
     against_leader: Sequence[Row] = ()
     left_out: Sequence[str] = ()
+    over_seeds: int = 0
     seeds: int = 0
 
 
@@ -114,26 +121,33 @@ class Pairwise:
 class Comparison:
     """Every pair of families on the test pictures that they have in common.
 
+    Where both have several seeds, the means over these are compared (`stats.difference_over_seeds`); else the run's own
+    seed of each (McNemar, Newcombe), as always where there is one seed.
+
     Attributes:
         families: Best first.
         n: How many pictures.
-        accuracy: Shape (families,).
-        low, high: 95 % interval of the row's accuracy less the column's, shape (families, families).
-        p: Corrected p-values, shape (families, families); 1 on the diagonal.
+        accuracy: What they are ranked by, shape (families,).
+        value: The row's accuracy less the column's as it was compared, shape (families, families), as are the rest.
+        low, high: 95 % interval of that.
+        p: Corrected p-values; 1 on the diagonal. 1 too where one seed cannot decide, because that of a family with
+            several says the opposite of their mean, or the 95 % intervals, which have the noise of the seeds, overlap.
+        over_seeds: Whether the means over seeds were compared.
     """
 
     families: tuple[str, ...]
     n: int
     accuracy: NDArray[np.float64]
+    value: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     p: NDArray[np.float64]
+    over_seeds: NDArray[np.bool_]
 
     def difference(self, one: int, other: int) -> Difference:
         """The accuracy of the family at one place less that of the family at the other."""
-        value, p = float(self.accuracy[one] - self.accuracy[other]), float(self.p[one, other])
-        low, high = float(self.low[one, other]), float(self.high[one, other])
-        return Difference(value, low, high, p, p < stats.LEVEL and value != 0)
+        value, low, high, p = (float(each[one, other]) for each in (self.value, self.low, self.high, self.p))
+        return Difference(value, low, high, p, p < stats.LEVEL and value != 0, bool(self.over_seeds[one, other]))
 
 
 def compare(run: Run) -> Comparison | None:
@@ -145,17 +159,47 @@ def compare(run: Run) -> Comparison | None:
     k, n = right.shape
     ahead = stats.discordant(right)
     both = right.sum(axis=1)[:, np.newaxis] - ahead
+    value = (ahead - ahead.T) / n
     low, high = stats.paired_difference(both, ahead, ahead.T, n - both - ahead - ahead.T)
     above = np.triu_indices(k, 1)
     p = np.ones((k, k))
-    p[above] = p.T[above] = stats.holm(stats.mcnemar(ahead[above], ahead.T[above]))
-    return Comparison(tuple(found), n, right.mean(axis=1), low, high, p)
+    p[above] = stats.mcnemar(ahead[above], ahead.T[above])
+    over_seeds = np.zeros((k, k), np.bool_)
+    trials = [trial for trial in run.ranking() if trial.family in found]
+    for (one, other), each in _over_seeds(run, trials).items():
+        value[one, other], low[one, other], high[one, other] = each.value, each.low, each.high
+        value[other, one], low[other, one], high[other, one] = -each.value, -each.high, -each.low
+        p[one, other], over_seeds[one, other], over_seeds[other, one] = each.p, True, True
+    p[above] = p.T[above] = stats.holm(p[above])
+    accuracy = np.array([trial.test_accuracy for trial in trials])
+    p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
+    return Comparison(tuple(found), n, accuracy, value, low, high, p, over_seeds)
+
+
+def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stats.SeedsDifference]:
+    """The pairs of trials that both have predictions of several seeds, by their places, the lower one first."""
+    right = {}
+    for place, trial in enumerate(trials):
+        found = [own.right for own in predictions.of_seeds(run, trial).values()] if trial.over_seeds else []
+        if len(found) > 1 < len(found[0]):
+            right[place] = np.array(found)
+    return {(i, j): stats.difference_over_seeds(right[i], right[j]) for i, j in combinations(right, 2)}
+
+
+def _undecided(trials: Sequence[Trial], over_seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pairs that one seed cannot tell apart: of a family with several, whose interval overlaps the other's."""
+    several = np.array([trial.over_seeds is not None for trial in trials])
+    low, high = np.array([trial.test_interval for trial in trials], np.float64).T
+    apart = (low[:, np.newaxis] > high) | (low > high[:, np.newaxis])
+    undecided: NDArray[np.bool_] = (several[:, np.newaxis] | several) & ~over_seeds & ~apart
+    return undecided
 
 
 def standings(run: Run) -> dict[str, Standing]:
     """Where every compared family stands, best first; empty where the leader cannot be compared with another.
 
-    A family with a result that is not in it has no predictions that could be compared.
+    A family with a result that is not in it has no predictions that could be compared. The first is the leader of
+    `Run.ranking`: what is compared is ranked by the same accuracies.
     """
     comparison = compare(run)
     if comparison is None or comparison.families[0] != run.ranking()[0].family:
@@ -169,7 +213,9 @@ def standings(run: Run) -> dict[str, Standing]:
             found[family] = Standing(family, best, worst, bool(tied[1:].any()))
         else:
             gap = comparison.difference(place, 0)
-            found[family] = Standing(family, best, worst, bool(tied[place]), gap.value, gap.low, gap.high, gap.p)
+            found[family] = Standing(
+                family, best, worst, bool(tied[place]), gap.value, gap.low, gap.high, gap.p, gap.over_seeds
+            )
     return found
 
 
@@ -196,6 +242,7 @@ def section(run: Run) -> Pairwise:
         leader=families[0],
         against_leader=against if k > MATRIX_UP_TO else (),
         left_out=_left_out(ranking, comparison),
+        over_seeds=int(comparison.over_seeds.sum()) // 2,
         seeds=max(len(trial.repeats) for trial in ranking),
     )
 

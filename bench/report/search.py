@@ -41,7 +41,7 @@ class Search:
         timeline: What the workers did; None where no trial took time.
         lanes: That drawn.
         ticks: Its scale: shares of the width, and what stands there.
-        worker: The worker of each trial, by `study#number`, where it has a bar of its own.
+        worker: The worker of each trial, by its name, where it has a bar of its own.
         saved: What the feature cache saved of each family; empty where that is less than a second in all.
         saved_in_all: The same of all together.
         words: States in words.
@@ -65,11 +65,6 @@ class Search:
 
     words: ClassVar[Mapping[str, str]] = WORDS
     least: ClassVar[int] = LEAST
-
-    @staticmethod
-    def anchor(trial: Trial) -> str:
-        """Where a trial stands on the page."""
-        return anchor(trial)
 
     @property
     def improvements(self) -> Mapping[str, Sequence[Step]]:

@@ -68,6 +68,11 @@ class Candidate:
     model: str
 
     @property
+    def mean(self) -> str:
+        """What its test accuracy is the mean of, in words; "" with one seed."""
+        return text.mean_of_seeds([self.trial])
+
+    @property
     def link(self) -> str:
         """The model's address, relative to the page."""
         return quote(self.model, errors="replace")
@@ -184,5 +189,5 @@ def command(run: Run, trial: Trial, chosen: bool) -> str:
     """
     if not (chosen and _model(run, trial.family)) and (run.split.folds or not trial.history):
         return ""
-    name = trial.family if chosen else f"{trial.study}#{trial.number}"
+    name = trial.family if chosen else trial.name
     return shlex.join(["python", "-m", "bench", "export", str(run.path), name])

@@ -65,6 +65,15 @@ def over_folds(folds: int) -> str:
     return f"mean of {folds} folds ± standard deviation"
 
 
+def mean_of_seeds(trials: Iterable[Trial]) -> str:
+    """What the test accuracies of trials are, in words: `mean of 3 seeds`, `mean of 1 to 3 seeds`; "" with one seed."""
+    found = [trial.over_seeds.seeds if trial.over_seeds else 1 for trial in trials if trial.test]
+    fewest, most = min(found, default=1), max(found, default=1)
+    if most == 1:
+        return ""
+    return f"mean of {plural(most, 'seed')}" if fewest == most else f"mean of {fewest} to {plural(most, 'seed')}"
+
+
 def interval(low: float, high: float) -> str:
     """0.918, 0.961 as `91.8–96.1 %`."""
     return f"{100 * low:.1f}–{100 * high:.1f}{_GAP}%"

@@ -110,9 +110,9 @@ def timeline(run: Run) -> Timeline | None:
 
 
 def lane_of(shown: Timeline | None) -> dict[str, int]:
-    """The lane of every trial that has a bar of its own, by its `study#number`."""
+    """The lane of every trial that has a bar of its own, by the trial's name."""
     bars = shown.bars if shown else ()
-    return {f"{bar.trial.study}#{bar.trial.number}": bar.lane for bar in bars if bar.trial}
+    return {bar.trial.name: bar.lane for bar in bars if bar.trial}
 
 
 def _now(run: Run) -> float:

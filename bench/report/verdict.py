@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
 from bench.report import pairwise, text
+from bench.report.feature_cache import in_all, saved_by_family
 from bench.report.inventory import inventory
+from bench.report.marks import family_marks
 from bench.report.pairwise import Standing
 
 NAMED = 4
@@ -74,29 +76,30 @@ def verdict(run: Run) -> Verdict:
     if tied and standings:
         return Verdict(
             _tie(run, [leader, *tied]),
-            (*_tests(ranking, standings), *_costs([leader, *tied]), *_alone(run, ranking)),
+            (*_tests(ranking, standings), *_seeds(ranking), *_costs([leader, *tied]), *_alone(run, ranking)),
             leader,
             tuple(tied),
         )
     separation = _tests(ranking, standings) if standings else _overlap(ranking)
-    return Verdict(
-        _lead(run, ranking, standings, tied), (*_cost(leader), *separation, *_alone(run, ranking)), leader, tuple(tied)
-    )
+    details = (*_cost(leader), *separation, *_seeds(ranking), *_alone(run, ranking))
+    return Verdict(_lead(run, ranking, standings, tied), details, leader, tuple(tied))
 
 
 _NBSP = "\u00a0"
 
 
 def test_interval(trial: Trial) -> tuple[float | None, float | None, float | None]:
-    """Test accuracy of a trial with its 95 % Wilson interval; three times None where it was not scored."""
-    test = trial.test
-    if test is None:
-        return None, None, None
-    if test.accuracy_low is None or test.accuracy_high is None:
+    """Test accuracy of a trial with its 95 % interval; three times None where it was not scored.
+
+    With several seeds it is the mean over them, and the interval has the test pictures and the seeds in it; with one it
+    is Wilson's, which older records do not hold.
+    """
+    low, high = trial.test_interval
+    if trial.test and (low is None or high is None):
         from bench.stats import wilson
 
-        return test.accuracy, *wilson(round(test.accuracy * test.n), test.n)
-    return test.accuracy, test.accuracy_low, test.accuracy_high
+        low, high = wilson(round(trial.test.accuracy * trial.test.n), trial.test.n)
+    return trial.test_accuracy, low, high
 
 
 def tied_with_leader(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> list[Trial]:
@@ -139,19 +142,14 @@ def no_result(run: Run, family: FamilyInfo) -> str:
 
 
 def savings(run: Run) -> str:
-    """What the feature cache saved in a run, in a sentence; "" where that is less than a second.
-
-    Answers from the record count for nothing: nothing was trained. With folds, a trial's times are means over them.
-    """
-    trained = [(trial.cost, len(trial.folds) or 1) for trial in run.trials if trial.cost and not trial.duplicate_of]
-    saved = sum(cost.saved_time_s * times for cost, times in trained)
-    cold = sum(cost.train_time_s * times for cost, times in trained)
-    if not 1 <= saved <= cold:
+    """What the feature cache saved in a run, in a sentence; "" where that is less than a second."""
+    every = in_all(saved_by_family(run, family_marks(run)))
+    if not 1 <= every.saved_s <= every.cold_s:
         return ""
     so_far = " so far" if run.status == "running" else ""
     return (
-        f"The feature cache saved {text.seconds(saved)} of the {text.seconds(cold)} that all training{so_far} "
-        f"takes from a cold start ({text.percent(saved / cold)})."
+        f"The feature cache saved {text.seconds(every.saved_s)} of the {text.seconds(every.cold_s)} that all "
+        f"training{so_far} takes from a cold start ({text.percent(every.share)})."
     )
 
 
@@ -202,12 +200,18 @@ def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing],
 
 def _tie(run: Run, group: Sequence[Trial]) -> str:
     """The headline where several families share the first place."""
-    shares = [trial.test.accuracy for trial in group if trial.test]
+    shares = [trial.test_accuracy for trial in group if trial.test_accuracy is not None]
     few = len(group) <= NAMED
     reached = text.listing([text.percent(share) for share in shares]) if few else text.interval(shares[-1], shares[0])
     n = group[0].test.n if group[0].test else 0
     so_far = " so far" if run.status == "running" else ""
     return f"{_named(group)} are tied for the best test accuracy{so_far}: {reached} of {text.plural(n, 'picture')}."
+
+
+def _seeds(ranking: Sequence[Trial]) -> tuple[str, ...]:
+    """What the accuracies are where families were trained with several seeds."""
+    mean = text.mean_of_seeds(ranking)
+    return (f"Test accuracy is the {mean}; the interval has the test pictures and the seeds in it.",) if mean else ()
 
 
 def _cost(trial: Trial, subject: str = "It") -> tuple[str, ...]:
@@ -261,7 +265,20 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
         said.append(f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there.")
     corrected = f", corrected over {len(standings) * (len(standings) - 1) // 2} pairs after Holm" if others[1:] else ""
     n = text.plural(leader.test.n if leader.test else 0, "picture")
-    return (*said, f"The tests are McNemar's exact ones on the same {n}{corrected}.")
+    return (
+        *said,
+        f"The tests are {_kind([standings[trial.family] for trial in others], ranking)} on the same {n}{corrected}.",
+    )
+
+
+def _kind(standings: Sequence[Standing], ranking: Sequence[Trial]) -> str:
+    """Which tests families were held against the leader with."""
+    over_seeds = [standing.over_seeds for standing in standings]
+    if all(over_seeds):
+        return "of the means over seeds, with the noise of seeds and pictures in them,"
+    if any(over_seeds):
+        return "of the means over seeds where both families have several, else McNemar's exact ones,"
+    return "McNemar's exact ones" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
 
 
 def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:

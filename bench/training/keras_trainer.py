@@ -245,6 +245,11 @@ class _Training:
         self._run = run if model.run_eagerly else tf.function(run, autograph=False)
         self._build()
 
+    @property
+    def steps(self) -> int:
+        """How many there are in an epoch."""
+        return self._batches.steps
+
     def epoch(self, number: int) -> tuple[float, float | None]:
         """Trains for an epoch; its loss and, where the model is compiled with that metric, its accuracy."""
         self._model.reset_metrics()
@@ -310,6 +315,7 @@ def fit(
     for number in range(before + 1, before + epochs + 1):
         start = time.perf_counter()
         loss, accuracy = training.epoch(number)
+        trained_s = time.perf_counter() - start
         probabilities = predict(validation)
         done = Epoch(
             epoch=number,
@@ -319,6 +325,7 @@ def fit(
             val_accuracy=metrics.accuracy(probabilities, validation.labels),
             time_s=time.perf_counter() - start,
             phase=phase,
+            step_time_s=trained_s / training.steps,
         )
         history.append(done)
         best.note(done, model)

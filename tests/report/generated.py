@@ -10,6 +10,7 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,15 @@ from bench.records import (
     Failure,
     FamilyInfo,
     Metrics,
+    OverSeeds,
     PictureSizes,
+    Repeat,
     Run,
     SplitInfo,
     Study,
     Trial,
 )
-from bench.stats import wilson
+from bench.stats import over_seeds, wilson
 from bench.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail
 
 from .saved import save_predictions, save_thumbnails
@@ -40,6 +43,9 @@ from .saved import save_predictions, save_thumbnails
 ENGINES = ("optuna:tpe", "optuna:random", "keras-tuner:bayesian")
 GAP_S = 0.4
 """Between two trials of a worker."""
+
+SEED_SD = 0.01
+"""Of the accuracy, from seed to seed."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Size:
     epochs: int = 10
     pictures: int = 1000
     classes: int = 10
+    seeds: int = 1
 
 
 def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
@@ -204,17 +211,30 @@ def _score(
         own = [trial for (_, name), trials in studies.items() if name == family for trial in trials]
         best = min((trial for trial in own if trial.state == COMPLETE), key=lambda trial: trial.rank_key)
         assert best.value is not None
-        scores = draw.normal(0, 1, (size.pictures, size.classes))
-        wrong = np.argsort(hardness + draw.normal(0, 0.7, size.pictures))[round(best.value * size.pictures) :]
-        scores[np.arange(size.pictures), labels] += 5
-        scores[wrong, labels[wrong]] -= 6
-        exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
-        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-        save_predictions(folder, family, sha256, labels, probabilities)
-        right = int((probabilities.argmax(axis=1) == labels).sum())
-        test = _metrics(right / size.pictures, size.pictures, *wilson(right, size.pictures))
+        right = []
+        for number in range(size.seeds):
+            share = best.value + (draw.normal(0, SEED_SD) if number else 0.0)
+            scores = draw.normal(0, 1, (size.pictures, size.classes))
+            wrong = np.argsort(hardness + draw.normal(0, 0.7, size.pictures))[round(share * size.pictures) :]
+            scores[np.arange(size.pictures), labels] += 5
+            scores[wrong, labels[wrong]] -= 6
+            exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
+            probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+            save_predictions(folder, family, sha256, labels, probabilities, number)
+            right.append(probabilities.argmax(axis=1) == labels)
         trials = studies[best.engine, family]
-        trials[best.number] = replace(best, test=test)
+        trials[best.number] = _scored(best, np.array(right))
+
+
+def _scored(trial: Trial, right: Any) -> Trial:
+    """With the accuracy on the test pictures; right has the shape (seeds, pictures)."""
+    n = right.shape[1]
+    tests = [_metrics(count / n, n, *wilson(count, n)) for count in map(int, right.sum(axis=1))]
+    if len(tests) == 1:
+        return replace(trial, test=tests[0])
+    repeats = tuple(Repeat(number, test) for number, test in enumerate(tests[1:], start=1))
+    over = OverSeeds(len(tests), *over_seeds(right), sd=stdev(test.accuracy for test in tests))
+    return replace(trial, test=tests[0], repeats=repeats, over_seeds=over)
 
 
 def _split(size: Size) -> SplitInfo:

@@ -56,9 +56,9 @@ def save(run: Run, folder: Path, items: Sequence[Mapping[str, Any]] = ()) -> Run
     return store.load(folder)
 
 
-def save_predictions(folder: Path, family: str, sha256: Any, labels: Any, probabilities: Any) -> None:
-    """Writes what a family's chosen model says of the test pictures."""
-    target = predictions.path(folder, family)
+def save_predictions(folder: Path, family: str, sha256: Any, labels: Any, probabilities: Any, repeat: int = 0) -> None:
+    """Writes what a family's chosen model says of the test pictures, or what a retraining with another seed does."""
+    target = predictions.path(folder, family, repeat)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
         np.savez_compressed(
@@ -90,7 +90,9 @@ def _attach_scores(made: store.RunFolder, trial: Trial) -> None:
     if trial.test is not None:
         made.attach_to(trial, test=asdict(trial.test))
     if trial.repeats:
-        made.attach_to(trial, repeats=[asdict(each) for each in trial.repeats])
+        made.attach_to(trial, repeats=[each.to_dict() for each in trial.repeats])
+    if trial.over_seeds:
+        made.attach_to(trial, over_seeds=asdict(trial.over_seeds))
 
 
 def _save_trials(database: Path, run: Run) -> None:

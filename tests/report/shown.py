@@ -1,4 +1,4 @@
-"""The saved runs whose pages are opened in a browser: a golden one, one of real photographs, one of hostile names."""
+"""The saved runs whose pages are opened in a browser: a golden one, real photographs, hostile names, several seeds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import bench
-from bench import Budget, RunConfig
+from bench import Budget, RunConfig, predictions
 from bench.records import Run
 from bench.store import SCHEMA_VERSION
 from bench.thumbnails import Thumbnail
 
 from .conftest import HOSTILE, TPE
-from .generated import digest
+from .generated import Size, digest, generate
 from .saved import save, save_predictions, save_thumbnails
 
 GOLDEN = Path(__file__).parent / "runs" / f"v{SCHEMA_VERSION}"
@@ -31,12 +31,14 @@ def save_shown(name: str, folder: Path, fixture: Callable[[str], Any]) -> None:
     """Saves one of `SHOWN`, or copies a golden run.
 
     Args:
-        name: Which.
+        name: Which; also "seeds", a run with three seeds of each family, of which one has lost the others' predictions.
         folder: New.
         fixture: Gives pytest's fixtures `assets` and `hostile_run`.
     """
     if name == "photographs":
         photographs(fixture("assets"), folder)
+    elif name == "seeds":
+        seeds(folder)
     elif name == "hostile":
         hostile(fixture("hostile_run"), folder)
     else:
@@ -82,6 +84,16 @@ def hostile(run: Run, folder: Path) -> None:
         save_predictions(folder, name, pictures, [number % 2 for number in range(100)], probabilities)
     shown = [Thumbnail(each, f"test/{number}{HOSTILE}.jpg", number % 2, "test") for number, each in enumerate(pictures)]
     save_thumbnails(folder, shown[:20])
+
+
+def seeds(folder: Path) -> None:
+    """Saves a made-up run of four families with three seeds each; in pairs with the second one, one of them counts."""
+    beside = folder.with_name("made")
+    run = generate(beside, Size(trials=40, families=4, engines=2, epochs=4, pictures=200, classes=3, seeds=3))
+    save(run, folder)
+    for number in (1, 2):
+        predictions.path(beside, run.ranking()[1].family, number).unlink()
+    shutil.copytree(beside, folder, dirs_exist_ok=True)
 
 
 def texts(value: Any, renamed: dict[str, str]) -> Any:

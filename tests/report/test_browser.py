@@ -21,7 +21,7 @@ from PIL import Image
 import bench
 from bench import cli, report, store
 from bench.records import FAIL, Run
-from bench.report.text import one_line
+from bench.report.text import one_line, percent
 
 from .browser import launched, opened
 from .shown import SHOWN, save_shown
@@ -298,12 +298,31 @@ def test_without_scripts_the_tables_are_there(browser: Browser, page_of: Callabl
         assert page.locator("#board tr[id]:visible").count() > 1
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", [*SHOWN, "seeds"])
 def test_a_phone_needs_no_scrolling_sideways(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
     with opened(browser, page_of(name), **phone) as page:
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    run = bench.load(page_of("seeds").parent)
+    leader = run.ranking()[0]
+    assert leader.over_seeds is not None
+    mean = percent(leader.over_seeds.accuracy)
+    with opened(browser, page_of("seeds")) as page:
+        assert families(page)[0] == leader.family
+        first = page.locator("#board tbody").first.locator("td.accuracy")
+        assert mean in first.inner_text()
+        assert "3\u00a0seeds, sd" in first.inner_text()
+        assert mean in page.locator("#verdict-title").inner_text()
+        assert f"{mean} test accuracy" in page.locator("#answer").inner_text()
+        assert (
+            "In 3 of the 6\u00a0pairs both families have several seeds" in page.locator("#pairwise-text").inner_text()
+        )
+        page.locator("#chart-parameters").scroll_into_view_if_needed()
+        page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
 
 
 def test_charts_come_from_a_file_beside_the_page_too(browser: Browser, run: Run, tmp_path: Path) -> None:
@@ -437,7 +456,9 @@ def findings(page: Page, axe: str, *rules: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("name", "system"), [("engines", "light"), ("photographs", "dark"), ("hostile", "dark")])
+@pytest.mark.parametrize(
+    ("name", "system"), [("engines", "light"), ("photographs", "dark"), ("hostile", "dark"), ("seeds", "light")]
+)
 def test_axe_finds_nothing_serious_in_either_theme(
     name: str, system: str, browser: Browser, page_of: Callable[[str], Path], axe: str
 ) -> None:

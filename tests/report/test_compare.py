@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import comparison, predictions
+from bench import comparison, stats
 from bench.records import Run, Trial
 from bench.report import compare
 from bench.report.compare import Change
+from bench.report.text import points
 
 from .browser import launched, opened
+from .conftest import with_seeds
+from .saved import save_predictions
 
 
 @pytest.fixture
@@ -45,19 +48,25 @@ def of_family(run: Run, family: str, **changes: Any) -> Run:
     )
 
 
-def predicted(run: Run, right: Mapping[str, list[int]], order: list[int] | None = None) -> None:
+def predicted(run: Run, right: Mapping[str, list[int]], order: list[int] | None = None, seed: int = 0) -> None:
     """Writes what the families' models say of as many pictures, of which they have `right` right."""
     for family, each in right.items():
         places = np.array(order or range(len(each)))
         truth = np.where(np.array(each), 0.9, 0.1)[places]
-        path = predictions.path(run.path, family)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            path,
-            sha256=np.array([f"{place:064x}" for place in places]),
-            labels=np.zeros(len(places), np.int64),
-            probabilities=np.stack([truth, 1 - truth], axis=1).astype(np.float32),
-        )
+        pictures = [f"{place:064x}" for place in places]
+        save_predictions(run.path, family, pictures, np.zeros(len(places)), np.stack([truth, 1 - truth], axis=1), seed)
+
+
+def with_wrong(run: Run, family: str, wrong: list[int], order: list[int] | None = None, n: int = 200) -> Run:
+    """The run with a family whose seeds have the first so many of n pictures wrong, the run's own seed first."""
+    right = np.array([np.arange(n) >= each for each in wrong])
+    for seed, own in enumerate(right):
+        predicted(run, {family: own.tolist()}, order, seed)
+
+    def scored(trial: Trial) -> Trial:
+        return with_seeds(trial, right) if trial.family == family and trial.test else trial
+
+    return replace(run, studies=tuple(replace(study, trials=tuple(map(scored, study.trials))) for study in run.studies))
 
 
 def changed(before: Run, after: Run) -> dict[str, Change]:
@@ -123,6 +132,53 @@ def test_a_significant_change_is_the_headline(before: Run, after: Run, tmp_path:
     assert "p < 0.001 20 gained, 0 lost of 30" in text
 
 
+def test_with_several_seeds_the_means_are_compared(before: Run, after: Run, tmp_path: Path) -> None:
+    """In other orders of the pictures; by the run's own seed alone, 20 pictures gained and none lost, p < 0.001."""
+    order = list(range(199, -1, -1))
+    before, after = with_wrong(before, "cnn", [40, 12, 25]), with_wrong(after, "cnn", [20, 31, 22], order)
+    compared = compare.comparison(before, after)
+    change = changed(before, after)["cnn"]
+    one, other = (np.array([np.arange(200) >= each for each in wrong]) for wrong in ([40, 12, 25], [20, 31, 22]))
+    found = stats.difference_over_seeds(other, one)
+    assert change.difference == pytest.approx(4 / 600)
+    assert change.test is not None
+    assert (change.test.value, change.test.low, change.test.high, change.test.p, change.test.seeds) == (
+        pytest.approx(4 / 600), pytest.approx(found.low), pytest.approx(found.high), pytest.approx(found.p), (3, 3)
+    )  # fmt: skip
+    assert not change.one_seed
+    assert compared.headline == "cnn does not do measurably better or worse than before."
+    text = words(compare.html(compared, tmp_path))
+    assert "Where both have several seeds on the same pictures, the means over these are compared" in text
+    assert "McNemar" not in text
+    assert "mean of 3 seeds" in text
+    assert "3 and 3 seeds on 200" in text
+    out = io.StringIO()
+    comparison.print_comparison(compared, tmp_path / "page.html", stream=out)
+    assert re.search(r"^cnn +87\.2 % +87\.8 % +\+0\.7 +p = 0\.", out.getvalue(), re.M)
+    assert "accuracy: mean of 3 seeds; where both" in out.getvalue()
+
+
+def test_a_change_beyond_the_noise_of_seeds_is_the_headline(before: Run, after: Run) -> None:
+    before, after = with_wrong(before, "cnn", [40, 41, 39]), with_wrong(after, "cnn", [80, 81, 83])
+    assert compare.comparison(before, after).headline == "cnn does measurably worse than before."
+
+
+@pytest.mark.parametrize(("wrong", "significant"), [([30, 29], False), ([20, 43], False), ([70, 72], True)])
+def test_one_seed_against_several_decides_only_what_the_means_and_intervals_bear_out(
+    before: Run, after: Run, tmp_path: Path, wrong: list[int], significant: bool
+) -> None:
+    """Before 40 of 200 are wrong; McNemar's test alone has p < 0.01 each time."""
+    before, after = with_wrong(before, "cnn", [40]), with_wrong(after, "cnn", wrong)
+    change = changed(before, after)["cnn"]
+    assert change.one_seed
+    assert change.test is not None
+    assert change.test.seeds is None
+    assert change.test.significant == significant
+    assert change.test.value == pytest.approx((40 - wrong[0]) / 200)
+    text = words(compare.html(compare.comparison(before, after), tmp_path))
+    assert f"one seed: {points(change.test.value)}" in text
+
+
 def test_different_pictures_are_not_paired_and_the_page_says_so(before: Run, after: Run, tmp_path: Path) -> None:
     predicted(before, {"cnn": [1] * 20})
     predicted(after, {"cnn": [1] * 19})
@@ -151,7 +207,8 @@ def test_times_of_two_machines_do_not_compare(before: Run, after: Run, tmp_path:
     ((name, value),) = other.items()
     after = of_family(replace(after, **{name: {**getattr(after, name), **value}}), "cnn", cost={"train_time_s": 99.0})
     compared = compare.comparison(before, after)
-    assert [notice.title for notice in compared.notices] == ["Times do not compare"]
+    (notice,) = compared.notices
+    assert (notice.title, notice.text.startswith("The two runs had other hardware")) == ("Times do not compare", True)
     assert [change.ratio for change in compared.unchanged] == [None] * 6
     assert "not comparable" in words(compare.html(compared, tmp_path))
 

@@ -10,7 +10,7 @@ import pytest
 from bench.records import Run
 from bench.report import accuracy, figures, verdict
 from bench.report.anchors import anchor
-from bench.report.marks import COLOURS, family_marks, learning_phases, marks
+from bench.report.marks import COLOURS, family_marks, interval_bar, learning_phases, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
@@ -35,6 +35,24 @@ def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
         ("cnn", 0.9111, 0.8605, 0.9445),
         ("mobilenet_v2", 0.9333, 0.8872, 0.9614),
     ]
+
+
+def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> None:
+    points = accuracy.accuracy_against(accuracy.drawn(seeded_run), "parameters")
+    (cnn,) = (point for point in points if point.trial.family == "cnn" and point.test is not None)
+    over_seeds = cnn.trial.over_seeds
+    assert over_seeds is not None
+    assert (cnn.test, cnn.low, cnn.high) == (pytest.approx(163 / 180), over_seeds.low, over_seeds.high)
+    hover = accuracy.section(seeded_run).hovers[anchor(cnn.trial)]
+    assert "test 90.6\u00a0%" in hover
+    assert ", mean of 3\u00a0seeds)" in hover
+    assert "mean of" not in accuracy.section(seeded_run).hovers[anchor(seeded_run.trials[1])]
+
+
+def test_without_an_interval_there_is_no_bar() -> None:
+    mark = marks(["cnn"])["cnn"]
+    assert interval_bar(mark, (0.0, 1.0), 0.5, None, 0.6) == ""
+    assert "<svg" in interval_bar(mark, (0.0, 1.0), 0.5, 0.4, 0.6)
 
 
 def test_random_weights_are_said_in_every_label(run: Run) -> None:

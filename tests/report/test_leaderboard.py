@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections import Counter
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import predictions
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FamilyInfo, Run, Study, Trial
-from bench.report import leaderboard, ship
+from bench.report import leaderboard, ship, text
 from bench.report.anchors import anchor
 from bench.report.page import environment
 
@@ -67,6 +69,49 @@ def test_without_predictions_intervals_decide_the_tie_and_the_difference_is_plai
     assert [(row.ranks, row.tied) for row in rows.values()][:3] == [("1", False), ("2", True), ("3", False)]
     assert rows["cnn"].difference == pytest.approx(0.9111 - 0.9333)
     assert rows["mobilenet"].ranks == ""
+
+
+def words(run: Run) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", section(run))).split())
+
+
+def test_with_several_seeds_rows_have_the_mean_its_interval_and_the_seeds(seeded_run: Run) -> None:
+    rows = {row.family.name: row for row in leaderboard.board(seeded_run)}
+    assert [(name, row.ranks, row.tied) for name, row in rows.items() if row.trial] == [
+        ("cnn", "1–2", False), ("mobilenet_v2", "1–2", True), ("dummy", "3", False)
+    ]  # fmt: skip
+    assert rows["mobilenet_v2"].difference == pytest.approx((51 - 58) / 540)
+    said = words(seeded_run)
+    for family, mean, seeds in (
+        ("cnn", "90.6", "sd 1.7: 88.9–92.2 %"),
+        ("mobilenet_v2", "89.3", "sd 8.1: 82.8–98.3 %"),
+    ):
+        own = seeded_run.best(family)
+        assert own is not None
+        assert own.over_seeds is not None
+        interval = text.interval(own.over_seeds.low, own.over_seeds.high).replace("\u00a0", " ")
+        assert f"{mean} % {interval} 3 seeds, {seeds}" in said
+    assert re.search(r"82\.8–98\.3 % −1\.3 −\d+\.\d to \+\d+\.\d p = 0\.\d+", said)
+    assert "its accuracy is the mean of 3 seeds" in said
+    assert "the test pictures and the seeds are in it" in said
+    assert "Wilson" not in said
+    board = data(section(seeded_run))
+    first = dict(zip(board["columns"], board["families"][0], strict=True))  # type: ignore[call-overload]
+    assert (first["test_accuracy"], first["seeds"]) == (pytest.approx(163 / 180), 3)
+
+
+def test_what_one_seed_says_of_a_family_with_several_is_marked(seeded_run: Run) -> None:
+    for number in (1, 2):
+        predictions.path(seeded_run.path, "dummy", number).unlink()
+    assert [row.family.name for row in leaderboard.board(seeded_run) if row.one_seed] == ["dummy"]
+    assert "−41.1 one seed: −39.4 −46.4 to −32.0 p < 0.001" in words(seeded_run)
+
+
+def test_repeats_of_an_older_run_are_a_range_beside_its_one_seed(run: Run) -> None:
+    said = words(run)
+    assert "91.1 % 86.0–94.5 % 2 other seeds: 90.0–91.7 %" in said.replace("86.1", "86.0")
+    assert "mean of" not in said
+    assert "Wilson" in said
 
 
 def test_the_status_says_how_a_family_stands(run: Run) -> None:

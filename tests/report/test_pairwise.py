@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from bench import predictions, stats
-from bench.records import FamilyInfo, Metrics, Run, Study
+from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
 from bench.report import pairwise
 from bench.report.page import environment
 from bench.report.pairwise import MATRIX_UP_TO, Standing, standings
+from bench.report.text import points
 
 
 def markup(run: Run) -> str:
@@ -118,7 +119,7 @@ def test_one_pair_needs_no_correction(compared_run: Run) -> None:
     assert "The tests tell the two apart." in words(only(compared_run, "cnn", "dummy"))
 
 
-def test_other_seeds_are_said_not_to_count(compared_run: Run, crowded_run: Run) -> None:
+def test_other_seeds_without_predictions_are_said_not_to_count(compared_run: Run, crowded_run: Run) -> None:
     assert "not in these p-values; the leaderboard has the range over 2 other seeds." in words(compared_run)
     assert "seed" not in words(crowded_run)
 
@@ -185,14 +186,124 @@ def test_no_picture_is_no_comparison(run: Run, predicted: Callable[..., Run]) ->
 
 def test_repeats_of_any_family_count(compared_run: Run) -> None:
     one = Metrics(180, 0.5, 0.5, 0.5, 0.7, 0.5)
+    repeats = tuple(Repeat(number, one) for number in (1, 2, 3, 4))
     studies = tuple(
         replace(
             study,
             trials=tuple(
-                replace(trial, repeats=(one,) * 4) if trial.family == "dummy" and trial.test else trial
+                replace(trial, repeats=repeats) if trial.family == "dummy" and trial.test else trial
                 for trial in study.trials
             ),
         )
         for study in compared_run.studies
     )
     assert "the range over 4 other seeds" in words(replace(compared_run, studies=studies))
+
+
+# -- several seeds
+
+
+def right_over_seeds(run: Run, family: str) -> np.ndarray:
+    trial = run.best(family)
+    assert trial is not None
+    return np.array([own.right for own in predictions.of_seeds(run, trial).values()])
+
+
+def test_the_means_over_seeds_are_compared_and_ranked(seeded_run: Run) -> None:
+    """One seed alone would put cnn 9.4 points below mobilenet_v2."""
+    found = standings(seeded_run)
+    assert list(found) == [trial.family for trial in seeded_run.ranking()] == ["cnn", "mobilenet_v2", "dummy"]
+    places = [(each.best_rank, each.worst_rank, each.tied, each.over_seeds) for each in found.values()]
+    assert places == [(1, 2, True, False), (1, 2, True, True), (3, 3, False, True)]
+    cnn, second, dummy = (right_over_seeds(seeded_run, family) for family in found)
+    tests = [stats.difference_over_seeds(each, cnn) for each in (second, dummy)]
+    between = stats.difference_over_seeds(second, dummy)
+    standing = found["mobilenet_v2"]
+    assert (standing.difference, standing.difference_low, standing.difference_high) == pytest.approx(
+        (tests[0].value, tests[0].low, tests[0].high)
+    )
+    corrected = stats.holm([tests[0].p, tests[1].p, between.p])
+    assert (found["mobilenet_v2"].p, found["dummy"].p) == pytest.approx((corrected[0], corrected[1]))
+
+
+def test_the_page_says_that_seeds_are_in_the_tests(seeded_run: Run) -> None:
+    said = words(seeded_run)
+    assert "the difference in mean accuracy over the seeds, its 95 % interval, and the p-value of a t test" in said
+    assert "both have the noise of the test pictures and of the seeds in them" in said
+    gap = standings(seeded_run)["mobilenet_v2"]
+    assert gap.difference_low is not None
+    assert gap.difference_high is not None
+    assert f"+1.3 {points(-gap.difference_high)} to {points(-gap.difference_low)} p = 0." in said
+    for absent in ("McNemar", "One training of each", "one seed"):
+        assert absent not in said
+
+
+def lose_seeds(run: Run, *families: str) -> None:
+    """Takes the predictions of the retrainings away; the records stay."""
+    for family in families:
+        for number in (1, 2):
+            predictions.path(run.path, family, number).unlink()
+
+
+def test_where_a_family_lost_its_seeds_its_pairs_are_of_one_seed_and_say_so(seeded_run: Run) -> None:
+    lose_seeds(seeded_run, "dummy")
+    found = standings(seeded_run)
+    assert [(family, each.over_seeds) for family, each in found.items()] == [
+        ("cnn", False), ("mobilenet_v2", True), ("dummy", False)
+    ]  # fmt: skip
+    cnn, second, dummy = (right_over_seeds(seeded_run, family) for family in found)
+    first = [(own[0] & ~dummy[0], dummy[0] & ~own[0]) for own in (cnn, second)]
+    single = [float(stats.mcnemar(ahead.sum(), behind.sum())) for ahead, behind in first]
+    corrected = stats.holm([stats.difference_over_seeds(cnn, second).p, *single])
+    assert (found["mobilenet_v2"].p, found["dummy"].p) == pytest.approx((corrected[0], corrected[1]))
+    assert found["dummy"].difference == pytest.approx((20 - 91) / 180)
+    said = words(seeded_run)
+    assert "In 1 of the 3 pairs both families have several seeds" in said
+    assert "by Newcombe's interval for paired data and McNemar's exact test, and say so" in said
+    assert said.count("one seed") == 2
+
+
+def test_one_seed_decides_nothing_against_the_mean_of_several(seeded_run: Run) -> None:
+    """On the run's own seed mobilenet_v2 is the better one, p = 2 / 2 ** 17; cnn leads in the mean."""
+    lose_seeds(seeded_run, "cnn")
+    found = standings(seeded_run)
+    assert next(iter(found)) == "cnn"
+    assert (found["mobilenet_v2"].p, found["mobilenet_v2"].tied) == (1, True)
+    assert found["mobilenet_v2"].difference == pytest.approx(17 / 180)
+    assert [(each.best_rank, each.worst_rank) for each in found.values()] == [(1, 2), (1, 2), (3, 3)]
+
+
+def test_one_seed_decides_nothing_where_the_intervals_over_seeds_overlap(
+    run: Run, predicted: Callable[..., Run]
+) -> None:
+    """McNemar's test on the run's own seeds alone would put cnn below mobilenet_v2: p = 2 / 2 ** 14."""
+    picture = np.arange(180)
+    wrong = {"mobilenet_v2": [6, 14, 25], "cnn": [20]}
+    right = {family: np.array([picture >= n for n in numbers]) for family, numbers in wrong.items()}
+    found = standings(predicted(only(run, "mobilenet_v2", "cnn"), right))
+    assert [each.tied for each in found.values()] == [True, True]
+    alone = standings(predicted(only(run, "mobilenet_v2", "cnn"), {family: own[0] for family, own in right.items()}))
+    assert [each.tied for each in alone.values()] == [False, False]
+
+
+def test_one_seed_that_is_an_exception_decides_nothing(run: Run, predicted: Callable[..., Run]) -> None:
+    """The run's own seed of cnn has 400 pictures wrong, its eleven others 100; mobilenet_v2 has 250 wrong."""
+    picture = np.arange(2000)
+    right = {"cnn": np.array([picture >= n for n in [400] + 11 * [100]]), "mobilenet_v2": picture >= 250}
+    scored = predicted(only(run, "mobilenet_v2", "cnn"), right)
+    cnn, other = scored.ranking()
+    assert (cnn.test_interval[0] or 0) > (other.test_interval[1] or 0)
+    found = standings(scored)
+    assert [(family, each.best_rank, each.worst_rank) for family, each in found.items()] == [
+        ("cnn", 1, 2), ("mobilenet_v2", 1, 2)
+    ]  # fmt: skip
+    assert found["mobilenet_v2"].p == 1
+
+
+def test_in_the_matrix_a_mark_stands_with_what_one_seed_tells(seeded_run: Run) -> None:
+    lose_seeds(seeded_run, "cnn", "mobilenet_v2", "dummy")
+    said = words(seeded_run)
+    assert "McNemar's exact test" in said
+    assert "One training of each family is compared." in said
+    assert "one seed" not in said
+    assert "−9.4 −14.6 to −5.3 p = 1 " in said

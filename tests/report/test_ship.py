@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import random
 import re
 import shlex
@@ -147,6 +148,15 @@ def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) ->
     assert "{'input_size': 64, 'learning_rate': 0.00031".replace("'", "&#39;") in words
     assert "All that can be the answer: 6 trials" in words
     assert "bench export reports/20261121T001800-drawn mobilenet_v2" in words
+
+
+def test_with_several_seeds_the_model_has_an_accuracy_of_its_own(seeded_run: Run) -> None:
+    folder = seeded_run.path / "models"
+    folder.mkdir()
+    (folder / "mobilenet_v2.keras").touch()
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", section(seeded_run))).split())
+    assert re.search(r"93\.9 % validation accuracy, 89\.3 % test accuracy \(\S+ %, mean of 3 seeds\);", words)
+    assert "models/mobilenet_v2.keras , that of the run's own seed, with 98.3 % test accuracy; this command" in words
 
 
 def test_nothing_complete_is_nothing_to_ship(empty_run: Run) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bench.records import Run
 from bench.report import text
 
 
@@ -30,6 +33,14 @@ def test_counts_carry_their_magnitude(value: float | None, shown: str) -> None:
 )
 def test_sizes_carry_their_unit(value: float, shown: str) -> None:
     assert text.megabytes(value).replace("\u00a0", " ") == shown
+
+
+def test_of_several_seeds_it_is_said_how_many(run: Run, seeded_run: Run) -> None:
+    every = seeded_run.ranking()
+    assert text.mean_of_seeds(every) == text.mean_of_seeds(every[:1]) == "mean of 3\u00a0seeds"
+    fewer = replace(every[0], over_seeds=None)
+    assert text.mean_of_seeds([fewer, *every[1:]]) == "mean of 1 to 3\u00a0seeds"
+    assert text.mean_of_seeds(run.ranking()) == text.mean_of_seeds(run.trials) == text.mean_of_seeds([]) == ""
 
 
 def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
