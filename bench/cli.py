@@ -1,6 +1,7 @@
 """The command line: reads arguments, calls the rest, prints, exits. Nothing heavy is imported before it is needed.
 
-Exit status: 0 done, 1 a bug, 2 a mistake of the user, 4 a family was tried and has no result, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 done, 1 a bug or a regression, 2 a mistake of the user, 3 results that do not compare, 4 a run that is
+not complete or has a family without a result, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 from bench import __version__
 from bench.commands import COMMANDS
-from bench.errors import BenchError, ConfigError, Interrupted, UsageError, unknown
+from bench.errors import BenchError, ConfigError, Interrupted, unknown
 
 DESCRIPTION = """\
 Which architecture, trained how, is worth it on your pictures, and what does it cost?
@@ -32,6 +33,8 @@ examples:
       the families' known configurations only, published recipes among them; no engine's proposals
   python -m bench compare reports/one reports/other
       two runs side by side: what was different, and what became of every family
+  python -m bench check reports/one
+      the regression gate: fails where a family got worse than reports/baseline.json by more than noise
   python -m bench export reports/one cnn
       the best model of a family as a file, e.g. for keras.saving.load_model
   python -m bench data photos/
@@ -51,17 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 2
         return int(options.command(options, given))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except Interrupted as error:
         print(f"interrupted: the partial run is kept, see {error.run_path / 'report.html'}", file=sys.stderr)
         return error.exit_status
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_status
     except KeyboardInterrupt:
-        print("interrupted: nothing was trained yet", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
         sys.stderr.close()

@@ -66,6 +66,9 @@ print([name for name in {HEAVY!r} if name in sys.modules])
         ["data", "--help"],
         ["report", "--help"],
         ["compare", "--help"],
+        ["baseline", "--help"],
+        ["check", "--help"],
+        ["history", "--help"],
         ["list", "--help"],
     ],
 )

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from bench.commands import cache, compare, data, export, list, report, run
+from bench.commands import baseline, cache, check, compare, data, export, history, list, report, run
 
 
 class Command(Protocol):
@@ -33,7 +33,10 @@ COMMANDS: Mapping[str, Command] = {
     "data": data,
     "report": report,
     "compare": compare,
+    "baseline": baseline,
+    "check": check,
     "export": export,
+    "history": history,
     "list": list,
     "cache": cache,
 }

@@ -62,23 +62,23 @@ def read_config(options: argparse.Namespace) -> RunConfig:
         "spaces": ("spaces", _names),
         "engine": ("engines", _names),
         "pruner": ("pruner", str),
-        "repeats": ("repeats", _whole("repeats")),
+        "repeats": ("repeats", whole("repeats")),
         "data": ("data", str),
-        "images": ("images", _whole("images")),
-        "limit": ("limit", _whole("limit")),
+        "images": ("images", whole("images")),
+        "limit": ("limit", whole("limit")),
         "split": ("split", _shares),
-        "folds": ("folds", _whole("folds")),
+        "folds": ("folds", whole("folds")),
         "split_file": ("split_file", str),
         "near_duplicates": ("near_duplicates", str),
-        "input_sizes": ("input_sizes", lambda text: tuple(_whole("input-sizes")(each) for each in _names(text))),
+        "input_sizes": ("input_sizes", lambda text: tuple(whole("input-sizes")(each) for each in _names(text))),
         "features": ("features", str),
-        "epochs": ("epochs", _whole("epochs")),
-        "patience": ("patience", _whole("patience")),
+        "epochs": ("epochs", whole("epochs")),
+        "patience": ("patience", whole("patience")),
         "trial_timeout": ("trial_timeout_s", lambda text: parse_duration(text, "trial-timeout")),
         "weights": ("weights", str),
         "missing_weights": ("missing_weights", str),
-        "seed": ("seed", _whole("seed")),
-        "workers": ("workers", _whole("workers")),
+        "seed": ("seed", whole("seed")),
+        "workers": ("workers", whole("workers")),
         "out": ("out", str),
         "storage": ("storage", str),
         "plotlyjs": ("plotlyjs", str),
@@ -98,7 +98,7 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _whole(what: str) -> Callable[[str], int]:
+def whole(what: str) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             return int(text)

@@ -1,0 +1,155 @@
+"""What the regression gate allows: the documented rule, or what a project's `bench.toml` makes of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError, unknown
+from bench.report.text import one_line
+
+FILE = "bench.toml"
+"""What a project calls it; taken from the current folder where nothing else is named."""
+
+TABLE = "check"
+
+MOST_DROP = 0.2
+"""A larger `max_drop` is a mistake, most likely points where a share is meant."""
+
+
+@dataclass(frozen=True)
+class FamilyPolicy:
+    """What a family is allowed.
+
+    Attributes:
+        max_drop: Share of the test pictures; a drop of so much is a regression, if it is more than noise.
+        max_slowdown: Ratio of the median step times, above which a family is slower, if that is more than noise.
+        min_accuracy: The accuracy must not be surely below it; None, or 0: no floor.
+        max_parameters: The model must not be larger; None: no cap.
+    """
+
+    max_drop: float = 0.01
+    max_slowdown: float = 1.25
+    min_accuracy: float | None = None
+    max_parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the gate allows.
+
+    Attributes:
+        alpha: Level of the test of accuracy, over all families together (Holm, 1979).
+        usual: Of every family that has no limits of its own.
+        families: Of those that have.
+        path: The file it is from; None: the documented rule.
+    """
+
+    alpha: float = 0.05
+    usual: FamilyPolicy = FamilyPolicy()
+    families: Mapping[str, FamilyPolicy] = field(default_factory=dict)
+    path: Path | None = None
+
+    def of(self, family: str) -> FamilyPolicy:
+        """What a family is allowed."""
+        return self.families.get(family, self.usual)
+
+    def meant_for(self, families: Iterable[str]) -> Policy:
+        """The policy itself, where every family with limits of its own is among `families`.
+
+        Raises:
+            ConfigError: One is not: a limit that guards nothing is a mistake.
+        """
+        known = list(families)
+        for name in self.families:
+            if name not in known:
+                where = f"{self.path or 'policy'}: [{TABLE}.families.{one_line(name)}]"
+                raise ConfigError(f"{where}: {unknown('family', name, known)} (of the baseline and the run)")
+        return self
+
+
+def read(path: Path) -> Policy:
+    """Reads a policy.
+
+    Raises:
+        ConfigError: The file is missing or no TOML, or a key or a value is wrong; the message has the file, the key,
+            the value, the rule and the choices.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: the policy cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the policy is not UTF-8, which TOML has to be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: the policy is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: the policy is nested too deeply") from None
+    _only(data, [TABLE], "table", f"{path}")
+    table = _table(data.get(TABLE, {}), f"{path}: [{TABLE}]")
+    own = _table(table.pop("families", {}), f"{path}: [{TABLE}.families]")
+    _only(table, ["alpha", *RULES, "families"], "key", f"{path}: [{TABLE}]")
+    alpha = _number(table.pop("alpha"), ALPHA, f"{path}: [{TABLE}] alpha") if "alpha" in table else Policy.alpha
+    usual = _limits(FamilyPolicy(), table, f"{path}: [{TABLE}]")
+    families = {}
+    for name, given in own.items():
+        where = f"{path}: [{TABLE}.families.{one_line(name)}]"
+        given = _table(given, where)
+        if "alpha" in given:
+            raise ConfigError(f"{where} alpha: belongs in [{TABLE}]: one level is shared by all families (Holm)")
+        _only(given, RULES, "key", where)
+        families[name] = _limits(usual, given, where)
+    return Policy(alpha, usual, families, path)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """A number above `above`, or at least `least`, and at most `most`; `words` says so."""
+
+    words: str
+    least: float
+    most: float
+    open: bool = False
+    whole: bool = False
+
+
+ALPHA = _Rule("must be a number above 0 and at most 0.5, e.g. 0.05", 0, 0.5, True)
+
+RULES = {
+    "max_drop": _Rule(
+        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
+        0,
+        MOST_DROP,
+        open=True,
+    ),
+    "max_slowdown": _Rule("must be a ratio above 1 and at most 100; 25 % slower is 1.25", 1, 100, True),
+    "min_accuracy": _Rule("must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor", 0, 1),
+    "max_parameters": _Rule("must be a whole number, at least 1, e.g. 20_000_000", 1, 1e18, whole=True),
+}
+
+
+def _limits(usual: FamilyPolicy, given: Mapping[str, Any], where: str) -> FamilyPolicy:
+    values: dict[str, Any] = {key: _number(value, RULES[key], f"{where} {key}") for key, value in given.items()}
+    return replace(usual, **values)
+
+
+def _number(value: Any, rule: _Rule, where: str) -> float | int:
+    fits = isinstance(value, int if rule.whole else int | float) and not isinstance(value, bool)
+    if not fits or not rule.least <= value <= rule.most or (rule.open and value == rule.least):
+        raise ConfigError(f"{where} = {value!r}: {rule.words}")
+    return int(value) if rule.whole else float(value)
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: must be a table, but is {value!r}")
+    return dict(value)
+
+
+def _only(given: Mapping[str, Any], known: Iterable[str], what: str, where: str) -> None:
+    for name in given:
+        if name not in (choices := list(known)):
+            raise ConfigError(f"{where}: {unknown(what, name, choices)}")

@@ -1,0 +1,88 @@
+"""Whether a family trains as fast as it did: seconds of a step in steady state, on the same hardware only.
+
+Slower fails where it is both practical and statistical, as with accuracy: the median above `max_slowdown` times the old
+one, and a one-sided Mann-Whitney test below 0.002 with six figures or more on each side. Elsewhere it warns.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from bench import stats
+from bench.check.findings import FAIL, PASS, SKIP, TIME, WARN, Finding
+from bench.check.policy import FamilyPolicy
+from bench.check.words import chance, ratio, step_time
+from bench.results import FamilyResult
+
+LEVEL = 0.002
+"""Of the test, for each family by itself: so strict that it needs no correction for their number."""
+
+FEWEST = 6
+"""Figures on each side: of fewer, no order of them is that unlikely (6 against 6 give 1 / 924)."""
+
+
+def finding(
+    name: str, old: FamilyResult, new: FamilyResult, same_hardware: bool, allowed: FamilyPolicy
+) -> Finding | None:
+    """What became of a family's step time; None where neither side has one."""
+    if not old.step_time_s and not new.step_time_s:
+        return None
+    before, after, limit = step_time(old), step_time(new), allowed.max_slowdown
+    if not _timed(old) or not _timed(new):
+        message = f"has no step times {'now' if _timed(old) else 'in the baseline'}, so they are not compared"
+        return Finding(name, TIME, SKIP, "x", "", before, after, message=message)
+    figures: dict[str, float | int | str | None] = {
+        "before_s": median(old.step_time_s),
+        "after_s": median(new.step_time_s),
+        "ratio": median(new.step_time_s) / median(old.step_time_s),
+        "times_before": len(old.step_time_s),
+        "times_after": len(new.step_time_s),
+        "max_slowdown": limit,
+    }
+    times = median(new.step_time_s) / median(old.step_time_s)
+
+    def found(outcome: str, mark: str, message: str) -> Finding:
+        return Finding(name, TIME, outcome, mark, f"x{ratio(times, limit)}", before, after,
+                       message=f"a step takes {after}, {ratio(times, limit)} times the baseline's "
+                       f"{before} (medians): {message}", figures=figures)  # fmt: skip
+
+    other = _unlike(old, new, same_hardware)
+    if times <= limit:
+        if other:
+            return found(SKIP, "x", f"not judged, for {other}")
+        faster = times * limit < 1 and _slower(new, old, figures, "p_faster") < LEVEL and not _few(old, new)
+        return found(PASS, "+" if faster else "", f"within the limit of {limit:g}")
+    if doubt := other or _few(old, new):
+        return found(WARN, "~", f"above the limit of {limit:g}, but that only warns, for {doubt}")
+    p = _slower(old, new, figures, "p_slower")
+    if p < LEVEL:
+        return found(FAIL, "-", f"that is above the limit of {limit:g} and more than noise ({chance(p)})")
+    return found(WARN, "~", f"that is above the limit of {limit:g} but may be noise ({chance(p)})")
+
+
+def _slower(old: FamilyResult, new: FamilyResult, figures: dict[str, float | int | str | None], name: str) -> float:
+    """One-sided p that `new` is slower, also put among the figures."""
+    p = figures[name] = stats.slower(old.step_time_s, new.step_time_s)[1]
+    return p
+
+
+def _unlike(old: FamilyResult, new: FamilyResult, same_hardware: bool) -> str:
+    """Why the two are not times of the same thing; "" where they are."""
+    if not same_hardware:
+        return "the two ran on other hardware"
+    if old.on_features != new.on_features:
+        words = {True: "features of frozen layers", False: "pictures"}
+        return f"its steps were on {words[old.on_features]} in the baseline and are on {words[new.on_features]} now"
+    return ""
+
+
+def _few(old: FamilyResult, new: FamilyResult) -> str:
+    if min(len(old.step_time_s), len(new.step_time_s)) >= FEWEST:
+        return ""
+    return (
+        f"a verdict needs {FEWEST} times on each side, and there are {len(old.step_time_s)} and {len(new.step_time_s)}"
+    )
+
+
+def _timed(family: FamilyResult) -> bool:
+    return bool(family.step_time_s) and min(family.step_time_s) > 0

@@ -1,0 +1,125 @@
+"""How the gate says things: figures as they are shown, and the result in a line. Every output uses the same words.
+
+Figures are in plain ASCII, for they end up in logs, in XML and in terminals that know nothing else.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TypeGuard
+
+from bench.check.findings import FAIL, INCOMPLETE, NOT_COMPARABLE, WARN, Finding, Judgement
+from bench.report.text import one_line, p_value, plain, plural, seconds, shorten
+from bench.results import COMPLETE, FamilyResult, Results
+
+LONGEST_NAME = 120
+"""Characters of a name from outside in a sentence."""
+
+MOST_DECIMALS = 4
+
+
+def short(text: str) -> str:
+    """A name from outside, on its line, and not longer than a line can bear."""
+    return shorten(one_line(text), LONGEST_NAME).replace("…", "...")
+
+
+def amount(share: float, limit: float | None = None) -> str:
+    """The size of a difference in points: 0.021 as `2.1`.
+
+    Where the rounded figure would be on the other side of the limit, it gets as many decimals as tell them apart: with
+    a limit of 0.01, 0.0096 is `0.96`.
+    """
+    return _percentage(abs(share), limit)
+
+
+def points(difference: float, limit: float) -> str:
+    """A difference in points, with its sign: `-2.1`, `+0.4`, `0.0`; a drop as `amount` has it."""
+    figure = amount(difference, limit if difference < 0 else None)
+    return figure if not float(figure) else f"{'-' if difference < 0 else '+'}{figure}"
+
+
+def percent(share: float | None, limit: float | None = None) -> str:
+    """0.8889 as `88.9 %`; with more decimals where rounding would put it on the other side of the limit."""
+    return "" if share is None else f"{_percentage(share, limit)} %"
+
+
+def exact(limit: float) -> str:
+    """A limit in full: 0.01 as `1.0`, 0.0125 as `1.25`."""
+    decimals = next(k for k in range(1, 16) if abs(round(100 * limit, k) - 100 * limit) < 1e-9)
+    return f"{100 * limit:.{decimals}f}"
+
+
+def ratio(value: float, limit: float) -> str:
+    """A ratio with two decimals, or as many as tell it from the limit."""
+    decimals = next((k for k in range(2, 6) if (round(value, k) > limit) == (value > limit)), 6)
+    return f"{value:.{decimals}f}"
+
+
+def chance(p: float) -> str:
+    """A p-value: `p = 0.032`, `p < 0.001`."""
+    return plain(p_value(p))
+
+
+def _percentage(share: float, limit: float | None) -> str:
+    decimals = 1
+    if limit is not None:
+        sides = (k for k in range(1, MOST_DECIMALS) if (round(share, k + 2) >= limit) == (share >= limit))
+        decimals = next(sides, MOST_DECIMALS)
+    return f"{100 * share:.{decimals}f}"
+
+
+# -- what a family came to; "" where there is nothing
+
+
+def scored(family: FamilyResult | None) -> TypeGuard[FamilyResult]:
+    """Whether it has a test accuracy."""
+    return family is not None and family.status == COMPLETE and family.correct.size > 0
+
+
+def accuracy(family: FamilyResult | None) -> str:
+    """`88.9 %`."""
+    return percent(family.accuracy) if family is not None else ""
+
+
+def step_time(family: FamilyResult | None) -> str:
+    """The median: `10.2 ms`."""
+    return plain(seconds(median(family.step_time_s))) if family is not None and family.step_time_s else ""
+
+
+def parameters(family: FamilyResult | None) -> str:
+    """`123,456`."""
+    return f"{family.parameters:,}" if family is not None and family.parameters is not None else ""
+
+
+# -- the result
+
+
+def title(finding: Finding) -> str:
+    """What a finding is of: `vgg16, accuracy`."""
+    return f"{short(finding.family)}, {finding.metric}"
+
+
+def headline(judgement: Judgement) -> str:
+    """The result in a line: `FAIL: 1 regression, 2 warnings in 6 families (baseline 0123abcd, 2026-11-21)`."""
+    against = baseline(judgement.baseline)
+    if judgement.exit_status == NOT_COMPARABLE:
+        rest = len(judgement.differences) - 1
+        more = f" (and {plural(rest, 'more difference')})" if rest else ""
+        return plain(f"NOT COMPARABLE: {judgement.differences[0]}{more}; nothing was judged ({against})")
+    failed, warned, blind = len(judgement.of(FAIL)), len(judgement.of(WARN)), len(judgement.underpowered)
+    counts = [plural(failed, "regression") if failed else "no regression"]
+    counts += [plural(warned, "warning")] if warned else []
+    counts += [f"{blind} UNDERPOWERED"] if blind else []
+    loose = len(judgement.uncalibrated)
+    counts += [f"{loose} UNCALIBRATED"] if loose else []
+    families = len({finding.family for finding in judgement.findings})
+    found = f"{', '.join(counts)} in {plural(families, 'family', 'families')} ({against})"
+    if judgement.exit_status == INCOMPLETE:
+        return plain(f"INCOMPLETE: {judgement.incomplete}; {found}")
+    return plain(f"{'FAIL' if failed else 'PASS'}: {found}")
+
+
+def baseline(results: Results) -> str:
+    """What a run is held against: `baseline 0123abcd, 2026-11-21`."""
+    commit = results.git_sha[:8] + ("+" if results.git_sha.endswith("+") else "")
+    return f"baseline {short(commit or results.run)}, {short(results.created_utc[:10])}"

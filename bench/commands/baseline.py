@@ -1,0 +1,94 @@
+"""`bench baseline`: keep what a run came to, for `bench check`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.commands.options import whole
+from bench.commands.paths import run_folder, written
+from bench.commands.telling import told
+from bench.errors import ConfigError, IncompleteError
+
+if TYPE_CHECKING:  # it brings NumPy along
+    from bench.results import Results
+
+SUMMARY = "keep what a run came to as the baseline that `check` compares with"
+
+DEFAULT = Path("reports/baseline.json")
+
+MOST_SEEDS = 100
+
+ONE_SEED = "a check can only warn; --seeds 5 measures the noise"
+
+HELP = """\
+Writes what a run came to into one small file, to be committed: for every family its chosen configuration, its accuracy,
+which test pictures it classifies rightly, its parameters and the time of its training steps. `bench check` compares
+later runs with it. The run must be complete.
+
+Another seed alone makes a difference: where both sides have one, and nobody knows what seeds do, a check can only warn.
+Run with `--repeats 2` or more, or have the noise of seeds measured once by `--seeds 5`: then the chosen configurations
+are trained with more seeds, recorded in the run as `run --repeats` would have, and single-seed checks can fail too."""
+
+EXAMPLES = """\
+examples:
+  python -m bench baseline reports/20261121T090000-drawn
+      writes reports/baseline.json
+  python -m bench baseline reports/20261121T090000-drawn --seeds 5
+      trains what the run has chosen until each family has five seeds, then writes it
+  git add reports/baseline.json
+      later: python -m bench check RUN"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, how many seeds, and where the file is written."""
+    parser.description, parser.epilog = HELP, EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
+    parser.add_argument("--out", metavar="FILE", help=f"default {DEFAULT}; what was there is replaced")
+    parser.add_argument("--quiet", action="store_true", help="print only where the file is")
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Trains more seeds where that is asked for, writes the file, and says what a check will see with it."""
+    seeds = whole("seeds")(options.seeds) if options.seeds else 1
+    out = Path(options.out) if options.out else DEFAULT
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ConfigError(f"seeds {seeds}: must be 1 to {MOST_SEEDS}")
+    if out.is_dir():
+        raise ConfigError(f"out {str(out)!r}: is a folder; a file is expected, e.g. {DEFAULT}")
+    from bench import results, store
+
+    folder = run_folder(options.run)
+    made = store.load(folder)
+    if made.status != "complete":
+        raise IncompleteError(f"{folder}: is {made.status}; a baseline must be of a complete run")
+    if seeds > 1:
+        from bench.calibration import calibrate
+
+        with told(options.quiet) as progress:
+            made = calibrate(made, seeds, progress)
+    found = results.of_run(made)
+    with written(out):
+        results.write(out, found)
+    if not options.quiet:
+        for line in _said(found):
+            print(line)
+    print(out)
+    return 0
+
+
+def _said(found: Results) -> Iterator[str]:
+    from bench.report.text import one_line, percent, plain, plural
+
+    yield plain(f"{one_line(found.split.source)}, {plural(found.split.n, 'test picture')}")
+    width = max(map(len, found.families), default=0)
+    for name, family in found.families.items():
+        if family.accuracy is None:
+            yield f"  {name:<{width}}  {family.status}: {family.reason}"
+            continue
+        seeds, drop = plural(len(family.seeds), "seed"), family.visible_drop
+        told = f"a check of {seeds} sees a drop of {100 * drop:.1f} points or more" if drop is not None else ONE_SEED
+        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {told}")
