@@ -221,15 +221,13 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
     if not len(before) or not len(after):
         raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
     each = after.mean(axis=0) - before.mean(axis=0)
-    squared, uncertain = float(each.var(ddof=1)) / len(each), 0.0
-    for side in (before, after):
-        seeds = len(side)
-        if seeds > 1:
-            between = float(side.mean(axis=1).var(ddof=1)) / seeds
-        else:
-            between, seeds = seed_sd**2 if seed_sd is not None else 0.0, CALIBRATION_SEEDS
-        squared += between
-        uncertain += between**2 / (seeds - 1)
+    several = [side for side in (before, after) if len(side) > 1]
+    between = [float(side.mean(axis=1).var(ddof=1)) / len(side) for side in several]
+    uncertain = sum(part**2 / (len(side) - 1) for part, side in zip(between, several, strict=True))
+    if seed_sd is not None and len(several) < 2:  # the calibration stands in both parts, and errs alike in both
+        between += [seed_sd**2] * (2 - len(several))
+        uncertain = sum(between) ** 2 / (CALIBRATION_SEEDS - 1)
+    squared = float(each.var(ddof=1)) / len(each) + sum(between)
     freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
     # Through whole numbers, so that equal counts of right answers differ by nothing at all.
     wins, losses = int(after.sum()) * len(before), int(before.sum()) * len(after)

@@ -221,7 +221,7 @@ def test_a_change_has_the_error_of_pictures_and_seeds() -> None:
     found = change(right("1111"), right("1111", "1100"), seed_sd=0.25)
     assert found.difference == -0.25
     assert found.standard_error == pytest.approx(np.sqrt(1 / 12 / 4 + 0.25**2 + 1 / 8 / 2))
-    assert found.freedom == pytest.approx(found.standard_error**4 / (0.25**4 / 4 + (1 / 8 / 2) ** 2))
+    assert found.freedom == pytest.approx(found.standard_error**4 / ((0.25**2 + 1 / 8 / 2) ** 2 / 4))
     assert found.p_drop == pytest.approx(t.cdf(-0.25 / found.standard_error, found.freedom))
     reach = t.ppf(0.975, found.freedom) * found.standard_error
     assert (found.low, found.high) == pytest.approx((-0.25 - reach, -0.25 + reach))
