@@ -1,6 +1,6 @@
 """What the ranks and the regression gate get right, by simulation: the figures of docs/statistics.md.
 
-`python -m pytest tests/test_simulations.py -s` prints the tables. Test pictures are easy or hard for every model alike,
+`python -m pytest tests/check/test_simulations.py -s` prints the tables. Test pictures are easy or hard for every model alike,
 each family has leanings of its own, and the rest is the chance of a training: of an accuracy of 90 %, two trainings of
 one configuration differ in being right on 7.6 % of the pictures, those of two families on 9.7 %. Beside that each
 training has a true accuracy of its own, around that of its configuration with a standard deviation of 0.4 points.
