@@ -257,8 +257,8 @@ def _place(path: Path) -> tuple[Run, str, str]:
     try:
         run = _run(path, data)
         url = RunConfig.from_dict(data["config"]).storage or _sqlite_url(path)
-        prefix = data["prefix"]
-    except (KeyError, TypeError, errors.ConfigError) as error:
+        prefix = str(data["prefix"])
+    except (KeyError, TypeError, ValueError, AttributeError, errors.ConfigError) as error:
         raise errors.RunFolderError(f"{path / 'run.json'}: damaged, {error!r}") from error
     if url == _sqlite_url(path) and not (path / "trials.sqlite3").exists():
         raise errors.RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
@@ -268,16 +268,16 @@ def _place(path: Path) -> tuple[Run, str, str]:
 def _run(path: Path, data: Mapping[str, Any]) -> Run:
     return Run(
         path=path,
-        status=data["status"],
-        created_utc=data["created_utc"],
-        config=data["config"],
-        environment=data["environment"],
+        status=str(data["status"]),
+        created_utc=str(data["created_utc"]),
+        config=dict(data["config"]),
+        environment=dict(data["environment"]),
         split=_split(data["split"]),
         families=tuple(from_dict(FamilyInfo, each) for each in data["families"]),
         studies=(),
-        command=data["command"],
-        elapsed_s=data["elapsed_s"],
-        notes=tuple(data["notes"]),
+        command=str(data["command"]),
+        elapsed_s=float(data["elapsed_s"]),
+        notes=tuple(map(str, data["notes"])),
     )
 
 

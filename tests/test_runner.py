@@ -547,6 +547,19 @@ def test_a_newer_run_folder_is_refused(start, tmp_path):
         bench.load(tmp_path / "run")
 
 
+@pytest.mark.storage
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("elapsed_s", "long"), ("config", [1]), ("environment", "here"), ("split", []), ("families", 3), ("notes", 5)],
+)
+def test_a_field_of_another_type_is_one_clear_line(start, tmp_path, name, value):
+    start(families=("a",), budget=Budget(1))
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(RunFolderError, match=r"run\.json: damaged"):
+        bench.load(tmp_path / "run")
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema_version": 1}'])
 def test_a_damaged_run_folder_is_one_clear_line(start, tmp_path, content):
     start()

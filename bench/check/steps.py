@@ -31,15 +31,16 @@ def finding(
     if not _timed(old) or not _timed(new):
         message = f"has no step times {'now' if _timed(old) else 'in the baseline'}, so they are not compared"
         return Finding(name, TIME, SKIP, "x", "", before, after, message=message)
+    before_s, after_s = median(old.step_time_s), median(new.step_time_s)
+    times = after_s / before_s
     figures: dict[str, float | int | str | None] = {
-        "before_s": median(old.step_time_s),
-        "after_s": median(new.step_time_s),
-        "ratio": median(new.step_time_s) / median(old.step_time_s),
+        "before_s": before_s,
+        "after_s": after_s,
+        "ratio": times,
         "times_before": len(old.step_time_s),
         "times_after": len(new.step_time_s),
         "max_slowdown": limit,
     }
-    times = median(new.step_time_s) / median(old.step_time_s)
 
     def found(outcome: str, mark: str, message: str) -> Finding:
         return Finding(name, TIME, outcome, mark, f"x{ratio(times, limit)}", before, after,

@@ -71,6 +71,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
         with told(options.quiet) as progress:
             made = calibrate(made, seeds, progress)
     found = results.of_run(made)
+    if all(family.accuracy is None for family in found.families.values()):
+        raise IncompleteError(f"{folder}: no family has a test accuracy, so there is nothing to compare with")
     with written(out):
         results.write(out, found)
     if not options.quiet:

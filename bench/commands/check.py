@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.atomic import write_text
 from bench.commands.paths import run_folder, written
-from bench.errors import BaselineError, ConfigError, RunFolderError
+from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
 
@@ -24,8 +24,8 @@ baseline is never written.
 
   accuracy    fails if it fell by 1 point or more and that is more than the noise of the test pictures and the seeds
               (p < 0.05 after Holm over the families); if only one of the two holds, or with a single seed and no
-              calibration, it warns (UNCALIBRATED). MDE is the drop that would be seen in 4 of 5 cases; a family
-              whose MDE is more than twice the limit is UNDERPOWERED, which is never a plain pass
+              calibration, it warns (UNCALIBRATED). MDE is the drop that a test of one family would see
+              in 4 of 5 cases; a family whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
   step time   fails if the median is more than 1.25 times the old one (Mann-Whitney p < 0.002, 6 figures or more on
               each side, the same hardware); elsewhere it warns
   presence    a family that had a result and has none now fails; a new one is told
@@ -93,7 +93,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     path = run_folder(options.run)
     baseline_path = Path(options.baseline) if options.baseline else DEFAULT
     policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
-    _check_outputs(options, [path, path / "results.json", baseline_path, *([policy_path] if policy_path else [])])
+    read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
+    _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
     from bench import results
     from bench.check import policy
     from bench.check.judge import judge
@@ -104,20 +105,31 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     try:
         candidate = results.of_folder(path) if path.is_dir() else results.read(path)
     except BaselineError as error:
-        raise RunFolderError(str(error)) from None
+        raise RunFolderError(_line(error)) from None
     try:
         baseline = results.of_folder(baseline_path) if baseline_path.is_dir() else results.read(baseline_path)
     except (BaselineError, RunFolderError) as error:
-        message = str(error)
+        message = _line(error)
         _tell(options, lambda output, *room: output.of_error(message))
         raise BaselineError(message) from None
-    judgement = judge(baseline, candidate, allowed)
+    try:
+        judgement = judge(baseline, candidate, allowed)
+    except ConfigError as error:
+        raise ConfigError(_line(error)) from None
     _tell(options, lambda output, *room: output.render(judgement, *room))
     if not options.json:
         from bench.check import table
 
         table.show(judgement, every=options.all, brief=options.quiet)
     return judgement.exit_status
+
+
+def _line(error: BenchError) -> str:
+    """What is wrong, in a line in which no name from a file is a command to the CI that reads it."""
+    from bench.check.table import harmless
+    from bench.report.text import one_line
+
+    return harmless(one_line(str(error)))
 
 
 def _tell(options: argparse.Namespace, text: Callable[..., str]) -> None:

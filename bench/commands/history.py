@@ -58,6 +58,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
         raise ConfigError(f"{folder}: there is no such folder; runs land in {DEFAULT}/ unless --out says otherwise")
     out = _out(options)
     from bench.history import series
+    from bench.report.text import one_line
 
     found = series.find(folder)
     if options.derive and found.underived:
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
     for name in wanted:
         if found.families and name not in found.families:
-            raise unknown("family", name, found.families)
+            raise unknown("family", name, map(one_line, found.families))
     made = series.history(found, wanted, least)
     if out is not None and not options.json:
         from bench.history.page import html

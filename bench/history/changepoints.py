@@ -370,20 +370,19 @@ def smallest_visible(
 
 def _quantile(freedom: float, p: float) -> float:
     """Of Student's t, and of the normal distribution for endless degrees of freedom."""
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import stdtrit
 
-    return float(ndtri(p) if math.isinf(freedom) else stdtrit(freedom, p))
+    return float(stdtrit(freedom, p))
 
 
 def _p_values(difference: Floats, error: Floats, freedom: Floats) -> Floats:
     """Two-sided, of Student's t; without any noise a difference of nothing has 1, any other 0."""
-    from scipy.special import ndtr, stdtr
+    from scipy.special import stdtr
 
     sure = error > 0
     t = np.abs(difference[sure]) / error[sure]
     p = np.where(np.abs(difference) > _EXACT, 0.0, 1.0)
-    endless = np.isinf(freedom[sure])
-    p[sure] = 2 * np.where(endless, ndtr(-t), stdtr(np.where(endless, 1.0, freedom[sure]), -t))
+    p[sure] = 2 * stdtr(freedom[sure], -t)
     return p
 
 

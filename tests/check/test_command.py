@@ -81,6 +81,8 @@ def test_another_run_can_be_the_baseline(check, tmp_path):
     write(tmp_path / "earlier" / FILE, BEFORE)
     assert check(WORSE, "--baseline", "earlier", baseline=None)[0] == 1
     assert check(WORSE, "--baseline", "reports", baseline=None)[0] == 3  # a folder, but none of a run
+    status, _, err = check(WORSE, "--baseline", "earlier", "--junit", "earlier/results.json", baseline=None)
+    assert (status, "is read by this check" in err) == (2, True)
 
 
 def test_a_results_file_can_be_the_run(check, tmp_path, capsys):
@@ -119,6 +121,25 @@ def test_a_run_that_is_not_there_or_damaged_is_status_2_also_without_a_baseline(
     status, _, err = check(None, baseline=None)
     assert status == 2
     assert err.startswith("error: run/results.json: damaged or cut short")
+
+
+COMMAND = "cnn\n::add-mask::x ##[error]y\u202e"
+
+
+def test_no_name_in_a_file_is_a_command_to_the_ci_that_reads_the_errors(check, tmp_path):
+    candidate = again(BEFORE, **{COMMAND: family(0.9)})
+    (tmp_path / "bench.toml").write_text("[check.families.nowhere]\nmax_drop = 0.02\n")
+    errors = [check(candidate)[2]]  # names the families that there are
+    (tmp_path / "bench.toml").unlink()
+    data = json.loads((tmp_path / "run" / FILE).read_text())
+    data["families"][COMMAND]["seeds"].pop()
+    (tmp_path / "old.json").write_text(json.dumps(data))
+    errors += [check(BEFORE, "--baseline", "old.json")[2]]
+    (tmp_path / "run" / FILE).write_bytes((tmp_path / "old.json").read_bytes())
+    errors += [check()[2]]
+    for error in errors:
+        assert "cnn\\n::add-mask::x #\\x23[error]y\\u202e" in error
+        assert error.count("\n") == 1
 
 
 def test_a_wrong_policy_counts_before_a_missing_baseline(check, tmp_path):

@@ -50,7 +50,7 @@ def test_an_unchanged_run_passes():
     assert {finding.outcome for finding in judgement.findings} == {PASS}
     assert headline(judgement) == "PASS: no regression in 2 families (baseline 01234567, 2026-11-20)"
     finding = found(judgement)
-    assert (finding.change, finding.mde, finding.mark, finding.underpowered) == ("0.0", "0.0", "", False)
+    assert (finding.change, finding.mde, finding.mark, finding.underpowered) == ("0.0", "0.3", "", False)
     assert finding.message == "is 90.0 %, as in the baseline"
 
 
@@ -190,6 +190,14 @@ def test_a_test_that_could_not_have_seen_twice_the_limit_is_never_a_bare_pass():
     assert f"UNDERPOWERED: only a drop of {finding.mde} points or more would be seen" in finding.message
     assert headline(judgement).startswith("PASS: no regression, 1 warning, 1 UNDERPOWERED in 1 family")
     assert judgement.exit_status == 0
+
+
+@pytest.mark.parametrize(("n", "underpowered"), [(20, True), (300, True), (320, False)])
+def test_a_few_pictures_that_are_all_right_could_not_have_shown_the_drop_either(n, underpowered):
+    finding = accuracy_of(family(1.0, n=n), family(1.0, n=n, draw=1))
+    assert finding.figures["standard_error"] == 0
+    assert (finding.underpowered, finding.outcome) == (underpowered, WARN if underpowered else PASS)
+    assert float(finding.mde) == pytest.approx(618 / n, abs=0.06)
 
 
 def test_a_looser_limit_is_enough_power():

@@ -394,6 +394,7 @@ def test_only_the_families_asked_for_are_told(bench: Any) -> None:
     [
         (("nowhere",), "there is no such folder"),
         (("--family", "cmn"), "Did you mean cnn?"),
+        (("--family", "x"), "a\\n::error::b, cnn"),
         (("--least", "much"), "points of accuracy"),
         (("--least", "-1"), "points of accuracy"),
         (("--least", "nan"), "points of accuracy"),
@@ -402,7 +403,7 @@ def test_only_the_families_asked_for_are_told(bench: Any) -> None:
     ],
 )
 def test_a_mistake_is_one_line(bench: Any, arguments: tuple[str, ...], said: str) -> None:
-    kept(Path("reports"), runs([0.9]))
+    kept(Path("reports"), [run(0, {"cnn": family(0.9), "a\n::error::b": family(0.9)})])
     status, out, err = bench(*arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert said in err
