@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,20 @@ def pool() -> FakePool:
     return FakePool(depth, lambda family, params: params["depth"] / 10)
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one family and one seed."""
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "a.py").write_text("def build(hp): ...\n")
+    config = RunConfig(images=100, budget=Budget(2), out=str(folder / "run"), spaces=(str(folder / "a.py"),))
+    return runner.run(config, pool=pool()).path
+
+
 @pytest.fixture
-def made(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of one family and one seed, in the current folder."""
+def made(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same in the current folder."""
     monkeypatch.chdir(tmp_path)
-    runner.run(RunConfig(images=100, budget=Budget(2), out="run", spaces=(space("a"),)), pool=pool())
-    return tmp_path / "run"
+    return Path(shutil.copytree(first, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -73,6 +82,15 @@ def test_a_run_that_is_not_complete_gives_none(made: Path, baseline: Command) ->
     status, _, err = baseline("run")
     assert status == 4
     assert "run: is partial; a baseline must be of a complete run" in err
+    assert not Path("reports/baseline.json").exists()
+
+
+@pytest.mark.storage
+def test_a_run_in_which_no_family_was_scored_gives_none(made: Path, baseline: Command) -> None:
+    shutil.rmtree(made / "predictions")
+    status, _, err = baseline("run")
+    assert status == 4
+    assert err == "error: run: no family has a test accuracy, so there is nothing to compare with\n"
     assert not Path("reports/baseline.json").exists()
 
 

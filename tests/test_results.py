@@ -232,12 +232,6 @@ def test_not_a_number_is_refused(saved: Path) -> None:
         results.read(saved)
 
 
-def test_a_file_has_no_path_of_a_home_folder_and_no_pickle(saved: Path) -> None:
-    text = saved.read_text()
-    assert "/home" not in text
-    assert len(saved.read_bytes()) < 4000
-
-
 # -- more seeds
 
 
