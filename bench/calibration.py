@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 
-from bench import store, workers
+from bench import environment, predictions, store, workers
 from bench.config import RunConfig
 from bench.errors import WorkerError
 from bench.page import Page
-from bench.preparation import prepare_again, run_all
+from bench.preparation import Family, prepare_again, run_all
 from bench.progress import Progress
 from bench.records import Run, Trial
 from bench.scoring import Scoring
-from bench.store import RunFolder
 from bench.workers import Pool
 
 
 def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
     """Trains what a run has chosen until each has so many seeds, and records it as `run --repeats` would have.
 
-    What is trained is recorded family by family: where it is interrupted, it goes on from there.
+    What is trained is recorded at once: where it is interrupted, it goes on from there.
 
     Args:
         run: A complete one.
@@ -31,38 +30,44 @@ def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
         The run as it is now.
 
     Raises:
-        UsageError: A family cannot be trained again.
+        UsageError: A family cannot be trained again, for instance since its file was changed; nothing was trained then.
         WorkerError: A training failed.
     """
-    if not any(_missing(trial, seeds) for trial in run.ranking()):
+    wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
+    if not wanted:
         return run
-    with store.reopen(run.path) as folder, contextlib.closing(pool or workers.start(_config(run))) as used:
+    if (now := environment.git_commit()) != (then := run.environment.get("git_commit", "")):
+        progress.warning(
+            f"the run is of commit {then or 'unknown'}, and what is trained now of {now or 'unknown'}: "
+            "whatever changed between them is in the noise of the seeds"
+        )
+    config = RunConfig.from_dict(run.config)
+    with store.reopen(run.path) as folder, contextlib.closing(pool or workers.start(config)) as used:
+        chosen = [trial for trial in run.ranking() if trial.family in wanted]
+        ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]
         try:
-            for trial in run.ranking():
-                _repeat(folder, trial, _missing(trial, seeds), progress, used)
+            for trial, own, family in ready:
+                numbers = wanted[trial.family]
+                for place in range(0, len(numbers), config.workers):
+                    some = numbers[place : place + config.workers]
+                    trial = _train(Scoring(own, folder), trial, family, some, seeds, progress, used)
         finally:
             made = Page(folder, progress).write(run.status)
     return made
 
 
-def _config(run: Run) -> RunConfig:
-    return RunConfig.from_dict(run.config)
+def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
+    """Which repeats are to be trained, those among them whose predictions are lost; none of a trial without its own."""
+    there = predictions.of_seeds(run, trial) if trial.test else {}
+    return [number for number in range(1, seeds) if number not in there] if there else []
 
 
-def _missing(trial: Trial, seeds: int) -> list[int]:
-    """Which repeats are to be trained; none of a trial that was not scored."""
-    there = {repeat.number for repeat in trial.repeats}
-    return [number for number in range(1, seeds) if number not in there] if trial.test else []
-
-
-def _repeat(folder: RunFolder, trial: Trial, numbers: list[int], progress: Progress, pool: Pool) -> None:
-    if not numbers:
-        return
-    config, family = prepare_again(folder.run, trial, pool, progress)
-    scoring = Scoring(config, folder)
-    outcomes = run_all(
-        pool, scoring.jobs(family, trial, numbers), progress, f"training {trial.family} with other seeds"
-    )
-    scoring.record(trial, numbers, outcomes)
+def _train(
+    scoring: Scoring, trial: Trial, family: Family, numbers: list[int], seeds: int, progress: Progress, pool: Pool
+) -> Trial:
+    what = f"training {trial.family}, seed {' and '.join(str(number + 1) for number in numbers)} of {seeds}"
+    outcomes = run_all(pool, scoring.jobs(family, trial, numbers), progress, what)
+    trial = scoring.record(trial, numbers, outcomes)
     for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
         raise WorkerError(f"{trial.family} with another seed: {failure.kind}: {failure.message}")
+    return trial

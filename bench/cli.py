@@ -1,7 +1,7 @@
 """The command line: reads arguments, calls the rest, prints, exits. Nothing heavy is imported before it is needed.
 
-Exit status: 0 done, 1 a bug or a regression, 2 a mistake of the user, 3 results that do not compare, 4 a run that is
-not complete or has a family without a result, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 done, 1 a regression or a job that failed, 2 a mistake of the user, 3 results that do not compare, 4 a
+run that is not complete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import argparse
 import difflib
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from bench import __version__
 from bench.commands import COMMANDS
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
+
+BUG = 70
+"""The exit status of a bug, EX_SOFTWARE of sysexits.h."""
 
 DESCRIPTION = """\
 Which architecture, trained how, is worth it on your pictures, and what does it cost?
@@ -66,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
         sys.stderr.close()
         return 141
+    except Exception:  # a bug: not to be taken for one of the statuses that mean something
+        traceback.print_exc()
+        return BUG
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from bench import overview, report, results
+from bench.errors import BenchError
 from bench.progress import Progress
 from bench.records import Run
 from bench.store import RunFolder
@@ -36,11 +37,11 @@ class Page:
         """Reads the records, writes everything and gives the run."""
         begun = time.monotonic()
         run = self._folder.snapshot(status)
+        if status != "running":
+            self._write_results(run)
         try:
             report.render(run, self.path)
             report.write_csv(run, self._folder.path / "leaderboard.csv")
-            if status != "running":
-                results.write(self._folder.path / results.FILE, results.of_run(run))
             if status != self._listed:  # where it begins and where it ends
                 overview.write(self._folder.path)
                 self._listed = status
@@ -53,3 +54,11 @@ class Page:
             self._broken = True
         self._spent_s += time.monotonic() - begun
         return run
+
+    def _write_results(self, run: Run) -> None:
+        path = self._folder.path / results.FILE
+        try:
+            path.unlink(missing_ok=True)  # an old one must not stand for this run
+            results.write(path, results.of_run(run))
+        except (OSError, BenchError) as error:
+            self._progress.warning(f"{path} could not be written ({error}); the results are safe in the records")

@@ -75,7 +75,7 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
     """What is needed to train a recorded trial's family again as it was, from the same weights.
 
     Raises:
-        RunFolderError: Its file is not among the spaces any more.
+        RunFolderError: Its file is not among the spaces any more, or was changed since.
         SpaceError: Its file is broken.
         WeightsError: It started from pretrained weights, which cannot be had now.
     """
@@ -85,6 +85,9 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
     chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
     if not chosen:
         raise RunFolderError(f"{run.path}: the file of its family {trial.family} is not among the spaces any more")
+    recorded = next(family.sha256 for family in run.families if family.name == trial.family)
+    if recorded and recorded != spaces.content_sha256(chosen[0].path):
+        raise RunFolderError(f"{chosen[0].path}: it, or a _*.py beside it, was changed since {run.path} was made")
     (family,), _ = prepare(config, chosen, data.load(run.manifest), pool, progress)
     return config, family
 
@@ -138,7 +141,9 @@ def _family(
     reasons: Mapping[str, str],
 ) -> Family:
     declared = tuple(Hyperparameter.from_dict(each) for each in probe["space"])
-    info = FamilyInfo(space.name, space.title, configurations=count_configurations(declared, COUNTABLE))
+    configurations = count_configurations(declared, COUNTABLE)
+    sha256 = spaces.content_sha256(space.path)
+    info = FamilyInfo(space.name, space.title, configurations=configurations, sha256=sha256)
     missing = [reasons[key] for key in probe["weights_files"] if key in reasons]
     if probe["backbones"]:
         info = replace(info, weights="random" if config.weights == "random" else "imagenet")

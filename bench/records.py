@@ -353,6 +353,7 @@ class FamilyInfo:
         weights: "imagenet", "random", "random (missing)"; "" without a backbone.
         skipped: Why nothing of it is trained; "" where it is.
         configurations: How many distinct configurations it has; None where they are not countable.
+        sha256: Of its file and the shared parts beside it; "" in older records.
     """
 
     name: str
@@ -360,6 +361,7 @@ class FamilyInfo:
     weights: str = ""
     skipped: str = ""
     configurations: int | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)

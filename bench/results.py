@@ -23,7 +23,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -51,13 +51,13 @@ COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED = "complete", "failed", "skipped", 
 STATUSES = (COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED)
 
 SETTINGS = (
-    "engines", "budget", "only_known", "pruner", "features", "epochs", "patience", "folds", "weights",
-    "missing_weights", "input_sizes",
+    "engines", "budget", "only_known", "pruner", "features", "epochs", "patience", "folds", "weights", "input_sizes",
 )  # fmt: skip
 """What a run was told that must be the same for two runs to compare.
 
 The pictures are known by their contents; families may come and go; seeds may differ, and how many there are; and where
 a run lies, how many trials it trains at a time and how its page is written has no part in its accuracies.
+What a family started from is known family by family, so that what was to be done without weights counts for nothing.
 """
 
 
@@ -111,7 +111,11 @@ class FamilyResult:
         if seeds < 2:
             return None
         answers = float(self.correct.var(axis=0, ddof=1).mean())  # how often another seed gives another answer
-        return stats.detectable(math.sqrt(2 / seeds * (answers / n + stdev(self.accuracies) ** 2)))
+        between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * answers / n
+        squared += between
+        freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else math.inf
+        own: float = stats.detectable(1.0) ** 2 / n  # a drop d has an error sqrt(d / n) of its own
+        return max(stats.detectable(math.sqrt(squared), freedom), own)
 
     @property
     def config_sha256(self) -> str:
@@ -209,14 +213,15 @@ def of_run(run: Run) -> Results:
     """What a run came to, from its records, its split and its predictions."""
     environment, packages = run.environment, run.environment.get("packages", {})
     cores = {trial.cost.cores for trial in run.trials if trial.cost}
+    pictures = _test_pictures(run)
     return Results(
         run=run.path.name,
         status=run.status,
         created_utc=run.created_utc,
         git_sha=str(environment.get("git_commit", "")),
         tool_version=str(environment.get("bench", "")),
-        config=_as_read({name: run.config[name] for name in SETTINGS if name in run.config}),
-        split=_split_of(run),
+        config=_as_read({name: run.config[name] for name in _settings(run) if name in run.config}),
+        split=_split_of(run, pictures),
         env=Environment(
             python=str(environment.get("python", "")),
             keras=str(packages.get("keras", "")),
@@ -225,27 +230,34 @@ def of_run(run: Run) -> Results:
             cores=max(cores, default=int(environment.get("cores") or 0)),
             gpu=", ".join(map(str, environment.get("gpus", ()))),
         ),
-        families={family.name: _family_of(run, family) for family in run.families},
+        families={family.name: _family_of(run, family, pictures) for family in run.families},
     )
 
 
-def _split_of(run: Run) -> Split:
+def _settings(run: Run) -> list[str]:
+    """Which settings count: an engine that proposes nothing does not."""
+    idle = ("engines", "pruner") if run.config.get("only_known") else ()
+    return [name for name in SETTINGS if name not in idle]
+
+
+def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:
     split, ids = run.split, hashlib.sha256()
-    for item in _test_items(run):
-        ids.update(f"{item['sha256']} {split.classes[item['label']]}\n".encode(errors="backslashreplace"))
+    for sha256, label in pictures:
+        ids.update(f"{sha256} {label}\n".encode(errors="backslashreplace"))
     return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), dict(split.counts.get("test", {})))
 
 
-def _test_items(run: Run) -> list[Mapping[str, Any]]:
-    """The test pictures as the manifest has them, in the order of their contents."""
+def _test_pictures(run: Run) -> list[tuple[str, str]]:
+    """Contents and class of the test pictures as the manifest has them, in the order of their contents."""
     try:
         items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
-        return sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        own = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
+        return [(str(item["sha256"]), run.split.classes[item["label"]]) for item in own]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
 
 
-def _family_of(run: Run, family: FamilyInfo) -> FamilyResult:
+def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]) -> FamilyResult:
     trial = run.best(family.name)
     if trial is None:
         return FamilyResult(*_without_model(run, family))
@@ -257,14 +269,15 @@ def _family_of(run: Run, family: FamilyInfo) -> FamilyResult:
         on_features=bool(trial.prefixes and trial.prefixes[-1].used),
     )
     if trial.test is None:
-        return replace(chosen, reason="scoring it on the test pictures failed")
+        why = "scoring it on the test pictures failed" if run.status == "complete" else "the run ended before that"
+        return replace(chosen, reason=why)
     scored = predictions.of_seeds(run, trial)
     if not scored:
         return replace(chosen, reason="its predictions of the test pictures are missing or damaged")
-    if len(scored[0].sha256) != run.split.n("test"):
+    order = np.argsort(scored[0].sha256, kind="stable")
+    if scored[0].sha256[order].tolist() != [sha256 for sha256, _ in pictures]:
         return replace(chosen, reason="its predictions are not of this split's test pictures")
     repeated = [time for repeat in trial.repeats for time in repeat.step_time_s]
-    order = np.argsort(scored[0].sha256, kind="stable")
     return replace(
         chosen,
         status=COMPLETE,
@@ -279,7 +292,7 @@ def _without_model(run: Run, family: FamilyInfo) -> tuple[str, str]:
         return SKIPPED, text.shorten(text.clean(family.skipped), 200)
     own = [trial for trial in run.trials if trial.family == family.name]
     if not own:
-        return UNTRIED, "no trial: the budget went to other families"
+        return UNTRIED, "the budget went to others" if run.status == "complete" else "the run ended before that"
     failures = [f"{trial.failure.kind}: {trial.failure.message}" for trial in own if trial.failure]
     last = f", the last one with {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
     return FAILED, f"none of {len(own)} trials is complete{last}"
@@ -345,7 +358,10 @@ def read(path: Path) -> Results:
         BaselineError: It is missing, damaged, cut short, or written by a newer version.
     """
     try:
-        data = json.loads(path.read_bytes())
+        if not path.exists() or path.is_file():  # a pipe or a device may have no end
+            data = json.loads(path.read_bytes())
+        else:
+            raise BaselineError(f"{path}: is not a file")
     except FileNotFoundError:
         raise BaselineError(f"{path}: there is no such file; `python -m bench baseline RUN` writes one") from None
     except OSError as error:
@@ -364,19 +380,26 @@ def read(path: Path) -> Results:
         return _results(data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise BaselineError(f"{path}: damaged, {why}") from None
+        raise BaselineError(f"{path}: damaged, {text.one_line(why)}") from None
 
 
 def _results(data: Mapping[str, Any]) -> Results:
-    split = Split(**{each.name: data["split"][each.name] for each in fields(Split)})
-    n = _whole("split: n", split.n)
-    if sum(_whole(f"split: class_counts {name}", count) for name, count in split.class_counts.items()) != n:
+    split = Split(
+        **{name: _text(f"split: {name}", data["split"][name]) for name in ("source", "sha256", "test_ids_sha256")},
+        n=_whole("split: n", data["split"]["n"]),
+        class_counts={name: _whole(f"class {name}", count) for name, count in data["split"]["class_counts"].items()},
+    )
+    n, env = split.n, data["env"]
+    if sum(split.class_counts.values()) != n:
         raise ValueError(f"split: class_counts do not sum to n={n}")
     results = Results(
         **{name: _text(name, data[name]) for name in ("run", "status", "created_utc", "git_sha", "tool_version")},
         config=dict(data["config"]),
         split=split,
-        env=Environment(**{each.name: data["env"][each.name] for each in fields(Environment)}),
+        env=Environment(
+            **{name: _text(f"env: {name}", env[name]) for name in ("python", "keras", "backend", "cpu", "gpu")},
+            cores=_whole("env: cores", env["cores"]),
+        ),
         families={name: _family(name, own, n) for name, own in data["families"].items()},
     )
     if results.config_sha256 != data["config_sha256"]:
@@ -404,6 +427,8 @@ def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
         raise ValueError(
             f"{name}: {len(seeds)} seeds, {len(data['accuracy'])} accuracies, {len(family.correct)} bitsets"
         )
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{name}: a seed stands twice in {list(seeds)}")
     if (family.status == COMPLETE) != bool(seeds):
         raise ValueError(f"{name}: is {family.status}, with {len(seeds)} seeds")
     for seed, told, counted in zip(seeds, data["accuracy"], family.accuracies, strict=True):

@@ -57,12 +57,13 @@ class Scoring:
         repeats |= {number: _repeat(number, result) for number, result in found.items() if number}
         if repeats:
             trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
-            self._folder.attach_to(trial, repeats=[repeat.to_dict() for repeat in trial.repeats])
             scored = [each.right for each in predictions.of_seeds(self._folder.run, trial).values()]
-            if len(scored) > 1:
+            if trial.test and len(scored) > 1:
                 over_seeds = _over_seeds(np.array(scored))
                 self._folder.attach_to(trial, over_seeds=asdict(over_seeds))
                 trial = replace(trial, over_seeds=over_seeds)
+            # Last: whoever is interrupted before it trains them again.
+            self._folder.attach_to(trial, repeats=[repeat.to_dict() for repeat in trial.repeats])
         return trial
 
     def _score_job(self, family: Family, trial: Trial) -> Job:

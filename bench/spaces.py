@@ -8,6 +8,7 @@ in a worker process before anything trains, see `training.probe`.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,22 @@ def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
         if twin:
             raise ConfigError(f"two files make the family {space.name!r}: {space.path} and {twin.path}")
     return tuple(spaces)
+
+
+def content_sha256(path: Path) -> str:
+    """Of a family's file and the shared parts beside it: another one where either was changed.
+
+    Raises:
+        SpaceError: One cannot be read.
+    """
+    found = hashlib.sha256()
+    for each in (path, *sorted(path.parent.glob("_*.py"))):
+        try:
+            content = each.read_bytes()
+        except OSError as error:
+            raise SpaceError(each, 1, f"cannot be read: {error}") from error
+        found.update(f"{each.name} {len(content)}\n".encode() + content)
+    return found.hexdigest()
 
 
 def known() -> list[Path]:

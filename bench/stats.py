@@ -183,10 +183,9 @@ class Change:
     calibrated: bool
     freedom: float = float("inf")
 
-    @property
-    def detectable(self) -> float:
-        """The smallest drop that would be seen with 80 % power, as a share."""
-        return detectable(self.standard_error, self.freedom)
+    def detectable(self, level: float = DROP_LEVEL) -> float:
+        """The smallest drop that a one-sided test at `level` sees with 80 % power, as a share."""
+        return detectable(self.standard_error, self.freedom, level)
 
 
 def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> Change:
@@ -239,17 +238,17 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
     return Change(difference, error, p_drop, difference - reach, difference + reach, calibrated, freedom)
 
 
-def detectable(standard_error: float, freedom: float = float("inf")) -> float:
-    """The smallest drop that a one-sided test at `DROP_LEVEL` sees with 80 % power, in the unit of the error.
+def detectable(standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL) -> float:
+    """The smallest drop that a one-sided test at `level` sees with 80 % power, in the unit of the error.
 
-    It is 2.486 standard errors, and more where the error has few degrees of freedom.
+    At `DROP_LEVEL` it is 2.486 standard errors, and more where the error has few degrees of freedom.
 
     Source:
         J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, chapter 1.
     """
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - DROP_LEVEL) + stdtrit(freedom, 0.8)) * standard_error
+    return float(stdtrit(freedom, 1 - level) + stdtrit(freedom, 0.8)) * standard_error
 
 
 def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, float, float]:

@@ -335,7 +335,7 @@ def _read_run(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         version = int(data["schema_version"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise errors.RunFolderError(f"{path}: not a run folder, there is no run.json") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.RunFolderError(f"{file}: damaged, {error}") from error

@@ -67,7 +67,7 @@ def test_more_seeds_are_trained_once(made: Path, baseline: Command, monkeypatch:
     status, out, err = baseline("run", "--seeds", "5", "--out", "kept/base.json")
     assert status == 0
     assert len(pools[0].trained) == 4
-    assert "training a with other seeds" in err
+    assert "training a, seed 5 of 5" in err
     assert "5 seeds: a check of 5 seeds sees a drop of" in out
     assert json.loads(Path("kept/base.json").read_text())["families"]["a"]["seeds"] == [0, 1, 2, 3, 4]
     pools.append(pool())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,7 @@ from bench import Budget, RunConfig, predictions, results, runner, store
 from bench.calibration import calibrate
 from bench.errors import BaselineError, RunFolderError, WorkerError
 from bench.progress import Progress
-from bench.records import Epoch, Run, steady_step_times
+from bench.records import Epoch, Prefix, Run, steady_step_times
 from bench.results import COMPLETE, FAILED, UNSCORED, UNTRIED, Results
 from bench.testing import FakePool
 
@@ -127,6 +128,29 @@ def test_where_predictions_are_lost_a_family_counts_as_not_scored(made: Callable
     assert found.families["c"].status == UNTRIED
 
 
+@pytest.mark.slow
+@pytest.mark.storage
+def test_the_step_times_of_all_seeds_count_and_the_cores_that_a_trial_had(made: Callable[..., Run]) -> None:
+    run = made(families=("a",))
+    trial = run.best("a")
+    assert trial
+    assert trial.cost
+    timed = replace(
+        trial,
+        history=tuple(replace(epoch, step_time_s=epoch.epoch / 100) for epoch in trial.history),
+        repeats=tuple(replace(repeat, step_time_s=(0.1, 0.2)) for repeat in trial.repeats),
+        prefixes=(Prefix("head"), Prefix("fine-tuning", used=True)),
+        cost=replace(trial.cost, cores=3),
+    )
+    studies = tuple(
+        replace(study, trials=tuple(timed if each == trial else each for each in study.trials)) for study in run.studies
+    )
+    found = results.of_run(replace(run, studies=studies))
+    assert found.families["a"].step_time_s == (0.02, 0.03, 0.1, 0.2, 0.1, 0.2)
+    assert found.families["a"].on_features
+    assert found.env.cores == 3
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="not a run folder"):
         results.of_folder(tmp_path)
@@ -196,6 +220,13 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
         results.read(tmp_path / "baseline.json")
 
 
+def test_what_is_no_file_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path, tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(BaselineError, match="is not a file"):
+            results.read(path)
+
+
 def test_a_newer_file_is_refused(saved: Path) -> None:
     with pytest.raises(BaselineError, match=r"schema version 2, this bench .* knows up to 1; update bench"):
         results.read(changed(saved, lambda data: data.update(schema_version=2)))
@@ -216,6 +247,10 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
         (lambda data: data["families"]["cnn"].pop("weights"), "'weights' is missing"),
         (lambda data: data["split"].update(n=14), "class_counts do not sum to n=14"),
         (lambda data: data["split"].pop("n"), "'n' is missing"),
+        (lambda data: data["split"].update(source=5), "split: source: 5 is not a text"),
+        (lambda data: data["env"].update(cpu=None), "env: cpu: None is not a text"),
+        (lambda data: data["env"].update(cores="two"), "env: cores: 'two' is not a whole number"),
+        (lambda data: data["families"]["cnn"].update(seeds=[1, 1]), "a seed stands twice in"),
         (lambda data: data["config"].update(epochs=11), "config is not that of config_sha256"),
         (lambda data: data.update(families=[]), "damaged"),
         (lambda data: data.update(schema_version="1"), "schema_version '1'"),
@@ -262,6 +297,18 @@ def test_calibration_trains_nothing_where_the_seeds_are_there(made: Callable[...
     run = made(repeats=4)
     pool = FakePool(depth, by_depth)
     assert calibrate(run, 5, Progress(), pool) == run
+    assert pool.trained == []
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_calibration_is_refused_where_a_family_is_another_one_now(made: Callable[..., Run], tmp_path: Path) -> None:
+    run = made(repeats=0)
+    second = tmp_path / "spaces" / f"{run.ranking()[1].family}.py"
+    second.write_text(second.read_text() + "\n# another version\n")
+    pool = FakePool(depth, by_depth)
+    with pytest.raises(RunFolderError, match="was changed since run was made"):
+        calibrate(run, 3, Progress(), pool)
     assert pool.trained == []
 
 

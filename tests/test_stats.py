@@ -225,7 +225,7 @@ def test_a_change_has_the_error_of_pictures_and_seeds() -> None:
     assert found.p_drop == pytest.approx(t.cdf(-0.25 / found.standard_error, found.freedom))
     reach = t.ppf(0.975, found.freedom) * found.standard_error
     assert (found.low, found.high) == pytest.approx((-0.25 - reach, -0.25 + reach))
-    assert found.detectable == pytest.approx(detectable(found.standard_error, found.freedom))
+    assert found.detectable() == pytest.approx(detectable(found.standard_error, found.freedom))
 
 
 def test_where_nothing_is_known_of_the_seeds_the_test_is_the_normal_one() -> None:

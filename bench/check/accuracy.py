@@ -68,7 +68,7 @@ def finding(
 ) -> Finding:
     """What became of a family's accuracy."""
     change, limit = compared.change, allowed.max_drop
-    difference, mde = change.difference, _detectable(change, new.correct.shape[1])
+    difference, mde = change.difference, _detectable(change, new.correct.shape[1], alpha / compared.families)
     mcnemar = _mcnemar(old, new)
     large, sure = difference <= -limit, difference < 0 and compared.p_drop < alpha
     better = difference > 0 and compared.p_rise < alpha
@@ -107,12 +107,12 @@ def finding(
     return _with_floor(found, new, allowed)
 
 
-def _detectable(change: stats.Change, n: int) -> float:
+def _detectable(change: stats.Change, n: int, level: float) -> float:
     """The smallest drop that would be seen: a drop by d has an error of sqrt(d / n) of its own.
 
     Without it a test of a few pictures, all of which are right, would claim to see the smallest drop.
     """
-    return max(change.detectable, stats.detectable(1.0) ** 2 / n)
+    return max(change.detectable(level), stats.detectable(1.0, level=level) ** 2 / n)
 
 
 def of_new(name: str, new: FamilyResult, allowed: FamilyPolicy) -> Finding | None:

@@ -103,7 +103,7 @@ def _flat(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{above}{name}.")
         else:
-            yield f"{above}{name}", list(value) if isinstance(value, tuple) else value
+            yield f"{above}{name}", value
 
 
 def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +58,9 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     out = Path(options.out) if options.out else DEFAULT
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds {seeds}: must be 1 to {MOST_SEEDS}")
-    if out.is_dir():
-        raise ConfigError(f"out {str(out)!r}: is a folder; a file is expected, e.g. {DEFAULT}")
+    if out.is_dir() or out.suffix != ".json":
+        wrong = "is a folder" if out.is_dir() else "does not end in .json"
+        raise ConfigError(f"out {str(out)!r}: {wrong}; a file is expected, e.g. {DEFAULT}")
     from bench import results, store
 
     folder = run_folder(options.run)
@@ -68,8 +70,13 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if seeds > 1:
         from bench.calibration import calibrate
 
-        with told(options.quiet) as progress:
-            made = calibrate(made, seeds, progress)
+        try:
+            with told(options.quiet) as progress:
+                made = calibrate(made, seeds, progress)
+        except KeyboardInterrupt:
+            told_last = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"
+            print(f"interrupted: {told_last}", file=sys.stderr)
+            return 130
     found = results.of_run(made)
     if all(family.accuracy is None for family in found.families.values()):
         raise IncompleteError(f"{folder}: no family has a test accuracy, so there is nothing to compare with")
@@ -92,5 +99,5 @@ def _said(found: Results) -> Iterator[str]:
             yield f"  {name:<{width}}  {family.status}: {family.reason}"
             continue
         seeds, drop = plural(len(family.seeds), "seed"), family.visible_drop
-        told = f"a check of {seeds} sees a drop of {100 * drop:.1f} points or more" if drop is not None else ONE_SEED
+        told = f"a check of {seeds} sees a drop of {100 * drop:.1f} points or more" if drop else ONE_SEED
         yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {told}")

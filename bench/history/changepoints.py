@@ -299,11 +299,12 @@ def comparisons(m: int, shortest: int = LEAST_RUNS) -> tuple[Counts, Counts, Cou
 def change_points(levels: Levels, least: float, tests: int, level: float = LEVEL) -> list[ChangePoint]:
     """Where the level changes, oldest first.
 
-    The comparison that noise explains least is taken first; others follow whose window holds no change point yet, and
-    what lies between two change points is searched as a window of its own, as long as that finds any. Each must be
-    significant after Bonferroni's correction for all comparisons, of all windows and all series, so that the chance of
-    a single false one is at most `level`; the two levels must differ by `least`, in the mean and in the median,
-    whichever single run is left out. In the end each is moved to where its neighbours' levels fit best.
+    The window of the comparison that noise explains least is taken first, and the change is where its two levels fit
+    best; others follow that hold no change point yet, and what lies between two change points is searched as a window
+    of its own, as long as that finds any. Each must be significant after Bonferroni's correction for all comparisons,
+    of all windows and all series, so that the chance of a single false one is at most `level`; the two levels must
+    differ by `least`, in the mean and in the median, whichever single run is left out. In the end each is moved to
+    where its neighbours' levels fit best.
 
     Args:
         levels: The series.
@@ -321,8 +322,8 @@ def change_points(levels: Levels, least: float, tests: int, level: float = LEVEL
     windows = comparisons(len(levels), levels.shortest)
     while len(windows[0]):
         known = len(found)
-        for a, k, b, p in _significant(levels, *windows, tests, level):
-            if not any(a < at < b for at in found) and _holds(levels.values, a, k, b, least):
+        for a, b, p in _significant(levels, *windows, tests, level):
+            if not any(a < at < b for at in found) and _holds(levels.values, a, k := _fitted(levels, a, b), b, least):
                 found[k] = p
         windows = _between(found, levels) if len(found) > known else comparisons(0)
     return _placed(levels, found, least)
@@ -330,12 +331,12 @@ def change_points(levels: Levels, least: float, tests: int, level: float = LEVEL
 
 def _significant(
     levels: Levels, begin: Counts, split: Counts, end: Counts, tests: int, level: float
-) -> Iterator[tuple[int, int, int, float]]:
-    """The comparisons below a level after the correction, with their p-values, the smallest first."""
+) -> Iterator[tuple[int, int, float]]:
+    """The windows with a comparison below a level after the correction, with its p-value, the smallest first."""
     p = np.minimum(_p_values(*levels.compare(begin, split, end)) * tests, 1.0)
     for each in np.argsort(p, kind="stable"):
         if p[each] < level:
-            yield int(begin[each]), int(split[each]), int(end[each]), float(p[each])
+            yield int(begin[each]), int(end[each]), float(p[each])
 
 
 def _between(found: Iterable[int], levels: Levels) -> tuple[Counts, Counts, Counts]:
@@ -399,16 +400,9 @@ def _holds(values: Floats, begin: int, split: int, end: int, least: float) -> bo
 
 def _placed(levels: Levels, found: dict[int, float], least: float) -> list[ChangePoint]:
     """Each where its neighbours' levels fit best, with the two levels; without those that are too small there."""
-    places = sorted(found)
-    p = dict(found)
+    places, p = sorted(found), dict(found)
     for number, place in enumerate(places):
-        a, b = ([0, *places][number], [*places, len(levels)][number + 1])
-        splits = np.arange(a + levels.shortest, b - levels.shortest + 1)
-        if not len(splits):
-            continue
-        difference, _, _ = levels.compare(np.full(len(splits), a), splits, np.full(len(splits), b))
-        fit = np.square(difference) * (splits - a) * (b - splits)  # least squares
-        places[number] = int(splits[np.argmax(fit)])
+        places[number] = _fitted(levels, [0, *places][number], [*places, len(levels)][number + 1])
         p[places[number]] = found[place]
     made = []
     for a, k, b in zip([0, *places], places, [*places[1:], len(levels)], strict=False):
@@ -418,3 +412,14 @@ def _placed(levels: Levels, found: dict[int, float], least: float) -> list[Chang
             before, after = float(levels.values[a:k].mean()), float(levels.values[k:b].mean())
             made.append(ChangePoint(k, before, after, one - reach, one + reach, p[k]))
     return made
+
+
+def _fitted(levels: Levels, begin: int, end: int) -> int:
+    """Where least squares put a change of level between two runs.
+
+    It need not be where noise explains it least: where the choice of pictures is most of the noise, a split beside the
+    change is as unlikely as the right one, for it has less of both.
+    """
+    splits = np.arange(begin + levels.shortest, end - levels.shortest + 1)
+    difference, _, _ = levels.compare(np.full(len(splits), begin), splits, np.full(len(splits), end))
+    return int(splits[np.argmax(np.square(difference) * (splits - begin) * (end - splits))])

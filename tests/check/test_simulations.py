@@ -1,9 +1,10 @@
 """What the ranks and the regression gate get right, by simulation: the figures of docs/statistics.md.
 
-`python -m pytest tests/check/test_simulations.py -s` prints the tables. Test pictures are easy or hard for every model alike,
-each family has leanings of its own, and the rest is the chance of a training: of an accuracy of 90 %, two trainings of
-one configuration differ in being right on 7.6 % of the pictures, those of two families on 9.7 %. Beside that each
-training has a true accuracy of its own, around that of its configuration with a standard deviation of 0.4 points.
+`python -m pytest tests/check/test_simulations.py -s` prints the tables. Test pictures are easy or hard for every model
+alike, each family has leanings of its own, and the rest is the chance of a training: of an accuracy of 90 %, two
+trainings of one configuration differ in being right on 7.6 % of the pictures, those of two families on 9.7 %. Beside
+that each training has a true accuracy of its own, around that of its configuration with a standard deviation of 0.4
+points.
 """
 
 from __future__ import annotations
@@ -272,7 +273,7 @@ def test_the_minimum_detectable_drop_is_detected_four_times_in_five() -> None:
     sides = ((5, 1), (3, 3), (5, 5), (10, 10))
     for n in (200, 1000, 2000, 5000, 10_000):
         for seeds in sides:
-            drops[n, seeds] = np.median([change(n, seeds).detectable for _ in range(300)])
+            drops[n, seeds] = np.median([change(n, seeds).detectable() for _ in range(300)])
         rows.append([f"{n:,}", *(f"{100 * drops[n, seeds]:.1f}" for seeds in sides)])
     show("Minimum detectable drop, points", ("n", *("{}, {} seeds".format(*each) for each in sides)), rows)
     rates = {}

@@ -168,6 +168,12 @@ def test_a_step_is_found_where_it_is_with_its_size() -> None:
     assert point.p < 0.001
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3, 55])
+def test_a_large_step_in_a_long_series_is_one_change(seed: int) -> None:
+    """Splits beside it are as unlikely by chance: all of its noise is that of the pictures that changed."""
+    assert found(trained(np.random.default_rng(seed), 60, {30: -10 * POINT}, n=500)) == [30]
+
+
 def test_a_drop_that_was_put_right_is_two_changes() -> None:
     assert found(trained(np.random.default_rng(7), 30, {12: -2 * POINT, 18: 2 * POINT})) == [12, 18]
 

@@ -151,10 +151,18 @@ def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     assert (change.last, change.at) == (7, 8)
     assert change.low < -0.1 < change.high < 0
     assert change.p < 0.001
+    assert not change.reconfigured
     text = told(every)
     assert (
         "    2026-01-09 run-8, 000000007..000000008, 90.2 % → 80.1 %, −10.1 points (−12.4 to −7.8), p < 0.001" in text
     )
+
+
+def test_a_drop_with_another_configuration_says_so() -> None:
+    every = [run(at, {"cnn": family(share, at, params={"depth": 4 if at < 8 else 5})}) for at, share in enumerate(STEP)]
+    (change,) = only(made(every).series).accuracy.changes
+    assert change.reconfigured
+    assert "p < 0.001, another configuration" in told(every)
 
 
 def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> None:
@@ -177,6 +185,12 @@ def test_a_slower_step_is_told_as_a_factor() -> None:
     assert change.at == 8
     assert change.after / change.before == pytest.approx(1.5, rel=0.02)
     assert "1.5" in told(every)
+
+
+def test_a_step_that_is_a_little_slower_is_no_change() -> None:
+    slower = tuple(1.05 * time for time in STEPS)
+    every = [run(at, {"cnn": family(0.9, step_time_s=STEPS if at < 15 else slower)}) for at in range(30)]
+    assert not only(made(every).series).times[0].changes
 
 
 def test_every_change_of_the_parameters_is_one() -> None:
@@ -214,9 +228,10 @@ def test_the_baseline_is_marked_and_not_counted_twice() -> None:
     (series,) = made(every, every[2]).series
     assert [entry.baseline for entry in series.runs] == [False, False, True, False, False]
     assert "baseline: 2026-01-03 run-2" in told(every, baseline=every[2])
-    more_seeds = replace(every[2], families={"cnn": family(0.9, seeds=5)})
+    more_seeds = replace(every[2], families={"cnn": family(0.95, seeds=5)})
     (series,) = made(every, more_seeds).series
     assert [entry.run for entry in series.runs] == [f"run-{at}" for at in range(5)]
+    assert [round(reading.value, 1) for reading in only([series]).accuracy.readings] == [0.9, 0.9, 1.0, 0.9, 0.9]
     (series,) = made(every[1:], every[0]).series
     assert [entry.baseline for entry in series.runs] == [True, False, False, False, False]
 
@@ -420,22 +435,23 @@ def test_a_run_without_its_file_is_derived_from_its_records(
     bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept(Path("reports"), runs([0.9]))
-    for name in ("old", "damaged"):
+    for name in ("old", "damaged", "killed"):
         (Path("reports") / name).mkdir()
         (Path("reports") / name / "run.json").write_text("{}")
 
     def of_folder(path: Path) -> Results:
         if path.name == "damaged":
             raise results.RunFolderError(f"{path}: damaged")
-        return run(1, {"cnn": family(0.9)}, run=path.name)
+        return run(1, {"cnn": family(0.9)}, run=path.name, status="running" if path.name == "killed" else "complete")
 
     monkeypatch.setattr(results, "of_folder", of_folder)
-    assert "left out, without results.json: 2 runs (damaged and old); --derive" in bench()[1]
+    assert "left out, without results.json: 3 runs (damaged, killed and old); --derive" in bench()[1]
     status, out, err = bench("--derive")
     assert status == 0
     assert "2 runs" in out.splitlines()[0]
     assert "damaged" in err
     assert (Path("reports") / "old" / results.FILE).is_file()
+    assert not (Path("reports") / "killed" / results.FILE).exists()  # it may still be going on
 
 
 def test_it_loads_nothing_heavy(tmp_path: Path) -> None:
