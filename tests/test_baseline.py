@@ -94,6 +94,15 @@ def test_a_run_in_which_no_family_was_scored_gives_none(made: Path, baseline: Co
     assert not Path("reports/baseline.json").exists()
 
 
+@pytest.mark.storage
+def test_the_records_of_a_run_are_not_written_over(made: Path, baseline: Command) -> None:
+    before = (made / "run.json").read_bytes()
+    status, _, err = baseline("run", "--out", "run/run.json")
+    assert status == 2
+    assert "run/run.json: holds the records of a run; name another file" in err
+    assert (made / "run.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -101,6 +110,7 @@ def test_a_run_in_which_no_family_was_scored_gives_none(made: Path, baseline: Co
         (["nowhere", "--seeds", "many"], "seeds 'many': must be a whole number"),
         (["nowhere", "--seeds", "0"], "seeds 0: must be 1 to 100"),
         (["nowhere", "--out", "."], "is a folder; a file is expected"),
+        (["nowhere", "--out", "family.py"], "does not end in .json"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -175,6 +175,6 @@ def _with_floor(found: Finding, new: FamilyResult, allowed: FamilyPolicy) -> Fin
         found,
         outcome=FAIL if surely or found.outcome == FAIL else WARN,
         mark="-" if surely else found.mark or "~",
-        message=f"{found.message}; it {message}" if found.message else message,
+        message=f"{message}; it {found.message}" if found.message else message,
         figures=figures,
     )

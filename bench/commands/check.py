@@ -24,8 +24,8 @@ baseline is never written.
 
   accuracy    fails if it fell by 1 point or more and that is more than the noise of the test pictures and the seeds
               (p < 0.05 after Holm over the families); if only one of the two holds, or with a single seed and no
-              calibration, it warns (UNCALIBRATED). MDE is the drop that a test of one family would see
-              in 4 of 5 cases; a family whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
+              calibration, it warns (UNCALIBRATED). MDE is the drop that would be seen in 4 of 5 cases; a family
+              whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
   step time   fails if the median is more than 1.25 times the old one (Mann-Whitney p < 0.002, 6 figures or more on
               each side, the same hardware); elsewhere it warns
   presence    a family that had a result and has none now fails; a new one is told
@@ -91,7 +91,10 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
             f"--json prints JSON and nothing else; leave out {'--github' if options.github else '--quiet'}"
         )
     path = run_folder(options.run)
-    baseline_path = Path(options.baseline) if options.baseline else DEFAULT
+    for name in ("baseline", "policy", "junit", "markdown"):
+        if getattr(options, name) == "":  # a variable of the CI that is not set
+            raise ConfigError(f"{name} '': a file is expected")
+    baseline_path = Path(options.baseline or DEFAULT)
     policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
     read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
     _check_outputs(options, [*read, *([policy_path] if policy_path else [])])

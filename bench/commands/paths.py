@@ -15,9 +15,15 @@ def run_folder(text: str) -> Path:
     return path.resolve() if path.name in ("", "..") else path
 
 
+RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnails.json")
+"""Files of a run folder that only the run itself writes."""
+
+
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[None]:
-    """A file that cannot be written is a mistake of the user."""
+    """A file that cannot be written, or that a run's records are in, is a mistake of the user."""
+    if path.name in RECORDS and (path.parent / "run.json").exists():
+        raise ConfigError(f"{path}: holds the records of a run; name another file")
     try:
         yield
     except OSError as error:

@@ -18,8 +18,14 @@ FAMILY_FAILED = 4
 """The exit status where a family was tried and has no complete trial."""
 
 
+STATUSES = """\
+exit status: 0 done, 2 a mistake in the command, the pictures or a family's file, 4 a family was tried and has no result,
+130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is searched, on which pictures, how a trial goes, and where the run lies."""
+    parser.epilog = STATUSES
     add = parser.add_argument_group("what is searched").add_argument
     add(
         "--budget",

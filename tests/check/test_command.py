@@ -101,10 +101,14 @@ def test_a_results_file_can_be_the_run(check, tmp_path, capsys):
         (["--markdown", "run/results.json"], "is read by this check; name another file"),
         (["--junit", "a", "--markdown", "./a"], "markdown './a': is the file of --junit; name another file"),
         (["--junit", "run/results.json/a.xml"], "run/results.json/a.xml: cannot be written: File exists"),
+        (["--baseline", ""], "baseline '': a file is expected"),
+        (["--junit", "other/results.json"], "other/results.json: holds the records of a run; name another file"),
         (["--polcy", "x"], "unrecognized arguments: --polcy x. Did you mean --policy?"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(check, options, says):
+def test_a_mistake_is_one_line_and_status_2(check, options, says, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").touch()
     status, out, err = check(OTHER, *options)
     assert (status, out) == (2, "")
     assert err.startswith("error: ")

@@ -220,7 +220,7 @@ def test_an_accuracy_surely_below_the_floor_fails_though_it_did_not_change():
     limits = Policy(families={"cnn": FamilyPolicy(min_accuracy=0.95)})
     finding = accuracy_of(family(0.9), family(0.9), limits)
     assert (finding.outcome, finding.mark) == (FAIL, "-")
-    assert "it is 90.0 %, surely below the floor of 95.0 % (95 % Wilson interval up to 91.2 %)" in finding.message
+    assert "is 90.0 %, surely below the floor of 95.0 % (95 % Wilson interval up to 91.2 %)" in finding.message
 
 
 def test_the_border_of_the_floor_is_wilson_s_upper_bound():
