@@ -59,7 +59,7 @@ class ConsoleProgress(Progress):
         self._began_s = time.monotonic()
         self._trials: int | None = None
         self._seconds: float | None = None
-        self._done = self._folds = 0
+        self._done = self._folds = self._repeats = 0
         self._best = ""
         self._width = 0
         self._running: dict[int, str] = {}
@@ -85,7 +85,7 @@ class ConsoleProgress(Progress):
     def data(self, split: SplitInfo, config: RunConfig) -> None:
         """What the pictures are, and what was found wrong with them, in a line each."""
         self._hide()
-        self._folds = split.folds
+        self._folds, self._repeats = split.folds, config.repeats
         found = inventory(split, config.to_dict())
         self._print(f"data: {found.headline}")
         if found.findings:
@@ -142,7 +142,8 @@ class ConsoleProgress(Progress):
         doing = (
             f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
         )
-        self.stage(f"{doing} on the test pictures", done, total)
+        seeds = f", and training it with {plural(self._repeats, 'other seed')}" if self._repeats else ""
+        self.stage(plain(f"{doing} on the test pictures{seeds}"), done, total)
 
     def end(self, run: Run, report: Path) -> None:
         """Takes the live line away."""

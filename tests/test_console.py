@@ -105,3 +105,14 @@ def test_the_board_ends_with_what_the_feature_cache_saved(run):
         50
     )
     assert "feature cache" not in shown(0.0)
+
+
+@pytest.mark.parametrize(("repeats", "end"), [(0, "pictures …"), (2, "pictures, and training it with 2 other seeds …")])
+def test_trainings_with_other_seeds_are_told_of(space, tmp_path, monkeypatch, repeats, end):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.9)
+    out = io.StringIO()
+    config = RunConfig(spaces=(space("a"),), images=24, budget=Budget(1), repeats=repeats)
+    runner.run(config, console.ConsoleProgress(out), pool=pool)
+    assert f"scoring the best a on the test {end}" in out.getvalue().splitlines()
