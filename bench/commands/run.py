@@ -19,8 +19,8 @@ FAMILY_FAILED = 4
 
 
 STATUSES = """\
-exit status: 0 done, 2 a mistake in the command, the pictures or a family's file, 4 a family was tried and has no result,
-130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
+exit status: 0 done, 2 a mistake in the command, the pictures or a family's file, 4 a family was tried and has no
+result, 130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
