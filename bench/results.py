@@ -298,6 +298,17 @@ def _without_model(run: Run, family: FamilyInfo) -> tuple[str, str]:
     return FAILED, f"none of {len(own)} trials is complete{last}"
 
 
+def settings(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A configuration's settings by their full names, those in tables as `budget.trials`."""
+    every: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            every |= settings(value, f"{above}{name}.")
+        else:
+            every[f"{above}{name}"] = value
+    return every
+
+
 # -- as a file
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from bench.check.accuracy import calibrated
 from bench.check.words import scored, short
 from bench.report.text import listing, one_line, plain, plural
-from bench.results import COMPLETE, Environment, FamilyResult, Results, Split
+from bench.results import COMPLETE, Environment, FamilyResult, Results, Split, settings
 
 MISSING = object()
 """Stands for a setting that one side does not have."""
@@ -21,7 +21,7 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
     if baseline.status != COMPLETE:
         yield f"the baseline is of a run that is {one_line(baseline.status)}, not complete"
     yield from _split(baseline.split, candidate.split)
-    for name, old, new in _differing(dict(_flat(baseline.config)), dict(_flat(candidate.config))):
+    for name, old, new in _differing(settings(baseline.config), settings(candidate.config)):
         yield f"setting {name}: {old} in the baseline, {new} in this run"
     for name, (before, after) in pairs(baseline, candidate).items():
         if before.weights != after.weights:
@@ -95,15 +95,6 @@ def _split(old: Split, new: Split) -> Iterator[str]:
         yield "the test pictures are the same, but those for training and validation are not: it is another split"
     elif old.n < 2:
         yield f"there are too few test pictures to compare anything: {old.n}"
-
-
-def _flat(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
-    """Settings by their names, those in tables as `table.name`."""
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
 
 
 def _differing(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:

@@ -4,6 +4,10 @@ The noise of a run is not guessed from the series' looks. Test accuracies of two
 the choice of pictures does to their difference is known from the bits, and what the seed does from the runs that were
 trained with several. What runs differ by beyond that is measured, robustly, from one run to the next.
 
+A deterministic program repeats itself until it changes, and a run that repeats the one before says nothing new. Such
+runs are one figure, which counts once in a mean, in the noise and among the comparisons; how many they are counts for
+how long a level has lasted.
+
 1. `accuracies` or `times` makes `Levels` of the measurements: values, and how far noise alone moves them.
 2. `change_points` compares the mean of some runs with that of the next ones, at every place, in windows of every
    length, and keeps what no chance of so many comparisons gives.
@@ -46,20 +50,22 @@ _MEDIAN = 1.2533  # standard error of a median of normal values, as a multiple o
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """A series of runs, oldest first, and its noise.
+    """A series, oldest first, and its noise: a figure for each run that does not repeat the one before.
 
     Attributes:
-        values: One figure a run, shape (m,).
-        variance: Of each figure, were the run made once more on the same pictures, shape (m,).
+        values: The figures, shape (m,).
+        runs: How many runs in a row each stands for, shape (m,).
+        variance: Of each figure, were its run made once more on the same pictures, shape (m,).
         freedom: How many degrees of freedom `variance` was estimated with; 0 where it is not known (and is 0).
         shared: What the choice of pictures adds, as a covariance of the figures, shape (m, m): they share the pictures.
-        same: A number a run; those with an equal one repeat each other picture by picture (the same seed, the same
-            program) and count once, shape (m,).
+        same: A number a figure; those with an equal one repeat each other picture by picture (a program that went back
+            to what it was), shape (m,).
         pictures: How many test pictures there are; 0 where the figures are not of pictures.
         shortest: How many runs a level has at least.
     """
 
     values: Floats
+    runs: Counts
     variance: Floats
     freedom: float
     shared: Floats
@@ -71,59 +77,66 @@ class Levels:
         return len(self.values)
 
     @property
+    def different(self) -> int:
+        """How many of the runs are not the same as an earlier one."""
+        return len(np.unique(self.same))
+
+    @property
     def calibrated(self) -> bool:
         """Whether the noise of making a run once more is known."""
         return self.freedom > 0
 
     @cached_property
-    def _totals(self) -> Floats:
-        """At [i, j] the sum of `shared` above and left of it."""
-        totals = np.zeros((len(self) + 1, len(self) + 1))
-        totals[1:, 1:] = self.shared.cumsum(axis=0).cumsum(axis=1)
-        return totals
+    def comparisons(self) -> tuple[Counts, Counts, Counts]:
+        """See `comparisons`."""
+        return comparisons(self.runs, self.shortest)
 
     @cached_property
-    def _distinct(self) -> Counts:
-        """At [i, j] how many of the runs from i to before j do not repeat one of them."""
-        m = len(self)
-        latest: dict[int, int] = {}
-        before = np.full(m, -1)
-        for run, kind in enumerate(self.same.tolist()):
-            before[run] = latest.get(kind, -1)
-            latest[kind] = run
-        distinct = np.zeros((m + 1, m + 1), np.int64)
-        for begin in range(m):
-            distinct[begin, begin + 1 :] = np.cumsum(before[begin:] < begin)
-        return distinct
+    def _chosen(self) -> Floats:
+        """Sums of `shared`, see `_totals`."""
+        return _totals(self.shared)
+
+    @cached_property
+    def _made(self) -> Floats:
+        """The same of the covariance of making runs: what repeats another figure has all of its noise in common."""
+        return _totals(np.where(self.same[:, None] == self.same, self.variance, 0.0))
 
     def compare(self, begin: Counts, split: Counts, end: Counts) -> tuple[Floats, Floats, Floats]:
-        """The mean of the runs from `split` to before `end` less that of the runs from `begin` to before `split`.
+        """The mean of the figures from `split` to before `end` less that of those from `begin` to before `split`.
 
         Returns:
             The differences, their standard errors, and the degrees of freedom of these (F. E. Satterthwaite, 1946, "An
             approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 110-114), same
             shape.
         """
-        sums, noise = (np.concatenate([[0.0], np.cumsum(each)]) for each in (self.values, self.variance))
+        sums = np.concatenate([[0.0], np.cumsum(self.values)])
         first, second = (split - begin).astype(np.float64), (end - split).astype(np.float64)
         difference = (sums[end] - sums[split]) / second - (sums[split] - sums[begin]) / first
-        pictures = (
-            self._block(begin, split, begin, split) / first**2
-            + self._block(split, end, split, end) / second**2
-            - 2 * self._block(begin, split, split, end) / (first * second)
+        pictures, runs = (
+            _block(totals, begin, split, begin, split) / first**2
+            + _block(totals, split, end, split, end) / second**2
+            - 2 * _block(totals, begin, split, split, end) / (first * second)
+            for totals in (self._chosen, self._made)
         )
-        runs = (noise[split] - noise[begin]) / first / self._distinct[begin, split]
-        runs += (noise[end] - noise[split]) / second / self._distinct[split, end]
+        runs = np.where(runs > _EXACT * self.variance.max(initial=0.0), runs, 0.0)
         squared = np.maximum(pictures, 0.0) + runs
         freedom = np.full(len(squared), np.inf)
         known = runs > 0
         freedom[known] = self.freedom * (squared[known] / runs[known]) ** 2
         return difference, np.sqrt(squared), freedom
 
-    def _block(self, top: Counts, bottom: Counts, left: Counts, right: Counts) -> Floats:
-        totals = self._totals
-        block: Floats = totals[bottom, right] - totals[top, right] - totals[bottom, left] + totals[top, left]
-        return block
+
+def _totals(square: Floats) -> Floats:
+    """At [i, j] the sum of what is above and left of it."""
+    totals = np.zeros((len(square) + 1, len(square) + 1))
+    totals[1:, 1:] = square.cumsum(axis=0).cumsum(axis=1)
+    return totals
+
+
+def _block(totals: Floats, top: Counts, bottom: Counts, left: Counts, right: Counts) -> Floats:
+    """The sum over a block, from the sums of `_totals`."""
+    block: Floats = totals[bottom, right] - totals[top, right] - totals[bottom, left] + totals[top, left]
+    return block
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ class ChangePoint:
 
     Attributes:
         at: The first run of the new level, counted from 0.
-        before, after: The two levels: means of the runs up to the neighbouring change points.
+        before, after: The two levels: means of the figures up to the neighbouring change points.
         low, high: 95 % interval of after less before.
         p: Two-sided p-value of the comparison that found it, corrected for all comparisons.
     """
@@ -172,17 +185,19 @@ def accuracies(correct: Sequence[Bits]) -> Levels:
     n = correct[0].shape[1]
     if n < 2 or not all(len(run) for run in correct):
         raise ValueError(f"n >= 2 and a seed a run must hold, but got {[run.shape for run in correct]}")
-    shares = np.stack([run.mean(axis=0) for run in correct])
+    kinds: dict[tuple[tuple[int, ...], bytes], int] = {}
+    every = np.array([kinds.setdefault((run.shape, run.tobytes()), len(kinds)) for run in correct], np.int64)
+    starts = np.flatnonzero(np.diff(every, prepend=-1))
+    same, figures = every[starts], [correct[run] for run in starts.tolist()]
+    shares = np.stack([figure.mean(axis=0) for figure in figures])
     values = shares.mean(axis=1)
-    kinds: dict[bytes, int] = {}
-    same = np.array([kinds.setdefault(run.tobytes() + bytes(str(run.shape), "ascii"), len(kinds)) for run in correct])
     fresh = np.unique(same, return_index=True)[1]  # repeats say nothing new of the noise
     fresh.sort()
-    seeds, of_seeds = _seed_variance([correct[run] for run in fresh])
-    of_runs = np.array([seeds / len(run) for run in correct])
+    seeds, of_seeds = _seed_variance([figures[figure] for figure in fresh])
+    of_runs = np.array([seeds / len(figure) for figure in figures])
     variance, freedom = _pooled(of_runs, of_seeds, *scatter(values[fresh]))
     shared = np.cov(shares, ddof=1).reshape(len(shares), len(shares)) / n
-    return Levels(values, variance, freedom, shared, same.astype(np.int64), n)
+    return Levels(values, np.diff(starts, append=len(correct)), variance, freedom, shared, same, n)
 
 
 def times(seconds: Sequence[Sequence[float]]) -> Levels:
@@ -206,7 +221,8 @@ def times(seconds: Sequence[Sequence[float]]) -> Levels:
     of_median = np.array([(_MEDIAN * spread) ** 2 / len(run) for run in logs])
     variance, freedom = _pooled(of_median, within, *scatter(values))
     m = len(values)
-    return Levels(values, variance, freedom, np.zeros((m, m)), np.arange(m), shortest=LEAST_TIMED_RUNS)
+    runs, shared, same = np.ones(m, np.int64), np.zeros((m, m)), np.arange(m)
+    return Levels(values, runs, variance, freedom, shared, same, shortest=LEAST_TIMED_RUNS)
 
 
 def _pooled(inside: Floats, of_inside: float, between: float, of_between: float) -> tuple[Floats, float]:
@@ -267,15 +283,22 @@ def _seed_variance(correct: Sequence[Bits]) -> tuple[float, float]:
 # -- the search
 
 
-def comparisons(m: int, shortest: int = LEAST_RUNS) -> tuple[Counts, Counts, Counts]:
-    """All comparisons of neighbouring runs that are made in a series of m, in which a level has `shortest` at least.
+def comparisons(runs: Counts, shortest: int = LEAST_RUNS) -> tuple[Counts, Counts, Counts]:
+    """All comparisons of neighbouring figures that are made in a series.
 
     The windows are the whole series, and then shorter and shorter ones, half as long each time, that overlap by half:
-    so a drop that was put right later is seen as well as one that stayed. In each window every split is tried that
-    leaves enough on both sides.
+    so a drop that was put right later is seen as well as one that stayed. They are so many runs long, and as what
+    repeats is one figure, which is in a window or not, many of them come to the same. Two neighbouring figures of
+    enough runs each are a window of their own. In each window every split is tried that leaves enough runs on both
+    sides.
+
+    Args:
+        runs: How many runs in a row each figure stands for, shape (m,).
+        shortest: How many runs a level has at least.
 
     Returns:
-        Where the window begins, where it is split, and before which run it ends, each of shape (comparisons,).
+        At which figure the window begins, where it is split, and before which figure it ends, each of shape
+        (comparisons,).
 
     Source:
         A. J. Scott and M. Knott (1974), "A cluster analysis method for grouping means in the analysis of variance",
@@ -284,14 +307,29 @@ def comparisons(m: int, shortest: int = LEAST_RUNS) -> tuple[Counts, Counts, Cou
         Bühlmann, H. Li and A. Munk (2023), "Seeded binary segmentation: a general methodology for fast and optimal
         changepoint detection", Biometrika 110(1), 249-256, definition 1 with decay 1/2.
     """
+    figure = np.repeat(np.arange(len(runs)), runs)
     windows: dict[tuple[int, int], None] = {}
-    layer, length = 0, float(m)
+    layer, length = 0, float(len(figure))
     while length >= 2 * shortest:
         count = 2 ** (layer + 1) - 1
-        for begin in np.linspace(0, m - length, count):
-            windows[int(np.floor(begin + 1e-9)), int(np.ceil(begin + length - 1e-9))] = None
+        for begin in np.linspace(0, len(figure) - length, count):
+            first, last = figure[int(np.floor(begin + 1e-9))], figure[int(np.ceil(begin + length - 1e-9)) - 1]
+            windows[int(first), int(last) + 1] = None
         layer, length = layer + 1, length / 2
-    found = [(a, k, b) for a, b in windows for k in range(a + shortest, b - shortest + 1)]
+    enough = runs >= shortest
+    windows |= dict.fromkeys((at, at + 2) for at in np.flatnonzero(enough[:-1] & enough[1:]).tolist())
+    return _splits(runs, shortest, windows)
+
+
+def _splits(runs: Counts, shortest: int, windows: Iterable[tuple[int, int]]) -> tuple[Counts, Counts, Counts]:
+    """Every split of some windows that leaves enough runs on both sides, as `comparisons` gives them."""
+    ends = [0, *np.cumsum(runs).tolist()]
+    found = [
+        (a, k, b)
+        for a, b in windows
+        for k in range(a + 1, b)
+        if ends[k] - ends[a] >= shortest and ends[b] - ends[k] >= shortest
+    ]
     begin, split, end = np.array(found, np.int64).reshape(-1, 3).T
     return begin, split, end
 
@@ -319,13 +357,14 @@ def change_points(levels: Levels, least: float, tests: int, level: float = LEVEL
         time", Econometric Theory 13(3), 315-352.
     """
     found: dict[int, float] = {}
-    windows = comparisons(len(levels), levels.shortest)
-    while len(windows[0]):
+    looked = levels.comparisons
+    while len(looked[0]):
         known = len(found)
-        for a, b, p in _significant(levels, *windows, tests, level):
-            if not any(a < at < b for at in found) and _holds(levels.values, a, k := _fitted(levels, a, b), b, least):
+        for a, b, p in _significant(levels, *looked, tests, level):
+            if not any(a < at < b for at in found) and _holds(levels, a, k := _fitted(levels, a, b), b, least):
                 found[k] = p
-        windows = _between(found, levels) if len(found) > known else comparisons(0)
+        between = pairwise([0, *sorted(found), len(levels)]) if len(found) > known else []
+        looked = _splits(levels.runs, levels.shortest, between)
     return _placed(levels, found, least)
 
 
@@ -339,14 +378,6 @@ def _significant(
             yield int(begin[each]), int(end[each]), float(p[each])
 
 
-def _between(found: Iterable[int], levels: Levels) -> tuple[Counts, Counts, Counts]:
-    """All comparisons in the windows between neighbouring change points."""
-    ends, shortest = [0, *sorted(found), len(levels)], levels.shortest
-    every = [(a, k, b) for a, b in pairwise(ends) for k in range(a + shortest, b - shortest + 1)]
-    begin, split, end = np.array(every, np.int64).reshape(-1, 3).T
-    return begin, split, end
-
-
 def smallest_visible(
     levels: Levels, least: float, tests: int, level: float = LEVEL, power: float = 0.8
 ) -> float | None:
@@ -358,9 +389,11 @@ def smallest_visible(
         In the unit of the values; None where the series is too short for any.
     """
     m = len(levels)
-    if m < 2 * levels.shortest or not tests:
+    _, places, _ = _splits(levels.runs, levels.shortest, [(0, m)])
+    if not len(places) or not tests:
         return None
-    _, error, freedom = (float(each[0]) for each in levels.compare(*(np.array([at]) for at in (0, m // 2, m))))
+    middle = int(places[np.argmin(np.abs(places - m / 2))])
+    _, error, freedom = (float(each[0]) for each in levels.compare(*(np.array([at]) for at in (0, middle, m))))
     needed, luck = _quantile(freedom, 1 - level / (2 * tests)), _quantile(np.inf, power) * error
     # The d of the pictures that change it give an accuracy's difference a variance of d / n more, so that what is to be
     # solved is (d - luck)^2 = needed^2 * (error^2 + d / n).
@@ -387,15 +420,16 @@ def _p_values(difference: Floats, error: Floats, freedom: Floats) -> Floats:
     return p
 
 
-def _holds(values: Floats, begin: int, split: int, end: int, least: float) -> bool:
-    """Whether means and medians of the two sides differ by `least`, the medians also without any one run."""
-    before, after = values[begin:split], values[split:end]
-    if after.mean() < before.mean():
-        before, after = -before, -after
+def _holds(levels: Levels, begin: int, split: int, end: int, least: float) -> bool:
+    """Whether means and medians of the two sides differ by `least`, the medians of runs also without any one run."""
+    values, runs = levels.values, levels.runs
+    difference = values[split:end].mean() - values[begin:split].mean()
+    sign = -1 if difference < 0 else 1
+    before, after = (np.repeat(sign * values[a:b], runs[a:b]) for a, b in ((begin, split), (split, end)))
     # Without its lowest run the upper median of the lower side, without its highest the lower one of the higher side.
     highest_before = np.sort(before)[1:][(len(before) - 1) // 2]
     lowest_after = np.sort(after)[:-1][(len(after) - 2) // 2]
-    return bool(min(after.mean() - before.mean(), lowest_after - highest_before) >= least - _EXACT)
+    return bool(min(abs(difference), lowest_after - highest_before) >= least - _EXACT)
 
 
 def _placed(levels: Levels, found: dict[int, float], least: float) -> list[ChangePoint]:
@@ -404,22 +438,22 @@ def _placed(levels: Levels, found: dict[int, float], least: float) -> list[Chang
     for number, place in enumerate(places):
         places[number] = _fitted(levels, [0, *places][number], [*places, len(levels)][number + 1])
         p[places[number]] = found[place]
-    made = []
+    made, starts = [], [0, *np.cumsum(levels.runs).tolist()]
     for a, k, b in zip([0, *places], places, [*places[1:], len(levels)], strict=False):
         one, error, freedom = (float(each[0]) for each in levels.compare(np.array([a]), np.array([k]), np.array([b])))
         reach = _quantile(freedom, 0.975) * error
         if abs(one) >= least - _EXACT:
             before, after = float(levels.values[a:k].mean()), float(levels.values[k:b].mean())
-            made.append(ChangePoint(k, before, after, one - reach, one + reach, p[k]))
+            made.append(ChangePoint(starts[k], before, after, one - reach, one + reach, p[k]))
     return made
 
 
 def _fitted(levels: Levels, begin: int, end: int) -> int:
-    """Where least squares put a change of level between two runs.
+    """Where least squares put a change of level between two figures.
 
     It need not be where noise explains it least: where the choice of pictures is most of the noise, a split beside the
     change is as unlikely as the right one, for it has less of both.
     """
-    splits = np.arange(begin + levels.shortest, end - levels.shortest + 1)
-    difference, _, _ = levels.compare(np.full(len(splits), begin), splits, np.full(len(splits), end))
+    begins, splits, ends = _splits(levels.runs, levels.shortest, [(begin, end)])
+    difference, _, _ = levels.compare(begins, splits, ends)
     return int(splits[np.argmax(np.square(difference) * (splits - begin) * (end - splits))])

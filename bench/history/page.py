@@ -10,7 +10,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench.history.series import Change, Entry, FamilyHistory, Found, History, Series, Track
-from bench.history.terminal import commits, day, differing, short, unchanged
+from bench.history.words import accuracy_unchanged, commits, day, differing, short, times_unchanged
 from bench.report import svg, text
 from bench.report.assets import assets
 from bench.report.marks import Mark, marks
@@ -101,11 +101,13 @@ def _headline(made: History) -> str:
     if not made.series:
         return "No complete run yet."
     latest = made.series[0]
-    moved = [family.name for family in latest.families if family.accuracy.changes]
+    moved = [family for family in latest.families if family.accuracy.changes]
     if not moved:
         return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
-    names = text.listing([short(name) for name in dict.fromkeys(moved)])
-    return f"The accuracy of {names} changed by more than noise."
+    names = text.listing([short(name) for name in dict.fromkeys(family.name for family in moved)])
+    if all(family.accuracy.calibrated for family in moved):
+        return f"The accuracy of {names} changed by more than noise."
+    return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is not known."
 
 
 def _section(series: Series, looks: dict[str, Mark]) -> Section:
@@ -145,16 +147,16 @@ def _panel(family: FamilyHistory, runs: Sequence[Entry], mark: Mark, span: str) 
         text.random_weights(family.weights),
         f"{text.percent(latest.value)}{interval}",
         _accuracy(track, family.name, axis, mark),
-        _seen(track, lambda share: f"{100 * share:.1f} points"),
+        _changed(track) or accuracy_unchanged(track),
         _times(times, family.name, axis, mark) if times else Markup(),
-        _seen(times, lambda factor: f"{100 * (factor - 1):.0f} %") if times else "",
+        _changed(times) or times_unchanged(times) if times else "",
         bool(times and times.changes),
         f"{text.count(counts[-1])} parameters{changed}" if counts else "",
     )
 
 
-def _seen(track: Track, word: Callable[[float], str]) -> str:
-    return text.plural(len(track.changes), "change") if track.changes else unchanged(track, word)
+def _changed(track: Track) -> str:
+    return text.plural(len(track.changes), "change") if track.changes else ""
 
 
 def _runs(m: int, span: str) -> svg.Axis:

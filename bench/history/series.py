@@ -2,7 +2,7 @@
 
 Runs stand in one series where they compare: the same test pictures and the same settings. Within it a family's
 accuracies compare where it started from the same weights, and its step times where the hardware is the same too.
-Nothing here prints: `terminal.py` and `page.py` do.
+Nothing here prints: `terminal.py` and `page.py` do, in the words of `words.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench import stats
 from bench.errors import BaselineError
 from bench.history import changepoints
 from bench.history.changepoints import ChangePoint, Levels
-from bench.results import FILE, Environment, FamilyResult, Results, read
+from bench.results import FILE, Environment, FamilyResult, Results, read, settings
 
 SCHEMA_VERSION = 1
 """Of `plain`."""
@@ -97,14 +97,18 @@ class Track:
     Attributes:
         readings: Oldest first, at least one.
         changes: Oldest first.
-        smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there are
-            too few runs to see any.
+        different: How many of the readings do not repeat an earlier one, picture by picture for accuracies.
+        comparisons: How many pairs of levels were compared; 0 where there are too few runs for any.
+        smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there is no
+            comparison or the noise is too large to see any.
         calibrated: Whether the noise of making a run once more is known, from several seeds or enough runs.
         where: What the figures were measured on; "" where that does not matter.
     """
 
     readings: tuple[Reading, ...]
     changes: tuple[Change, ...] = ()
+    different: int = 0
+    comparisons: int = 0
     smallest: float | None = None
     calibrated: bool = True
     where: str = ""
@@ -237,7 +241,8 @@ def history(found: Found, families: Iterable[str] = (), least: float = LEAST) ->
 
     Args:
         found: The results.
-        families: Names of those that are wanted; empty: all.
+        families: Names of those that are wanted; empty: all. What is found of them is the same either way: where a
+            change is looked for in all families, it is corrected for all.
         least: The smallest change of accuracy that counts, as a share.
     """
     runs = {_identity(results): results for results in found.results}
@@ -273,7 +278,7 @@ def _series(
     for name in names if latest.split.n > 1 else ():
         for at, results in enumerate(group):
             family = results.families.get(name)
-            if family is not None and family.accuracy is not None and (not wanted or name in wanted):
+            if family is not None and family.accuracy is not None:
                 own.setdefault((name, family.weights), {})[at] = family
     order = {name: place for place, name in enumerate(names)}
     own = dict(sorted(own.items(), key=lambda each: (order[each[0][0]], -max(each[1]))))
@@ -283,13 +288,16 @@ def _series(
         latest.split.test_ids_sha256,
         latest.config_sha256,
         tuple(_entry(results, kept) for results in group),
-        tuple(_families(own, group, least)),
+        tuple(_families(own, group, wanted, least)),
         tuple(_differences(earlier, latest)) if earlier else (),
     )
 
 
 def _families(
-    own: Mapping[tuple[str, str], Mapping[int, FamilyResult]], group: Sequence[Results], least: float
+    own: Mapping[tuple[str, str], Mapping[int, FamilyResult]],
+    group: Sequence[Results],
+    wanted: set[str],
+    least: float,
 ) -> Iterator[FamilyHistory]:
     shares = {key: changepoints.accuracies([family.correct for family in runs.values()]) for key, runs in own.items()}
     timed = {key: _by_hardware(runs, group) for key, runs in own.items()}
@@ -301,6 +309,8 @@ def _families(
     among_shares, among_seconds = _comparisons(shares.values()), _comparisons(seconds.values())
     for key, runs in own.items():
         name, weights = key
+        if wanted and name not in wanted:
+            continue
         times = [
             _time(places, seconds[key, where], among_seconds, where) for where, places in reversed(timed[key].items())
         ]
@@ -312,7 +322,11 @@ def _families(
 
 def _comparisons(every: Iterable[Levels]) -> int:
     """How many comparisons are made in several series together."""
-    return sum(len(changepoints.comparisons(len(levels), levels.shortest)[0]) for levels in every)
+    return sum(_compared(levels) for levels in every)
+
+
+def _compared(levels: Levels) -> int:
+    return len(levels.comparisons[0])
 
 
 def _by_hardware(runs: Mapping[int, FamilyResult], group: Sequence[Results]) -> dict[str, dict[int, FamilyResult]]:
@@ -336,8 +350,10 @@ def _accuracy(runs: Mapping[int, FamilyResult], levels: Levels, tests: int, leas
     return Track(
         tuple(readings),
         tuple(_changes(points, runs, lambda value: value)),
-        _within(changepoints.smallest_visible(levels, least, tests), SEEN),
-        levels.calibrated,
+        different=levels.different,
+        comparisons=_compared(levels),
+        smallest=_within(changepoints.smallest_visible(levels, least, tests), SEEN),
+        calibrated=levels.calibrated,
     )
 
 
@@ -351,9 +367,11 @@ def _time(runs: Mapping[int, FamilyResult], levels: Levels, tests: int, where: s
     return Track(
         tuple(readings),
         tuple(_changes(points, runs, math.exp)),
-        _within(smallest, math.log(SEEN_RATIO), math.exp),
-        levels.calibrated,
-        where,
+        different=levels.different,
+        comparisons=_compared(levels),
+        smallest=_within(smallest, math.log(SEEN_RATIO), math.exp),
+        calibrated=levels.calibrated,
+        where=where,
     )
 
 
@@ -382,7 +400,8 @@ def _parameters(runs: Mapping[int, FamilyResult]) -> Track | None:
         for (last, before), (at, after) in pairwise(counts.items())
         if before != after
     ]
-    return Track(tuple(Reading(at, value) for at, value in counts.items()), tuple(changes))
+    different = len(set(counts.values()))
+    return Track(tuple(Reading(at, value) for at, value in counts.items()), tuple(changes), different)
 
 
 # -- what sets two series apart
@@ -392,22 +411,15 @@ def _differences(before: Results, after: Results) -> Iterator[str]:
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
         sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
         yield f"other test pictures ({sides[0]} → {sides[1]})"
-    sides_of = [_flat(results.config) for results in (before, after)]
+    sides_of = [settings(results.config) for results in (before, after)]
     for name in sorted({*sides_of[0], *sides_of[1]}):
-        old, new = (side.get(name, "not set") for side in sides_of)
+        old, new = (_setting(side[name]) if name in side else "not set" for side in sides_of)
         if old != new:
             yield f"{name} {old} → {new}"
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by their full names, `budget.trials` for instance, as texts."""
-    flat: dict[str, str] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 # -- as plain data

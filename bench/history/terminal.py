@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from rich.console import Console
 
 from bench.console import printable
 from bench.history.series import Change, Entry, FamilyHistory, Found, History, Series, Track
+from bench.history.words import accuracy_unchanged, commits, day, differing, short, times_unchanged
 from bench.report.text import (
-    NOTHING,
     count,
     interval,
     listing,
@@ -48,6 +48,13 @@ _SIGNS = {"→": "->", "−": "-", "–": "-", "…": "...", "·": "-", "±": "+
 _ASCII = str.maketrans({**_SIGNS, **dict(zip(BARS, ASCII_BARS, strict=True))})
 
 
+class _Console(Console):
+    """Leaves a pipe whose reader has gone, e.g. `| head`, to the command line: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise  # what is being handled
+
+
 @dataclass(frozen=True)
 class View:
     """How much is told: `every` change, and how many characters a sparkline has at most."""
@@ -66,7 +73,7 @@ def print_history(found: Found, made: History, every: bool = False, stream: Text
         stream: Where to, standard output by default.
     """
     stream = stream or sys.stdout
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = _Console(file=stream, highlight=False, soft_wrap=True)
     fits = _fits(stream)
     view = View(every, CELLS if not console.is_terminal or console.width >= WIDE else NARROW_CELLS)
 
@@ -120,23 +127,8 @@ def _title(series: Series) -> str:
     return f"{' · '.join(parts)}{differs}"
 
 
-def differing(series: Series) -> str:
-    """What sets a series apart from the one before it, in short."""
-    return listing([shorten(one_line(each), 60) for each in series.differs])
-
-
 def _span(first: str, last: str) -> str:
     return first if first == last else f"{first} to {last}"
-
-
-def day(entry: Entry) -> str:
-    """When a run began, to the day, UTC."""
-    return shorten(one_line(entry.created_utc[:10]), 10) or NOTHING
-
-
-def short(name: str, most: int = 40) -> str:
-    """A name from outside where there is little room."""
-    return shorten(one_line(name), most)
 
 
 # -- a family
@@ -176,14 +168,14 @@ def _accuracy(family: FamilyHistory, runs: Sequence[Entry], view: View) -> Itera
         yield _change(change, runs, percent, by), "green" if moved > 0 else "red"
     yield from _earlier(track, view)
     if not track.changes:
-        yield f"    {unchanged(track, lambda share: f'{100 * share:.1f} points')}", "dim"
+        yield f"    {accuracy_unchanged(track)}", "dim"
     if not track.calibrated and len(set(values)) > 1:
         yield "    the noise of seeds is not known (run --repeats 2): a change may be another seed's luck", "dim"
 
 
 def _times(track: Track, runs: Sequence[Entry], view: View) -> Iterator[Line]:
     values = [reading.value for reading in track.readings]
-    told = "" if track.changes else f", {unchanged(track, lambda factor: f'{100 * (factor - 1):.0f} %', brief=True)}"
+    told = "" if track.changes else f", {times_unchanged(track, brief=True)}"
     yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), told), ""
     if view.every:
         yield f"    on {short(track.where, 80)}", "dim"
@@ -215,18 +207,6 @@ def _course(values: Sequence[float], word: Callable[[float], str]) -> str:
     return first if len(values) == 1 else f"{first} → {last}"
 
 
-def unchanged(track: Track, word: Callable[[float], str], brief: bool = False) -> str:
-    """What can be said of a figure without a change: `word` tells the smallest that would have been seen."""
-    n = plural(len(track.readings), "run")
-    if len(track.readings) > 1 and len({reading.value for reading in track.readings}) == 1:
-        return f"always the same ({n})"
-    if track.smallest is None:
-        return f"too few runs to see a change ({n})"
-    if brief:
-        return f"no change larger than noise (visible: about {word(track.smallest)})"
-    return f"no change larger than noise ({n}, smallest visible change about {word(track.smallest)})"
-
-
 def _latest(track: Track, view: View) -> Sequence[Change]:
     return track.changes if view.every else track.changes[-SHOWN:]
 
@@ -241,14 +221,6 @@ def _change(change: Change, runs: Sequence[Entry], word: Callable[[float], str],
     told = [f"{day(at)} {short(at.run)}", commits(last, at), f"{word(change.before)} → {word(change.after)}", by]
     told += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
     return f"    {', '.join(each for each in told if each)}"
-
-
-def commits(last: Entry, at: Entry) -> str:
-    """Between which commits a change lies; "" where they are not known."""
-    before, after = (short(entry.git_sha[:9], 9) for entry in (last, at))
-    if not before and not after:
-        return ""
-    return f"same commit {after}" if last.git_sha == at.git_sha else f"{before or 'unknown'}..{after or 'unknown'}"
 
 
 def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:

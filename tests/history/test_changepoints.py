@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -36,6 +36,7 @@ def trained(
     run_sd: float = 0.0,
     luck: float = 0.2,
     churn: float = 0.0,
+    often: Sequence[int] = (),
 ) -> list[np.ndarray]:
     """Right answers of the models of m runs, each of shape (seeds, n), on pictures of normally distributed difficulty.
 
@@ -47,6 +48,7 @@ def trained(
         seed_sd, run_sd: Standard deviation of the whole accuracy of a training and of a run.
         luck: How much chance decides on single pictures.
         churn: At a step, how far the difficulties become others: 0 not at all, 1 altogether.
+        often: How often each run is made in a row, bit by bit the same; once, unless it is given.
     """
     scale = math.sqrt(1 + luck**2)
     slope = math.exp(-(ndtri(accuracy) ** 2) / 2) / math.sqrt(2 * math.pi) / scale
@@ -57,7 +59,7 @@ def trained(
             difficulty = math.sqrt(1 - churn**2) * difficulty + churn * rng.standard_normal(n)
         shift = run_sd * rng.standard_normal() + seed_sd * rng.standard_normal((seeds, 1))
         runs.append(difficulty + luck * rng.standard_normal((seeds, n)) < ndtri(level) * scale + shift / slope)
-    return runs
+    return [run for run, times in zip(runs, often or [1] * m, strict=True) for _ in range(times)]
 
 
 def timed(
@@ -73,11 +75,12 @@ def timed(
 
 
 def in_all(m: int, families: int, shortest: int = 2) -> int:
-    return families * len(comparisons(m, shortest)[0])
+    return families * len(comparisons(np.ones(m, int), shortest)[0])
 
 
 def found(runs: list[np.ndarray], families: int = 6) -> list[int]:
-    return [point.at for point in change_points(accuracies(runs), LEAST, in_all(len(runs), families))]
+    levels = accuracies(runs)
+    return [point.at for point in change_points(levels, LEAST, families * len(levels.comparisons[0]))]
 
 
 def found_times(runs: list[np.ndarray], families: int = 6) -> list[int]:
@@ -87,12 +90,20 @@ def found_times(runs: list[np.ndarray], families: int = 6) -> list[int]:
 # -- what is compared
 
 
-@given(st.integers(0, 80), st.integers(1, 4))
-def test_every_place_is_looked_at_and_both_sides_are_long_enough(m: int, shortest: int) -> None:
-    begin, split, end = comparisons(m, shortest)
-    assert set(split.tolist()) == set(range(shortest, m - shortest + 1))
-    assert ((split - begin >= shortest) & (end - split >= shortest) & (begin >= 0) & (end <= m)).all()
+@given(st.lists(st.integers(1, 6), max_size=60), st.integers(1, 4))
+def test_every_place_is_looked_at_once_a_window_and_both_sides_are_long_enough(often: list[int], shortest: int) -> None:
+    ends = np.concatenate([[0], np.cumsum(often)]).astype(int)
+    begin, split, end = comparisons(np.array(often, int), shortest)
+    every = {k for k in range(1, len(often)) if shortest <= ends[k] <= ends[-1] - shortest}
+    assert set(split.tolist()) == every
+    assert ((ends[split] - ends[begin] >= shortest) & (ends[end] - ends[split] >= shortest)).all()
     assert len({*zip(begin.tolist(), split.tolist(), end.tolist(), strict=True)}) == len(split)
+
+
+@given(st.integers(2, 50), st.integers(2, 6), st.integers(2, 50))
+def test_what_lasted_two_runs_or_more_is_compared_with_what_was_before(before: int, during: int, after: int) -> None:
+    windows = {*zip(*(each.tolist() for each in comparisons(np.array([before, during, after]))), strict=True)}
+    assert windows == {(0, 1, 2), (1, 2, 3), (0, 1, 3), (0, 2, 3)}
 
 
 def test_a_difference_has_the_paired_noise_of_its_pictures_and_the_noise_of_its_runs() -> None:
@@ -110,13 +121,44 @@ def test_a_difference_has_the_paired_noise_of_its_pictures_and_the_noise_of_its_
 
 
 def test_runs_that_repeat_each_other_count_once() -> None:
-    rng = np.random.default_rng(1)
-    before, after = trained(rng, 2)
-    alone, often = accuracies([before] * 2 + [after] * 2), accuracies([before] * 10 + [after] * 10)
-    errors = [levels.compare(*(np.array([each]) for each in (0, len(levels) // 2, len(levels))))[1][0]
-              for levels in (alone, often)]  # fmt: skip
-    assert errors[0] == pytest.approx(errors[1])
-    assert alone.freedom == often.freedom == 4
+    runs = trained(np.random.default_rng(1), 3, {2: -4 * POINT})
+    alone, often = (accuracies([runs[0]] * a + [runs[1]] * b + [runs[2]] * c) for a, b, c in ((1, 1, 2), (30, 1, 40)))
+    whole = [np.array([each]) for each in (0, 2, 3)]
+    assert np.array_equal(alone.compare(*whole), often.compare(*whole))
+    assert alone.freedom == often.freedom == 6
+    assert (len(often), often.different) == (3, 3)
+    (point,) = change_points(often, LEAST, len(often.comparisons[0]))
+    assert point.at == 31
+    assert point.before == pytest.approx((runs[0].mean() + runs[1].mean()) / 2)
+
+
+def test_two_runs_that_differ_are_one_comparison_however_often_they_are_made() -> None:
+    before, after = trained(np.random.default_rng(1), 2, {1: -4 * POINT}, seeds=2)
+    p = set()
+    for often in (2, 4, 40):
+        levels = accuracies([before] * often + [after] * often)
+        assert len(levels.comparisons[0]) == 1
+        (point,) = change_points(levels, LEAST, 1)
+        assert point.at == often
+        p.add(point.p)
+    assert len(p) == 1
+
+
+def test_a_program_that_went_back_to_what_it_was_says_nothing_new() -> None:
+    first, second, third = trained(np.random.default_rng(16), 3)
+    levels = accuracies([first, second, first, third])
+    assert (len(levels), levels.different, levels.freedom) == (4, 3, 6)
+    _, error, _ = levels.compare(*(np.array([each]) for each in (0, 3, 4)))
+    shares = np.stack([run.mean(axis=0) for run in (first, second, third)])
+    pictures = (shares[2] - (2 * shares[0] + shares[1]) / 3).var(ddof=1) / 2000
+    assert error[0] ** 2 == pytest.approx(pictures + levels.variance[0] * (1 + (2 / 3) ** 2 + (1 / 3) ** 2))
+    assert found([first, second] * 10) == []
+
+
+def test_one_run_between_repeats_is_no_change_but_two_are() -> None:
+    usual, worse = trained(np.random.default_rng(17), 2, {1: -8 * POINT})
+    assert found([usual] * 6 + [worse] + [usual] * 6) == []
+    assert found([usual] * 6 + [worse] * 2 + [usual] * 6) == [6, 8]
 
 
 def test_the_luck_of_one_seed_is_no_change_where_seeds_are_known() -> None:
@@ -248,7 +290,7 @@ def test_times_that_are_none_are_refused(seconds: list[list[float]]) -> None:
 
 def test_levels_without_noise_change_where_they_change() -> None:
     values = np.array([1.0, 1, 1, 2, 2, 2])
-    exact = Levels(values, np.zeros(6), 0.0, np.zeros((6, 6)), np.arange(6))
+    exact = Levels(values, np.ones(6, int), np.zeros(6), 0.0, np.zeros((6, 6)), np.arange(6))
     assert [(point.at, point.low, point.high) for point in change_points(exact, 0.5, 99)] == [(3, 1.0, 1.0)]
 
 
@@ -270,6 +312,35 @@ def test_a_stable_series_has_a_change_point_at_most_once_in_twenty(kind: str, m:
     rng = np.random.default_rng(20)
     series = [trained(rng, m, {m // 2: 0.0}, **NULLS[kind]) for _ in range(400)]
     assert sum(bool(found(runs, families=1)) for runs in series) <= 0.05 * 400
+
+
+REPEATED = {
+    "8 runs, 2 different": [4, 4],
+    "30 runs, every 5th differs": [5] * 6,
+    "30 runs, 10 different": [9, 1, 1, 6, 2, 1, 4, 3, 2, 1],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [{}, {"seeds": 2}, {"churn": 0.3}, {"seeds": 1, "seed_sd": 0.0}])
+@pytest.mark.parametrize("often", REPEATED)
+def test_a_stable_series_of_repeats_has_a_change_point_at_most_once_in_twenty(often: str, kind: dict) -> None:
+    """With one seed that holds where seeds are all alike: two trainings do not tell how far others differ.
+
+    A single comparison has the level itself, so chance takes it above in half of the simulations: two deviations.
+    """
+    rng, m = np.random.default_rng(25), len(REPEATED[often])
+    edits = dict.fromkeys(range(1, m), 0.0)
+    series = [trained(rng, m, edits, often=REPEATED[often], **kind) for _ in range(400)]
+    assert sum(bool(found(runs, families=1)) for runs in series) <= 0.05 * 400 + 2 * math.sqrt(400 * 0.05 * 0.95)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("often", "places"), [([4, 4], {4}), ([5] * 6, {10, 15, 20})])
+def test_a_step_between_repeats_is_found_four_times_in_five(often: list[int], places: set[int]) -> None:
+    rng, m = np.random.default_rng(26), len(often)
+    series = [trained(rng, m, {m // 2: -3 * POINT}, often=often) for _ in range(200)]
+    assert sum(bool(places.intersection(found(runs, families=1))) for runs in series) >= 0.8 * 200
 
 
 @pytest.mark.slow

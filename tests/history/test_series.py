@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from bench import cli, results
-from bench.history.series import BASELINE, Change, Found, History, Series, find, history, plain
+from bench.history.series import BASELINE, Change, Entry, Found, History, Reading, Series, Track, find, history, plain
 from bench.history.terminal import print_history, sparkline
+from bench.history.words import accuracy_unchanged, commits
 from bench.results import COMPLETE, FAILED, Environment, FamilyResult, Results, Split
 
 N = 600
@@ -156,6 +157,22 @@ def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     assert (
         "    2026-01-09 run-8, 000000007..000000008, 90.2 % → 80.1 %, −10.1 points (−12.4 to −7.8), p < 0.001" in text
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("1" * 40, "1" * 40, "same commit 111111111"),
+        ("1" * 40, "2" * 40, "111111111..222222222"),
+        ("1" * 40 + "+", "1" * 40 + "+", "111111111+..111111111+"),
+        ("1" * 40, "1" * 40 + "+", "111111111..111111111+"),
+        ("", "2" * 40, "unknown..222222222"),
+        ("", "", ""),
+    ],
+)
+def test_changes_that_are_in_no_commit_are_never_the_same_commit(before: str, after: str, expected: str) -> None:
+    last, at = (Entry("run", "2026-01-01T00:00:00Z", sha) for sha in (before, after))
+    assert commits(last, at) == expected
 
 
 def test_a_drop_with_another_configuration_says_so() -> None:
@@ -307,6 +324,42 @@ def test_a_family_that_did_not_change_says_what_would_have_been_seen() -> None:
     assert "the noise of seeds is not known" in told(runs([0.9] * 3, seeds=1))
 
 
+def test_runs_that_repeat_each_other_are_told() -> None:
+    usual, other = (family(0.9, draw, seeds=2) for draw in (0, 1))
+    assert "no change larger than noise (8 runs, 2 different, smallest" in told(
+        [run(at, {"cnn": usual if at < 4 else other}) for at in range(8)]
+    )
+
+
+def test_a_drop_between_repeats_is_found_whoever_asks_and_however_often_they_ran() -> None:
+    """The more often nothing happened, the surer is nothing, and the surer is not lost what happened once."""
+    before, after, still = family(0.64, 0, seeds=2), family(0.54, 1, seeds=2), family(0.5, 2)
+    p = set()
+    for often in (2, 4, 9):
+        every = [run(at, {"cnn": before if at < often else after, "dummy": still}) for at in range(2 * often)]
+        for wanted in ((), ("cnn",)):
+            (change,) = only(made(every, families=wanted).series).accuracy.changes
+            assert change.at == often
+            p.add(change.p)
+    assert len(p) == 1
+
+
+def test_a_change_is_corrected_for_all_families_whichever_are_shown() -> None:
+    every = [run(at, {"cnn": family(STEP[at], at), "dummy": family(0.5, 100 + at)}) for at in range(16)]
+    (alone,) = only(made(every, families=["cnn"]).series).accuracy.changes
+    assert [alone] == list(only(made(every).series).accuracy.changes)
+    assert [each.name for each in made(every, families=["cnn"]).series[0].families] == ["cnn"]
+
+
+def test_what_could_not_have_been_seen_is_told_with_the_reason() -> None:
+    readings = tuple(Reading(at, 0.5 + at / 100) for at in range(8))
+    assert accuracy_unchanged(Track(readings[:3], different=3)) == "too few runs to see a change (3\u00a0runs)"
+    assert accuracy_unchanged(Track(readings, different=2, comparisons=1)) == (
+        "the noise is too large to see a change (8\u00a0runs, 2 different): more seeds, or more runs that differ, "
+        "would show one"
+    )
+
+
 def test_of_many_changes_the_latest_are_told() -> None:
     every = runs([0.9] * 9)
     for at in range(9):
@@ -415,12 +468,16 @@ def test_only_the_families_asked_for_are_told(bench: Any) -> None:
         (("--least", "nan"), "points of accuracy"),
         (("--out", "x.json"), "name an .html file"),
         (("--json", "--out", "reports"), "is a folder"),
+        (("--json", "--out", "reports/run-0/results.json"), "name another file"),
     ],
 )
 def test_a_mistake_is_one_line(bench: Any, arguments: tuple[str, ...], said: str) -> None:
     kept(Path("reports"), [run(0, {"cnn": family(0.9), "a\n::error::b": family(0.9)})])
+    (Path("reports") / "run-0" / "run.json").write_text("{}")
+    before = (Path("reports") / "run-0" / results.FILE).read_bytes()
     status, out, err = bench(*arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert (Path("reports") / "run-0" / results.FILE).read_bytes() == before
     assert said in err
 
 
@@ -452,6 +509,19 @@ def test_a_run_without_its_file_is_derived_from_its_records(
     assert "damaged" in err
     assert (Path("reports") / "old" / results.FILE).is_file()
     assert not (Path("reports") / "killed" / results.FILE).exists()  # it may still be going on
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_goes_away_ends_it_as_a_pipe_does(tmp_path: Path, options: list[str]) -> None:
+    kept(tmp_path, runs([0.9] * 3))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "bench", "history", str(tmp_path), *options]
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_it_loads_nothing_heavy(tmp_path: Path) -> None:
