@@ -82,7 +82,8 @@ class Epoch:
 
     `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" where there is one phase.
     Epochs are counted through both. `time_s` is the epoch's, validation included; `step_time_s` is a training step's,
-    in the mean over the epoch; None in older records.
+    in the mean over the epoch, and `step_cpu_s` the time that the process's threads spent in it on all cores together,
+    waiting left out; None in older records.
     """
 
     epoch: int
@@ -93,15 +94,16 @@ class Epoch:
     time_s: float
     phase: str = ""
     step_time_s: float | None = None
+    step_cpu_s: float | None = None
 
 
-def steady_step_times(history: Sequence[Epoch]) -> tuple[float, ...]:
-    """Seconds of a training step in steady state, an epoch each: those of the last phase without its first epoch.
+def steady(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
+    """The epochs whose steps were timed in steady state: those of the last phase without its first one.
 
     The first epoch of a phase has the tracing of its graph in it.
     """
     last = [epoch for epoch in history if epoch.phase == history[-1].phase]
-    return tuple(epoch.step_time_s for epoch in last[1:] if epoch.step_time_s is not None)
+    return tuple(epoch for epoch in last[1:] if epoch.step_time_s is not None)
 
 
 @dataclass(frozen=True)
@@ -184,21 +186,24 @@ class Repeat:
     Attributes:
         number: Which one, from 1: its seed is the run's plus that.
         test: Its metrics.
-        step_time_s: Seconds of its training steps (see `steady_step_times`).
+        step_time_s, step_cpu_s: Of its training steps (see `Epoch`), one figure for each of its `steady` epochs.
     """
 
     number: int
     test: Metrics
     step_time_s: tuple[float, ...] = ()
+    step_cpu_s: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, flat: earlier versions had the metrics alone."""
-        return {**asdict(self.test), "number": self.number, "step_time_s": list(self.step_time_s)}
+        times = {"step_time_s": list(self.step_time_s), "step_cpu_s": list(self.step_cpu_s)}
+        return {**asdict(self.test), "number": self.number, **times}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], place: int) -> Repeat:
         """The inverse of `to_dict`; `place` is its number where the data is of an earlier version."""
-        return cls(data.get("number", place), from_dict(Metrics, data), tuple(data.get("step_time_s", ())))
+        times = (tuple(data.get(name, ())) for name in ("step_time_s", "step_cpu_s"))
+        return cls(data.get("number", place), from_dict(Metrics, data), *times)
 
 
 @dataclass(frozen=True)

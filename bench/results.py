@@ -9,7 +9,7 @@ Every run folder has one, `results.json`, written when the run ends; a baseline 
     env      python, keras, backend, cpu, cores, gpu
     families, by name:
              status, reason, weights, params, config_sha256, parameters, on_features,
-             seeds, accuracy, correct (a bit for every test picture, base64), step_time_s, seed_sd
+             seeds, accuracy, correct (a bit for every test picture, base64), step_time_s, step_cpu_s, seed_sd
 
 The bits make paired tests possible from a small file. They stand in the order of the pictures' SHA-256, packed as by
 `numpy.packbits`: the first picture is the highest bit of the first byte, and the last byte is filled with zeros.
@@ -37,7 +37,7 @@ from bench import predictions, stats
 from bench.atomic import write_text
 from bench.errors import BaselineError, RunFolderError
 from bench.hyperparameters import Value
-from bench.records import FamilyInfo, Run, steady_step_times
+from bench.records import FamilyInfo, Run, steady
 from bench.report import text
 
 SCHEMA_VERSION = 1
@@ -74,6 +74,7 @@ class FamilyResult:
         seeds: Those it was trained with, the run's own first.
         correct: Which test pictures each seed's model classifies rightly, shape (seeds, n).
         step_time_s: Seconds of a training step in steady state, one figure an epoch, over all seeds.
+        step_cpu_s: The CPU seconds of the same, over all cores: what another program on the machine hardly changes.
     """
 
     status: str
@@ -85,6 +86,7 @@ class FamilyResult:
     seeds: tuple[int, ...] = ()
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     step_time_s: tuple[float, ...] = ()
+    step_cpu_s: tuple[float, ...] = ()
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
@@ -277,13 +279,14 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     order = np.argsort(scored[0].sha256, kind="stable")
     if scored[0].sha256[order].tolist() != [sha256 for sha256, _ in pictures]:
         return replace(chosen, reason="its predictions are not of this split's test pictures")
-    repeated = [time for repeat in trial.repeats for time in repeat.step_time_s]
+    timed = steady(trial.history)
     return replace(
         chosen,
         status=COMPLETE,
         seeds=tuple(int(run.config["seed"]) + number for number in scored),
         correct=np.array([each.right[order] for each in scored.values()]),
-        step_time_s=(*steady_step_times(trial.history), *repeated),
+        step_time_s=(*(e.step_time_s or 0.0 for e in timed), *(t for r in trial.repeats for t in r.step_time_s)),
+        step_cpu_s=(*(e.step_cpu_s or 0.0 for e in timed), *(t for r in trial.repeats for t in r.step_cpu_s)),
     )
 
 
@@ -331,6 +334,7 @@ def write(path: Path, results: Results) -> None:
             "accuracy": [round(share, 6) for share in family.accuracies],
             "correct": [base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct],
             "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
+            "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
             "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
         }
         for name, family in results.families.items()
@@ -431,6 +435,7 @@ def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
         seeds=seeds,
         correct=_correct(name, data["correct"], n),
         step_time_s=tuple(_seconds(f"{name}: step_time_s", time) for time in data["step_time_s"]),
+        step_cpu_s=tuple(_seconds(f"{name}: step_cpu_s", time) for time in data["step_cpu_s"]),
     )
     if family.status not in STATUSES:
         raise ValueError(f"{name}: status {family.status!r}")

@@ -15,7 +15,7 @@ import numpy as np
 from bench import predictions, stats
 from bench.config import RunConfig
 from bench.preparation import Family
-from bench.records import Epoch, Metrics, OverSeeds, Repeat, Trial, from_dict, steady_step_times
+from bench.records import Epoch, Metrics, OverSeeds, Repeat, Trial, from_dict, steady
 from bench.search import trial_payload
 from bench.store import RunFolder
 from bench.workers import Job, Outcome
@@ -99,8 +99,13 @@ def _with_interval(test: Metrics) -> Metrics:
 
 
 def _repeat(number: int, result: Mapping[str, Any]) -> Repeat:
-    history = [from_dict(Epoch, epoch) for epoch in result.get("history", ())]
-    return Repeat(number, _with_interval(from_dict(Metrics, result["test"])), steady_step_times(history))
+    timed = steady([from_dict(Epoch, epoch) for epoch in result.get("history", ())])
+    return Repeat(
+        number,
+        _with_interval(from_dict(Metrics, result["test"])),
+        tuple(epoch.step_time_s or 0.0 for epoch in timed),
+        tuple(epoch.step_cpu_s or 0.0 for epoch in timed),
+    )
 
 
 def _over_seeds(right: Any) -> OverSeeds:

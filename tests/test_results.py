@@ -18,7 +18,7 @@ from bench import Budget, RunConfig, predictions, results, runner, store
 from bench.calibration import calibrate
 from bench.errors import BaselineError, RunFolderError, WorkerError
 from bench.progress import Progress
-from bench.records import Epoch, Prefix, Run, steady_step_times
+from bench.records import Epoch, Prefix, Run, steady
 from bench.results import COMPLETE, FAILED, UNSCORED, UNTRIED, Results
 from bench.testing import FakePool
 
@@ -137,8 +137,10 @@ def test_the_step_times_of_all_seeds_count_and_the_cores_that_a_trial_had(made: 
     assert trial.cost
     timed = replace(
         trial,
-        history=tuple(replace(epoch, step_time_s=epoch.epoch / 100) for epoch in trial.history),
-        repeats=tuple(replace(repeat, step_time_s=(0.1, 0.2)) for repeat in trial.repeats),
+        history=tuple(
+            replace(epoch, step_time_s=epoch.epoch / 100, step_cpu_s=epoch.epoch / 50) for epoch in trial.history
+        ),
+        repeats=tuple(replace(repeat, step_time_s=(0.1, 0.2), step_cpu_s=(0.3,)) for repeat in trial.repeats),
         prefixes=(Prefix("head"), Prefix("fine-tuning", used=True)),
         cost=replace(trial.cost, cores=3),
     )
@@ -147,6 +149,7 @@ def test_the_step_times_of_all_seeds_count_and_the_cores_that_a_trial_had(made: 
     )
     found = results.of_run(replace(run, studies=studies))
     assert found.families["a"].step_time_s == (0.02, 0.03, 0.1, 0.2, 0.1, 0.2)
+    assert found.families["a"].step_cpu_s == (0.04, 0.06, 0.3, 0.3)
     assert found.families["a"].on_features
     assert found.env.cores == 3
 
@@ -159,9 +162,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_the_time_of_a_step_is_that_of_the_last_phase_without_its_first_epoch() -> None:
     times = [("head", 9.0), ("head", 1.0), ("fine-tuning", 8.0), ("fine-tuning", 2.0), ("fine-tuning", 3.0)]
     history = [Epoch(n, 0.5, 0.5, 0.5, 0.5, 1.0, phase, time) for n, (phase, time) in enumerate(times, start=1)]
-    assert steady_step_times(history) == (2.0, 3.0)
-    assert steady_step_times([replace(epoch, step_time_s=None) for epoch in history]) == ()
-    assert steady_step_times([]) == ()
+    assert [epoch.step_time_s for epoch in steady(history)] == [2.0, 3.0]
+    assert steady([replace(epoch, step_time_s=None) for epoch in history]) == ()
+    assert steady([]) == ()
 
 
 # -- as a file
@@ -174,7 +177,7 @@ def saved(tmp_path: Path) -> Path:
     families = {
         name: results.FamilyResult(
             COMPLETE, weights="imagenet", params={"depth": 3, "rate": 0.1, "flat": None}, parameters=10, seeds=(0, 1),
-            correct=draw.random((2, 13)) < 0.8, step_time_s=(0.00123456, 0.002),
+            correct=draw.random((2, 13)) < 0.8, step_time_s=(0.00123456, 0.002), step_cpu_s=(0.003, 0.004),
         )
         for name in ("cnn", "vgg16")
     }  # fmt: skip

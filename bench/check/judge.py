@@ -60,14 +60,13 @@ def _place(findings: Sequence[Finding]) -> int:
 def _judged(names: Sequence[str], baseline: Results, candidate: Results, policy: Policy) -> list[list[Finding]]:
     """The findings of every family."""
     compared = accuracy.compare(pairs(baseline, candidate))
-    same_hardware = baseline.env.hardware == candidate.env.hardware
     found = []
     for name in names:
         old, new, allowed = baseline.families.get(name), candidate.families.get(name), policy.of(name)
         own: list[Finding | None] = [presence.finding(name, old, new)]
         if words.scored(old) and words.scored(new):
             own.append(accuracy.finding(name, old, new, compared[name], allowed, policy.alpha))
-            own.append(steps.finding(name, old, new, same_hardware, allowed))
+            own.append(steps.finding(name, old, new, (baseline.env, candidate.env), allowed))
             own.append(size.finding(name, old, new, allowed))
         elif words.scored(new):
             own.append(accuracy.of_new(name, new, allowed))

@@ -27,7 +27,7 @@ baseline is never written.
               calibration, it warns (UNCALIBRATED). MDE is the drop that would be seen in 4 of 5 cases; a family
               whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
   step time   fails if the median is more than 1.25 times the old one (Mann-Whitney p < 0.002, 6 figures or more on
-              each side, the same hardware); elsewhere it warns
+              each side, the same hardware), and so is the CPU's; elsewhere it warns
   presence    a family that had a result and has none now fails; a new one is told
   parameters  a change warns; above a cap of the policy it fails
 

@@ -314,8 +314,9 @@ def fit(
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
         start = time.perf_counter()
+        cpu_start = time.process_time()
         loss, accuracy = training.epoch(number)
-        trained_s = time.perf_counter() - start
+        trained_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
         probabilities = predict(validation)
         done = Epoch(
             epoch=number,
@@ -326,6 +327,7 @@ def fit(
             time_s=time.perf_counter() - start,
             phase=phase,
             step_time_s=trained_s / training.steps,
+            step_cpu_s=cpu_s / training.steps,
         )
         history.append(done)
         best.note(done, model)

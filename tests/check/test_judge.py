@@ -296,9 +296,10 @@ def test_a_family_without_a_result_on_both_sides_warns():
 # -- step time
 
 
-def timed(before, after, policy=None, env=None, **changes):
+def timed(before, after, policy=None, env=None, cpu_before=(), gpu="", **changes):
     """The finding on step times that were and are so long."""
-    old = results({"cnn": family(step_time_s=before)})
+    old = results({"cnn": family(step_time_s=before, step_cpu_s=cpu_before)})
+    old = replace(old, env=replace(old.env, gpu=gpu))
     new = replace(again(old, cnn=family(step_time_s=after, **changes)), env=replace(old.env, **(env or {})))
     judgement = judge(old, new, policy)
     assert judgement.exit_status == int(bool(judgement.of(FAIL)))
@@ -312,6 +313,18 @@ def test_slower_steps_on_the_same_hardware_are_a_regression():
         "a step takes 16.4 ms, 1.60 times the baseline's 10.2 ms (medians): that is above the limit of 1.25 and more "
         "than noise (p = 0.001)"
     )
+
+
+def test_steps_that_only_waited_longer_warn():
+    """Another program on the machine: the clock went on, the CPU worked no more than before."""
+    finding = timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS)
+    assert (finding.outcome, finding.mark) == (WARN, "~")
+    assert finding.message.endswith("the CPU works 1.00 times as long: they waited, most likely for other programs")
+    assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=SLOW).outcome == FAIL
+    assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS[:5]).outcome == FAIL  # too few to tell
+    assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS, gpu="H200").outcome == FAIL  # a CPU that waits for it
+    assert timed(SLOW, STEPS, cpu_before=STEPS, step_cpu_s=STEPS).mark == ""
+    assert timed(SLOW, STEPS, cpu_before=SLOW, step_cpu_s=STEPS).mark == "+"
 
 
 @pytest.mark.parametrize("env", [{"cpu": "Other"}, {"cores": 8}, {"gpu": "H200"}])

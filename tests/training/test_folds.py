@@ -148,8 +148,10 @@ def test_a_fold_is_trained_as_it_would_be_alone(space, channel, payload, folded,
         jobs.trial({**config, "manifest": str(manifest)}, alone)
         assert alone.sent["validation"] == together.sent["folds"][number]
         if number == 0:
-            untimed = [{**epoch, "time_s": 0, "step_time_s": 0} for epoch in alone.sent["history"]]
-            assert [{**epoch, "time_s": 0, "step_time_s": 0} for epoch in together.sent["history"]] == untimed
+            untimed = [{**epoch, "time_s": 0, "step_time_s": 0, "step_cpu_s": 0} for epoch in alone.sent["history"]]
+            assert [
+                {**epoch, "time_s": 0, "step_time_s": 0, "step_cpu_s": 0} for epoch in together.sent["history"]
+            ] == untimed
 
 
 def test_every_fold_has_the_memory_of_the_one_before(space, channel, payload, folded, monkeypatch):
