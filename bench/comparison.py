@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table
 
-from bench.console import printable
+from bench.console import Terminal, printable
 from bench.report.aspects import Aspect
 from bench.report.compare import Change, Comparison
 from bench.report.text import (
@@ -36,7 +35,7 @@ def print_comparison(compared: Comparison, page: Path, every: bool = False, stre
         every: Whether what is equal is printed too.
         stream: Where to, standard output by default.
     """
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = Terminal(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
     shown = [*compared.changed, *(compared.unchanged if every else ())]

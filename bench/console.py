@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -42,6 +42,13 @@ STAGE_LINE_EVERY_S = 5.0
 """Where there is no terminal, long work before the search is told at most that often."""
 
 
+class Terminal(Console):
+    """Leaves a pipe whose reader has gone, e.g. `| head`, to the command line: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise  # what is being handled
+
+
 class ConsoleProgress(Progress):
     """Prints a run's progress to a stream.
 
@@ -51,7 +58,7 @@ class ConsoleProgress(Progress):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = Terminal(file=stream, highlight=False, soft_wrap=True)
         self._live = self._console.is_terminal
         self._bar: Bar | None = None
         self._task: Any = None
@@ -76,7 +83,7 @@ class ConsoleProgress(Progress):
         now = time.monotonic()
         if what != self._stage:
             self._print(f"{what} …")
-        elif now - self._stage_told_s > STAGE_LINE_EVERY_S and done < total:
+        elif now - self._stage_told_s > STAGE_LINE_EVERY_S and done < total > 1:
             self._print(f"{what}: {done} of {total}")
         else:
             return
@@ -211,7 +218,7 @@ def _outcome(trial: Trial) -> str:
 
 def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     """The leaderboard as a table, families without a result below it, then where the page is."""
-    console = Console(file=stream or sys.stdout, highlight=False)
+    console = Terminal(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
     if ranking := run.ranking():
@@ -248,7 +255,7 @@ def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, st
         every: Whether long lists are given in full.
         stream: Where to, standard output by default.
     """
-    console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+    console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
     found = inventory(split, config.to_dict())
     console.print(printable(f"{found.headline}\n"))
     console.print(_class_table(found, every))

@@ -6,11 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NoReturn, TextIO
+from typing import TextIO
 
-from rich.console import Console
-
-from bench.console import printable
+from bench.console import Terminal, printable
 from bench.history.series import Change, Entry, FamilyHistory, Found, History, Series, Track
 from bench.history.words import accuracy_unchanged, commits, day, differing, short, times_unchanged
 from bench.report.text import (
@@ -48,13 +46,6 @@ _SIGNS = {"→": "->", "−": "-", "–": "-", "…": "...", "·": "-", "±": "+
 _ASCII = str.maketrans({**_SIGNS, **dict(zip(BARS, ASCII_BARS, strict=True))})
 
 
-class _Console(Console):
-    """Leaves a pipe whose reader has gone, e.g. `| head`, to the command line: rich would exit with 1."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise  # what is being handled
-
-
 @dataclass(frozen=True)
 class View:
     """How much is told: `every` change, and how many characters a sparkline has at most."""
@@ -73,7 +64,7 @@ def print_history(found: Found, made: History, every: bool = False, stream: Text
         stream: Where to, standard output by default.
     """
     stream = stream or sys.stdout
-    console = _Console(file=stream, highlight=False, soft_wrap=True)
+    console = Terminal(file=stream, highlight=False, soft_wrap=True)
     fits = _fits(stream)
     view = View(every, CELLS if not console.is_terminal or console.width >= WIDE else NARROW_CELLS)
 
