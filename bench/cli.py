@@ -7,7 +7,9 @@ run that is not complete or has a family without a result, 70 a bug, 130 Ctrl-C,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import os
 import sys
 import textwrap
 import traceback
@@ -51,6 +53,18 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; gives the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _status(given)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
+        with contextlib.suppress(OSError):  # what is left in the buffer is flushed again at the end: nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _status(given: Sequence[str]) -> int:
     parser = _parser()
     try:
         options = parser.parse_args(given)
@@ -67,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
-        sys.stderr.close()
-        return 141
+    except BrokenPipeError:
+        raise
     except Exception:  # a bug: not to be taken for one of the statuses that mean something
         traceback.print_exc()
         return BUG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -449,3 +450,24 @@ def test_report_draws_the_page_again(tmp_path, space, monkeypatch, capsys):
     assert cli.main(["report", "here"]) == 0
     assert capsys.readouterr().out == f"{Path('here') / 'report.html'}\n"
     assert "leaderboard" in page.read_text().lower()
+
+
+@pytest.mark.parametrize(("command", "unbuffered"), [("--help", ""), ("list", ""), ("list", "1")])
+def test_a_reader_that_has_gone_is_no_error(command, unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", command], stdout=gone, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_bug_has_a_status_of_its_own_and_a_traceback(monkeypatch, capsys):
+    def broken(options, given):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("bench.commands.list.run", broken)
+    assert cli.main(["list"]) == 70
+    assert "ZeroDivisionError: a bug" in capsys.readouterr().err
