@@ -42,7 +42,7 @@ def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
             "whatever changed between them is in the noise of the seeds"
         )
     config = RunConfig.from_dict(run.config)
-    with store.reopen(run.path) as folder, contextlib.closing(pool or workers.start(config)) as used:
+    with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as used:
         chosen = [trial for trial in run.ranking() if trial.family in wanted]
         ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]
         try:

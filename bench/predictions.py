@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -86,7 +87,7 @@ def of_run(run: Run) -> dict[str, Predictions]:
     for as long as they stay the same: a page asks for them several times.
     """
     files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
-    return dict(_of_files(tuple((family, file, _version(file)) for family, file in files.items())))
+    return dict(_of_families(tuple((family, file, _version(file)) for family, file in files.items())))
 
 
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
@@ -96,38 +97,31 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
     """
     numbers = (0, *(repeat.number for repeat in trial.repeats))
     files = ((number, path(run.path, trial.family, number)) for number in numbers)
-    return dict(_of_seeds(tuple((number, file, _version(file)) for number, file in files)))
+    found = _of_seeds(tuple((number, file, _version(file)) for number, file in files))
+    return dict(found) if 0 in found else {}
 
 
-@lru_cache(maxsize=32)
-def _of_seeds(files: tuple[tuple[int, Path, tuple[int, ...]], ...]) -> dict[int, Predictions]:
-    found: dict[int, Predictions] = {}
-    for number, file, _ in files:
-        try:
-            own = read(file)
-        except (OSError, ValueError):
-            if number == 0:
-                return {}
-            continue
-        if not found:
-            found[number] = own
-        elif own.same_pictures(found[0]):  # whose names take the most memory
-            found[number] = replace(own, sha256=found[0].sha256, labels=found[0].labels)
-    return found
+def right_by_seed(run: Run, trial: Trial) -> NDArray[np.bool_]:
+    """Which pictures each training of a scored trial has right, shape (seeds, n), as `of_seeds` orders them."""
+    return np.array([each.right for each in of_seeds(run, trial).values()], np.bool_)
 
 
-@lru_cache(maxsize=2)
-def _of_files(files: tuple[tuple[str, Path, tuple[int, ...]], ...]) -> dict[str, Predictions]:
-    found: dict[str, Predictions] = {}
-    for family, file, _ in files:
+def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
+    """Those that can be read and are of the same pictures as the first of them, by what stands before their files."""
+    found: dict[Any, Predictions] = {}
+    for key, file, _ in files:
         try:
             own = read(file)
         except (OSError, ValueError):
             continue
         first = next(iter(found.values()), own)
-        if own.same_pictures(first):
-            found[family] = own
+        if own.same_pictures(first):  # whose names take the most memory
+            found[key] = replace(own, sha256=first.sha256, labels=first.labels)
     return found
+
+
+_of_families = lru_cache(maxsize=2)(_read_all)
+_of_seeds = lru_cache(maxsize=32)(_read_all)
 
 
 def _version(file: Path) -> tuple[int, ...]:

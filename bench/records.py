@@ -194,6 +194,16 @@ class Repeat:
     step_time_s: tuple[float, ...] = ()
     step_cpu_s: tuple[float, ...] = ()
 
+    @classmethod
+    def of(cls, number: int, test: Metrics, history: Sequence[Epoch]) -> Repeat:
+        """Of a training with these epochs."""
+        timed = steady(history)
+        clock, cpu = (
+            tuple(epoch.step_time_s or 0.0 for epoch in timed),
+            tuple(epoch.step_cpu_s or 0.0 for epoch in timed),
+        )
+        return cls(number, test, clock, cpu)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain data, flat: earlier versions had the metrics alone."""
         times = {"step_time_s": list(self.step_time_s), "step_cpu_s": list(self.step_cpu_s)}

@@ -37,7 +37,7 @@ from bench import predictions, stats
 from bench.atomic import write_text
 from bench.errors import BaselineError, RunFolderError
 from bench.hyperparameters import Value
-from bench.records import FamilyInfo, Run, steady
+from bench.records import FamilyInfo, Repeat, Run
 from bench.report import text
 
 SCHEMA_VERSION = 1
@@ -116,8 +116,7 @@ class FamilyResult:
         between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * answers / n
         squared += between
         freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else math.inf
-        own: float = stats.detectable(1.0) ** 2 / n  # a drop d has an error sqrt(d / n) of its own
-        return max(stats.detectable(math.sqrt(squared), freedom), own)
+        return stats.detectable(math.sqrt(squared), freedom, pictures=n)
 
     @property
     def config_sha256(self) -> str:
@@ -188,6 +187,21 @@ class Results:
         """Of `config`."""
         return digest(self.config)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """All but the families, as plain data."""
+        return {
+            "created_utc": self.created_utc,
+            "git_sha": self.git_sha,
+            "tool_version": self.tool_version,
+            "run": self.run,
+            "status": self.status,
+            "config": self.config,
+            "config_sha256": self.config_sha256,
+            "split": asdict(self.split),
+            "env": asdict(self.env),
+        }
+
 
 def digest(data: Mapping[str, Any]) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
@@ -209,6 +223,11 @@ def of_folder(path: Path) -> Results:
     from bench import store
 
     return of_run(store.load(path))
+
+
+def of_path(path: Path) -> Results:
+    """Those of a run folder, or a file of them; see `of_folder` and `read`."""
+    return of_folder(path) if path.is_dir() else read(path)
 
 
 def of_run(run: Run) -> Results:
@@ -279,14 +298,14 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     order = np.argsort(scored[0].sha256, kind="stable")
     if scored[0].sha256[order].tolist() != [sha256 for sha256, _ in pictures]:
         return replace(chosen, reason="its predictions are not of this split's test pictures")
-    timed = steady(trial.history)
+    trainings = (Repeat.of(0, trial.test, trial.history), *trial.repeats)
     return replace(
         chosen,
         status=COMPLETE,
         seeds=tuple(int(run.config["seed"]) + number for number in scored),
         correct=np.array([each.right[order] for each in scored.values()]),
-        step_time_s=(*(e.step_time_s or 0.0 for e in timed), *(t for r in trial.repeats for t in r.step_time_s)),
-        step_cpu_s=(*(e.step_cpu_s or 0.0 for e in timed), *(t for r in trial.repeats for t in r.step_cpu_s)),
+        step_time_s=tuple(time for each in trainings for time in each.step_time_s),
+        step_cpu_s=tuple(time for each in trainings for time in each.step_cpu_s),
     )
 
 
@@ -339,20 +358,7 @@ def write(path: Path, results: Results) -> None:
         }
         for name, family in results.families.items()
     }
-    data = {
-        "schema_version": SCHEMA_VERSION,
-        "created_utc": results.created_utc,
-        "git_sha": results.git_sha,
-        "tool_version": results.tool_version,
-        "run": results.run,
-        "status": results.status,
-        "config": results.config,
-        "config_sha256": results.config_sha256,
-        "split": asdict(results.split),
-        "env": asdict(results.env),
-        "families": families,
-    }
-    write_text(path, _indented(data) + "\n")
+    write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.about, "families": families}) + "\n")
 
 
 def _indented(value: Any, depth: int = 0) -> str:

@@ -11,11 +11,12 @@ from statistics import stdev
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import predictions, stats
 from bench.config import RunConfig
 from bench.preparation import Family
-from bench.records import Epoch, Metrics, OverSeeds, Repeat, Trial, from_dict, steady
+from bench.records import Epoch, Metrics, OverSeeds, Repeat, Trial, from_dict
 from bench.search import trial_payload
 from bench.store import RunFolder
 from bench.workers import Job, Outcome
@@ -57,9 +58,9 @@ class Scoring:
         repeats |= {number: _repeat(number, result) for number, result in found.items() if number}
         if repeats:
             trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
-            scored = [each.right for each in predictions.of_seeds(self._folder.run, trial).values()]
-            if trial.test and len(scored) > 1:
-                over_seeds = _over_seeds(np.array(scored))
+            right = predictions.right_by_seed(self._folder.run, trial)
+            if trial.test and len(right) > 1:
+                over_seeds = _over_seeds(right)
                 self._folder.attach_to(trial, over_seeds=asdict(over_seeds))
                 trial = replace(trial, over_seeds=over_seeds)
             # Last: whoever is interrupted before it trains them again.
@@ -99,15 +100,10 @@ def _with_interval(test: Metrics) -> Metrics:
 
 
 def _repeat(number: int, result: Mapping[str, Any]) -> Repeat:
-    timed = steady([from_dict(Epoch, epoch) for epoch in result.get("history", ())])
-    return Repeat(
-        number,
-        _with_interval(from_dict(Metrics, result["test"])),
-        tuple(epoch.step_time_s or 0.0 for epoch in timed),
-        tuple(epoch.step_cpu_s or 0.0 for epoch in timed),
-    )
+    history = [from_dict(Epoch, epoch) for epoch in result.get("history", ())]
+    return Repeat.of(number, _with_interval(from_dict(Metrics, result["test"])), history)
 
 
-def _over_seeds(right: Any) -> OverSeeds:
+def _over_seeds(right: NDArray[np.bool_]) -> OverSeeds:
     """Of shape (seeds, pictures)."""
     return OverSeeds(len(right), *stats.over_seeds(right), sd=stdev(map(float, right.mean(axis=1))))

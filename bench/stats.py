@@ -183,9 +183,9 @@ class Change:
     calibrated: bool
     freedom: float = float("inf")
 
-    def detectable(self, level: float = DROP_LEVEL) -> float:
-        """The smallest drop that a one-sided test at `level` sees with 80 % power, as a share."""
-        return detectable(self.standard_error, self.freedom, level)
+    def detectable(self, level: float = DROP_LEVEL, pictures: int = 0) -> float:
+        """The smallest drop that a one-sided test at `level` sees with 80 % power, as a share (see `detectable`)."""
+        return detectable(self.standard_error, self.freedom, level, pictures)
 
 
 def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> Change:
@@ -238,17 +238,28 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
     return Change(difference, error, p_drop, difference - reach, difference + reach, calibrated, freedom)
 
 
-def detectable(standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL) -> float:
+def detectable(
+    standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL, pictures: int = 0
+) -> float:
     """The smallest drop that a one-sided test at `level` sees with 80 % power, in the unit of the error.
 
     At `DROP_LEVEL` it is 2.486 standard errors, and more where the error has few degrees of freedom.
+
+    Args:
+        standard_error: Of a difference that is none.
+        freedom: Its degrees of freedom.
+        level: Of the test.
+        pictures: Of so many the error is of a share; 0: of something else. A drop d of a share has an error of
+            sqrt(d / pictures) of its own: without that, a test of a few pictures that are all right would claim to see
+            the smallest drop.
 
     Source:
         J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, chapter 1.
     """
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - level) + stdtrit(freedom, 0.8)) * standard_error
+    found = float(stdtrit(freedom, 1 - level) + stdtrit(freedom, 0.8)) * standard_error
+    return max(found, detectable(1.0, level=level) ** 2 / pictures) if pictures else found
 
 
 def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, float, float]:

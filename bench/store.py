@@ -214,20 +214,22 @@ def create(
 
 
 @contextlib.contextmanager
-def reopen(path: Path) -> Iterator[RunFolder]:
+def reopen(run: Run) -> Iterator[RunFolder]:
     """Opens the folder of a run that has ended, so that more can be recorded of it, and closes it at the end.
 
+    Args:
+        run: As `load` gives it.
+
     Raises:
-        RunFolderError: As for `load`, or it cannot be written.
+        RunFolderError: It cannot be read any more, or not be written.
     """
-    run = load(path)
-    _, url, prefix = _place(path)
-    if not os.access(path, os.W_OK):
-        raise errors.RunFolderError(f"{path}: cannot be written")
+    _, url, prefix = _place(run.path)
+    if not os.access(run.path, os.W_OK):
+        raise errors.RunFolderError(f"{run.path}: cannot be written")
     storage = _written_behind(_open_storage(url, create=False))
     for study in run.studies:
         storage.read_study(study_name(study.engine, study.family, prefix))
-    folder = RunFolder(path, run, storage, prefix)
+    folder = RunFolder(run.path, run, storage, prefix)
     try:
         yield folder
     finally:

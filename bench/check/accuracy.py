@@ -68,7 +68,7 @@ def finding(
 ) -> Finding:
     """What became of a family's accuracy."""
     change, limit = compared.change, allowed.max_drop
-    difference, mde = change.difference, _detectable(change, new.correct.shape[1], alpha / compared.families)
+    difference, mde = change.difference, change.detectable(alpha / compared.families, new.correct.shape[1])
     mcnemar = _mcnemar(old, new)
     large, sure = difference <= -limit, difference < 0 and compared.p_drop < alpha
     better = difference > 0 and compared.p_rise < alpha
@@ -105,14 +105,6 @@ def finding(
     found = Finding(name, ACCURACY, outcome, mark, points(difference, limit), accuracy(old), accuracy(new), least,
                     underpowered, message, figures)  # fmt: skip
     return _with_floor(found, new, allowed)
-
-
-def _detectable(change: stats.Change, n: int, level: float) -> float:
-    """The smallest drop that would be seen: a drop by d has an error of sqrt(d / n) of its own.
-
-    Without it a test of a few pictures, all of which are right, would claim to see the smallest drop.
-    """
-    return max(change.detectable(level), stats.detectable(1.0, level=level) ** 2 / n)
 
 
 def of_new(name: str, new: FamilyResult, allowed: FamilyPolicy) -> Finding | None:

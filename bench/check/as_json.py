@@ -10,7 +10,6 @@ from typing import Any
 
 from bench.check.findings import NOT_COMPARABLE, Judgement
 from bench.check.words import headline
-from bench.results import Results
 
 SCHEMA_VERSION = 1
 
@@ -33,8 +32,8 @@ def render(judgement: Judgement) -> str:
                 **asdict(policy.usual),
                 "families": {name: asdict(own) for name, own in policy.families.items()},
             },
-            "baseline": _run(judgement.baseline),
-            "candidate": _run(judgement.candidate),
+            "baseline": judgement.baseline.about,  # the families are in the findings
+            "candidate": judgement.candidate.about,
             "findings": [asdict(finding) for finding in judgement.findings],
         }
     )
@@ -43,21 +42,6 @@ def render(judgement: Judgement) -> str:
 def of_error(message: str) -> str:
     """The text where nothing could be judged, for there is no baseline."""
     return _text({"exit_status": NOT_COMPARABLE, "result": "", "error": message, "findings": []})
-
-
-def _run(results: Results) -> dict[str, Any]:
-    """What a run was; its families are in the findings."""
-    return {
-        "run": results.run,
-        "status": results.status,
-        "created_utc": results.created_utc,
-        "git_sha": results.git_sha,
-        "tool_version": results.tool_version,
-        "config": results.config,
-        "config_sha256": results.config_sha256,
-        "split": asdict(results.split),
-        "env": asdict(results.env),
-    }
 
 
 def _text(data: dict[str, Any]) -> str:

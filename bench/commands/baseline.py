@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.options import whole
-from bench.commands.paths import run_folder, written
+from bench.commands.paths import BASELINE, output, run_folder, written
 from bench.commands.telling import told
 from bench.errors import ConfigError, IncompleteError
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:  # it brings NumPy along
     from bench.results import Results
 
 SUMMARY = "keep what a run came to as the baseline that `check` compares with"
-
-DEFAULT = Path("reports/baseline.json")
 
 MOST_SEEDS = 100
 
@@ -48,19 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
-    parser.add_argument("--out", metavar="FILE", help=f"default {DEFAULT}; what was there is replaced")
+    parser.add_argument("--out", metavar="FILE", help=f"default {BASELINE}; what was there is replaced")
     parser.add_argument("--quiet", action="store_true", help="print only where the file is")
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Trains more seeds where that is asked for, writes the file, and says what a check will see with it."""
     seeds = whole("seeds")(options.seeds) if options.seeds else 1
-    out = Path(options.out) if options.out else DEFAULT
+    out = output("out", options.out or BASELINE, BASELINE)
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds {seeds}: must be 1 to {MOST_SEEDS}")
-    if out.is_dir() or out.suffix != ".json":
-        wrong = "is a folder" if out.is_dir() else "does not end in .json"
-        raise ConfigError(f"out {str(out)!r}: {wrong}; a file is expected, e.g. {DEFAULT}")
+    if out.suffix != ".json":
+        raise ConfigError(f"out {str(out)!r}: does not end in .json; a file is expected, e.g. {BASELINE}")
     from bench import results, store
 
     folder = run_folder(options.run)

@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.atomic import write_text
-from bench.commands.paths import run_folder, written
+from bench.commands.paths import BASELINE, output, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
-
-DEFAULT = Path("reports/baseline.json")
 
 POLICY = Path("bench.toml")
 
@@ -70,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is held against what, by which rule, and who is told."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
-    parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {DEFAULT}")
+    parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
     parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if there is one")
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, a test case a family and metric")
     parser.add_argument(
@@ -94,7 +92,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     for name in ("baseline", "policy", "junit", "markdown"):
         if getattr(options, name) == "":  # a variable of the CI that is not set
             raise ConfigError(f"{name} '': a file is expected")
-    baseline_path = Path(options.baseline or DEFAULT)
+    baseline_path = Path(options.baseline or BASELINE)
     policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
     read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
     _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
@@ -106,11 +104,11 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
-        candidate = results.of_folder(path) if path.is_dir() else results.read(path)
+        candidate = results.of_path(path)
     except BaselineError as error:
         raise RunFolderError(_line(error)) from None
     try:
-        baseline = results.of_folder(baseline_path) if baseline_path.is_dir() else results.read(baseline_path)
+        baseline = results.of_path(baseline_path)
     except (BaselineError, RunFolderError) as error:
         message = _line(error)
         _tell(options, lambda output, *room: output.of_error(message))
@@ -184,9 +182,7 @@ def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
     for name, example in (("junit", "check.xml"), ("markdown", "check.md")):
         if not (text := getattr(options, name)):
             continue
-        path = Path(text)
-        if path.is_dir():
-            raise ConfigError(f"{name} {text!r}: is a folder; a file is expected, e.g. {example}")
+        path = output(name, text, example)
         if why := taken.get(path.resolve()):
             raise ConfigError(f"{name} {text!r}: {why}; name another file, e.g. {example}")
         taken[path.resolve()] = "is the file of --junit"

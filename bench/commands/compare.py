@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from bench.atomic import write_text
-from bench.commands.paths import run_folder, written
+from bench.commands.paths import output, run_folder, written
 from bench.errors import ConfigError
 
 SUMMARY = "two runs side by side: what was different, and what became of every family"
@@ -26,9 +25,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     names = [path.name for path in folders]
     if folders[0].resolve() == folders[1].resolve():
         raise ConfigError(f"compare: {options.runs[0]} and {options.runs[1]} are one run; name two")
-    page = Path(options.out) if options.out else folders[0].parent / f"compare-{'-'.join(names)}.html"
-    if page.is_dir():
-        raise ConfigError(f"out {str(page)!r}: is a folder; a file is expected, e.g. comparison.html")
+    usual = folders[0].parent / f"compare-{'-'.join(names)}.html"
+    page = output("out", options.out or usual, "comparison.html")
     from bench import store
     from bench.comparison import print_comparison
     from bench.report import compare

@@ -7,10 +7,9 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from bench.commands.options import DATA, DEFAULTS, add_pictures, add_seed, read_config
-from bench.commands.paths import written
+from bench.commands.paths import output, written
 from bench.commands.telling import told
 from bench.config import RunConfig
 from bench.errors import ConfigError
@@ -34,16 +33,15 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if not options.data:
         raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
     config = replace(read_config(options), out="")
-    if options.out and Path(options.out).is_dir():
-        raise ConfigError(f"out {options.out!r}: is a folder; a file is expected, e.g. split.json")
+    out = output("out", options.out, "split.json") if options.out else None
     from bench import data
     from bench.console import print_inventory
 
     with told(silent=options.json) as progress:
         dataset = data.open(config, progress.stage)
-    if options.out:
-        with written(Path(options.out)):
-            dataset.write(Path(options.out))
+    if out:
+        with written(out):
+            dataset.write(out)
     if options.json:
         print(_as_json(dataset.info(), config))
     else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench.atomic import write_text
-from bench.commands.paths import written
+from bench.commands.paths import output, written
 from bench.errors import ConfigError, unknown
 
 SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"
@@ -69,25 +70,23 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
         if found.families and name not in found.families:
             raise unknown("family", name, map(one_line, found.families))
     made = series.history(found, wanted, least)
-    if out is not None and not options.json:
+    if options.json:
+        text = json.dumps(series.plain(found, made), indent=1, allow_nan=False) + "\n"
+    elif out is not None:
         from bench.history.page import html
 
-        with written(out):
-            write_text(out, html(found, made))
-        print(out)
-        return 0
-    if options.json:
-        data = json.dumps(series.plain(found, made), indent=1, allow_nan=False)
-        if out is None:
-            print(data)
-        else:
-            with written(out):
-                write_text(out, f"{data}\n")
-            print(out)
-        return 0
-    from bench.history.terminal import print_history
+        text = html(found, made)
+    else:
+        from bench.history.terminal import print_history
 
-    print_history(found, made, options.all)
+        print_history(found, made, options.all)
+        return 0
+    if out is None:
+        print(text, end="")
+        return 0
+    with written(out):
+        write_text(out, text)
+    print(out)
     return 0
 
 
@@ -105,9 +104,7 @@ def _least(text: str) -> float:
 def _out(options: argparse.Namespace) -> Path | None:
     if not options.out:
         return None
-    out = Path(options.out)
-    if out.is_dir():
-        raise ConfigError(f"out {options.out!r}: is a folder; a file is expected, e.g. history.json")
+    out = output("out", options.out, "history.json")
     if not options.json and out.suffix not in PAGES:
         raise ConfigError(f"out {options.out!r}: name an .html file for a page, or add --json for data")
     return out
@@ -115,8 +112,6 @@ def _out(options: argparse.Namespace) -> Path | None:
 
 def _derive(folders: Sequence[Path]) -> None:
     """Makes the files of results that are missing; a run whose records cannot be read stays as it is."""
-    import sys
-
     from bench import results
     from bench.errors import BenchError
 

@@ -15,8 +15,23 @@ def run_folder(text: str) -> Path:
     return path.resolve() if path.name in ("", "..") else path
 
 
+BASELINE = Path("reports/baseline.json")
+"""Where `bench baseline` keeps what a run came to, and `bench check` looks for it."""
+
 RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnails.json")
 """Files of a run folder that only the run itself writes."""
+
+
+def output(option: str, text: str | Path, example: str | Path) -> Path:
+    """A file that is to be written.
+
+    Raises:
+        ConfigError: It is a folder.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise ConfigError(f"{option} {str(text)!r}: is a folder; a file is expected, e.g. {example}")
+    return path
 
 
 @contextlib.contextmanager

@@ -10,7 +10,18 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench.history.series import Change, Entry, FamilyHistory, Found, History, Series, Track
-from bench.history.words import accuracy_unchanged, commits, day, differing, short, times_unchanged
+from bench.history.words import (
+    accuracy_unchanged,
+    between,
+    by_points,
+    by_ratio,
+    commits,
+    day,
+    differing,
+    short,
+    times_unchanged,
+    two_decimals,
+)
 from bench.report import svg, text
 from bench.report.assets import assets
 from bench.report.marks import Mark, marks
@@ -237,15 +248,9 @@ def _changes(family: FamilyHistory, runs: Sequence[Entry], mark: Mark) -> Iterat
         )
 
     for change in family.accuracy.changes:
-        by = f"{text.points(change.after - change.before)} points"
-        yield row(change, "accuracy", text.percent, by, _between(change, text.points))
+        yield row(change, "accuracy", text.percent, by_points(change), between(change, text.points))
     for track in family.times:
         for change in track.changes:
-            by = f"{change.after / change.before:.2f} times"
-            yield row(change, "step time", text.seconds, by, _between(change, lambda ratio: f"{ratio:.2f}"))
+            yield row(change, "step time", text.seconds, by_ratio(change), between(change, two_decimals))
     for change in family.parameters.changes if family.parameters else ():
         yield row(change, "parameters", lambda count: text.thousands(round(count)), "", "")
-
-
-def _between(change: Change, word: Callable[[float], str]) -> str:
-    return "" if change.low is None or change.high is None else f"{word(change.low)} to {word(change.high)}"

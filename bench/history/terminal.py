@@ -10,7 +10,18 @@ from typing import TextIO
 
 from bench.console import Terminal, printable
 from bench.history.series import Change, Entry, FamilyHistory, Found, History, Series, Track
-from bench.history.words import accuracy_unchanged, commits, day, differing, short, times_unchanged
+from bench.history.words import (
+    accuracy_unchanged,
+    between,
+    by_points,
+    by_ratio,
+    commits,
+    day,
+    differing,
+    short,
+    times_unchanged,
+    two_decimals,
+)
 from bench.report.text import (
     count,
     interval,
@@ -152,11 +163,8 @@ def _accuracy(family: FamilyHistory, runs: Sequence[Entry], view: View) -> Itera
     baseline = f", baseline {100 * kept.value:.1f}" if kept else ""
     yield _line(view, "accuracy", values, FLAT, _course(values, percent), known, extremes, baseline), ""
     for change in _latest(track, view):
-        moved = change.after - change.before
-        by = f"{points(moved)} points"
-        if change.low is not None and change.high is not None:
-            by += f" ({points(change.low)} to {points(change.high)})"
-        yield _change(change, runs, percent, by), "green" if moved > 0 else "red"
+        by = _with_interval(by_points(change), between(change, points))
+        yield _change(change, runs, percent, by), "green" if change.after > change.before else "red"
     yield from _earlier(track, view)
     if not track.changes:
         yield f"    {accuracy_unchanged(track)}", "dim"
@@ -171,9 +179,7 @@ def _times(track: Track, runs: Sequence[Entry], view: View) -> Iterator[Line]:
     if view.every:
         yield f"    on {short(track.where, 80)}", "dim"
     for change in _latest(track, view):
-        by = f"{change.after / change.before:.2f} times"
-        if change.low is not None and change.high is not None:
-            by += f" ({change.low:.2f} to {change.high:.2f})"
+        by = _with_interval(by_ratio(change), between(change, two_decimals))
         yield _change(change, runs, seconds, by), "green" if change.after < change.before else "red"
     yield from _earlier(track, view)
 
@@ -205,6 +211,10 @@ def _latest(track: Track, view: View) -> Sequence[Change]:
 def _earlier(track: Track, view: View) -> Iterator[Line]:
     if len(track.changes) > SHOWN and not view.every:
         yield f"    … {plural(len(track.changes) - SHOWN, 'earlier change')}, --all lists them", "dim"
+
+
+def _with_interval(by: str, ends: str) -> str:
+    return f"{by} ({ends})" if ends else by
 
 
 def _change(change: Change, runs: Sequence[Entry], word: Callable[[float], str], by: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.history.series import Entry, Series, Track
-from bench.report.text import NOTHING, listing, one_line, plural, shorten
+from collections.abc import Callable
+
+from bench.history.series import Change, Entry, Series, Track
+from bench.report.text import NOTHING, listing, one_line, plural, points, shorten
 
 DIRTY = "+"
 """Ends a commit whose working tree had changes that are in no commit."""
@@ -40,6 +42,26 @@ def commits(last: Entry, at: Entry) -> str:
 def _commit(entry: Entry) -> str:
     dirty = DIRTY if entry.git_sha.endswith(DIRTY) else ""
     return short(entry.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
+
+
+def between(change: Change, word: Callable[[float], str]) -> str:
+    """The interval of a change; "" where it has none."""
+    return "" if change.low is None or change.high is None else f"{word(change.low)} to {word(change.high)}"
+
+
+def by_points(change: Change) -> str:
+    """How far an accuracy moved."""
+    return f"{points(change.after - change.before)} points"
+
+
+def by_ratio(change: Change) -> str:
+    """How many times as long a step takes."""
+    return f"{two_decimals(change.after / change.before)} times"
+
+
+def two_decimals(ratio: float) -> str:
+    """A ratio, or an end of its interval."""
+    return f"{ratio:.2f}"
 
 
 def accuracy_unchanged(track: Track) -> str:

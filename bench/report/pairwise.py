@@ -180,9 +180,9 @@ def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stat
     """The pairs of trials that both have predictions of several seeds, by their places, the lower one first."""
     right = {}
     for place, trial in enumerate(trials):
-        found = [own.right for own in predictions.of_seeds(run, trial).values()] if trial.over_seeds else []
-        if len(found) > 1 < len(found[0]):
-            right[place] = np.array(found)
+        found = predictions.right_by_seed(run, trial) if trial.over_seeds else None
+        if found is not None and len(found) > 1 < found.shape[1]:
+            right[place] = found
     return {(i, j): stats.difference_over_seeds(right[i], right[j]) for i, j in combinations(right, 2)}
 
 

@@ -8,7 +8,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import le
-from pathlib import PurePath
 from urllib.parse import quote
 
 from bench.records import COMPLETE, Run, Trial
@@ -178,8 +177,8 @@ def _steps(trials: Sequence[Trial], cost: str) -> list[float]:
 
 
 def _model(run: Run, family: str) -> str:
-    model = PurePath("models", f"{family}.keras")
-    return str(model) if (run.path / model).is_file() else ""
+    model = run.model(family)
+    return str(model.relative_to(run.path)) if model.is_file() else ""
 
 
 def command(run: Run, trial: Trial, chosen: bool) -> str:
