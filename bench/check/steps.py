@@ -83,7 +83,7 @@ def _waiting(
 ) -> str:
     """What says that the steps did not work more but waited longer; "" where nothing does."""
     before, after = old.step_cpu_s, new.step_cpu_s
-    if any(each.gpu for each in on) or min(len(before), len(after)) < FEWEST or not median(before):
+    if any(each.gpu for each in on) or min(len(before), len(after)) < FEWEST or min(*before, *after) <= 0:
         return ""
     times, p = stats.slower(before, after)
     figures["cpu_ratio"], figures["p_cpu_slower"] = times, p

@@ -322,6 +322,7 @@ def test_steps_that_only_waited_longer_warn():
     assert finding.message.endswith("the CPU works 1.00 times as long: they waited, most likely for other programs")
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=SLOW).outcome == FAIL
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS[:5]).outcome == FAIL  # too few to tell
+    assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=(0.0, *STEPS)).outcome == FAIL  # not measured
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS, gpu="H200").outcome == FAIL  # a CPU that waits for it
     assert timed(SLOW, STEPS, cpu_before=STEPS, step_cpu_s=STEPS).mark == ""
     assert timed(SLOW, STEPS, cpu_before=SLOW, step_cpu_s=STEPS).mark == "+"
