@@ -231,6 +231,8 @@ class ExhaustionContract:
 gp_marks = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="optuna:gp needs PyTorch"),
+    # PyTorch, in a process in which TensorFlow has looked for a GPU that has no driver; a driver loads no TensorFlow.
+    pytest.mark.filterwarnings("ignore:CUDA initialization:UserWarning"),
 ]
 
 

@@ -41,6 +41,7 @@ def test_every_sampler_runs_with_every_pruner(name: str, pruner: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:CUDA initialization:UserWarning")  # see gp_marks in test_contract.py
 def test_gp_runs_with_every_pruner() -> None:
     pytest.importorskip("torch", reason="optuna:gp needs PyTorch")
     for pruner in PRUNERS:
