@@ -41,7 +41,7 @@ def load(path: str | Path) -> Run:
     Raises:
         RunFolderError: It is no run folder, or of a newer version.
     """
-    from bench import store
+    from bench.runs import store
 
     return store.load(Path(path))
 

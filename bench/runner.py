@@ -16,20 +16,23 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from bench import cache, data, preparation, spaces, store, workers
+from bench import cache, data, workers
 from bench.config import RunConfig
 from bench.engines import check_installed
 from bench.errors import Interrupted, WeightsError
-from bench.gallery import Gallery
-from bench.page import Page
-from bench.preparation import Family, run_all
-from bench.progress import Progress
 from bench.records import Run, Trial
-from bench.scoring import Scoring
-from bench.search import Search
-from bench.store import RunFolder
-from bench.study import Ledger
-from bench.trial import INTERRUPTED, Context
+from bench.report.live import Page
+from bench.runs import store
+from bench.runs.gallery import Gallery
+from bench.runs.store import RunFolder
+from bench.search import families as preparation
+from bench.search import spaces
+from bench.search.families import Family, run_all
+from bench.search.ledger import Ledger
+from bench.search.listener import INTERRUPTED, Context
+from bench.search.progress import Progress
+from bench.search.schedule import Search
+from bench.search.scoring import Scoring
 from bench.workers import Pool
 
 COMES_LATER = [
@@ -93,7 +96,7 @@ class _Driver:
         self._gallery = gallery
         self._families = [family for family in families if not family.info.skipped]
         self._ledger = Ledger()
-        self._page = Page(folder, progress)
+        self._page = Page(folder, progress.warning)
 
     def drive(self) -> Run:
         """Searches with every engine, then scores the chosen trials."""

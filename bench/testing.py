@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench import data
-from bench.atomic import replacing
+from bench.cache.files import replacing
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Cost, Epoch, Failure, Metrics
 from bench.workers import Job, Listener, Outcome

@@ -154,10 +154,10 @@ def test_damage_of_every_kind_is_listed_and_never_trained_on(damaged, space, tmp
 
 
 def test_the_same_folder_at_the_command_line(damaged, capsys, monkeypatch, tmp_path):
-    from bench import cli
+    from bench.cli import parser
 
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["data", "photos", "--all"]) == 0
+    assert parser.main(["data", "photos", "--all"]) == 0
     out = capsys.readouterr().out
     assert "left out: 11 pictures" in out
     assert all(name in out for name in (LEFT_OUT | LINKS) if HOSTILE not in name)
@@ -165,13 +165,13 @@ def test_the_same_folder_at_the_command_line(damaged, capsys, monkeypatch, tmp_p
 
 
 def test_a_picture_that_changes_after_the_split_is_an_error_with_its_path(damaged, capsys, monkeypatch, tmp_path):
-    from bench import cli
+    from bench.cli import parser
 
     monkeypatch.chdir(tmp_path)
-    cli.main(["data", "photos", "--out", "split.json"])
+    parser.main(["data", "photos", "--out", "split.json"])
     (damaged / "dogs" / "07.jpg").write_bytes(encoded(scene(3000)))
     capsys.readouterr()
-    assert cli.main(["run", "--split-file", "split.json", "--spaces", "dummy"]) == 2
+    assert parser.main(["run", "--split-file", "split.json", "--spaces", "dummy"]) == 2
     err = capsys.readouterr().err
     assert f"{Path('photos/dogs/07.jpg')}': its content changed since the split was made" in err
     assert not (tmp_path / "reports").exists()

@@ -220,7 +220,7 @@ def _trial_process(process):
 def test_the_driver_stays_small_over_many_trials(space, tmp_path, monkeypatch):
     """200 trials, each in a process of its own; the driver's memory after 200 is what it was after 60."""
     from bench import runner
-    from bench.progress import Progress
+    from bench.search.progress import Progress
 
     monkeypatch.chdir(tmp_path)
     driver, sizes = psutil.Process(), {}

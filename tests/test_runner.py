@@ -10,11 +10,12 @@ import optuna
 import pytest
 
 import bench
-from bench import Budget, RunConfig, runner, store
+from bench import Budget, RunConfig, runner
 from bench.config import DEFAULT_BUDGET
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
-from bench.progress import Progress
 from bench.records import Failure
+from bench.runs import store
+from bench.search.progress import Progress
 from bench.testing import FakePool
 from bench.workers import Outcome
 

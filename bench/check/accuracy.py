@@ -20,7 +20,7 @@ from bench import stats
 from bench.check.findings import ACCURACY, FAIL, PASS, WARN, Finding
 from bench.check.policy import FamilyPolicy
 from bench.check.words import accuracy, amount, chance, exact, percent, points
-from bench.results import FamilyResult
+from bench.runs.results import FamilyResult
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from bench.check.accuracy import calibrated
 from bench.check.words import scored, short
-from bench.report.text import listing, one_line, plain, plural
-from bench.results import COMPLETE, Environment, FamilyResult, Results, Split, settings
+from bench.runs.results import COMPLETE, Environment, FamilyResult, Results, Split, settings
+from bench.text import listing, one_line, plain, plural
 
 MISSING = object()
 """Stands for a setting that one side does not have."""

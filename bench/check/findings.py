@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.check.policy import Policy
-from bench.results import Results
+from bench.runs.results import Results
 
 PASS, INFO, WARN, FAIL, SKIP = "pass", "info", "warn", "fail", "skip"
 """Outcomes of a finding; SKIP: not comparable, so nothing was judged."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.check.findings import FAIL, INFO, WARN, Finding, Judgement
 from bench.check.words import headline, short, title
-from bench.report.text import listing, one_line, plain, shorten
+from bench.text import listing, one_line, plain, shorten
 
 SHOWN = 10
 """Annotations of a kind that GitHub shows for a step."""

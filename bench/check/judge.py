@@ -18,7 +18,7 @@ from bench.check.findings import (
     Judgement,
 )
 from bench.check.policy import Policy
-from bench.results import FamilyResult, Results
+from bench.runs.results import FamilyResult, Results
 
 
 def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -> Judgement:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from bench.check.findings import FAIL, INFO, SKIP, WARN, Finding, Judgement
 from bench.check.words import headline
-from bench.report.text import clean, one_line
+from bench.text import clean, one_line
 
 SUITE = "bench check"
 

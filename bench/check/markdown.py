@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.check.findings import FAIL, MARKS, WARN, Finding, Judgement
 from bench.check.words import headline, short
-from bench.report.text import one_line, plain, shorten, thousands
+from bench.text import one_line, plain, shorten, thousands
 
 MOST_BYTES = 1024 * 1024
 """What a step's summary on GitHub may hold; with more, nothing of it is shown."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError, unknown
-from bench.report.text import one_line
+from bench.text import one_line
 
 FILE = "bench.toml"
 """What a project calls it; taken from the current folder where nothing else is named."""

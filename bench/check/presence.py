@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.check.findings import FAIL, INFO, PASS, PRESENCE, WARN, Finding
 from bench.check.words import accuracy, scored
-from bench.report.text import one_line
-from bench.results import COMPLETE, FamilyResult
+from bench.runs.results import COMPLETE, FamilyResult
+from bench.text import one_line
 
 
 def finding(name: str, old: FamilyResult | None, new: FamilyResult | None) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.check.findings import FAIL, PARAMETERS, PASS, WARN, Finding
 from bench.check.policy import FamilyPolicy
 from bench.check.words import parameters
-from bench.results import FamilyResult
+from bench.runs.results import FamilyResult
 
 
 def finding(name: str, old: FamilyResult | None, new: FamilyResult, allowed: FamilyPolicy) -> Finding | None:

@@ -16,7 +16,7 @@ from bench import stats
 from bench.check.findings import FAIL, PASS, SKIP, TIME, WARN, Finding
 from bench.check.policy import FamilyPolicy
 from bench.check.words import chance, ratio, step_time
-from bench.results import Environment, FamilyResult
+from bench.runs.results import Environment, FamilyResult
 
 LEVEL = 0.002
 """Of the test, for each family by itself: so strict that it needs no correction for their number."""

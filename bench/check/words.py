@@ -9,8 +9,8 @@ from statistics import median
 from typing import TypeGuard
 
 from bench.check.findings import FAIL, INCOMPLETE, NOT_COMPARABLE, WARN, Finding, Judgement
-from bench.report.text import one_line, p_value, plain, plural, seconds, shorten
-from bench.results import COMPLETE, FamilyResult, Results
+from bench.runs.results import COMPLETE, FamilyResult, Results
+from bench.text import one_line, p_value, plain, plural, seconds, shorten
 
 LONGEST_NAME = 120
 """Characters of a name from outside in a sentence."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.atomic import write_text
+from bench.cache.files import write_text
 from bench.data.pictures import Picture, PictureError
 from bench.data.sources import PARTS, Rejected, Source, rebuild
 from bench.data.split import content_hash

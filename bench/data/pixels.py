@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from bench import cache as kept
+from bench.cache.rows import Digests, Rows, Shelf, digests
 from bench.data.audit import Keep
 from bench.data.dataset import Dataset, Item
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, Array, quiet, resized
-from bench.data.shelf import Digests, Rows, Shelf, digests
 from bench.data.sources import Progress
 
 VERSION = 2

@@ -27,8 +27,8 @@ import optuna
 import threadpoolctl  # type: ignore[import-untyped]  # a dependency of scikit-learn
 
 from bench.engines import Proposal, Settings, study_seed
+from bench.engines.base import StudyEngine, is_score
 from bench.engines.distributions import nearest, when
-from bench.engines.study import StudyEngine, is_score
 from bench.hyperparameters import Condition, Hyperparameter, Value, configurations
 
 HYPERBAND_FACTOR = 3

@@ -11,8 +11,8 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from bench.engines import Proposal, Settings, check_installed, study_seed
+from bench.engines.base import StudyEngine, quiet
 from bench.engines.distributions import thinned
-from bench.engines.study import StudyEngine, quiet
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
 STARTUP_TRIALS = 5

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.atomic import write_text
+from bench.cache.files import write_text
 from bench.records import LEADERBOARD_COLUMNS, Run, Summary, leaderboard_row
 
 __all__ = ["is_index", "render", "write_csv", "write_index"]

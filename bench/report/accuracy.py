@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.figures import Figure, LogAxis, figure, label, layout, log_axis
 from bench.report.leaderboard import listed

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench import thumbnails
 from bench.records import Run
-from bench.thumbnails import Thumbnail
+from bench.runs import thumbnails
+from bench.runs.thumbnails import Thumbnail
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import text
 from bench.records import Run
-from bench.report import text
 from bench.report.reproduce import environment_facts
 
 UNCOMPARED = ("out", "plotlyjs")

@@ -12,16 +12,16 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
-from bench import predictions, stats
-from bench.predictions import Predictions
+from bench import stats, text
 from bench.records import Run, Trial
-from bench.report import text
 from bench.report.aspects import Aspect, aspect, aspects
 from bench.report.assets import assets
 from bench.report.leaderboard import board_scale
 from bench.report.marks import Mark, interval_bar, marks
 from bench.report.page import document, environment
 from bench.report.verdict import Notice, no_result, test_interval
+from bench.runs import predictions
+from bench.runs.predictions import Predictions
 
 NOISE = 1.2
 """Two training times on one machine count as the same up to this ratio: one measurement of each is not more exact."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import stats
-from bench.predictions import Predictions
+from bench.runs.predictions import Predictions
 
 MOST_CLASSES = 20
 """A matrix of more classes is too large to read; then there are the most frequent confusions alone."""

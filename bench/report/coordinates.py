@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import Run, Trial
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.importance import Importance, distinct, importance, leading, logarithmic, numeric, spaced
 from bench.report.marks import Mark, family_marks

@@ -9,8 +9,9 @@ from itertools import groupby, pairwise
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import Epoch, Trial
-from bench.report import svg, text
+from bench.report import svg
 from bench.report.marks import Mark, marks
 
 MOST_ROWS = 40

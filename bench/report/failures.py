@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench import text
 from bench.records import FAIL, Failure, Run, Trial
-from bench.report import text
 
 SHOWN_KINDS = 40
 """So many different failures are on the page, the most frequent ones; the others are counted."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import text
+from bench import text
 
 Figure = dict[str, Any]
 """What `Plotly.newPlot` takes: `data` and `layout`."""

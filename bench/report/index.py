@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from bench import text
 from bench.records import FAIL, Summary
-from bench.report import text
 from bench.report.assets import assets
 from bench.report.page import document, environment
 

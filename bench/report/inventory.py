@@ -9,8 +9,8 @@ from dataclasses import astuple, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from bench import text
 from bench.records import PictureSizes, SplitInfo
-from bench.report import text
 
 UNBALANCED = 1.5
 """So many times more pictures in the largest class than in the smallest are worth a word."""

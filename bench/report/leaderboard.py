@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -20,7 +21,6 @@ from bench.records import (
     Trial,
     leaderboard_row,
 )
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.marks import Mark, Phase, family_marks, interval_bar, learning_phases, sparkline
 from bench.report.pairwise import Standing, standings

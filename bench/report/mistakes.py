@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.predictions import Predictions, shared_mistakes
-from bench.report import text
+from bench import text
 from bench.report.album import Album, Picture
-from bench.thumbnails import MISTAKES, SHARED_MISTAKES
+from bench.runs.predictions import Predictions, shared_mistakes
+from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench import predictions
-from bench.predictions import Predictions
+from bench import text
 from bench.records import Run, Trial
-from bench.report import text
 from bench.report.album import Album
-from bench.report.calibration import BINS, Calibration, calibration, draw_reliability
 from bench.report.confusion import Confusion, confusion
 from bench.report.curves import LOOKS, LearningCurves, learning_curves
 from bench.report.marks import Mark, family_marks
 from bench.report.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
+from bench.report.reliability import BINS, Calibration, calibration, draw_reliability
+from bench.runs import predictions
+from bench.runs.predictions import Predictions
 
 MOST_BYTES = 600_000
 """The section's thumbnails take at most so much of the page; with the samples of the data they stay below 0.8 MB."""

@@ -15,20 +15,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from bench import text
 from bench.records import RUNNING, Run
-from bench.report import (
-    accuracy,
-    failures,
-    leaderboard,
-    models,
-    pairwise,
-    reproduce,
-    samples,
-    search,
-    ship,
-    text,
-    verdict,
-)
+from bench.report import accuracy, failures, leaderboard, models, pairwise, reproduce, samples, search, ship, verdict
 from bench.report.accuracy import COSTS
 from bench.report.anchors import anchor
 from bench.report.assets import INLINE, Assets, assets

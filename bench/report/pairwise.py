@@ -12,10 +12,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import predictions, stats
+from bench import stats, text
 from bench.records import Run, Trial
-from bench.report import text
 from bench.report.marks import Mark, family_marks
+from bench.runs import predictions
 
 MATRIX_UP_TO = 12
 """A matrix of so many families at most stands open; of more, each is listed against the leader and it is folded."""

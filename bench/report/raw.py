@@ -12,8 +12,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import LEADERBOARD_COLUMNS, Run, Trial, leaderboard_row
-from bench.report import text
 
 DIGITS = 5
 """Significant digits of what is not a whole number; trials.sqlite3 has them all."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.records import Run
 from bench.report.album import Album, Picture
 from bench.report.inventory import Inventory, inventory
-from bench.thumbnails import Thumbnail
+from bench.runs.thumbnails import Thumbnail
 
 MOST_BYTES = 200_000
 """The samples take at most so much of the page."""

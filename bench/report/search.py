@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.coordinates import Coordinates, spaces
 from bench.report.feature_cache import Saved, in_all, saved_by_family
 from bench.report.figures import Figure, figure, label, layout
-from bench.report.history import History, ended_s, history
 from bench.report.importance import LEAST
 from bench.report.marks import Mark, engine_marks, family_marks
 from bench.report.timeline import WORDS, Timeline, draw_timeline, lane_of, time_ticks, timeline
+from bench.report.trials import History, ended_s, history
 from bench.report.verdict import savings
 
 AGAINST: Mapping[str, str] = {"time_s": "wall-clock time", "n": "trials"}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from operator import le
 from urllib.parse import quote
 
+from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.marks import Mark, family_marks
 from bench.report.verdict import test_interval

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.report import text
+from bench import text
 from bench.report.marks import DASHES, Mark
 
 WIDTH, HEIGHT = 400, 230

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Run, Trial
-from bench.report import text
 from bench.report.anchors import anchor
 from bench.report.marks import Mark
 

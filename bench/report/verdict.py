@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
-from bench.report import pairwise, text
+from bench.report import pairwise
 from bench.report.feature_cache import in_all, saved_by_family
 from bench.report.inventory import inventory
 from bench.report.marks import family_marks

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from bench.training.prefix import Graph, Node, NoPrefix
-from bench.training.sketch import Sketched
+from bench.training.frozen.graph import Graph, Node, NoPrefix
+from bench.training.frozen.sketch import Sketched
 
 
 @dataclass(frozen=True)

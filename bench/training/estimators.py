@@ -14,19 +14,20 @@ import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional
 
-from bench.atomic import replacing
+from bench.cache.files import replacing
 from bench.data.sources import Progress
 from bench.hyperparameters import Value
 from bench.records import Epoch, Prefix
-from bench.training import cost, keras_trainer, memory, metrics, sketch, stage
+from bench.training import cost, memory, metrics, trainer
 from bench.training.augmentation import augmentation
 from bench.training.examples import Part
-from bench.training.features import FeatureCache
-from bench.training.keras_trainer import Best, EpochReport
+from bench.training.frozen import sketch, stage
+from bench.training.frozen.features import FeatureCache
+from bench.training.frozen.graph import Graph, Nested, NoPrefix, fingerprint
+from bench.training.frozen.stage import Stage
 from bench.training.phases import Phase, phases
-from bench.training.prefix import Graph, Nested, NoPrefix, fingerprint
-from bench.training.stage import Stage
 from bench.training.task import Backbone
+from bench.training.trainer import Best, EpochReport
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,11 @@ class Network:
         cache: FeatureCache | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.size = keras_trainer.check_model(model, num_classes)
+        self.size = trainer.check_model(model, num_classes)
         augmentation(values.get("augmentation"))
         self._model, self._values, self._seed = model, values, seed
         self._backbones, self._cache, self._progress = backbones, cache, progress
-        self._batch_size = int(values.get("batch_size") or keras_trainer.BATCH_SIZE)
+        self._batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
         self._graph = _graph(model)
         self._trained: Stage | None = None
 
@@ -139,7 +140,7 @@ class Network:
             assert prepared.validation is not None
             with phase.freezing(self._frozen_by_phases):
                 model = self._compiled(phase, prepared)
-                history += keras_trainer.fit(
+                history += trainer.fit(
                     model,
                     prepared.train,
                     prepared.validation,
@@ -168,7 +169,7 @@ class Network:
         before = 0
         for (phase, prepared), count in zip(self._prepared(train, None, max(epochs)), epochs, strict=True):
             with phase.freezing(self._frozen_by_phases):
-                keras_trainer.refit(
+                trainer.refit(
                     self._compiled(phase, prepared),
                     prepared.train,
                     epochs=count,
@@ -263,8 +264,8 @@ class Network:
         return found[::-1]
 
     def _compiled(self, phase: Phase, prepared: Stage) -> keras.Model:
-        keras_trainer.compile_model(prepared.model, self._values, self._model, phase.learning_rate)
-        keras_trainer.refuse_too_large(prepared.model, self._batch_size, memory.available_mb())
+        trainer.compile_model(prepared.model, self._values, self._model, phase.learning_rate)
+        trainer.refuse_too_large(prepared.model, self._batch_size, memory.available_mb())
         self._trained = prepared
         return prepared.model
 

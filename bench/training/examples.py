@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from bench.data.shelf import Rows
+from bench.cache.rows import Rows
 from bench.training.augmentation import AUGMENTATIONS, Augmentation
 
 Arrays = tuple[NDArray[Any], ...]

@@ -18,20 +18,21 @@ import numpy as np
 import tensorflow as tf
 
 from bench import data
-from bench.atomic import replacing
+from bench.cache.files import replacing
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import Progress
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
-from bench.training import family, keras_trainer, memory, metrics, sketch
+from bench.training import family, memory, metrics, trainer
 from bench.training.channel import Channel, Payload, Result
 from bench.training.estimators import Classifier, Estimator, Network, Training
 from bench.training.examples import Part, Pictures
-from bench.training.features import FeatureCache
-from bench.training.keras_trainer import EpochReport, Predictor
+from bench.training.frozen import sketch
+from bench.training.frozen.features import FeatureCache
 from bench.training.probe import check_weights, probe
 from bench.training.task import Backbone, Task
+from bench.training.trainer import EpochReport, Predictor
 
 TOLD_EVERY_S = 1.0
 """Decoding that goes on for longer is told of so often."""
@@ -84,7 +85,7 @@ def trial(payload: Payload, channel: Channel) -> None:
                 keras.utils.clear_session()
                 gc.collect()
                 built, _ = _sketched(payload, fixed(about["params"]))
-    except keras_trainer.Stopped:
+    except trainer.Stopped:
         channel.result(stopped)
         return
     result = {**about, **_figures(validated), "input_size": estimator.size}
@@ -147,7 +148,7 @@ def _times(validated: Sequence[_Validated]) -> Result:
 
 
 def _over_folds(validated: Sequence[_Validated]) -> Result:
-    best = zip(*(keras_trainer.best_epochs(each.training.history) for each in validated), strict=True)
+    best = zip(*(trainer.best_epochs(each.training.history) for each in validated), strict=True)
     return {
         "folds": [asdict(each.metrics) for each in validated],
         "best_epochs": [round(fmean(phase)) for phase in best],

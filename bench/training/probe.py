@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.training import augmentation, family, keras_trainer, weights
+from bench.training import augmentation, family, trainer, weights
 from bench.training.channel import Channel, Payload
-from bench.training.keras_trainer import WrongModel
 from bench.training.task import Task, backbone_key
+from bench.training.trainer import WrongModel
 
 
 def probe(payload: Payload, channel: Channel) -> None:
@@ -84,7 +84,7 @@ def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Valu
         raise family.space_error(loaded.path, error) from error
     try:
         if isinstance(model, keras.Model):
-            keras_trainer.check_model(model, task.num_classes)
+            trainer.check_model(model, task.num_classes)
             augmentation.check_declared(hp.space)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)
             if "head_epochs" in [each.name for each in hp.space] and not nested:

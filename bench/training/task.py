@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from bench.training import sketch
-from bench.training.prefix import fingerprint
+from bench.training.frozen import sketch
+from bench.training.frozen.graph import fingerprint
 
 MISSING = "random (missing)"
 """The label of a backbone whose pretrained weights could not be had."""

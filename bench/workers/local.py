@@ -38,7 +38,7 @@ PRELOAD = [
     "bench.data.sources.drawn",
     "bench.data.sources.folder",
     "bench.workers.process",
-    "bench.workers.settled",
+    "bench.workers.freeze",
 ]
 """Imported once by the fork server, in this order: a module that cannot be imported there is left out."""
 

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench.results import COMPLETE, FILE, Environment, FamilyResult, Results, Split, write
+from bench.runs.results import COMPLETE, FILE, Environment, FamilyResult, Results, Split, write
 
 pytestmark = pytest.mark.slow
 

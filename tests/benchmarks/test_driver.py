@@ -12,13 +12,16 @@ import time
 
 import pytest
 
-from bench import data, preparation, spaces, store
+from bench import data
 from bench.config import Budget, RunConfig
-from bench.progress import Progress
-from bench.search import Search
-from bench.study import Ledger
+from bench.runs import store
+from bench.search import families as preparation
+from bench.search import spaces
+from bench.search.ledger import Ledger
+from bench.search.listener import Context
+from bench.search.progress import Progress
+from bench.search.schedule import Search
 from bench.testing import FakePool
-from bench.trial import Context
 
 pytestmark = pytest.mark.slow
 

@@ -276,13 +276,13 @@ def head():
 
 @pytest.mark.benchmark(group="ten epochs of a small head on 2,000 x 1,280 features, tracing included")
 def test_traced_loop(benchmark, head):
-    from bench.training import keras_trainer
+    from bench.training import trainer
     from bench.training.examples import Features
 
     make, features, labels = head
     examples = Features([features], labels, 1, hold=True)
     benchmark.pedantic(
-        lambda model: keras_trainer.refit(model, examples, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0),
+        lambda model: trainer.refit(model, examples, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0),
         setup=lambda: ((make(),), {}),
         rounds=5,
     )

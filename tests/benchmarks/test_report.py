@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import report, store
+from bench import report
+from bench.runs import store
 
 from ..report.browser import launched, opened
 from ..report.generated import Size, generate

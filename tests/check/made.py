@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import COMPLETE, Environment, FamilyResult, Results, Split
+from bench.runs.results import COMPLETE, Environment, FamilyResult, Results, Split
 
 N = 2000
 SEEDS = 3

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import cli
-from bench.results import FILE, write
+from bench.cli import parser
+from bench.runs.results import FILE, write
 
 from .made import STEPS, again, family, results
 
@@ -30,7 +30,7 @@ def check(tmp_path, monkeypatch, capsys):
         if candidate is not None:
             (tmp_path / "run").mkdir(exist_ok=True)
             write(tmp_path / "run" / FILE, candidate)
-        status = cli.main(["check", "run", *map(str, options)])
+        status = parser.main(["check", "run", *map(str, options)])
         out, err = capsys.readouterr()
         return status, out, err
 
@@ -87,7 +87,7 @@ def test_another_run_can_be_the_baseline(check, tmp_path):
 
 def test_a_results_file_can_be_the_run(check, tmp_path, capsys):
     check(WORSE)
-    assert cli.main(["check", "run/results.json"]) == 1
+    assert parser.main(["check", "run/results.json"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_check_changes_neither_the_baseline_nor_the_run(check, tmp_path):
     check(WORSE, "--junit", "check.xml")
     files = [tmp_path / "reports" / "baseline.json", tmp_path / "run" / FILE]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in files]
-    assert cli.main(["check", "run", "--markdown", "check.md", "--github"]) == 1
+    assert parser.main(["check", "run", "--markdown", "check.md", "--github"]) == 1
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["check.md", "check.xml", "reports", "run"]
 
@@ -233,8 +233,8 @@ HEAVY = ["tensorflow", "keras", "keras_tuner", "optuna", "pandas", "plotly", "sk
 
 LOADED = f"""
 import sys
-from bench import cli
-status = cli.main(sys.argv[1:])
+from bench.cli import parser
+status = parser.main(sys.argv[1:])
 print([name for name in {HEAVY!r} if name in sys.modules], status)
 """
 

@@ -13,7 +13,7 @@ from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.words import amount, exact, headline, percent, points, ratio
 from bench.errors import ConfigError
-from bench.results import FAILED, SKIPPED, UNSCORED, UNTRIED, FamilyResult
+from bench.runs.results import FAILED, SKIPPED, UNSCORED, UNTRIED, FamilyResult
 
 from .made import STEPS, again, family, results
 

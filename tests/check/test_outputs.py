@@ -12,13 +12,14 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from bench.check import as_json, github, junit, markdown, table
+from bench.check import as_json, github, junit, markdown
 from bench.check.findings import FAIL, SKIP, WARN, Finding
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.words import headline, short
-from bench.report.text import one_line, plain, shorten
-from bench.results import FAILED, FamilyResult
+from bench.cli import check_table
+from bench.runs.results import FAILED, FamilyResult
+from bench.text import one_line, plain, shorten
 
 from .made import STEPS, again, family, results
 
@@ -84,7 +85,7 @@ def usual():
 
 def printed(judgement, **options):
     stream = io.StringIO()
-    table.show(judgement, stream=stream, **options)
+    check_table.show(judgement, stream=stream, **options)
     return stream.getvalue()
 
 
@@ -139,7 +140,7 @@ def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(which,
 
 def test_a_stream_that_knows_ascii_only_gets_escapes(told):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    table.show(told, stream=stream)
+    check_table.show(told, stream=stream)
     stream.flush()
     assert rb"gr\xf6\xdfe" in stream.buffer.getvalue()
 
@@ -156,7 +157,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    table.show(told, stream=stream)
+    check_table.show(told, stream=stream)
     text = stream.getvalue()
     assert "\x1b[31m" in text
     assert not re.search("[\x00-\x09\x0b-\x1a\x7f-\x9f\u202e]", text)
@@ -174,7 +175,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     ],
 )
 def test_only_what_a_ci_would_obey_is_escaped(line, safe):
-    assert table.harmless(line) == safe
+    assert check_table.harmless(line) == safe
 
 
 # -- JUnit

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import RunConfig, cli, runner, workers
+from bench import RunConfig, runner, workers
+from bench.cli import parser
 from bench.records import Run
 
 pytestmark = pytest.mark.slow
@@ -100,7 +101,7 @@ def baseline(train: Train) -> Path:
     run = train("before")
     assert 0.8 < (run.ranking()[0].test_accuracy or 0) < 1
     path = run.path.parent / "baseline.json"
-    assert cli.main(["baseline", str(run.path), "--out", str(path)]) == 0
+    assert parser.main(["baseline", str(run.path), "--out", str(path)]) == 0
     return path
 
 
@@ -111,7 +112,7 @@ def check(baseline: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
     def checked(run: Run | Path, *options: str) -> tuple[int, str]:
         capsys.readouterr()
         path = run if isinstance(run, Path) else run.path
-        status = cli.main(["check", str(path), "--baseline", str(baseline), *options])
+        status = parser.main(["check", str(path), "--baseline", str(baseline), *options])
         told = capsys.readouterr()
         return status, " ".join((told.out + told.err).split())
 
@@ -185,7 +186,7 @@ def test_other_settings_do_not_compare(train: Train, check: Callable[..., tuple[
 def test_a_truncated_baseline_is_named(baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cut = tmp_path / "baseline.json"
     cut.write_bytes(baseline.read_bytes()[:1000])
-    assert cli.main(["check", str(baseline.parent / "run"), "--baseline", str(cut)]) == 3
+    assert parser.main(["check", str(baseline.parent / "run"), "--baseline", str(cut)]) == 3
     assert "damaged or cut short" in capsys.readouterr().err
 
 
@@ -201,7 +202,7 @@ def test_a_run_that_was_killed_is_incomplete(baseline: Path, check: Callable[...
     status, told = check(killed)
     assert status == 4
     assert "running" in told
-    assert cli.main(["baseline", str(killed), "--out", str(killed / "baseline.json")]) == 4
+    assert parser.main(["baseline", str(killed), "--out", str(killed / "baseline.json")]) == 4
 
 
 def test_a_calibrated_baseline_lets_a_single_seed_fail(
@@ -212,11 +213,11 @@ def test_a_calibrated_baseline_lets_a_single_seed_fail(
     path = tmp_path / "baseline.json"
 
     def judged() -> int:
-        return cli.main(["check", str(spoiled.path), "--baseline", str(path)])
+        return parser.main(["check", str(spoiled.path), "--baseline", str(path)])
 
-    assert cli.main(["baseline", str(before.path), "--out", str(path)]) == 0
+    assert parser.main(["baseline", str(before.path), "--out", str(path)]) == 0
     assert "a check can only warn" in capsys.readouterr().out
     assert judged() == 0
-    assert cli.main(["baseline", str(before.path), "--seeds", "5", "--out", str(path)]) == 0
+    assert parser.main(["baseline", str(before.path), "--seeds", "5", "--out", str(path)]) == 0
     assert "5 seeds" in capsys.readouterr().out
     assert judged() == 1

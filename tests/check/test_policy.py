@@ -9,7 +9,7 @@ import pytest
 
 from bench.check import policy
 from bench.check.policy import FamilyPolicy, Policy
-from bench.commands import check
+from bench.cli import check
 from bench.errors import ConfigError
 
 

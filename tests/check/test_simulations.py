@@ -21,7 +21,7 @@ from bench import stats
 from bench.check.findings import ACCURACY, FAIL, TIME
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
-from bench.results import COMPLETE, Environment, FamilyResult, Results, Split
+from bench.runs.results import COMPLETE, Environment, FamilyResult, Results, Split
 
 pytestmark = pytest.mark.slow
 

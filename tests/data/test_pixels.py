@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import cache, data
+from bench.cache import rows as module
+from bench.cache.rows import Rows
 from bench.config import RunConfig
-from bench.data import shelf as module
 from bench.data.pictures import SHARED_SIDE, resized
 from bench.data.pixels import pixels, recording
-from bench.data.shelf import Rows
 from bench.errors import ConfigError, DataError
 
 

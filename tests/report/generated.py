@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import predictions
 from bench.config import Budget, RunConfig
-from bench.gallery import MOST_SAMPLES
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -35,8 +33,10 @@ from bench.records import (
     Study,
     Trial,
 )
+from bench.runs import predictions
+from bench.runs.gallery import MOST_SAMPLES
+from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail
 from bench.stats import over_seeds, wilson
-from bench.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail
 
 from .saved import save_predictions, save_thumbnails
 
@@ -109,7 +109,7 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
 
 
 def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:
-    """As many as a run has (see `bench.gallery`)."""
+    """As many as a run has (see `bench.runs.gallery`)."""
     found = list(predictions.of_run(run).values())
     chosen = {place for each in found for place in each.mistakes[:MISTAKES]}
     chosen.update(predictions.shared_mistakes(found)[:SHARED_MISTAKES])

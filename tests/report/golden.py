@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bench
 from bench import Budget, RunConfig, runner
-from bench.store import SCHEMA_VERSION
+from bench.runs.store import SCHEMA_VERSION
 
 from .saved import shrink
 

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from optuna.study import StudyDirection
 
-from bench import predictions, store, thumbnails
 from bench.config import RunConfig
-from bench.gallery import thumbnail
 from bench.records import COMPLETE, Run, Trial, study_name
-from bench.thumbnails import Thumbnail
+from bench.runs import predictions, store, thumbnails
+from bench.runs.gallery import thumbnail
+from bench.runs.thumbnails import Thumbnail
 
 ORIGIN = ("order", "known", "started_s", "seed", "max_epochs")
 ENDING = ("finished_s", "input_size", "weights", "best_epochs", "duplicate_of", "counted", "note")
@@ -134,7 +134,7 @@ def _at(seconds: float | None) -> str | None:
 
 
 def _figures(trial: Trial) -> dict[str, Any]:
-    """A trial's user attributes (see `bench.store`)."""
+    """A trial's user attributes (see `bench.runs.store`)."""
     figures: dict[str, Any] = {
         "params": dict(trial.params),
         "origin": {name: getattr(trial, name) for name in ORIGIN},

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import bench
-from bench import Budget, RunConfig, predictions
+from bench import Budget, RunConfig
 from bench.records import Run
-from bench.store import SCHEMA_VERSION
-from bench.thumbnails import Thumbnail
+from bench.runs import predictions
+from bench.runs.store import SCHEMA_VERSION
+from bench.runs.thumbnails import Thumbnail
 
 from .conftest import HOSTILE, TPE
 from .generated import Size, digest, generate

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import cli, report, store
+from bench import report
+from bench.cli import parser
 from bench.records import FAIL, Run
-from bench.report.text import one_line, percent
+from bench.runs import store
+from bench.text import one_line, percent
 
 from .browser import launched, opened
 from .shown import SHOWN, save_shown
@@ -479,7 +481,7 @@ def test_axe_finds_nothing_serious_in_comparison_and_list(
     runs = [tmp_path / name for name in ("engines", "hostile")]
     for run in runs:
         run.symlink_to(page_of(run.name).parent)
-    assert cli.main(["compare", *map(str, runs), "--out", str(tmp_path / "comparison.html")]) == 0
+    assert parser.main(["compare", *map(str, runs), "--out", str(tmp_path / "comparison.html")]) == 0
     report.write_index(store.summaries(tmp_path), tmp_path / "index.html")
     for file in ("comparison.html", "index.html"):
         with opened(browser, tmp_path / file, color_scheme=system) as page:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import comparison, stats
+from bench import stats
+from bench.cli import comparison
 from bench.records import Run, Trial
 from bench.report import compare
 from bench.report.compare import Change
-from bench.report.text import points
+from bench.text import points
 
 from .browser import launched, opened
 from .conftest import with_seeds

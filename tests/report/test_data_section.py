@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench import report
+from bench.cli.console import ConsoleProgress, print_inventory
 from bench.config import RunConfig
-from bench.console import ConsoleProgress, print_inventory
 from bench.records import PictureSizes, Run, SplitInfo
 from bench.report.inventory import inventory
 from bench.report.verdict import notices

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench import cli
-from bench.store import SCHEMA_VERSION
+from bench.cli import parser
+from bench.runs.store import SCHEMA_VERSION
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
 
 def words(folder: Path) -> str:
     """The page of a run, drawn from its folder as `bench report` does it."""
-    assert cli.main(["report", str(folder)]) == 0
+    assert parser.main(["report", str(folder)]) == 0
     return (folder / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
 
 
@@ -119,7 +119,7 @@ def test_a_damaged_run_is_refused_in_a_line(
 ) -> None:
     folder = copied(LATEST)
     damage(folder)
-    assert cli.main(["report", str(folder)]) == 2
+    assert parser.main(["report", str(folder)]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1

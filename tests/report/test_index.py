@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from bench import overview, report, store
+from bench import report
 from bench.records import Summary
+from bench.report import overview
+from bench.runs import store
 
 from .browser import launched, opened
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import predictions
+from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FamilyInfo, Run, Study, Trial
-from bench.report import leaderboard, ship, text
+from bench.report import leaderboard, ship
 from bench.report.anchors import anchor
 from bench.report.page import environment
+from bench.runs import predictions
 
 from .conftest import TPE, build, failed, trial
 

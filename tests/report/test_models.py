@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import predictions, thumbnails
-from bench.predictions import Predictions
 from bench.records import Epoch, Run, SplitInfo
 from bench.report import models, page, samples, svg
-from bench.report.calibration import calibration
 from bench.report.confusion import confusion
 from bench.report.curves import MOST_ROWS, learning_curves
-from bench.thumbnails import Thumbnail
+from bench.report.reliability import calibration
+from bench.runs import predictions, thumbnails
+from bench.runs.predictions import Predictions
+from bench.runs.thumbnails import Thumbnail
 
 from .conftest import HOSTILE, TPE, trial
 from .test_page import Page

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import predictions, stats
+from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
 from bench.report import pairwise
 from bench.report.page import environment
 from bench.report.pairwise import MATRIX_UP_TO, Standing, standings
-from bench.report.text import points
+from bench.runs import predictions
+from bench.text import points
 
 
 def markup(run: Run) -> str:

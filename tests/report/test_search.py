@@ -16,7 +16,8 @@ import pytest
 
 from bench import report
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FamilyInfo, Run, Study, Trial
-from bench.report import history, page, search, verdict
+from bench.report import page, search, verdict
+from bench.report import trials as history
 from bench.report.anchors import anchor
 from bench.report.coordinates import INACTIVE, Coordinates, coordinates, spaces
 from bench.report.feature_cache import in_all, saved_by_family

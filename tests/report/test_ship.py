@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import export
-from bench.cli import _parser
+from bench.cli.parser import _parser
+from bench.deploy import export
 from bench.records import FamilyInfo, Run, Study, Trial
 from bench.report import ship
 from bench.report.page import environment

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench import text
 from bench.records import Run
-from bench.report import text
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench import predictions
 from bench.records import FAIL, PRUNED, Failure, FamilyInfo, Metrics, Run, Study
-from bench.report.text import interval
 from bench.report.verdict import no_result, notices, savings, unseparated, verdict
+from bench.runs import predictions
+from bench.text import interval
 
 
 def said(run: Run) -> str:

@@ -132,7 +132,7 @@ def test_a_seed_gives_the_same_batches_in_another_process_deterministic_operatio
 @pytest.fixture
 def trainer():
     pytest.importorskip("tensorflow")
-    from bench.training import keras_trainer
+    from bench.training import trainer as keras_trainer
 
     return keras_trainer
 

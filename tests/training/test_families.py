@@ -13,8 +13,8 @@ keras = pytest.importorskip("keras")
 import h5py  # noqa: E402
 from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
-from bench import spaces  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
+from bench.search import spaces  # noqa: E402
 from bench.training import cost, family, jobs, weights  # noqa: E402
 from bench.training.task import MISSING, Task, backbone_key  # noqa: E402
 

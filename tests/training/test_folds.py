@@ -12,9 +12,10 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from bench import data, spaces  # noqa: E402
+from bench import data  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
-from bench.training import estimators, jobs, keras_trainer  # noqa: E402
+from bench.search import spaces  # noqa: E402
+from bench.training import estimators, jobs, trainer  # noqa: E402
 from bench.training.examples import Part  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -126,7 +127,7 @@ def test_the_result_is_the_mean_and_says_what_one_training_costs(space, channel,
 
 def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channel, payload, folded, monkeypatch):
     best = iter([(2, 0), (7, 1), (7, 4)])
-    monkeypatch.setattr(keras_trainer, "best_epochs", lambda history: next(best))
+    monkeypatch.setattr(trainer, "best_epochs", lambda history: next(best))
     kept = channel()
     jobs.trial(payload(space("tiny"), manifest=str(folded)), kept)
     assert kept.sent["best_epochs"] == [5, 2]
@@ -204,5 +205,5 @@ def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel
 def test_a_loss_that_is_no_number_fails_the_refit(space, channel, payload, folded):
     text = RANDOM.replace("task.classify(x)", "task.classify(layers.Rescaling(float('nan'))(x))")
     config = payload(space("broken", text), manifest=str(folded), epochs=[1], values={}, model="")
-    with pytest.raises(keras_trainer.NonFinite, match="training loss is nan"):
+    with pytest.raises(trainer.NonFinite, match="training loss is nan"):
         jobs.refit(config, channel())

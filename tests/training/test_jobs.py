@@ -7,12 +7,12 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from bench import spaces  # noqa: E402
 from bench.errors import SpaceError  # noqa: E402
 from bench.hyperparameters import fixed  # noqa: E402
-from bench.training import jobs, keras_trainer  # noqa: E402
+from bench.search import spaces  # noqa: E402
+from bench.training import jobs, trainer  # noqa: E402
 from bench.training.examples import Batches, Part, Pictures  # noqa: E402
-from bench.training.keras_trainer import Predictor  # noqa: E402
+from bench.training.trainer import Predictor  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -151,8 +151,8 @@ def build(hp):
 )
 def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload, monkeypatch, units, activation, loss):
     fitted = []
-    fit = keras_trainer.fit
-    monkeypatch.setattr(keras_trainer, "fit", lambda model, *a, **k: fitted.append(model) or fit(model, *a, **k))
+    fit = trainer.fit
+    monkeypatch.setattr(trainer, "fit", lambda model, *a, **k: fitted.append(model) or fit(model, *a, **k))
     kept = channel({"speed": 0.002})
     jobs.trial(payload(space("tuned", COMPILED.format(units=units, activation=activation, loss=loss))), kept)
     assert isinstance(fitted[0].optimizer, keras.optimizers.SGD)
@@ -164,9 +164,9 @@ def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload,
 
 def test_declared_hyperparameters_reach_the_optimizer(space, channel, payload, monkeypatch):
     compiled = []
-    compile_model = keras_trainer.compile_model
+    compile_model = trainer.compile_model
     monkeypatch.setattr(
-        keras_trainer, "compile_model", lambda model, *more: compile_model(model, *more) or compiled.append(model)
+        trainer, "compile_model", lambda model, *more: compile_model(model, *more) or compiled.append(model)
     )
     text = """\
 import keras
@@ -272,11 +272,11 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, paylo
 
     def compiled():
         model = jobs._build(config, fixed({}))[0].model
-        keras_trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
+        trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
         return model
 
     model = compiled()
-    ours = keras_trainer.fit(
+    ours = trainer.fit(
         model, Pictures(part), Pictures(part),
         epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model),
     )  # fmt: skip

@@ -12,9 +12,9 @@ keras = pytest.importorskip("keras")
 from bench import data  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
 from bench.records import Epoch  # noqa: E402
-from bench.training import estimators, jobs, keras_trainer  # noqa: E402
-from bench.training.keras_trainer import best_epochs  # noqa: E402
+from bench.training import estimators, jobs, trainer  # noqa: E402
 from bench.training.phases import FINE_TUNE_LEARNING_RATE, Phase, phases  # noqa: E402
+from bench.training.trainer import best_epochs  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def test_each_phase_has_its_own_cap_and_the_second_its_own_rate():
 @pytest.fixture
 def watched(monkeypatch):
     """What every phase was fitted with: its model, optimizer and rate, and the backbone's weights before and after."""
-    found, fit = [], keras_trainer.fit
+    found, fit = [], trainer.fit
     networks, create = [], estimators.Network.__init__
 
     def created(self, *given, **named):
@@ -54,7 +54,7 @@ def watched(monkeypatch):
         return history
 
     monkeypatch.setattr(estimators.Network, "__init__", created)
-    monkeypatch.setattr(keras_trainer, "fit", watch)
+    monkeypatch.setattr(trainer, "fit", watch)
     return found
 
 
@@ -153,9 +153,9 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
     jobs.trial(config, kept)
     assert len(kept.sent["best_epochs"]) == 2
     assert len(kept.sent["folds"]) == 2
-    trained, refit = [], keras_trainer.refit
+    trained, refit = [], trainer.refit
     monkeypatch.setattr(
-        keras_trainer, "refit",
+        trainer, "refit",
         lambda model, *given, epochs, **named: trained.append((epochs, float(model.optimizer.learning_rate)))
         or refit(model, *given, epochs=epochs, **named),
     )  # fmt: skip

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import cache, downloads
+from bench import cache
+from bench.cache import downloads
+from bench.cache.datasets import once, place
 from bench.config import RunConfig
 from bench.data.sources import Progress
 from bench.data.sources.archive import unpack
 from bench.data.sources.folder import Folder
-from bench.data.sources.kept import once, place
 from bench.errors import DataError
 
 NAME = "cats_vs_dogs"

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import bench
+from bench.cache.datasets import once, place
 from bench.config import RunConfig
 from bench.data.sources import Progress, part_named
 from bench.data.sources.folder import CLUTTER_FOLDERS, Folder
-from bench.data.sources.kept import once, place
 from bench.errors import DataError
 
 PREFIX = "tfds:"

@@ -1,0 +1,311 @@
+"""Rows of numbers kept on disk under a digest each, mapped into memory, shared by processes and by later runs.
+
+What decoded pictures (`pixels.py`) and the features of frozen layers (`training/features.py`) are kept in. A shelf is a
+folder of segments, files of up to 256 MB that are written once, replaced whole and never changed. A segment is three
+arrays in NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) in turn:
+
+    rows      shape (n, …)
+    digests   what each row is kept under, dtype V32, shape (n,)
+    about     a JSON object as bytes, dtype uint8: what its writer noted, and the CRC-32 of the rows
+
+In memory a row takes 16 bytes, and 170 for the two seconds in which a million are looked up: the rest is read when it
+is asked for, and the operating system keeps it as long as it has memory to spare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cache.files import replacing
+
+SEGMENT_BYTES = 256 * 2**20
+MOST_ROWS = 65_536
+"""A segment holds at most so much: it is what is written anew when it is damaged, and goes when room is needed."""
+
+Array = npt.NDArray[Any]
+Digests = npt.NDArray[np.bytes_]
+Places = npt.NDArray[np.int64]
+
+
+_verified: set[tuple[Path, int]] = set()
+"""Segments that this process has compared with their checksums; they are never changed."""
+
+
+class Rows:
+    """Rows in a given order, shape (n, …); read when they are asked for.
+
+    `rows[3]`, `rows[10:20]`, `rows[indices]` and `rows[mask]` give arrays, as they would of an array of all;
+    `np.asarray(rows)` reads everything. Threads may read at once.
+
+    Args:
+        segments: Arrays that hold the rows.
+        numbers: For each row, which of them has it.
+        places: For each row, its place there.
+        row_shape: Of one row.
+        dtype: Of its numbers.
+    """
+
+    def __init__(
+        self, segments: Sequence[Array], numbers: Places, places: Places, row_shape: Sequence[int], dtype: npt.DTypeLike
+    ) -> None:
+        self._segments, self._numbers, self._places = tuple(segments), numbers, places
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.shape: tuple[int, ...] = (len(places), *row_shape)
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> Array:
+        numbers, places = np.asarray(self._numbers[index]), np.asarray(self._places[index])
+        if places.ndim == 0:
+            return self._read(int(numbers), int(places))
+        if len(places) and (np.diff(places) == 1).all() and (numbers == numbers[0]).all():  # nothing need be copied
+            return self._read(int(numbers[0]), slice(places[0], places[-1] + 1))
+        result = np.empty((len(places), *self.shape[1:]), self.dtype)
+        for row, number, place in zip(result, numbers.tolist(), places.tolist(), strict=True):
+            row[...] = self._read(number, place)
+        return result
+
+    def select(self, index: slice) -> Rows:
+        """Some of the rows, still unread."""
+        return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
+
+    def _read(self, number: int, places: int | slice) -> Array:
+        found: Array = self._segments[number][places]
+        return found
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[number] for number in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self[:], dtype, copy=copy)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file of rows, open.
+
+    Attributes:
+        path: The file.
+        rows: All rows, mapped.
+        digests: What they are kept under.
+        about: What the writer noted.
+    """
+
+    path: Path
+    rows: Array
+    digests: Digests
+    about: Mapping[str, Any]
+
+    @classmethod
+    def opened(cls, path: Path, row_shape: Sequence[int], dtype: np.dtype[Any], verify: bool) -> Segment | None:
+        """None where it is gone, damaged or something else: then its rows count as not there."""
+        try:
+            with path.open("rb") as file:
+                count, *shape = _header(file, dtype)
+                start = file.tell()
+                file.seek(count * _row_bytes(row_shape, dtype), os.SEEK_CUR)
+                digests = np.frombuffer(_bytes(file, count, np.dtype("V32")), "S32")
+                about = json.loads(_bytes(file, None, np.dtype(np.uint8)))
+                if shape != list(row_shape) or file.read(1):
+                    return None
+            mapped = np.memmap(path, dtype, "r", start, (count, *row_shape)) if count else np.empty((0, *row_shape))
+            rows = np.asarray(mapped)
+            if verify and (path, path.stat().st_ino) not in _verified:
+                if zlib.crc32(rows.data) != about["crc32"]:
+                    return None
+                _verified.add((path, path.stat().st_ino))
+            return cls(path, rows, digests, about)
+        except Exception:  # whatever a foreign file makes a parser raise
+            return None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The segments of one folder.
+
+    Attributes:
+        folder: It may hold nothing yet.
+        row_shape, dtype: Of every row in it.
+        verify: Whether every row is compared with its segment's checksum when that is opened.
+        segments: Those that are whole.
+    """
+
+    folder: Path
+    row_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    verify: bool = False
+    segments: tuple[Segment, ...] = ()
+
+    @classmethod
+    def found(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike, verify: bool = False) -> Shelf:
+        """The shelf as it is now."""
+        empty = cls(folder, tuple(row_shape), np.dtype(dtype), verify)
+        opened = (empty._opened(path) for path in sorted(folder.glob("*.npy")))
+        return replace(empty, segments=tuple(segment for segment in opened if segment))
+
+    def with_new(self, path: Path) -> Shelf:
+        """With a segment that has just been written."""
+        segment = self._opened(path)
+        if segment is None:
+            raise RuntimeError(f"{path}: was written and cannot be read")
+        return replace(self, segments=(*self.segments, segment))
+
+    def _opened(self, path: Path) -> Segment | None:
+        return Segment.opened(path, self.row_shape, self.dtype, self.verify)
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes on disk."""
+        return _row_bytes(self.row_shape, self.dtype)
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows go into one segment."""
+        return max(1, min(MOST_ROWS, SEGMENT_BYTES // self.row_bytes))
+
+    # -- reading
+
+    def places(self, wanted: Digests) -> Places:
+        """The place of each row, counted through all segments; -1 where there is none."""
+        digests, order = self._sorted
+        if not len(digests):
+            return np.full(len(wanted), -1)
+        nearest = np.minimum(np.searchsorted(digests, wanted), len(digests) - 1)
+        return np.where(digests[nearest] == wanted, order[nearest], -1)
+
+    def path_of(self, sha256: str) -> Path | None:
+        """Where one row is; for one it is much faster than `places`."""
+        digests, order = self._sorted
+        digest = bytes.fromhex(sha256)
+        nearest = digests.searchsorted(digest)
+        found = digests[nearest : nearest + 1].tobytes() == digest
+        return self.segments[int(self._numbers(order[nearest]))].path if found else None
+
+    def paths(self, places: Places) -> list[Path]:
+        """The segments that these rows are in; what is not there is left out."""
+        return [self.segments[number].path for number in np.unique(self._numbers(places[places >= 0]))]
+
+    def abouts(self, places: Places) -> list[tuple[int, Mapping[str, Any]]]:
+        """How many of these rows are in each segment that has some, and what its writer noted."""
+        numbers, counts = np.unique(self._numbers(places[places >= 0]), return_counts=True)
+        return [(int(count), self.segments[number].about) for number, count in zip(numbers, counts, strict=True)]
+
+    def rows(self, places: Places) -> Rows:
+        """The rows in these places; segments that have none of them are let go."""
+        numbers = self._numbers(places)
+        within = places - self._starts[numbers]
+        used, numbers = np.unique(numbers, return_inverse=True)
+        return Rows([self.segments[number].rows for number in used], numbers, within, self.row_shape, self.dtype)
+
+    def _numbers(self, places: Places) -> Places:
+        """The segment of each row."""
+        return np.asarray(np.searchsorted(self._starts, places, side="right") - 1, np.int64)
+
+    @cached_property
+    def _starts(self) -> Places:
+        return np.cumsum([0, *(len(segment.digests) for segment in self.segments)])
+
+    @cached_property
+    def _sorted(self) -> tuple[Digests, Places]:
+        digests = np.concatenate([np.empty(0, "S32"), *(segment.digests for segment in self.segments)])
+        order = np.argsort(digests, kind="stable")
+        return digests[order], order
+
+    # -- writing
+
+    def new_path(self) -> Path:
+        """A name for a new segment."""
+        return self.folder / f"{secrets.token_hex(8)}.npy"
+
+    @contextlib.contextmanager
+    def writing(self, path: Path) -> Iterator[Writer]:
+        """A new segment, in its place when the block ends well.
+
+        It is written in order, not through a mapping: where the disk is full, that is an OSError and not a SIGBUS.
+        """
+        with replacing(path) as temporary, temporary.open("xb") as file:
+            writer = Writer(file, self.row_shape, self.dtype)
+            yield writer
+            writer.finish()
+
+
+class Writer:
+    """Writes a segment row by row.
+
+    Attributes:
+        about: What is to be known of the segment, for JSON.
+    """
+
+    def __init__(self, file: IO[bytes], row_shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+        self._file, self._row_shape, self._dtype = file, tuple(row_shape), dtype
+        self._digests = bytearray()
+        self._crc32 = 0
+        self.about: dict[str, Any] = {}
+        self._header(0)
+
+    def __call__(self, sha256: str, row: Array) -> None:
+        """Adds a row under a digest in hexadecimal."""
+        data = np.ascontiguousarray(row, self._dtype).data
+        self._file.write(data)
+        self._crc32 = zlib.crc32(data, self._crc32)
+        self._digests.extend(bytes.fromhex(sha256))
+
+    def finish(self) -> None:
+        """Writes what comes after the rows."""
+        about = json.dumps({**self.about, "crc32": self._crc32}).encode()
+        np.lib.format.write_array(self._file, np.frombuffer(self._digests, "V32"), (1, 0))
+        np.lib.format.write_array(self._file, np.frombuffer(about, np.uint8), (1, 0))
+        self._file.seek(0)
+        self._header(len(self._digests) // 32)
+
+    def _header(self, count: int) -> None:  # NumPy leaves room in it for the number of rows to grow
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        shape = (count, *self._row_shape)
+        about = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, about)
+
+
+def digests(sha256: Sequence[str]) -> Digests:
+    """Digests in hexadecimal as an array."""
+    return np.frombuffer(bytes.fromhex("".join(sha256)), "S32")
+
+
+def hexadecimal(wanted: Digests) -> list[str]:
+    """The inverse of `digests`."""
+    return [bytes(each).hex().ljust(64, "0") for each in wanted]  # NumPy leaves out zeros at the end
+
+
+def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """The shape of the array that follows."""
+    version = np.lib.format.read_magic(file)
+    shape, fortran_order, found = np.lib.format.read_array_header_1_0(file)
+    if version != (1, 0) or fortran_order or found != dtype:
+        raise ValueError(f"version {version}, {found}, Fortran's order: {fortran_order}")
+    return shape
+
+
+def _bytes(file: IO[bytes], count: int | None, dtype: np.dtype[Any]) -> bytes:
+    """The array that follows, which has to be whole and, where a count is given, so long."""
+    (length,) = _header(file, dtype)
+    data = file.read(length * dtype.itemsize)
+    if len(data) < length * dtype.itemsize or count not in (None, length):
+        raise ValueError(f"{len(data)} bytes of {length} x {dtype}, {count} wanted")
+    return data
+
+
+def _row_bytes(row_shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+    return int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize

@@ -1,0 +1,188 @@
+"""`bench check`: the regression gate for CI."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.cache.files import write_text
+from bench.cli.paths import BASELINE, output, run_folder, written
+from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
+
+SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
+
+POLICY = Path("bench.toml")
+
+HELP = """\
+Holds a run against a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
+baseline is never written.
+
+  accuracy    fails if it fell by 1 point or more and that is more than the noise of the test pictures and the seeds
+              (p < 0.05 after Holm over the families); if only one of the two holds, or with a single seed and no
+              calibration, it warns (UNCALIBRATED). MDE is the drop that would be seen in 4 of 5 cases; a family
+              whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
+  step time   fails if the median is more than 1.25 times the old one (Mann-Whitney p < 0.002, 6 figures or more on
+              each side, the same hardware), and so is the CPU's; elsewhere it warns
+  presence    a family that had a result and has none now fails; a new one is told
+  parameters  a change warns; above a cap of the policy it fails
+
+exit status:
+  0  pass; there may be warnings
+  1  regression
+  2  usage: an option, the run's folder or the policy is wrong
+  3  the baseline is missing, damaged or newer, or does not compare: other test pictures, settings or weights
+  4  the run is not complete
+Of several the first of 2, 3, 4, 1 counts.
+
+marks:
+  +  better, and more than noise            *  new
+  -  worse, and more than noise             x  not comparable, so not judged
+  !  missing, failed or not scored          ~  may be noise, or could not be told from it"""
+
+EXAMPLES = """\
+examples:
+  python -m bench check reports/20261121T090000-drawn
+      against reports/baseline.json; a table, and the exit status
+  python -m bench check RUN --junit check.xml --markdown "$GITHUB_STEP_SUMMARY" --github
+      in a GitHub workflow: test results, a summary of the job, annotations
+  python -m bench check RUN --baseline reports/20261120T120000-drawn --json
+      against another run, for a program
+
+policy, in bench.toml; without it [check] is as here, with no floor and no cap:
+
+  [check]                      # this is the rule
+  max_drop = 0.01              # accuracy: a drop of 1 point or more fails, if it is more than noise
+  alpha = 0.05                 # more than noise: p below it, Holm-adjusted over the families
+  max_slowdown = 1.25          # step time: a median of more than 1.25 times the old one fails, if p < 0.002
+
+  [check.families.vgg16]       # a family's own limits, over those above
+  max_drop = 0.02
+  min_accuracy = 0.85          # fails if the accuracy is surely below it (Wilson's 95 % upper bound)
+  max_parameters = 20_000_000  # fails if the model is larger"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is held against what, by which rule, and who is told."""
+    parser.description, parser.epilog = HELP, EXAMPLES
+    parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
+    parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
+    parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if there is one")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, a test case a family and metric")
+    parser.add_argument(
+        "--markdown",
+        metavar="FILE",
+        help="write Markdown; a file is replaced, but the one that $GITHUB_STEP_SUMMARY names is appended to",
+    )
+    parser.add_argument("--github", action="store_true", help="print annotations for a GitHub workflow as well")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
+    parser.add_argument("--all", action="store_true", help="print what did not change, too")
+    parser.add_argument("--quiet", action="store_true", help="print the result only, in a line")
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Reads both sides, judges, tells whoever is to be told, and gives the verdict."""
+    if options.json and (options.github or options.quiet):
+        raise ConfigError(
+            f"--json prints JSON and nothing else; leave out {'--github' if options.github else '--quiet'}"
+        )
+    path = run_folder(options.run)
+    for name in ("baseline", "policy", "junit", "markdown"):
+        if getattr(options, name) == "":  # a variable of the CI that is not set
+            raise ConfigError(f"{name} '': a file is expected")
+    baseline_path = Path(options.baseline or BASELINE)
+    policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
+    read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
+    _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
+    from bench.check import policy
+    from bench.check.judge import judge
+    from bench.runs import results
+
+    allowed = policy.read(policy_path) if policy_path else policy.Policy()
+    if not path.exists():
+        raise RunFolderError(f"{path}: there is no such run")
+    try:
+        candidate = results.of_path(path)
+    except BaselineError as error:
+        raise RunFolderError(_line(error)) from None
+    try:
+        baseline = results.of_path(baseline_path)
+    except (BaselineError, RunFolderError) as error:
+        message = _line(error)
+        _tell(options, lambda output, *room: output.of_error(message))
+        raise BaselineError(message) from None
+    try:
+        judgement = judge(baseline, candidate, allowed)
+    except ConfigError as error:
+        raise ConfigError(_line(error)) from None
+    _tell(options, lambda output, *room: output.render(judgement, *room))
+    if not options.json:
+        from bench.cli import check_table
+
+        check_table.show(judgement, every=options.all, brief=options.quiet)
+    return judgement.exit_status
+
+
+def _line(error: BenchError) -> str:
+    """What is wrong, in a line in which no name from a file is a command to the CI that reads it."""
+    from bench.cli.check_table import harmless
+    from bench.text import one_line
+
+    return harmless(one_line(str(error)))
+
+
+def _tell(options: argparse.Namespace, text: Callable[..., str]) -> None:
+    """Writes the files and prints what programs read.
+
+    Args:
+        options: Where to.
+        text: Has one of the outputs say it; Markdown is also told how many bytes there is room for.
+    """
+    if options.junit:
+        from bench.check import junit
+
+        with written(Path(options.junit)):
+            write_text(Path(options.junit), text(junit))
+    if options.markdown:
+        from bench.check import markdown
+
+        with written(Path(options.markdown)):
+            _write_markdown(Path(options.markdown), lambda used: text(markdown, markdown.MOST_BYTES - used))
+    if options.github:
+        from bench.check import github
+
+        sys.stdout.write(text(github))
+    if options.json:
+        from bench.check import as_json
+
+        print(text(as_json))
+
+
+def _write_markdown(path: Path, text: Callable[[int], str]) -> None:
+    """A step's commands share the summary of a GitHub job, so that file is added to; any other is replaced.
+
+    Args:
+        path: The file.
+        text: Made for a file in which so many bytes are used already.
+    """
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary or path.resolve() != Path(summary).resolve():
+        write_text(path, text(0))
+        return
+    used = path.stat().st_size if path.exists() else 0
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(("\n" if used else "") + text(used))
+
+
+def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
+    """An output is a file, and none that is read here."""
+    taken = {each.resolve(): "is read by this check" for each in inputs}
+    for name, example in (("junit", "check.xml"), ("markdown", "check.md")):
+        if not (text := getattr(options, name)):
+            continue
+        path = output(name, text, example)
+        if why := taken.get(path.resolve()):
+            raise ConfigError(f"{name} {text!r}: {why}; name another file, e.g. {example}")
+        taken[path.resolve()] = "is the file of --junit"

@@ -1,0 +1,351 @@
+"""What a person sees in the terminal: one live line while a run goes on, plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from bench.config import RunConfig
+from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, SplitInfo, Trial
+from bench.report.inventory import Inventory, inventory
+from bench.report.verdict import no_result, savings, test_interval, verdict
+from bench.search.progress import Progress
+from bench.text import (
+    NOTHING,
+    clean,
+    count,
+    label,
+    mean_of_seeds,
+    milliseconds,
+    one_line,
+    over_folds,
+    percent,
+    plain,
+    plural,
+    seconds,
+    shorten,
+    thousands,
+    validation,
+    with_weights,
+)
+
+STAGE_LINE_EVERY_S = 5.0
+"""Where there is no terminal, long work before the search is told at most that often."""
+
+
+class Terminal(Console):
+    """Leaves a pipe whose reader has gone, e.g. `| head`, to the command line: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise  # what is being handled
+
+
+class ConsoleProgress(Progress):
+    """Prints a run's progress to a stream.
+
+    Args:
+        stream: Where to, standard error by default, so that standard output holds results only.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stderr
+        self._console = Terminal(file=stream, highlight=False, soft_wrap=True)
+        self._live = self._console.is_terminal
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._stage, self._stage_told_s = "", 0.0
+        self._began_s = time.monotonic()
+        self._trials: int | None = None
+        self._seconds: float | None = None
+        self._done = self._folds = self._repeats = 0
+        self._best = ""
+        self._width = 0
+        self._running: dict[int, str] = {}
+
+    # -- before the search
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """One bar for each kind of work; without a terminal a line when it begins and now and then."""
+        if not what:
+            return
+        if self._live:
+            self._show(what, done, total)
+            return
+        now = time.monotonic()
+        if what != self._stage:
+            self._print(f"{what} …")
+        elif now - self._stage_told_s > STAGE_LINE_EVERY_S and done < total > 1:
+            self._print(f"{what}: {done} of {total}")
+        else:
+            return
+        self._stage, self._stage_told_s = what, now
+
+    def data(self, split: SplitInfo, config: RunConfig) -> None:
+        """What the pictures are, and what was found wrong with them, in a line each."""
+        self._hide()
+        self._folds, self._repeats = split.folds, config.repeats
+        found = inventory(split, config.to_dict())
+        self._print(f"data: {found.headline}")
+        if found.findings:
+            self._print(f"  {found.findings}; the report lists them")
+        for warning in found.warnings:
+            self.warning(warning)
+
+    def warning(self, text: str) -> None:
+        """A line that begins with `warning:`."""
+        self._hide()
+        self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
+
+    def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
+        """What is about to happen and where to watch it."""
+        self._hide()
+        self._trials, self._seconds = trials, seconds
+        self._began_s = time.monotonic()
+        names = [with_weights(each.name, each.weights) for each in families]
+        self._width = max(map(len, names), default=0)
+        self._print(f"families: {', '.join(names)}")
+        self._print(f"watch it grow: {folder / 'report.html'}")
+
+    # -- the search
+
+    def trial_began(self, order: int, family: str, engine: str) -> None:
+        """Which trial is in training now."""
+        self._running[order] = f"{family} · {engine}"
+        self._show_search(order, "")
+
+    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
+        """The epoch on the live line; nothing without a terminal."""
+        where = f"fold {fold} of {folds}, " if folds else ""
+        of = f" of {epochs}" if epoch <= epochs else ""  # epochs are counted through both phases, the cap is for each
+        self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
+
+    def trial_ended(self, trial: Trial, best: Trial | None) -> None:
+        """One line a trial, with the best so far, the time gone and the time to go."""
+        if trial.order == 0:  # answered from the record, no trial of its own
+            return
+        self._running.pop(trial.order, None)
+        self._done += 1
+        self._best = f"best {percent(best.value)} {best.family}" if best else "no result yet"
+        elapsed = time.monotonic() - self._began_s
+        of = f" of {self._trials}" if self._trials else ""
+        line = (
+            f"trial {trial.order:>3}{of}  {label(trial):<{self._width}}  {trial.engine:<21} {_outcome(trial):<22} "
+            f"{self._best}  {seconds(elapsed)}{self._to_go(elapsed)}"
+        )
+        self._hide()
+        self._print(line.rstrip())
+
+    def scoring(self, family: str, done: int, total: int) -> None:
+        """The last part: the test set."""
+        doing = (
+            f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
+        )
+        seeds = f", and training it with {plural(self._repeats, 'other seed')}" if self._repeats else ""
+        self.stage(plain(f"{doing} on the test pictures{seeds}"), done, total)
+
+    def end(self, run: Run, report: Path) -> None:
+        """Takes the live line away."""
+        self.close()
+
+    def close(self) -> None:
+        """Takes the live line away, whatever was on it."""
+        self._hide()
+
+    # -- inside
+
+    def _print(self, text: str) -> None:
+        self._console.print(printable(text))
+
+    def _show_search(self, order: int, detail: str) -> None:
+        if not self._live:
+            return
+        elapsed = time.monotonic() - self._began_s
+        what = f"trial {order}{f' of {self._trials}' if self._trials else ''} · {self._running.get(order, '')}"
+        parts = [what, detail, self._best, f"{seconds(elapsed)}{self._to_go(elapsed)}"]
+        total = self._trials or self._seconds or 0
+        self._show(" · ".join(part for part in parts if part), self._done if self._trials else elapsed, total)
+
+    def _to_go(self, elapsed: float) -> str:
+        """Guessed from the trials so far, or what the time budget leaves; "" while nothing is known."""
+        guesses = []
+        if self._trials and self._done:
+            guesses.append(elapsed / self._done * max(0, self._trials - self._done))
+        if self._seconds:
+            guesses.append(max(0.0, self._seconds - elapsed))
+        return f", {seconds(min(guesses))} to go" if guesses and min(guesses) > 0 else ""
+
+    def _show(self, text: str, done: float, total: float) -> None:
+        if self._bar is None:
+            self._bar = Bar(
+                BarColumn(bar_width=20), TextColumn("{task.description}"), console=self._console, transient=True
+            )
+            self._task = self._bar.add_task("", total=None)
+            self._bar.start()
+        self._bar.update(self._task, description=printable(text), completed=done, total=total or None)
+
+    def _hide(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def printable(text: str) -> str:
+    """Text for the terminal: nothing in it is taken for markup or a control sequence, and spaces are plain ones."""
+    return escape(plain(clean(text)))
+
+
+def _outcome(trial: Trial) -> str:
+    if trial.duplicate_of:
+        return f"{percent(trial.value)} (from the record)"
+    if trial.state == COMPLETE:
+        took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
+        return f"{validation(trial)}{took}"
+    if trial.state == PRUNED:
+        return f"PRUNED after epoch {trial.epochs or '0'}" if not trial.note.endswith("budget") else trial.note
+    if trial.state == FAIL and trial.failure:
+        return f"FAIL {trial.failure.kind}: {shorten(trial.failure.message, 60)}"
+    return trial.state
+
+
+def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
+    """The leaderboard as a table, families without a result below it, then where the page is."""
+    console = Terminal(file=stream or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    if ranking := run.ranking():
+        console.print(_board(ranking, console.width))
+    for family in run.families:
+        if run.best(family.name) is None:
+            console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
+    if mean := mean_of_seeds(ranking):
+        said = f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
+        console.print(printable(said), soft_wrap=True)
+    if ranking and run.split.folds:
+        console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
+    console.print(printable(verdict(run).headline), soft_wrap=True)
+    if saved := savings(run):
+        console.print(printable(saved), soft_wrap=True)
+    for note in run.notes:
+        console.print(printable(f"note: {note}"), soft_wrap=True)
+    console.print(printable(f"report: {report}"), soft_wrap=True)
+
+
+SHOWN_CLASSES = 20
+"""So many classes are listed, the largest and the smallest; of more, the middle is counted."""
+
+SHOWN_PICTURES = 3
+"""So many pictures are listed for each kind of finding; the rest is counted."""
+
+
+def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
+    """What the pictures are, how they are split, and what was found wrong with them.
+
+    Args:
+        split: What is told of.
+        config: What it was made by.
+        every: Whether long lists are given in full.
+        stream: Where to, standard output by default.
+    """
+    console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+    found = inventory(split, config.to_dict())
+    console.print(printable(f"{found.headline}\n"))
+    console.print(_class_table(found, every))
+    for line in _account(found, split, None if every else SHOWN_PICTURES):
+        console.print(printable(line))
+
+
+def _class_table(found: Inventory, every: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in (*found.parts, "all", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows, half = found.rows, SHOWN_CLASSES // 2
+    hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
+    for row in rows:
+        if row not in hidden:
+            cells = [shorten(one_line(row.name), 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
+            table.add_row(*map(printable, cells))
+        elif row is hidden[0]:
+            table.add_row(f"… {len(hidden)} more, --all lists them")
+    if len(rows) > 2:
+        totals = [*map(thousands, (*found.parts.values(), found.total))]
+        table.add_row("all", *map(printable, totals), style="bold")
+    return table
+
+
+def _account(found: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
+    yield ""
+    if found.balance:
+        yield f"balance  {found.balance}"
+    sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
+    yield f"sizes    {'; '.join(each for each in (found.sizes, sides) if each)}"
+    yield f"split    sha256 {split.sha256}"
+    yield ""
+    if found.sound:
+        yield found.sound
+    for warning in found.warnings:
+        yield f"warning: {warning}"
+    if found.left_out:
+        yield f"left out: {plural(found.lost, 'picture')}"
+    for kind in found.left_out:
+        yield f"  {one_line(kind.kind)}: {thousands(len(kind.pictures))}"
+        yield from _first((f"{one_line(id)} {f'({one_line(why)})' if why else ''}" for id, why in kind.pictures), limit)
+    if found.alike:
+        yield found.groups
+        yield from _first((_group(group, found) for group in found.alike), limit)
+    for title, counts in (("ignored", found.ignored), ("put right while decoding", found.noticed)):
+        if counts:
+            yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
+
+
+def _group(group: Sequence[str], found: Inventory) -> str:
+    return ", ".join(map(one_line, group)) + (" (several labels)" if group in found.contradicting else "")
+
+
+def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:
+    every = list(lines)
+    yield from (f"    {line.rstrip()}" for line in every[:limit])
+    if limit is not None and len(every) > limit:
+        yield f"    … {thousands(len(every) - limit)} more, --all lists them"
+
+
+COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
+           "engine")  # fmt: skip
+"""Of the table in the terminal, most important first: a narrow one leaves out the last."""
+
+
+def _board(ranking: Sequence[Trial], width: int) -> Table:
+    rows = [[printable(cell) for cell in _cells(rank, trial)] for rank, trial in enumerate(ranking, 1)]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    used = 0
+    for number, column in enumerate(COLUMNS):
+        used += max(len(column), *(len(row[number]) for row in rows)) + (2 if number else 0)
+        if used > width:
+            break
+        table.add_column(column, justify="left" if column in ("family", "engine") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row[: len(table.columns)])
+    return table
+
+
+def _cells(rank: int, trial: Trial) -> Iterable[str]:
+    """A trial as a row, in the order of `COLUMNS`."""
+    cost, (accuracy, low, high) = trial.cost, test_interval(trial)
+    yield f"{rank} {label(trial)}"
+    yield percent(accuracy)
+    yield NOTHING if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    yield seconds(cost.train_time_s) if cost else NOTHING
+    yield count(cost.parameters) if cost else NOTHING
+    yield validation(trial)
+    yield milliseconds(cost.latency_ms if cost else None)
+    yield f"{trial.input_size} px" if trial.input_size else NOTHING
+    yield trial.engine

@@ -1,0 +1,71 @@
+"""`bench data`: look at the pictures; nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from bench.cli.options import DATA, DEFAULTS, add_pictures, add_seed, read_config
+from bench.cli.paths import output, written
+from bench.cli.telling import told
+from bench.config import RunConfig
+from bench.errors import ConfigError
+from bench.records import SplitInfo
+
+SUMMARY = "look at the pictures: what they are, what is wrong, and the split; nothing is trained"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which pictures, how they are split, and what is shown of them."""
+    parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
+    add_pictures(parser.add_argument)
+    add_seed(parser.add_argument, "drawn pictures and split")
+    parser.add_argument("--out", metavar="FILE", help="write the split there, for `run --split-file FILE`")
+    parser.add_argument("--all", action="store_true", help="list every class, and every picture that was found wanting")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Looks at the pictures, prints what they are, and writes their split where that is asked for."""
+    if not options.data:
+        raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
+    config = replace(read_config(options), out="")
+    out = output("out", options.out, "split.json") if options.out else None
+    from bench import data
+    from bench.cli.console import print_inventory
+
+    with told(silent=options.json) as progress:
+        dataset = data.open(config, progress.stage)
+    if out:
+        with written(out):
+            dataset.write(out)
+    if options.json:
+        print(_as_json(dataset.info(), config))
+    else:
+        print_inventory(dataset.info(), config, every=options.all)
+        print(f"\nto search it: {_search_command(options)}")
+    return 0
+
+
+def _search_command(options: argparse.Namespace) -> str:
+    """The command that searches the split that was shown."""
+    words = ["python", "-m", "bench", "run", "--budget", str(DEFAULTS.budget.trials)]
+    if options.out:
+        return shlex.join([*words, "--split-file", options.out])
+    for name in ("data", "images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed"):
+        if (text := getattr(options, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words)
+
+
+def _as_json(split: SplitInfo, config: RunConfig) -> str:
+    from bench.report.inventory import inventory
+    from bench.text import plain
+
+    found = inventory(split, config.to_dict())
+    balance = asdict(found.balance) if found.balance else None
+    told = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
+    return json.dumps(told, indent=1)

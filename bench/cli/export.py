@@ -1,0 +1,49 @@
+"""`bench export`: the model of a trial, as a file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cli.paths import run_folder, written
+from bench.cli.telling import told
+
+SUMMARY = "a trial's model as a .keras file; trained again from the record where the run did not keep it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which trial, and where its model is written."""
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "trial",
+        metavar="TRIAL",
+        help="a family, for its chosen trial, or FAMILY/ENGINE#NUMBER as the page says it, e.g. cnn/optuna:tpe#3",
+    )
+    parser.add_argument("--out", metavar="FILE", help="default FAMILY.keras or FAMILY-ENGINE-NUMBER.keras here")
+    parser.add_argument("--quiet", action="store_true", help="print only where the model is")
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Copies or trains a model, and says how it is used."""
+    from bench.deploy import export
+    from bench.runs import store
+
+    made = store.load(run_folder(options.run))
+    trial = export.find(made, options.trial)
+    own = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
+    out = Path(options.out or f"{own}.keras")
+    with told(options.quiet) as progress, written(out):
+        accuracy = export.export(made, trial, out, progress)
+    if not options.quiet:
+        print(_said(accuracy, trial.value or 0.0))
+        print(f'use it: keras.saving.load_model("{out}") takes RGB pixels, 0 to 255, as (n, size, size, 3)')
+    print(out)
+    return 0
+
+
+def _said(accuracy: float | None, recorded: float) -> str:
+    if accuracy is None:
+        return "the model that the run kept"
+    same = "as recorded" if accuracy == recorded else f"recorded were {100 * recorded:.1f} %"
+    return f"trained again: {100 * accuracy:.1f} % of the validation pictures are right, {same}"

@@ -1,0 +1,56 @@
+"""`bench list`: what there is to choose from, and the runs so far."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from bench.config import ENGINES, MISSING_WEIGHTS
+
+SUMMARY = "families, engines, data sets and runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None: it lists everything."""
+
+
+def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+    """Prints all there is to choose from, and the runs so far."""
+    from bench.data.sources import KNOWN
+
+    print("families (--spaces)")
+    _print_families()
+    print("\nengines (--engine)")
+    for engine, about in ENGINES.items():
+        print(f"  {engine:<22}{about}")
+    print("\ndata sets (--data)")
+    for name, about in KNOWN.items():
+        print(f"  {name:<22}{about}")
+    print(f"\nmissing weights (--missing-weights): {', '.join(MISSING_WEIGHTS)}")
+    print("\nruns in reports/")
+    _print_runs()
+    return 0
+
+
+def _print_families() -> None:
+    from bench.errors import SpaceError
+    from bench.search import spaces
+
+    for path in spaces.known():
+        try:
+            print(f"  {path.stem:<22}{spaces.read(path).title}")
+        except SpaceError as error:
+            print(f"  {path.stem:<22}broken: {error}")
+
+
+def _print_runs() -> None:
+    from bench.report import index
+    from bench.runs import store
+    from bench.text import one_line, plain
+
+    summaries = store.summaries()
+    if not summaries:
+        print("  none yet: python -m bench run --budget 20")
+    for row in map(index.row, summaries):
+        told = row.summary.problem or row.told
+        print(f"  {one_line(str(row.summary.path))}  {plain(told)}")

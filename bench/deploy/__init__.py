@@ -1,0 +1,1 @@
+"""A chosen model outside the suite."""

@@ -1,0 +1,257 @@
+"""The history of runs as one page: a chart for every family, its changes marked, and all of it as text below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from bench import text
+from bench.check.history_words import (
+    accuracy_unchanged,
+    between,
+    by_points,
+    by_ratio,
+    commits,
+    day,
+    differing,
+    short,
+    times_unchanged,
+    two_decimals,
+)
+from bench.check.series import Change, Entry, FamilyHistory, Found, History, Series, Track
+from bench.report import svg
+from bench.report.assets import assets
+from bench.report.marks import Mark, marks
+from bench.report.page import document, environment
+
+ROOM = 0.09
+"""Two labels of changes stand apart by such a share of the chart's width; of closer ones the earlier stands."""
+
+LISTED = 200
+"""So many runs are in a table, the latest."""
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """A change of level in words."""
+
+    mark: Mark
+    family: str
+    figure: str
+    since: str
+    run: str
+    commits: str
+    before: str
+    after: str
+    by: str
+    interval: str
+    p: str
+    reconfigured: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A family: its charts, and what they come to in words."""
+
+    mark: Mark
+    name: str
+    weights: str
+    now: str
+    accuracy: Markup
+    told: str
+    times: Markup
+    times_told: str
+    slower_or_faster: bool
+    parameters: str
+
+
+@dataclass(frozen=True)
+class ReadingRow:
+    """A run in the table, with its accuracies in the order of the panels."""
+
+    entry: Entry
+    since: str
+    accuracies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A series on the page."""
+
+    series: Series
+    title: str
+    differs: str
+    panels: tuple[Panel, ...]
+    changes: tuple[ChangeRow, ...]
+    rows: tuple[ReadingRow, ...]
+    calibrated: bool
+
+
+def html(found: Found, made: History) -> str:
+    """The page."""
+    names = dict.fromkeys(family.name for series in made.series for family in series.families)
+    looks = marks(list(names))
+    sections = [_section(series, looks) for series in made.series]
+    headline = _headline(made)
+    unreadable = [f"{path.parent.name}/{path.name}" for path in found.unreadable]
+    about = {
+        "headline": headline,
+        "sections": sections,
+        "unreadable": unreadable,
+        "underived": found.underived,
+        "unfinished": made.unfinished,
+    }
+    body = environment().get_template("history.html").render(about)
+    return document(headline, body, assets(("page", "sections/models", "history"), None))
+
+
+def _headline(made: History) -> str:
+    if not made.series:
+        return "No complete run yet."
+    latest = made.series[0]
+    moved = [family for family in latest.families if family.accuracy.changes]
+    if not moved:
+        return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
+    names = text.listing([short(name) for name in dict.fromkeys(family.name for family in moved)])
+    if all(family.accuracy.calibrated for family in moved):
+        return f"The accuracy of {names} changed by more than noise."
+    return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is not known."
+
+
+def _section(series: Series, looks: dict[str, Mark]) -> Section:
+    runs = series.runs
+    span = " to ".join(dict.fromkeys((day(runs[0]), day(runs[-1]))))
+    readings = [{each.at: text.percent(each.value) for each in family.accuracy.readings} for family in series.families]
+    rows = [
+        ReadingRow(runs[at], day(runs[at]), tuple(own.get(at, text.NOTHING) for own in readings))
+        for at in reversed(range(len(runs)))
+    ]
+    return Section(
+        series,
+        f"{short(series.source)}, {text.plural(len(runs), 'run')}, {span}",
+        differing(series),
+        tuple(_panel(family, runs, looks[family.name], span) for family in series.families),
+        tuple(row for family in series.families for row in _changes(family, runs, looks[family.name])),
+        tuple(rows[:LISTED]),
+        all(family.accuracy.calibrated for family in series.families),
+    )
+
+
+# -- a family
+
+
+def _panel(family: FamilyHistory, runs: Sequence[Entry], mark: Mark, span: str) -> Panel:
+    track = family.accuracy
+    latest = track.readings[-1]
+    interval = "" if latest.low is None or latest.high is None else f" ({text.interval(latest.low, latest.high)})"
+    axis = _runs(len(runs), span)
+    times = family.times[0] if family.times else None
+    counts = [round(reading.value) for reading in family.parameters.readings] if family.parameters else []
+    moved = len(family.parameters.changes) if family.parameters else 0
+    changed = f" ({text.plural(moved, 'change')})" if moved else ""
+    return Panel(
+        mark,
+        family.name,
+        text.random_weights(family.weights),
+        f"{text.percent(latest.value)}{interval}",
+        _accuracy(track, family.name, axis, mark),
+        _changed(track) or accuracy_unchanged(track),
+        _times(times, family.name, axis, mark) if times else Markup(),
+        _changed(times) or times_unchanged(times) if times else "",
+        bool(times and times.changes),
+        f"{text.count(counts[-1])} parameters{changed}" if counts else "",
+    )
+
+
+def _changed(track: Track) -> str:
+    return text.plural(len(track.changes), "change") if track.changes else ""
+
+
+def _runs(m: int, span: str) -> svg.Axis:
+    counted = svg.counts(f"run, {span}", m)
+    return svg.Axis(counted.title, 0.5, m + 0.5, counted.ticks)
+
+
+def _accuracy(track: Track, name: str, x: svg.Axis, mark: Mark) -> Markup:
+    ends = [end for each in track.readings for end in (each.low, each.value, each.high) if end is not None]
+    frame = svg.Frame(x, svg.percentages("", min(ends), max(ends)))
+    labels = [text.points(change.after - change.before) for change in track.changes]
+    drawn = [*_marked(frame, track, labels), *_read(frame, track, mark), *_levels(frame, track, lambda level: level)]
+    return frame.chart(f"{short(name)}: test accuracy by run. The tables below have the numbers", drawn)
+
+
+def _times(track: Track, name: str, x: svg.Axis, mark: Mark) -> Markup:
+    ends = [1000 * end for each in track.readings for end in (each.low, each.value, each.high) if end is not None]
+    frame = svg.Frame(x, svg.numbers("", 0.0, max(ends)))
+    labels = [f"×\u2009{change.after / change.before:.2f}" for change in track.changes]
+    drawn = [
+        *_marked(frame, track, labels),
+        *_read(frame, track, mark, 1000.0),
+        *_levels(frame, track, lambda level: 1000 * level),
+    ]
+    return frame.chart(f"{short(name)}: milliseconds of a training step by run", drawn)
+
+
+def _marked(frame: svg.Frame, track: Track, labels: Sequence[str]) -> Iterator[Markup]:
+    """An upright line before the first run of each new level, with how far it moved."""
+    room, last = ROOM * (frame.x.high - frame.x.low), -math.inf
+    for change, label in zip(track.changes, labels, strict=True):
+        place = change.at + 0.5
+        yield frame.rule((place, frame.y.low), (place, frame.y.high), "phase")
+        if place - last >= room:
+            yield frame.word(label, place)
+            last = place
+
+
+def _read(frame: svg.Frame, track: Track, mark: Mark, unit: float = 1.0) -> Iterator[Markup]:
+    """A dot for each run on the bar of its interval; of very many runs, dots alone."""
+    many = len(track.readings) > 60
+    for each in track.readings:
+        if each.low is not None and each.high is not None and not many:
+            yield frame.rule((each.at + 1, unit * each.low), (each.at + 1, unit * each.high), "reach")
+    for each in track.readings:
+        yield frame.dot((each.at + 1, unit * each.value), mark, 1.5 if many else 3)
+
+
+def _levels(frame: svg.Frame, track: Track, unit: Callable[[float], float]) -> Iterator[Markup]:
+    """The level of the runs between two changes; none where nothing changed."""
+    if not track.changes:
+        return
+    heights = [track.changes[0].before, *(change.after for change in track.changes)]
+    ends = [track.readings[0].at, *(change.at for change in track.changes), track.readings[-1].at + 1]
+    for height, (begin, end) in zip(heights, pairwise(ends), strict=True):
+        yield frame.rule((begin + 0.5, unit(height)), (end + 0.5, unit(height)), "level")
+
+
+# -- changes in words
+
+
+def _changes(family: FamilyHistory, runs: Sequence[Entry], mark: Mark) -> Iterator[ChangeRow]:
+    def row(change: Change, figure: str, word: Callable[[float], str], by: str, interval: str) -> ChangeRow:
+        last, at = runs[change.last], runs[change.at]
+        return ChangeRow(
+            mark,
+            text.with_weights(family.name, family.weights),
+            figure,
+            day(at),
+            at.run,
+            commits(last, at),
+            word(change.before),
+            word(change.after),
+            by,
+            interval,
+            "" if change.p is None else text.p_value(change.p),
+            change.reconfigured,
+        )
+
+    for change in family.accuracy.changes:
+        yield row(change, "accuracy", text.percent, by_points(change), between(change, text.points))
+    for track in family.times:
+        for change in track.changes:
+            yield row(change, "step time", text.seconds, by_ratio(change), between(change, two_decimals))
+    for change in family.parameters.changes if family.parameters else ():
+        yield row(change, "parameters", lambda count: text.thousands(round(count)), "", "")

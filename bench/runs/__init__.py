@@ -1,0 +1,1 @@
+"""A run folder: its records, results, predictions, thumbnails and environment."""

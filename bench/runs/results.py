@@ -1,0 +1,501 @@
+"""What a run came to, small enough to be committed: the file that the regression gate compares.
+
+Every run folder has one, `results.json`, written when the run ends; a baseline is one that was kept
+(`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs.
+
+    schema_version, created_utc, git_sha, tool_version, run, status
+    config, config_sha256           the settings that must be the same for two runs to compare
+    split    source, sha256, test_ids_sha256, n, class_counts
+    env      python, keras, backend, cpu, cores, gpu
+    families, by name:
+             status, reason, weights, params, config_sha256, parameters, on_features,
+             seeds, accuracy, correct (a bit for every test picture, base64), step_time_s, step_cpu_s, seed_sd
+
+The bits make paired tests possible from a small file. They stand in the order of the pictures' SHA-256, packed as by
+`numpy.packbits`: the first picture is the highest bit of the first byte, and the last byte is filled with zeros.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bench
+from bench import stats, text
+from bench.cache.files import write_text
+from bench.errors import BaselineError, RunFolderError
+from bench.hyperparameters import Value
+from bench.records import FamilyInfo, Repeat, Run
+from bench.runs import predictions
+
+SCHEMA_VERSION = 1
+
+FILE = "results.json"
+"""Its name in a run folder."""
+
+COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED = "complete", "failed", "skipped", "unscored", "no trial"
+"""How a family ended: with a scored model; every trial failed; left out; trained but not scored; not tried."""
+
+STATUSES = (COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED)
+
+SETTINGS = (
+    "engines", "budget", "only_known", "pruner", "features", "epochs", "patience", "folds", "weights", "input_sizes",
+)  # fmt: skip
+"""What a run was told that must be the same for two runs to compare.
+
+The pictures are known by their contents; families may come and go; seeds may differ, and how many there are; and where
+a run lies, how many trials it trains at a time and how its page is written has no part in its accuracies.
+What a family started from is known family by family, so that what was to be done without weights counts for nothing.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyResult:
+    """What became of a family: its chosen configuration, trained with one seed or several.
+
+    Attributes:
+        status: One of `COMPLETE`, `FAILED`, `SKIPPED`, `UNSCORED`, `UNTRIED`; all but the first have a `reason`.
+        weights: What its backbone started from: "imagenet", "random", "random (missing)"; "" without one.
+        params: The chosen configuration.
+        parameters: How many numbers are in the model; None where that was not measured.
+        on_features: Whether its steps were timed on features of frozen layers, not on pictures.
+        seeds: Those it was trained with, the run's own first.
+        correct: Which test pictures each seed's model classifies rightly, shape (seeds, n).
+        step_time_s: Seconds of a training step in steady state, one figure an epoch, over all seeds.
+        step_cpu_s: The CPU seconds of the same, over all cores: what another program on the machine hardly changes.
+    """
+
+    status: str
+    reason: str = ""
+    weights: str = ""
+    params: Mapping[str, Value] = field(default_factory=dict)
+    parameters: int | None = None
+    on_features: bool = False
+    seeds: tuple[int, ...] = ()
+    correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    step_time_s: tuple[float, ...] = ()
+    step_cpu_s: tuple[float, ...] = ()
+
+    @cached_property
+    def accuracies(self) -> tuple[float, ...]:
+        """Share of the test pictures that each seed's model classifies rightly."""
+        return tuple(float(share) for share in self.correct.mean(axis=1)) if self.correct.size else ()
+
+    @property
+    def accuracy(self) -> float | None:
+        """The mean over the seeds; None where it was not scored."""
+        return fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def seed_sd(self) -> float | None:
+        """Sample standard deviation of the accuracies; None where there are fewer than `CALIBRATION_SEEDS`."""
+        return stdev(self.accuracies) if len(self.accuracies) >= stats.CALIBRATION_SEEDS else None
+
+    @property
+    def visible_drop(self) -> float | None:
+        """The smallest drop, as a share, that a check of a run with as many seeds would see with 80 % power.
+
+        It is what seeds alone do to the answers: a new version of the code adds to that. None for a single seed.
+        """
+        seeds, n = self.correct.shape
+        if seeds < 2:
+            return None
+        answers = float(self.correct.var(axis=0, ddof=1).mean())  # how often another seed gives another answer
+        between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * answers / n
+        squared += between
+        freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else math.inf
+        return stats.detectable(math.sqrt(squared), freedom, pictures=n)
+
+    @property
+    def config_sha256(self) -> str:
+        """Of the chosen configuration and what it started from."""
+        return digest({"params": dict(self.params), "weights": self.weights})
+
+
+@dataclass(frozen=True)
+class Split:
+    """The common split, by its contents.
+
+    Attributes:
+        source: What people call the data.
+        sha256: Of parts, classes and contents.
+        test_ids_sha256: Of the test pictures' contents and labels.
+        n: How many test pictures.
+        class_counts: How many of each class.
+    """
+
+    source: str
+    sha256: str
+    test_ids_sha256: str
+    n: int
+    class_counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a run ran on; `cores` is what each of its trials had, `gpu` is "" without one."""
+
+    python: str
+    keras: str
+    backend: str
+    cpu: str
+    cores: int
+    gpu: str
+
+    @property
+    def hardware(self) -> tuple[str, int, str]:
+        """What must be the same for times to compare."""
+        return self.cpu, self.cores, self.gpu
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run came to.
+
+    Attributes:
+        run: The name of its folder.
+        status: As in `records.Run`: "complete", "partial", "failed" or "running".
+        created_utc: When it began.
+        config: The settings that must be the same for two runs to compare.
+        families: By name, in the order in which they were searched.
+    """
+
+    run: str
+    status: str
+    created_utc: str
+    git_sha: str
+    tool_version: str
+    config: Mapping[str, Any]
+    split: Split
+    env: Environment
+    families: Mapping[str, FamilyResult]
+
+    @property
+    def config_sha256(self) -> str:
+        """Of `config`."""
+        return digest(self.config)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """All but the families, as plain data."""
+        return {
+            "created_utc": self.created_utc,
+            "git_sha": self.git_sha,
+            "tool_version": self.tool_version,
+            "run": self.run,
+            "status": self.status,
+            "config": self.config,
+            "config_sha256": self.config_sha256,
+            "split": asdict(self.split),
+            "env": asdict(self.env),
+        }
+
+
+def digest(data: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
+
+
+# -- from a run
+
+
+def of_folder(path: Path) -> Results:
+    """Those of a run folder: its file, or what its records say where there is none (a run that was killed, an old one).
+
+    Raises:
+        RunFolderError: It is no run folder, is damaged, or was written by a newer version.
+        BaselineError: Its file is damaged or of a newer version.
+    """
+    if (path / FILE).is_file():
+        return read(path / FILE)
+    from bench.runs import store
+
+    return of_run(store.load(path))
+
+
+def of_path(path: Path) -> Results:
+    """Those of a run folder, or a file of them; see `of_folder` and `read`."""
+    return of_folder(path) if path.is_dir() else read(path)
+
+
+def of_run(run: Run) -> Results:
+    """What a run came to, from its records, its split and its predictions."""
+    environment, packages = run.environment, run.environment.get("packages", {})
+    cores = {trial.cost.cores for trial in run.trials if trial.cost}
+    pictures = _test_pictures(run)
+    return Results(
+        run=run.path.name,
+        status=run.status,
+        created_utc=run.created_utc,
+        git_sha=str(environment.get("git_commit", "")),
+        tool_version=str(environment.get("bench", "")),
+        config=_as_read({name: run.config[name] for name in _settings(run) if name in run.config}),
+        split=_split_of(run, pictures),
+        env=Environment(
+            python=str(environment.get("python", "")),
+            keras=str(packages.get("keras", "")),
+            backend=f"tensorflow {packages.get('tensorflow', '')}".strip(),
+            cpu=str(environment.get("cpu", "")),
+            cores=max(cores, default=int(environment.get("cores") or 0)),
+            gpu=", ".join(map(str, environment.get("gpus", ()))),
+        ),
+        families={family.name: _family_of(run, family, pictures) for family in run.families},
+    )
+
+
+def _settings(run: Run) -> list[str]:
+    """Which settings count: an engine that proposes nothing does not."""
+    idle = ("engines", "pruner") if run.config.get("only_known") else ()
+    return [name for name in SETTINGS if name not in idle]
+
+
+def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:
+    split, ids = run.split, hashlib.sha256()
+    for sha256, label in pictures:
+        ids.update(f"{sha256} {label}\n".encode(errors="backslashreplace"))
+    return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), dict(split.counts.get("test", {})))
+
+
+def _test_pictures(run: Run) -> list[tuple[str, str]]:
+    """Contents and class of the test pictures as the manifest has them, in the order of their contents."""
+    try:
+        items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
+        own = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
+        return [(str(item["sha256"]), run.split.classes[item["label"]]) for item in own]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
+
+
+def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]) -> FamilyResult:
+    trial = run.best(family.name)
+    if trial is None:
+        return FamilyResult(*_without_model(run, family))
+    chosen = FamilyResult(
+        UNSCORED,
+        weights=trial.weights,
+        params=dict(trial.params),
+        parameters=trial.cost.parameters if trial.cost else None,
+        on_features=bool(trial.prefixes and trial.prefixes[-1].used),
+    )
+    if trial.test is None:
+        why = "scoring it on the test pictures failed" if run.status == "complete" else "the run ended before that"
+        return replace(chosen, reason=why)
+    scored = predictions.of_seeds(run, trial)
+    if not scored:
+        return replace(chosen, reason="its predictions of the test pictures are missing or damaged")
+    order = np.argsort(scored[0].sha256, kind="stable")
+    if scored[0].sha256[order].tolist() != [sha256 for sha256, _ in pictures]:
+        return replace(chosen, reason="its predictions are not of this split's test pictures")
+    trainings = (Repeat.of(0, trial.test, trial.history), *trial.repeats)
+    return replace(
+        chosen,
+        status=COMPLETE,
+        seeds=tuple(int(run.config["seed"]) + number for number in scored),
+        correct=np.array([each.right[order] for each in scored.values()]),
+        step_time_s=tuple(time for each in trainings for time in each.step_time_s),
+        step_cpu_s=tuple(time for each in trainings for time in each.step_cpu_s),
+    )
+
+
+def _without_model(run: Run, family: FamilyInfo) -> tuple[str, str]:
+    if family.skipped:
+        return SKIPPED, text.shorten(text.clean(family.skipped), 200)
+    own = [trial for trial in run.trials if trial.family == family.name]
+    if not own:
+        return UNTRIED, "the budget went to others" if run.status == "complete" else "the run ended before that"
+    failures = [f"{trial.failure.kind}: {trial.failure.message}" for trial in own if trial.failure]
+    last = f", the last one with {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
+    return FAILED, f"none of {len(own)} trials is complete{last}"
+
+
+def settings(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A configuration's settings by their full names, those in tables as `budget.trials`."""
+    every: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            every |= settings(value, f"{above}{name}.")
+        else:
+            every[f"{above}{name}"] = value
+    return every
+
+
+# -- as a file
+
+
+def write(path: Path, results: Results) -> None:
+    """Writes a file of results, whole or not at all: the same results give the same file, byte for byte.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    families = {
+        name: {
+            "status": family.status,
+            **({"reason": family.reason} if family.reason else {}),
+            "weights": family.weights,
+            "params": dict(family.params),
+            "config_sha256": family.config_sha256,
+            "parameters": family.parameters,
+            "on_features": family.on_features,
+            "seeds": list(family.seeds),
+            "accuracy": [round(share, 6) for share in family.accuracies],
+            "correct": [base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct],
+            "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
+            "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
+            "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
+        }
+        for name, family in results.families.items()
+    }
+    write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.about, "families": families}) + "\n")
+
+
+def _indented(value: Any, depth: int = 0) -> str:
+    """JSON with a line a value, but short lists, and lists of numbers, on one line: a change is a line of a diff."""
+    if isinstance(value, Mapping) and value:
+        lines = [f"{json.dumps(key)}: {_indented(each, depth + 1)}" for key, each in value.items()]
+        return "{\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "}"
+    if isinstance(value, list) and any(isinstance(each, str) for each in value) and len(value) > 1:
+        lines = [json.dumps(each) for each in value]
+        return "[\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "]"
+    return json.dumps(value, allow_nan=False)
+
+
+def read(path: Path) -> Results:
+    """Reads a file of results and checks all of it: a bit that fell over is found by the accuracy beside it.
+
+    Raises:
+        BaselineError: It is missing, damaged, cut short, or written by a newer version.
+    """
+    try:
+        if not path.exists() or path.is_file():  # a pipe or a device may have no end
+            data = json.loads(path.read_bytes())
+        else:
+            raise BaselineError(f"{path}: is not a file")
+    except FileNotFoundError:
+        raise BaselineError(f"{path}: there is no such file; `python -m bench baseline RUN` writes one") from None
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read, {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"{path}: damaged or cut short, {error}") from None
+    try:
+        version = data["schema_version"]
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"schema_version {version!r}")
+        if version > SCHEMA_VERSION:
+            raise BaselineError(
+                f"{path}: schema version {version}, this bench {bench.__version__} knows up to {SCHEMA_VERSION}; "
+                "update bench"
+            )
+        return _results(data)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise BaselineError(f"{path}: damaged, {text.one_line(why)}") from None
+
+
+def _results(data: Mapping[str, Any]) -> Results:
+    split = Split(
+        **{name: _text(f"split: {name}", data["split"][name]) for name in ("source", "sha256", "test_ids_sha256")},
+        n=_whole("split: n", data["split"]["n"]),
+        class_counts={name: _whole(f"class {name}", count) for name, count in data["split"]["class_counts"].items()},
+    )
+    n, env = split.n, data["env"]
+    if sum(split.class_counts.values()) != n:
+        raise ValueError(f"split: class_counts do not sum to n={n}")
+    results = Results(
+        **{name: _text(name, data[name]) for name in ("run", "status", "created_utc", "git_sha", "tool_version")},
+        config=dict(data["config"]),
+        split=split,
+        env=Environment(
+            **{name: _text(f"env: {name}", env[name]) for name in ("python", "keras", "backend", "cpu", "gpu")},
+            cores=_whole("env: cores", env["cores"]),
+        ),
+        families={name: _family(name, own, n) for name, own in data["families"].items()},
+    )
+    if results.config_sha256 != data["config_sha256"]:
+        raise ValueError("config is not that of config_sha256")
+    return results
+
+
+def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
+    seeds = tuple(_whole(f"{name}: seed", seed) for seed in data["seeds"])
+    parameters = data["parameters"]
+    family = FamilyResult(
+        status=_text(f"{name}: status", data["status"]),
+        reason=_text(f"{name}: reason", data.get("reason", "")),
+        weights=_text(f"{name}: weights", data["weights"]),
+        params=dict(data["params"]),
+        parameters=None if parameters is None else _whole(f"{name}: parameters", parameters),
+        on_features=bool(data["on_features"]),
+        seeds=seeds,
+        correct=_correct(name, data["correct"], n),
+        step_time_s=tuple(_seconds(f"{name}: step_time_s", time) for time in data["step_time_s"]),
+        step_cpu_s=tuple(_seconds(f"{name}: step_cpu_s", time) for time in data["step_cpu_s"]),
+    )
+    if family.status not in STATUSES:
+        raise ValueError(f"{name}: status {family.status!r}")
+    if not len(seeds) == len(data["accuracy"]) == len(family.correct):
+        raise ValueError(
+            f"{name}: {len(seeds)} seeds, {len(data['accuracy'])} accuracies, {len(family.correct)} bitsets"
+        )
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{name}: a seed stands twice in {list(seeds)}")
+    if (family.status == COMPLETE) != bool(seeds):
+        raise ValueError(f"{name}: is {family.status}, with {len(seeds)} seeds")
+    for seed, told, counted in zip(seeds, data["accuracy"], family.accuracies, strict=True):
+        if not math.isclose(_seconds(f"{name}: accuracy", told), counted, abs_tol=1e-6):
+            raise ValueError(f"{name}, seed {seed}: accuracy {told}, but by its bits {counted:.6g}")
+    return family
+
+
+def _correct(name: str, texts: Sequence[str], n: int) -> NDArray[np.bool_]:
+    rows = []
+    for packed in texts:
+        try:
+            row = np.frombuffer(base64.b64decode(packed, validate=True), np.uint8)
+        except binascii.Error as error:
+            raise ValueError(f"{name}: correct is not base64 ({error})") from None
+        if len(row) != (n + 7) // 8:
+            raise ValueError(f"{name}: correct has {8 * len(row)} bits for {n} test pictures")
+        rows.append(row)
+    if not rows:
+        return np.zeros((0, n), np.bool_)
+    bits = np.unpackbits(np.array(rows), axis=1)
+    if bits[:, n:].any():
+        raise ValueError(f"{name}: correct has bits behind the last test picture")
+    right: NDArray[np.bool_] = bits[:, :n].astype(np.bool_)
+    return right
+
+
+def _whole(what: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what}: {value!r} is not a whole number of at least 0")
+    return value
+
+
+def _seconds(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{what}: {value!r} is not a number of at least 0")
+    return float(value)
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what}: {value!r} is not a text")
+    return value
+
+
+def _as_read(value: Any) -> Any:
+    """As it comes out of a file: tuples are lists in JSON."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,74 @@
+"""Seed noise: the chosen configuration of every family of a run, trained with more seeds."""
+
+from __future__ import annotations
+
+import contextlib
+
+from bench import workers
+from bench.config import RunConfig
+from bench.errors import WorkerError
+from bench.records import Run, Trial
+from bench.report.live import Page
+from bench.runs import environment, predictions, store
+from bench.search.families import Family, prepare_again, run_all
+from bench.search.progress import Progress
+from bench.search.scoring import Scoring
+from bench.workers import Pool
+
+
+def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
+    """Trains what a run has chosen until each has so many seeds, and records it as `run --repeats` would have.
+
+    What is trained is recorded at once: where it is interrupted, it goes on from there.
+
+    Args:
+        run: A complete one.
+        seeds: How many in all, the run's own among them.
+        progress: Told of the trainings.
+        pool: Where they run; None starts processes on this machine, as many as the run had.
+
+    Returns:
+        The run as it is now.
+
+    Raises:
+        UsageError: A family cannot be trained again, for instance since its file was changed; nothing was trained then.
+        WorkerError: A training failed.
+    """
+    wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
+    if not wanted:
+        return run
+    if (now := environment.git_commit()) != (then := run.environment.get("git_commit", "")):
+        progress.warning(
+            f"the run is of commit {then or 'unknown'}, and what is trained now of {now or 'unknown'}: "
+            "whatever changed between them is in the noise of the seeds"
+        )
+    config = RunConfig.from_dict(run.config)
+    with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as used:
+        chosen = [trial for trial in run.ranking() if trial.family in wanted]
+        ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]
+        try:
+            for trial, own, family in ready:
+                numbers = wanted[trial.family]
+                for place in range(0, len(numbers), config.workers):
+                    some = numbers[place : place + config.workers]
+                    trial = _train(Scoring(own, folder), trial, family, some, seeds, progress, used)
+        finally:
+            made = Page(folder, progress.warning).write(run.status)
+    return made
+
+
+def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
+    """Which repeats are to be trained, those among them whose predictions are lost; none of a trial without its own."""
+    there = predictions.of_seeds(run, trial) if trial.test else {}
+    return [number for number in range(1, seeds) if number not in there] if there else []
+
+
+def _train(
+    scoring: Scoring, trial: Trial, family: Family, numbers: list[int], seeds: int, progress: Progress, pool: Pool
+) -> Trial:
+    what = f"training {trial.family}, seed {' and '.join(str(number + 1) for number in numbers)} of {seeds}"
+    outcomes = run_all(pool, scoring.jobs(family, trial, numbers), progress, what)
+    trial = scoring.record(trial, numbers, outcomes)
+    for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
+        raise WorkerError(f"{trial.family} with another seed: {failure.kind}: {failure.message}")
+    return trial

@@ -1,0 +1,337 @@
+"""The feature cache: what frozen layers make of every picture, computed once for all epochs, trials and runs.
+
+    features/<key of the tensor>-<dtype>/*.npy     one row a view of a picture (`data/shelf.py`)
+
+A tensor is known by its key (`prefix.py`: operations, settings and weights down to the pictures' size), a row by the
+content of its picture. So trials of another head, another split or another run find what is there, a changed weight
+finds nothing, and processes that need the same features at once share the work, so that each is computed once. A deeper
+cut is computed from a shallower one that is there already.
+
+Beside its rows a segment says how long they took, so that a trial that finds them is charged for them all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import cache as kept
+from bench.cache.rows import Digests, Rows, Shelf, digests, hexadecimal
+from bench.data.sources import Progress
+from bench.errors import DataError
+from bench.training import cost
+from bench.training.frozen.graph import Cut, Graph, NoPrefix, Tensor
+from bench.training.frozen.views import View
+from bench.training.trainer import traced
+
+BATCH = 64
+"""Pictures that go through a prefix at a time."""
+
+SHARES = 4
+"""Missing features are computed in so many shares, which processes that want the same take in turn."""
+
+LEAST_SHARED = 1000
+"""Views of pictures from which on that is done; of fewer, one process computes all."""
+
+SHARE_OF_CACHE = 0.5
+"""The features of one trial take at most this share of what the cache may hold: pictures and other cuts need room."""
+
+LEAST_MACS_PER_BYTE = 30
+"""Features that took fewer multiply-accumulates for each of their bytes are not worth being kept.
+
+Reading a byte back takes about 1 ns here (page cache, gathered by row), a multiply-accumulate of MobileNetV2 0.04 ns.
+"""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Features of views, and what they cost.
+
+    Attributes:
+        rows: Tensor by tensor, in the order of the views.
+        cold_s: Seconds that computing them takes, as measured when it was done.
+        spent_s: Seconds that computing took now.
+        waited_s: Seconds until they were there, those for computing and for waiting for another process included.
+        cached: The share that was there, 0 to 1.
+        latency_ms: What the prefix takes for one picture.
+    """
+
+    rows: tuple[Rows, ...]
+    cold_s: float
+    spent_s: float
+    waited_s: float
+    cached: float
+    latency_ms: float
+
+    @property
+    def bytes(self) -> int:
+        """What they take on disk."""
+        return sum(math.prod(each.shape) * each.dtype.itemsize for each in self.rows)
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Where features are kept.
+
+    Attributes:
+        root: The folder of the cache (`bench.cache.folder()`).
+        dtype: What they are stored as, "float32" or "float16".
+        cores: CPU cores that this process has; what was measured on others is scaled to them.
+    """
+
+    root: Path
+    dtype: str = "float32"
+    cores: int = 1
+
+    def check(self, cut: Cut, count: int) -> None:
+        """Whether the features of so many views are worth being kept, and have room.
+
+        Raises:
+            NoPrefix: They are not, or have none.
+        """
+        for tensor in cut.tensors:
+            if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
+                raise NoPrefix(f"its features are {tensor.dtype} of shape {tensor.shape}")
+        row_bytes = sum(self._row_bytes(tensor) for tensor in cut.tensors)
+        macs = cost.macs(cost.uses_of(cut.graph.above(cut.tensors)))
+        if macs < LEAST_MACS_PER_BYTE * row_bytes:
+            raise NoPrefix(
+                f"computing its features ({macs / 1e6:,.1f} million multiply-accumulates a picture) costs no more than "
+                f"reading them ({kept.sized(row_bytes)})"
+            )
+        most = SHARE_OF_CACHE * kept.cap_bytes(self.root)
+        if count * row_bytes > most:
+            raise NoPrefix(
+                f"its features take {kept.sized(count * row_bytes)}, above {SHARE_OF_CACHE:.0%} of the cache's "
+                f"{kept.sized(int(most / SHARE_OF_CACHE))}; BENCH_CACHE_GB sets that"
+            )
+
+    def held_mb(self) -> float:
+        """What all features in the cache take on disk, 10**6 bytes."""
+        return sum(entry.size_bytes for entry in kept.entries(self.root, ("features",))) / 1e6
+
+    def has(self, cut: Cut, views: Sequence[View]) -> bool:
+        """Whether all features of these views are there."""
+        return not len(_missing(self.shelves(cut), _digests(views)))
+
+    def fetch(self, cut: Cut, views: Sequence[View], progress: Progress | None = None) -> Fetched:
+        """The features of these views; those that the cache does not have are computed into it.
+
+        Raises:
+            NoPrefix: The disk has no room for them.
+        """
+        start, spent_s = time.perf_counter(), 0.0
+        wanted = _digests(views)
+        shelves = self.shelves(cut)
+        missing = _missing(shelves, wanted)
+        cached = 1 - len(missing) / max(1, len(wanted))
+        if len(missing):
+            spent_s = _Computation(self, cut, views, wanted, missing, progress).run()
+            shelves = self.shelves(cut)
+        places = [shelf.places(wanted) for shelf in shelves]
+        if any((each < 0).any() for each in places):
+            raise NoPrefix("its features were cleared while they were computed")
+        abouts = [shelf.abouts(each) for shelf, each in zip(shelves, places, strict=True)]
+        for shelf, each in zip(shelves, places, strict=True):
+            kept.touch(shelf.paths(each))
+        return Fetched(
+            rows=tuple(shelf.rows(each) for shelf, each in zip(shelves, places, strict=True)),
+            cold_s=max(self._seconds(each) for each in abouts),
+            spent_s=spent_s,
+            waited_s=time.perf_counter() - start,
+            cached=cached,
+            latency_ms=max(self._latency_ms(each) for each in abouts),
+        )
+
+    def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> Start | None:
+        """A tensor's features as a start, where all these rows of it are there."""
+        if None in tensor.shape[1:]:
+            return None
+        shelf = self._shelf(graph.key(tensor), tensor.shape[1:])
+        places = shelf.places(wanted)
+        if not len(shelf.segments) or (places < 0).any():
+            return None
+        abouts = shelf.abouts(places)
+        return Start(tensor, shelf.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
+
+    # -- shelves
+
+    def shelves(self, cut: Cut) -> list[Shelf]:
+        """Where a cut's features are kept, tensor by tensor."""
+        return [self._shelf(key, shape) for key, shape in zip(cut.keys, cut.shapes, strict=True)]
+
+    def _shelf(self, key: str, shape: Sequence[int]) -> Shelf:
+        folder = kept.place("features", self.root) / f"{key}-{self.dtype}"
+        return Shelf.found(folder, shape, self.dtype, verify=True)
+
+    def _row_bytes(self, tensor: Tensor) -> int:
+        return int(math.prod(tensor.shape[1:])) * np.dtype(self.dtype).itemsize
+
+    def _seconds(self, abouts: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+        """What computing took, on as many cores as there are here."""
+        return float(sum(count * about["seconds_per_row"] * about["cores"] / self.cores for count, about in abouts))
+
+    def _latency_ms(self, abouts: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+        return float(np.average([about["latency_ms"] for _, about in abouts], weights=[count for count, _ in abouts]))
+
+
+class Start(NamedTuple):
+    """What a computation starts from: a tensor, its rows, and what they cost; pictures cost nothing."""
+
+    tensor: Tensor
+    rows: Any
+    seconds_per_row: float = 0.0
+    latency_ms: float = 0.0
+
+
+class _Computation:
+    """Computes missing features, share by share.
+
+    Processes that want the same rows at once share the work: each takes what no other is at, and then waits for them.
+    """
+
+    def __init__(
+        self,
+        cache: FeatureCache,
+        cut: Cut,
+        views: Sequence[View],
+        wanted: Digests,
+        missing: NDArray[np.int64],
+        progress: Progress | None,
+    ) -> None:
+        self._cache, self._cut, self._progress = cache, cut, progress
+        self._wanted = wanted[missing]
+        self._names = hexadecimal(self._wanted)
+        self._given = self._starts(_Pictures(views, missing))
+        self._predict = traced(cut.prefix([each.tensor for each in self._given]))
+        self._layers = len(cut.graph.above(cut.tensors))
+        self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
+        self._latency_ms = 0.0
+        self._done = 0
+
+    def run(self) -> float:
+        """Sees to it that everything is there; gives the seconds that this process has computed.
+
+        Raises:
+            NoPrefix: The disk has no room for them.
+        """
+        spent_s = 0.0
+        shares = np.array([int(name[:2], 16) % self._shares for name in self._names])
+        left = sorted(set(shares.tolist()))
+        folder = min(shelf.folder for shelf in self._cache.shelves(self._cut))
+        for wait in (False, True):
+            for share in tuple(left):
+                with kept.alone(folder, f"{kept.LOCK}-{share}", wait) as ours:
+                    if ours:
+                        left.remove(share)
+                        spent_s += self._compute(np.flatnonzero(shares == share))
+        return spent_s
+
+    def _compute(self, rows: NDArray[np.int64]) -> float:
+        """Computes those that are still missing, segment by segment: what is done stays, even if a later one fails."""
+        begun = time.perf_counter()
+        shelves = self._cache.shelves(self._cut)
+        rows = rows[_missing(shelves, self._wanted[rows])]
+        most = min(shelf.most_rows for shelf in shelves)
+        spared = [path for shelf in shelves for path in shelf.paths(shelf.places(self._wanted))]
+        try:
+            with kept.room(self._cache.root, len(rows) * sum(shelf.row_bytes for shelf in shelves), spared):
+                for start in range(0, len(rows), most):
+                    self._write(shelves, rows[start : start + most])
+        except DataError as error:
+            raise NoPrefix(str(error)) from None
+        return time.perf_counter() - begun if len(rows) else 0.0
+
+    def _write(self, shelves: Sequence[Shelf], rows: NDArray[np.int64]) -> None:
+        """Computes rows into a new segment of each tensor's shelf."""
+        start = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(shelf.writing(shelf.new_path())) for shelf in shelves]
+            for at in range(0, len(rows), BATCH):
+                some = rows[at : at + BATCH]
+                outputs = keras.tree.flatten(self._predict(*(each.rows[some] for each in self._given)))
+                for writer, output in zip(writers, outputs, strict=True):
+                    for row, features in zip(some, self._stored(output), strict=True):
+                        writer(self._names[row], features)
+                self._tell(len(some))
+            about = self._about((time.perf_counter() - start) / len(rows))
+            for writer in writers:
+                writer.about = about
+
+    def _about(self, seconds_per_row: float) -> dict[str, float]:
+        """What a segment says of its rows: what they cost, from the pictures on."""
+        if not self._latency_ms:
+            shapes = [tuple(each.tensor.shape[1:]) for each in self._given]
+            self._latency_ms = cost.latency_ms(self._predict, shapes) + max(each.latency_ms for each in self._given)
+        return {
+            "cores": self._cache.cores,
+            "seconds_per_row": seconds_per_row + max(each.seconds_per_row for each in self._given),
+            "latency_ms": self._latency_ms,
+        }
+
+    def _stored(self, output: Any) -> NDArray[Any]:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(output).astype(self._cache.dtype, copy=False)
+        if self._cache.dtype == "float16" and not np.isfinite(rows).all():
+            raise NoPrefix("its features are too large for float16")
+        return rows
+
+    def _starts(self, pictures: _Pictures) -> list[Start]:
+        """What the features are computed from: features of shallower cuts that are there, or pictures."""
+        graph = self._cut.graph
+        found: list[Start] = []
+        above = [tensor for each in self._cut.tensors for tensor in graph.maker(each).input_tensors]
+        seen: set[int] = set()
+        while above:
+            tensor = above.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            if tensor is graph.input:
+                found.append(Start(tensor, pictures))
+            elif start := self._cache.start(graph, tensor, self._wanted):
+                found.append(start)
+            else:
+                above += graph.maker(tensor).input_tensors
+        return found
+
+    def _tell(self, count: int) -> None:
+        self._done += count
+        if self._progress:
+            what = f"computing features of {self._layers} frozen layers"
+            self._progress(what, self._done, len(self._names))
+
+
+class _Pictures:
+    """Some rows of several views, counted through all of them; indexed by arrays."""
+
+    def __init__(self, views: Sequence[View], rows: NDArray[np.int64]) -> None:
+        self._views, self._rows = views, rows
+        self._starts = np.cumsum([0, *map(len, views)])
+
+    def __getitem__(self, some: NDArray[np.int64]) -> NDArray[np.uint8]:
+        rows = self._rows[some]
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        result = np.empty((len(rows), *self._views[0].part.pixels.shape[1:]), np.uint8)
+        for number in np.unique(numbers):
+            result[numbers == number] = self._views[number].pictures(rows[numbers == number] - self._starts[number])
+        return result
+
+
+def _digests(views: Sequence[View]) -> Digests:
+    return np.concatenate([digests(view.sha256) for view in views])
+
+
+def _missing(shelves: Sequence[Shelf], wanted: Digests) -> NDArray[np.int64]:
+    """The rows that not all of the shelves have."""
+    there = np.all([shelf.places(wanted) >= 0 for shelf in shelves], axis=0)
+    return np.flatnonzero(~there)

@@ -1,0 +1,86 @@
+"""A trial's model as a file: what the run kept is copied, everything else is trained again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from bench import Budget, RunConfig, runner
+from bench.deploy import export
+from bench.errors import ConfigError
+from bench.records import FAIL
+from bench.search.progress import Progress
+from bench.testing import FakePool
+
+
+def build(hp, family):
+    hp.Int("layers", 1, 9)
+
+
+def score(family, params):
+    return 0.5 + params["layers"] / 20
+
+
+class Recording(FakePool):
+    """Remembers the jobs that it was given."""
+
+    def __init__(self):
+        super().__init__(build, score)
+        self.jobs = []
+
+    def submit(self, job, listener):
+        self.jobs.append(job)
+        super().submit(job, listener)
+
+
+@pytest.fixture
+def run(space, tmp_path):
+    config = RunConfig(images=24, spaces=(space("net"),), budget=Budget(trials=4), out=str(tmp_path / "run"))
+    return runner.run(config, pool=FakePool(build, score))
+
+
+def test_the_chosen_trial_is_known_by_its_family_and_any_by_its_name(run):
+    best = run.best("net")
+    assert export.find(run, "net") == best
+    for trial in run.trials:
+        assert export.find(run, f"{trial.study}#{trial.number}") == trial
+    with pytest.raises(ConfigError, match="net"):
+        export.find(run, "nett")
+    with pytest.raises(ConfigError, match="optuna:tpe#0"):
+        export.find(run, "net/optuna:tpe#9")
+
+
+def test_a_trial_that_failed_has_no_model(run):
+    (study,) = run.studies
+    broken = replace(study, trials=(replace(study.trials[0], state=FAIL), *study.trials[1:]))
+    with pytest.raises(ConfigError, match="is FAIL"):
+        export.find(replace(run, studies=(broken,)), "net/optuna:tpe#0")
+
+
+def test_a_model_that_was_kept_is_copied(run, tmp_path):
+    trial, used = export.find(run, "net"), Recording()
+    assert export.export(run, trial, tmp_path / "best.keras", Progress(), used) is None
+    assert (tmp_path / "best.keras").read_bytes() == (run.path / "models" / "net.keras").read_bytes()
+    assert used.jobs == []
+
+
+def test_any_other_is_trained_again_with_its_own_configuration(run, tmp_path):
+    trial = min(run.trials, key=lambda trial: trial.value)
+    used = Recording()
+    out = tmp_path / "deeper" / "worst.keras"
+    assert export.export(run, trial, out, Progress(), used) == trial.value
+    assert json.loads(out.read_text()) == dict(trial.params)
+    (job,) = (job for job in used.jobs if job.kind == "trial")
+    assert (job.payload["values"], job.payload["seed"], job.payload["whole"]) == (dict(trial.params), 0, True)
+    assert job.payload["manifest"] == str(run.path / "split.json")
+    assert "part" not in job.payload  # the test pictures are left alone
+
+
+def test_no_file_is_overwritten(run, tmp_path):
+    (tmp_path / "there.keras").write_text("precious")
+    for name, says in (("there.keras", "is there already"), ("model.h5", "must end in .keras")):
+        with pytest.raises(ConfigError, match=says):
+            export.export(run, export.find(run, "net"), tmp_path / name, Progress(), Recording())
+    assert (tmp_path / "there.keras").read_text() == "precious"

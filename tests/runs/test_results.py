@@ -1,0 +1,333 @@
+"""The file of what a run came to: written by every run, read by the gate, refused where anything is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bench
+from bench import Budget, RunConfig, runner
+from bench.errors import BaselineError, RunFolderError, WorkerError
+from bench.records import Epoch, Prefix, Run, steady
+from bench.runs import predictions, results, store
+from bench.runs.results import COMPLETE, FAILED, UNSCORED, UNTRIED, Results
+from bench.search.progress import Progress
+from bench.search.retrain import calibrate
+from bench.testing import FakePool
+
+
+def depth(hp: Any, family: str) -> None:
+    hp.Int("depth", 1, 9)
+
+
+def by_depth(family: str, params: Any) -> float:
+    if family == "broken":
+        raise ValueError("no such layer\nin /home/somebody/secret")
+    return float(params["depth"]) / 10
+
+
+@pytest.fixture
+def made(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Runs the driver on fake families; 400 drawn pictures are a test part of 80."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(families: tuple[str, ...] = ("a", "b"), name: str = "run", **more: Any) -> Run:
+        config = {"images": 400, "budget": Budget(4), "seed": 7, "repeats": 2, **more}
+        spaces = tuple(space(family) for family in families)
+        return runner.run(RunConfig(out=name, spaces=spaces, **config), pool=FakePool(depth, by_depth, epochs=3))
+
+    return run
+
+
+def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    return path
+
+
+# -- of a run
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_a_run_leaves_what_it_came_to(made: Callable[..., Run]) -> None:
+    run = made(families=("a", "b", "broken"))
+    found = results.read(run.path / results.FILE)
+    assert (found.run, found.status, found.tool_version) == ("run", "complete", bench.__version__)
+    assert found.split.n == sum(found.split.class_counts.values()) == run.split.n("test") == 80
+    assert found.split.sha256 == run.split.sha256
+    own = found.families["a"]
+    chosen = run.best("a")
+    assert chosen
+    assert (own.status, own.seeds, dict(own.params)) == (COMPLETE, (7, 8, 9), dict(chosen.params))
+    assert own.accuracy == pytest.approx(chosen.test_accuracy)
+    assert own.parameters == 10
+    assert len(own.step_time_s) == 0  # the fake trains nothing
+    broken = found.families["broken"]
+    assert broken.status == FAILED
+    assert broken.reason == "none of 1 trials is complete, the last one with ValueError: no such layer in ~/secret"
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_the_bits_are_those_of_the_predictions(made: Callable[..., Run]) -> None:
+    run = made()
+    own = results.read(run.path / results.FILE).families["b"]
+    chosen = run.best("b")
+    assert chosen
+    scored = predictions.of_seeds(run, chosen)
+    assert list(scored) == [0, 1, 2]
+    for bits, each in zip(own.correct, scored.values(), strict=True):
+        order = np.argsort(each.sha256)
+        assert bits.tolist() == each.right[order].tolist()
+    assert len({bits.tobytes() for bits in own.correct}) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_the_same_run_twice_has_the_same_results(made: Callable[..., Run]) -> None:
+    first, second = (results.of_run(made(name=name)) for name in ("one", "two"))
+    assert first.split == second.split
+    assert first.config_sha256 == second.config_sha256
+    for family in first.families:
+        assert np.array_equal(first.families[family].correct, second.families[family].correct)
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_other_pictures_have_another_digest_and_other_settings_another(made: Callable[..., Run]) -> None:
+    first, pictures, settings = (
+        results.of_run(made(name=name, **more))
+        for name, more in (("one", {}), ("two", {"images": 396}), ("three", {"epochs": 4}))
+    )
+    assert first.split.test_ids_sha256 != pictures.split.test_ids_sha256
+    assert first.config_sha256 == pictures.config_sha256
+    assert first.split == settings.split
+    assert first.config_sha256 != settings.config_sha256
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_where_predictions_are_lost_a_family_counts_as_not_scored(made: Callable[..., Run]) -> None:
+    run = made(families=("a", "b", "c"), budget=Budget(2))
+    predictions.path(run.path, "a").unlink()
+    predictions.path(run.path, "b", 2).write_bytes(b"PK")
+    (run.path / results.FILE).unlink()
+    found = results.of_folder(run.path)
+    assert found.families["a"].status == UNSCORED
+    assert "missing or damaged" in found.families["a"].reason
+    assert found.families["b"].seeds == (7, 8)
+    assert found.families["c"].status == UNTRIED
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_the_step_times_of_all_seeds_count_and_the_cores_that_a_trial_had(made: Callable[..., Run]) -> None:
+    run = made(families=("a",))
+    trial = run.best("a")
+    assert trial
+    assert trial.cost
+    timed = replace(
+        trial,
+        history=tuple(
+            replace(epoch, step_time_s=epoch.epoch / 100, step_cpu_s=epoch.epoch / 50) for epoch in trial.history
+        ),
+        repeats=tuple(replace(repeat, step_time_s=(0.1, 0.2), step_cpu_s=(0.3,)) for repeat in trial.repeats),
+        prefixes=(Prefix("head"), Prefix("fine-tuning", used=True)),
+        cost=replace(trial.cost, cores=3),
+    )
+    studies = tuple(
+        replace(study, trials=tuple(timed if each == trial else each for each in study.trials)) for study in run.studies
+    )
+    found = results.of_run(replace(run, studies=studies))
+    assert found.families["a"].step_time_s == (0.02, 0.03, 0.1, 0.2, 0.1, 0.2)
+    assert found.families["a"].step_cpu_s == (0.04, 0.06, 0.3, 0.3)
+    assert found.families["a"].on_features
+    assert found.env.cores == 3
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        results.of_folder(tmp_path)
+
+
+def test_the_time_of_a_step_is_that_of_the_last_phase_without_its_first_epoch() -> None:
+    times = [("head", 9.0), ("head", 1.0), ("fine-tuning", 8.0), ("fine-tuning", 2.0), ("fine-tuning", 3.0)]
+    history = [Epoch(n, 0.5, 0.5, 0.5, 0.5, 1.0, phase, time) for n, (phase, time) in enumerate(times, start=1)]
+    assert [epoch.step_time_s for epoch in steady(history)] == [2.0, 3.0]
+    assert steady([replace(epoch, step_time_s=None) for epoch in history]) == ()
+    assert steady([]) == ()
+
+
+# -- as a file
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A file of 13 test pictures: two families with two seeds, one that failed."""
+    draw = np.random.default_rng(0)
+    families = {
+        name: results.FamilyResult(
+            COMPLETE, weights="imagenet", params={"depth": 3, "rate": 0.1, "flat": None}, parameters=10, seeds=(0, 1),
+            correct=draw.random((2, 13)) < 0.8, step_time_s=(0.00123456, 0.002), step_cpu_s=(0.003, 0.004),
+        )
+        for name in ("cnn", "vgg16")
+    }  # fmt: skip
+    made = Results(
+        run="20261121T090000-drawn",
+        status="complete",
+        created_utc="2026-11-21T09:00:00Z",
+        git_sha="0123456789ab",
+        tool_version="0.1.0",
+        config={"epochs": 10, "engines": ["optuna:tpe"]},
+        split=results.Split("drawn", "ab", "cd", 13, {"cats": 6, "dogs": 7}),
+        env=results.Environment("3.11.7", "3.15.1", "tensorflow 2.21.0", "A processor", 2, ""),
+        families={**families, "mine": results.FamilyResult(FAILED, "none of 3 trials is complete")},
+    )
+    results.write(tmp_path / "baseline.json", made)
+    return tmp_path / "baseline.json"
+
+
+def test_what_is_read_is_what_was_written_byte_for_byte(saved: Path, tmp_path: Path) -> None:
+    results.write(tmp_path / "again.json", results.read(saved))
+    assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
+
+
+def test_a_change_of_one_figure_is_a_line_of_a_diff(saved: Path, tmp_path: Path) -> None:
+    before = results.read(saved)
+    cnn = replace(before.families["cnn"], parameters=11)
+    results.write(tmp_path / "after.json", replace(before, families={**before.families, "cnn": cnn}))
+    lines = zip(saved.read_text().splitlines(), (tmp_path / "after.json").read_text().splitlines(), strict=True)
+    assert [one.strip() for one, other in lines if one != other] == ['"parameters": 10,']
+
+
+def test_a_file_that_is_cut_short_anywhere_is_refused_in_one_line(saved: Path, tmp_path: Path) -> None:
+    whole = saved.read_bytes().rstrip()
+    for end in range(0, len(whole), 7):
+        (tmp_path / "cut.json").write_bytes(whole[:end])
+        with pytest.raises(BaselineError, match=r"cut\.json: ") as caught:
+            results.read(tmp_path / "cut.json")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="python -m bench baseline RUN"):
+        results.read(tmp_path / "baseline.json")
+
+
+def test_what_is_no_file_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path, tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(BaselineError, match="is not a file"):
+            results.read(path)
+
+
+def test_a_newer_file_is_refused(saved: Path) -> None:
+    with pytest.raises(BaselineError, match=r"schema version 2, this bench .* knows up to 1; update bench"):
+        results.read(changed(saved, lambda data: data.update(schema_version=2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["families"]["cnn"]["accuracy"].__setitem__(0, 0.5), "cnn, seed 0: accuracy 0.5, but by its"),
+        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "AAAA"), "24 bits for 13 test pictures"),
+        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "//8="), "bits behind the last"),
+        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "?"), "not base64"),
+        (lambda data: data["families"]["cnn"]["seeds"].pop(), "1 seeds, 2 accuracies, 2 bitsets"),
+        (lambda data: data["families"]["cnn"].update(status="fine"), "status 'fine'"),
+        (lambda data: data["families"]["mine"].update(status="complete"), "mine: is complete, with 0 seeds"),
+        (lambda data: data["families"]["cnn"].update(parameters=-1), "parameters: -1 is not a whole number"),
+        (lambda data: data["families"]["cnn"].update(step_time_s=["fast"]), "step_time_s: 'fast' is not a number"),
+        (lambda data: data["families"]["cnn"].pop("weights"), "'weights' is missing"),
+        (lambda data: data["split"].update(n=14), "class_counts do not sum to n=14"),
+        (lambda data: data["split"].pop("n"), "'n' is missing"),
+        (lambda data: data["split"].update(source=5), "split: source: 5 is not a text"),
+        (lambda data: data["env"].update(cpu=None), "env: cpu: None is not a text"),
+        (lambda data: data["env"].update(cores="two"), "env: cores: 'two' is not a whole number"),
+        (lambda data: data["families"]["cnn"].update(seeds=[1, 1]), "a seed stands twice in"),
+        (lambda data: data["config"].update(epochs=11), "config is not that of config_sha256"),
+        (lambda data: data.update(families=[]), "damaged"),
+        (lambda data: data.update(schema_version="1"), "schema_version '1'"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_says_where(saved: Path, change: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(BaselineError, match=message):
+        results.read(changed(saved, change))
+
+
+def test_not_a_number_is_refused(saved: Path) -> None:
+    saved.write_text(saved.read_text().replace("0.001235", "NaN"))
+    with pytest.raises(BaselineError, match="nan is not a number of at least 0"):
+        results.read(saved)
+
+
+# -- more seeds
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_calibration_trains_the_missing_seeds_and_records_them_as_a_run_would_have(made: Callable[..., Run]) -> None:
+    short, long = made(name="short", repeats=1), made(name="long", repeats=4)
+    pool = FakePool(depth, by_depth, epochs=3)
+    calibrated = calibrate(short, 5, Progress(), pool)
+    assert [params for _, params in pool.trained] == [dict(t.params) for t in short.ranking() for _ in range(3)]
+    assert calibrated.status == "complete"
+    for family in "ab":
+        one, other = calibrated.best(family), long.best(family)
+        assert one
+        assert other
+        assert [repeat.number for repeat in one.repeats] == [1, 2, 3, 4]
+        assert one.over_seeds == other.over_seeds
+    found = results.read(short.path / results.FILE)
+    assert found.families["a"].seeds == (7, 8, 9, 10, 11)
+    assert found.families["a"].seed_sd == pytest.approx(np.std(found.families["a"].accuracies, ddof=1))
+    assert store.load(short.path) == replace(calibrated, elapsed_s=store.load(short.path).elapsed_s)
+    assert re.search(r"5\sseeds", (short.path / "report.html").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_calibration_trains_nothing_where_the_seeds_are_there(made: Callable[..., Run]) -> None:
+    run = made(repeats=4)
+    pool = FakePool(depth, by_depth)
+    assert calibrate(run, 5, Progress(), pool) == run
+    assert pool.trained == []
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_calibration_is_refused_where_a_family_is_another_one_now(made: Callable[..., Run], tmp_path: Path) -> None:
+    run = made(repeats=0)
+    second = tmp_path / "spaces" / f"{run.ranking()[1].family}.py"
+    second.write_text(second.read_text() + "\n# another version\n")
+    pool = FakePool(depth, by_depth)
+    with pytest.raises(RunFolderError, match="was changed since run was made"):
+        calibrate(run, 3, Progress(), pool)
+    assert pool.trained == []
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_where_a_training_fails_the_families_before_it_are_kept(made: Callable[..., Run]) -> None:
+    run = made(repeats=0)
+    first, second = (trial.family for trial in run.ranking())
+
+    def fails(family: str, params: Any) -> float:
+        if family == second:
+            raise MemoryError("no room")
+        return by_depth(family, params)
+
+    with pytest.raises(WorkerError, match=f"{second} with another seed: MemoryError: no room"):
+        calibrate(run, 3, Progress(), FakePool(depth, fails))
+    kept = store.load(run.path)
+    assert {trial.family: len(trial.repeats) for trial in kept.ranking()} == {first: 2, second: 0}

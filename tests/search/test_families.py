@@ -1,0 +1,126 @@
+"""Before the search: what is said of families whose pretrained weights are there, wrong or missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import RunConfig
+from bench import data as pictures
+from bench.errors import SpaceError, WeightsError, WorkerError
+from bench.records import Failure
+from bench.search import families, spaces
+from bench.search.progress import Progress
+from bench.testing import FakePool
+from bench.workers import Outcome
+
+NOWHERE = "http://127.0.0.1:9/weights.h5"
+
+
+class Backbones(FakePool):
+    """Every family wants the weights of one backbone; `wrong` says what is wrong with their file, None of none."""
+
+    def __init__(self, path, wrong=""):
+        super().__init__(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5)
+        self._file = {
+            "url": NOWHERE,
+            "path": str(path),
+            "hash": "",
+            "wrong": wrong,
+            "application": "Net",
+            "options": {},
+        }
+        self.downloaded = ""  # what is found wrong with the file after a download
+
+    def _run(self, job, listener):
+        if job.kind == "weights":
+            return {"wrong": self.downloaded}
+        return {**super()._run(job, listener), "weights_files": {"Net {}": self._file}, "backbones": 1}
+
+
+class Told(Progress):
+    def __init__(self):
+        self.warnings = []
+
+    def warning(self, text):
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def prepare(space):
+    def run(pool, progress=None, **config):
+        config = RunConfig(images=24, **config)
+        chosen = spaces.select([space("net")])
+        return families.prepare(config, chosen, pictures.open(config), pool, progress or Progress())[0][0]
+
+    return run
+
+
+def test_weights_that_are_there_and_load_are_used(prepare, tmp_path):
+    told = Told()
+    family = prepare(Backbones(tmp_path / "net.h5"), told)
+    assert family.info.weights == "imagenet"
+    assert family.files == {"Net {}": str(tmp_path / "net.h5")}
+    assert told.warnings == []
+
+
+def test_weights_that_are_not_there_are_downloaded_and_looked_at(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr(families.downloads, "fetch", lambda url, path, *rest: path.write_bytes(b"some"))
+    pool = Backbones(tmp_path / "net.h5", wrong=None)
+    assert prepare(pool).files == {"Net {}": str(tmp_path / "net.h5")}
+    (tmp_path / "net.h5").unlink()
+    pool.downloaded, told = "OSError: a page in its place", Told()
+    assert prepare(pool, told).info.weights == "random (missing)"
+    assert "a page in its place" in told.warnings[0]
+
+
+@pytest.mark.parametrize(("wrong", "says"), [("OSError: truncated", "truncated"), (None, "cannot be reached")])
+def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, wrong, says):
+    told = Told()
+    family = prepare(Backbones(tmp_path / "net.h5", wrong), told)
+    assert family.info.weights == "random (missing)"
+    assert family.files == {}
+    assert not family.info.skipped
+    assert len(told.warnings) == 1
+    assert "no imagenet weights for Net" in told.warnings[0]
+    assert says in told.warnings[0]
+
+
+def test_a_family_without_weights_can_be_skipped(prepare, tmp_path):
+    family = prepare(Backbones(tmp_path / "net.h5", None), missing_weights="skip")
+    assert family.info.skipped.startswith("no imagenet weights")
+
+
+def test_missing_weights_can_be_an_error(prepare, tmp_path):
+    with pytest.raises(WeightsError, match=r"KERAS_HOME.*--missing-weights random or skip"):
+        prepare(Backbones(tmp_path / "net.h5", None), missing_weights="error")
+
+
+def test_random_weights_that_were_asked_for_are_no_missing_ones(prepare, tmp_path):
+    class Wanting(Backbones):
+        def _run(self, job, listener):
+            return {**super()._run(job, listener), "weights_files": {}}
+
+    told = Told()
+    family = prepare(Wanting(tmp_path / "net.h5"), told, weights="random")
+    assert (family.info.weights, told.warnings) == ("random", [])
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "says"),
+    [
+        (Failure("SpaceError", "/a b/net.py:7: ValueError: x: y"), SpaceError, "^/a b/net.py:7: ValueError: x: y$"),
+        (Failure("TIMEOUT", "took too long"), SpaceError, r"net\.py:1: cannot be built: TIMEOUT: took too long"),
+        (Failure("ImportError", "no keras"), WorkerError, "ImportError: no keras"),
+    ],
+)
+def test_a_family_that_cannot_be_built_stops_the_run(prepare, tmp_path, failure, error, says):
+    class Failing(Backbones):
+        def finished(self, timeout_s):
+            return [Outcome(job, failure=failure) for job, _ in (self._waiting.pop(0),)]
+
+    with pytest.raises(error, match=says):
+        prepare(Failing(tmp_path / "net.h5"))
+
+
+def test_configurations_are_counted(prepare, tmp_path):
+    assert prepare(Backbones(tmp_path / "net.h5")).info.configurations == 2

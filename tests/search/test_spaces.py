@@ -1,0 +1,102 @@
+"""Search-space files are found and checked without being imported."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import ConfigError, SpaceError
+from bench.search import spaces
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_built_in_families_are_there_cheapest_first():
+    assert [each.name for each in spaces.select(())] == ["dummy", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19"]
+
+
+def test_every_built_in_family_says_what_it_is():
+    assert all(len(each.title) > 20 for each in spaces.select(()))
+
+
+def test_families_are_selected_by_name_file_and_folder(space, tmp_path):
+    path = space("mine")
+    assert [each.name for each in spaces.select(["cnn", path])] == ["cnn", "mine"]
+    space("other")
+    space("_shared", "SIZE = 3\n")
+    assert [each.name for each in spaces.select([str(tmp_path / "spaces")])] == ["mine", "other"]
+
+
+def test_a_folder_search_spaces_where_one_stands_adds_families(tmp_path):
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "mine.py").write_text("def build(hp, task):\n    pass\n")
+    assert [each.name for each in spaces.select(())][-1] == "mine"
+    assert [each.name for each in spaces.select(("mine",))] == ["mine"]
+
+
+def test_nothing_is_imported(space):
+    assert spaces.select([space("mine", "raise SystemExit('imported')\ndef build(hp): ...\n")])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("import keras\n\ndef build(hp, task:\n    pass\n", 3, "SyntaxError"),
+        ("x = 1\n", 1, "no function `build(hp, task)`"),
+        ("\n\ndef build():\n    pass\n", 3, "build(): must be build(hp) or build(hp, task)"),
+        ("def build(hp, task, size):\n    pass\n", 1, "build(hp, task, size): must be"),
+        ("def build(hp, *, task):\n    pass\n", 1, "must be"),
+        ("\nasync def build(hp):\n    pass\n", 2, "not async"),
+        ("class build_model:\n    pass\n", 1, "no function"),
+    ],
+)
+def test_a_broken_file_is_one_line_with_its_place(space, text, line, says):
+    path = space("broken", text)
+    with pytest.raises(SpaceError) as caught:
+        spaces.select([path])
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["def build(hp): ...", "def build(hp, task, size=3): ...", "def build(*a): ...",
+                                  "from elsewhere import build", "build = make(3)"])  # fmt: skip
+def test_what_can_be_called_is_accepted(space, text):
+    assert spaces.select([space("fine", text)])
+
+
+def test_bytes_that_are_no_text_are_a_broken_file(tmp_path):
+    path = tmp_path / "binary.py"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpaceError, match=r"binary\.py:1: "):
+        spaces.select([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("mobilnet_v2", "unknown family 'mobilnet_v2'. Did you mean mobilenet_v2"),
+        ("no/such", "no such file or folder"),
+        ("missing.py", "no such file or folder"),
+        ("empty", "no search-space file"),
+    ],
+)
+def test_what_is_not_there_is_said_clearly(tmp_path, wanted, says):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        spaces.select([wanted])
+    assert says in str(caught.value)
+
+
+def test_two_files_of_one_name_are_refused(space, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "mine.py").write_text("def build(hp): ...\n")
+    with pytest.raises(ConfigError, match="two files make the family 'mine'"):
+        spaces.select([space("mine"), str(tmp_path / "more")])
+
+
+def test_a_family_name_must_be_fit_for_paths_and_pages(space):
+    with pytest.raises(SpaceError, match="names the family"):
+        spaces.select([space("a<b>", "def build(hp): ...\n")])
