@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.config import RunConfig
 from bench.hyperparameters import Value
 
 if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
@@ -436,7 +437,7 @@ class Run:
 
     Attributes:
         status: "running", "complete", "partial" (stopped before its budget was used) or "failed".
-        config: `RunConfig.to_dict()`.
+        config: What the run was asked to do.
         environment: Versions, hardware, git commit.
         command: The command line that repeats it.
         elapsed_s: Monotonic seconds that the run took so far.
@@ -446,7 +447,7 @@ class Run:
     path: Path
     status: str
     created_utc: str
-    config: Mapping[str, Any]
+    config: RunConfig
     environment: Mapping[str, Any]
     split: SplitInfo
     families: tuple[FamilyInfo, ...]

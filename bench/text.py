@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from bench.config import RunConfig
 from bench.records import Prefix, Trial
 
 NOTHING = "–"
@@ -165,15 +165,15 @@ def listing(names: Sequence[str], limit: int = 4) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
-def budget(config: Mapping[str, Any]) -> str:
-    """The budget of a recorded configuration: `20 trials or 30 min`."""
-    recorded = config.get("budget") or {}
+def budget(config: RunConfig) -> str:
+    """The budget of a run: `20 trials or 30 min`."""
+    spent = config.budget
     parts = []
-    if recorded.get("trials") is not None:
-        parts.append(plural(recorded["trials"], "trial"))
-    if recorded.get("seconds") is not None:
-        parts.append(seconds(recorded["seconds"]))
-    return " or ".join(parts) or ("the known configurations" if config.get("only_known") else NOTHING)
+    if spent.trials is not None:
+        parts.append(plural(spent.trials, "trial"))
+    if spent.seconds is not None:
+        parts.append(seconds(spent.seconds))
+    return " or ".join(parts) or ("the known configurations" if config.only_known else NOTHING)
 
 
 def parameters(params: Mapping[str, object]) -> str:

@@ -42,7 +42,6 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"engines": ("optuna:tpee",)}, "unknown engine 'optuna:tpee'. Did you mean optuna:tpe"),
         ({"engines": ()}, "at least one"),
         ({"engines": ("optuna:tpe", "optuna:tpe")}, "named once"),
         ({"pruner": "medien"}, "unknown pruner 'medien'. Did you mean median"),

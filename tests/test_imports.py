@@ -14,8 +14,9 @@ SPACES = ROOT.parent / "search_spaces"
 
 LAYERS = [
     {"errors", "hyperparameters"},
+    {"config"},
     {"records", "stats", "cache"},
-    {"config", "text"},
+    {"text"},
     {"data", "engines"},
     {"training", "runs"},
     {"workers", "check"},
@@ -29,13 +30,22 @@ LAYERS = [
 
 ALONE = {
     "hyperparameters": set(),
-    "records": {"hyperparameters"},
+    "records": {"config", "hyperparameters"},
     "cache": {"errors"},
     "data": {"cache", "config", "errors", "records"},
     "engines": {"config", "errors", "hyperparameters", "records"},
     "training": {"cache", "data", "hyperparameters", "records", "errors"},
     "check": {"runs", "stats", "errors", "text"},
-    "report": {"records", "stats", "runs", "check", "text", "cache"},  # draws: neither trains nor reads pictures
+    "report": {
+        "config",
+        "errors",
+        "records",
+        "stats",
+        "runs",
+        "check",
+        "text",
+        "cache",
+    },  # draws: neither trains nor reads pictures
 }
 """Stricter than the layers: all that these import."""
 

@@ -211,8 +211,8 @@ def test_no_known_configuration_at_all_is_a_mistake(start, tmp_path):
 def test_the_records_say_that_only_known_configurations_were_run(start, tmp_path):
     run = start(**only_known())
     assert bench.load(tmp_path / "run") == run
-    assert RunConfig.from_dict(run.config).only_known
-    assert RunConfig.from_dict(run.config).budget.trials is None
+    assert run.config.only_known
+    assert run.config.budget.trials is None
 
 
 # -- selection

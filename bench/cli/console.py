@@ -93,7 +93,7 @@ class ConsoleProgress(Progress):
         """What the pictures are, and what was found wrong with them, in a line each."""
         self._hide()
         self._folds, self._repeats = split.folds, config.repeats
-        found = inventory(split, config.to_dict())
+        found = inventory(split, config)
         self._print(f"data: {found.headline}")
         if found.findings:
             self._print(f"  {found.findings}; the report lists them")
@@ -256,7 +256,7 @@ def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, st
         stream: Where to, standard output by default.
     """
     console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-    found = inventory(split, config.to_dict())
+    found = inventory(split, config)
     console.print(printable(f"{found.headline}\n"))
     console.print(_class_table(found, every))
     for line in _account(found, split, None if every else SHOWN_PICTURES):

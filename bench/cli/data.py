@@ -65,7 +65,7 @@ def _as_json(split: SplitInfo, config: RunConfig) -> str:
     from bench.report.inventory import inventory
     from bench.text import plain
 
-    found = inventory(split, config.to_dict())
+    found = inventory(split, config)
     balance = asdict(found.balance) if found.balance else None
     told = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
     return json.dumps(told, indent=1)

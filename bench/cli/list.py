@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench.config import ENGINES, MISSING_WEIGHTS
+from bench.config import MISSING_WEIGHTS
+from bench.engines import ENGINES
 
 SUMMARY = "families, engines, data sets and runs"
 
@@ -21,8 +22,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     print("families (--spaces)")
     _print_families()
     print("\nengines (--engine)")
-    for engine, about in ENGINES.items():
-        print(f"  {engine:<22}{about}")
+    for engine, info in ENGINES.items():
+        print(f"  {engine:<22}{info.about}")
     print("\ndata sets (--data)")
     for name, about in KNOWN.items():
         print(f"  {name:<22}{about}")

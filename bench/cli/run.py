@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from bench.cli.options import DATA, DEFAULTS, add_pictures, add_plotlyjs, add_seed, read_config
 from bench.cli.telling import told
-from bench.config import ENGINES, FEATURES, PRUNERS, WEIGHTS
+from bench.config import FEATURES, PRUNERS, WEIGHTS
+from bench.engines import ENGINES
 from bench.records import Run, leaderboard_row
 
 SUMMARY = "search the families and write a run folder with its report"

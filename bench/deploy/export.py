@@ -78,7 +78,7 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
 
 def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None) -> float:
     out.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(pool or workers.start(replace(RunConfig.from_dict(run.config), workers=1))) as used:
+    with contextlib.closing(pool or workers.start(replace(run.config, workers=1))) as used:
         config, family = preparation.prepare_again(run, trial, used, progress)
         found = _trained(_job(config, run, trial, family), out, used, progress)
     if not out.exists():

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.errors import ConfigError
+from bench.errors import ConfigError, unknown
 from bench.hyperparameters import Hyperparameter, Value
 
 if TYPE_CHECKING:  # Optuna is heavy; `--help` and `list` do without it
     import optuna
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is known of an engine before it is imported.
+
+    Attributes:
+        about: One line for `bench list`.
+        place: Its class, as `module:Class`; called with the engine's name, the family's, a storage and `Settings`.
+        prunes: Whether it works with `--pruner`.
+        package: A package that it needs and that may not be installed; "" if none.
+        extra: The extra of this project that brings the package; "" if none.
+    """
+
+    about: str
+    place: str = "bench.engines.optuna:OptunaEngine"
+    prunes: bool = True
+    package: str = ""
+    extra: str = ""
+
+
+_KERAS_TUNER = "bench.engines.keras_tuner:KerasTunerEngine"
+
+ENGINES: Mapping[str, EngineInfo] = {
+    "optuna:tpe": EngineInfo("tree-structured Parzen estimator (Bergstra et al., 2011)"),
+    "optuna:random": EngineInfo("uniform random search"),
+    "optuna:gp": EngineInfo("Gaussian process with logEI; needs the extra `gp` (PyTorch)", package="torch", extra="gp"),
+    "optuna:cmaes": EngineInfo("CMA-ES on the numeric hyperparameters (Hansen, 2016)", package="cmaes"),
+    "optuna:grid": EngineInfo("every combination, in shuffled order"),
+    "keras-tuner:random": EngineInfo("Keras Tuner's random search", _KERAS_TUNER, prunes=False),
+    "keras-tuner:bayesian": EngineInfo(
+        "Keras Tuner's Gaussian process with an upper confidence bound", _KERAS_TUNER, prunes=False
+    ),
+    "keras-tuner:hyperband": EngineInfo(
+        "Hyperband (Li et al., 2018): many short trials, the best trained longer", _KERAS_TUNER, prunes=False
+    ),
+    "keras-tuner:grid": EngineInfo("Keras Tuner's grid search, in order", _KERAS_TUNER, prunes=False),
+}
+"""Every engine by name. A new engine is one line here and one file."""
 
 
 @dataclass(frozen=True)
@@ -88,31 +128,33 @@ def study_seed(seed: int, engine: str, family: str) -> int:
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """Raises ConfigError where an engine needs a package that is not installed; nothing is imported."""
-    needs = {"optuna:gp": ("torch", "gp"), "optuna:cmaes": ("cmaes", "")}
+    """Check engine names and the packages that they need; nothing heavy is imported.
+
+    Raises:
+        ConfigError: An engine is not known, or needs a package that is not installed.
+    """
     for name in names:
-        package, extra = needs.get(name, ("", ""))
-        if package and importlib.util.find_spec(package) is None:
-            hint = f"image-model-bench[{extra}]" if extra else package
-            raise ConfigError(f"engine {name!r} needs the package {package}: pip install '{hint}'")
+        if name not in ENGINES:
+            raise unknown("engine", name, ENGINES)
+        info = ENGINES[name]
+        if info.package and importlib.util.find_spec(info.package) is None:
+            wanted = f".[{info.extra}]" if info.extra else info.package
+            raise ConfigError(f"engine {name!r} needs the package {info.package}: pip install '{wanted}'")
 
 
 def create(engine: str, family: str, storage: Any, settings: Settings) -> Engine:
-    """Makes the engine and its study.
+    """Make an engine and its study.
 
     Args:
-        engine: One of `config.ENGINES`.
+        engine: A name in `ENGINES`.
         family: The family that it searches.
         storage: An Optuna storage.
         settings: Seed, space and limits.
 
     Raises:
-        ConfigError: The engine needs a package that is not installed; the message names the extra.
+        ConfigError: The engine is not known, or needs a package that is not installed.
     """
-    if engine.startswith("optuna:"):
-        from bench.engines.optuna import OptunaEngine
-
-        return OptunaEngine(engine, family, storage, settings)
-    from bench.engines.keras_tuner import KerasTunerEngine
-
-    return KerasTunerEngine(engine, family, storage, settings)
+    check_installed([engine])
+    module, _, name = ENGINES[engine].place.partition(":")
+    made: Engine = getattr(importlib.import_module(module), name)(engine, family, storage, settings)
+    return made

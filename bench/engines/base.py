@@ -23,7 +23,7 @@ class StudyEngine:
     """An Optuna study whose values come from a known configuration, from `_propose`, or from the study's sampler.
 
     Args:
-        engine: One of `config.ENGINES`.
+        engine: A name in `engines.ENGINES`.
         family: The family that it searches.
         storage: An Optuna storage; a study that is there already is gone on with.
         settings: Seed, space and limits.

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.samplers import BaseSampler
 
-from bench.engines import Proposal, Settings, check_installed, study_seed
+from bench.engines import Proposal, Settings, study_seed
 from bench.engines.base import StudyEngine, quiet
 from bench.engines.distributions import thinned
 from bench.hyperparameters import Hyperparameter, Value, configurations
@@ -45,7 +45,6 @@ class OptunaEngine(StudyEngine):
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
-        check_installed([engine])
         super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
         seed = study_seed(settings.seed, engine, family)
         self._random = random.Random(seed)

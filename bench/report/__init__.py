@@ -30,7 +30,7 @@ def render(run: Run, path: Path, plotlyjs: str = "") -> None:
     """
     from bench.report import assets, page
 
-    plotlyjs = plotlyjs or run.config.get("plotlyjs") or assets.INLINE
+    plotlyjs = plotlyjs or run.config.plotlyjs
     if plotlyjs == assets.DIRECTORY:
         _write_plotly(path.with_name(assets.PLOTLY_FILE))
     write_text(path, page.html(run, plotlyjs))

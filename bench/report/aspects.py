@@ -61,7 +61,7 @@ def _course(before: Run, after: Run) -> Aspect:
 
 def _configuration(before: Run, after: Run) -> Aspect:
     def told(run: Run) -> dict[str, str]:
-        settings = {name: _plain(value) for name, value in run.config.items() if name not in UNCOMPARED}
+        settings = {name: _plain(value) for name, value in run.config.to_dict().items() if name not in UNCOMPARED}
         return settings | {"budget": text.budget(run.config)}
 
     return aspect("Configuration", told(before), told(after))

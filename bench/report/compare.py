@@ -263,7 +263,7 @@ def _ratio(before: Trial | None, after: Trial | None) -> float | None:
 def same_hardware(before: Run, after: Run) -> bool:
     """Whether training times compare: both runs on the same kind of machine, with as many trials at a time."""
     machines = [[run.environment.get(name) for name in HARDWARE] for run in (before, after)]
-    return machines[0] == machines[1] and before.config.get("workers") == after.config.get("workers")
+    return machines[0] == machines[1] and before.config.workers == after.config.workers
 
 
 # -- the same pictures

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from bench import text
+from bench.config import RunConfig
 from bench.records import PictureSizes, SplitInfo
 
 UNBALANCED = 1.5
@@ -159,17 +159,17 @@ class Inventory:
         return f"{text.plural(len(self.alike), 'group')} of near-duplicates{became}"
 
 
-def inventory(split: SplitInfo, config: Mapping[str, Any]) -> Inventory:
+def inventory(split: SplitInfo, config: RunConfig) -> Inventory:
     """The account of a split.
 
     Args:
         split: What the records say of it.
-        config: The run's, as plain data; read are `limit`, `near_duplicates` and `split_file`.
+        config: The run's; read are `limit`, `near_duplicates` and `split_file`.
     """
     parts = {"train": "train", "validation": "validation", "test": "test"}
     if split.folds:
         parts = {"train": f"in {split.folds} folds", "test": "test"}
-    reused = bool(config.get("split_file"))
+    reused = bool(config.split_file)
     return Inventory(
         source=split.source,
         parts={name: split.n(part) for part, name in parts.items()},
@@ -181,9 +181,9 @@ def inventory(split: SplitInfo, config: Mapping[str, Any]) -> Inventory:
         noticed=_most_first(split.noticed),
         alike=tuple(sorted(split.alike, key=lambda group: group not in split.contradicting)),
         contradicting=split.contradicting,
-        together=None if reused else config.get("near_duplicates", "group") == "group",
+        together=None if reused else config.near_duplicates == "group",
         sha256=split.sha256,
-        losses=(*_leaks(split), *(() if reused or config.get("limit") else _losses(split))),
+        losses=(*_leaks(split), *(() if reused or config.limit else _losses(split))),
         doubts=_contradictions(split),
     )
 

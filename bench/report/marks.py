@@ -79,7 +79,7 @@ def family_marks(run: Run) -> dict[str, Mark]:
 
 def engine_marks(run: Run) -> dict[str, Mark]:
     """The marks of a run's engines, in the order in which they were asked for."""
-    return marks(list(dict.fromkeys([*run.config.get("engines", ()), *(study.engine for study in run.studies)])))
+    return marks(list(dict.fromkeys([*run.config.engines, *(study.engine for study in run.studies)])))
 
 
 def interval_bar(

@@ -37,7 +37,7 @@ def section(run: Run) -> Reproduction:
     return Reproduction(
         commands(run),
         environment_facts(run),
-        json.dumps(run.config, indent=2, default=str, ensure_ascii=False),
+        json.dumps(run.config.to_dict(), indent=2, default=str, ensure_ascii=False),
         raw.packed(raw.table(run)) if run.trials else Markup(),
         _files(run),
     )
@@ -65,7 +65,7 @@ def _files(run: Run) -> list[tuple[str, str]]:
         ("split.json", "every picture with its part, its label and the hash of its content"),
         ("run.json", "configuration, environment and status"),
     ]
-    stored = [] if run.config.get("storage") else [("trials.sqlite3", "every trial, for optuna-dashboard")]
+    stored = [] if run.config.storage else [("trials.sqlite3", "every trial, for optuna-dashboard")]
     return files + stored
 
 

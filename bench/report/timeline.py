@@ -89,7 +89,7 @@ def timeline(run: Run) -> Timeline | None:
     lasts until now, or as far as the records of a run that was cut short go.
     """
     trials, now = run.trials, _now(run)
-    asked = int(run.config.get("workers") or 1)
+    asked = run.config.workers
     placed = _lanes([_bar(trial, now) for trial in trials if trial.state in WORDS and not trial.duplicate_of], asked)
     if not placed:
         return None

@@ -163,8 +163,8 @@ def notices(run: Run) -> list[Notice]:
 def progress(run: Run) -> str:
     """How far a run is: `7 of 20 trials`."""
     done = sum(trial.counted and trial.state in (COMPLETE, PRUNED, FAIL) for trial in run.trials)
-    budget = (run.config.get("budget") or {}).get("trials")
-    engines = len(run.config.get("engines", ())) or 1
+    budget = run.config.budget.trials
+    engines = len(run.config.engines)
     return f"{done} of {text.plural(budget * engines, 'trial')}" if budget else text.plural(done, "trial")
 
 
@@ -363,7 +363,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     """What a reader wants to know first of a run, as names and values."""
     split, environment, config = run.split, run.environment, run.config
     classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
-    engines = config.get("engines") or [study.engine for study in run.studies]
+    engines = config.engines
     parts = inventory(split, config).parts
     each = " for each engine" if len(engines) > 1 else ""
     hardware = [str(environment["cpu"])] if environment.get("cpu") else []
@@ -374,7 +374,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
         ("Budget", text.budget(config) + each),
         ("Engines" if len(engines) > 1 else "Engine", ", ".join(dict.fromkeys(engines)) or text.NOTHING),
-        ("Seed", str(config.get("seed", text.NOTHING))),
+        ("Seed", str(config.seed)),
         ("Took" if run.status != "running" else "So far", text.seconds(max(run.elapsed_s, 1))),
         ("Hardware", ", ".join(hardware) or text.NOTHING),
         ("Commit", _commit(str(environment.get("git_commit") or text.NOTHING))),

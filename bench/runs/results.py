@@ -241,7 +241,7 @@ def of_run(run: Run) -> Results:
         created_utc=run.created_utc,
         git_sha=str(environment.get("git_commit", "")),
         tool_version=str(environment.get("bench", "")),
-        config=_as_read({name: run.config[name] for name in _settings(run) if name in run.config}),
+        config=_as_read({name: value for name, value in run.config.to_dict().items() if name in _settings(run)}),
         split=_split_of(run, pictures),
         env=Environment(
             python=str(environment.get("python", "")),
@@ -257,7 +257,7 @@ def of_run(run: Run) -> Results:
 
 def _settings(run: Run) -> list[str]:
     """Which settings count: an engine that proposes nothing does not."""
-    idle = ("engines", "pruner") if run.config.get("only_known") else ()
+    idle = ("engines", "pruner") if run.config.only_known else ()
     return [name for name in SETTINGS if name not in idle]
 
 
@@ -302,7 +302,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     return replace(
         chosen,
         status=COMPLETE,
-        seeds=tuple(int(run.config["seed"]) + number for number in scored),
+        seeds=tuple(run.config.seed + number for number in scored),
         correct=np.array([each.right[order] for each in scored.values()]),
         step_time_s=tuple(time for each in trainings for time in each.step_time_s),
         step_cpu_s=tuple(time for each in trainings for time in each.step_cpu_s),

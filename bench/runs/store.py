@@ -199,7 +199,7 @@ def create(
         path=path,
         status=RUNNING.lower(),
         created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        config=config.to_dict(),
+        config=config,
         environment={**environment.describe(gpus), "bench": bench.__version__},
         split=split,
         families=tuple(families),
@@ -259,7 +259,7 @@ def _place(path: Path) -> tuple[Run, str, str]:
     data = _read_run(path)
     try:
         run = _run(path, data)
-        url = RunConfig.from_dict(data["config"]).storage or _sqlite_url(path)
+        url = run.config.storage or _sqlite_url(path)
         prefix = str(data["prefix"])
     except (KeyError, TypeError, ValueError, AttributeError, errors.ConfigError) as error:
         raise errors.RunFolderError(f"{path / 'run.json'}: damaged, {error!r}") from error
@@ -273,7 +273,7 @@ def _run(path: Path, data: Mapping[str, Any]) -> Run:
         path=path,
         status=str(data["status"]),
         created_utc=str(data["created_utc"]),
-        config=dict(data["config"]),
+        config=RunConfig.from_dict(data["config"]),
         environment=dict(data["environment"]),
         split=_split(data["split"]),
         families=tuple(from_dict(FamilyInfo, each) for each in data["families"]),
@@ -358,7 +358,7 @@ def _write_run(path: Path, run: Run, prefix: str) -> None:
         "created_utc": run.created_utc,
         "command": run.command,
         "elapsed_s": run.elapsed_s,
-        "config": run.config,
+        "config": run.config.to_dict(),
         "environment": run.environment,
         "split": asdict(run.split),
         "families": [asdict(family) for family in run.families],
@@ -439,7 +439,7 @@ def _without_password(url: str) -> str:
 
 def _studies(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
     studies = []
-    for engine in run.config["engines"]:
+    for engine in run.config.engines:
         for family in run.families:
             try:
                 study_id = storage.get_study_id_from_name(study_name(engine, family.name, prefix))

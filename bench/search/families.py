@@ -81,7 +81,7 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
         SpaceError: Its file is broken.
         WeightsError: It started from pretrained weights, which cannot be had now.
     """
-    config = RunConfig.from_dict(run.config)
+    config = run.config
     pretrained = trial.weights == "imagenet"
     config = replace(config, missing_weights="error") if pretrained else replace(config, weights="random")
     chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 
 from bench import workers
-from bench.config import RunConfig
 from bench.errors import WorkerError
 from bench.records import Run, Trial
 from bench.report.live import Page
@@ -42,7 +41,7 @@ def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
             f"the run is of commit {then or 'unknown'}, and what is trained now of {now or 'unknown'}: "
             "whatever changed between them is in the noise of the seeds"
         )
-    config = RunConfig.from_dict(run.config)
+    config = run.config
     with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as used:
         chosen = [trial for trial in run.ranking() if trial.family in wanted]
         ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]

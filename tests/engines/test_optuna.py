@@ -50,7 +50,7 @@ def test_gp_runs_with_every_pruner() -> None:
 
 def test_gp_without_pytorch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"'optuna:gp' needs .* pip install 'image-model-bench\[gp\]'"):
+    with pytest.raises(ConfigError, match=r"'optuna:gp' needs .* pip install '\.\[gp\]'"):
         make("gp")
 
 

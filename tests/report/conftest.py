@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench import stats
+from bench.config import Budget, RunConfig
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -87,13 +88,9 @@ def failed(family: str, engine: str, number: int, order: int, failure: Failure, 
 
 
 def build(studies: tuple[Study, ...], families: tuple[FamilyInfo, ...], **more: Any) -> Run:
-    config: Mapping[str, Any] = {
-        "data": "drawn",
-        "engines": list(dict.fromkeys(study.engine for study in studies)) or [TPE],
-        "budget": {"trials": 12, "seconds": None},
-        "seed": 0,
-        "storage": "",
-    }
+    config = RunConfig(
+        engines=tuple(dict.fromkeys(study.engine for study in studies)) or (TPE,), budget=Budget(trials=12)
+    )
     run = Run(
         path=Path("reports/20261121T001800-drawn"),
         status="complete",
@@ -464,4 +461,4 @@ def hostile_run() -> Run:
     environment = {"cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}, HOSTILE: HOSTILE, "git_commit": HOSTILE}
     run = build(studies, families, split=split, environment=environment, command=HOSTILE, notes=(HOSTILE,))
     storage = {"storage": "mysql://me:secret@host/db", "data": HOSTILE}
-    return replace(run, path=Path(f"reports/{HOSTILE.replace('/', '')}"), config={**run.config, **storage})
+    return replace(run, path=Path(f"reports/{HOSTILE.replace('/', '')}"), config=replace(run.config, **storage))

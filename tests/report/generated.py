@@ -87,7 +87,7 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
         path=folder,
         status="complete",
         created_utc="2026-11-21T08:00:00Z",
-        config=RunConfig(data="photos", engines=engines, budget=Budget(budget)).to_dict(),
+        config=RunConfig(data="photos", engines=engines, budget=Budget(budget)),
         environment={
             "python": "3.11.7",
             "platform": "Linux x86_64",

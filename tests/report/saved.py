@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from optuna.study import StudyDirection
 
-from bench.config import RunConfig
 from bench.records import COMPLETE, Run, Trial, study_name
 from bench.runs import predictions, store, thumbnails
 from bench.runs.gallery import thumbnail
@@ -43,7 +42,7 @@ def save(run: Run, folder: Path, items: Sequence[Mapping[str, Any]] = ()) -> Run
     def write_split(path: Path) -> None:
         path.write_text(json.dumps(manifest), encoding="utf-8")
 
-    config = RunConfig.from_dict(run.config)
+    config = run.config
     with store.create(config, folder, run.split, write_split, run.families, run.command) as made:
         for study in run.studies:
             name = study_name(study.engine, study.family)

@@ -76,7 +76,7 @@ def hostile(run: Run, folder: Path) -> None:
     quarantined = ({"id": f"train/{HOSTILE}.png", "reason": f"cannot be decoded: {HOSTILE}"},)
     split = texts(replace(split, alike=alike, contradicting=alike, quarantined=quarantined), {})
     families = (family, replace(skipped, skipped=""))
-    config = {**run.config, "storage": ""}
+    config = replace(run.config, storage="")
     save(replace(run, studies=(study, second), families=families, split=split, config=config), folder)
     pictures = [digest(f"test {number}") for number in range(100)]
     for wrong, name in ((10, names[0]), (14, names[1])):

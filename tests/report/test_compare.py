@@ -15,6 +15,7 @@ import pytest
 
 from bench import stats
 from bench.cli import comparison
+from bench.config import RunConfig
 from bench.records import Run, Trial
 from bench.report import compare
 from bench.report.compare import Change
@@ -89,13 +90,13 @@ def test_a_run_and_its_repetition_are_the_same(before: Run, after: Run, tmp_path
 
 def test_what_differs_is_shown_and_what_is_equal_is_counted(before: Run, after: Run, tmp_path: Path) -> None:
     slower = {"train_time_s": 60.0, "fit_time_s": 60.0}
-    after = replace(of_family(after, "cnn", cost=slower), config={**after.config, "seed": 1, "out": "elsewhere"})
+    after = replace(of_family(after, "cnn", cost=slower), config=replace(after.config, seed=1, out="elsewhere"))
     page = compare.html(compare.comparison(before, after), tmp_path)
     text = words(page)
     assert "cnn 91.1 % 86.0–94.5 % 91.1 %" in text.replace("86.1", "86.0")
     assert "31.7 s → 1 min 1.89 times" in text
     assert "5 families with the same configuration and the same result in both" in text
-    assert "Configuration Configuration: different Before After seed 0 1 4 equal in both" in text
+    assert "Configuration Configuration: different Before After seed 0 1 22 equal in both" in text
     assert "elsewhere" not in text
     assert "Environment No difference. 9 equal in both" in text
     assert " open>" not in page
@@ -202,11 +203,10 @@ def test_the_same_test_pictures_of_two_splits_are_paired(before: Run, after: Run
 
 
 @pytest.mark.parametrize(
-    "other", [{"environment": {"cpu": "another"}}, {"config": {"workers": 4}}], ids=["processor", "workers"]
+    "other", [{"environment": {"cpu": "another"}}, {"config": RunConfig(workers=4)}], ids=["processor", "workers"]
 )
 def test_times_of_two_machines_do_not_compare(before: Run, after: Run, tmp_path: Path, other: dict[str, Any]) -> None:
-    ((name, value),) = other.items()
-    after = of_family(replace(after, **{name: {**getattr(after, name), **value}}), "cnn", cost={"train_time_s": 99.0})
+    after = of_family(replace(after, **other), "cnn", cost={"train_time_s": 99.0})
     compared = compare.comparison(before, after)
     (notice,) = compared.notices
     assert (notice.title, notice.text.startswith("The two runs had other hardware")) == ("Times do not compare", True)
@@ -251,13 +251,13 @@ def test_only_pages_below_the_comparison_are_linked(before: Run, after: Run, tmp
 
 
 def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: Path) -> None:
-    after = of_family(replace(after, config={**after.config, "seed": 1}), "cnn", cost={"train_time_s": 60.0})
+    after = of_family(replace(after, config=replace(after.config, seed=1)), "cnn", cost={"train_time_s": 60.0})
     compared, short, long = compare.comparison(before, after), io.StringIO(), io.StringIO()
     comparison.print_comparison(compared, tmp_path / "page.html", stream=short)
     comparison.print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
     assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +– +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
     assert "5 families the same, --all lists them" in short.getvalue()
-    assert "configuration: 1 different, 4 equal\n    seed: 0 → 1\n" in short.getvalue()
+    assert "configuration: 1 different, 22 equal\n    seed: 0 → 1\n" in short.getvalue()
     assert short.getvalue().endswith(f"page: {tmp_path / 'page.html'}\n")
     assert "    budget: 12 trials\n" in long.getvalue()
     assert "dummy" in long.getvalue()
@@ -266,7 +266,7 @@ def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: 
 
 @pytest.mark.slow
 def test_a_browser_opens_it_without_a_complaint(before: Run, after: Run, tmp_path: Path) -> None:
-    after = of_family(replace(after, config={**after.config, "seed": 1}), "cnn", cost={"train_time_s": 60.0})
+    after = of_family(replace(after, config=replace(after.config, seed=1)), "cnn", cost={"train_time_s": 60.0})
     (tmp_path / "page.html").write_text(compare.html(compare.comparison(before, after), tmp_path), encoding="utf-8")
     with launched() as browser, opened(browser, tmp_path / "page.html") as shown:
         assert not shown.get_by_text("dummy").is_visible()

@@ -118,8 +118,8 @@ class TestNotice:
         lost = ({"id": "cat/666.jpg", "reason": "empty file (0 bytes)"},)
         assert self.notice(replace(run, split=replace(run.split, quarantined=lost)), tmp_path) == ""
 
-    @pytest.mark.parametrize("config", [{"limit": 300}, {"split_file": "split.json"}])
-    def test_a_sample_says_nothing_of_what_its_classes_lost(self, messy_run: Run, config: dict[str, object]) -> None:
+    @pytest.mark.parametrize("config", [RunConfig(limit=300), RunConfig(split_file="split.json")])
+    def test_a_sample_says_nothing_of_what_its_classes_lost(self, messy_run: Run, config: RunConfig) -> None:
         """The audit is of all pictures, the counts are of some."""
         assert not [each for each in inventory(messy_run.split, config).warnings if "owl" in each]
 

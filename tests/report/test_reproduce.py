@@ -129,7 +129,7 @@ def test_nothing_on_the_page_is_a_path_of_the_home(run: Run, tmp_path: Path) -> 
     trials = tuple(replace(trial, note=f"see {home}", params={home: home}) for trial in run.studies[1].trials)
     failed = replace(trials[0], number=9, state=FAIL, failure=failure)
     studies = (replace(run.studies[1], trials=(*trials, failed)),)
-    config = {**run.config, "data": home, "out": f"{home}/run", "split_file": "/root/split.json"}
+    config = replace(run.config, data=home, out=f"{home}/run", split_file="/root/split.json")
     environment = {**run.environment, "cpu": home}
     told = replace(run, studies=studies, config=config, environment=environment, path=Path(home), notes=(home,))
     told = replace(told, command=f"python -m bench run --data {home}", split=replace(run.split, source=home))
@@ -197,7 +197,7 @@ def test_plotly_beside_the_page_is_written_once_and_allowed(run: Run, tmp_path: 
 
 
 def test_plotly_from_its_address_is_held_against_its_hash(run: Run, tmp_path: Path) -> None:
-    report.render(replace(run, config={**run.config, "plotlyjs": "cdn"}), tmp_path / "report.html")
+    report.render(replace(run, config=replace(run.config, plotlyjs="cdn")), tmp_path / "report.html")
     written = (tmp_path / "report.html").read_text(encoding="utf-8")
     ((address, integrity),) = re.findall(r'<script src="([^"]*)" integrity="([^"]*)" crossorigin="anonymous">', written)
     assert re.fullmatch(r"https://cdn\.plot\.ly/plotly-\d+\.\d+\.\d+\.min\.js", address)
@@ -209,7 +209,7 @@ def test_plotly_from_its_address_is_held_against_its_hash(run: Run, tmp_path: Pa
 
 
 def test_the_option_comes_before_what_the_run_was_told(run: Run, tmp_path: Path) -> None:
-    report.render(replace(run, config={**run.config, "plotlyjs": "cdn"}), tmp_path / "report.html", assets.INLINE)
+    report.render(replace(run, config=replace(run.config, plotlyjs="cdn")), tmp_path / "report.html", assets.INLINE)
     assert "<script src=" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

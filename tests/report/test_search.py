@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench import report
+from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FamilyInfo, Run, Study, Trial
 from bench.report import page, search, verdict
 from bench.report import trials as history
@@ -98,7 +99,9 @@ def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, against:
 
 
 def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
-    alone = replace(run, studies=(run.studies[3],), config={**run.config, "engines": [TPE]})  # vgg19, which only failed
+    alone = replace(
+        run, studies=(run.studies[3],), config=replace(run.config, engines=(TPE,))
+    )  # vgg19, which only failed
     searches = search.best_so_far(alone)
     assert [step.best for step in searches[TPE]] == [None]
     assert search.draw_best_so_far(searches, engine_marks(alone))["data"] == []
@@ -280,7 +283,7 @@ def test_a_record_that_comes_late_is_no_second_worker() -> None:
 
 def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
     trials = at(0, 10, 0), at(10, None, 1, RUNNING, value=None)
-    config = {"engines": [TPE], "workers": 2}
+    config = RunConfig(engines=(TPE,), workers=2)
     going = timeline(run_of(*trials, status="running", elapsed_s=20.0, config=config))
     assert going is not None
     assert lanes(going) == [[(0, 10), (10, 20)], []]
