@@ -98,6 +98,20 @@ class Interrupted(BenchError):
         self.exit_status = 128 + signal_number  # as shells report it
 
 
+class NewerSchemaError(ValueError):
+    """A file has a schema version that this version of the program does not know; readers name the file.
+
+    Args:
+        version: The file's.
+        newest: The newest that is known.
+    """
+
+    def __init__(self, version: int, newest: int) -> None:
+        from bench import __version__
+
+        super().__init__(f"schema version {version}, this bench {__version__} knows up to {newest}; update bench")
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     """An error for a name that is not among the choices, with the nearest ones."""
     known = sorted(choices)

@@ -6,14 +6,17 @@ Nothing here trains, stores or draws. `store.py` fills these from a run folder; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from bench.config import RunConfig
+from bench.errors import NewerSchemaError
 from bench.hyperparameters import Value
 
 if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
@@ -560,3 +563,46 @@ def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
     """Builds a flat record from plain data, leaving out keys that this version does not know."""
     names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
     return cls(**{key: value for key, value in data.items() if key in names})
+
+
+# -- the codec: records as JSON data and back
+
+
+def to_data(record: object) -> Any:
+    """A record as plain JSON data: dataclasses become objects, tuples lists, enums their values, paths text."""
+    return msgspec.to_builtins(record, str_keys=True)
+
+
+def from_data(kind: type[T], data: object) -> T:
+    """The record of plain JSON data; keys that this version does not know are left out.
+
+    Raises:
+        ValueError: A field is missing or of another type; the message names its place.
+    """
+    return msgspec.convert(data, kind, str_keys=True)
+
+
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the data of one schema version into that of the next."""
+
+
+def upgraded(data: object, upgrades: Sequence[Upgrade]) -> dict[str, Any]:
+    """A file's data in the newest schema version, upgraded step by step.
+
+    Args:
+        data: As read from the file, with its `schema_version`.
+        upgrades: The step from version 1 to 2, from 2 to 3, and so on; the newest version is their number plus one.
+
+    Raises:
+        NewerSchemaError: A newer version of this program wrote it.
+        ValueError: There is no version.
+    """
+    newest = len(upgrades) + 1
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError("has no schema_version")
+    if version > newest:
+        raise NewerSchemaError(version, newest)
+    for upgrade in upgrades[version - 1 :]:
+        data = upgrade(data)
+    return {**data, "schema_version": newest}

@@ -92,7 +92,7 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     if (first < 0).any() or (second < 0).any():
         raise ValueError(f"counts must be >= 0, but got {int(min(first.min(), second.min()))}")
     # With probability 1/2 the distribution is symmetric: both tails are twice the smaller one.
-    tails: Floats = 2.0 * bdtr(np.minimum(first, second).astype(np.float64), first + second, 0.5)
+    tails = np.asarray(2.0 * bdtr(np.minimum(first, second).astype(np.float64), first + second, 0.5), np.float64)
     return np.minimum(tails, 1.0)
 
 

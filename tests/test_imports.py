@@ -30,7 +30,7 @@ LAYERS = [
 
 ALONE = {
     "hyperparameters": set(),
-    "records": {"config", "hyperparameters"},
+    "records": {"config", "errors", "hyperparameters"},
     "cache": {"errors"},
     "data": {"cache", "config", "errors", "records"},
     "engines": {"config", "errors", "hyperparameters", "records"},

@@ -1,0 +1,241 @@
+"""Jobs, their results, and the channel between a worker process and the driver: typed, plain data.
+
+No TensorFlow here: the driver imports this module too (through `bench.workers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from bench.hyperparameters import Hyperparameter, Value
+from bench.records import Cost, Epoch, Metrics, Prefix
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The file of a backbone's ImageNet weights.
+
+    Attributes:
+        application: Name of a function of `keras.applications`.
+        options: Arguments that it is called with, e.g. `{"alpha": 0.35}`.
+        url: Where it comes from.
+        path: Where the Keras cache has it or would have it.
+        hash: Its checksum; "" where Keras gives none.
+        missing: Whether there is no file yet.
+        problem: Why the file that is there does not load; "" if it does, or if it is missing.
+    """
+
+    application: str
+    options: Mapping[str, Value]
+    url: str
+    path: str
+    hash: str = ""
+    missing: bool = False
+    problem: str = ""
+
+
+# -- results
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """A family after one build with default values.
+
+    Attributes:
+        space: All hyperparameters that it declares, conditional ones included.
+        known: Its known configurations, checked against the space.
+        weights_files: By `task.backbone_key`.
+        backbones: How many backbones it asks for.
+        gpus: Names of the GPUs that the process sees.
+    """
+
+    space: tuple[Hyperparameter, ...]
+    known: tuple[Mapping[str, Value], ...] = ()
+    weights_files: Mapping[str, WeightsFile] = field(default_factory=dict)
+    backbones: int = 0
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A trained and validated configuration; the fields are those of `records.Trial`.
+
+    Attributes:
+        stopped: Whether the driver stopped it: the pruner, or since the configuration was trained before. All that was
+            not measured by then is empty.
+    """
+
+    params: Mapping[str, Value]
+    weights: str = ""
+    stopped: bool = False
+    validation: Metrics | None = None
+    test: Metrics | None = None
+    folds: tuple[Metrics, ...] = ()
+    best_epochs: tuple[int, ...] = ()
+    history: tuple[Epoch, ...] = ()
+    prefixes: tuple[Prefix, ...] = ()
+    cost: Cost | None = None
+    input_size: int | None = None
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """A model on the test pictures; `history` where it was trained for that."""
+
+    test: Metrics
+    history: tuple[Epoch, ...] = ()
+
+
+# -- jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One piece of work for a worker process.
+
+    Attributes:
+        id: Tells it apart from every other job of this driver.
+        timeout_s: Seconds after which it is stopped and fails as TIMEOUT.
+        cores: CPU cores that it may use; the pool sets it.
+    """
+
+    result_type: ClassVar[type]
+
+    id: str
+    timeout_s: float
+    cores: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeJob(Job):
+    """Build a family once with default values.
+
+    Attributes:
+        path: The search-space file.
+        weights: What backbones start from, one of `config.WEIGHTS`.
+    """
+
+    result_type: ClassVar[type] = ProbeResult
+
+    path: str
+    class_names: tuple[str, ...]
+    input_sizes: tuple[int, ...]
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsJob(Job):
+    """Check a weights file that has been downloaded."""
+
+    result_type: ClassVar[type] = WeightsFile
+
+    file: WeightsFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob(Job):
+    """What every training is told.
+
+    Attributes:
+        path: The family's file.
+        files: Weights files, found and checked, by `task.backbone_key`.
+        manifest: The split, `split.json`.
+        cache: The folder of what is kept between runs.
+        features: One of `config.FEATURES`.
+        epochs: At most so many, in each phase.
+        values: Hyperparameters to train with; None asks the driver's engine for each.
+        predictions: A file for the class probabilities of the test pictures; "" writes none.
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    input_sizes: tuple[int, ...]
+    weights: str
+    files: Mapping[str, str]
+    manifest: str
+    cache: str
+    features: str
+    epochs: int
+    patience: int
+    seed: int
+    deterministic: bool = True
+    values: Mapping[str, Value] | None = None
+    predictions: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialJob(TrainingJob):
+    """Build, train and validate one configuration.
+
+    Attributes:
+        score: Whether it is scored on the test pictures too.
+        whole: Whether the model is built whole, so that a `.keras` file can be kept of it.
+    """
+
+    result_type: ClassVar[type] = TrialResult
+
+    score: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob(TrainingJob):
+    """Score the chosen trial's model on the test pictures.
+
+    Attributes:
+        trained: The file that the trial kept; "" trains the configuration again (scikit-learn models have no file).
+        model: The `.keras` file, made where `trained` holds only what was trained beside a sketch.
+    """
+
+    result_type: ClassVar[type] = ScoreResult
+
+    trained: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefitJob(TrainingJob):
+    """Train a configuration on every picture outside the test set, then score it.
+
+    Attributes:
+        phase_epochs: Epochs of each phase; nothing is held out to stop early by.
+        model: The `.keras` file to write; "" keeps none.
+    """
+
+    result_type: ClassVar[type] = ScoreResult
+
+    phase_epochs: tuple[int, ...]
+    model: str = ""
+
+
+# -- the channel
+
+
+class Channel(Protocol):
+    """The way from a job to the driver; every call waits for its answer. `workers.Listener` has the same methods."""
+
+    def suggest(self, hyperparameter: Hyperparameter) -> Value:
+        """Ask for the value of an active hyperparameter.
+
+        Raises:
+            ValueError: The known value is outside the hyperparameter's range.
+        """
+        ...
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report how much of a stage is done; `total` is 0 where that is not known."""
+        ...
+
+    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+        """Announce the built configuration; True stops the job, since the configuration was trained before."""
+        ...
+
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+        """Report an epoch of `fold` (from 1) of `folds` (0 without folds); True prunes the trial."""
+        ...
+
+    def result(self, result: TrialResult) -> str | None:
+        """Send a trial's result while its model is in memory; the answer is the path to save the model to, or None."""
+        ...
