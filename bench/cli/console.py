@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, SplitInfo, Trial
 from bench.report.inventory import Inventory, inventory
-from bench.report.verdict import no_result, savings, test_interval, verdict
+from bench.report.sections.verdict import no_result, savings, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,

@@ -53,5 +53,5 @@ def _print_runs() -> None:
     if not summaries:
         print("  none yet: python -m bench run --budget 20")
     for row in map(index.row, summaries):
-        told = row.summary.problem or row.told
-        print(f"  {one_line(str(row.summary.path))}  {plain(told)}")
+        line = row.summary.problem or row.line
+        print(f"  {one_line(str(row.summary.path))}  {plain(line)}")

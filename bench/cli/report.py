@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if options.plotlyjs and options.plotlyjs not in PLOTLYJS:
         raise unknown("plotlyjs", options.plotlyjs, PLOTLYJS)
     from bench import report
-    from bench.report import overview
+    from bench.report import index
     from bench.runs import store
 
     made = store.load(run_folder(options.run))
@@ -32,6 +32,6 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     with written(page):
         report.render(made, page, options.plotlyjs or "")
         report.write_csv(made, page.with_name("leaderboard.csv"))
-        overview.write(made.path)
+        index.update(made.path)
     print(page)
     return 0

@@ -1,85 +1,49 @@
-"""The report of a run: records → plain data → figures → one HTML file, and the board as CSV. Nothing here trains."""
+"""Pages and tables from a run's records: records → plain data → figures → one HTML file. Nothing here trains."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cache.files import write_text
-from bench.records import LEADERBOARD_COLUMNS, Run, Summary, leaderboard_row
+from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row
 
-__all__ = ["is_index", "render", "write_csv", "write_index"]
+__all__ = ["render", "write_csv"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), full-width forms included."""
+"""First characters that a spreadsheet reads as a formula (OWASP, CSV Injection), full-width forms included."""
 
 
 def render(run: Run, path: Path, plotlyjs: str = "") -> None:
-    """Writes the page of a run: one file that needs no network and no other file, unless `plotlyjs` says otherwise.
+    """Writes the page of a run: one file that needs neither network nor another file, unless `plotlyjs` says otherwise.
 
     Args:
-        run: The records; a run that goes on will do, down to one without a trial.
+        run: The records of a run, finished or not.
         path: The HTML file, replaced as a whole.
-        plotlyjs: Where it has Plotly from, a constant of `assets`; with DIRECTORY it is written beside the page, once.
-            Empty is what the run was told, INLINE where that is not recorded.
+        plotlyjs: Source of Plotly's script, a constant of `assets`; with DIRECTORY it is written beside the page.
+            Empty means the run's own setting.
 
     Raises:
-        OSError: It cannot be written; what was there is still there.
+        OSError: The file cannot be written; the old one is intact.
     """
     from bench.report import assets, page
 
     plotlyjs = plotlyjs or run.config.plotlyjs
     if plotlyjs == assets.DIRECTORY:
-        _write_plotly(path.with_name(assets.PLOTLY_FILE))
+        script, beside = assets.plotly_text(), path.with_name(assets.PLOTLY_FILE)
+        if not beside.is_file() or beside.read_bytes() != script.encode():
+            write_text(beside, script)
     write_text(path, page.html(run, plotlyjs))
 
 
-def _write_plotly(path: Path) -> None:
-    from bench.report import assets
-
-    script = assets.plotly_text()
-    if not path.is_file() or path.read_bytes() != script.encode():
-        write_text(path, script)
-
-
-def write_index(summaries: Sequence[Summary], path: Path) -> None:
-    """Writes the list of runs, one page without a script from elsewhere, in the order given.
-
-    Args:
-        summaries: The runs; their folders lie beside the page.
-        path: The HTML file, replaced as a whole.
-
-    Raises:
-        OSError: It cannot be written; what was there is still there.
-    """
-    from bench.report import index
-
-    write_text(path, index.html(summaries))
-
-
-def is_index(path: Path) -> bool:
-    """Whether a file is a list of runs that `write_index` wrote."""
-    from bench.report import index
-
-    try:
-        return index.MARK in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-
-
 def write_csv(run: Run, path: Path) -> None:
-    """Writes the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as RFC 4180 has it.
+    """Writes the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as UTF-8 CSV (RFC 4180).
 
-    What was not measured is empty. A text that a spreadsheet would take for a formula gets a leading apostrophe.
-
-    Args:
-        run: The records.
-        path: The CSV file in UTF-8, replaced as a whole.
+    Missing values are empty. A text that a spreadsheet would read as a formula gets a leading apostrophe.
 
     Raises:
-        OSError: It cannot be written; what was there is still there.
+        OSError: The file cannot be written; the old one is intact.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\r\n")

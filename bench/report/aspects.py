@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import Run
-from bench.report.reproduce import environment_facts
+from bench.report.sections.reproduce import environment_facts
 
 UNCOMPARED = ("out", "plotlyjs")
 """Settings that say where a run lies and how its page is written, not what was done."""

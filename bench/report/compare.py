@@ -16,10 +16,10 @@ from bench import stats, text
 from bench.records import Run, Trial
 from bench.report.aspects import Aspect, aspect, aspects
 from bench.report.assets import assets
-from bench.report.leaderboard import board_scale
-from bench.report.marks import Mark, interval_bar, marks
 from bench.report.page import document, environment
-from bench.report.verdict import Notice, no_result, test_interval
+from bench.report.sections.leaderboard import board_scale
+from bench.report.sections.verdict import Notice, no_result, test_interval
+from bench.report.styles import Mark, interval_bar, marks
 from bench.runs import predictions
 from bench.runs.predictions import Predictions
 

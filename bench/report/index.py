@@ -1,35 +1,36 @@
-"""The list of all runs of a folder: what each was, how it ended, what came out; each leads to its page."""
+"""The list of the runs in a folder, `index.html`: data, status and best result of each run, with a link to its page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from bench import text
+from bench.cache.files import write_text
 from bench.records import FAIL, Summary
 from bench.report.assets import assets
 from bench.report.page import document, environment
+from bench.runs import store
 
 MARK = 'data-made-by="image-model-bench"'
-"""What in a page shows that the suite wrote it as a list of runs."""
+"""Markup by which a list of runs that the suite wrote is recognised."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A run in the list, in words.
+class IndexRow:
+    """A run in the list, in words; fields that are named as in `Summary` mean the same.
 
     Attributes:
-        summary: The run, and the numbers that the list is sorted by.
-        href: Its page, relative to the list; "" where there is none.
-        begun: When, to the minute, UTC.
-        data, families, engines, took: As in `Summary`.
-        best: The family that leads, with the label that its weights demand.
-        accuracy: The share that it is sorted by: of the test pictures, or of the validation where those are not used.
-        shown: The same in words.
-        interval: Its 95 % interval, or what kind of accuracy it is.
-        trials: How many there are; None where the record does not say.
-        failed: How many of them failed, in words.
+        href: The run's page, relative to the list; "" where there is none.
+        begun: Start to the minute, UTC.
+        best: The leading family, with the label that its weights demand.
+        accuracy: The number to sort by: test accuracy, or validation accuracy where the test set was not used.
+        shown: `accuracy` in words.
+        interval: The 95 % interval of the test accuracy, or "validation".
+        trials: Number of trials; None where the record has no counts.
+        failed: Number of failed trials, in words.
     """
 
     summary: Summary
@@ -47,25 +48,57 @@ class Row:
     took: str
 
     @property
-    def told(self) -> str:
-        """The run on one line."""
+    def line(self) -> str:
+        """The run on one line, for the terminal."""
         best = f"{self.best} {self.shown} ({self.interval})" if self.best and self.accuracy is not None else "no result"
-        trials = "" if self.trials is None else text.plural(self.trials, "trial")
-        known = best if self.trials is not None else ""  # of an older record nothing is known of either
-        parts = (self.begun, self.summary.status, self.data, self.engines, known, trials, self.failed, self.took)
+        counts = (best, text.plural(self.trials, "trial")) if self.trials is not None else ()
+        parts = (self.begun, self.summary.status, self.data, self.engines, *counts, self.failed, self.took)
         return "  ".join(text.one_line(part) for part in parts if part)
 
 
-def html(summaries: Sequence[Summary]) -> str:
-    """The list as a page."""
+def write(summaries: Sequence[Summary], path: Path) -> None:
+    """Writes the list of runs, in the order of `summaries`; their folders lie beside the page.
+
+    Raises:
+        OSError: The file cannot be written; the old one is intact.
+    """
     rows = [row(summary) for summary in summaries]
-    readable = [each for each in rows if not each.summary.problem]
-    unreadable = [each for each in rows if each.summary.problem]
-    body = environment().get_template("index.html").render(rows=readable, unreadable=unreadable)
-    return document(text.plural(len(rows), "run"), body, assets(("page", "index"), None))
+    body = (
+        environment()
+        .get_template("index.html")
+        .render(
+            rows=[each for each in rows if not each.summary.problem],
+            unreadable=[each for each in rows if each.summary.problem],
+        )
+    )
+    write_text(path, document(text.plural(len(rows), "run"), body, assets(("page", "index"), None)))
 
 
-def row(summary: Summary) -> Row:
+def update(run: Path) -> Path | None:
+    """Writes the list of the runs beside a run again and returns its path; None where there is to be no list.
+
+    The default folder for reports has one, and so has every folder in which the suite wrote one before. `--out` may
+    name any folder, so no list is begun elsewhere. An `index.html` from elsewhere is left alone.
+
+    Raises:
+        OSError: The file cannot be written; the old one is intact.
+    """
+    folder = run.absolute().parent
+    page = folder / "index.html"
+    if not (_is_index(page) if page.exists() else folder.resolve() == store.REPORTS.resolve()):
+        return None
+    write(store.summaries(folder), page)
+    return page
+
+
+def _is_index(path: Path) -> bool:
+    try:
+        return MARK in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def row(summary: Summary) -> IndexRow:
     """A run as the list shows it."""
     test, validation = summary.test_accuracy, summary.val_accuracy
     low, high = summary.test_accuracy_low, summary.test_accuracy_high
@@ -73,8 +106,8 @@ def row(summary: Summary) -> Row:
     if test is not None and low is not None and high is not None:
         interval = text.interval(low, high)
     failed = summary.trials.get(FAIL, 0)
-    return Row(
-        summary,
+    return IndexRow(
+        summary=summary,
         href=f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else "",
         begun=summary.created_utc[:16].replace("T", " "),
         data=text.shorten(text.one_line(summary.data), 60),

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import report
 from bench.errors import BenchError
 from bench.records import Run
-from bench.report import overview
+from bench.report import index
 from bench.runs import results
 from bench.runs.store import RunFolder
 
@@ -45,7 +45,7 @@ class Page:
             report.render(run, self.path)
             report.write_csv(run, self._folder.path / "leaderboard.csv")
             if status != self._listed:  # where it begins and where it ends
-                overview.write(self._folder.path)
+                index.update(self._folder.path)
                 self._listed = status
         except Exception as error:
             if not self._broken:

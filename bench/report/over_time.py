@@ -25,8 +25,8 @@ from bench.check.history_words import (
 from bench.check.series import Change, Entry, FamilyHistory, Found, History, Series, Track
 from bench.report import svg
 from bench.report.assets import assets
-from bench.report.marks import Mark, marks
 from bench.report.page import document, environment
+from bench.report.styles import Mark, marks
 
 ROOM = 0.09
 """Two labels of changes stand apart by such a share of the chart's width; of closer ones the earlier stands."""

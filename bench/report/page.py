@@ -17,10 +17,21 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import RUNNING, Run
-from bench.report import accuracy, failures, leaderboard, models, pairwise, reproduce, samples, search, ship, verdict
-from bench.report.accuracy import COSTS
-from bench.report.anchors import anchor
+from bench.report import samples
 from bench.report.assets import INLINE, Assets, assets
+from bench.report.links import anchor
+from bench.report.sections import (
+    cost_charts,
+    failures,
+    leaderboard,
+    models,
+    pairwise,
+    recommendation,
+    reproduce,
+    search_history,
+    verdict,
+)
+from bench.report.sections.cost_charts import COSTS
 
 REFRESH_S = 5
 """How often the page of a run that goes on loads itself again."""
@@ -34,10 +45,10 @@ LISTED = 500
 SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "verdict": verdict.section,
     "leaderboard": leaderboard.section,
-    "accuracy": accuracy.section,
-    "ship": ship.section,
+    "cost_charts": cost_charts.section,
+    "recommendation": recommendation.section,
     "pairwise": pairwise.section,
-    "search": search.section,
+    "search_history": search_history.section,
     "models": models.section,
     "data": samples.section,
     "failures": failures.section,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench import text
-from bench.report.marks import DASHES, Mark
+from bench.report.styles import DASHES, Mark
 
 WIDTH, HEIGHT = 400, 230
 """Of every chart, in the units of its view box; the stylesheet says how large a unit is."""

@@ -22,6 +22,7 @@ import bench
 from bench import report
 from bench.cli import parser
 from bench.records import FAIL, Run
+from bench.report import index
 from bench.runs import store
 from bench.text import one_line, percent
 
@@ -482,7 +483,7 @@ def test_axe_finds_nothing_serious_in_comparison_and_list(
     for run in runs:
         run.symlink_to(page_of(run.name).parent)
     assert parser.main(["compare", *map(str, runs), "--out", str(tmp_path / "comparison.html")]) == 0
-    report.write_index(store.summaries(tmp_path), tmp_path / "index.html")
+    index.write(store.summaries(tmp_path), tmp_path / "index.html")
     for file in ("comparison.html", "index.html"):
         with opened(browser, tmp_path / file, color_scheme=system) as page:
             assert findings(page, axe) == []

@@ -13,7 +13,7 @@ from bench.cli.console import ConsoleProgress, print_inventory
 from bench.config import RunConfig
 from bench.records import PictureSizes, Run, SplitInfo
 from bench.report.inventory import inventory
-from bench.report.verdict import notices
+from bench.report.sections.verdict import notices
 
 from .conftest import HOSTILE, LONG
 from .test_page import Page

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from bench.records import Run
-from bench.report import accuracy, figures, verdict
-from bench.report.anchors import anchor
-from bench.report.marks import COLOURS, family_marks, interval_bar, learning_phases, marks
+from bench.report import figures
+from bench.report.links import anchor
+from bench.report.sections import cost_charts, verdict
+from bench.report.styles import COLOURS, family_marks, interval_bar, learning_phases, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
-    points = accuracy.accuracy_against(accuracy.drawn(run), "train_time_s")
+    points = cost_charts.accuracy_against(cost_charts.drawn(run), "train_time_s")
     assert [(point.trial.study, point.trial.number) for point in points] == [
         ("dummy/optuna:tpe", 0),
         ("dummy/optuna:tpe", 1),
@@ -29,7 +30,9 @@ def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run
 
 
 def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
-    scored = [point for point in accuracy.accuracy_against(accuracy.drawn(run), "parameters") if point.test is not None]
+    scored = [
+        point for point in cost_charts.accuracy_against(cost_charts.drawn(run), "parameters") if point.test is not None
+    ]
     assert [(point.trial.family, point.test, point.low, point.high) for point in scored] == [
         ("dummy", 0.4944, 0.4222, 0.5669),
         ("cnn", 0.9111, 0.8605, 0.9445),
@@ -38,15 +41,15 @@ def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
 
 
 def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> None:
-    points = accuracy.accuracy_against(accuracy.drawn(seeded_run), "parameters")
+    points = cost_charts.accuracy_against(cost_charts.drawn(seeded_run), "parameters")
     (cnn,) = (point for point in points if point.trial.family == "cnn" and point.test is not None)
     over_seeds = cnn.trial.over_seeds
     assert over_seeds is not None
     assert (cnn.test, cnn.low, cnn.high) == (pytest.approx(163 / 180), over_seeds.low, over_seeds.high)
-    hover = accuracy.section(seeded_run).hovers[anchor(cnn.trial)]
+    hover = cost_charts.section(seeded_run).hovers[anchor(cnn.trial)]
     assert "test 90.6\u00a0%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
-    assert "mean of" not in accuracy.section(seeded_run).hovers[anchor(seeded_run.trials[1])]
+    assert "mean of" not in cost_charts.section(seeded_run).hovers[anchor(seeded_run.trials[1])]
 
 
 def test_without_an_interval_there_is_no_bar() -> None:
@@ -56,7 +59,7 @@ def test_without_an_interval_there_is_no_bar() -> None:
 
 
 def test_random_weights_are_said_in_every_label(run: Run) -> None:
-    labels = {point.label for point in accuracy.accuracy_against(accuracy.drawn(run), "parameters")}
+    labels = {point.label for point in cost_charts.accuracy_against(cost_charts.drawn(run), "parameters")}
     assert labels == {"dummy", "cnn", "mobilenet_v2 · random weights"}
 
 
@@ -96,7 +99,7 @@ def test_a_model_without_parameters_has_its_place_on_the_logarithmic_axis() -> N
 
 
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.1], [0.0], [0.001, 4000.0], [31.0, 95.0], [1e-5, 1e5]])
-@pytest.mark.parametrize("cost", list(accuracy.COSTS))
+@pytest.mark.parametrize("cost", list(cost_charts.COSTS))
 def test_an_axis_always_has_ticks_and_holds_its_values(values: list[float], cost: str) -> None:
     axis = figures.log_axis(values, cost)
     assert axis.low < axis.high
@@ -110,8 +113,8 @@ def test_ticks_of_time_are_a_clocks() -> None:
 
 
 def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run) -> None:
-    points = accuracy.accuracy_against(accuracy.drawn(run), "parameters")
-    line, *drawn = accuracy.draw_accuracy_against(points, points[:1], "parameters", family_marks(run))["data"]
+    points = cost_charts.accuracy_against(cost_charts.drawn(run), "parameters")
+    line, *drawn = cost_charts.draw_accuracy_against(points, points[:1], "parameters", family_marks(run))["data"]
     assert line["mode"] == "lines"
     hollow = [trace for trace in drawn if trace["marker"]["symbol"].endswith("-open")]
     filled = [trace for trace in drawn if not trace["marker"]["symbol"].endswith("-open")]
@@ -124,7 +127,7 @@ def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run
 
 
 def test_the_front_is_what_nothing_cheaper_reaches(run: Run) -> None:
-    charts = accuracy.section(run).charts
+    charts = cost_charts.section(run).charts
     front = [(point.trial.study, point.trial.number) for point in charts["train_time_s"].front]
     assert front == [
         ("dummy/optuna:tpe", 1),
@@ -142,20 +145,20 @@ def test_the_front_is_what_nothing_cheaper_reaches(run: Run) -> None:
 
 def test_a_point_knows_the_row_of_its_trial(run: Run) -> None:
     anchors = {anchor(trial) for trial in run.trials}
-    assert set(accuracy.section(run).hovers) == {anchor(trial) for trial in accuracy.drawn(run)}
-    for chart in accuracy.section(run).charts.values():
+    assert set(cost_charts.section(run).hovers) == {anchor(trial) for trial in cost_charts.drawn(run)}
+    for chart in cost_charts.section(run).charts.values():
         points = [id for trace in chart.figure["data"] for id in trace.get("customdata", ())]
         assert set(points) <= anchors
         assert len(points) == 8 + 3  # every trial, and the chosen ones once more
 
 
 def test_equal_points_are_on_the_front_once(run: Run) -> None:
-    twice = accuracy.accuracy_against([*accuracy.drawn(run)] * 2, "train_time_s")
-    assert accuracy.front(twice) == accuracy.front(twice[: len(twice) // 2])
+    twice = cost_charts.accuracy_against([*cost_charts.drawn(run)] * 2, "train_time_s")
+    assert cost_charts.front(twice) == cost_charts.front(twice[: len(twice) // 2])
 
 
 def test_plotly_is_given_no_markup_of_others(hostile_run: Run) -> None:
-    found = accuracy.section(hostile_run)
+    found = cost_charts.section(hostile_run)
     charts: list[object] = [found.hovers, *(chart.figure for chart in found.charts.values())]
     written = json.dumps(charts, ensure_ascii=False)
     assert "<img" not in written

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench import report
 from bench.records import Summary
-from bench.report import overview
+from bench.report import index
 from bench.runs import store
 
 from .browser import launched, opened
@@ -55,7 +54,7 @@ def save(folder: Path, name: str, text: str | None = None, **changes: Any) -> Pa
 
 def listed(folder: Path) -> str:
     page = folder / "index.html"
-    report.write_index(store.summaries(folder), page)
+    index.write(store.summaries(folder), page)
     return page.read_text(encoding="utf-8")
 
 
@@ -124,7 +123,7 @@ def test_hostile_names_stay_text_and_lead_to_their_page(tmp_path: Path) -> None:
 
 def test_a_long_list_is_small(tmp_path: Path) -> None:
     runs = [Summary(tmp_path / f"{number:015}-drawn", "", "complete", data="drawn", trials={}) for number in range(500)]
-    report.write_index(runs, tmp_path / "index.html")
+    index.write(runs, tmp_path / "index.html")
     assert (tmp_path / "index.html").stat().st_size < 1_000_000
 
 
@@ -134,18 +133,18 @@ def test_a_long_list_is_small(tmp_path: Path) -> None:
 def test_the_default_folder_gets_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = save(tmp_path / "reports", "a")
-    assert overview.write(Path("reports/a")) == run.parent / "index.html"
+    assert index.update(Path("reports/a")) == run.parent / "index.html"
     assert "1 run" in words((tmp_path / "reports" / "index.html").read_text())
 
 
 def test_any_other_folder_gets_none_unless_it_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = save(tmp_path / "elsewhere", "a")
-    assert overview.write(run) is None
+    assert index.update(run) is None
     assert not (tmp_path / "elsewhere" / "index.html").exists()
     listed(tmp_path / "elsewhere")
     save(tmp_path / "elsewhere", "b")
-    assert overview.write(run) is not None
+    assert index.update(run) is not None
     assert "2 runs" in words((tmp_path / "elsewhere" / "index.html").read_text())
 
 
@@ -153,7 +152,7 @@ def test_a_page_that_somebody_else_wrote_is_left_alone(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     run = save(tmp_path / "reports", "a")
     (tmp_path / "reports" / "index.html").write_text("mine")
-    assert overview.write(run) is None
+    assert index.update(run) is None
     assert (tmp_path / "reports" / "index.html").read_text() == "mine"
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FamilyInfo, Run, Study, Trial
-from bench.report import leaderboard, ship
-from bench.report.anchors import anchor
+from bench.report.links import anchor
 from bench.report.page import environment
+from bench.report.sections import leaderboard, recommendation
 from bench.runs import predictions
 
 from .conftest import TPE, build, failed, trial
@@ -163,7 +163,7 @@ def test_a_long_list_of_trials_is_cut_but_never_what_matters(long_run: Run) -> N
     assert len(shown) + row.left_out == 500
     assert [each.number for each in shown] == sorted(each.number for each in shown)
     numbers = {each.number for each in shown}
-    assert {each.number for each in ship.efficient(long_run)} <= numbers
+    assert {each.number for each in recommendation.efficient(long_run)} <= numbers
     best = long_run.best("cnn")
     assert best is not None
     assert best.number in numbers

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from bench.records import Epoch, Run, SplitInfo
-from bench.report import models, page, samples, svg
-from bench.report.confusion import confusion
-from bench.report.curves import MOST_ROWS, learning_curves
-from bench.report.reliability import calibration
+from bench.report import page, samples, svg
+from bench.report.sections import models
+from bench.report.sections.confusion import confusion
+from bench.report.sections.learning_curves import MOST_ROWS, learning_curves
+from bench.report.sections.reliability import calibration
 from bench.runs import predictions, thumbnails
 from bench.runs.predictions import Predictions
 from bench.runs.thumbnails import Thumbnail

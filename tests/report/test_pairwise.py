@@ -13,9 +13,9 @@ import pytest
 
 from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
-from bench.report import pairwise
 from bench.report.page import environment
-from bench.report.pairwise import MATRIX_UP_TO, Standing, standings
+from bench.report.sections import pairwise
+from bench.report.sections.pairwise import MATRIX_UP_TO, Standing, standings
 from bench.runs import predictions
 from bench.text import points
 

@@ -19,7 +19,8 @@ import pytest
 
 from bench import report
 from bench.records import FAIL, Failure, Run, Study, Trial
-from bench.report import assets, failures, reproduce
+from bench.report import assets
+from bench.report.sections import failures, reproduce
 
 from .browser import launched, opened
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from bench.records import FAIL, PRUNED, Failure, FamilyInfo, Metrics, Run, Study
-from bench.report.verdict import no_result, notices, savings, unseparated, verdict
+from bench.report.sections.verdict import no_result, notices, savings, unseparated, verdict
 from bench.runs import predictions
 from bench.text import interval
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.anchors import anchor
 from bench.report.figures import Figure, figure, label, layout
-from bench.report.importance import spaced
-from bench.report.marks import Mark
+from bench.report.links import anchor
+from bench.report.sections.importance import spaced
+from bench.report.styles import Mark
 
 BEST_DRAWN, OTHERS_DRAWN = 500, 700
 """Of more trials the best are drawn, and of the others an evenly spaced sample."""

@@ -11,15 +11,15 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.anchors import anchor
-from bench.report.coordinates import Coordinates, spaces
-from bench.report.feature_cache import Saved, in_all, saved_by_family
 from bench.report.figures import Figure, figure, label, layout
-from bench.report.importance import LEAST
-from bench.report.marks import Mark, engine_marks, family_marks
-from bench.report.timeline import WORDS, Timeline, draw_timeline, lane_of, time_ticks, timeline
-from bench.report.trials import History, ended_s, history
-from bench.report.verdict import savings
+from bench.report.links import anchor
+from bench.report.sections.coordinates import Coordinates, spaces
+from bench.report.sections.feature_cache import Saved, in_all, saved_by_family
+from bench.report.sections.importance import LEAST
+from bench.report.sections.timeline import WORDS, Timeline, draw_timeline, lane_of, time_ticks, timeline
+from bench.report.sections.trials import History, ended_s, history
+from bench.report.sections.verdict import savings
+from bench.report.styles import Mark, engine_marks, family_marks
 
 AGAINST: Mapping[str, str] = {"time_s": "wall-clock time", "n": "trials"}
 """What the best so far is held against, attributes of `Step`."""

@@ -21,11 +21,11 @@ from bench.records import (
     Trial,
     leaderboard_row,
 )
-from bench.report.anchors import anchor
-from bench.report.marks import Mark, Phase, family_marks, interval_bar, learning_phases, sparkline
-from bench.report.pairwise import Standing, standings
-from bench.report.ship import efficient
-from bench.report.verdict import no_result, savings, test_interval, unseparated
+from bench.report.links import anchor
+from bench.report.sections.pairwise import Standing, standings
+from bench.report.sections.recommendation import efficient
+from bench.report.sections.verdict import no_result, savings, test_interval, unseparated
+from bench.report.styles import Mark, Phase, family_marks, interval_bar, learning_phases, sparkline
 
 LISTED = 50
 """Of a family with more trials than that, about so many are on the page."""

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Run, Trial
-from bench.report.anchors import anchor
-from bench.report.marks import Mark
+from bench.report.links import anchor
+from bench.report.styles import Mark
 
 BARS = 600
 """At most so many bars are drawn one by one; of more, slots of time are drawn."""

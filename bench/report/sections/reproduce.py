@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bench.records import Run
-from bench.report import raw
+from bench.report.sections import raw
 
 
 @dataclass(frozen=True)

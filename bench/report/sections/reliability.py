@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from bench import stats, text
 from bench.report import svg
-from bench.report.marks import Mark
+from bench.report.styles import Mark
 from bench.runs.predictions import Predictions
 
 BINS = 15

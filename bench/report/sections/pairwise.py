@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench import stats, text
 from bench.records import Run, Trial
-from bench.report.marks import Mark, family_marks
+from bench.report.styles import Mark, family_marks
 from bench.runs import predictions
 
 MATRIX_UP_TO = 12

@@ -17,14 +17,15 @@ import pytest
 from bench import report
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FamilyInfo, Run, Study, Trial
-from bench.report import page, search, verdict
-from bench.report import trials as history
-from bench.report.anchors import anchor
-from bench.report.coordinates import INACTIVE, Coordinates, coordinates, spaces
-from bench.report.feature_cache import in_all, saved_by_family
-from bench.report.importance import distinct, importance, leading
-from bench.report.marks import engine_marks, family_marks, marks
-from bench.report.timeline import BARS, Timeline, time_ticks, timeline
+from bench.report import page
+from bench.report.links import anchor
+from bench.report.sections import search_history, verdict
+from bench.report.sections import trials as history
+from bench.report.sections.coordinates import INACTIVE, Coordinates, coordinates, spaces
+from bench.report.sections.feature_cache import in_all, saved_by_family
+from bench.report.sections.importance import distinct, importance, leading
+from bench.report.sections.timeline import BARS, Timeline, time_ticks, timeline
+from bench.report.styles import engine_marks, family_marks, marks
 
 from .browser import launched, opened
 from .conftest import BAYESIAN, HOSTILE, TPE, build, trial
@@ -35,7 +36,11 @@ MARK = marks(["cnn"])["cnn"]
 
 def shown(run: Run) -> str:
     """The section as the page has it."""
-    return page.environment().get_template("sections/search.html").render(run=run, section=search.section(run))
+    return (
+        page.environment()
+        .get_template("sections/search_history.html")
+        .render(run=run, section=search_history.section(run))
+    )
 
 
 def words(run: Run) -> str:
@@ -73,24 +78,24 @@ def run_of(*trials: Trial, **more: Any) -> Run:
 
 
 def test_best_so_far_never_falls_and_counts_what_used_budget(run: Run) -> None:
-    searches = search.best_so_far(run)
+    searches = search_history.best_so_far(run)
     assert [step.best for step in searches[TPE]] == [0.5, 0.5, 0.861, 0.861, 0.9222, 0.9222, 0.9222, 0.9389]
     assert [step.best for step in searches[BAYESIAN]] == [0.861, 0.8944, 0.8944, 0.9167]
     assert [step.n for step in searches[BAYESIAN]] == [1, 2, 3, 4]
 
 
 def test_every_engine_has_its_own_clock(run: Run) -> None:
-    searches = search.best_so_far(run)
+    searches = search_history.best_so_far(run)
     assert searches[TPE][0].time_s == pytest.approx(1.5012)  # its first trial began 20 s into the run
     assert searches[BAYESIAN][0].time_s == pytest.approx(15.7)  # the second engine's began at 180 s
     times = [step.time_s for step in searches[BAYESIAN]]
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("against", list(search.AGAINST))
+@pytest.mark.parametrize("against", list(search_history.AGAINST))
 def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, against: str) -> None:
-    searches = search.best_so_far(run)
-    traces = search.draw_best_so_far(searches, engine_marks(run), against)["data"]
+    searches = search_history.best_so_far(run)
+    traces = search_history.draw_best_so_far(searches, engine_marks(run), against)["data"]
     assert [trace["name"] for trace in traces] == [TPE, BAYESIAN]
     assert len({trace["line"]["dash"] for trace in traces}) == 2
     assert traces[1]["y"] == pytest.approx([86.1, 89.44, 91.67, 91.67])  # where it improved, and to the last trial
@@ -102,9 +107,9 @@ def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
     alone = replace(
         run, studies=(run.studies[3],), config=replace(run.config, engines=(TPE,))
     )  # vgg19, which only failed
-    searches = search.best_so_far(alone)
+    searches = search_history.best_so_far(alone)
     assert [step.best for step in searches[TPE]] == [None]
-    assert search.draw_best_so_far(searches, engine_marks(alone))["data"] == []
+    assert search_history.draw_best_so_far(searches, engine_marks(alone))["data"] == []
     assert "No trial is complete, so no engine has found anything." in words(alone)
     assert "1 failed" not in words(alone)
     assert "Every trial" in words(alone)  # the failed trial has its place in the history, and took a worker's time

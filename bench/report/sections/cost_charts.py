@@ -10,12 +10,12 @@ from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.anchors import anchor
 from bench.report.figures import Figure, LogAxis, figure, label, layout, log_axis
-from bench.report.leaderboard import listed
-from bench.report.marks import Mark, family_marks
-from bench.report.ship import pareto
-from bench.report.verdict import test_interval
+from bench.report.links import anchor
+from bench.report.sections.leaderboard import listed
+from bench.report.sections.recommendation import pareto
+from bench.report.sections.verdict import test_interval
+from bench.report.styles import Mark, family_marks
 
 COSTS: Mapping[str, str] = {"train_time_s": "Training time", "parameters": "Parameters"}
 """The costs that accuracy is held against, fields of `records.Cost`, and the title of their axis."""

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from bench import text
 from bench.records import Epoch, Trial
 from bench.report import svg
-from bench.report.marks import Mark, marks
+from bench.report.styles import Mark, marks
 
 MOST_ROWS = 40
 """A longer training is thinned out in its table."""

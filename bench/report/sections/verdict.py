@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
-from bench.report import pairwise
-from bench.report.feature_cache import in_all, saved_by_family
 from bench.report.inventory import inventory
-from bench.report.marks import family_marks
-from bench.report.pairwise import Standing
+from bench.report.sections import pairwise
+from bench.report.sections.feature_cache import in_all, saved_by_family
+from bench.report.sections.pairwise import Standing
+from bench.report.styles import family_marks
 
 NAMED = 4
 """So many families of a group are named in a sentence at most."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.records import Run
-from bench.report.marks import Mark
+from bench.report.styles import Mark
 
 
 @dataclass(frozen=True)

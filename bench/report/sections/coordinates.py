@@ -16,9 +16,9 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import Run, Trial
-from bench.report.anchors import anchor
-from bench.report.importance import Importance, distinct, importance, leading, logarithmic, numeric, spaced
-from bench.report.marks import Mark, family_marks
+from bench.report.links import anchor
+from bench.report.sections.importance import Importance, distinct, importance, leading, logarithmic, numeric, spaced
+from bench.report.styles import Mark, family_marks
 
 BEST_DRAWN, OTHERS_DRAWN = 200, 100
 """Of more trials the best are drawn, and of the others an evenly spaced sample."""

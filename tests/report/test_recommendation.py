@@ -14,8 +14,8 @@ import pytest
 from bench.cli.parser import _parser
 from bench.deploy import export
 from bench.records import FamilyInfo, Run, Study, Trial
-from bench.report import ship
 from bench.report.page import environment
+from bench.report.sections import recommendation
 
 from .conftest import TPE, build, trial
 
@@ -25,7 +25,9 @@ def of(*trials: Trial) -> Run:
 
 
 def section(run: Run) -> str:
-    return environment().get_template("sections/ship.html").render(run=run, section=ship.section(run))
+    return (
+        environment().get_template("sections/recommendation.html").render(run=run, section=recommendation.section(run))
+    )
 
 
 def names(trials: list[Trial]) -> list[tuple[str, int]]:
@@ -48,7 +50,7 @@ def names(trials: list[Trial]) -> list[tuple[str, int]]:
     ],
 )
 def test_the_front_is_what_no_other_point_dominates(points: list[tuple[float, ...]], front: list[int]) -> None:
-    assert ship.pareto(points) == front
+    assert recommendation.pareto(points) == front
 
 
 def test_the_front_is_that_of_its_definition() -> None:
@@ -60,14 +62,14 @@ def test_the_front_is_that_of_its_definition() -> None:
             rivals = (other for other in points if other != point)
             return any(all(a <= b for a, b in zip(other, point, strict=True)) for other in rivals)
 
-        assert ship.pareto(points) == [i for i, point in enumerate(points) if not dominated(point)]
+        assert recommendation.pareto(points) == [i for i, point in enumerate(points) if not dominated(point)]
 
 
 # -- the candidates
 
 
 def test_what_another_trial_beats_in_everything_is_no_candidate(run: Run) -> None:
-    assert names(ship.efficient(run)) == [
+    assert names(recommendation.efficient(run)) == [
         ("mobilenet_v2/optuna:tpe", 1),
         ("cnn/optuna:tpe", 1),
         ("cnn/keras-tuner:bayesian", 1),
@@ -86,8 +88,8 @@ def test_the_best_within_any_limits_is_a_candidate() -> None:
             for each in [trial("cnn", TPE, number, number + 1, draw.random(), draw.random(), draw.randint(1, 9))]
         )
     )
-    candidates = ship.section(run).candidates
-    limits = ship.section(run).limits
+    candidates = recommendation.section(run).candidates
+    limits = recommendation.section(run).limits
     for _ in range(200):
         places = [draw.randrange(len(limit.steps)) for limit in limits]
         most = {limit.cost: limit.steps[place][0] for limit, place in zip(limits, places, strict=True)}
@@ -100,7 +102,7 @@ def test_what_was_not_measured_is_within_no_limit() -> None:
     measured = trial("cnn", TPE, 0, 1, 0.8, 10.0, 1000)
     assert measured.cost is not None
     unmeasured = replace(trial("cnn", TPE, 1, 2, 0.9, 10.0, 1000), cost=replace(measured.cost, latency_ms=None))
-    found = ship.section(of(measured, unmeasured))
+    found = recommendation.section(of(measured, unmeasured))
     latency = [limit.cost for limit in found.limits].index("latency_ms")
     assert [each.steps[latency] for each in found.candidates] == [1, 0]
     assert len(found.limits[latency].steps) == 1
@@ -118,8 +120,8 @@ def test_only_chosen_trials_have_a_test_accuracy_and_a_model(run: Run, tmp_path:
     assert found["cnn", 0, TPE].accuracy is None
 
 
-def _candidates(run: Run, folder: Path) -> tuple[ship.Candidate, ...]:
-    return ship.section(replace(run, path=folder)).candidates
+def _candidates(run: Run, folder: Path) -> tuple[recommendation.Candidate, ...]:
+    return recommendation.section(replace(run, path=folder)).candidates
 
 
 # -- how to have it

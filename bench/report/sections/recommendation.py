@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.anchors import anchor
-from bench.report.marks import Mark, family_marks
-from bench.report.verdict import test_interval
+from bench.report.links import anchor
+from bench.report.sections.verdict import test_interval
+from bench.report.styles import Mark, family_marks
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from markupsafe import Markup
 from bench import text
 from bench.records import Run, Trial
 from bench.report.album import Album
-from bench.report.confusion import Confusion, confusion
-from bench.report.curves import LOOKS, LearningCurves, learning_curves
-from bench.report.marks import Mark, family_marks
-from bench.report.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
-from bench.report.reliability import BINS, Calibration, calibration, draw_reliability
+from bench.report.sections.confusion import Confusion, confusion
+from bench.report.sections.learning_curves import LOOKS, LearningCurves, learning_curves
+from bench.report.sections.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
+from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
+from bench.report.styles import Mark, family_marks
 from bench.runs import predictions
 from bench.runs.predictions import Predictions
 
