@@ -6,16 +6,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import cache
+from bench.cache import directory
 from bench.errors import DataError
 
 
-def place(name: str) -> Path:
+def dataset_folder(name: str) -> Path:
     """Where a data set lies once it is there."""
-    return cache.folder() / "downloads" / name
+    return directory.folder() / "downloads" / name
 
 
-def once(name: str, fill: Callable[[Path], None]) -> Path:
+def obtain(name: str, fill: Callable[[Path], None]) -> Path:
     """Sees to it that a data set is there: whole or not at all, and had by one process at a time.
 
     Args:
@@ -29,13 +29,13 @@ def once(name: str, fill: Callable[[Path], None]) -> Path:
         DataError: It could not be written; `fill` may raise others.
         ConfigError: The cache folder cannot be used.
     """
-    folder = cache.place("downloads") / name
+    folder = directory.kind_folder("downloads") / name
     if not folder.is_dir():
         hidden = folder.with_name(f".{name}")
-        with cache.alone(hidden):
+        with directory.locked(hidden):
             if not folder.is_dir():
                 _fill(folder, hidden / "new", fill)
-    cache.touch([folder])
+    directory.touch([folder])
     return folder
 
 
@@ -46,6 +46,6 @@ def _fill(folder: Path, new: Path, fill: Callable[[Path], None]) -> None:
         fill(new)
         new.rename(folder)
     except OSError as error:
-        raise DataError(f"{cache.shown(folder)!r} cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{directory.display_path(folder)!r} cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)

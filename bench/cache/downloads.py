@@ -31,7 +31,7 @@ PAUSES_S = (1.0, 5.0, 15.0)
 
 BLOCK = 1 << 18
 
-Progress = Callable[[int, int], None]
+ByteCallback = Callable[[int, int], None]
 """Takes the bytes so far and in total (0 where the server does not say)."""
 
 
@@ -43,7 +43,7 @@ def fetch(
     url: str,
     path: Path,
     checksum: str = "",
-    progress: Progress | None = None,
+    progress: ByteCallback | None = None,
     give_up_s: float = GIVE_UP_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -134,7 +134,7 @@ class _Partial:
 class _Download:
     """Attempts at one file, until it is whole."""
 
-    def __init__(self, url: str, partial: _Partial, progress: Progress | None, give_up_s: float) -> None:
+    def __init__(self, url: str, partial: _Partial, progress: ByteCallback | None, give_up_s: float) -> None:
         self._url, self._partial, self._progress, self._give_up_s = url, partial, progress, give_up_s
         self._moved = False
 

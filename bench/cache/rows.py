@@ -1,12 +1,12 @@
 """Rows of numbers kept on disk under a digest each, mapped into memory, shared by processes and by later runs.
 
-What decoded pictures (`pixels.py`) and the features of frozen layers (`training/features.py`) are kept in. A shelf is a
+What decoded pictures (`pixels.py`) and the features of frozen layers (`training/features.py`) are kept in. A store is a
 folder of segments, files of up to 256 MB that are written once, replaced whole and never changed. A segment is three
 arrays in NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) in turn:
 
     rows      shape (n, …)
     digests   what each row is kept under, dtype V32, shape (n,)
-    about     a JSON object as bytes, dtype uint8: what its writer noted, and the CRC-32 of the rows
+    metadata  a JSON object as bytes, dtype uint8: what its writer noted, and the CRC-32 of the rows
 
 In memory a row takes 16 bytes, and 170 for the two seconds in which a million are looked up: the rest is read when it
 is asked for, and the operating system keeps it as long as it has memory to spare.
@@ -34,7 +34,6 @@ SEGMENT_BYTES = 256 * 2**20
 MOST_ROWS = 65_536
 """A segment holds at most so much: it is what is written anew when it is damaged, and goes when room is needed."""
 
-Array = npt.NDArray[Any]
 Digests = npt.NDArray[np.bytes_]
 Places = npt.NDArray[np.int64]
 
@@ -58,7 +57,12 @@ class Rows:
     """
 
     def __init__(
-        self, segments: Sequence[Array], numbers: Places, places: Places, row_shape: Sequence[int], dtype: npt.DTypeLike
+        self,
+        segments: Sequence[npt.NDArray[Any]],
+        numbers: Places,
+        places: Places,
+        row_shape: Sequence[int],
+        dtype: npt.DTypeLike,
     ) -> None:
         self._segments, self._numbers, self._places = tuple(segments), numbers, places
         self.dtype: np.dtype[Any] = np.dtype(dtype)
@@ -68,7 +72,7 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> Array:
+    def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[Any]:
         numbers, places = np.asarray(self._numbers[index]), np.asarray(self._places[index])
         if places.ndim == 0:
             return self._read(int(numbers), int(places))
@@ -83,14 +87,14 @@ class Rows:
         """Some of the rows, still unread."""
         return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
 
-    def _read(self, number: int, places: int | slice) -> Array:
-        found: Array = self._segments[number][places]
+    def _read(self, number: int, places: int | slice) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = self._segments[number][places]
         return found
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return (self[number] for number in range(len(self)))
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self[:], dtype, copy=copy)
 
 
@@ -102,16 +106,16 @@ class Segment:
         path: The file.
         rows: All rows, mapped.
         digests: What they are kept under.
-        about: What the writer noted.
+        metadata: What the writer noted.
     """
 
     path: Path
-    rows: Array
+    rows: npt.NDArray[Any]
     digests: Digests
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @classmethod
-    def opened(cls, path: Path, row_shape: Sequence[int], dtype: np.dtype[Any], verify: bool) -> Segment | None:
+    def open(cls, path: Path, row_shape: Sequence[int], dtype: np.dtype[Any], verify: bool) -> Segment | None:
         """None where it is gone, damaged or something else: then its rows count as not there."""
         try:
             with path.open("rb") as file:
@@ -119,22 +123,22 @@ class Segment:
                 start = file.tell()
                 file.seek(count * _row_bytes(row_shape, dtype), os.SEEK_CUR)
                 digests = np.frombuffer(_bytes(file, count, np.dtype("V32")), "S32")
-                about = json.loads(_bytes(file, None, np.dtype(np.uint8)))
+                metadata = json.loads(_bytes(file, None, np.dtype(np.uint8)))
                 if shape != list(row_shape) or file.read(1):
                     return None
             mapped = np.memmap(path, dtype, "r", start, (count, *row_shape)) if count else np.empty((0, *row_shape))
             rows = np.asarray(mapped)
             if verify and (path, path.stat().st_ino) not in _verified:
-                if zlib.crc32(rows.data) != about["crc32"]:
+                if zlib.crc32(rows.data) != metadata["crc32"]:
                     return None
                 _verified.add((path, path.stat().st_ino))
-            return cls(path, rows, digests, about)
+            return cls(path, rows, digests, metadata)
         except Exception:  # whatever a foreign file makes a parser raise
             return None
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RowStore:
     """The segments of one folder.
 
     Attributes:
@@ -151,21 +155,21 @@ class Shelf:
     segments: tuple[Segment, ...] = ()
 
     @classmethod
-    def found(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike, verify: bool = False) -> Shelf:
-        """The shelf as it is now."""
+    def open(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike, verify: bool = False) -> RowStore:
+        """Open the segments that the folder has now."""
         empty = cls(folder, tuple(row_shape), np.dtype(dtype), verify)
-        opened = (empty._opened(path) for path in sorted(folder.glob("*.npy")))
+        opened = (empty._open(path) for path in sorted(folder.glob("*.npy")))
         return replace(empty, segments=tuple(segment for segment in opened if segment))
 
-    def with_new(self, path: Path) -> Shelf:
+    def with_segment(self, path: Path) -> RowStore:
         """With a segment that has just been written."""
-        segment = self._opened(path)
+        segment = self._open(path)
         if segment is None:
             raise RuntimeError(f"{path}: was written and cannot be read")
         return replace(self, segments=(*self.segments, segment))
 
-    def _opened(self, path: Path) -> Segment | None:
-        return Segment.opened(path, self.row_shape, self.dtype, self.verify)
+    def _open(self, path: Path) -> Segment | None:
+        return Segment.open(path, self.row_shape, self.dtype, self.verify)
 
     @property
     def row_bytes(self) -> int:
@@ -199,10 +203,10 @@ class Shelf:
         """The segments that these rows are in; what is not there is left out."""
         return [self.segments[number].path for number in np.unique(self._numbers(places[places >= 0]))]
 
-    def abouts(self, places: Places) -> list[tuple[int, Mapping[str, Any]]]:
+    def metadata(self, places: Places) -> list[tuple[int, Mapping[str, Any]]]:
         """How many of these rows are in each segment that has some, and what its writer noted."""
         numbers, counts = np.unique(self._numbers(places[places >= 0]), return_counts=True)
-        return [(int(count), self.segments[number].about) for number, count in zip(numbers, counts, strict=True)]
+        return [(int(count), self.segments[number].metadata) for number, count in zip(numbers, counts, strict=True)]
 
     def rows(self, places: Places) -> Rows:
         """The rows in these places; segments that have none of them are let go."""
@@ -232,32 +236,32 @@ class Shelf:
         return self.folder / f"{secrets.token_hex(8)}.npy"
 
     @contextlib.contextmanager
-    def writing(self, path: Path) -> Iterator[Writer]:
+    def writing(self, path: Path) -> Iterator[SegmentWriter]:
         """A new segment, in its place when the block ends well.
 
         It is written in order, not through a mapping: where the disk is full, that is an OSError and not a SIGBUS.
         """
         with replacing(path) as temporary, temporary.open("xb") as file:
-            writer = Writer(file, self.row_shape, self.dtype)
+            writer = SegmentWriter(file, self.row_shape, self.dtype)
             yield writer
             writer.finish()
 
 
-class Writer:
+class SegmentWriter:
     """Writes a segment row by row.
 
     Attributes:
-        about: What is to be known of the segment, for JSON.
+        metadata: JSON data about the segment.
     """
 
     def __init__(self, file: IO[bytes], row_shape: Sequence[int], dtype: np.dtype[Any]) -> None:
         self._file, self._row_shape, self._dtype = file, tuple(row_shape), dtype
         self._digests = bytearray()
         self._crc32 = 0
-        self.about: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self._header(0)
 
-    def __call__(self, sha256: str, row: Array) -> None:
+    def __call__(self, sha256: str, row: npt.NDArray[Any]) -> None:
         """Adds a row under a digest in hexadecimal."""
         data = np.ascontiguousarray(row, self._dtype).data
         self._file.write(data)
@@ -266,17 +270,17 @@ class Writer:
 
     def finish(self) -> None:
         """Writes what comes after the rows."""
-        about = json.dumps({**self.about, "crc32": self._crc32}).encode()
+        metadata = json.dumps({**self.metadata, "crc32": self._crc32}).encode()
         np.lib.format.write_array(self._file, np.frombuffer(self._digests, "V32"), (1, 0))
-        np.lib.format.write_array(self._file, np.frombuffer(about, np.uint8), (1, 0))
+        np.lib.format.write_array(self._file, np.frombuffer(metadata, np.uint8), (1, 0))
         self._file.seek(0)
         self._header(len(self._digests) // 32)
 
     def _header(self, count: int) -> None:  # NumPy leaves room in it for the number of rows to grow
         descr = np.lib.format.dtype_to_descr(self._dtype)
         shape = (count, *self._row_shape)
-        about = {"descr": descr, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, about)
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def digests(sha256: Sequence[str]) -> Digests:

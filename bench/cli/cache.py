@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import cache
+from bench.cache import directory
 from bench.errors import unknown
 
 SUMMARY = "show or clear what is kept between runs"
@@ -15,7 +15,7 @@ SUMMARY = "show or clear what is kept between runs"
 HELP = f"""\
 Shows or clears what is kept between runs:
 
-{chr(10).join(f"  {name:<12}{kind.about}" for name, kind in cache.KINDS.items())}
+{chr(10).join(f"  {name:<12}{kind.description}" for name, kind in directory.KINDS.items())}
 
 Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it
 twice through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the
@@ -38,29 +38,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to clear, if anything."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
-    choices, default = ", ".join((*cache.KINDS, "all")), " and ".join(cache.DERIVED)
+    choices, default = ", ".join((*directory.KINDS, "all")), " and ".join(directory.REPRODUCIBLE)
     parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {choices}; default {default}")
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Prints what is kept, or clears it."""
-    root = cache.folder()
+    root = directory.folder()
     if options.action == "clear":
         return _clear(root, options.kind)
-    print(f"folder  {root}\ncap     {cache.sized(cache.cap_bytes(root))} of {', '.join(cache.DERIVED)}\n")
+    cap = directory.format_size(directory.cap_bytes(root))
+    print(f"folder  {root}\ncap     {cap} of {', '.join(directory.REPRODUCIBLE)}\n")
     print(f"{'kind':<12}{'entries':>8}{'size':>12}  last used")
-    for kind in cache.KINDS:
-        entries = cache.entries(root, [kind])
-        size = cache.sized(sum(entry.size_bytes for entry in entries))
+    for kind in directory.KINDS:
+        entries = directory.entries(root, [kind])
+        size = directory.format_size(sum(entry.size_bytes for entry in entries))
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entries[-1].used)) if entries else "never"
         print(f"{kind:<12}{len(entries):>8}{size:>12}  {used}")
     return 0
 
 
 def _clear(root: Path, kind: str | None) -> int:
-    choices = {"all": tuple(cache.KINDS), **{name: (name,) for name in cache.KINDS}}
+    choices = {"all": tuple(directory.KINDS), **{name: (name,) for name in directory.KINDS}}
     if kind is not None and kind not in choices:
         raise unknown("kind of cache", kind, choices)
-    gone = cache.clear(root, choices[kind] if kind else cache.DERIVED)
-    print(f"freed {cache.sized(sum(entry.size_bytes for entry in gone))} in {root}")
+    gone = directory.clear(root, choices[kind] if kind else directory.REPRODUCIBLE)
+    print(f"freed {directory.format_size(sum(entry.size_bytes for entry in gone))} in {root}")
     return 0

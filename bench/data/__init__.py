@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.data.audit import Keep, audit
+from bench.data.audit import PixelSink, audit
 from bench.data.dataset import Dataset, Item, labels, load
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, quiet
 from bench.data.pixels import recording
-from bench.data.sources import Progress, create
-from bench.data.split import Placed, assign, sample
+from bench.data.sources import StageCallback, create
+from bench.data.split import UsablePicture, assign, sample
 
 __all__ = ["Dataset", "Item", "labels", "load", "open"]
 
@@ -28,7 +28,7 @@ MOST_SIZES_AT_ONCE = 2
 """Where more input sizes are given, each is only decoded when a trial asks for it: many never do."""
 
 
-def open(config: RunConfig, progress: Progress | None = None, cache: Path | None = None) -> Dataset:
+def open(config: RunConfig, progress: StageCallback | None = None, cache: Path | None = None) -> Dataset:
     """Lists, audits and splits the pictures that `config.data` names.
 
     Every picture is decoded once. The split depends on the pictures' contents, their labels and the seed alone; with
@@ -49,7 +49,7 @@ def open(config: RunConfig, progress: Progress | None = None, cache: Path | None
     listing = source.listing()
     with _recording(config, len(listing.entries), cache) as keep:
         found = audit(source, listing, progress, keep)
-    usable: Iterable[Placed] = found.usable
+    usable: Iterable[UsablePicture] = found.usable
     if config.near_duplicates == "ignore":
         usable = [replace(each, group="") for each in usable]
     placed, leaks = assign(usable, config.split, config.seed, config.folds)
@@ -70,7 +70,7 @@ def open(config: RunConfig, progress: Progress | None = None, cache: Path | None
     )
 
 
-def _reopened(config: RunConfig, progress: Progress | None, cache: Path | None) -> Dataset:
+def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | None) -> Dataset:
     """The data set of a manifest, its pictures looked at; `config.data` says where they are if not where they were."""
     dataset = load(Path(config.split_file))
     if config.data != RunConfig.data:
@@ -90,7 +90,7 @@ def _reopened(config: RunConfig, progress: Progress | None, cache: Path | None) 
     return dataset
 
 
-def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[Keep | None]:
+def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[PixelSink | None]:
     """Keeps pictures at the sizes that the run will surely ask for, while they are decoded anyway."""
     if cache is None or config.limit is not None or len(config.input_sizes) > MOST_SIZES_AT_ONCE:
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Looks at every picture once before anything trains; nothing is deleted or rewritten."""
+"""NearDuplicates at every picture once before anything trains; nothing is deleted or rewritten."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
-from bench.data import alike
+from bench.data import near_duplicates
 from bench.data.parallel import ordered
-from bench.data.pictures import SHARED_SIDE, Array, PictureError, Size, quiet
-from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source
-from bench.data.split import Placed
+from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, Size, quiet
+from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback
+from bench.data.split import UsablePicture
 from bench.errors import DataError
 from bench.records import PictureSizes
 
-Keep = Callable[[str, Array], None]
+PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
 
 
@@ -37,7 +37,7 @@ class Audit:
     """
 
     classes: tuple[str, ...]
-    usable: tuple[Placed, ...]
+    usable: tuple[UsablePicture, ...]
     rejected: tuple[Rejected, ...]
     ignored: Mapping[str, int]
     noticed: Mapping[str, int]
@@ -47,16 +47,18 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sound:
+class _DecodedPicture:
     """A picture that decodes."""
 
-    entry: Entry
+    entry: ListedPicture
     sha256: str
     size: Size
     notes: tuple[str, ...]
 
 
-def audit(source: Source, listing: Listing, progress: Progress | None = None, keep: Keep | None = None) -> Audit:
+def audit(
+    source: Source, listing: Listing, progress: StageCallback | None = None, keep: PixelSink | None = None
+) -> Audit:
     """Decodes every picture of the source, and sorts out what cannot be used.
 
     Args:
@@ -71,8 +73,8 @@ def audit(source: Source, listing: Listing, progress: Progress | None = None, ke
     """
     _check_none_is_empty(listing.classes, listing.entries)
     rejected, ignored = list(listing.rejected), Counter(listing.ignored)
-    sound: list[_Sound] = []
-    looks = alike.Looks()
+    sound: list[_DecodedPicture] = []
+    looks = near_duplicates.NearDuplicates()
     for entry, seen in _look_at_all(source, listing.entries, progress, keep):
         if not isinstance(seen, PictureError):
             sound.append(seen[0])
@@ -99,18 +101,21 @@ def audit(source: Source, listing: Listing, progress: Progress | None = None, ke
 
 
 def _look_at_all(
-    source: Source, entries: Sequence[Entry], progress: Progress | None, keep: Keep | None
-) -> Iterator[tuple[Entry, tuple[_Sound, Array] | PictureError]]:
+    source: Source, entries: Sequence[ListedPicture], progress: StageCallback | None, keep: PixelSink | None
+) -> Iterator[tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]]:
     """Every picture with its sketch, or why it cannot be had."""
 
-    def look_at(entry: Entry) -> tuple[Entry, tuple[_Sound, Array] | PictureError]:
+    def look_at(entry: ListedPicture) -> tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
             return entry, fault
         if keep:
             keep(picture.sha256, picture.pixels)
-        return entry, (_Sound(entry, picture.sha256, picture.size, picture.notes), alike.sketch(picture.pixels))
+        return entry, (
+            _DecodedPicture(entry, picture.sha256, picture.size, picture.notes),
+            near_duplicates.grey_square(picture.pixels),
+        )
 
     with quiet():
         for done, seen in enumerate(ordered(look_at, entries), start=1):
@@ -119,7 +124,7 @@ def _look_at_all(
             yield seen
 
 
-def _without_repetitions(sound: Sequence[_Sound]) -> tuple[list[int], list[Rejected]]:
+def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], list[Rejected]]:
     """The row of each content once, in order of the contents, and the rest; of a content that two classes claim, none.
 
     Which of several equal files stays has no influence on the split, but for its ready-made part: the test set
@@ -142,7 +147,7 @@ def _without_repetitions(sound: Sequence[_Sound]) -> tuple[list[int], list[Rejec
     return kept, rejected
 
 
-def _elsewhere(entry: Entry, first: Entry) -> str:
+def _elsewhere(entry: ListedPicture, first: ListedPicture) -> str:
     return "" if entry.part == first.part else f", which is in the {first.part} part"
 
 
@@ -150,19 +155,19 @@ def _place(part: str | None) -> int:
     return PARTS.index(part) if part else 0
 
 
-def _placed(kept: Iterable[_Sound], groups: Iterable[Sequence[_Sound]]) -> tuple[Placed, ...]:
+def _placed(kept: Iterable[_DecodedPicture], groups: Iterable[Sequence[_DecodedPicture]]) -> tuple[UsablePicture, ...]:
     names = {each.sha256: min(other.sha256 for other in group) for group in groups for each in group}
     return tuple(
-        Placed(each.entry.id, each.entry.label, each.sha256, each.entry.part, names.get(each.sha256, ""))
+        UsablePicture(each.entry.id, each.entry.label, each.sha256, each.entry.part, names.get(each.sha256, ""))
         for each in kept
     )
 
 
-def _ids(groups: Iterable[Sequence[_Sound]]) -> tuple[tuple[str, ...], ...]:
+def _ids(groups: Iterable[Sequence[_DecodedPicture]]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(tuple(sorted(each.entry.id for each in group)) for group in groups))
 
 
-def _sizes(kept: Iterable[_Sound]) -> PictureSizes:
+def _sizes(kept: Iterable[_DecodedPicture]) -> PictureSizes:
     sizes = sorted((each.size for each in kept), key=lambda size: (size[0] * size[1], size))
     return PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1])
 
@@ -171,14 +176,14 @@ def _is_picture_name(item_id: str) -> bool:
     return PurePosixPath(item_id).suffix.lower() in Image.registered_extensions()
 
 
-def _check_none_is_empty(classes: Iterable[str], entries: Iterable[Entry]) -> None:
+def _check_none_is_empty(classes: Iterable[str], entries: Iterable[ListedPicture]) -> None:
     counts = Counter(entry.label for entry in entries)
     for name in classes:
         if not counts[name]:
             raise DataError(f"class {name!r} has no pictures: at least 3 are needed, one for each part")
 
 
-def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_Sound], rejected: list[Rejected]) -> None:
+def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_DecodedPicture], rejected: list[Rejected]) -> None:
     counts = Counter(each.entry.label for each in kept)
     for name in classes:
         if not counts[name]:

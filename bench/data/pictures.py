@@ -28,7 +28,7 @@ SHARED_SIDE = 256
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """What is decoded, as far as this Pillow can. Not EPS, whose decoder starts Ghostscript on the file."""
 
-Array = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
 cv2.setNumThreads(0)  # pictures are worked on in our own threads, one each
@@ -60,7 +60,7 @@ class Picture:
         full_size: Upright width and height in pixels, as stored; None where they are those of `pixels`.
     """
 
-    pixels: Array
+    pixels: Pixels
     sha256: str
     name: str
     notes: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
     return Picture(pixels, hashlib.sha256(content).hexdigest(), name, tuple(notes), size)
 
 
-def resized(pixels: Array, size: int) -> Array:
+def resized(pixels: Pixels, size: int) -> Pixels:
     """A picture as it is trained on and predicted from: the whole of it squeezed to a square.
 
     First bilinearly to `size` times a power of two, the largest that is not longer than the side, then halved by
@@ -126,7 +126,7 @@ def resized(pixels: Array, size: int) -> Array:
     return square
 
 
-def _bilinear(pixels: Array, width: int, height: int) -> Array:
+def _bilinear(pixels: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
@@ -145,7 +145,7 @@ def quiet() -> Iterator[None]:
 # -- JPEG
 
 
-def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tuple[Array, Size] | None:
+def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tuple[Pixels, Size] | None:
     """Pixels and full size of a JPEG; None where Pillow is to decide."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
@@ -200,7 +200,7 @@ def _jpeg_orientation(content: bytes) -> int:
 # -- everything else
 
 
-def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Array, Size]:
+def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Size]:
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_size(name, image.width, image.height)
@@ -247,7 +247,7 @@ def _orientation(image: Image.Image) -> int:
     return value if value in _TURNS else 1
 
 
-_TURNS: dict[int, Callable[[Array], npt.NDArray[Any]]] = {
+_TURNS: dict[int, Callable[[Pixels], npt.NDArray[Any]]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
     4: lambda pixels: cv2.flip(pixels, 0),
@@ -259,7 +259,7 @@ _TURNS: dict[int, Callable[[Array], npt.NDArray[Any]]] = {
 """What turns a picture upright, by its orientation (EXIF 3.0, tag 0x0112)."""
 
 
-def _turned(pixels: Array, orientation: int) -> Array:
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
 
 

@@ -2,7 +2,7 @@
 
 A decoded picture is kept under the hash of its content, in a folder for its size and for the way it is made. So
 another seed, split, limit or fold, a copied or renamed folder, or some pictures more decode only what was never decoded
-before. A row of the shelf there is a picture, uint8, shape (size, size, 3), which takes 3 * size**2 bytes: 49 kB at 128
+before. A row of the store there is a picture, uint8, shape (size, size, 3), which takes 3 * size**2 bytes: 49 kB at 128
 pixels, 49 GB for a million.
 """
 
@@ -16,19 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from bench import cache as kept
-from bench.cache.rows import Digests, Rows, Shelf, digests
-from bench.data.audit import Keep
+from bench.cache import directory
+from bench.cache.rows import Digests, Rows, RowStore, digests
+from bench.data.audit import PixelSink
 from bench.data.dataset import Dataset, Item
 from bench.data.parallel import ordered
-from bench.data.pictures import SHARED_SIDE, Array, quiet, resized
-from bench.data.sources import Progress
+from bench.data.pictures import SHARED_SIDE, Pixels, quiet, resized
+from bench.data.sources import StageCallback
 
 VERSION = 2
 """Part of every folder's name: goes up when the same picture would give other pixels, or is written otherwise."""
 
 
-def pixels(dataset: Dataset, items: Sequence[Item], size: int, cache: Path, progress: Progress | None = None) -> Rows:
+def pixels(
+    dataset: Dataset, items: Sequence[Item], size: int, cache: Path, progress: StageCallback | None = None
+) -> Rows:
     """Pictures of a data set; those that the cache does not have are decoded into it.
 
     The whole picture is squeezed to a square, because a crop could cut off what tells the classes apart, and borders
@@ -46,20 +48,20 @@ def pixels(dataset: Dataset, items: Sequence[Item], size: int, cache: Path, prog
         DataError: A picture vanished or changed since the split was made, or the disk is full.
         ConfigError: The cache cannot be written.
     """
-    shelf, wanted = _shelf(cache, size), _digests(items)
-    places = shelf.places(wanted)
+    store, wanted = _store(cache, size), _digests(items)
+    places = store.places(wanted)
     if (places < 0).any():
-        with kept.alone(shelf.folder):
-            shelf = _shelf(cache, size)  # another process may have decoded them while this one waited
-            missing = [item for item, place in zip(items, shelf.places(wanted), strict=True) if place < 0]
-            shelf = _filled(shelf, dataset, missing, cache, progress)
-        places = shelf.places(wanted)
-    kept.touch(shelf.paths(places))
-    return shelf.rows(places)
+        with directory.locked(store.folder):
+            store = _store(cache, size)  # another process may have decoded them while this one waited
+            missing = [item for item, place in zip(items, store.places(wanted), strict=True) if place < 0]
+            store = _filled(store, dataset, missing, cache, progress)
+        places = store.places(wanted)
+    directory.touch(store.paths(places))
+    return store.rows(places)
 
 
 @contextlib.contextmanager
-def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[Keep]:
+def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSink]:
     """Keeps pictures that are decoded for another reason (the audit), so that they are not decoded again.
 
     What it yields takes the SHA-256 of a picture's content, hexadecimal, and its pixels, uint8, shape (height, width,
@@ -78,7 +80,7 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[Keep]:
     with contextlib.ExitStack() as stack:
         recorders = [stack.enter_context(_Recorder(size, count, cache)) for size in sizes if size <= SHARED_SIDE]
 
-        def keep(sha256: str, picture: Array) -> None:
+        def keep(sha256: str, picture: Pixels) -> None:
             for recorder in recorders:
                 recorder.keep(sha256, picture)
 
@@ -88,26 +90,28 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[Keep]:
 # -- writing
 
 
-def _filled(shelf: Shelf, dataset: Dataset, missing: Sequence[Item], cache: Path, progress: Progress | None) -> Shelf:
+def _filled(
+    store: RowStore, dataset: Dataset, missing: Sequence[Item], cache: Path, progress: StageCallback | None
+) -> RowStore:
     """Decodes what is missing, segment by segment: what is done stays, even if a later one fails."""
-    size, done = shelf.row_shape[0], 0
+    size, done = store.row_shape[0], 0
 
-    def square(item: Item) -> Array:
+    def square(item: Item) -> Pixels:
         return resized(dataset.picture(item, least=size).pixels, size)
 
-    spared = shelf.paths(shelf.places(_digests(dataset.items)))
-    with kept.room(cache, len(missing) * shelf.row_bytes, spared), quiet():
-        for start in range(0, len(missing), shelf.most_rows):
-            some = missing[start : start + shelf.most_rows]
-            path = shelf.new_path()
-            with shelf.writing(path) as write:
+    spared = store.paths(store.places(_digests(dataset.items)))
+    with directory.reserved(cache, len(missing) * store.row_bytes, spared), quiet():
+        for start in range(0, len(missing), store.most_rows):
+            some = missing[start : start + store.most_rows]
+            path = store.new_path()
+            with store.writing(path) as write:
                 for item, pixels in zip(some, ordered(square, some), strict=True):
                     write(item.sha256, pixels)
                     done += 1
                     if progress:
                         progress(f"decoding pictures at {size} pixels", done, len(missing))
-            shelf = shelf.with_new(path)
-    return shelf
+            store = store.with_segment(path)
+    return store
 
 
 class _Recorder:
@@ -115,14 +119,14 @@ class _Recorder:
 
     def __init__(self, size: int, count: int, cache: Path) -> None:
         self._size, self._left, self._cache = size, count, cache
-        self._shelf = _shelf(cache, size)
+        self._store = _store(cache, size)
         self._in_use: set[Path] = set()
         self._claimed: set[str] = set()  # only what no finished segment has: bounded, however many pictures come
         self._written: set[str] = set()
         self._lock = threading.Lock()
         self._segment = contextlib.ExitStack()
         self._path: Path | None = None
-        self._write: Keep | None = None
+        self._write: PixelSink | None = None
 
     def __enter__(self) -> _Recorder:
         return self
@@ -130,13 +134,13 @@ class _Recorder:
     def __exit__(self, *error: Any) -> None:
         self._segment.__exit__(*error)
 
-    def keep(self, sha256: str, picture: Array) -> None:
+    def keep(self, sha256: str, picture: Pixels) -> None:
         if self._claim(sha256):
             square = resized(picture, self._size)
             with self._lock:
                 self._open_segment()(sha256, square)
                 self._written.add(sha256)
-                if len(self._written) == self._shelf.most_rows:
+                if len(self._written) == self._store.most_rows:
                     self._close_segment()
 
     def _claim(self, sha256: str) -> bool:
@@ -145,32 +149,32 @@ class _Recorder:
             self._left -= 1
             if sha256 in self._claimed:
                 return False
-            if there := self._shelf.path_of(sha256):
+            if there := self._store.path_of(sha256):
                 self._in_use.add(there)
                 return False
             self._claimed.add(sha256)
             return True
 
-    def _open_segment(self) -> Keep:
+    def _open_segment(self) -> PixelSink:
         if self._write is None:
-            self._path = self._shelf.new_path()
-            most = min(self._shelf.most_rows, self._left + len(self._claimed))
-            self._segment.enter_context(kept.room(self._cache, most * self._shelf.row_bytes, self._in_use))
-            self._write = self._segment.enter_context(self._shelf.writing(self._path))
+            self._path = self._store.new_path()
+            most = min(self._store.most_rows, self._left + len(self._claimed))
+            self._segment.enter_context(directory.reserved(self._cache, most * self._store.row_bytes, self._in_use))
+            self._write = self._segment.enter_context(self._store.writing(self._path))
         return self._write
 
     def _close_segment(self) -> None:
         path, self._path, self._write = self._path, None, None
         self._segment.close()
         if path:
-            self._shelf = self._shelf.with_new(path)
+            self._store = self._store.with_segment(path)
             self._in_use.add(path)
         self._claimed -= self._written
         self._written.clear()
 
 
-def _shelf(cache: Path, size: int) -> Shelf:
-    return Shelf.found(kept.place("pixels", cache) / f"{size}-v{VERSION}", (size, size, 3), np.uint8)
+def _store(cache: Path, size: int) -> RowStore:
+    return RowStore.open(directory.kind_folder("pixels", cache) / f"{size}-v{VERSION}", (size, size, 3), np.uint8)
 
 
 def _digests(items: Iterable[Item]) -> Digests:

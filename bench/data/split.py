@@ -19,7 +19,7 @@ TRAIN, VALIDATION, TEST = PARTS
 
 
 @dataclass(frozen=True)
-class Placed:
+class UsablePicture:
     """A usable picture, and where it is.
 
     Attributes:
@@ -73,8 +73,8 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
 
 
 def assign(
-    pictures: Iterable[Placed], shares: tuple[float, float, float], seed: int, folds: int = 0
-) -> tuple[list[Placed], list[Rejected]]:
+    pictures: Iterable[UsablePicture], shares: tuple[float, float, float], seed: int, folds: int = 0
+) -> tuple[list[UsablePicture], list[Rejected]]:
     """Gives every picture a part, stratified by class, near duplicates together.
 
     Ready-made parts stay. A part that nobody is in is taken from the rest in proportion to the shares. Of near
@@ -108,7 +108,7 @@ def assign(
     return placed + _deal(pool, bins, seed), rejected
 
 
-def sample(pictures: Sequence[Placed], limit: int, seed: int) -> list[Placed]:
+def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[UsablePicture]:
     """A sample of `limit` pictures, stratified by part, fold and class; a smaller limit samples a subset.
 
     Raises:
@@ -116,7 +116,7 @@ def sample(pictures: Sequence[Placed], limit: int, seed: int) -> list[Placed]:
     """
     if limit >= len(pictures):
         return list(pictures)
-    cells: dict[tuple[str, int, str], list[Placed]] = defaultdict(list)
+    cells: dict[tuple[str, int, str], list[UsablePicture]] = defaultdict(list)
     for picture in pictures:
         cells[str(picture.part), -1 if picture.fold is None else picture.fold, picture.label].append(picture)
     if limit < len(cells):
@@ -154,16 +154,16 @@ def _bins(ready: Iterable[str | None], shares: tuple[float, float, float], folds
     return [_Bin(TRAIN, share, fold) for fold in range(folds)] + [each for each in every if each.part == TEST]
 
 
-def _deal(pool: Sequence[Placed], bins: Sequence[_Bin], seed: int) -> list[Placed]:
+def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> list[UsablePicture]:
     """Groups first, the largest first, each into the bin that lacks most; single pictures fill up what is left."""
-    singles: dict[str, list[Placed]] = defaultdict(list)
-    groups: dict[str, list[Placed]] = defaultdict(list)
+    singles: dict[str, list[UsablePicture]] = defaultdict(list)
+    groups: dict[str, list[UsablePicture]] = defaultdict(list)
     for each in pool:
         (groups[each.group] if each.group else singles[each.label]).append(each)
     counts = Counter(each.label for each in pool)
     shares = [each.share for each in bins]
     lacking = {label: allocate(counts[label], shares, turn) for turn, label in enumerate(sorted(counts))}
-    placed: list[Placed] = []
+    placed: list[UsablePicture] = []
     for name in sorted(groups, key=lambda name: (-len(groups[name]), rank(seed, name))):
         held = Counter(each.label for each in groups[name])
         room = [min(lacking[label][number] - held[label] for label in held) for number in range(len(bins))]
@@ -188,12 +188,12 @@ def _fill(lacking: Sequence[int], total: int) -> list[int]:
     return counts
 
 
-def _into(where: _Bin, picture: Placed) -> Placed:
+def _into(where: _Bin, picture: UsablePicture) -> UsablePicture:
     return replace(picture, part=where.part, fold=where.fold)
 
 
-def _without_leaks(pictures: Sequence[Placed]) -> tuple[list[Placed], list[Rejected]]:
-    last: dict[str, Placed] = {}
+def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[Rejected]]:
+    last: dict[str, UsablePicture] = {}
     for each in pictures:
         if each.group and each.part and (each.group not in last or _order(each) > _order(last[each.group])):
             last[each.group] = each
@@ -208,12 +208,12 @@ def _without_leaks(pictures: Sequence[Placed]) -> tuple[list[Placed], list[Rejec
     return kept, rejected
 
 
-def _order(picture: Placed) -> tuple[int, str]:
+def _order(picture: UsablePicture) -> tuple[int, str]:
     return PARTS.index(picture.part or TRAIN), picture.sha256
 
 
 def _check_classes(
-    every: Sequence[Placed], pool: Sequence[Placed], ready: Iterable[str | None], bins: Sequence[_Bin]
+    every: Sequence[UsablePicture], pool: Sequence[UsablePicture], ready: Iterable[str | None], bins: Sequence[_Bin]
 ) -> None:
     held = Counter((each.label, each.part) for each in every)
     left = Counter(each.label for each in pool)
@@ -227,7 +227,7 @@ def _check_classes(
                 raise DataError(f"class {label!r} has no {part} picture that can be used: at least 1 is needed")
 
 
-def _check_every_bin(placed: Iterable[Placed], counts: Iterable[str], bins: Sequence[_Bin]) -> None:
+def _check_every_bin(placed: Iterable[UsablePicture], counts: Iterable[str], bins: Sequence[_Bin]) -> None:
     held = {(each.label, each.part, each.fold) for each in placed}
     for label in sorted(counts):
         for each in bins:

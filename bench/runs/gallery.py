@@ -19,7 +19,7 @@ import simplejpeg
 from bench.cache.files import replacing
 from bench.data import Dataset, Item
 from bench.data.parallel import ordered
-from bench.data.pictures import Array, quiet
+from bench.data.pictures import Pixels, quiet
 from bench.errors import DataError
 from bench.records import Run
 from bench.runs import predictions, thumbnails
@@ -117,7 +117,7 @@ def samples(dataset: Dataset, seed: int) -> list[Item]:
     return [item for label in largest for item in draw.sample(pictures[label], min(count, len(pictures[label])))]
 
 
-def thumbnail(pixels: Array) -> bytes:
+def thumbnail(pixels: Pixels) -> bytes:
     """A picture as a small JPEG: the whole of it, its longer side `SIDE` at most.
 
     Args:

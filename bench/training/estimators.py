@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras.src.models.functional import Functional
 
 from bench.cache.files import replacing
-from bench.data.sources import Progress
+from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.records import Epoch, Prefix
 from bench.training import cost, memory, metrics, trainer
@@ -116,7 +116,7 @@ class Network:
         *,
         backbones: Sequence[Backbone] = (),
         cache: FeatureCache | None = None,
-        progress: Progress | None = None,
+        progress: StageCallback | None = None,
     ) -> None:
         self.size = trainer.check_model(model, num_classes)
         augmentation(values.get("augmentation"))

@@ -21,7 +21,7 @@ from bench import data
 from bench.cache.files import replacing
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
-from bench.data.sources import Progress
+from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Epoch, Metrics
 from bench.training import family, memory, metrics, trainer
@@ -305,7 +305,7 @@ def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, chan
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
 
 
-def _telling(channel: Channel) -> Progress:
+def _telling(channel: Channel) -> StageCallback:
     """Tells the driver now and then how many pictures are decoded, or how many features are computed."""
     told_s = time.monotonic()
 

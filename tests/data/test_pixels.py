@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import cache, data
+from bench import data
+from bench.cache import directory
 from bench.cache import rows as module
 from bench.cache.rows import Rows
 from bench.config import RunConfig
@@ -147,7 +148,7 @@ def test_sizes_are_kept_apart(dataset, kept):
 
 def test_of_many_pictures_are_in_several_segments(dataset, kept, monkeypatch):
     whole = np.asarray(pixels(dataset, dataset.items, 8, kept))
-    cache.clear(kept, cache.DERIVED)
+    directory.clear(kept, directory.REPRODUCIBLE)
     monkeypatch.setattr(module, "SEGMENT_BYTES", 5 * 8 * 8 * 3)
     np.testing.assert_array_equal(pixels(dataset, dataset.items, 8, kept), whole)
     assert len(segments(kept)) == 4  # 16 pictures, 5 in each
@@ -265,7 +266,7 @@ def full_disk(number):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(dataset, kept, monkeypatch, number):
-    cache.place("pixels", kept)
+    directory.kind_folder("pixels", kept)
     monkeypatch.setattr(os, "fsync", full_disk(number))
     with pytest.raises(DataError, match="its disk has"):
         pixels(dataset, dataset.items, 8, kept)
@@ -353,7 +354,7 @@ def test_a_recording_that_finds_nothing_new_writes_nothing(dataset, kept):
 
 
 def test_a_disk_that_fills_up_while_recording_is_one_clear_line(dataset, kept, monkeypatch):
-    cache.place("pixels", kept)
+    directory.kind_folder("pixels", kept)
     monkeypatch.setattr(os, "fsync", full_disk(errno.ENOSPC))
     with pytest.raises(DataError, match="more, and its disk has"):
         record(dataset, kept)

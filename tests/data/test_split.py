@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from bench.data.split import Placed, allocate, assign, content_hash, sample
+from bench.data.split import UsablePicture, allocate, assign, content_hash, sample
 from bench.errors import DataError
 
 SHARES = (0.7, 0.15, 0.15)
 QUICKLY = settings(max_examples=40, deadline=None)
 
 
-def pictures(sizes: list[int]) -> list[Placed]:
+def pictures(sizes: list[int]) -> list[UsablePicture]:
     """Classes of these sizes; every content once."""
     return [
-        Placed(f"{label}/{index}", f"class{label}", hashlib.sha256(f"{label}/{index}".encode()).hexdigest())
+        UsablePicture(f"{label}/{index}", f"class{label}", hashlib.sha256(f"{label}/{index}".encode()).hexdigest())
         for label, size in enumerate(sizes)
         for index in range(size)
     ]
@@ -64,7 +64,7 @@ def test_every_picture_is_in_one_part_stratified_and_whatever_the_order(sizes, s
 
 
 @some.composite
-def with_groups(draw) -> list[Placed]:
+def with_groups(draw) -> list[UsablePicture]:
     """Classes with near-duplicate groups of up to 4, some across classes, among enough single pictures."""
     classes = draw(some.integers(2, 4))
     every = pictures([draw(some.integers(24, 40)) for _ in range(classes)])
@@ -72,7 +72,7 @@ def with_groups(draw) -> list[Placed]:
         labels = draw(some.lists(some.integers(0, classes - 1), min_size=members, max_size=members))
         digests = sorted(hashlib.sha256(f"group {number}/{each}".encode()).hexdigest() for each in range(members))
         every += [
-            Placed(f"group{number}/{index}", f"class{label}", digest, group=digests[0])
+            UsablePicture(f"group{number}/{index}", f"class{label}", digest, group=digests[0])
             for index, (label, digest) in enumerate(zip(labels, digests, strict=True))
         ]
     return every

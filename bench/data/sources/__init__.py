@@ -41,12 +41,12 @@ KNOWN: Mapping[str, str] = {name: about for name, (_, about) in _SOURCES.items()
 TABLES = (".csv", ".tsv")
 """Suffixes by which a table is known."""
 
-Progress = Callable[[str, int, int], None]
+StageCallback = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPicture:
     """A picture that a source has: its id (a path), its class, and its part where that is ready-made."""
 
     id: str
@@ -74,7 +74,7 @@ class Listing:
     """
 
     classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedPicture, ...]
     rejected: tuple[Rejected, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ class Source(Protocol):
 class SourceFile(Protocol):
     """What a file of this package offers."""
 
-    def open(self, config: RunConfig, progress: Progress | None) -> Source:
+    def open(self, config: RunConfig, progress: StageCallback | None) -> Source:
         """The source that `config.data` names, downloaded if need be; DataError where it cannot be had."""
         ...
 
@@ -125,7 +125,7 @@ class SourceFile(Protocol):
         ...
 
 
-def create(config: RunConfig, progress: Progress | None = None) -> Source:
+def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
     """The source that `--data` names: a known data set, else an existing folder or table.
 
     Args:

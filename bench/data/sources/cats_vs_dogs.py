@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import cache
-from bench.cache import downloads
-from bench.cache.datasets import once, place
+from bench.cache import directory, downloads
+from bench.cache.datasets import dataset_folder, obtain
 from bench.config import RunConfig
-from bench.data.sources import Progress
+from bench.data.sources import StageCallback
 from bench.data.sources.archive import unpack
 from bench.data.sources.folder import Folder
 from bench.errors import DataError
@@ -46,37 +45,39 @@ class CatsVsDogs(Folder):
         return {"kind": NAME}  # no path: another machine keeps it elsewhere
 
 
-def open(config: RunConfig, progress: Progress | None) -> CatsVsDogs:
-    return CatsVsDogs(once(NAME, partial(_fill, progress=progress)) / PICTURES)
+def open(config: RunConfig, progress: StageCallback | None) -> CatsVsDogs:
+    return CatsVsDogs(obtain(NAME, partial(_fill, progress=progress)) / PICTURES)
 
 
 def rebuild(description: Mapping[str, Any]) -> CatsVsDogs:
-    return CatsVsDogs(place(NAME) / PICTURES)
+    return CatsVsDogs(dataset_folder(NAME) / PICTURES)
 
 
-def _fill(folder: Path, progress: Progress | None) -> None:
-    archive = place(URL.rpartition("/")[2])
+def _fill(folder: Path, progress: StageCallback | None) -> None:
+    archive = dataset_folder(URL.rpartition("/")[2])
     _obtain(archive, progress)
     unpack(archive, folder, PICTURES, MOST_MEMBERS, MOST_BYTES, _told(progress, f"unpacking {NAME}"))
     archive.unlink()  # what is in it lies beside it now
 
 
-def _obtain(archive: Path, progress: Progress | None) -> None:
+def _obtain(archive: Path, progress: StageCallback | None) -> None:
     """Sees to it that the archive is there, and the one that is meant."""
     if archive.exists():
         try:
             downloads.verify(archive, SHA256)
         except OSError as error:
-            raise DataError(f"{cache.shown(archive)!r}: {error}. Remove it, or put the right one there") from None
+            raise DataError(
+                f"{directory.display_path(archive)!r}: {error}. Remove it, or put the right one there"
+            ) from None
         return
     try:
         downloads.fetch(URL, archive, SHA256, _told(progress, f"downloading {NAME}"))
     except downloads.DownloadError as error:
         raise DataError(
             f"{NAME} could not be downloaded ({error}) from {URL}: call again to go on, put that file at "
-            f"{cache.shown(archive)!r} (it is removed once it is unpacked), or use --data FOLDER or --data drawn"
+            f"{directory.display_path(archive)!r} (removed once it is unpacked), or use --data FOLDER or --data drawn"
         ) from None
 
 
-def _told(progress: Progress | None, what: str) -> downloads.Progress | None:
+def _told(progress: StageCallback | None, what: str) -> downloads.ByteCallback | None:
     return partial(progress, what) if progress else None

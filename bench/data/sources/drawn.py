@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError
-from bench.data.sources import Entry, Listing, Progress, Source
+from bench.data.sources import ListedPicture, Listing, Source, StageCallback
 
 CLASSES = ("cats", "dogs")
 SIDE = 64
@@ -59,7 +59,7 @@ class Drawn(Source):
 
     def listing(self) -> Listing:
         names = (CLASSES[index % 2] for index in range(self.images))
-        return Listing(CLASSES, tuple(Entry(f"{name}/{index:06d}", name) for index, name in enumerate(names)))
+        return Listing(CLASSES, tuple(ListedPicture(f"{name}/{index:06d}", name) for index, name in enumerate(names)))
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
         label, _, number = item_id.partition("/")
@@ -69,7 +69,7 @@ class Drawn(Source):
         return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), item_id)
 
 
-def open(config: RunConfig, progress: Progress | None) -> Drawn:
+def open(config: RunConfig, progress: StageCallback | None) -> Drawn:
     return Drawn(config.images, config.seed)
 
 

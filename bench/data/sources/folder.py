@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError, decode
-from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source, existing_path, part_named
+from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback, existing_path, part_named
 from bench.errors import DataError
 
 CLUTTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
@@ -63,7 +63,7 @@ class Folder(Source):
             raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
 
 
-def open(config: RunConfig, progress: Progress | None) -> Folder:
+def open(config: RunConfig, progress: StageCallback | None) -> Folder:
     path = existing_path(config.data)
     return Folder(path.resolve() if path.exists() else path)
 
@@ -131,7 +131,7 @@ class _Walk:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.entries: list[Entry] = []
+        self.entries: list[ListedPicture] = []
         self.rejected: list[Rejected] = []
         self.ignored: Counter[str] = Counter()
 
@@ -245,7 +245,7 @@ class _Walk:
             if is_clutter(file.name):
                 self._ignore("hidden or system file")
             elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file)):
-                self.entries.append(Entry(file.relative_to(self.root).as_posix(), label, part))
+                self.entries.append(ListedPicture(file.relative_to(self.root).as_posix(), label, part))
             elif not stat.S_ISLNK(mode):
                 self._reject(file, "not a regular file")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture
-from bench.data.sources import PARTS, Entry, Listing, Progress, Rejected, Source, existing_path, part_named
+from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback, existing_path, part_named
 from bench.data.sources.folder import SUFFIXES, read
 from bench.errors import DataError
 
@@ -66,7 +66,7 @@ class Table(Source):
                 rejected.append(Rejected(item_id, reason))
                 continue
             first, *again = each
-            entries.append(Entry(item_id, first.label, first.part))
+            entries.append(ListedPicture(item_id, first.label, first.part))
             rejected += [Rejected(item_id, f"line {row.line}: named in line {first.line} already") for row in again]
         classes = tuple(sorted({entry.label for entry in entries}))
         self._check(classes, rejected)
@@ -81,7 +81,7 @@ class Table(Source):
             raise DataError(f"{where} has one class, {classes[0]!r}: at least two are needed")
 
 
-def open(config: RunConfig, progress: Progress | None) -> Table:
+def open(config: RunConfig, progress: StageCallback | None) -> Table:
     return Table(existing_path(config.data).absolute())
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import bench
-from bench.cache.datasets import once, place
+from bench.cache.datasets import dataset_folder, obtain
 from bench.config import RunConfig
-from bench.data.sources import Progress, part_named
+from bench.data.sources import StageCallback, part_named
 from bench.data.sources.folder import CLUTTER_FOLDERS, Folder
 from bench.errors import DataError
 
@@ -59,15 +59,15 @@ class Exported(Folder):
         return {"kind": "tfds", "name": self.name}
 
 
-def open(config: RunConfig, progress: Progress | None) -> Exported:
+def open(config: RunConfig, progress: StageCallback | None) -> Exported:
     name = config.data.removeprefix(PREFIX)
     if not _NAME.fullmatch(name):
         raise DataError(f"data {config.data!r}: must be tfds:NAME, tfds:NAME:VERSION or tfds:NAME/CONFIG:VERSION")
-    return Exported(once(_folder_name(name), partial(_run_export, name, progress=progress)), name)
+    return Exported(obtain(_folder_name(name), partial(_run_export, name, progress=progress)), name)
 
 
 def rebuild(description: Mapping[str, Any]) -> Exported:
-    return Exported(place(_folder_name(description["name"])), description["name"])
+    return Exported(dataset_folder(_folder_name(description["name"])), description["name"])
 
 
 def _folder_name(name: str) -> str:
@@ -77,7 +77,7 @@ def _folder_name(name: str) -> str:
 # -- the driver's side
 
 
-def _run_export(name: str, target: Path, progress: Progress | None) -> None:
+def _run_export(name: str, target: Path, progress: StageCallback | None) -> None:
     """Has a process export the data set; DataError with what it says where it fails."""
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
@@ -105,7 +105,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _listen(lines: Iterable[str], progress: Progress | None) -> str:
+def _listen(lines: Iterable[str], progress: StageCallback | None) -> str:
     """Passes on the progress; returns the error, or ""."""
     wrong = ""
     for line in lines:
@@ -127,7 +127,7 @@ def _last_line(log: IO[bytes], code: int) -> str:
 # -- the process that exports
 
 
-def export(name: str, target: Path, progress: Progress) -> None:
+def export(name: str, target: Path, progress: StageCallback) -> None:
     """Writes the pictures of a data set to `<part>/<class>/<number>.<suffix>`, without the part where it has one split.
 
     Raises:

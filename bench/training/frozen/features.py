@@ -1,6 +1,6 @@
 """The feature cache: what frozen layers make of every picture, computed once for all epochs, trials and runs.
 
-    features/<key of the tensor>-<dtype>/*.npy     one row a view of a picture (`data/shelf.py`)
+    features/<key of the tensor>-<dtype>/*.npy     one row a view of a picture (`cache/rows.py`)
 
 A tensor is known by its key (`prefix.py`: operations, settings and weights down to the pictures' size), a row by the
 content of its picture. So trials of another head, another split or another run find what is there, a changed weight
@@ -24,9 +24,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import cache as kept
-from bench.cache.rows import Digests, Rows, Shelf, digests, hexadecimal
-from bench.data.sources import Progress
+from bench.cache import directory
+from bench.cache.rows import Digests, Rows, RowStore, digests, hexadecimal
+from bench.data.sources import StageCallback
 from bench.errors import DataError
 from bench.training import cost
 from bench.training.frozen.graph import Cut, Graph, NoPrefix, Tensor
@@ -106,24 +106,24 @@ class FeatureCache:
         if macs < LEAST_MACS_PER_BYTE * row_bytes:
             raise NoPrefix(
                 f"computing its features ({macs / 1e6:,.1f} million multiply-accumulates a picture) costs no more than "
-                f"reading them ({kept.sized(row_bytes)})"
+                f"reading them ({directory.format_size(row_bytes)})"
             )
-        most = SHARE_OF_CACHE * kept.cap_bytes(self.root)
+        most = SHARE_OF_CACHE * directory.cap_bytes(self.root)
         if count * row_bytes > most:
             raise NoPrefix(
-                f"its features take {kept.sized(count * row_bytes)}, above {SHARE_OF_CACHE:.0%} of the cache's "
-                f"{kept.sized(int(most / SHARE_OF_CACHE))}; BENCH_CACHE_GB sets that"
+                f"its features take {directory.format_size(count * row_bytes)}, above {SHARE_OF_CACHE:.0%} of the "
+                f"cache's {directory.format_size(int(most / SHARE_OF_CACHE))}; BENCH_CACHE_GB sets that"
             )
 
     def held_mb(self) -> float:
         """What all features in the cache take on disk, 10**6 bytes."""
-        return sum(entry.size_bytes for entry in kept.entries(self.root, ("features",))) / 1e6
+        return sum(entry.size_bytes for entry in directory.entries(self.root, ("features",))) / 1e6
 
     def has(self, cut: Cut, views: Sequence[View]) -> bool:
         """Whether all features of these views are there."""
-        return not len(_missing(self.shelves(cut), _digests(views)))
+        return not len(_missing(self.stores(cut), _digests(views)))
 
-    def fetch(self, cut: Cut, views: Sequence[View], progress: Progress | None = None) -> Fetched:
+    def fetch(self, cut: Cut, views: Sequence[View], progress: StageCallback | None = None) -> Fetched:
         """The features of these views; those that the cache does not have are computed into it.
 
         Raises:
@@ -131,20 +131,20 @@ class FeatureCache:
         """
         start, spent_s = time.perf_counter(), 0.0
         wanted = _digests(views)
-        shelves = self.shelves(cut)
-        missing = _missing(shelves, wanted)
+        stores = self.stores(cut)
+        missing = _missing(stores, wanted)
         cached = 1 - len(missing) / max(1, len(wanted))
         if len(missing):
             spent_s = _Computation(self, cut, views, wanted, missing, progress).run()
-            shelves = self.shelves(cut)
-        places = [shelf.places(wanted) for shelf in shelves]
+            stores = self.stores(cut)
+        places = [store.places(wanted) for store in stores]
         if any((each < 0).any() for each in places):
             raise NoPrefix("its features were cleared while they were computed")
-        abouts = [shelf.abouts(each) for shelf, each in zip(shelves, places, strict=True)]
-        for shelf, each in zip(shelves, places, strict=True):
-            kept.touch(shelf.paths(each))
+        abouts = [store.metadata(each) for store, each in zip(stores, places, strict=True)]
+        for store, each in zip(stores, places, strict=True):
+            directory.touch(store.paths(each))
         return Fetched(
-            rows=tuple(shelf.rows(each) for shelf, each in zip(shelves, places, strict=True)),
+            rows=tuple(store.rows(each) for store, each in zip(stores, places, strict=True)),
             cold_s=max(self._seconds(each) for each in abouts),
             spent_s=spent_s,
             waited_s=time.perf_counter() - start,
@@ -156,22 +156,22 @@ class FeatureCache:
         """A tensor's features as a start, where all these rows of it are there."""
         if None in tensor.shape[1:]:
             return None
-        shelf = self._shelf(graph.key(tensor), tensor.shape[1:])
-        places = shelf.places(wanted)
-        if not len(shelf.segments) or (places < 0).any():
+        store = self._store(graph.key(tensor), tensor.shape[1:])
+        places = store.places(wanted)
+        if not len(store.segments) or (places < 0).any():
             return None
-        abouts = shelf.abouts(places)
-        return Start(tensor, shelf.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
+        abouts = store.metadata(places)
+        return Start(tensor, store.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
 
-    # -- shelves
+    # -- stores
 
-    def shelves(self, cut: Cut) -> list[Shelf]:
+    def stores(self, cut: Cut) -> list[RowStore]:
         """Where a cut's features are kept, tensor by tensor."""
-        return [self._shelf(key, shape) for key, shape in zip(cut.keys, cut.shapes, strict=True)]
+        return [self._store(key, shape) for key, shape in zip(cut.keys, cut.shapes, strict=True)]
 
-    def _shelf(self, key: str, shape: Sequence[int]) -> Shelf:
-        folder = kept.place("features", self.root) / f"{key}-{self.dtype}"
-        return Shelf.found(folder, shape, self.dtype, verify=True)
+    def _store(self, key: str, shape: Sequence[int]) -> RowStore:
+        folder = directory.kind_folder("features", self.root) / f"{key}-{self.dtype}"
+        return RowStore.open(folder, shape, self.dtype, verify=True)
 
     def _row_bytes(self, tensor: Tensor) -> int:
         return int(math.prod(tensor.shape[1:])) * np.dtype(self.dtype).itemsize
@@ -206,7 +206,7 @@ class _Computation:
         views: Sequence[View],
         wanted: Digests,
         missing: NDArray[np.int64],
-        progress: Progress | None,
+        progress: StageCallback | None,
     ) -> None:
         self._cache, self._cut, self._progress = cache, cut, progress
         self._wanted = wanted[missing]
@@ -227,10 +227,10 @@ class _Computation:
         spent_s = 0.0
         shares = np.array([int(name[:2], 16) % self._shares for name in self._names])
         left = sorted(set(shares.tolist()))
-        folder = min(shelf.folder for shelf in self._cache.shelves(self._cut))
+        folder = min(store.folder for store in self._cache.stores(self._cut))
         for wait in (False, True):
             for share in tuple(left):
-                with kept.alone(folder, f"{kept.LOCK}-{share}", wait) as ours:
+                with directory.locked(folder, f"{directory.LOCK}-{share}", wait) as ours:
                     if ours:
                         left.remove(share)
                         spent_s += self._compute(np.flatnonzero(shares == share))
@@ -239,23 +239,23 @@ class _Computation:
     def _compute(self, rows: NDArray[np.int64]) -> float:
         """Computes those that are still missing, segment by segment: what is done stays, even if a later one fails."""
         begun = time.perf_counter()
-        shelves = self._cache.shelves(self._cut)
-        rows = rows[_missing(shelves, self._wanted[rows])]
-        most = min(shelf.most_rows for shelf in shelves)
-        spared = [path for shelf in shelves for path in shelf.paths(shelf.places(self._wanted))]
+        stores = self._cache.stores(self._cut)
+        rows = rows[_missing(stores, self._wanted[rows])]
+        most = min(store.most_rows for store in stores)
+        spared = [path for store in stores for path in store.paths(store.places(self._wanted))]
         try:
-            with kept.room(self._cache.root, len(rows) * sum(shelf.row_bytes for shelf in shelves), spared):
+            with directory.reserved(self._cache.root, len(rows) * sum(store.row_bytes for store in stores), spared):
                 for start in range(0, len(rows), most):
-                    self._write(shelves, rows[start : start + most])
+                    self._write(stores, rows[start : start + most])
         except DataError as error:
             raise NoPrefix(str(error)) from None
         return time.perf_counter() - begun if len(rows) else 0.0
 
-    def _write(self, shelves: Sequence[Shelf], rows: NDArray[np.int64]) -> None:
-        """Computes rows into a new segment of each tensor's shelf."""
+    def _write(self, stores: Sequence[RowStore], rows: NDArray[np.int64]) -> None:
+        """Computes rows into a new segment of each tensor's store."""
         start = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            writers = [stack.enter_context(shelf.writing(shelf.new_path())) for shelf in shelves]
+            writers = [stack.enter_context(store.writing(store.new_path())) for store in stores]
             for at in range(0, len(rows), BATCH):
                 some = rows[at : at + BATCH]
                 outputs = keras.tree.flatten(self._predict(*(each.rows[some] for each in self._given)))
@@ -265,7 +265,7 @@ class _Computation:
                 self._tell(len(some))
             about = self._about((time.perf_counter() - start) / len(rows))
             for writer in writers:
-                writer.about = about
+                writer.metadata = about
 
     def _about(self, seconds_per_row: float) -> dict[str, float]:
         """What a segment says of its rows: what they cost, from the pictures on."""
@@ -331,7 +331,7 @@ def _digests(views: Sequence[View]) -> Digests:
     return np.concatenate([digests(view.sha256) for view in views])
 
 
-def _missing(shelves: Sequence[Shelf], wanted: Digests) -> NDArray[np.int64]:
-    """The rows that not all of the shelves have."""
-    there = np.all([shelf.places(wanted) >= 0 for shelf in shelves], axis=0)
+def _missing(stores: Sequence[RowStore], wanted: Digests) -> NDArray[np.int64]:
+    """The rows that not all of the stores have."""
+    there = np.all([store.places(wanted) >= 0 for store in stores], axis=0)
     return np.flatnonzero(~there)

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from bench import cache as kept
+from bench.cache import directory
 from bench.cache.files import write_text
 
 
@@ -58,7 +58,7 @@ class Outlines:
     """
 
     def __init__(self, root: Path) -> None:
-        self._folder = kept.place("features", root) / "outlines"
+        self._folder = directory.kind_folder("features", root) / "outlines"
 
     def find(self, identity: Sequence[Any]) -> Outline | None:
         """The outline of a backbone that was built before; see `identity`."""

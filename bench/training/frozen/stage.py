@@ -7,7 +7,7 @@ from functools import cached_property
 
 import keras
 
-from bench.data.sources import Progress
+from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.records import Prefix
 from bench.training import cost, memory
@@ -41,7 +41,7 @@ class Data:
     augmentation: Value
     seed: int
     cache: FeatureCache | None
-    progress: Progress | None = None
+    progress: StageCallback | None = None
 
     @cached_property
     def trained(self) -> list[View]:

@@ -13,8 +13,7 @@ keras = pytest.importorskip("keras")
 
 from keras import layers  # noqa: E402
 
-from bench import cache as kept_between_runs  # noqa: E402
-from bench.cache import rows  # noqa: E402
+from bench.cache import directory, rows  # noqa: E402
 from bench.training import jobs  # noqa: E402
 from bench.training.examples import Part  # noqa: E402
 from bench.training.frozen import features, stage  # noqa: E402
@@ -65,7 +64,7 @@ def read(monkeypatch):
 
 
 def segments(store):
-    return sorted(entry.path for entry in kept_between_runs.entries(store.root, ("features",)))
+    return sorted(entry.path for entry in directory.entries(store.root, ("features",)))
 
 
 # -- computed once
@@ -242,7 +241,7 @@ def test_what_was_used_longest_ago_goes_and_the_cache_stays_under_its_cap(store,
 def test_a_disk_without_room_is_no_failure(transfer, channel, payload, tmp_path, monkeypatch):
     cache = str(tmp_path / "cache")
     jobs.trial(payload(transfer(), cache=cache, features="off"), channel())  # decodes the pictures
-    monkeypatch.setattr(kept_between_runs, "free_bytes", lambda root: 5_000)
+    monkeypatch.setattr(directory, "free_bytes", lambda root: 5_000)
     monkeypatch.setenv("BENCH_CACHE_GB", "1")
     kept = channel({"frozen_layers": 10})
     jobs.trial(payload(transfer(), cache=cache), kept)

@@ -9,8 +9,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from bench import cache as kept_between_runs  # noqa: E402
 from bench import data  # noqa: E402
+from bench.cache import directory  # noqa: E402
 from bench.training import jobs, trainer  # noqa: E402
 from bench.training.frozen import sketch  # noqa: E402
 from bench.training.task import Task  # noqa: E402
@@ -227,7 +227,7 @@ def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, cha
     fit = trainer.fit
 
     def cleared(*given, **named):
-        kept_between_runs.clear(cache, ("features",))
+        directory.clear(cache, ("features",))
         return fit(*given, **named)
 
     monkeypatch.setattr(trainer, "fit", cleared)

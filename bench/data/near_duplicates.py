@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.pictures import Array, resized
+from bench.data.pictures import Pixels, resized
 
 SIDE = 32
 """Side of the grey sketch that a picture is reduced to."""
@@ -47,7 +47,7 @@ _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 
 2**53 and are exact, so that no bit of a hash depends on the order in which a processor adds up."""
 
 
-def sketch(pixels: Array) -> Array:
+def grey_square(pixels: Pixels) -> Pixels:
     """A picture as it is compared: grey, uint8, shape (32, 32).
 
     Args:
@@ -60,14 +60,14 @@ def sketch(pixels: Array) -> Array:
     return resized(np.asarray(grey, np.uint8), SIDE)
 
 
-class Looks:
+class NearDuplicates:
     """What pictures look like: a hash and a thumbnail of each, 264 bytes in memory."""
 
     def __init__(self) -> None:
-        self._fresh: list[Array] = []
+        self._fresh: list[Pixels] = []
         self._hashes, self._thumbnails = bytearray(), bytearray()
 
-    def add(self, sketch: Array) -> None:
+    def add(self, sketch: Pixels) -> None:
         """Takes the next picture."""
         self._fresh.append(sketch)
         if len(self._fresh) == 256:
@@ -102,14 +102,14 @@ class Looks:
             self._fresh.clear()
 
 
-def _hashed(sketches: Array) -> Hashes:
+def _hashed(sketches: Pixels) -> Hashes:
     """Which of their 64 lowest frequencies are above their median: shape (n, 32, 32) to (n,)."""
     low = (_COSINES @ (sketches.astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
     above = low > np.sort(low, axis=1)[:, 31:32]
     return np.packbits(above, axis=1).view(np.uint64).ravel()
 
 
-def _halved(sketches: Array) -> Array:
+def _halved(sketches: Pixels) -> Pixels:
     """Shape (n, 32, 32) to (n, 16, 16)."""
     pairs = sketches[:, ::2].astype(np.uint16) + sketches[:, 1::2]
     return ((pairs[:, :, ::2] + pairs[:, :, 1::2] + 2) // 4).astype(np.uint8)
@@ -142,7 +142,7 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 class _Thumbnails:
     """Thumbnails, uint8, shape (n, 256), and what comparing them takes."""
 
-    def __init__(self, pixels: Array) -> None:
+    def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
         self.brightness = pixels.mean(axis=1)
         self._square = _products(pixels, pixels)
@@ -162,7 +162,7 @@ class _Thumbnails:
         return alike
 
 
-def _products(one: Array, other: Array) -> npt.NDArray[np.float64]:
+def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
     """The mean product of two arrays, row by row; exact, as everything in `_Thumbnails` but its square roots is."""
     return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
 

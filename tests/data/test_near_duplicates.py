@@ -11,15 +11,15 @@ from PIL import Image, ImageEnhance
 
 from bench import data
 from bench.config import RunConfig
-from bench.data import alike
+from bench.data import near_duplicates
 from bench.data.sources.drawn import draw
 
 from .conftest import encoded, picture, scene
 
 
 def groups(images: Iterable[Image.Image]) -> list[list[int]]:
-    looks = alike.Looks()
-    sketches = [alike.sketch(np.asarray(image.convert("RGB"))) for image in images]
+    looks = near_duplicates.NearDuplicates()
+    sketches = [near_duplicates.grey_square(np.asarray(image.convert("RGB"))) for image in images]
     for sketch in sketches:
         looks.add(sketch)
     return looks.groups(range(len(sketches)))
@@ -105,29 +105,29 @@ def test_all_pairs_of_near_hashes_are_found_once(seed):
         flips = np.array([rng.choice(64, bits, replace=False) for _ in first], dtype=np.uint64)
         hashes.append(first ^ np.bitwise_or.reduce(np.uint64(1) << flips, axis=1))
     every = rng.permutation(np.concatenate(hashes))
-    found = [tuple(sorted(pair)) for pairs in alike._close(every) for pair in pairs.T.tolist()]
+    found = [tuple(sorted(pair)) for pairs in near_duplicates._close(every) for pair in pairs.T.tolist()]
     differing = np.bitwise_count(every[:, None] ^ every[None])
-    assert sorted(found) == list(zip(*np.nonzero(np.triu(differing <= alike.MOST_BITS, 1)), strict=True))
+    assert sorted(found) == list(zip(*np.nonzero(np.triu(differing <= near_duplicates.MOST_BITS, 1)), strict=True))
 
 
 def test_a_thousand_pictures_of_one_hash_are_not_all_compared(monkeypatch):
     compared = 0
-    alike_of = alike._Thumbnails.alike
+    alike_of = near_duplicates._Thumbnails.alike
 
     def counted(self, pairs):
         nonlocal compared
         compared += pairs.shape[1]
         return alike_of(self, pairs)
 
-    monkeypatch.setattr(alike._Thumbnails, "alike", counted)
+    monkeypatch.setattr(near_duplicates._Thumbnails, "alike", counted)
     form = np.asarray(scene(0, 32, 32).convert("L"))
-    looks = alike.Looks()
+    looks = near_duplicates.NearDuplicates()
     for number in range(1000):
         sheet = form.copy()
         sheet[number % 32, number // 32] ^= 1
         looks.add(sheet)
     assert len(looks.groups(range(1000))) == 1
-    assert compared <= 1000 * alike.MOST_NEIGHBOURS
+    assert compared <= 1000 * near_duplicates.MOST_NEIGHBOURS
 
 
 def test_names_and_their_order_do_not_matter(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from bench import cache
+from bench.cache import directory
 from bench.cli import parser
 from bench.errors import ConfigError
 
@@ -25,7 +25,7 @@ def root(tmp_path, monkeypatch):
 def fill(root, name, size=1000, used=1_000_000_000):
     """A decoded file or a downloaded folder of that many bytes."""
     kind, *below = name.split("/")
-    path = cache.place(kind, root).joinpath(*below)
+    path = directory.kind_folder(kind, root).joinpath(*below)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
     os.utime(path, (used, used))
@@ -43,37 +43,39 @@ def disk(monkeypatch):
 
 
 def test_is_in_the_folder_that_the_environment_names(root, monkeypatch):
-    assert cache.folder() == root
+    assert directory.folder() == root
     monkeypatch.setenv("BENCH_CACHE", "~/elsewhere")
-    assert cache.folder() == Path.home() / "elsewhere"
+    assert directory.folder() == Path.home() / "elsewhere"
     monkeypatch.delenv("BENCH_CACHE")
-    assert cache.folder().name == "image-model-bench"
-    assert cache.folder().is_absolute()
+    assert directory.folder().name == "image-model-bench"
+    assert directory.folder().is_absolute()
 
 
 def test_backups_leave_it_out(root):
     assert (
-        (cache.place("pixels") / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+        (directory.kind_folder("pixels") / "CACHEDIR.TAG")
+        .read_text()
+        .startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
     )
 
 
 def test_the_cap_is_what_the_environment_says_or_the_disk_allows(root, disk, monkeypatch):
     disk(10**12)
-    assert cache.cap_bytes(root) == 20 * 10**9
+    assert directory.cap_bytes(root) == 20 * 10**9
     disk(10**6)
-    assert cache.cap_bytes(root) == 500_000
+    assert directory.cap_bytes(root) == 500_000
     fill(root, "pixels/8-v1/a.npy", 1000)
     fill(root, "downloads/set", 5000)
-    assert cache.cap_bytes(root) == 500_500  # half of what the disk had before
+    assert directory.cap_bytes(root) == 500_500  # half of what the disk had before
     monkeypatch.setenv("BENCH_CACHE_GB", "0.5")
-    assert cache.cap_bytes(root) == 500_000_000
+    assert directory.cap_bytes(root) == 500_000_000
 
 
 @pytest.mark.parametrize("given", ["much", "-1", "nan", "inf"])
 def test_a_cap_that_is_none_is_refused(root, monkeypatch, given):
     monkeypatch.setenv("BENCH_CACHE_GB", given)
     with pytest.raises(ConfigError, match=f"BENCH_CACHE_GB '{given}': must be a number of gigabytes"):
-        cache.cap_bytes(root)
+        directory.cap_bytes(root)
 
 
 def test_room_is_made_by_what_was_used_longest_ago(root, disk, monkeypatch):
@@ -81,18 +83,18 @@ def test_room_is_made_by_what_was_used_longest_ago(root, disk, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE_GB", "0.00001")  # 10 kB
     old, older, spared = (fill(root, f"pixels/8-v1/{age}.npy", 4000, used=age) for age in (3, 2, 1))
     download = fill(root, "downloads/set.zip", 90_000, used=0)
-    with cache.room(root, 2000, [spared]):
+    with directory.reserved(root, 2000, [spared]):
         assert [path.exists() for path in (old, older, spared, download)] == [True, False, True, True]
-    cache.touch([spared])
-    with cache.room(root, 6000):
+    directory.touch([spared])
+    with directory.reserved(root, 6000):
         assert [path.exists() for path in (old, spared)] == [False, True]
 
 
 def test_room_on_the_disk_is_made_even_below_the_cap(root, disk, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE_GB", "1")
     path = fill(root, "pixels/8-v1/a.npy", 4000)
-    monkeypatch.setattr(cache, "free_bytes", lambda root: 1000 if path.exists() else 5000)
-    with cache.room(root, 3000):
+    monkeypatch.setattr(directory, "free_bytes", lambda root: 1000 if path.exists() else 5000)
+    with directory.reserved(root, 3000):
         assert not path.exists()
 
 
@@ -101,9 +103,9 @@ def test_what_killed_writers_left_is_removed_and_what_is_being_written_stays(roo
     fresh = fill(root, "pixels/8-v1/.b.npy.1-2.tmp")
     lock = fill(root, "pixels/8-v1/.lock")
     os.utime(fresh)
-    with cache.room(root, 1):
+    with directory.reserved(root, 1):
         assert [path.exists() for path in (left, fresh, lock)] == [False, True, True]
-    cache.clear(root, cache.KINDS)
+    directory.clear(root, directory.KINDS)
     assert [path.exists() for path in (fresh, lock)] == [True, True]
 
 
@@ -112,15 +114,15 @@ def test_nothing_is_touched_that_somebody_else_keeps_there(root, tmp_path):
     mine = root / "downloads" / "thesis.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("years of work")
-    link = cache.place("pixels") / "8-v1"
+    link = directory.kind_folder("pixels") / "8-v1"
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "photo.npy").touch()
     link.symlink_to(tmp_path / "elsewhere")
-    assert cache.clear(root, cache.KINDS) == []
+    assert directory.clear(root, directory.KINDS) == []
     assert mine.exists()
     assert (tmp_path / "elsewhere" / "photo.npy").exists()
     with pytest.raises(ConfigError, match="has other things in it; set BENCH_CACHE"):
-        cache.place("downloads")
+        directory.kind_folder("downloads")
 
 
 def test_a_file_system_without_locks_is_used_all_the_same(root, monkeypatch):
@@ -128,9 +130,9 @@ def test_a_file_system_without_locks_is_used_all_the_same(root, monkeypatch):
         raise NotImplementedError("no flock here")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
-    with cache.alone(cache.place("pixels")):
+    with directory.locked(directory.kind_folder("pixels")):
         fill(root, "pixels/8-v1/a.npy")
-    assert len(cache.entries(root)) == 1
+    assert len(directory.entries(root)) == 1
 
 
 # -- the command line

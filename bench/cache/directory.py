@@ -1,0 +1,317 @@
+"""What is kept between runs, in one folder for all runs of a user.
+
+    pixels/      decoded pictures (`data/pixels.py`); made again when they are gone
+    features/    what frozen layers make of them (`training/features.py`); made again as well
+    downloads/   data sets from the network; they stay until they are cleared
+
+The environment variable BENCH_CACHE names another folder than the system's own for caches. What can be made again is
+kept up to BENCH_CACHE_GB (10**9 bytes each; default 20, or half of what the disk has for it where that is less): what
+was used longest ago goes first. One data set at one input size may take more than that, as long as the disk has room:
+training needs it whole.
+
+Several processes, runs and users' tools may be at work here at once. A file is there whole or not at all; one that goes
+while a process has it mapped stays readable to that process (POSIX) or does not go (Windows). Only folders that carry
+the tag of this package are ever cleaned: BENCH_CACHE may name a folder that has other things in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import shutil
+import stat
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cache.files import write_text
+from bench.errors import ConfigError, DataError
+
+GB = 10**9
+MOST_BYTES = 20 * GB
+"""The default cap, on a disk that has twice as much for it."""
+
+TAG = "CACHEDIR.TAG"
+SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
+"""Marks a folder as a cache, so that backups leave it out: https://bford.info/cachedir/."""
+
+OWNER = "# A cache of image-model-bench; `python -m bench cache clear` empties it."
+
+LOCK = ".lock"
+
+ABANDONED_S = 24 * 60 * 60
+"""What is half done, and was not written to for so long, belongs to a process that was killed."""
+
+
+@dataclass(frozen=True)
+class CacheKind:
+    """What one sub-folder keeps.
+
+    Attributes:
+        about: In a few words.
+        depth: An entry lies so many folders below: 1 for those that lie in the sub-folder itself.
+        reproducible: Whether it can be made again without the network, and so falls under the cap.
+    """
+
+    description: str
+    depth: int
+    reproducible: bool
+
+
+KINDS = {
+    "pixels": CacheKind("decoded pictures", depth=2, reproducible=True),
+    "features": CacheKind("what frozen layers make of pictures", depth=2, reproducible=True),
+    "downloads": CacheKind("data sets from the network", depth=1, reproducible=False),
+}
+REPRODUCIBLE = tuple(name for name, kind in KINDS.items() if kind.reproducible)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One thing that is kept: its kind, its place, its size, and when it was last used (seconds since the epoch)."""
+
+    kind: str
+    path: Path
+    size_bytes: int
+    used: float
+
+
+def folder() -> Path:
+    """The folder of this user, absolute; it need not exist yet."""
+    given = os.environ.get("BENCH_CACHE")
+    if given:
+        return Path(given).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("image-model-bench", appauthor=False)
+
+
+def kind_folder(kind: str, root: Path | None = None) -> Path:
+    """The sub-folder for a kind, made and tagged if need be.
+
+    Raises:
+        ConfigError: It cannot be made, or there is a folder of that name that is not this package's.
+    """
+    path = (root or folder()) / kind
+    if _is_ours(path):
+        return path
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        others = [each for each in path.iterdir() if each.name != TAG and not each.name.startswith(".")]
+        if others and not _is_ours(path):  # checked again: another process may have tagged and filled it meanwhile
+            raise ConfigError(
+                f"{display_path(path)}: has other things in it; set BENCH_CACHE to a folder for this alone"
+            )
+        write_text(path / TAG, f"{SIGNATURE}\n{OWNER}\n")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return path
+
+
+def cap_bytes(root: Path) -> int:
+    """How much may be kept that can be made again.
+
+    Raises:
+        ConfigError: BENCH_CACHE_GB is not a number from 0 on.
+    """
+    given = os.environ.get("BENCH_CACHE_GB")
+    if not given:
+        held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
+        return min(MOST_BYTES, (held + free_bytes(root)) // 2)
+    try:
+        size = float(given)
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise ConfigError(f"BENCH_CACHE_GB {given!r}: must be a number of gigabytes, e.g. 50")
+    return int(size * GB)
+
+
+def free_bytes(root: Path) -> int:
+    """What the disk of that folder has left."""
+    above = next(each for each in (root, *root.absolute().parents) if each.exists())
+    return shutil.disk_usage(above).free
+
+
+def entries(root: Path, kinds: Collection[str] = tuple(KINDS)) -> list[CacheEntry]:
+    """What is kept, longest unused first. What vanishes meanwhile or cannot be looked at is left out."""
+    found = [entry for kind in kinds for path in _paths(root, kind) if (entry := _entry(kind, path))]
+    return sorted(found, key=lambda entry: (entry.used, entry.path))
+
+
+def touch(paths: Collection[Path]) -> None:
+    """Says that entries are in use."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            os.utime(path)
+
+
+@contextlib.contextmanager
+def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> Iterator[None]:
+    """Makes room for what the block writes: what was used longest ago goes until it fits under the cap and on the disk.
+
+    Args:
+        root: The cache.
+        needed_bytes: How much will be written.
+        spared: Entries that stay, since they are needed together with the new ones, even if that is above the cap.
+
+    Raises:
+        DataError: The disk has no room for it, now or while the block writes.
+        ConfigError: The folder cannot be written.
+    """
+    _remove_abandoned(root, REPRODUCIBLE)
+    _evict(root, needed_bytes, frozenset(spared))
+    if needed_bytes > free_bytes(root):
+        raise _full(root, needed_bytes)
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(root, needed_bytes) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise _unwritable(root, error) from None
+        raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
+    """Waits until no other process is in such a block for that folder. The lock ends with the process that holds it.
+
+    Args:
+        path: The folder, made if need be.
+        name: Of the lock's file: begins with `LOCK`.
+        wait: Without it, what it gives says whether the lock was free; if not, the block must do nothing.
+    """
+    import filelock
+
+    lock = filelock.FileLock(path / name)
+    try:
+        path.mkdir(exist_ok=True)
+        lock.acquire(blocking=wait)
+    except filelock.Timeout:
+        yield False
+        return
+    except NotImplementedError:  # a file system without locks: two may do the same work, each on files of its own
+        yield True
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def clear(root: Path, kinds: Collection[str]) -> list[CacheEntry]:
+    """Removes what is kept of these kinds; gives what is gone. Files that are being written stay."""
+    _remove_abandoned(root, kinds)
+    gone = [entry for entry in entries(root, kinds) if _remove(entry.path)]
+    for below in {entry.path.parent for entry in gone}:
+        with contextlib.suppress(OSError):  # not empty, or the kind's own
+            below.rmdir()
+    return gone
+
+
+def display_path(path: Path) -> str:
+    """A path for messages, which end up in records and on pages: "~" for the user's folder."""
+    with contextlib.suppress(ValueError, RuntimeError):
+        return str("~" / path.relative_to(Path.home()))
+    return str(path)
+
+
+def format_size(size_bytes: int) -> str:
+    """A number of bytes for people: "49.2 GB"."""
+    for unit, of in (("GB", GB), ("MB", 10**6), ("kB", 1000)):
+        if size_bytes >= of:
+            return f"{size_bytes / of:.1f} {unit}"
+    return f"{size_bytes} bytes"
+
+
+# -- inside
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return OWNER in (path / TAG).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
+    """What lies at the depth of a kind's entries; links are not followed. Hidden are locks and half-written files."""
+    level = [root / kind] if _is_ours(root / kind) else []
+    for depth in range(KINDS[kind].depth):
+        folders = [path for path in level if depth == 0 or not path.is_symlink()]
+        level = [path for each in folders for path in _listed(each)]
+    return [path for path in level if path.name.startswith(".") == hidden and path.name != TAG]
+
+
+def _listed(path: Path) -> Sequence[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError:  # a file, gone, or not to be read
+        return ()
+
+
+def _entry(kind: str, path: Path) -> CacheEntry | None:
+    try:
+        about = path.lstat()
+        files = path.rglob("*") if stat.S_ISDIR(about.st_mode) else (path,)
+        return CacheEntry(kind, path, sum(each.lstat().st_size for each in files), about.st_mtime)
+    except OSError:
+        return None
+
+
+def _evict(root: Path, needed_bytes: int, spared: frozenset[Path]) -> None:
+    held = entries(root, REPRODUCIBLE)
+    above_cap = sum(entry.size_bytes for entry in held) + needed_bytes - cap_bytes(root)
+    too_much = max(above_cap, needed_bytes - free_bytes(root))
+    for entry in held:
+        if too_much <= 0:
+            break
+        if entry.path not in spared and _remove(entry.path):
+            too_much -= entry.size_bytes
+
+
+def _remove(path: Path) -> bool:
+    """Whether it is gone now."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:  # not ours to remove, or (Windows) mapped by a process
+        return False
+    return True
+
+
+def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:
+    for kind in kinds:
+        for path in _paths(root, kind, hidden=True):
+            if not path.name.startswith(LOCK) and time.time() - _last_written(path) > ABANDONED_S:
+                _remove(path)
+
+
+def _last_written(path: Path) -> float:
+    """Now, where it cannot be looked at."""
+    try:
+        return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:
+        return time.time()
+
+
+def _full(root: Path, needed_bytes: int) -> DataError:
+    return DataError(
+        f"the cache {display_path(root)!r} needs {format_size(needed_bytes)} more, and its disk has "
+        f"{format_size(free_bytes(root))} left: "
+        "set BENCH_CACHE to a folder on a larger one, or choose smaller --input-sizes or a --limit"
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the cache {display_path(path)!r} cannot be written, {error.strerror}: set BENCH_CACHE to another"
+    )
