@@ -1,4 +1,4 @@
-"""One file from the network: gone on with after a break, given up when nothing comes, never half there by its name."""
+"""Download one file: resumable, with a stall timeout, renamed into place only when it is complete."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from email.message import Message
-from http.client import HTTPMessage
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -24,10 +22,10 @@ from filelock import FileLock
 from bench.cache.files import write_text
 
 GIVE_UP_S = 10.0
-"""Seconds without a byte after which the network counts as not there."""
+"""Seconds without a byte after which an attempt is given up."""
 
 PAUSES_S = (1.0, 5.0, 15.0)
-"""Waits before a transfer that broke is gone on with; after as many attempts more it has failed."""
+"""Seconds before each new attempt after a broken transfer; it fails after the last one."""
 
 BLOCK = 1 << 18
 
@@ -36,7 +34,7 @@ ByteCallback = Callable[[int, int], None]
 
 
 class DownloadError(OSError):
-    """The file could not be had; the message says why in one line."""
+    """The download failed; the message gives the reason in one line."""
 
 
 def fetch(
@@ -47,22 +45,23 @@ def fetch(
     give_up_s: float = GIVE_UP_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Downloads a file whole and puts it in its place, or raises and leaves nothing by its name.
+    """Download a file and rename it into place when it is complete.
 
-    What arrived before a break stays beside it as `.<name>.part`. From there the download goes on, at once or in
-    another call, where the server can send the rest (RFC 9110, section 14) and the file is still the same: by its
-    validator, or by the checksum in the end. One process at a time does this; another waits, and finds the file.
+    A broken download leaves `.<name>.part`. The next attempt, in this call or another, continues from there if the
+    server can send the rest (RFC 9110, section 14) and the file is unchanged, by its validator or by the checksum. One
+    process at a time downloads; another waits for it and finds the file.
 
     Args:
-        url: Where it is. From https it is not followed to anything less.
-        path: Where it goes; folders above are made. A file that is there already is left alone.
+        url: Address of the file. Redirections from https to anything else are refused.
+        path: Destination; folders above are made. An existing file is left alone.
         checksum: MD5 or SHA-256 in hexadecimal, told apart by length; "" checks nothing.
         progress: Called after every block.
-        give_up_s: Seconds without a byte (name look-up and connecting included) before an attempt is given up.
-        pause: Waits before another attempt; there is one only after bytes have moved.
+        give_up_s: Seconds without a byte, name look-up and connecting included, before an attempt is given up.
+        pause: Waits between attempts. There is another attempt only if bytes have arrived.
 
     Raises:
-        DownloadError: No answer, a transfer that keeps breaking, a wrong checksum, or no place to write.
+        DownloadError: No answer, a transfer that keeps breaking, a wrong checksum, or a destination that cannot be
+            written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +83,7 @@ def fetch(
 
 
 def verify(path: Path, checksum: str) -> None:
-    """Raises DownloadError where the file's MD5 or SHA-256 is another one; "" checks nothing."""
+    """Raise DownloadError if the file's MD5 or SHA-256 differs; "" checks nothing."""
     if not checksum:
         return
     algorithm = "md5" if len(checksum) == 32 else "sha256"
@@ -95,7 +94,7 @@ def verify(path: Path, checksum: str) -> None:
 
 
 class _Partial:
-    """What has arrived of a file, and a note of which file that is, from one call to the next."""
+    """The beginning of a file that has arrived so far, with a note of which file it is."""
 
     def __init__(self, url: str, path: Path, checked: bool) -> None:
         self.path = path.with_name(f".{path.name}.part")
@@ -107,7 +106,7 @@ class _Partial:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rest(self) -> dict[str, str]:
-        """Headers that ask for what is missing; none where the file must be sent from its first byte."""
+        """Headers that ask for the missing bytes; empty if the file must be sent from its first byte."""
         try:
             note = json.loads(self._note.read_text(encoding="utf-8"))
             same, validator = note["url"] == self._url, str(note["validator"])
@@ -118,7 +117,7 @@ class _Partial:
         return {"Range": f"bytes={self.size}-"} | ({"If-Range": validator} if validator else {})
 
     def begin(self, validator: str) -> None:
-        """Starts anew, with a file that the validator identifies."""
+        """Start anew with the file that the validator identifies."""
         self.discard()
         write_text(self._note, json.dumps({"url": self._url, "validator": validator}))
 
@@ -132,7 +131,7 @@ class _Partial:
 
 
 class _Download:
-    """Attempts at one file, until it is whole."""
+    """Attempts at one file, until it is complete."""
 
     def __init__(self, url: str, partial: _Partial, progress: ByteCallback | None, give_up_s: float) -> None:
         self._url, self._partial, self._progress, self._give_up_s = url, partial, progress, give_up_s
@@ -150,25 +149,25 @@ class _Download:
 
     def _attempt(self) -> None:
         partial = self._partial
-        with _Stream(self._url, partial.rest(), self._give_up_s) as stream:
-            answer, done = stream.answer(), partial.size
-            if answer.status == 416 and answer.total == done > 0:  # all of it is here already
+        with _opened(self._url, partial.rest(), self._give_up_s) as response:
+            done, (start, total) = partial.size, _range(response)
+            if response.status == 416 and total == done > 0:  # all of it is here already
                 return
-            if answer.status == 200:
-                partial.begin(answer.validator)
+            if response.status == 200:
+                partial.begin(_validator(response.headers))
                 done = 0
-            elif answer.status == 206 and answer.start == done:
+            elif response.status == 206 and start == done:
                 pass
             elif done:
                 partial.discard()
                 return self._attempt()
             else:
-                raise DownloadError(f"unexpected answer: HTTP status {answer.status}")
-            self._receive(stream, done, answer.total)
+                raise DownloadError(f"unexpected answer: HTTP status {response.status}")
+            self._receive(response, done, total)
 
-    def _receive(self, stream: _Stream, done: int, total: int) -> None:
+    def _receive(self, response: Any, done: int, total: int) -> None:
         with self._partial.path.open("ab") as file:
-            for block in stream.blocks():
+            for block in self._blocks(response):
                 file.write(block)
                 done += len(block)
                 self._moved = True
@@ -178,99 +177,66 @@ class _Download:
         if total and done != total:
             raise DownloadError(f"the transfer ended after {done} of {total} bytes")
 
-
-@dataclass(frozen=True)
-class _Answer:
-    """How a server answers: its status and headers."""
-
-    status: int
-    headers: Message
-
-    @property
-    def start(self) -> int:
-        """The first byte that it sends of the file; -1 where it does not say."""
-        return int(self._range[0] or -1)
-
-    @property
-    def total(self) -> int:
-        """Bytes of the whole file; 0 where it does not say."""
-        if self.status == 200:
-            length = self.headers.get("Content-Length", "")
-            return int(length) if length.isdecimal() else 0
-        return int(self._range[1] or 0)
-
-    @property
-    def validator(self) -> str:
-        """What tells this file from a later one of that name: for a range it must be a strong one."""
-        tag = self.headers.get("ETag", "")
-        return str(tag if tag and not tag.startswith("W/") else self.headers.get("Last-Modified", ""))
-
-    @property
-    def _range(self) -> tuple[str, str]:
-        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", self.headers.get("Content-Range", ""))
-        return (match[1] or "", match[2] or "") if match else ("", "")
-
-
-class _Stream:
-    """Reads a URL in a thread, since looking up a name has no time limit of its own; the thread touches no file."""
-
-    def __init__(self, url: str, headers: dict[str, str], give_up_s: float) -> None:
-        self._request = urllib.request.Request(url, headers={"User-Agent": "image-model-bench", **headers})
-        self._give_up_s = give_up_s
-        self._arrived: queue.Queue[_Answer | bytes | Exception] = queue.Queue(maxsize=16)
-        self._abandoned = False
-
-    def __enter__(self) -> _Stream:
-        threading.Thread(target=self._run, name="download", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._abandoned = True
-        while not self._arrived.empty():  # the thread may wait for a place
-            self._arrived.get()
-
-    def answer(self) -> _Answer:
-        first = self._next()
-        assert isinstance(first, _Answer)
-        return first
-
-    def blocks(self) -> Iterator[bytes]:
-        while block := self._next():
-            assert isinstance(block, bytes)
-            yield block
-
-    def _next(self) -> _Answer | bytes:
+    def _blocks(self, response: Any) -> Iterator[bytes]:
         try:
-            found = self._arrived.get(timeout=self._give_up_s)
-        except queue.Empty:
-            raise DownloadError(f"no answer within {self._give_up_s:g} s") from None
-        if isinstance(found, Exception):
-            raise DownloadError(str(found) or type(found).__name__)
-        return found
+            while block := response.read1(BLOCK):
+                yield block
+        except TimeoutError:
+            raise _no_answer(self._give_up_s) from None
+        except (OSError, HTTPException) as error:
+            raise DownloadError(str(error) or type(error).__name__) from None
 
-    def _run(self) -> None:
-        opener = urllib.request.build_opener(_StaysSecure)
+
+def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
+    """Open a URL: an `http.client.HTTPResponse`, or the `HTTPError` of status 416.
+
+    It is opened in a thread, since looking up a name has no time limit of its own.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "image-model-bench", **headers})
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def run() -> None:
         try:
-            # Longer than the other side waits: here the limit only ends a thread that nobody listens to any more.
-            with opener.open(self._request, timeout=2 * self._give_up_s) as response:
-                self._arrived.put(_Answer(response.status, response.headers))
-                while not self._abandoned:
-                    block = response.read1(BLOCK)
-                    self._arrived.put(block)
-                    if not block:
-                        return
-        except urllib.error.HTTPError as error:  # it holds the connection, and says what the server said
-            ranged = error.code == 416
-            self._arrived.put(_Answer(error.code, error.headers) if ranged else OSError(str(error)))
-            error.close()
-        except urllib.error.URLError as error:  # it wraps the reason
-            self._arrived.put(OSError(str(error.reason)))
+            answers.put(urllib.request.build_opener(_StaysSecure).open(request, timeout=give_up_s))
         except Exception as error:
-            self._arrived.put(error)
+            answers.put(error)
+
+    threading.Thread(target=run, name="download", daemon=True).start()
+    try:
+        answer = answers.get(timeout=give_up_s)
+    except queue.Empty:
+        raise _no_answer(give_up_s) from None
+    if isinstance(answer, urllib.error.HTTPError) and answer.code != 416:
+        answer.close()
+    elif not isinstance(answer, Exception) or isinstance(answer, urllib.error.HTTPError):
+        return answer
+    reason = answer.reason if type(answer) is urllib.error.URLError else answer  # it wraps the reason
+    if isinstance(reason, TimeoutError):
+        raise _no_answer(give_up_s)
+    raise DownloadError(str(reason) or type(reason).__name__)
+
+
+def _no_answer(give_up_s: float) -> DownloadError:
+    return DownloadError(f"no answer within {give_up_s:g} s")
+
+
+def _range(response: Any) -> tuple[int, int]:
+    """First byte that the answer has of the file, -1 if it does not say; bytes of the whole file, 0 if not said."""
+    if response.status == 200:
+        length = response.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else 0
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", response.headers.get("Content-Range", ""))
+    return (int(match[1] or -1), int(match[2] or 0)) if match else (-1, 0)
+
+
+def _validator(headers: HTTPMessage) -> str:
+    """Identifies this version of the file; a range needs a strong validator."""
+    tag = headers.get("ETag", "")
+    return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
 
 
 class _StaysSecure(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection from https to anything less."""
+    """Refuses redirections from https to anything else."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str

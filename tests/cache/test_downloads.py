@@ -66,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         cut = server.cuts.pop(0) if server.cuts else total
         self.wfile.write(server.content[start : start + cut])
+        if self.path == "/stalling":
+            server.end.wait(30)
 
     def start(self):
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -125,6 +127,15 @@ def test_what_does_not_arrive_leaves_nothing_behind(server, tmp_path, path, chec
     with pytest.raises(DownloadError, match=says):
         fetch(server.url.replace("file", path), tmp_path / "file", checksum, give_up_s=0.3 if path == "silent" else 30)
     assert files(tmp_path) == []
+
+
+def test_a_transfer_that_stalls_is_given_up_and_gone_on_with(server, tmp_path):
+    server.cuts = [1000]
+    pauses = []
+    fetch(server.url.replace("file", "stalling"), tmp_path / "file", CHECKSUM, give_up_s=0.3, pause=pauses.append)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert pauses == [PAUSES_S[0]]
+    assert server.asked[-1]["Range"] == "bytes=1000-"
 
 
 def test_no_server_is_one_clear_line_at_once(tmp_path):
