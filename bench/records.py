@@ -1,13 +1,14 @@
-"""What a run is made of, as frozen dataclasses of plain data: Run, Study, Trial and their parts.
+"""Records of a run as frozen dataclasses of plain data: Run, Study, Trial and their parts, and their one codec.
 
-Nothing here trains, stores or draws. `store.py` fills these from a run folder; the report, the command line and
-`Run.leaderboard()` read them. States are Optuna's words.
+Nothing here trains, stores or draws. `runs.store` writes and reads them; the report, the command line and
+`Run.leaderboard()` show them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -24,7 +25,58 @@ if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
 
 T = TypeVar("T")
 
-COMPLETE, PRUNED, FAIL, RUNNING, WAITING = "COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"
+
+class State(StrEnum):
+    """State of a trial, in Optuna's words."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+    WAITING = "WAITING"
+
+
+RUNNING, COMPLETE, PRUNED, FAIL, WAITING = State
+
+
+class RunStatus(StrEnum):
+    """Status of a run; "partial" was stopped before its budget was used, "failed" ended with a bug."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class Weights(StrEnum):
+    """What a model's backbone started from; MISSING are random weights, since pretrained ones could not be had."""
+
+    NONE = ""
+    IMAGENET = "imagenet"
+    RANDOM = "random"
+    MISSING = "random (missing)"
+
+
+class Ending(StrEnum):
+    """Why a trial ended early without a failure."""
+
+    PRUNER = "pruner"
+    BUDGET = "budget"
+    RECORD = "record"  # another trial's record answered it
+
+
+class FailureKind(StrEnum):
+    """Why a job has no result."""
+
+    EXCEPTION = "exception"
+    OOM = "OOM"
+    TOO_LARGE = "TooLarge"
+    TIMEOUT = "TIMEOUT"
+    SIGNAL = "signal"
+    ENDED = "ProcessEnded"
+    NON_FINITE = "NonFinite"
+    INTERRUPTED = "Interrupted"
+    BUDGET_SPENT = "BudgetSpent"
 
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
@@ -123,7 +175,6 @@ class Prefix:
         views: Views of every training picture: 1, 2 with flips, more with other augmentation.
         dtype: What the features are stored as.
         disk_mb: What they take on disk, training and validation pictures, 10**6 bytes.
-        memory_mb: What is held of them in memory while training, 10**6 bytes.
         cached: The share that was in the cache already, 0 to 1.
     """
 
@@ -135,13 +186,7 @@ class Prefix:
     views: int = 1
     dtype: str = ""
     disk_mb: float = 0.0
-    memory_mb: float = 0.0
     cached: float = 0.0
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Prefix:
-        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-        return from_dict(cls, {**data, "cut": tuple(data.get("cut", ()))})
 
 
 @dataclass(frozen=True)
@@ -158,12 +203,10 @@ class Cost:
         saved_time_s: What the feature cache saved of that.
         total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
-        throughput_per_s: Pictures a second in batches.
         parameters, trainable_parameters: Counts of numbers in the model.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
-        cache_mb: What the feature cache held on disk when the trial ended, 10**6 bytes.
         cores: CPU cores that the trial had.
     """
 
@@ -173,13 +216,11 @@ class Cost:
     saved_time_s: float = 0.0
     total_time_s: float = 0.0
     latency_ms: float | None = None
-    throughput_per_s: float | None = None
     parameters: int = 0
     trainable_parameters: int = 0
     macs: int = 0
     model_size_mb: float = 0.0
     peak_rss_mb: float = 0.0
-    cache_mb: float = 0.0
     cores: int = 0
 
 
@@ -208,17 +249,6 @@ class Repeat:
         )
         return cls(number, test, clock, cpu)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, flat: earlier versions had the metrics alone."""
-        times = {"step_time_s": list(self.step_time_s), "step_cpu_s": list(self.step_cpu_s)}
-        return {**asdict(self.test), "number": self.number, **times}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], place: int) -> Repeat:
-        """The inverse of `to_dict`; `place` is its number where the data is of an earlier version."""
-        times = (tuple(data.get(name, ())) for name in ("step_time_s", "step_cpu_s"))
-        return cls(data.get("number", place), from_dict(Metrics, data), *times)
-
 
 @dataclass(frozen=True)
 class OverSeeds:
@@ -240,17 +270,27 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no result.
+    """The reason why a job has no result.
 
     Attributes:
-        kind: The exception's class, or "SIGKILL", "TIMEOUT", "NonFinite", "TooLarge", "Interrupted", ….
+        kind: What stopped it.
         message: One line.
         traceback: The end of the traceback or of the process's output.
+        error: The exception's class or the signal's name; "" for other kinds.
+        path, line: Place in a search-space file, for a `SpaceError`.
     """
 
-    kind: str
+    kind: FailureKind
     message: str
     traceback: str = ""
+    error: str = ""
+    path: str = ""
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """The exception's class, the signal's name, or the kind."""
+        return self.error or self.kind.value
 
 
 @dataclass(frozen=True)
@@ -263,7 +303,7 @@ class Trial:
         state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
         params: Active hyperparameters.
         known: Whether it is one of the family's known configurations.
-        duplicate_of: "study#number" of the trial whose record answered this one.
+        duplicate_of: Name of the trial whose record answered this one; "" for a trial of its own.
         counted: Whether it used up budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
         value: The validation accuracy that the engine was told (best epoch's; with folds, their mean).
@@ -279,14 +319,15 @@ class Trial:
         intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
         weights: What the backbone started from: "imagenet", "random", "random (missing)"; "" without a backbone.
         max_epochs: The cap on its epochs, in each phase.
-        note: What a reader should know, e.g. "stopped by the time budget".
+        ending: Why it ended early; None where it ran to its end or failed.
+        worker: Number of the worker that trained it, from 0; None in older records and before it is trained.
     """
 
     family: str
     engine: str
     number: int
     order: int
-    state: str
+    state: State
     params: Mapping[str, Value] = field(default_factory=dict)
     known: bool = False
     duplicate_of: str = ""
@@ -309,7 +350,8 @@ class Trial:
     seed: int | None = None
     max_epochs: int | None = None
     failure: Failure | None = None
-    note: str = ""
+    ending: Ending | None = None
+    worker: int | None = None
 
     @property
     def study(self) -> str:
@@ -320,6 +362,16 @@ class Trial:
     def name(self) -> str:
         """How a user names it: `family/engine#number`."""
         return f"{self.study}#{self.number}"
+
+    @property
+    def note(self) -> str:
+        """One phrase for the reader where the trial ended early; else ""."""
+        return {
+            None: "",
+            Ending.PRUNER: "stopped by the pruner",
+            Ending.BUDGET: "stopped by the time budget",
+            Ending.RECORD: f"answered from the record of {self.duplicate_of}",
+        }[self.ending]
 
     @property
     def epochs(self) -> int:
@@ -354,12 +406,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """One engine on one family within a run."""
+    """One engine on one family within a run.
+
+    Attributes:
+        exhausted: Whether there was nothing left to propose.
+        importance: Share of each hyperparameter in the variance of the validation accuracy (PED-ANOVA), largest first;
+            empty where there are too few trials to tell.
+    """
 
     family: str
     engine: str
     trials: tuple[Trial, ...] = ()
     exhausted: bool = False
+    importance: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -390,11 +449,6 @@ class PictureSizes:
     smallest: tuple[int, int]
     median: tuple[int, int]
     largest: tuple[int, int]
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Sequence[int]]) -> PictureSizes:
-        """The inverse of `dataclasses.asdict`, also after a trip through JSON."""
-        return cls(**{name: (int(size[0]), int(size[1])) for name, size in data.items()})
 
 
 @dataclass(frozen=True)
@@ -439,7 +493,6 @@ class Run:
     """One invocation: data, split, families, engines, budget, seed, environment, and every trial.
 
     Attributes:
-        status: "running", "complete", "partial" (stopped before its budget was used) or "failed".
         config: What the run was asked to do.
         environment: Versions, hardware, git commit.
         command: The command line that repeats it.
@@ -448,7 +501,7 @@ class Run:
     """
 
     path: Path
-    status: str
+    status: RunStatus
     created_utc: str
     config: RunConfig
     environment: Mapping[str, Any]
@@ -557,12 +610,6 @@ def leaderboard_row(trial: Trial) -> dict[str, Any]:
         "seeds": (trial.over_seeds.seeds if trial.over_seeds else 1) if trial.test else None,
     }
     return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
-
-
-def from_dict(cls: type[T], data: Mapping[str, Any]) -> T:
-    """Builds a flat record from plain data, leaving out keys that this version does not know."""
-    names = {each.name for each in fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in data.items() if key in names})
 
 
 # -- the codec: records as JSON data and back

@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench import data
 from bench.cache.files import replacing
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Epoch, Failure, Metrics
-from bench.workers import Job, Listener, Outcome
+from bench.records import Cost, Epoch, Failure, FailureKind, Metrics
+from bench.workers import (
+    Job,
+    Listener,
+    Outcome,
+    ProbeJob,
+    ProbeResult,
+    RefitJob,
+    ScoreJob,
+    ScoreResult,
+    TrainingJob,
+    TrialJob,
+    TrialResult,
+)
 
 Build = Callable[[HyperParameters, str], object]
 """Declares hyperparameters; takes `hp` and the family's name."""
 
+Score = Callable[[str, Mapping[str, Value]], float]
+"""The accuracy of a family's configuration; an exception is a failed trial."""
+
 SEED_NOISE = 0.1
 """The share of the test pictures on which another seed may come to another answer."""
-
-Score = Callable[[str, Mapping[str, Value]], float]
-"""The accuracy of a family's configuration; what it raises is a failed trial."""
 
 
 class FakePool:
@@ -37,8 +47,8 @@ class FakePool:
     the test pictures are classified rightly: mostly the same ones whatever the family, some others with another seed.
 
     Args:
-        build: What every family declares.
-        score: What every trial reaches, in each of its epochs.
+        build: Declares every family's hyperparameters.
+        score: Gives a trial's accuracy, the same in each of its epochs.
         known: Every family's known configurations.
         epochs: How many epochs a trial reports.
         slots: How many jobs it takes before it runs them.
@@ -60,20 +70,16 @@ class FakePool:
         self.closed = False
 
     def has_room(self) -> bool:
-        """Whether fewer than `slots` jobs wait."""
+        """Tell whether fewer than `slots` jobs wait."""
         return len(self._waiting) < self._slots
 
-    def running(self) -> int:
-        """How many jobs wait."""
-        return len(self._waiting)
-
     def submit(self, job: Job, listener: Listener) -> None:
-        """Takes a job; it runs when `finished` is called."""
+        """Take a job; it runs when `finished` is called."""
         self._cancelled = None
         self._waiting.append((job, listener))
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Runs the job that has waited longest."""
+        """Run the job that has waited longest."""
         if not self._waiting:
             return []
         job, listener = self._waiting.pop(0)
@@ -82,95 +88,80 @@ class FakePool:
         try:
             return [Outcome(job, result=self._run(job, listener))]
         except Exception as error:
-            return [Outcome(job, failure=Failure(type(error).__name__, str(error)))]
+            return [Outcome(job, failure=Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__))]
 
-    def cancel(self, kind: str, message: str) -> None:
-        """Waiting jobs end as failures of that kind."""
+    def cancel(self, kind: FailureKind, message: str) -> None:
+        """End waiting jobs as failures of that kind."""
         self._cancelled = Failure(kind, message)
 
     def close(self) -> None:
-        """Forgets what waits."""
+        """Forget what waits."""
         self._waiting, self.closed = [], True
 
-    def _run(self, job: Job, listener: Listener) -> dict[str, Any]:
-        family = Path(job.payload["path"]).stem
-        if job.kind == "probe":
+    def _run(self, job: Job, listener: Listener) -> object:
+        if isinstance(job, ProbeJob):
+            family = Path(job.path).stem
             hp = HyperParameters(fixed({}))
             self._build(hp, family)
-            known = self._known.get(family, [])
-            space = [each.to_dict() for each in hp.space]
-            return {"space": space, "known": known, "weights_files": {}, "backbones": 0, "gpus": []}
-        values = job.payload.get("values")
-        hp = HyperParameters(listener.suggest if values is None else fixed(values))
+            return ProbeResult(space=tuple(hp.space), known=tuple(self._known.get(family, [])))
+        assert isinstance(job, TrainingJob)
+        family = Path(job.path).stem
+        hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))
         self._build(hp, family)
-        if listener.report(0, {"params": hp.values}):
-            return {"stopped": True, "params": hp.values}
+        if listener.built(hp.values, ""):
+            return TrialResult(hp.values, stopped=True)
         self.trained.append((family, dict(hp.values)))
-        return self._result(family, hp.values, job, listener)
+        accuracy = self._score(family, hp.values)
+        if job.predictions:
+            _predict(accuracy, job)
+        if isinstance(job, RefitJob):
+            if job.model:
+                self._save(Path(job.model), hp.values)
+            return ScoreResult(_metrics(accuracy, 1000))
+        result = self._train(accuracy, hp.values, job, listener)
+        if isinstance(job, ScoreJob):
+            return ScoreResult(_metrics(accuracy, 1000), result.history)
+        if not result.stopped and (path := listener.result(result)):
+            self._save(Path(path), hp.values)
+        return result
 
     def _save(self, path: Path, values: Mapping[str, Value]) -> None:
         path.write_text(json.dumps(dict(values)), encoding="utf-8")
 
-    def _result(self, family: str, values: Mapping[str, Value], job: Job, listener: Listener) -> dict[str, Any]:
-        accuracy = self._score(family, values)
-        test = {"test": asdict(_metrics(accuracy, 1000))}
-        if job.payload.get("predictions"):
-            _predict(accuracy, job.payload)
-        if job.kind == "refit":
-            if job.payload["model"]:
-                self._save(Path(job.payload["model"]), values)
-            return test
-        folds = data.load(Path(job.payload["manifest"])).folds
+    def _train(self, accuracy: float, values: Mapping[str, Value], job: TrainingJob, listener: Listener) -> TrialResult:
+        folds = data.load(Path(job.manifest)).folds
         shares = [accuracy + 0.01 * (number - (folds - 1) / 2) for number in range(folds)] or [accuracy]
         histories = []
-        for number, share in enumerate(shares, start=1):
-            place = {"fold": number, "folds": folds} if folds else {}
-            histories.append(self._train(share, job.payload["epochs"], place, listener))
-            if histories[-1] is None:
-                return {"stopped": True, "params": values}
+        for fold, share in enumerate(shares, start=1):
+            epochs = [
+                Epoch(number, 1 - share, share, 1 - share, share, 0.01)
+                for number in range(1, min(self._epochs, job.epochs) + 1)
+            ]
+            if any(listener.epoch(epoch, fold, folds) for epoch in epochs):
+                return TrialResult(values, stopped=True)
+            histories.append(tuple(epochs))
         validated = [_metrics(share, 100) for share in shares]
-        cost = Cost(fit_time_s=1.0, train_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1)
-        result = {
-            "params": values,
-            "weights": "",
-            "validation": asdict(Metrics.mean(validated)),
-            "history": histories[0],
-            "input_size": min(job.payload["input_sizes"]),
-            "cost": asdict(cost),
-        }
-        if folds:
-            result |= {
-                "folds": [asdict(each) for each in validated],
-                "best_epochs": [len(histories[0])] if histories[0] else [],
-            }
-        if keep := listener.result(result).get("keep"):
-            self._save(Path(keep), values)
-        if job.kind == "score" or job.payload.get("part") == "test":
-            result |= test
-        return result
-
-    def _train(
-        self, accuracy: float, epochs: int, place: Mapping[str, int], listener: Listener
-    ) -> list[dict[str, Any]] | None:
-        """Reports every epoch; None where the training was stopped."""
-        history = []
-        for number in range(1, min(self._epochs, epochs) + 1):
-            epoch = asdict(Epoch(number, 1 - accuracy, accuracy, 1 - accuracy, accuracy, 0.01))
-            history.append(epoch)
-            if listener.report(number, {**epoch, **place}):
-                return None
-        return history
+        return TrialResult(
+            params=values,
+            validation=Metrics.mean(validated),
+            test=_metrics(accuracy, 1000) if isinstance(job, TrialJob) and job.score else None,
+            folds=tuple(validated) if folds else (),
+            best_epochs=(len(histories[0]),) if folds and histories[0] else (),
+            history=histories[0],
+            cost=Cost(fit_time_s=1.0, train_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1),
+            input_size=min(job.input_sizes),
+        )
 
 
-def _predict(accuracy: float, payload: Mapping[str, Any]) -> None:
-    """Writes what a model with that accuracy says of the test pictures."""
-    items = data.load(Path(payload["manifest"])).part("test")
-    draw, file = np.random.default_rng(payload["seed"]), Path(payload["predictions"])
+def _predict(accuracy: float, job: TrainingJob) -> None:
+    """Write what a model with that accuracy says of the test pictures."""
+    items = data.load(Path(job.manifest)).part("test")
+    draw = np.random.default_rng(job.seed)
     hardness = np.array([int(item.sha256[8:16], 16) / 2**32 for item in items])
     hardness = np.where(draw.random(len(items)) < SEED_NOISE, draw.random(len(items)), hardness)
-    labels, classes = data.labels(items), len(payload["class_names"])
+    labels, classes = data.labels(items), len(job.class_names)
     predicted = np.where(hardness < accuracy, labels, (labels + 1) % classes)
-    with replacing(file) as temporary, temporary.open("wb") as stream:
+    with replacing(Path(job.predictions)) as temporary, temporary.open("wb") as stream:
         sha256 = np.array([item.sha256 for item in items])
         np.savez_compressed(stream, sha256=sha256, labels=labels, probabilities=np.eye(classes, dtype="f4")[predicted])
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.config import RunConfig
-from bench.records import Prefix, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, Trial
 
 NOTHING = "–"
 """What stands where nothing was measured."""
@@ -214,6 +214,6 @@ def label(trial: Trial) -> str:
 
 def states(trials: Iterable[Trial]) -> str:
     """How trials ended: `4 complete, 1 failed`."""
-    words = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+    words = {COMPLETE: "complete", PRUNED: "pruned", FAIL: "failed", RUNNING: "running", WAITING: "waiting"}
     found = [trial.state for trial in trials]
     return ", ".join(f"{found.count(state)}{_GAP}{word}" for state, word in words.items() if state in found)

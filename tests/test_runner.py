@@ -12,12 +12,14 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner
 from bench.config import DEFAULT_BUDGET
+from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
-from bench.records import Failure
+from bench.hyperparameters import HyperParameters
+from bench.records import Epoch, Failure, FailureKind
 from bench.runs import store
-from bench.search.progress import Progress
+from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.workers import Outcome
+from bench.workers import Outcome, ProbeJob, RefitJob, TrialJob, TrialResult
 
 
 def depth(hp, family):
@@ -36,7 +38,7 @@ def start(tmp_path, space, monkeypatch, request):
     if not request.node.get_closest_marker("storage"):
         monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
 
-    def run(pool=None, families=("a", "b"), progress=None, **config):
+    def run(pool=None, families=("a", "b"), progress=SILENT, **config):
         config = {"images": 24, "budget": Budget(6), "out": str(tmp_path / "run"), **config}
         config["spaces"] = tuple(space(name) for name in families)
         return runner.run(RunConfig(**config), progress, pool=pool or FakePool(depth, deeper_is_better))
@@ -136,7 +138,7 @@ def test_a_trial_that_overruns_the_time_budget_is_stopped(start):
 
         def finished(self, timeout_s):
             job = self._waiting[0][0] if self._waiting else None
-            if job is not None and job.kind == "trial" and self._cancelled is None:
+            if isinstance(job, TrialJob) and self._cancelled is None:
                 return []
             return super().finished(timeout_s)
 
@@ -297,15 +299,15 @@ def test_the_chosen_configuration_is_trained_again_on_all_folds_and_is_the_only_
             super().submit(job, listener)
 
     run = start(**in_folds(Watched(depth, deeper_is_better, epochs=3), repeats=2, seed=7))
-    refits = [job.payload for job in jobs if job.kind not in ("probe", "trial")]
-    assert {job.kind for job in jobs} == {"probe", "trial", "refit"}
-    assert [payload["seed"] for payload in refits] == [7, 8, 9] * 2
-    assert [bool(payload["model"]) for payload in refits] == [True, False, False] * 2
-    for family, payload in zip("ab", refits[::3], strict=True):
+    refits = [job for job in jobs if isinstance(job, RefitJob)]
+    assert {type(job) for job in jobs} == {ProbeJob, TrialJob, RefitJob}
+    assert [job.seed for job in refits] == [7, 8, 9] * 2
+    assert [bool(job.model) for job in refits] == [True, False, False] * 2
+    for family, job in zip("ab", refits[::3], strict=True):
         chosen = run.best(family)
-        assert payload["values"] == chosen.params
-        assert payload["epochs"] == list(chosen.best_epochs) == [3]
-        assert payload["predictions"] == str(tmp_path / "run" / "predictions" / f"{family}.npz")
+        assert job.values == chosen.params
+        assert job.phase_epochs == chosen.best_epochs == (3,)
+        assert job.predictions == str(tmp_path / "run" / "predictions" / f"{family}.npz")
         assert json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text()) == chosen.params
         assert chosen.test.accuracy_low < chosen.test.accuracy < chosen.test.accuracy_high
         assert len(chosen.repeats) == 2
@@ -348,7 +350,7 @@ def test_an_answer_from_the_record_has_the_folds_too(start):
 
 def test_a_fold_without_a_finite_score_fails_the_trial(start):
     run = start(**in_folds(FakePool(depth, lambda family, params: float("nan")), budget=Budget(2)))
-    assert {trial.failure.kind for trial in run.trials} == {"NonFinite"}
+    assert {trial.failure.name for trial in run.trials} == {"NonFinite"}
 
 
 @pytest.mark.storage
@@ -399,7 +401,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(start):
     run = start(FakePool(depth, score), budget=Budget(12))
     failed = [trial for trial in run.trials if trial.state == "FAIL"]
     assert len(failed) == 6
-    assert {(trial.failure.kind, trial.failure.message) for trial in failed} == {("RuntimeError", "out of luck")}
+    assert {(trial.failure.name, trial.failure.message) for trial in failed} == {("RuntimeError", "out of luck")}
     assert run.failed_families() == ["a"]
     assert run.best("b") is not None
 
@@ -484,33 +486,32 @@ def test_two_runs_share_one_storage(start, tmp_path):
 
 
 @pytest.mark.storage
-def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.engines.storage.WRITE_EVERY_S", 0.0)
+def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, tmp_path):
     seen = []
 
     class Dying(FakePool):
         """Its first trial reports an epoch in every call of `finished`, and is killed in the third."""
 
         def finished(self, timeout_s):
-            if not self._waiting or self._waiting[0][0].kind != "trial":
+            if not self._waiting or not isinstance(self._waiting[0][0], TrialJob):
                 return super().finished(timeout_s)
             job, listener = self._waiting[0]
             if not seen:
-                listener.report(0, {"params": {}})
+                listener.built({}, "")
             else:
                 trial = bench.load(tmp_path / "run").trials[0]
                 assert trial.state == "RUNNING"
                 assert dict(trial.intermediate_values) == dict.fromkeys(range(1, len(seen) + 1), 0.5)
             seen.append(job)
-            listener.report(len(seen), {"val_accuracy": 0.5})
+            listener.epoch(Epoch(len(seen), 0.5, 0.5, 0.5, 0.5, 0.1), 1, 0)
             if len(seen) < 3:
                 return []
             self._waiting.clear()
-            return [Outcome(job, failure=Failure("SIGKILL", "killed"))]
+            return [Outcome(job, failure=Failure(FailureKind.SIGNAL, "killed", error="SIGKILL"))]
 
     start(Dying(depth, deeper_is_better), families=("a",), budget=Budget(1), epochs=5)
     (trial,) = bench.load(tmp_path / "run").trials
-    assert (trial.state, trial.failure.kind) == ("FAIL", "SIGKILL")
+    assert (trial.state, trial.failure.name) == ("FAIL", "SIGKILL")
     assert dict(trial.intermediate_values) == {1: 0.5, 2: 0.5, 3: 0.5}
 
 
@@ -522,7 +523,8 @@ def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
     def build(hp, family):
         hp.Int("depth", 1, 1000)
         if (tmp_path / "run" / "run.json").exists():
-            found.append([trial.state for trial in bench.load(tmp_path / "run").trials])
+            states = [trial.state for trial in bench.load(tmp_path / "run").trials]
+            found.append([state for state in states if state != "RUNNING"])
 
     start(FakePool(build, lambda family, params: 0.5), families=("a",), budget=Budget(4), engines=("optuna:random",))
     assert found[:4] == [["COMPLETE"] * number for number in range(4)]
@@ -543,8 +545,8 @@ def test_a_pruned_trial_keeps_its_epochs_in_the_storage(start, tmp_path):
 def test_a_newer_run_folder_is_refused(start, tmp_path):
     start()
     file = tmp_path / "run" / "run.json"
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(RunFolderError, match=r"schema version 2.*up to 1.*update bench"):
+    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    with pytest.raises(RunFolderError, match=r"schema version 3.*up to 2.*update bench"):
         bench.load(tmp_path / "run")
 
 
@@ -666,4 +668,139 @@ def test_the_trial_in_flight_is_recorded_as_interrupted(start, tmp_path):
     with pytest.raises(Interrupted):
         start(Stopping(depth, deeper_is_better), budget=Budget(50))
     last = bench.load(tmp_path / "run").trials[-1]
-    assert (last.state, last.failure.kind) == ("FAIL", "Interrupted")
+    assert (last.state, last.failure.name) == ("FAIL", "Interrupted")
+
+
+# -- faults that must not cost a run
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_runs_of_one_name_in_a_shared_storage_have_their_own_trials(start, tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
+    for machine, budget in (("one", 4), ("two", 1)):
+        (tmp_path / machine).mkdir()
+        monkeypatch.chdir(tmp_path / machine)
+        run = start(storage=url, out="run", families=("a",), budget=Budget(budget))
+        assert len(run.trials) == budget
+        assert bench.load(tmp_path / machine / "run").trials == run.trials
+
+
+def test_two_runs_of_one_moment_get_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(images=24)
+    with store.create(config) as one, store.create(config) as two, store.create(config) as three:
+        assert len({one.path, two.path, three.path}) == 3
+    assert not list((tmp_path / "reports").iterdir())
+
+
+def test_a_folder_that_another_run_has_just_reserved_is_refused(tmp_path):
+    config = RunConfig(images=24, out=str(tmp_path / "run"))
+    with (
+        store.create(config),
+        pytest.raises(RunFolderError, match=r"run'?: exists and is not an empty folder"),
+        store.create(config),
+    ):
+        pass
+
+
+def test_a_failed_start_leaves_what_others_put_into_the_folder(start, tmp_path, monkeypatch):
+    def broken(*arguments):
+        (tmp_path / "run" / "mine").mkdir()
+        (tmp_path / "run" / "mine" / "notes.txt").write_text("a year of work")
+        raise DataError("no pictures")
+
+    monkeypatch.setattr("bench.data.open", broken)
+    with pytest.raises(DataError):
+        start()
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == ["mine", "notes.txt"]
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/x.sqlite3", "nonsense", "postgres://me@host/db"])
+def test_a_storage_that_cannot_be_opened_is_found_before_the_pictures_are_read(start, tmp_path, monkeypatch, url):
+    monkeypatch.setattr("bench.data.open", lambda *arguments: pytest.fail("the pictures were read"))
+    with pytest.raises(RunFolderError, match="storage"):
+        start(storage=url)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.storage
+def test_a_proposal_that_is_in_training_waits_for_its_answer(start, tmp_path):
+    class Twins(FakePool):
+        """Builds every job that it is given before it ends the first one."""
+
+        def finished(self, timeout_s):
+            for job, listener in self._waiting:
+                if isinstance(job, TrialJob) and job.id not in self.stopped:
+                    hp = HyperParameters(listener.suggest)
+                    self._build(hp, "a")
+                    self.stopped[job.id] = listener.built(hp.values, "")
+            twin = next((index for index, (job, _) in enumerate(self._waiting) if self.stopped.get(job.id)), None)
+            if twin is not None:
+                job, listener = self._waiting.pop(twin)
+                return [Outcome(job, result=TrialResult(listener.trial.params, stopped=True))]
+            return super().finished(timeout_s)
+
+        def _run(self, job, listener):
+            if not isinstance(job, TrialJob):
+                return super()._run(job, listener)
+            return self._train(0.5, listener.trial.params, job, listener)
+
+    pool = Twins(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5, slots=3)
+    pool.stopped = {}
+    run = start(pool, families=("a",), budget=Budget(6), engines=("optuna:random",))
+    assert sum(pool.stopped.values()) > 0
+    assert {trial.state for trial in run.trials} == {"COMPLETE"}
+    assert len(counted(run)) == 2
+    assert all(trial.duplicate_of and trial.value == 0.5 for trial in run.trials if not trial.counted)
+    assert run.failed_families() == []
+    assert bench.load(tmp_path / "run") == run
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize("method", ["ask", "suggest", "report", "tell"])
+def test_an_engine_that_raises_costs_its_trials_and_not_the_run(start, tmp_path, monkeypatch, method):
+    real = getattr(OptunaEngine, method)
+
+    def broken(self, *arguments, **named):
+        if self.study.user_attrs["engine"] == "optuna:random":
+            raise RuntimeError("a bug of the engine")
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(OptunaEngine, method, broken)
+    run = start(engines=("optuna:tpe", "optuna:random"), budget=Budget(4))
+    assert run.status == "complete"
+    assert all(run.best(name).test for name in "ab")
+    assert len(counted(run, engine="optuna:tpe")) == 4
+    assert any("optuna:random, a: the engine failed: RuntimeError: a bug of the engine" in note for note in run.notes)
+    assert "a bug of the engine" in (tmp_path / "run" / "log.txt").read_text()
+    loaded = bench.load(tmp_path / "run")
+    assert loaded == run
+    assert not [trial for trial in loaded.trials if trial.state == "RUNNING"]
+
+
+def test_records_that_cannot_be_written_for_a_moment_cost_a_warning(start, tmp_path, monkeypatch):
+    real, calls, warnings = store._write_run, [], []
+
+    def failing(run, prefix):
+        calls.append(run)
+        if 3 <= len(calls) < 6:
+            raise PermissionError(13, "not now", "run.json")
+        real(run, prefix)
+
+    class Listening(Progress):
+        def warning(self, text):
+            warnings.append(text)
+
+    monkeypatch.setattr(store, "_write_run", failing)
+    monkeypatch.setattr("bench.report.live.RENDERING_SHARE", 1e9)
+    run = start(progress=Listening(), budget=Budget(8))
+    assert len(calls) > 6
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == run.status == "complete"
+    assert len([text for text in warnings if "run.json could not be written" in text]) == 1
+
+
+def test_a_warm_up_import_may_fail(start, monkeypatch):
+    monkeypatch.setattr(runner, "WARM_UP_IMPORTS", ("no.such.module",))
+    assert start(budget=Budget(1)).status == "complete"

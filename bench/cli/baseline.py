@@ -64,11 +64,11 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if made.status != "complete":
         raise IncompleteError(f"{folder}: is {made.status}; a baseline must be of a complete run")
     if seeds > 1:
-        from bench.search.retrain import calibrate
+        from bench.search.retrain import add_seeds
 
         try:
             with told(options.quiet) as progress:
-                made = calibrate(made, seeds, progress)
+                made = add_seeds(made, seeds, progress)
         except KeyboardInterrupt:
             told_last = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"
             print(f"interrupted: {told_last}", file=sys.stderr)

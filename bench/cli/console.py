@@ -212,7 +212,7 @@ def _outcome(trial: Trial) -> str:
     if trial.state == PRUNED:
         return f"PRUNED after epoch {trial.epochs or '0'}" if not trial.note.endswith("budget") else trial.note
     if trial.state == FAIL and trial.failure:
-        return f"FAIL {trial.failure.kind}: {shorten(trial.failure.message, 60)}"
+        return f"FAIL {trial.failure.name}: {shorten(trial.failure.message, 60)}"
     return trial.state
 
 

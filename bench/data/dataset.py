@@ -17,7 +17,7 @@ from bench.data.pictures import Picture, PictureError
 from bench.data.sources import PARTS, Rejected, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError
-from bench.records import PictureSizes, SplitInfo, from_dict
+from bench.records import PictureSizes, SplitInfo, from_data
 
 SCHEMA_VERSION = 2
 """1: without folds, and without what the audit noticed."""
@@ -182,14 +182,14 @@ def _from_manifest(manifest: Mapping[str, Any]) -> Dataset:
     return Dataset(
         source=rebuild(manifest["source"]),
         classes=tuple(manifest["classes"]),
-        items=tuple(from_dict(Item, each) for each in manifest["items"]),
-        quarantined=tuple(from_dict(Rejected, each) for each in manifest["quarantined"]),
+        items=tuple(from_data(Item, each) for each in manifest["items"]),
+        quarantined=tuple(from_data(Rejected, each) for each in manifest["quarantined"]),
         input_sizes=tuple(manifest["input_sizes"]),
         ignored=manifest.get("ignored", {}),
         noticed=manifest.get("noticed", {}),
         alike=tuple(map(tuple, manifest.get("alike", ()))),
         contradicting=tuple(map(tuple, manifest.get("contradicting", ()))),
-        sizes=PictureSizes.from_dict(sizes) if sizes else None,
+        sizes=from_data(PictureSizes, sizes) if sizes else None,
     )
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench import workers
 from bench.cache.files import replacing
-from bench.config import RunConfig
 from bench.errors import ConfigError, WorkerError, unknown
-from bench.records import COMPLETE, Run, Trial
-from bench.search import families as preparation
-from bench.search.families import Family
+from bench.records import COMPLETE, Epoch, Run, Trial
+from bench.search import families
 from bench.search.progress import Progress
-from bench.search.schedule import trial_payload
-from bench.workers import Job, Listener, Pool
+from bench.workers import Listener, Pool, Stop, TrialJob, TrialResult, run_jobs
 
 
 def find(run: Run, name: str) -> Trial:
-    """The trial that a user names: `FAMILY`, its chosen one, or `FAMILY/ENGINE#NUMBER`.
+    """Find the trial that a user names: `FAMILY`, its chosen one, or `FAMILY/ENGINE#NUMBER`.
 
     Raises:
         ConfigError: There is none, or it is not complete.
@@ -31,26 +26,26 @@ def find(run: Run, name: str) -> Trial:
     if not rest:
         chosen = run.best(family)
         if chosen is None:
-            families = [each.name for each in run.families if run.best(each.name)]
-            raise unknown("family with a complete trial", family, families)
+            names = [one.name for one in run.families if run.best(one.name)]
+            raise unknown("family with a complete trial", family, names)
         return chosen
-    found = {trial.name: trial for trial in run.trials}
-    if name not in found:
-        raise unknown("trial", name, list(found))
-    if found[name].state != COMPLETE:
-        raise ConfigError(f"trial {name}: is {found[name].state}; only a complete one has a model")
-    trial = found[name]
-    return found.get(trial.duplicate_of, trial)
+    trials = {trial.name: trial for trial in run.trials}
+    if name not in trials:
+        raise unknown("trial", name, list(trials))
+    if trials[name].state != COMPLETE:
+        raise ConfigError(f"trial {name}: is {trials[name].state}; only a complete one has a model")
+    trial = trials[name]
+    return trials.get(trial.duplicate_of, trial)
 
 
-def kept(run: Run, trial: Trial) -> Path | None:
-    """The model that the run kept of a trial, if it is its family's chosen one."""
+def kept_model(run: Run, trial: Trial) -> Path | None:
+    """The model that the run kept of a trial: its family's chosen one."""
     best, file = run.best(trial.family), run.model(trial.family)
     return file if best and best.name == trial.name and file.is_file() else None
 
 
 def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None = None) -> float | None:
-    """Writes a trial's model.
+    """Write a trial's model.
 
     Args:
         run: Of the trial.
@@ -67,7 +62,7 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     """
     if out.suffix != ".keras" or out.exists():
         raise ConfigError(f"out {str(out)!r}: {'is there already' if out.exists() else 'must end in .keras'}")
-    if file := kept(run, trial):
+    if file := kept_model(run, trial):
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
         return None
@@ -79,41 +74,41 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
 def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None) -> float:
     out.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(pool or workers.start(replace(run.config, workers=1))) as used:
-        config, family = preparation.prepare_again(run, trial, used, progress)
-        found = _trained(_job(config, run, trial, family), out, used, progress)
+        config, family = families.prepare_again(run, trial, used, progress)
+        job = TrialJob(
+            id=f"export {trial.name}",
+            timeout_s=config.trial_timeout_s,
+            **families.training(config, run, family),
+            epochs=trial.max_epochs or config.epochs,
+            values=dict(trial.params),
+            whole=True,
+        )
+        work = iter([(job, _Keeping(out, job.epochs, progress))])
+        (outcome,) = run_jobs(used, lambda: next(work, None), Stop())
+    if outcome.failure:
+        raise WorkerError(f"the training failed: {outcome.failure.name}: {outcome.failure.message}")
     if not out.exists():
         raise ConfigError(f"{trial.family}: its model is no Keras model, so there is no .keras file of it")
-    return float(found["validation"]["accuracy"])
-
-
-def _job(config: RunConfig, run: Run, trial: Trial, family: Family) -> Job:
-    again = {"values": dict(trial.params), "epochs": trial.max_epochs or config.epochs, "whole": True}
-    return Job("trial", {**trial_payload(config, run, family), **again}, config.trial_timeout_s)
-
-
-def _trained(job: Job, out: Path, pool: Pool, progress: Progress) -> Mapping[str, Any]:
-    pool.submit(job, _Keeping(out, job.payload["epochs"], progress))
-    while not (outcomes := pool.finished(0.5)):
-        pass
-    (outcome,) = outcomes
-    if outcome.failure:
-        raise WorkerError(f"the training failed: {outcome.failure.kind}: {outcome.failure.message}")
-    assert outcome.result is not None
-    return outcome.result
+    assert isinstance(outcome.result, TrialResult)
+    assert outcome.result.validation is not None
+    return outcome.result.validation.accuracy
 
 
 class _Keeping(Listener):
-    """Has the job keep its model, and tells of its epochs."""
+    """Has the job save its model, and tells of its epochs."""
 
     def __init__(self, out: Path, epochs: int, progress: Progress) -> None:
         self._out, self._epochs, self._progress = out, epochs, progress
 
-    def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        if "stage" in figures:
-            self._progress.stage(figures["stage"], figures["done"], figures["total"])
-        elif epoch:
-            self._progress.stage("training", epoch, max(epoch, self._epochs))
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Pass on how much of a stage is done."""
+        self._progress.stage(stage, done, total)
+
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+        """Tell of an epoch."""
+        self._progress.stage("training", epoch.epoch, max(epoch.epoch, self._epochs))
         return False
 
-    def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"keep": str(self._out.absolute())}
+    def result(self, result: TrialResult) -> str | None:
+        """Name the file."""
+        return str(self._out.absolute())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -158,3 +159,17 @@ def create(engine: str, family: str, storage: Any, settings: Settings) -> Engine
     module, _, name = ENGINES[engine].place.partition(":")
     made: Engine = getattr(importlib.import_module(module), name)(engine, family, storage, settings)
     return made
+
+
+def end_trial(study: optuna.Study, trial: optuna.Trial, state: str, value: float | None) -> None:
+    """Close an Optuna trial; a COMPLETE one without a finite value is a FAIL, one that is closed stays as it is."""
+    from optuna.trial import TrialState
+
+    complete = state == "COMPLETE" and is_score(value)
+    ended = TrialState.FAIL if state == "COMPLETE" and not complete else TrialState[state]
+    study.tell(trial, value if complete else None, state=ended, skip_if_finished=True)
+
+
+def is_score(value: float | None) -> bool:
+    """Tell whether an engine can learn from a value: it is neither missing nor infinite nor NaN."""
+    return value is not None and math.isfinite(value)

@@ -13,10 +13,13 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.engines import Proposal, Settings
+from bench.engines import Proposal, Settings, end_trial
 from bench.engines.distributions import Names, nearest
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import study_name
+
+IMPORTANCE_TRIALS = 10
+"""Fewer complete trials say nothing of a hyperparameter's importance."""
 
 
 class StudyEngine:
@@ -87,12 +90,8 @@ class StudyEngine:
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         """How the trial ended; a COMPLETE one without a finite value is a FAIL, one already told stays as it is."""
         self._known.pop(proposal.trial.number, None)
-        ended = TrialState[state]
-        if ended == TrialState.COMPLETE and not is_score(value):
-            ended = TrialState.FAIL
         with quiet():
-            told = value if ended == TrialState.COMPLETE else None
-            self.study.tell(proposal.trial, told, state=ended, skip_if_finished=True)
+            end_trial(self.study, proposal.trial, state, value)
         self._sampler.forget(proposal.trial.number)
 
     def _start(self, known: Mapping[str, Value] | None) -> optuna.Trial:
@@ -173,9 +172,24 @@ class GivenFirst(BaseSampler):
         self.inner.reseed_rng()
 
 
-def is_score(value: float | None) -> bool:
-    """Whether an engine can learn from it: neither missing nor infinite nor NaN."""
-    return value is not None and math.isfinite(value)
+def importance(study: optuna.Study) -> dict[str, float]:
+    """The share of each hyperparameter in what makes trials good (PED-ANOVA), largest first.
+
+    Source:
+        S. Watanabe, A. Bansal, F. Hutter (2023), "PED-ANOVA: Efficiently quantifying hyperparameter importance in
+        arbitrary subspaces", IJCAI, as `optuna.importance` computes it.
+
+    Returns:
+        Shares that add up to 1; empty with fewer than `IMPORTANCE_TRIALS` complete trials, or where all are equal.
+    """
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
+    if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
 @contextmanager

@@ -26,8 +26,8 @@ import numpy as np
 import optuna
 import threadpoolctl  # type: ignore[import-untyped]  # a dependency of scikit-learn
 
-from bench.engines import Proposal, Settings, study_seed
-from bench.engines.base import StudyEngine, is_score
+from bench.engines import Proposal, Settings, is_score, study_seed
+from bench.engines.base import StudyEngine
 from bench.engines.distributions import nearest, when
 from bench.hyperparameters import Condition, Hyperparameter, Value, configurations
 

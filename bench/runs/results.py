@@ -315,7 +315,7 @@ def _without_model(run: Run, family: FamilyInfo) -> tuple[str, str]:
     own = [trial for trial in run.trials if trial.family == family.name]
     if not own:
         return UNTRIED, "the budget went to others" if run.status == "complete" else "the run ended before that"
-    failures = [f"{trial.failure.kind}: {trial.failure.message}" for trial in own if trial.failure]
+    failures = [f"{trial.failure.name}: {trial.failure.message}" for trial in own if trial.failure]
     last = f", the last one with {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
     return FAILED, f"none of {len(own)} trials is complete{last}"
 

@@ -8,17 +8,30 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import data
+from bench import cache, data
 from bench.cache import downloads
 from bench.config import RunConfig
 from bench.data import Dataset
+from bench.engines import ENGINES
 from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, count_configurations
-from bench.records import FamilyInfo, Run, Trial
+from bench.records import FailureKind, FamilyInfo, Run, Trial, Weights
+from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
-from bench.workers import Job, Listener, Outcome, Pool
+from bench.workers import (
+    Job,
+    Listener,
+    Outcome,
+    Pool,
+    ProbeJob,
+    ProbeResult,
+    Stop,
+    WeightsFile,
+    WeightsJob,
+    run_jobs,
+)
 
 COUNTABLE = 10_000
 """Spaces with more configurations than that are never used up by a budget; they are not counted."""
@@ -62,15 +75,23 @@ def prepare(
         SpaceError: A family's file is broken.
         WeightsError: Weights are missing and `missing_weights` is "error".
     """
-    shared = {"class_names": list(dataset.classes), "input_sizes": list(dataset.input_sizes), "weights": config.weights}
-    jobs = [Job("probe", {**shared, "path": str(space.path)}, PROBE_TIMEOUT_S) for space in chosen]
+    jobs = [
+        ProbeJob(
+            id=f"probe {space.name}",
+            timeout_s=PROBE_TIMEOUT_S,
+            path=str(space.path),
+            class_names=dataset.classes,
+            input_sizes=tuple(dataset.input_sizes),
+            weights=config.weights,
+        )
+        for space in chosen
+    ]
     found = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, found, strict=True)]
-    weights = _Weights(config, pool, progress)
-    wanted = {key: file for probe in probes for key, file in probe["weights_files"].items()}
-    files, reasons = weights.obtain(wanted)
+    wanted = {key: file for probe in probes for key, file in probe.weights_files.items()}
+    files, reasons = _Weights(config, pool, progress).obtain(wanted)
     families = [_family(config, space, probe, files, reasons) for space, probe in zip(chosen, probes, strict=True)]
-    return families, sorted({gpu for probe in probes for gpu in probe["gpus"]})
+    return families, sorted({gpu for probe in probes for gpu in probe.gpus})
 
 
 def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tuple[RunConfig, Family]:
@@ -82,7 +103,7 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
         WeightsError: It started from pretrained weights, which cannot be had now.
     """
     config = run.config
-    pretrained = trial.weights == "imagenet"
+    pretrained = trial.weights == Weights.IMAGENET
     config = replace(config, missing_weights="error") if pretrained else replace(config, weights="random")
     chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
     if not chosen:
@@ -102,59 +123,72 @@ def check_known(families: Sequence[Family]) -> None:
         raise ConfigError(f"only-known: nothing to run, there are no KNOWN_CONFIGURATIONS in {names}; leave it out")
 
 
-def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, what: str) -> list[Outcome]:
-    """Runs jobs that ask nothing, as many at a time as there is room for; outcomes in the jobs' order."""
-    outcomes: dict[int, Outcome] = {}
-    waiting = list(jobs)
-    while len(outcomes) < len(jobs):
-        progress.stage(what, len(outcomes), len(jobs))
-        while waiting and pool.has_room():
-            pool.submit(waiting.pop(0), Listener())
-        for outcome in pool.finished(0.5):
-            outcomes[id(outcome.job)] = outcome
-    progress.stage(what, len(jobs), len(jobs))
-    return [outcomes[id(job)] for job in jobs]
+def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
+    """The fields that every `TrainingJob` of a family shares."""
+    split = run.split
+    return {
+        "path": str(family.path),
+        "class_names": split.classes,
+        "input_sizes": tuple(split.input_sizes),
+        "weights": config.weights,
+        "files": dict(family.files),
+        "manifest": str(run.manifest.absolute()),
+        "cache": str(cache.folder()),
+        "features": config.features,
+        "patience": config.patience,
+        "seed": config.seed,
+    }
 
 
-def _probe_result(space: SearchSpace, outcome: Outcome) -> Mapping[str, Any]:
-    if outcome.result is not None:
+def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, stage: str, stop: Stop | None = None) -> list[Outcome]:
+    """Run jobs that ask nothing, as many at a time as there is room for.
+
+    Returns:
+        Outcomes in the jobs' order; without those that a stop kept from starting.
+    """
+    outcomes: dict[str, Outcome] = {}
+    waiting = iter(jobs)
+    progress.stage(stage, 0, len(jobs))
+    for outcome in run_jobs(pool, lambda: next(((job, Listener()) for job in waiting), None), stop or Stop()):
+        outcomes[outcome.job.id] = outcome
+        progress.stage(stage, len(outcomes), len(jobs))
+    return [outcomes[job.id] for job in jobs if job.id in outcomes]
+
+
+def _probe_result(space: SearchSpace, outcome: Outcome) -> ProbeResult:
+    if isinstance(outcome.result, ProbeResult):
         return outcome.result
     failure = outcome.failure
     assert failure is not None
-    if failure.kind == "SpaceError":  # its message begins with file and line already
-        path, line, message = _split_place(failure.message)
-        raise SpaceError(Path(path), line, message)
-    if failure.kind == "TIMEOUT" or failure.kind.startswith("SIG"):
-        raise SpaceError(space.path, 1, f"cannot be built: {failure.kind}: {failure.message}")
-    raise WorkerError(f"{space.path} could not be looked at: {failure.kind}: {failure.message}\n{failure.traceback}")
-
-
-def _split_place(message: str) -> tuple[str, int, str]:
-    place, _, rest = message.partition(": ")
-    path, _, line = place.rpartition(":")
-    return path, int(line), rest
+    if failure.path:
+        raise SpaceError(Path(failure.path), failure.line, failure.message)
+    if failure.kind in (FailureKind.TIMEOUT, FailureKind.SIGNAL):
+        raise SpaceError(space.path, 1, f"cannot be built: {failure.name}: {failure.message}")
+    raise WorkerError(f"{space.path} could not be looked at: {failure.name}: {failure.message}\n{failure.traceback}")
 
 
 def _family(
     config: RunConfig,
     space: SearchSpace,
-    probe: Mapping[str, Any],
+    probe: ProbeResult,
     files: Mapping[str, str],
     reasons: Mapping[str, str],
 ) -> Family:
-    declared = tuple(Hyperparameter.from_dict(each) for each in probe["space"])
-    configurations = count_configurations(declared, COUNTABLE)
-    sha256 = spaces.content_sha256(space.path)
-    info = FamilyInfo(space.name, space.title, configurations=configurations, sha256=sha256)
-    missing = [reasons[key] for key in probe["weights_files"] if key in reasons]
-    if probe["backbones"]:
-        info = replace(info, weights="random" if config.weights == "random" else "imagenet")
+    info = FamilyInfo(
+        name=space.name,
+        title=space.title,
+        configurations=count_configurations(probe.space, COUNTABLE),
+        sha256=spaces.content_sha256(space.path),
+    )
+    missing = [reasons[key] for key in probe.weights_files if key in reasons]
     if missing:
-        info = replace(info, weights="random (missing)")
+        info = replace(info, weights=Weights.MISSING)
         if config.missing_weights == "skip":
             info = replace(info, skipped=f"no imagenet weights: {missing[0]}")
-    own = {key: files[key] for key in probe["weights_files"] if key in files}
-    return Family(info, space.path, declared, tuple(probe["known"]), own)
+    elif probe.backbones:
+        info = replace(info, weights=Weights(config.weights))
+    own = {key: files[key] for key in probe.weights_files if key in files}
+    return Family(info, space.path, probe.space, probe.known, own)
 
 
 class _Weights:
@@ -164,38 +198,33 @@ class _Weights:
         self._config, self._pool, self._progress = config, pool, progress
         self._unreachable: dict[str, str] = {}
 
-    def obtain(self, wanted: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
+    def obtain(self, wanted: Mapping[str, WeightsFile]) -> tuple[dict[str, str], dict[str, str]]:
         """Paths of the files that are there and load, and for the others the reason, both by backbone."""
-        away = {key: file for key, file in wanted.items() if file["wrong"] is None}
-        reasons = {key: reason for key, file in away.items() if (reason := self._download(file))}
-        came = {key: file for key, file in away.items() if key not in reasons}
-        jobs = [Job("weights", dict(file), PROBE_TIMEOUT_S) for file in came.values()]
+        reasons = {key: reason for key, file in wanted.items() if file.missing and (reason := self._download(file))}
+        came = {key: file for key, file in wanted.items() if file.missing and key not in reasons}
+        jobs = [WeightsJob(id=f"weights {key}", timeout_s=PROBE_TIMEOUT_S, file=file) for key, file in came.items()]
         outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
-        wrong = {key: file["wrong"] for key, file in wanted.items() if key not in away}
+        problems = {key: file.problem for key, file in wanted.items() if not file.missing}
         for key, outcome in zip(came, outcomes, strict=True):
-            wrong[key] = outcome.result["wrong"] if outcome.result else outcome.failure and outcome.failure.message
-        reasons |= {key: f"{wanted[key]['path']} does not hold them, {what}" for key, what in wrong.items() if what}
+            result, failure = outcome.result, outcome.failure
+            problems[key] = result.problem if isinstance(result, WeightsFile) else failure.message if failure else ""
+        reasons |= {
+            key: f"{wanted[key].path} does not hold them, {problem}" for key, problem in problems.items() if problem
+        }
         for reason in dict.fromkeys(reasons.values()):
-            self._missing([wanted[key]["application"] for key in reasons if reasons[key] == reason], reason)
-        return {key: str(file["path"]) for key, file in wanted.items() if key not in reasons}, reasons
+            self._missing([wanted[key].application for key in reasons if reasons[key] == reason], reason)
+        return {key: file.path for key, file in wanted.items() if key not in reasons}, reasons
 
-    def _download(self, file: Mapping[str, Any]) -> str:
-        """Downloads a file; the reason where it cannot be had, else ""."""
-        path, host = Path(file["path"]), urlsplit(file["url"]).netloc
+    def _download(self, file: WeightsFile) -> str:
+        """Download a file; gives the reason where it cannot be had, else ""."""
+        path, host = Path(file.path), urlsplit(file.url).netloc
         if path.is_file():  # another backbone wanted it too
             return ""
         if host not in self._unreachable:
-            name = file["application"]
-            self._progress.stage(f"downloading the imagenet weights of {name}", 0, 0)
+            stage = f"downloading the imagenet weights of {file.application}"
+            self._progress.stage(stage, 0, 0)
             try:
-                downloads.fetch(
-                    file["url"],
-                    path,
-                    file["hash"],
-                    lambda done, total: self._progress.stage(
-                        f"downloading the imagenet weights of {name}", done, total
-                    ),
-                )
+                downloads.fetch(file.url, path, file.hash, lambda done, total: self._progress.stage(stage, done, total))
             except downloads.DownloadError as error:
                 self._unreachable[host] = f"not in the Keras cache, and {host} cannot be reached ({error})"
         return self._unreachable.get(host, "")
@@ -211,3 +240,29 @@ class _Weights:
         does = ("runs", "is") if one else ("run", "are")
         what = f"{does[0]} from random initialisation, labelled so" if policy == "random" else f"{does[1]} skipped"
         self._progress.warning(f"{text}. {'It' if one else 'They'} {what} (--missing-weights {policy})")
+
+
+def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) -> None:
+    """Tell of the search that begins, and warn of families that it will not reach and of a pruner without effect."""
+    config, warnings = folder.run.config, []
+    budget, known = config.budget, sum(len(family.known) for family in families)
+    trials = budget.trials
+    if config.only_known:
+        trials = known if trials is None else min(known, trials)
+    tried = [family.name for family in families if family.known or not config.only_known]
+    if unknown_to := [family.name for family in families if family.name not in tried]:
+        warnings.append(f"--only-known runs nothing of {', '.join(unknown_to)}: no known configurations in the file")
+    if budget.trials is not None and budget.trials < len(tried):
+        without = ", ".join(tried[budget.trials :])
+        warnings.append(f"a budget of {budget} does not reach every family: {without} will get none")
+    unpruned = [engine for engine in config.engines if not ENGINES[engine].prunes]
+    if config.pruner != "none" and unpruned:
+        warnings.append(f"the pruner {config.pruner} works with Optuna's engines, not with {', '.join(unpruned)}")
+    count = len(config.engines)
+    seconds = None if budget.seconds is None else budget.seconds * count
+    progress.begin(
+        [family.info for family in families], folder.path, None if trials is None else trials * count, seconds
+    )
+    for text in warnings:
+        folder.note(text)
+        progress.warning(text)

@@ -1,31 +1,26 @@
-"""One trial, seen from the driver: answers its process's questions and keeps its record."""
+"""One trial, seen from the driver: answers its process's questions and builds its record."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bench.config import RunConfig
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import COMPLETE, FAIL, PRUNED, Cost, Epoch, Failure, Metrics, Prefix, Trial, from_dict
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Trial, Weights
 from bench.runs.store import RunFolder
-from bench.search.ledger import Ledger, Study
 from bench.search.progress import Progress
-from bench.workers import Listener, Outcome
-
-BUDGET_SPENT = "BudgetSpent"
-INTERRUPTED = "Interrupted"
-"""Kinds of failure of a trial that was stopped from outside."""
+from bench.search.state import Ledger, StudyState
+from bench.workers import Listener, Outcome, TrialResult
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all trials of one engine's search share."""
+    """All that the trials of one engine's search share."""
 
     engine: str
     config: RunConfig
@@ -35,214 +30,198 @@ class Context:
 
 
 class TrialListener(Listener):
-    """Answers a trial's questions, and writes its record when it has ended.
+    """Answers a trial's questions and builds its record: the only place where a `Trial` is made.
+
+    A trial whose configuration was trained before, or is in training, is stopped once it is built: the record of the
+    other one answers it.
 
     Args:
         context: Shared by the search's trials.
         study: Its study.
-        proposal: What the engine proposed.
+        proposal: The engine's proposal.
         known: Whether that is one of the family's known configurations.
 
     Attributes:
-        max_epochs: The cap on the trial's epochs: the run's, or the engine's lower one.
+        trial: The record as it is now.
+        key: Names the configuration in the ledger; "" until the model is built.
+        twin: Whether another trial trains or has trained this configuration.
     """
 
-    def __init__(self, context: Context, study: Study, proposal: Proposal, known: bool) -> None:
-        self._context, self._study, self._proposal, self._known = context, study, proposal, known
-        self._folder, self._ledger = context.folder, context.ledger
-        self._order = 0
-        self._key = ""
-        self._params: dict[str, Value] = {}
-        self._answer: Trial | None = None
-        self._twin_runs = False
-        self._owns_key = False
-        self._started_s = self._folder.elapsed_s()
-        self.max_epochs = min(context.config.epochs, proposal.epochs or context.config.epochs)
-        self._write_origin()
+    def __init__(self, context: Context, study: StudyState, proposal: Proposal, known: bool) -> None:
+        self.study, self.proposal = study, proposal
+        self._context, self._folder = context, context.folder
+        self.key, self.twin = "", False
+        self.trial = Trial(
+            family=study.family.name,
+            engine=context.engine,
+            number=proposal.trial.number,
+            order=0,
+            state=RUNNING,
+            known=known,
+            started_s=self._folder.elapsed_s(),
+            weights=study.family.info.weights,
+            seed=context.config.seed,
+            max_epochs=min(context.config.epochs, proposal.epochs or context.config.epochs),
+        )
+        self._folder.keep(self.trial)
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Asks the engine."""
-        return self._study.engine.suggest(self._proposal, hyperparameter)
+        """Ask the engine."""
+        return self.study.suggest(self.proposal, hyperparameter)
 
-    def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """Epoch 0, the model is built: whether its configuration is known already; then perhaps how far the decoding of
-        pictures is. Later: whether to prune.
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Pass on how much of a stage is done."""
+        self._context.progress.stage(stage, done, total)
 
-        The engine hears of the first fold only: a pruner compares epochs, and those of another fold begin again at 1.
-        """
-        if "stage" in figures:
-            self._context.progress.stage(figures["stage"], figures["done"], figures["total"])
+    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+        """Look the built configuration up; True where it need not be trained."""
+        self.trial = replace(self.trial, params=dict(params), weights=Weights(weights))
+        family, cap = self.trial.family, self.trial.max_epochs
+        self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
+        ledger = self._context.ledger
+        self.twin = ledger.find(self.key) is not None or not ledger.begin(self.key)
+        if not self.twin:
+            self.study.note_new(self.key, params)
+            self._number()
+            self._context.progress.trial_began(self.trial.order, family, self.trial.engine)
+        self._folder.record(self.trial, self.proposal.trial)
+        return self.twin
+
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+        """Tell the user, and the engine of the first fold: another fold's epochs begin again at 1."""
+        accuracy = epoch.val_accuracy
+        cap = self.trial.max_epochs or epoch.epoch
+        self._context.progress.epoch(self.trial.order, epoch.epoch, cap, accuracy, fold, folds)
+        if fold != 1:
             return False
-        if epoch == 0:
-            return self._built(figures["params"])
-        accuracy = float(figures["val_accuracy"])
-        fold, folds = int(figures.get("fold", 1)), int(figures.get("folds", 0))
-        self._context.progress.epoch(self._order, epoch, self.max_epochs, accuracy, fold, folds)
-        return fold == 1 and self._study.engine.report(self._proposal, epoch, accuracy)
+        values = {**self.trial.intermediate_values, epoch.epoch: accuracy}
+        self.trial = replace(self.trial, intermediate_values=values)
+        self._folder.keep(self.trial)
+        return self.study.report(self.proposal, epoch.epoch, accuracy)
 
-    def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keeps the model of a trial that is its family's best so far; none of a fold, which saw too little."""
-        if result.get("stopped") or result.get("folds"):
-            return {}
-        keep = self._ledger.would_be_best(self._trial(COMPLETE, result))
-        return {"keep": str(self._candidate.absolute()) if keep else None}
+    def result(self, result: TrialResult) -> str | None:
+        """Keep the model of a trial that is its family's best so far; none of a fold, which saw too little."""
+        best = not result.stopped and not result.folds and self._context.ledger.would_be_best(self._complete(result))
+        return str(self._candidate.absolute()) if best else None
 
-    def ended(self, outcome: Outcome) -> Trial:
-        """Writes the record, tells the engine, and gives the trial as it is now."""
-        if self._answer is not None or self._twin_runs:
-            return self._answer_from_record()
-        trial = self._from_outcome(outcome)
+    def end(self, outcome: Outcome) -> Trial:
+        """Write the record of a trial that was trained, and tell the engine."""
+        if not self.trial.order:  # it failed before its configuration was known
+            self.study.answers_in_a_row = 0
+            self._number()
+        trial = self._ended(outcome)
+        if self.key:
+            stopped = outcome.failure is not None and outcome.failure.kind in _FROM_OUTSIDE
+            self._context.ledger.end(self.key, None if stopped else trial)  # a stopped one may be tried again
         self._write(trial)
-        if self._owns_key:
-            stopped = outcome.failure is not None and outcome.failure.kind in (BUDGET_SPENT, INTERRUPTED)
-            self._ledger.end(self._key, None if stopped else trial)  # a stopped one may be tried again
+        if self.key:
             self._place_model(trial)
-        elif trial.state == FAIL:  # it failed before its configuration was known
-            self._study.answers_in_a_row = 0
         return trial
+
+    def answer(self, original: Trial) -> Trial:
+        """Write the record of a trial that another one's answers; it uses up budget at most once a study.
+
+        Args:
+            original: The trial that was trained; one that was stopped from outside ends this one alike.
+        """
+        if self._context.ledger.find(self.key) is None:
+            self.study.counted -= 1
+            ended = replace(self.trial, finished_s=self._folder.elapsed_s(), counted=False)
+            self._write(replace(ended, state=original.state, ending=original.ending, failure=original.failure))
+            return self.trial
+        first_here = original.engine != self.trial.engine and self.key not in self.study.distinct
+        self.study.note_answer(self.key)
+        if first_here:
+            self.study.answers_in_a_row = 0
+            self._number()
+        else:
+            self.study.counted -= 1
+        own = self.trial
+        trial = replace(
+            original,
+            engine=own.engine,
+            number=own.number,
+            order=own.order,
+            known=own.known,
+            started_s=own.started_s,
+            finished_s=self._folder.elapsed_s(),
+            intermediate_values={},
+            duplicate_of=original.name,
+            counted=first_here,
+            ending=Ending.RECORD,
+            worker=None,
+        )
+        self._write(trial)
+        return trial
+
+    def original(self) -> Trial | None:
+        """The trial whose record answers this one; None while it is in training."""
+        return self._context.ledger.find(self.key)
 
     # -- inside
 
     @property
     def _candidate(self) -> Path:
         """Where this trial's model waits until it is known to be its family's best: others may end meanwhile."""
-        model = self._folder.run.model(self._study.family.name)
-        return model.with_name(f".{self._context.engine.replace(':', '-')}-{self._proposal.trial.number}-{model.name}")
+        model = self._folder.run.model(self.trial.family)
+        return model.with_name(f".{self.trial.engine.replace(':', '-')}-{self.trial.number}-{model.name}")
 
     def _place_model(self, trial: Trial) -> None:
         model = self._folder.run.model(trial.family)
         for suffix in (".keras", ".npz"):  # the latter where only what was trained is kept so far
-            candidate, kept = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
-            if self._ledger.best.get(trial.family) is not trial:
+            candidate, target = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
+            if self._context.ledger.best.get(trial.family) is not trial:
                 candidate.unlink(missing_ok=True)
             elif candidate.exists():
-                candidate.replace(kept)
+                candidate.replace(target)
             else:  # it could not be saved, or has none to save: an earlier best's must not pass for it
-                kept.unlink(missing_ok=True)
-
-    def _built(self, params: Mapping[str, Value]) -> bool:
-        self._params = dict(params)
-        self._key = json.dumps([self._study.family.name, self._params, self.max_epochs], sort_keys=True)
-        self._folder.attach(self._proposal.trial, params=self._params)
-        self._answer = self._ledger.find(self._key)
-        if self._answer is None and self._ledger.begin(self._key):
-            self._owns_key = True
-            self._study.note_new(self._key, self._params)
-            self._number()
-            self._context.progress.trial_began(self._order, self._study.family.name, self._context.engine)
-            return False
-        self._twin_runs = self._answer is None
-        return True
+                target.unlink(missing_ok=True)
 
     def _number(self) -> None:
-        self._order = self._ledger.next_order()
-        self._write_origin()
+        self.trial = replace(self.trial, order=self._context.ledger.next_order())
 
-    def _write_origin(self) -> None:
-        origin = {
-            "order": self._order,
-            "known": self._known,
-            "started_s": self._started_s,
-            "seed": self._context.config.seed,
-            "max_epochs": self.max_epochs,
-        }
-        self._folder.attach(self._proposal.trial, origin=origin)
+    def _ended(self, outcome: Outcome) -> Trial:
+        finished_s, failure = self._folder.elapsed_s(), outcome.failure
+        trial = replace(self.trial, finished_s=finished_s, worker=outcome.worker)
+        if failure is not None and failure.kind == FailureKind.BUDGET_SPENT:
+            return _pruned(trial, Ending.BUDGET)
+        if failure is not None:
+            return replace(trial, state=FAIL, failure=failure)
+        assert isinstance(outcome.result, TrialResult)
+        if outcome.result.stopped:
+            return _pruned(trial, Ending.PRUNER)
+        complete = replace(self._complete(outcome.result), finished_s=finished_s, worker=outcome.worker)
+        loss = complete.validation.log_loss if complete.validation else math.nan
+        if complete.value is not None and math.isfinite(complete.value) and math.isfinite(loss):
+            return complete
+        message = f"validation accuracy {complete.value}, log loss {loss}"
+        return replace(trial, state=FAIL, failure=Failure(FailureKind.NON_FINITE, message))
 
-    def _from_outcome(self, outcome: Outcome) -> Trial:
-        if outcome.result is not None and not outcome.result.get("stopped"):
-            return self._finite(self._trial(COMPLETE, outcome.result))
-        if outcome.result is not None:
-            return self._trial(PRUNED, outcome.result, note=f"stopped by the pruner ({self._context.config.pruner})")
-        failure = outcome.failure
-        assert failure is not None
-        if not self._order:
-            self._number()
-        if failure.kind == BUDGET_SPENT:
-            return self._trial(PRUNED, {}, note=failure.message)
-        return self._trial(FAIL, {}, failure=failure)
-
-    def _finite(self, trial: Trial) -> Trial:
-        value = trial.value if trial.value is not None else math.nan
-        loss = trial.validation.log_loss if trial.validation else math.nan
-        if math.isfinite(value) and math.isfinite(loss):
-            return trial
-        return self._trial(FAIL, {}, failure=Failure("NonFinite", f"validation accuracy {value}, log loss {loss}"))
-
-    def _trial(self, state: str, result: Mapping[str, Any], failure: Failure | None = None, note: str = "") -> Trial:
-        validation = from_dict(Metrics, result["validation"]) if "validation" in result else None
-        return Trial(
-            family=self._study.family.name,
-            engine=self._context.engine,
-            number=self._proposal.trial.number,
-            order=self._order,
-            state=state,
-            params=self._params,
-            known=self._known,
-            started_s=self._started_s,
-            finished_s=self._folder.elapsed_s(),
-            value=validation.accuracy if validation else None,
-            validation=validation,
-            folds=tuple(from_dict(Metrics, each) for each in result.get("folds", ())),
-            best_epochs=tuple(result.get("best_epochs", ())),
-            cost=from_dict(Cost, result["cost"]) if "cost" in result else None,
-            history=tuple(from_dict(Epoch, each) for each in result.get("history", ())),
-            prefixes=tuple(Prefix.from_dict(each) for each in result.get("prefixes", ())),
-            input_size=result.get("input_size"),
-            weights=result.get("weights", self._study.family.info.weights),
-            seed=self._context.config.seed,
-            max_epochs=self.max_epochs,
-            failure=failure,
-            note=note,
-        )
-
-    def _answer_from_record(self) -> Trial:
-        """The same configuration again: the engine is told what is known, the budget charged at most once a study."""
-        study, original = self._study, self._answer
-        other_study = original is not None and original.engine != self._context.engine
-        first_here = other_study and self._key not in study.distinct
-        study.note_answer(self._key)
-        if first_here:
-            study.answers_in_a_row = 0
-            self._number()
-        else:
-            study.counted -= 1
-        if original is None:
-            trial = self._trial(FAIL, {}, Failure("Duplicate", "this configuration is being trained by another trial"))
-        else:
-            trial = self._copy(original)
-        self._write(trial, counted=first_here)
-        return trial
-
-    def _copy(self, original: Trial) -> Trial:
+    def _complete(self, result: TrialResult) -> Trial:
         return replace(
-            original,
-            engine=self._context.engine,
-            number=self._proposal.trial.number,
-            order=self._order,
-            known=self._known,
-            started_s=self._started_s,
-            finished_s=self._folder.elapsed_s(),
-            duplicate_of=original.name,
-            note=f"answered from the record of {original.study} trial {original.number}",
+            self.trial,
+            state=COMPLETE,
+            value=result.validation.accuracy if result.validation else None,
+            validation=result.validation,
+            folds=result.folds,
+            best_epochs=result.best_epochs,
+            cost=result.cost,
+            history=result.history,
+            prefixes=result.prefixes,
+            input_size=result.input_size,
         )
 
-    def _write(self, trial: Trial, counted: bool = True) -> None:
-        figures: dict[str, Any] = {
-            "ending": {
-                "finished_s": trial.finished_s,
-                "input_size": trial.input_size,
-                "weights": trial.weights,
-                "best_epochs": trial.best_epochs,
-                "duplicate_of": trial.duplicate_of,
-                "counted": counted,
-                "note": trial.note,
-            }
-        }
-        for name in ("validation", "cost", "failure"):
-            if getattr(trial, name) is not None:
-                figures[name] = asdict(getattr(trial, name))
-        for name in ("history", "prefixes", "folds"):
-            if getattr(trial, name):
-                figures[name] = [asdict(each) for each in getattr(trial, name)]
-        self._folder.attach(self._proposal.trial, **figures)
-        self._study.engine.tell(self._proposal, trial.state, trial.value, self._params)
+    def _write(self, trial: Trial) -> None:
+        self.trial = trial
+        self._folder.record(trial, self.proposal.trial)
+        self.study.tell(self.proposal, trial)
+
+
+def _pruned(trial: Trial, ending: Ending) -> Trial:
+    """A trial that was stopped; its value is the last epoch's, as Optuna has it."""
+    last = list(trial.intermediate_values.values())[-1:]
+    value = last[0] if last and math.isfinite(last[0]) else None
+    return replace(trial, state=PRUNED, ending=ending, value=value)
+
+
+_FROM_OUTSIDE = (FailureKind.BUDGET_SPENT, FailureKind.INTERRUPTED)

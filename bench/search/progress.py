@@ -1,4 +1,4 @@
-"""What a run tells while it goes on. The base class is silent; the command line's draws (see `console.py`)."""
+"""Events of a run for whoever watches it. The base class is silent; the command line draws (`cli/console.py`)."""
 
 from __future__ import annotations
 
@@ -40,3 +40,7 @@ class Progress:
 
     def end(self, run: Run, report: Path) -> None:
         """The run is over and its report written."""
+
+
+SILENT = Progress()
+"""Shows nothing."""

@@ -1,4 +1,4 @@
-"""Seed noise: the chosen configuration of every family of a run, trained with more seeds."""
+"""The chosen configuration of every family of a run, trained with more seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 from bench import workers
 from bench.errors import WorkerError
 from bench.records import Run, Trial
-from bench.report.live import Page
+from bench.report.live import LivePage
 from bench.runs import environment, predictions, store
 from bench.search.families import Family, prepare_again, run_all
 from bench.search.progress import Progress
@@ -15,14 +15,14 @@ from bench.search.scoring import Scoring
 from bench.workers import Pool
 
 
-def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
-    """Trains what a run has chosen until each has so many seeds, and records it as `run --repeats` would have.
+def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
+    """Train what a run has chosen until each has so many seeds, and record it as `run --repeats` would have.
 
-    What is trained is recorded at once: where it is interrupted, it goes on from there.
+    Every training is recorded at once: where this is interrupted, the next call goes on from there.
 
     Args:
         run: A complete one.
-        seeds: How many in all, the run's own among them.
+        seeds: Their number in all, the run's own among them.
         progress: Told of the trainings.
         pool: Where they run; None starts processes on this machine, as many as the run had.
 
@@ -50,24 +50,24 @@ def calibrate(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
                 numbers = wanted[trial.family]
                 for place in range(0, len(numbers), config.workers):
                     some = numbers[place : place + config.workers]
-                    trial = _train(Scoring(own, folder), trial, family, some, seeds, progress, used)
+                    stage = f"{trial.family}, seed {' and '.join(str(number + 1) for number in some)} of {seeds}"
+                    trial = _train(Scoring(own, folder), trial, family, some, f"training {stage}", progress, used)
         finally:
-            made = Page(folder, progress.warning).write(run.status)
+            made = LivePage(folder, progress.warning).write(run.status)
     return made
 
 
 def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
-    """Which repeats are to be trained, those among them whose predictions are lost; none of a trial without its own."""
+    """Numbers of the repeats to be trained, those with lost predictions too; none of a trial without its own."""
     there = predictions.of_seeds(run, trial) if trial.test else {}
     return [number for number in range(1, seeds) if number not in there] if there else []
 
 
 def _train(
-    scoring: Scoring, trial: Trial, family: Family, numbers: list[int], seeds: int, progress: Progress, pool: Pool
+    scoring: Scoring, trial: Trial, family: Family, numbers: list[int], stage: str, progress: Progress, pool: Pool
 ) -> Trial:
-    what = f"training {trial.family}, seed {' and '.join(str(number + 1) for number in numbers)} of {seeds}"
-    outcomes = run_all(pool, scoring.jobs(family, trial, numbers), progress, what)
+    outcomes = run_all(pool, scoring.jobs(family, trial, numbers), progress, stage)
     trial = scoring.record(trial, numbers, outcomes)
     for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
-        raise WorkerError(f"{trial.family} with another seed: {failure.kind}: {failure.message}")
+        raise WorkerError(f"{trial.family} with another seed: {failure.name}: {failure.message}")
     return trial

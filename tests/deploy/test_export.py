@@ -13,6 +13,7 @@ from bench.errors import ConfigError
 from bench.records import FAIL
 from bench.search.progress import Progress
 from bench.testing import FakePool
+from bench.workers import TrialJob
 
 
 def build(hp, family):
@@ -72,10 +73,10 @@ def test_any_other_is_trained_again_with_its_own_configuration(run, tmp_path):
     out = tmp_path / "deeper" / "worst.keras"
     assert export.export(run, trial, out, Progress(), used) == trial.value
     assert json.loads(out.read_text()) == dict(trial.params)
-    (job,) = (job for job in used.jobs if job.kind == "trial")
-    assert (job.payload["values"], job.payload["seed"], job.payload["whole"]) == (dict(trial.params), 0, True)
-    assert job.payload["manifest"] == str(run.path / "split.json")
-    assert "part" not in job.payload  # the test pictures are left alone
+    (job,) = (job for job in used.jobs if isinstance(job, TrialJob))
+    assert (job.values, job.seed, job.whole) == (dict(trial.params), 0, True)
+    assert job.manifest == str(run.path / "split.json")
+    assert not job.score  # the test pictures are left alone
 
 
 def test_no_file_is_overwritten(run, tmp_path):

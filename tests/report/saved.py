@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,10 @@ import cv2
 import numpy as np
 from optuna.study import StudyDirection
 
-from bench.records import COMPLETE, Run, Trial, study_name
+from bench.records import COMPLETE, Run, Trial, study_name, to_data
 from bench.runs import predictions, store, thumbnails
 from bench.runs.gallery import thumbnail
 from bench.runs.thumbnails import Thumbnail
-
-ORIGIN = ("order", "known", "started_s", "seed", "max_epochs")
-ENDING = ("finished_s", "input_size", "weights", "best_epochs", "duplicate_of", "counted", "note")
-PARTS = ("validation", "cost", "failure")
-LISTS = ("history", "prefixes", "folds")
 
 
 def save(run: Run, folder: Path, items: Sequence[Mapping[str, Any]] = ()) -> Run:
@@ -42,16 +37,15 @@ def save(run: Run, folder: Path, items: Sequence[Mapping[str, Any]] = ()) -> Run
     def write_split(path: Path) -> None:
         path.write_text(json.dumps(manifest), encoding="utf-8")
 
-    config = run.config
-    with store.create(config, folder, run.split, write_split, run.families, run.command) as made:
+    with store.create(replace(run.config, out=str(folder))) as made:
+        made.begin(run.split, write_split, run.families)
         for study in run.studies:
             name = study_name(study.engine, study.family)
             study_id = made.storage.create_new_study([StudyDirection.MAXIMIZE], name)
             made.storage.set_study_user_attr(study_id, "exhausted", study.exhausted)
-            for trial in study.trials:
-                _attach_scores(made, trial)
+            made.storage.set_study_user_attr(study_id, "importance", dict(study.importance))
     _save_trials(folder / "trials.sqlite3", run)
-    store._write_run(folder, run, prefix="")
+    store._write_run(replace(run, path=folder), prefix="")
     return store.load(folder)
 
 
@@ -85,15 +79,6 @@ def shrink(folder: Path) -> None:
         connection.execute("VACUUM")
 
 
-def _attach_scores(made: store.RunFolder, trial: Trial) -> None:
-    if trial.test is not None:
-        made.attach_to(trial, test=asdict(trial.test))
-    if trial.repeats:
-        made.attach_to(trial, repeats=[each.to_dict() for each in trial.repeats])
-    if trial.over_seeds:
-        made.attach_to(trial, over_seeds=asdict(trial.over_seeds))
-
-
 def _save_trials(database: Path, run: Run) -> None:
     """Writes Optuna's tables in one transaction; Optuna commits each trial by itself, 25 ms a time."""
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
@@ -114,9 +99,9 @@ def _save_trial(connection: sqlite3.Connection, trial_id: int, study_id: int, tr
             "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')",
             (trial_id, trial.value),
         )
-    connection.executemany(
-        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
-        [(trial_id, key, json.dumps(value)) for key, value in _figures(trial).items()],
+    connection.execute(
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, 'record', ?)",
+        (trial_id, json.dumps(to_data(trial))),
     )
     connection.executemany(
         "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
@@ -130,14 +115,3 @@ def _at(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return f"{datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S.%f}"
-
-
-def _figures(trial: Trial) -> dict[str, Any]:
-    """A trial's user attributes (see `bench.runs.store`)."""
-    figures: dict[str, Any] = {
-        "params": dict(trial.params),
-        "origin": {name: getattr(trial, name) for name in ORIGIN},
-        "ending": {name: getattr(trial, name) for name in ENDING},
-    }
-    figures |= {name: asdict(part) for name in PARTS if (part := getattr(trial, name)) is not None}
-    return figures | {name: [asdict(each) for each in parts] for name in LISTS if (parts := getattr(trial, name))}

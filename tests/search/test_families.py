@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench import RunConfig
 from bench import data as pictures
 from bench.errors import SpaceError, WeightsError, WorkerError
-from bench.records import Failure
+from bench.records import Failure, FailureKind
 from bench.search import families, spaces
 from bench.search.progress import Progress
 from bench.testing import FakePool
-from bench.workers import Outcome
+from bench.workers import Outcome, WeightsFile, WeightsJob
 
 NOWHERE = "http://127.0.0.1:9/weights.h5"
 
@@ -21,20 +23,13 @@ class Backbones(FakePool):
 
     def __init__(self, path, wrong=""):
         super().__init__(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5)
-        self._file = {
-            "url": NOWHERE,
-            "path": str(path),
-            "hash": "",
-            "wrong": wrong,
-            "application": "Net",
-            "options": {},
-        }
+        self._file = WeightsFile("Net", {}, NOWHERE, str(path), missing=wrong is None, problem=wrong or "")
         self.downloaded = ""  # what is found wrong with the file after a download
 
     def _run(self, job, listener):
-        if job.kind == "weights":
-            return {"wrong": self.downloaded}
-        return {**super()._run(job, listener), "weights_files": {"Net {}": self._file}, "backbones": 1}
+        if isinstance(job, WeightsJob):
+            return replace(job.file, missing=False, problem=self.downloaded)
+        return replace(super()._run(job, listener), weights_files={"Net {}": self._file}, backbones=1)
 
 
 class Told(Progress):
@@ -98,7 +93,7 @@ def test_missing_weights_can_be_an_error(prepare, tmp_path):
 def test_random_weights_that_were_asked_for_are_no_missing_ones(prepare, tmp_path):
     class Wanting(Backbones):
         def _run(self, job, listener):
-            return {**super()._run(job, listener), "weights_files": {}}
+            return replace(super()._run(job, listener), weights_files={})
 
     told = Told()
     family = prepare(Wanting(tmp_path / "net.h5"), told, weights="random")
@@ -108,9 +103,17 @@ def test_random_weights_that_were_asked_for_are_no_missing_ones(prepare, tmp_pat
 @pytest.mark.parametrize(
     ("failure", "error", "says"),
     [
-        (Failure("SpaceError", "/a b/net.py:7: ValueError: x: y"), SpaceError, "^/a b/net.py:7: ValueError: x: y$"),
-        (Failure("TIMEOUT", "took too long"), SpaceError, r"net\.py:1: cannot be built: TIMEOUT: took too long"),
-        (Failure("ImportError", "no keras"), WorkerError, "ImportError: no keras"),
+        (
+            Failure(FailureKind.EXCEPTION, "ValueError: x: y", error="SpaceError", path="/a b: c/net.py", line=7),
+            SpaceError,
+            "^/a b: c/net.py:7: ValueError: x: y$",
+        ),
+        (
+            Failure(FailureKind.TIMEOUT, "took too long"),
+            SpaceError,
+            r"net\.py:1: cannot be built: TIMEOUT: took too long",
+        ),
+        (Failure(FailureKind.EXCEPTION, "no keras", error="ImportError"), WorkerError, "ImportError: no keras"),
     ],
 )
 def test_a_family_that_cannot_be_built_stops_the_run(prepare, tmp_path, failure, error, says):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import FAIL, Failure, Run, Trial
+from bench.records import FAIL, Failure, FailureKind, Run, Trial
 
 SHOWN_KINDS = 40
 """So many different failures are on the page, the most frequent ones; the others are counted."""
@@ -17,7 +17,7 @@ SHOWN_TRIALS = 12
 TRACEBACK_CHARACTERS = 4000
 """So much of a traceback is on the page: its end."""
 
-UNKNOWN = Failure("Unknown", "")
+UNKNOWN = Failure(FailureKind.EXCEPTION, "", error="Unknown")
 """Of a trial that failed without leaving a reason."""
 
 
@@ -85,7 +85,7 @@ def groups(run: Run) -> list[Group]:
     for trial in run.trials:
         if trial.state == FAIL:
             failure = trial.failure or UNKNOWN
-            found.setdefault((failure.kind, failure.message), []).append(trial)
+            found.setdefault((failure.name, failure.message), []).append(trial)
     made = [Group(_told(trials), trials) for trials in found.values()]
     return sorted(made, key=lambda group: -len(group.trials))
 

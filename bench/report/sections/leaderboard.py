@@ -371,7 +371,7 @@ def _trial_row(trial: Trial, chosen: bool, scale: tuple[float, float]) -> TrialR
     if not trial.counted:
         notes.append("used no budget")
     if trial.failure:
-        notes.append(trial.failure.kind)
+        notes.append(trial.failure.name)
     if trial.note:
         notes.append(trial.note)
     return TrialRow(

@@ -29,7 +29,7 @@ MORE: Mapping[str, Callable[[Trial], Any]] = {
     "known": lambda trial: trial.known,
     "counted": lambda trial: trial.counted,
     "duplicate_of": lambda trial: trial.duplicate_of,
-    "failure": lambda trial: trial.failure.kind if trial.failure else "",
+    "failure": lambda trial: trial.failure.name if trial.failure else "",
     "note": lambda trial: trial.note,
     "params": lambda trial: trial.params,
 }

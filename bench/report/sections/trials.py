@@ -175,7 +175,7 @@ def _height(each: Ended, bottom: float) -> float:
 def _hover(each: Ended) -> str:
     trial = each.trial
     words = {COMPLETE: "", PRUNED: "pruned", FAIL: "failed"}[trial.state]
-    failure = f": {trial.failure.kind}" if trial.failure else ""
+    failure = f": {trial.failure.name}" if trial.failure else ""
     accuracy = text.percent(each.accuracy) if each.accuracy is not None else ""
     known = "known configuration" if trial.known else ""
     lines = [f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"]

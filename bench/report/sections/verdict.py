@@ -135,7 +135,7 @@ def no_result(run: Run, family: FamilyInfo) -> str:
     failures = [trial.failure for trial in own if trial.failure]
     if own:
         last = (
-            [each for each in (failures[-1].kind, text.shorten(failures[-1].message, 120)) if each] if failures else []
+            [each for each in (failures[-1].name, text.shorten(failures[-1].message, 120)) if each] if failures else []
         )
         why = f" ({': '.join(last)})" if last else ""
         return f"no complete trial: {text.states(own)}{why}"

@@ -1,0 +1,69 @@
+"""Reasons to stop a run early: Ctrl-C or SIGTERM, and the time budget."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from bench.records import FailureKind
+from bench.workers import Stop
+
+
+class SignalStop(Stop):
+    """Stops when a signal has come.
+
+    Attributes:
+        signal: Its number; 0 if none has come.
+    """
+
+    signal = 0
+
+    def reason(self) -> tuple[FailureKind, str] | None:
+        """Give the kind and a message once a signal has come."""
+        return (FailureKind.INTERRUPTED, "the run was interrupted") if self.signal else None
+
+
+class Deadline(Stop):
+    """Stops when a time budget is spent, or for another reason.
+
+    Args:
+        other: The other reason to stop.
+        seconds: The budget from now on, in seconds; None has no end.
+    """
+
+    def __init__(self, other: Stop, seconds: float | None) -> None:
+        self._other = other
+        self._end_s = None if seconds is None else time.monotonic() + seconds
+
+    def reason(self) -> tuple[FailureKind, str] | None:
+        """Give the other reason, else the time budget's once it is spent."""
+        if reason := self._other.reason():
+            return reason
+        if self._end_s is not None and time.monotonic() > self._end_s:
+            return FailureKind.BUDGET_SPENT, "stopped by the time budget"
+        return None
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[SignalStop]:
+    """Note the first Ctrl-C or SIGTERM, so that the run can end in order; a second one stops at once."""
+    stop = SignalStop()
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
+        yield stop
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
