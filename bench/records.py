@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
@@ -25,6 +26,21 @@ if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
 T = TypeVar("T")
 
 COMPLETE, PRUNED, FAIL, RUNNING, WAITING = "COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"
+
+
+class FailureKind(StrEnum):
+    """Why a job has no result."""
+
+    EXCEPTION = "exception"
+    OOM = "OOM"
+    TOO_LARGE = "TooLarge"
+    TIMEOUT = "TIMEOUT"
+    SIGNAL = "signal"
+    ENDED = "ProcessEnded"
+    NON_FINITE = "NonFinite"
+    INTERRUPTED = "Interrupted"
+    BUDGET_SPENT = "BudgetSpent"
+
 
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
@@ -123,7 +139,6 @@ class Prefix:
         views: Views of every training picture: 1, 2 with flips, more with other augmentation.
         dtype: What the features are stored as.
         disk_mb: What they take on disk, training and validation pictures, 10**6 bytes.
-        memory_mb: What is held of them in memory while training, 10**6 bytes.
         cached: The share that was in the cache already, 0 to 1.
     """
 
@@ -135,7 +150,6 @@ class Prefix:
     views: int = 1
     dtype: str = ""
     disk_mb: float = 0.0
-    memory_mb: float = 0.0
     cached: float = 0.0
 
     @classmethod
@@ -158,12 +172,10 @@ class Cost:
         saved_time_s: What the feature cache saved of that.
         total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
-        throughput_per_s: Pictures a second in batches.
         parameters, trainable_parameters: Counts of numbers in the model.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
-        cache_mb: What the feature cache held on disk when the trial ended, 10**6 bytes.
         cores: CPU cores that the trial had.
     """
 
@@ -173,13 +185,11 @@ class Cost:
     saved_time_s: float = 0.0
     total_time_s: float = 0.0
     latency_ms: float | None = None
-    throughput_per_s: float | None = None
     parameters: int = 0
     trainable_parameters: int = 0
     macs: int = 0
     model_size_mb: float = 0.0
     peak_rss_mb: float = 0.0
-    cache_mb: float = 0.0
     cores: int = 0
 
 
@@ -240,17 +250,27 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no result.
+    """The reason why a job has no result.
 
     Attributes:
-        kind: The exception's class, or "SIGKILL", "TIMEOUT", "NonFinite", "TooLarge", "Interrupted", ….
+        kind: What stopped it.
         message: One line.
         traceback: The end of the traceback or of the process's output.
+        error: The exception's class or the signal's name; "" for other kinds.
+        path, line: Place in a search-space file, for a `SpaceError`.
     """
 
-    kind: str
+    kind: FailureKind
     message: str
     traceback: str = ""
+    error: str = ""
+    path: str = ""
+    line: int = 0
+
+    @property
+    def name(self) -> str:
+        """The exception's class, the signal's name, or the kind."""
+        return self.error or self.kind.value
 
 
 @dataclass(frozen=True)

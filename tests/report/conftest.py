@@ -71,7 +71,6 @@ def trial(
                 train_time_s=seconds,
                 total_time_s=seconds + 1.4,
                 latency_ms=0.4 + parameters / 3e5,
-                throughput_per_s=80.0,
                 parameters=parameters,
                 trainable_parameters=parameters // 5,
             ),

@@ -186,7 +186,6 @@ def _cost(seconds: float, parameters: int) -> Cost:
         saved_time_s=0.2 * seconds,
         total_time_s=seconds + 2.0,
         latency_ms=1.0 + parameters / 1e6,
-        throughput_per_s=4e8 / parameters,
         parameters=parameters,
         trainable_parameters=parameters // 10,
         macs=30 * parameters,
