@@ -107,6 +107,11 @@ class Job:
     timeout_s: float
     cores: int = 1
 
+    @property
+    def kind(self) -> str:
+        """Noun for messages, e.g. "trial"."""
+        return type(self).__name__.removesuffix("Job").lower()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeJob(Job):

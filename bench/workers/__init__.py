@@ -1,89 +1,148 @@
-"""Where trials run. A pool takes jobs and gives outcomes; meanwhile a listener answers what a job asks."""
+"""Where jobs run: a pool takes typed jobs and gives outcomes; meanwhile a listener answers what a job asks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.config import RunConfig
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Failure
+from bench.records import Epoch, Failure, FailureKind
+from bench.training.messages import (
+    Job,
+    ProbeJob,
+    ProbeResult,
+    RefitJob,
+    ScoreJob,
+    ScoreResult,
+    TrainingJob,
+    TrialJob,
+    TrialResult,
+    WeightsFile,
+    WeightsJob,
+)
 
+__all__ = [
+    "Job",
+    "Listener",
+    "Outcome",
+    "Pool",
+    "ProbeJob",
+    "ProbeResult",
+    "RefitJob",
+    "ScoreJob",
+    "ScoreResult",
+    "Stop",
+    "TrainingJob",
+    "TrialJob",
+    "TrialResult",
+    "WeightsFile",
+    "WeightsJob",
+    "run_jobs",
+    "start",
+]
 
-@dataclass(frozen=True)
-class Job:
-    """One piece of work for a process of its own.
-
-    Attributes:
-        kind: "probe", "weights", "trial", "score" or "refit" (see `training/jobs.py`).
-        payload: Plain data.
-        timeout_s: Seconds after which it is stopped and fails as TIMEOUT.
-    """
-
-    kind: str
-    payload: Mapping[str, Any]
-    timeout_s: float
+POLL_S = 0.5
+"""Seconds between two looks at whether a stop has been requested."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a result or with a failure, never both."""
+    """End of a job: a result or a failure, never both.
+
+    Attributes:
+        result: An instance of the job's `result_type`.
+        worker: Number of the worker that it ran on, from 0.
+    """
 
     job: Job
-    result: Mapping[str, Any] | None = None
+    result: object | None = None
     failure: Failure | None = None
+    worker: int = 0
 
 
 class Listener:
-    """Answers a job's questions in the driver process; this one is for jobs that ask none.
-
-    A job's channel turns its three messages into calls of these methods.
-    """
+    """Driver's side of `training.messages.Channel`; this one is for jobs that ask nothing."""
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """The value of an active hyperparameter; a ValueError is raised in the job."""
+        """Choose the value of an active hyperparameter; a ValueError is raised in the job."""
         return hyperparameter.default
 
-    def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """Takes an epoch's figures; True stops the job."""
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Take how much of a stage is done; `total` is 0 where that is not known."""
+
+    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+        """Take the built configuration; True stops the job."""
         return False
 
-    def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Takes the result while the job's process still lives; the answer may ask it to `keep` its model."""
-        return {}
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+        """Take an epoch of `fold` (from 1) of `folds` (0 without folds); True prunes the trial."""
+        return False
+
+    def result(self, result: TrialResult) -> str | None:
+        """Take a trial's result while its model is in memory; give the path to save the model to, or None."""
+        return None
 
 
 class Pool(Protocol):
-    """Runs jobs, a few at a time."""
+    """A few jobs at a time, each in a process of its own."""
 
     def has_room(self) -> bool:
-        """Whether another job would start at once."""
+        """Tell whether another job would start at once."""
         ...
 
     def submit(self, job: Job, listener: Listener) -> None:
-        """Starts a job."""
+        """Start a job."""
         ...
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Answers jobs for at most `timeout_s` seconds or until one has ended; the outcomes of those that have."""
+        """Answer jobs until one has ended, for at most `timeout_s` seconds; return the outcomes of those that have."""
         ...
 
-    def cancel(self, kind: str, message: str) -> None:
-        """Stops every running job; `finished` then gives them as failures of that kind."""
-        ...
-
-    def running(self) -> int:
-        """How many jobs have not yet been given back by `finished`."""
+    def cancel(self, kind: FailureKind, message: str) -> None:
+        """Stop every running job; `finished` then returns each as a failure of this kind."""
         ...
 
     def close(self) -> None:
-        """Stops everything that still runs."""
+        """Stop everything that still runs."""
         ...
 
 
+class Stop:
+    """A request to end all jobs early; this one never comes."""
+
+    def reason(self) -> tuple[FailureKind, str] | None:
+        """Return the kind and message of the failures that the running jobs end with; None before the request."""
+        return None
+
+
+def run_jobs(pool: Pool, ask: Callable[[], tuple[Job, Listener] | None], stop: Stop) -> Iterator[Outcome]:
+    """Run jobs, as many at a time as the pool has room for, and yield their outcomes as they end.
+
+    Args:
+        pool: Where they run.
+        ask: Gives the next job, or None where there is none for now. Asked again after every outcome that the caller
+            has handled; the end is where it gives None and no job runs.
+        stop: Once it has a reason, no job starts any more, and those that run are cancelled.
+    """
+    running, cancelled = 0, False
+    while True:
+        while stop.reason() is None and pool.has_room() and (asked := ask()) is not None:
+            pool.submit(*asked)
+            running += 1
+        if running == 0:
+            return
+        if not cancelled and (reason := stop.reason()) is not None:
+            pool.cancel(*reason)
+            cancelled = True
+        for outcome in pool.finished(POLL_S):
+            running -= 1
+            yield outcome
+
+
 def start(config: RunConfig) -> Pool:
-    """Starts the pool of worker processes on this machine; TensorFlow is loaded there in the background."""
+    """Start the pool of worker processes on this machine; TensorFlow is loaded there in the background."""
     from bench.workers.local import LocalPool
 
     return LocalPool(config.workers)
