@@ -57,7 +57,7 @@ class SpaceError(UsageError):
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         super().__init__(f"{path}:{line}: {message}")
-        self.path, self.line = path, line
+        self.path, self.line, self.message = path, line, message
 
 
 class WeightsError(UsageError):

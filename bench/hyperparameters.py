@@ -48,9 +48,9 @@ class Hyperparameter:
     name: str
     default: Value
     values: tuple[Value, ...] = ()
-    low: float = 0
-    high: float = 0
-    step: float | None = None
+    low: int | float = 0  # a codec keeps the bounds of an "Int" whole
+    high: int | float = 0
+    step: int | float | None = None
     sampling: str = "linear"
     conditions: tuple[Condition, ...] = ()
 

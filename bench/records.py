@@ -78,6 +78,7 @@ class FailureKind(StrEnum):
     INTERRUPTED = "Interrupted"
     BUDGET_SPENT = "BudgetSpent"
 
+
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
     "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb "

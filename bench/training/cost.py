@@ -17,6 +17,17 @@ from bench.training.frozen.sketch import Sketched
 
 
 @dataclass(frozen=True)
+class ModelCost:
+    """Cost of using a model; the fields are those of `records.Cost`."""
+
+    latency_ms: float
+    parameters: int = 0
+    trainable_parameters: int = 0
+    macs: int = 0
+    model_size_mb: float = 0.0
+
+
+@dataclass(frozen=True)
 class Use:
     """One use of an operation or layer in a model: the shapes that go in and come out, without the batch."""
 
@@ -98,20 +109,13 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
     return 4e-6 * numbers, 4e-6 * 2 * outputs * batch_size
 
 
-def speed(predict: Callable[..., Any], shapes: Sequence[Sequence[int]], batch_size: int = 32) -> tuple[float, float]:
-    """Median milliseconds for one example, and examples a second in batches, after warming up.
+def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
+    """Median milliseconds for one example, after warming up.
 
     Args:
         predict: Takes an array, float32, for every input.
         shapes: Of one example, input by input, e.g. (height, width, 3).
-        batch_size: Examples in a batch.
     """
-    many = [np.zeros((batch_size, *shape), np.float32) for shape in shapes]
-    return latency_ms(predict, shapes), batch_size / _median_seconds(predict, many, repeats=5, at_most_s=1.0)
-
-
-def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
-    """Median milliseconds for one example, as in `speed`."""
     one = [np.zeros((1, *shape), np.float32) for shape in shapes]
     return 1e3 * _median_seconds(predict, one, repeats=15, at_most_s=0.5)
 

@@ -20,6 +20,7 @@ from bench.hyperparameters import Value
 from bench.records import Epoch, Prefix
 from bench.training import cost, memory, metrics, trainer
 from bench.training.augmentation import augmentation
+from bench.training.cost import ModelCost
 from bench.training.examples import Part
 from bench.training.frozen import sketch, stage
 from bench.training.frozen.features import FeatureCache
@@ -70,8 +71,8 @@ class Estimator(Protocol):
         """Class probabilities, shape (n, classes)."""
         ...
 
-    def cost(self) -> dict[str, float]:
-        """What using it costs, fields of `records.Cost`; once it is trained."""
+    def cost(self) -> ModelCost:
+        """Measure the cost of using it, once it is trained."""
         ...
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
@@ -184,21 +185,19 @@ class Network:
         assert self._trained is not None
         return self._trained.predict(self._trained.examples(part))
 
-    def cost(self) -> dict[str, float]:
-        """Speed, size and operations."""
+    def cost(self) -> ModelCost:
+        """Measure speed, size and operations."""
         assert self._trained is not None
-        latency_ms, throughput = self._trained.speed()
         sketched = [layer.outline for layer in self._model.layers if isinstance(layer, sketch.Sketched)]
         parameters = self._model.count_params() + sum(outline.parameters for outline in sketched)
         used = cost.uses(self._model) if isinstance(self._graph, NoPrefix) else cost.uses_of(self._graph.nodes)
-        return {
-            "latency_ms": latency_ms,
-            "throughput_per_s": throughput,
-            "parameters": parameters,
-            "trainable_parameters": sum(int(np.prod(each.shape)) for each in self._model.trainable_weights),
-            "macs": cost.macs(used),
-            "model_size_mb": 4e-6 * parameters,
-        }
+        return ModelCost(
+            latency_ms=self._trained.latency_ms(),
+            parameters=parameters,
+            trainable_parameters=sum(int(np.prod(weight.shape)) for weight in self._model.trainable_weights),
+            macs=cost.macs(used),
+            model_size_mb=4e-6 * parameters,
+        )
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
         """Whether it can be trained on features that are in the cache already; a sketch cannot be trained otherwise."""
@@ -341,10 +340,9 @@ class Classifier:
         """Class probabilities, shape (n, classes)."""
         return self._probabilities(part.pixels)
 
-    def cost(self) -> dict[str, float]:
-        """Speed."""
-        latency_ms, throughput = cost.speed(self._probabilities, [(self.size, self.size, 3)])
-        return {"latency_ms": latency_ms, "throughput_per_s": throughput}
+    def cost(self) -> ModelCost:
+        """Measure its speed."""
+        return ModelCost(cost.latency_ms(self._probabilities, [(self.size, self.size, 3)]))
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
         """Always: it has no backbone."""

@@ -1,6 +1,6 @@
-"""What a trial's process does: look at a family, check weights, train and score a configuration, score the chosen one.
+"""One job in a worker's process: look at a family, check weights, train a configuration, score the chosen one.
 
-Every job takes plain data and gives plain data back, so that it runs in a process here or on another machine.
+Jobs and their results are plain data (`messages.py`), so that a job runs in a process here or on another machine.
 """
 
 from __future__ import annotations
@@ -23,194 +23,200 @@ from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Epoch, Metrics
+from bench.records import Cost, Epoch, Metrics
 from bench.training import family, memory, metrics, trainer
-from bench.training.channel import Channel, Payload, Result
+from bench.training.cost import ModelCost
 from bench.training.estimators import Classifier, Estimator, Network, Training
 from bench.training.examples import Part, Pictures
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
+from bench.training.messages import (
+    Channel,
+    Job,
+    ProbeJob,
+    RefitJob,
+    ScoreJob,
+    ScoreResult,
+    TrainingJob,
+    TrialJob,
+    TrialResult,
+    WeightsJob,
+)
 from bench.training.probe import check_weights, probe
 from bench.training.task import Backbone, Task
 from bench.training.trainer import EpochReport, Predictor
 
-TOLD_EVERY_S = 1.0
-"""Decoding that goes on for longer is told of so often."""
+PROGRESS_EVERY_S = 1.0
+"""Minimum seconds between two progress reports."""
 
 
-def run(kind: str, payload: Payload, channel: Channel) -> None:
-    """Does one job and sends its result: "probe", "weights", "trial", "score" or "refit"."""
-    jobs = {"probe": probe, "weights": check_weights, "trial": trial, "score": score, "refit": refit}
-    jobs[kind](payload, channel)
+def run(job: Job, channel: Channel) -> object:
+    """Do one job; return its result, an instance of `job.result_type`."""
+    return JOBS[type(job)](job, channel)
 
 
 # -- a trial
 
 
-def trial(payload: Payload, channel: Channel) -> None:
-    """Builds, trains and validates one configuration.
-
-    The payload's `values` replay a configuration; without them the driver's engine is asked. With `part` "test" the
-    trained model is scored on the test pictures too; with `whole` what is kept of it is a `.keras` file in any case.
+def trial(job: TrialJob, channel: Channel) -> TrialResult:
+    """Build, train and validate one configuration; offer its model to the driver, and save it where the driver says.
 
     Where the data is in folds, the model is built anew for every fold, with the same values and the same seed; trained
     on the other folds, with early stopping on this one; and validated on this one. The result has every fold's metrics
-    and their mean, the first fold's epochs, and for how many epochs the best of all folds would be trained. No fold's
-    model is kept or scored: `refit` trains the chosen one.
+    and their mean, the first fold's epochs, and the number of epochs for a training on all folds. No fold's model is
+    kept or scored: `refit` trains the chosen one.
     """
-    begun = time.perf_counter()
-    dataset = data.load(Path(payload["manifest"]))
+    result, estimator = _train(job, channel, score=job.score)
+    if estimator is not None and (path := channel.result(result)):
+        estimator.save(Path(path))
+    return result
+
+
+def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult, Estimator | None]:
+    """Train and validate a configuration, and score it if asked to; no estimator where the driver stopped it."""
+    start = time.perf_counter()
+    dataset = data.load(Path(job.manifest))
     folds = [dataset.fold(number) for number in range(dataset.folds)]
     splits = folds or [(dataset.part("train"), dataset.part("validation"))]
-    built, about = _sketched(payload, fixed(payload["values"]) if "values" in payload else channel.suggest)
-    stopped = {**about, "stopped": True}
-    if channel.report(0, about):
-        channel.result(stopped)
-        return
+    sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
+    build = _build_sketched if sketching else _build
+    built = build(job, channel.suggest if job.values is None else fixed(job.values))
+    stopped = TrialResult(built.params, built.weights, stopped=True)
+    if channel.built(built.params, built.weights):
+        return stopped, None
     validated: list[_Validated] = []
+    cost: ModelCost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            estimator = _estimator(built, about["params"], payload, channel)
-            place = {"fold": number, "folds": len(folds)} if folds else {}
-            train, validation = (_part(dataset, items, estimator.size, payload, channel) for items in split)
-            if built.sketched and not estimator.is_ready(train, validation, payload["epochs"]):
-                built, _ = _build(payload, fixed(about["params"]))
-                estimator = _estimator(built, about["params"], payload, channel)
-            validated.append(_validate(estimator, train, validation, payload, _reporter(channel, place)))
-            if number == 1:
-                cost = estimator.cost()
+            estimator = _estimator(built, job, channel)
+            train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
+            if built.sketched and not estimator.is_ready(train, validation, job.epochs):
+                built = _build(job, fixed(built.params))
+                estimator = _estimator(built, job, channel)
+            validated.append(_validate(estimator, train, validation, job, _reporter(channel, number, len(folds))))
+            cost = cost or estimator.cost()
             if number < len(splits):
+                params = built.params
                 estimator.release()  # the next fold's model needs the memory
                 del built, estimator
                 keras.utils.clear_session()
                 gc.collect()
-                built, _ = _sketched(payload, fixed(about["params"]))
+                built = build(job, fixed(params))
     except trainer.Stopped:
-        channel.result(stopped)
-        return
-    result = {**about, **_figures(validated), "input_size": estimator.size}
-    if folds:
-        result |= _over_folds(validated)
-    elif payload.get("part") == "test":
-        result["test"] = asdict(_score(estimator.predict, estimator.size, dataset, payload, channel))
-    store = _feature_cache(payload)
-    result["cost"] = {
-        **_times(validated),
-        **cost,
-        "total_time_s": time.perf_counter() - begun,
-        "peak_rss_mb": memory.peak_rss_mb(),
-        "cache_mb": store.held_mb() if store else 0.0,
-        "cores": payload["cores"],
-    }
-    if keep := channel.result(result).get("keep"):
-        estimator.save(Path(keep))
+        return stopped, None
+    assert cost is not None
+    test = _score(estimator.predict, estimator.size, dataset, job, channel) if score and not folds else None
+    result = TrialResult(
+        params=built.params,
+        weights=built.weights,
+        validation=Metrics.mean([fold.metrics for fold in validated]),
+        test=test,
+        folds=tuple(fold.metrics for fold in validated) if folds else (),
+        best_epochs=_best_epochs(validated) if folds else (),
+        history=validated[0].training.history,
+        prefixes=validated[0].training.prefixes,
+        cost=_cost(cost, validated, time.perf_counter() - start, job.cores),
+        input_size=estimator.size,
+    )
+    return result, estimator
 
 
 @dataclass(frozen=True)
 class _Validated:
-    """One training and what came out of it; not the model, which a later fold's may have to replace."""
+    """A training and the metrics of its model, without the model: a later fold needs its memory."""
 
     training: Training
     metrics: Metrics
 
 
-def _validate(estimator: Estimator, train: Part, validation: Part, payload: Payload, report: EpochReport) -> _Validated:
-    training = estimator.fit(train, validation, epochs=payload["epochs"], patience=payload["patience"], report=report)
+def _validate(estimator: Estimator, train: Part, validation: Part, job: TrainingJob, report: EpochReport) -> _Validated:
+    training = estimator.fit(train, validation, epochs=job.epochs, patience=job.patience, report=report)
     return _Validated(training, metrics.measure(estimator.predict(validation), validation.labels))
 
 
-def _reporter(channel: Channel, place: Mapping[str, int]) -> EpochReport:
+def _reporter(channel: Channel, fold: int, folds: int) -> EpochReport:
     def report(epoch: Epoch) -> bool:
-        return channel.report(epoch.epoch, {**asdict(epoch), **place})
+        return channel.epoch(epoch, fold, folds)
 
     return report
 
 
-def _figures(validated: Sequence[_Validated]) -> Result:
-    first = validated[0].training
-    return {
-        "validation": asdict(Metrics.mean([each.metrics for each in validated])),
-        "history": [asdict(epoch) for epoch in first.history],
-        "prefixes": [asdict(prefix) for prefix in first.prefixes],
-    }
+def _cost(model: ModelCost, validated: Sequence[_Validated], total_time_s: float, cores: int) -> Cost:
+    """Join the cost of using a model with that of training it: one training's, the mean over the folds."""
+    fit_time_s = fmean(fold.training.fit_time_s for fold in validated)
+    features_time_s = fmean(fold.training.features_time_s for fold in validated)
+    return Cost(
+        fit_time_s=fit_time_s,
+        features_time_s=features_time_s,
+        train_time_s=fit_time_s + features_time_s,
+        saved_time_s=fmean(fold.training.saved_time_s for fold in validated),
+        total_time_s=total_time_s,
+        peak_rss_mb=memory.peak_rss_mb(),
+        cores=cores,
+        **asdict(model),
+    )
 
 
-def _times(validated: Sequence[_Validated]) -> Result:
-    """What one training took, in the mean."""
-    fit_time_s = fmean(each.training.fit_time_s for each in validated)
-    features_time_s = fmean(each.training.features_time_s for each in validated)
-    return {
-        "fit_time_s": fit_time_s,
-        "features_time_s": features_time_s,
-        "train_time_s": fit_time_s + features_time_s,
-        "saved_time_s": fmean(each.training.saved_time_s for each in validated),
-    }
-
-
-def _over_folds(validated: Sequence[_Validated]) -> Result:
-    best = zip(*(trainer.best_epochs(each.training.history) for each in validated), strict=True)
-    return {
-        "folds": [asdict(each.metrics) for each in validated],
-        "best_epochs": [round(fmean(phase)) for phase in best],
-    }
+def _best_epochs(validated: Sequence[_Validated]) -> tuple[int, ...]:
+    by_phase = zip(*(trainer.best_epochs(fold.training.history) for fold in validated), strict=True)
+    return tuple(round(fmean(epochs)) for epochs in by_phase)
 
 
 # -- the chosen trials
 
 
-def score(payload: Payload, channel: Channel) -> None:
-    """Restores the chosen trial's model (a scikit-learn one is trained again) and scores it on the test pictures.
+def score(job: ScoreJob, channel: Channel) -> ScoreResult:
+    """Restore the chosen trial's model and score it on the test pictures; without a model, train it again.
 
-    The payload's `trained` is the model's file. Where that has only what was trained beside a sketch of its backbone,
-    the whole model is made of it, and kept as the file that `model` names.
+    Where `job.trained` holds only what was trained beside a sketch of its backbone, make the whole model of it, and
+    save that as `job.model`.
     """
-    if not payload["trained"]:
-        trial({**payload, "part": "test"}, channel)
-        return
-    dataset, trained = data.load(Path(payload["manifest"])), Path(payload["trained"])
-    built, about = _build(payload, fixed(payload["values"]))
-    network = _estimator(built, about["params"], payload, channel)
+    if not job.trained:
+        result, _ = _train(job, channel, score=True)
+        assert result.test is not None
+        return ScoreResult(result.test, result.history)
+    dataset, trained = data.load(Path(job.manifest)), Path(job.trained)
+    built = _build(job, fixed(job.values or {}))
+    network = _estimator(built, job, channel)
     assert isinstance(network, Network)
     if trained.suffix == ".npz":
         network.take_over(trained)
-        network.save(Path(payload["model"]))
+        network.save(Path(job.model))
         trained.unlink()
     else:
         built.model.load_weights(trained)
     predict = Predictor(built.model)
-    test = _score(lambda part: predict(Pictures(part)), network.size, dataset, payload, channel)
-    channel.result({"test": asdict(test)})
+    return ScoreResult(_score(lambda part: predict(Pictures(part)), network.size, dataset, job, channel))
 
 
-def refit(payload: Payload, channel: Channel) -> None:
-    """Trains a configuration on every picture outside the test set, and scores it on the test pictures.
+def refit(job: RefitJob, channel: Channel) -> ScoreResult:
+    """Train a configuration on every picture outside the test set, and score it on the test pictures.
 
-    So the chosen trial of data in folds gets its model: there is nothing to stop early by, so it trains for the
-    payload's `epochs`. The model is kept as the file that the payload's `model` names, if any.
+    So the chosen trial of data in folds gets its model. Nothing is held out to stop early by: it trains for
+    `job.phase_epochs`.
     """
-    dataset = data.load(Path(payload["manifest"]))
-    built, about = _build(payload, fixed(payload["values"]))
-    estimator = _estimator(built, about["params"], payload, channel)
+    dataset = data.load(Path(job.manifest))
+    estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_part(dataset, items, estimator.size, payload, channel), payload["epochs"])
-    if payload["model"]:
-        estimator.save(Path(payload["model"]))
-    channel.result({"test": asdict(_score(estimator.predict, estimator.size, dataset, payload, channel))})
+    estimator.refit(_part(dataset, items, estimator.size, job, channel), job.phase_epochs)
+    if job.model:
+        estimator.save(Path(job.model))
+    return ScoreResult(_score(estimator.predict, estimator.size, dataset, job, channel))
 
 
 def _score(
     predict: Callable[[Part], metrics.Probabilities],
     size: int,
     dataset: data.Dataset,
-    payload: Payload,
+    job: TrainingJob,
     channel: Channel,
 ) -> Metrics:
-    """Scores on the test pictures; their class probabilities go to the file that the payload names, if any."""
+    """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, size, payload, channel)
+    test = _part(dataset, items, size, job, channel)
     probabilities = predict(test)
-    if payload.get("predictions"):
-        with replacing(Path(payload["predictions"])) as temporary, temporary.open("wb") as file:
+    if job.predictions:
+        with replacing(Path(job.predictions)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 sha256=np.array([item.sha256 for item in items]),
@@ -220,24 +226,43 @@ def _score(
     return metrics.measure(probabilities, test.labels)
 
 
+JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
+    ProbeJob: probe,
+    WeightsJob: check_weights,
+    TrialJob: trial,
+    ScoreJob: score,
+    RefitJob: refit,
+}
+"""The function that does each class of job."""
+
+
 # -- shared
 
 
 @dataclass(frozen=True)
 class _Built:
-    """What a family's `build` returned, and the backbones that it asked for."""
+    """Return value of a family's `build`, and how it was built.
+
+    Attributes:
+        model: A Keras model or a scikit-learn classifier.
+        params: Active hyperparameters.
+        weights: Label of what the backbones started from.
+        backbones: Those that the family asked for.
+    """
 
     model: Any
-    backbones: list[Backbone]
+    params: Mapping[str, Value]
+    weights: str
+    backbones: Sequence[Backbone]
 
     @property
     def sketched(self) -> bool:
-        """Whether a sketch stands for one of them."""
-        return any(isinstance(each.model, sketch.Backbone) for each in self.backbones)
+        """Tell whether a sketch stands for a backbone."""
+        return any(isinstance(backbone.model, sketch.Backbone) for backbone in self.backbones)
 
 
-def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
-    """What `_build` gives, with sketches for backbones that were built before, if that does for the family."""
+def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
+    """Build a family with sketches of the backbones that were built before, unless the family needs the backbones."""
     answers: dict[str, Value] = {}
 
     def remembered(hyperparameter: Hyperparameter) -> Value:
@@ -245,74 +270,69 @@ def _sketched(payload: Payload, suggest: Suggest) -> tuple[_Built, Result]:
             answers[hyperparameter.name] = suggest(hyperparameter)
         return answers[hyperparameter.name]
 
-    path = Path(payload["path"])
-    if payload["features"] == "off" or payload.get("part") == "test" or payload.get("whole"):  # needs the backbone
-        return _build(payload, suggest)
-    if any(b"type(" in each.read_bytes() for each in (path, *path.parent.glob("_*.py"))):  # a sketch's type is its own
-        return _build(payload, suggest)
+    path = Path(job.path)
+    if any(b"type(" in file.read_bytes() for file in (path, *path.parent.glob("_*.py"))):  # a sketch's type differs
+        return _build(job, suggest)
     try:
-        return _build(payload, remembered, sketching=True)
+        return _build(job, remembered, sketching=True)
     except sketch.NotSketched:
-        return _build(payload, remembered)
+        return _build(job, remembered)
 
 
-def _build(payload: Payload, suggest: Suggest, sketching: bool = False) -> tuple[_Built, Result]:
-    """What the family's `build` returns, and its hyperparameters and the weights that it started from.
-
-    The seed is set, and the file imported, anew: what is built depends on nothing that was built before.
-    """
-    cache = _feature_cache(payload)
-    keras.utils.set_random_seed(payload["seed"])
-    if payload["deterministic"]:
+def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Built:
+    """Build a family: the seed is set and its file imported anew, so that nothing depends on earlier builds."""
+    cache = _feature_cache(job)
+    keras.utils.set_random_seed(job.seed)
+    if job.deterministic:
         tf.config.experimental.enable_op_determinism()
     task = Task(
-        payload["class_names"],
-        payload["input_sizes"],
-        payload["weights"],
-        payload["files"],
-        payload["seed"],
+        job.class_names,
+        job.input_sizes,
+        job.weights,
+        job.files,
+        job.seed,
         outlines=sketch.Outlines(cache.root) if cache else None,
         sketching=sketching,
     )
     hp = HyperParameters(suggest)
-    model = family.load(Path(payload["path"])).model(hp, task)
-    return _Built(model, task.backbones), {"params": hp.values, "weights": task.weights_used}
+    model = family.load(Path(job.path)).model(hp, task)
+    return _Built(model, dict(hp.values), task.weights_used, task.backbones)
 
 
-def _estimator(built: _Built, values: Mapping[str, Value], payload: Payload, channel: Channel) -> Estimator:
-    """An estimator for what `build` returned; a classifier without an `input_size` takes the smallest pictures."""
+def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
+    """Make an estimator of a built model; a classifier without an `input_size` takes the smallest pictures."""
     if not isinstance(built.model, keras.Model):
-        return Classifier(built.model, int(values.get("input_size") or min(payload["input_sizes"])), payload["seed"])
+        return Classifier(built.model, int(built.params.get("input_size") or min(job.input_sizes)), job.seed)
     return Network(
         built.model,
-        values,
-        len(payload["class_names"]),
-        payload["seed"],
+        built.params,
+        len(job.class_names),
+        job.seed,
         backbones=built.backbones,
-        cache=_feature_cache(payload),
-        progress=_telling(channel),
+        cache=_feature_cache(job),
+        progress=_throttled(channel.progress),
     )
 
 
-def _feature_cache(payload: Payload) -> FeatureCache | None:
-    if payload["features"] == "off":
+def _feature_cache(job: TrainingJob) -> FeatureCache | None:
+    if job.features == "off":
         return None
-    return FeatureCache(Path(payload["cache"]), payload["features"], payload["cores"])
+    return FeatureCache(Path(job.cache), job.features, job.cores)
 
 
-def _part(dataset: data.Dataset, items: Items, size: int, payload: Payload, channel: Channel) -> Part:
-    pictures = pixels(dataset, items, size, Path(payload["cache"]), _telling(channel))
+def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, channel: Channel) -> Part:
+    pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress))
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
 
 
-def _telling(channel: Channel) -> StageCallback:
-    """Tells the driver now and then how many pictures are decoded, or how many features are computed."""
-    told_s = time.monotonic()
+def _throttled(progress: StageCallback) -> StageCallback:
+    """Pass on a progress report every `PROGRESS_EVERY_S` seconds, and drop those between."""
+    last_s = time.monotonic()
 
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= TOLD_EVERY_S:
-            told_s = time.monotonic()
-            channel.report(0, {"stage": what, "done": done, "total": total})
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= PROGRESS_EVERY_S:
+            last_s = time.monotonic()
+            progress(stage, done, total)
 
-    return tell
+    return report

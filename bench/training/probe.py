@@ -13,41 +13,35 @@ import tensorflow as tf
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
 from bench.training import augmentation, family, trainer, weights
-from bench.training.channel import Channel, Payload
+from bench.training.messages import Channel, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.task import Task, backbone_key
 from bench.training.trainer import WrongModel
 
 
-def probe(payload: Payload, channel: Channel) -> None:
-    """Builds a family with default values: what it declares, whether it can be trained, the weights that it wants.
+def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
+    """Build a family with default values: what it declares, whether it can be trained, the weights that it wants.
 
     Raises:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
     """
-    loaded = family.load(Path(payload["path"]))
-    first = _declared(loaded, payload, {})
+    loaded = family.load(Path(job.path))
+    first = _declared(loaded, job, {})
     space = first.space
     for corner in _corners(space, first.values):
         try:
-            more = _declared(loaded, payload, corner).space
+            more = _declared(loaded, job, corner).space
         except SpaceError:
             continue  # a corner that does not build is a failed trial later, not a broken file
-        space = space + [each for each in more if each not in space]
-    known = [_known(loaded, payload, number, each, space) for number, each in enumerate(loaded.known)]
+        space = space + [hyperparameter for hyperparameter in more if hyperparameter not in space]
+    known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     wanted = {backbone_key(application, options): (application, options) for application, options in first.backbones}
-    files = {
-        key: {**found, "application": application.__name__, "options": dict(options)}
-        for key, (application, options) in wanted.items()
-        if payload["weights"] == "imagenet" and (found := weights.look(application, options))
-    }
-    channel.result(
-        {
-            "space": [each.to_dict() for each in space],
-            "known": known,
-            "weights_files": files,
-            "backbones": len(wanted),
-            "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
-        }
+    files = {key: weights.look(*backbone) for key, backbone in wanted.items()} if job.weights == "imagenet" else {}
+    return ProbeResult(
+        space=tuple(space),
+        known=tuple(known),
+        weights_files={key: file for key, file in files.items() if file is not None},
+        backbones=len(wanted),
+        gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
     )
 
 
@@ -74,9 +68,9 @@ class _Build:
     backbones: list[tuple[Callable[..., Any], Mapping[str, Any]]]
 
 
-def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Value]) -> _Build:
+def _declared(loaded: family.Family, job: ProbeJob, values: Mapping[str, Value]) -> _Build:
     """Builds once with given values and defaults; raises SpaceError with the line where it fails."""
-    task = Task(payload["class_names"], payload["input_sizes"])
+    task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:
         model = loaded.model(hp, task)
@@ -100,7 +94,7 @@ def _declared(loaded: family.Family, payload: Payload, values: Mapping[str, Valu
 
 
 def _known(
-    loaded: family.Family, payload: Payload, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
+    loaded: family.Family, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
 ) -> dict[str, Value]:
     """A known configuration, checked against what the family declares.
 
@@ -134,6 +128,8 @@ def _line_of(path: Path, name: str) -> int:
     return next((number for number, line in enumerate(lines, 1) if line.startswith(name)), 1)
 
 
-def check_weights(payload: Payload, channel: Channel) -> None:
-    """Looks again at weights that have been downloaded; see `weights.look`."""
-    channel.result(weights.look(getattr(keras.applications, payload["application"]), payload["options"]) or {})
+def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
+    """Look again at a weights file that has been downloaded; see `weights.look`."""
+    file = weights.look(getattr(keras.applications, job.file.application), job.file.options)
+    assert file is not None
+    return file

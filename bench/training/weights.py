@@ -1,49 +1,64 @@
-"""Which file holds the ImageNet weights of a Keras application, and whether a file really does."""
+"""ImageNet weights of Keras applications: which file holds them, and does it load?"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from keras.src.utils import file_utils
+
+from bench.hyperparameters import Value
+from bench.training.messages import WeightsFile
 
 INPUT_SHAPE = (224, 224, 3)
 """The 224-pixel file of a backbone without its top serves every input size."""
 
 
-class _NotThere(BaseException):
+class _Missing(Exception):
     """Leaves an application before it downloads anything."""
 
 
-def look(application: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Where an application's ImageNet weights are kept and come from, and whether they are there and load.
+def look(application: Callable[..., Any], options: Mapping[str, Value]) -> WeightsFile | None:
+    """Find an application's weights file, and load it if it is there; None where the application asks for no file.
 
-    The application is built with its weights, and stopped where it would download them.
-
-    Returns:
-        `url`, `path` (in the Keras cache, `KERAS_HOME`), `hash` ("" where Keras gives none) and `wrong`: what is wrong
-        with the file, "" if nothing, None where there is none. None where the application asks for no file.
+    The application is built with its ImageNet weights, and stopped where it would download them into the Keras cache
+    (`KERAS_HOME`).
     """
-    found: dict[str, Any] = {}
+    asked: dict[str, str] = {}
 
-    def get_file(fname: str = "", origin: str = "", cache_subdir: str = "", **about: Any) -> str:
+    def get_file(fname: str = "", origin: str = "", cache_subdir: str = "", **checksums: Any) -> str:
         path = Path(file_utils.config.keras_home()).expanduser().absolute() / (cache_subdir or "models") / fname
-        found.update(url=origin, path=str(path), hash=about.get("file_hash") or about.get("md5_hash") or "")
+        checksum = checksums.get("file_hash") or checksums.get("md5_hash") or ""
+        asked.update(url=origin, path=str(path), hash=checksum)
         if not path.is_file():
-            raise _NotThere
+            raise _Missing
         return str(path)
 
+    missing, problem = False, ""
     try:
-        with mock.patch.object(file_utils, "get_file", get_file), warnings.catch_warnings():
+        with _instead_of_downloads(get_file), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             application(include_top=False, weights="imagenet", input_shape=INPUT_SHAPE, **options)
-    except _NotThere:
-        return {**found, "wrong": None}
+    except _Missing:
+        missing = True
     except Exception as error:
-        if not found:
+        if not asked:
             raise
-        return {**found, "wrong": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
-    return {**found, "wrong": ""} if found else None
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if not asked:
+        return None
+    return WeightsFile(application.__name__, dict(options), **asked, missing=missing, problem=problem)
+
+
+@contextmanager
+def _instead_of_downloads(get_file: Callable[..., str]) -> Iterator[None]:
+    """Have Keras call this function where it would download a file."""
+    original = file_utils.get_file
+    file_utils.get_file = get_file
+    try:
+        yield
+    finally:
+        file_utils.get_file = original

@@ -1,7 +1,7 @@
 """One process a job on this machine, forked from a server that has imported TensorFlow and run no op.
 
-Forking costs milliseconds, importing TensorFlow seconds; a process of its own gives memory back, can be killed when it
-hangs, and takes nothing with it when it crashes. Where forking is not to be had, processes are spawned.
+Forking takes milliseconds, importing TensorFlow seconds. A process of its own gives its memory back, can be killed when
+it hangs, and takes nothing with it when it crashes. Where the system cannot fork, processes are spawned.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import tempfile
 import time
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from bench.errors import WorkerError
-from bench.hyperparameters import Hyperparameter
-from bench.records import Failure
-from bench.workers import Job, Listener, Outcome
+from bench.hyperparameters import Hyperparameter, Value
+from bench.records import Epoch, Failure, FailureKind, from_data
+from bench.workers import Job, Listener, Outcome, TrialResult
 from bench.workers.process import TRACEBACK_CHARACTERS, main
 
 PRELOAD = [
@@ -46,7 +46,7 @@ GRACE_S = 5.0
 """Seconds between asking a process to end (SIGTERM) and ending it (SIGKILL)."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """A job in its process."""
 
@@ -54,20 +54,19 @@ class _Running:
     listener: Listener
     process: multiprocessing.process.BaseProcess
     connection: Connection
-    cores: tuple[int, ...]
+    worker: int
     log: Path
     deadline: float
-    result: dict[str, Any] | None = None
+    result: object | None = None
     failure: Failure | None = None
     kill_at: float | None = None
-    open: bool = field(default=True)
 
 
 class LocalPool:
     """A pool of processes on this machine.
 
     Args:
-        workers: Jobs at a time; each is kept on its own share of the cores.
+        workers: Jobs at a time; each stays on its own share of the cores.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -85,22 +84,22 @@ class LocalPool:
                 forkserver.ensure_running()
 
     def has_room(self) -> bool:
-        """Whether a share of the cores is free."""
+        """Tell whether a share of the cores is free."""
         return len(self._running) < len(self._shares)
 
-    def running(self) -> int:
-        """How many jobs have not ended."""
-        return len(self._running)
-
     def submit(self, job: Job, listener: Listener) -> None:
-        """Starts a process for the job; raises WorkerError where none can be started."""
-        taken = {running.cores for running in self._running}
-        free = [share for share in self._shares if share not in taken] or self._shares
+        """Start a process for the job, on the first free share of the cores.
+
+        Raises:
+            WorkerError: No process can be started.
+        """
+        worker = min(set(range(len(self._shares))) - {running.worker for running in self._running})
+        cores = self._shares[worker]
         here, there = self._context.Pipe()
         self._count += 1
         log = self._logs / f"{self._count}.log"
-        payload = {**job.payload, "cores": len(free[0])}
-        process = self._context.Process(target=main, args=(there, job.kind, payload, free[0], str(log)), daemon=True)
+        arguments = (there, replace(job, cores=len(cores)), cores, str(log))
+        process = self._context.Process(target=main, args=arguments, daemon=True)
         try:
             with _environment(), _no_main_module():
                 process.start()
@@ -108,29 +107,28 @@ class LocalPool:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
         there.close()
         deadline = time.monotonic() + job.timeout_s
-        self._running.append(_Running(job, listener, process, here, free[0], log, deadline))
+        self._running.append(_Running(job, listener, process, here, worker, log, deadline))
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Answers messages until a job has ended or the time is up."""
+        """Answer messages until a job has ended or the time is up."""
         until = time.monotonic() + timeout_s
         while True:
             self._enforce_limits()
-            outcomes = [self._outcome(running) for running in self._running if self._has_ended(running)]
-            if outcomes:
-                self._running = [running for running in self._running if running.open]
+            ended = [running for running in self._running if self._has_ended(running)]
+            self._running = [running for running in self._running if running not in ended]
             left = until - time.monotonic()
-            if outcomes or left <= 0 or not self._running:
-                return outcomes
+            if ended or left <= 0 or not self._running:
+                return [_outcome(running) for running in ended]
             self._answer(min(left, 0.5))
 
-    def cancel(self, kind: str, message: str) -> None:
-        """Asks every running process to end."""
+    def cancel(self, kind: FailureKind, message: str) -> None:
+        """Ask every running process to end."""
         for running in self._running:
             if running.result is None:
-                self._stop(running, Failure(kind, message))
+                _stop(running, Failure(kind, message))
 
     def close(self) -> None:
-        """Ends every process, the fork server included, and removes the logs."""
+        """End every process, the fork server included, and remove the logs."""
         for running in self._running:
             running.process.kill()
             running.process.join(GRACE_S)
@@ -154,28 +152,7 @@ class LocalPool:
                 waiting[running.connection] = running
         for ready in wait(list(waiting), timeout_s):
             if isinstance(ready, Connection):
-                self._read(waiting[ready])
-
-    def _read(self, running: _Running) -> None:
-        try:
-            message = json.loads(running.connection.recv_bytes())
-            if "failure" in message:
-                running.failure = running.failure or Failure(**message["failure"])
-                return
-            running.connection.send_bytes(json.dumps(self._reply(running, message)).encode())
-        except (EOFError, OSError):  # the process has ended
-            running.connection.close()
-
-    def _reply(self, running: _Running, message: dict[str, Any]) -> dict[str, Any]:
-        if "suggest" in message:
-            try:
-                return {"answer": running.listener.suggest(Hyperparameter.from_dict(message["suggest"]))}
-            except ValueError as error:
-                return {"error": str(error)}
-        if "report" in message:
-            return {"answer": running.listener.report(**message["report"])}
-        running.result = message["result"]
-        return {"answer": dict(running.listener.result(message["result"]))}
+                _read(waiting[ready])
 
     def _enforce_limits(self) -> None:
         now = time.monotonic()
@@ -183,46 +160,98 @@ class LocalPool:
             if running.kill_at is not None and now > running.kill_at:
                 running.process.kill()
             elif running.kill_at is None and now > running.deadline:
-                limit = running.job.timeout_s
-                self._stop(running, Failure("TIMEOUT", f"the {running.job.kind} took longer than its {limit:g} s"))
-
-    def _stop(self, running: _Running, failure: Failure) -> None:
-        running.failure = running.failure or failure
-        running.kill_at = time.monotonic() + GRACE_S
-        running.process.terminate()
+                message = f"the {running.job.kind} took longer than its {running.job.timeout_s:g} s"
+                _stop(running, Failure(FailureKind.TIMEOUT, message))
 
     def _has_ended(self, running: _Running) -> bool:
         if running.process.is_alive():
             return False
         while not running.connection.closed and running.connection.poll():
-            self._read(running)
+            _read(running)
         return True
 
-    def _outcome(self, running: _Running) -> Outcome:
-        running.open = False
+
+def _stop(running: _Running, failure: Failure) -> None:
+    running.failure = running.failure or failure
+    running.kill_at = time.monotonic() + GRACE_S
+    running.process.terminate()
+
+
+# -- messages
+
+ARGUMENTS: dict[str, Any] = {
+    "suggest": tuple[Hyperparameter],
+    "progress": tuple[str, int, int],
+    "built": tuple[dict[str, Value], str],
+    "epoch": tuple[Epoch, int, int],
+    "result": tuple[TrialResult],
+}
+"""Types of what a job calls a method of its listener with."""
+
+
+def _read(running: _Running) -> None:
+    """Take one message of a job, and answer it if it waits for an answer."""
+    try:
+        ((message, content),) = json.loads(running.connection.recv_bytes()).items()
+    except (EOFError, OSError):  # the process has ended
         running.connection.close()
-        exit_code = running.process.exitcode
-        output = _tail(running.log)
-        running.log.unlink(missing_ok=True)
-        running.process.close()
-        if running.result is not None:
-            return Outcome(running.job, result=running.result)
-        failure = running.failure or _death(exit_code)
-        if not failure.traceback:
-            failure = Failure(failure.kind, failure.message, output)
-        return Outcome(running.job, failure=failure)
+        return
+    if message == "done":
+        try:
+            running.result = from_data(running.job.result_type, content)
+        except ValueError as error:
+            running.failure = Failure(FailureKind.EXCEPTION, f"its result cannot be read: {error}", error="ValueError")
+    elif message == "failure":
+        running.failure = running.failure or from_data(Failure, content)
+    else:
+        reply = json.dumps(_reply(running, message, content)).encode()
+        try:
+            running.connection.send_bytes(reply)
+        except OSError:  # the process has ended
+            running.connection.close()
+
+
+def _reply(running: _Running, method: str, content: object) -> dict[str, object]:
+    """Call a method of the job's listener; what the job sent wrongly, and a refused question, is raised in the job."""
+    try:
+        arguments = from_data(ARGUMENTS[method], content)
+        if method == "suggest":
+            return {"answer": running.listener.suggest(*arguments)}
+    except ValueError as error:
+        return {"error": str(error)}
+    if method == "result":
+        (running.result,) = arguments
+    return {"answer": getattr(running.listener, method)(*arguments)}
+
+
+def _outcome(running: _Running) -> Outcome:
+    """Describe the end of a job whose process has ended."""
+    running.connection.close()
+    exit_code = running.process.exitcode
+    output = _tail(running.log)
+    running.log.unlink(missing_ok=True)
+    running.process.close()
+    if running.result is not None:
+        return Outcome(running.job, result=running.result, worker=running.worker)
+    failure = running.failure or _death(exit_code)
+    if not failure.traceback:
+        failure = replace(failure, traceback=output)
+    return Outcome(running.job, failure=failure, worker=running.worker)
 
 
 def _death(exit_code: int | None) -> Failure:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = "; out of memory is a likely reason" if name == "SIGKILL" else ""
-        return Failure(name, f"the process was killed by {name} (signal {-exit_code}){hint}")
-    return Failure("ProcessEnded", f"the process ended without a result, exit status {exit_code}")
+    """Describe the end of a process that has sent neither a result nor a failure."""
+    if exit_code is None or exit_code >= 0:
+        return Failure(FailureKind.ENDED, f"the process ended without a result, exit status {exit_code}")
+    number = -exit_code
+    names = {each.value: each.name for each in signal.Signals}
+    name = names.get(number, f"SIG{number}")  # most real-time signals have no name
+    hint = "; out of memory is a likely reason" if name == "SIGKILL" else ""
+    return Failure(FailureKind.SIGNAL, f"the process was killed by {name} (signal {number}){hint}", error=name)
 
 
 def _tail(log: Path) -> str:
-    """The end of what a process printed, without the list of modules that `faulthandler` puts after a crash's stack."""
+    """Return the end of what a process printed, without `faulthandler`'s list of modules after a crash's stack."""
     try:
         text = log.read_bytes()[-10 * TRACEBACK_CHARACTERS :].decode(errors="replace")
     except OSError:
@@ -232,7 +261,7 @@ def _tail(log: Path) -> str:
 
 
 def core_shares(workers: int) -> list[tuple[int, ...]]:
-    """The CPU cores split into equal shares, one a worker; more workers than cores share single ones."""
+    """Split the CPU cores into equal shares, one a worker; more workers than cores share single ones."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     share = max(1, len(cores) // workers)
     return [tuple(cores[(index * share + k) % len(cores)] for k in range(share)) for index in range(workers)]
@@ -240,7 +269,7 @@ def core_shares(workers: int) -> list[tuple[int, ...]]:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Quiet TensorFlow in the processes started meanwhile, unless the user has set it otherwise."""
+    """Quiet TensorFlow in processes that are started meanwhile, unless the user has set it otherwise."""
     wanted = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
@@ -253,8 +282,10 @@ def _environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_to(log: Path) -> Iterator[None]:
-    """Lends a process that is started meanwhile another standard error: TensorFlow's libraries write notes there
-    while they are imported, which no setting turns off."""
+    """Give processes that are started meanwhile another standard error.
+
+    TensorFlow's libraries write notes there while they are imported, which no setting turns off.
+    """
     sys.stderr.flush()
     real = os.dup(2)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -269,8 +300,11 @@ def _stderr_to(log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keeps `multiprocessing` from importing the user's main script in every process: nothing there is needed,
-    and a script that calls `bench.run` without `if __name__ == "__main__"` would start itself again."""
+    """Keep `multiprocessing` from importing the user's main script in every process.
+
+    Nothing there is needed, and a script that calls `bench.run` without `if __name__ == "__main__"` would start itself
+    again.
+    """
     real = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

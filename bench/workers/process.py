@@ -1,7 +1,7 @@
-"""The inside of a trial's process: its channel to the driver, and what keeps it from outliving or disturbing it.
+"""Inside of a job's process: its channel to the driver, and what keeps it from outliving or disturbing the driver.
 
-Messages are JSON objects over one pipe. From here: `{"suggest": …}`, `{"report": …}`, `{"result": …}` and, where an
-exception ended the job, `{"failure": …}`. From the driver, one answer each: `{"answer": …}` or `{"error": "…"}`.
+Messages are JSON objects over one pipe. The job sends calls of its listener's methods, `{"suggest": [arguments]}`, and
+waits for `{"answer": …}` or `{"error": "…"}`. At its end it sends `{"done": result}` or `{"failure": …}`, and exits.
 """
 
 from __future__ import annotations
@@ -20,64 +20,84 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from bench.errors import SpaceError
 from bench.hyperparameters import Hyperparameter, Value
+from bench.records import Epoch, Failure, FailureKind
+from bench.training.messages import Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
-"""How much of the end of a traceback or of a process's output is recorded."""
+"""Length of the recorded end of a traceback, or of a process's output."""
+
+FAILURE_KINDS = {
+    "TooLarge": FailureKind.TOO_LARGE,
+    "NonFinite": FailureKind.NON_FINITE,
+    "MemoryError": FailureKind.OOM,
+    "ResourceExhaustedError": FailureKind.OOM,
+}
+"""Kinds of failure by the name of an exception's class or base class. By name: importing some would load TensorFlow."""
 
 
 class PipeChannel:
-    """`training.channel.Channel` over a pipe."""
+    """`training.messages.Channel` over a pipe."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Asks the driver's engine."""
-        value: Value = self._ask("suggest", hyperparameter.to_dict())
+        """Ask the driver's engine for a value."""
+        value: Value = self._call("suggest", hyperparameter)
         return value
 
-    def report(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """Reports; the answer says whether to stop."""
-        return bool(self._ask("report", {"epoch": epoch, "figures": figures}))
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report how much of a stage is done."""
+        self._call("progress", stage, done, total)
 
-    def result(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Sends the result."""
-        answer: Mapping[str, Any] = self._ask("result", result)
-        return answer
+    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+        """Announce the built configuration; True stops the job."""
+        return bool(self._call("built", params, weights))
 
-    def failure(self, kind: str, message: str, trace: str) -> None:
-        """Sends what ended the job."""
-        self._connection.send_bytes(_encode({"failure": {"kind": kind, "message": message, "traceback": trace}}))
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+        """Report an epoch; True prunes the trial."""
+        return bool(self._call("epoch", epoch, fold, folds))
 
-    def _ask(self, message: str, content: Any) -> Any:
-        self._connection.send_bytes(_encode({message: content}))
+    def result(self, result: TrialResult) -> str | None:
+        """Send a trial's result; the answer is the path to save its model to, or None."""
+        path: str | None = self._call("result", result)
+        return path
+
+    def end(self, message: str, content: object) -> None:
+        """Send the last message, "done" or "failure"; it has no answer."""
+        self._connection.send_bytes(_encoded({message: content}))
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        self._connection.send_bytes(_encoded({method: arguments}))
         reply = json.loads(self._connection.recv_bytes())
         if "error" in reply:
             raise ValueError(reply["error"])
         return reply["answer"]
 
 
-def _encode(message: Mapping[str, Any]) -> bytes:
-    return json.dumps(message, default=_plain).encode()
+def _encoded(message: Mapping[str, object]) -> bytes:
+    return json.dumps(msgspec.to_builtins(message, str_keys=True, enc_hook=_python_scalar)).encode()
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's scalars as Python's."""
+def _python_scalar(value: Any) -> Any:
+    """Convert NumPy's scalars to Python's."""
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"{type(value).__name__} cannot be sent to the driver: {value!r}")
 
 
-def main(connection: Connection, kind: str, payload: Mapping[str, Any], cores: Sequence[int], log: str) -> None:
-    """Runs one job in this process.
+def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> None:
+    """Run one job in this process.
 
     Args:
-        connection: The pipe to the driver.
-        kind: See `training.jobs.run`.
-        payload: The job's data.
+        connection: Pipe to the driver.
+        job: The job.
         cores: CPU cores to stay on.
-        log: A file that takes everything the job prints, and the stack of a crash.
+        log: A file for everything that the job prints, and for the stack of a crash.
     """
     _detach(Path(log))
     _stay_on(cores)
@@ -86,10 +106,9 @@ def main(connection: Connection, kind: str, payload: Mapping[str, Any], cores: S
         from bench.training import jobs
 
         _limit_threads(len(cores))
-        jobs.run(kind, payload, channel)
-    except BaseException as error:  # SystemExit too: whatever a family's code does is this trial's failure
-        trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
-        channel.failure(_kind(error), _one_line(error), trace)
+        channel.end("done", jobs.run(job, channel))
+    except BaseException as error:  # SystemExit too: whatever a family's code does is this job's failure
+        channel.end("failure", failure_of(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -97,16 +116,20 @@ def main(connection: Connection, kind: str, payload: Mapping[str, Any], cores: S
         os._exit(0)  # no time for TensorFlow's own tear-down
 
 
-def _kind(error: BaseException) -> str:
-    return "OOM" if type(error).__name__ in ("MemoryError", "ResourceExhaustedError") else type(error).__name__
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+def failure_of(error: BaseException) -> Failure:
+    """Describe an exception that ended a job."""
+    trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+    if isinstance(error, SpaceError):
+        return Failure(FailureKind.EXCEPTION, error.message, trace, "SpaceError", path=str(error.path), line=error.line)
+    message = " ".join(str(error).split())[:500] or type(error).__name__
+    for base in type(error).__mro__:
+        if base.__name__ in FAILURE_KINDS:
+            return Failure(FAILURE_KINDS[base.__name__], message, trace)
+    return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__)
 
 
 def _detach(log: Path) -> None:
-    """Ctrl-C is the driver's to handle; output goes to the log; the process ends with its driver."""
+    """Leave Ctrl-C to the driver, send output to the log, and end with the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -126,7 +149,7 @@ def _end_with_driver() -> None:
 
 
 def _prefer_as_victim() -> None:
-    """Where Linux runs out of memory, it shall kill the trial and not the driver."""
+    """Have Linux kill the job and not the driver when memory runs out."""
     with contextlib.suppress(OSError):  # not Linux, or not allowed: then the kernel chooses
         Path("/proc/self/oom_score_adj").write_text("500")
 

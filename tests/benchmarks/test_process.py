@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from bench.workers import Job, Listener
+from bench.workers import Listener, ProbeJob
 from bench.workers.local import LocalPool
 
 pytestmark = pytest.mark.slow
@@ -28,10 +28,11 @@ def pool():
 @pytest.mark.benchmark(group="process")
 def test_a_forked_process(benchmark, pool, tmp_path):
     (tmp_path / "family.py").write_text(FAMILY)
-    payload = {"path": str(tmp_path / "family.py"), "class_names": ["a", "b"], "input_sizes": [32], "weights": "random"}
+    path = str(tmp_path / "family.py")
+    job = ProbeJob(id="1", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random")
 
     def probe():
-        pool.submit(Job("probe", payload, 60.0), Listener())
+        pool.submit(job, Listener())
         while not (ended := pool.finished(1.0)):
             pass
         assert ended[0].failure is None

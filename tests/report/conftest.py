@@ -21,8 +21,10 @@ from bench.records import (
     PRUNED,
     RUNNING,
     Cost,
+    Ending,
     Epoch,
     Failure,
+    FailureKind,
     FamilyInfo,
     Metrics,
     OverSeeds,
@@ -71,7 +73,6 @@ def trial(
                 train_time_s=seconds,
                 total_time_s=seconds + 1.4,
                 latency_ms=0.4 + parameters / 3e5,
-                throughput_per_s=80.0,
                 parameters=parameters,
                 trainable_parameters=parameters // 5,
             ),
@@ -124,7 +125,12 @@ def build(studies: tuple[Study, ...], families: tuple[FamilyInfo, ...], **more: 
 def run() -> Run:
     """Six families under two engines: complete, pruned, failed, duplicate and running trials, missing weights."""
     missing = {"weights": "random (missing)"}
-    out_of_memory = Failure("ResourceExhaustedError", "out of memory on a tensor of 2 GB", "Traceback …\n  fit()\nOOM")
+    out_of_memory = Failure(
+        FailureKind.EXCEPTION,
+        "out of memory on a tensor of 2 GB",
+        "Traceback …\n  fit()\nOOM",
+        error="ResourceExhaustedError",
+    )
     v2 = {"params": {"input_size": 64, "learning_rate": 0.00031, "frozen_layers": 40, "head": "pooling"}, **missing}
     dummy = {"epochs": 0, "input_size": None}
     studies = (
@@ -193,7 +199,7 @@ def run() -> Run:
                 replace(
                     trial("cnn", TPE, 2, 5, 0.61, 6.0, 41_000, params={"conv_blocks": 2}, epochs=3),
                     state=PRUNED,
-                    note="pruned after epoch 3",
+                    ending=Ending.PRUNER,
                 ),
                 trial(
                     "cnn",
@@ -239,7 +245,7 @@ def run() -> Run:
                     known=True,
                 ),
                 trial("cnn", BAYESIAN, 1, 10, 0.8944, 22.4, 160_000, params={"conv_blocks": 5, "dropout": 0.1}),
-                failed("cnn", BAYESIAN, 2, 11, Failure("TIMEOUT", "longer than 3600 s")),
+                failed("cnn", BAYESIAN, 2, 11, Failure(FailureKind.TIMEOUT, "longer than 3600 s")),
             ),
         ),
         Study(
@@ -428,7 +434,12 @@ def empty_run() -> Run:
 def hostile_run() -> Run:
     """Every text that comes from outside tries to be markup, script or a formula."""
     family, engine = f"={HOSTILE}", f"@{HOSTILE}"
-    failure = Failure(HOSTILE, f"{HOSTILE} postgresql://me:secret@host/db", f"{HOSTILE} /home/alice/photos/x.py")
+    failure = Failure(
+        FailureKind.EXCEPTION,
+        f"{HOSTILE} postgresql://me:secret@host/db",
+        f"{HOSTILE} /home/alice/photos/x.py",
+        HOSTILE,
+    )
     params = {HOSTILE: HOSTILE, "learning_rate": 0.1}
     studies = (
         Study(
@@ -444,7 +455,6 @@ def hostile_run() -> Run:
                     3.0,
                     1000,
                     params=params,
-                    note=HOSTILE,
                     weights=HOSTILE,
                     duplicate_of="",
                     history=tuple(replace(epoch, phase=HOSTILE) for epoch in history(0.9, 2)),

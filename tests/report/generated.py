@@ -21,8 +21,10 @@ from bench.records import (
     FAIL,
     PRUNED,
     Cost,
+    Ending,
     Epoch,
     Failure,
+    FailureKind,
     FamilyInfo,
     Metrics,
     OverSeeds,
@@ -159,9 +161,14 @@ def _trial(draw: np.random.Generator, size: Size, rank: int, started_s: float) -
         max_epochs=size.epochs,
     )
     if state == FAIL:
-        return replace(trial, failure=Failure("ResourceExhaustedError", f"out of memory at {started_s:.0f} s", "…"))
+        return replace(
+            trial,
+            failure=Failure(
+                FailureKind.EXCEPTION, f"out of memory at {started_s:.0f} s", "…", error="ResourceExhaustedError"
+            ),
+        )
     if state == PRUNED:
-        return replace(trial, note="stopped by the pruner (median)")
+        return replace(trial, ending=Ending.PRUNER)
     cost = _cost(seconds, parameters=50_000 * 2**rank + 1_000 * params["units"])
     return replace(trial, value=accuracy, validation=_metrics(accuracy, size.pictures), cost=cost)
 
@@ -186,7 +193,6 @@ def _cost(seconds: float, parameters: int) -> Cost:
         saved_time_s=0.2 * seconds,
         total_time_s=seconds + 2.0,
         latency_ms=1.0 + parameters / 1e6,
-        throughput_per_s=4e8 / parameters,
         parameters=parameters,
         trainable_parameters=parameters // 10,
         macs=30 * parameters,

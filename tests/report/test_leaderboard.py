@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import text
-from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FamilyInfo, Run, Study, Trial
+from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FailureKind, FamilyInfo, Run, Study, Trial
 from bench.report.links import anchor
 from bench.report.page import environment
 from bench.report.sections import leaderboard, recommendation
@@ -36,7 +36,7 @@ def data(markup: str) -> dict[str, list[object]]:
 def long_run() -> Run:
     """A family of 500 trials, every fifth of which failed; accuracy goes up and down, later ones cost more."""
     trials = tuple(
-        failed("cnn", TPE, number, number + 1, Failure("Error", "broken"))
+        failed("cnn", TPE, number, number + 1, Failure(FailureKind.EXCEPTION, "broken", error="Error"))
         if number % 5 == 4
         else trial("cnn", TPE, number, number + 1, 0.5 + (7 * number % 100) / 250, 10.0 + number, 1000 + number)
         for number in range(500)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from bench import report
-from bench.records import FAIL, Failure, Run, Study, Trial
+from bench.records import FAIL, Ending, Failure, FailureKind, Run, Study, Trial
 from bench.report import assets
 from bench.report.sections import failures, reproduce
 
@@ -102,7 +102,7 @@ def test_the_raw_data_of_thousands_of_trials_is_small(run: Run) -> None:
 
 
 def test_hostile_texts_and_the_home_are_cleaned_in_the_raw_data(hostile_run: Run) -> None:
-    noted = tuple(replace(trial, note="/home/alice/x", duplicate_of="/home/alice/y") for trial in hostile_run.trials)
+    noted = tuple(replace(trial, ending=Ending.RECORD, duplicate_of="/home/alice/y") for trial in hostile_run.trials)
     study = hostile_run.studies[0]
     written = json.dumps(decoded(replace(hostile_run, studies=(replace(study, trials=noted),))), ensure_ascii=False)
     assert "alice" not in written
@@ -126,8 +126,8 @@ def test_the_commands_name_the_run_and_nothing_of_the_machine(run: Run, tmp_path
 
 def test_nothing_on_the_page_is_a_path_of_the_home(run: Run, tmp_path: Path) -> None:
     home = "/home/wilhelmina/photos"
-    failure = Failure("ValueError", f"cannot read {home}/1.jpg", f'File "{home}/x.py"')
-    trials = tuple(replace(trial, note=f"see {home}", params={home: home}) for trial in run.studies[1].trials)
+    failure = Failure(FailureKind.EXCEPTION, f"cannot read {home}/1.jpg", f'File "{home}/x.py"', error="ValueError")
+    trials = tuple(replace(trial, params={home: home}) for trial in run.studies[1].trials)
     failed = replace(trials[0], number=9, state=FAIL, failure=failure)
     studies = (replace(run.studies[1], trials=(*trials, failed)),)
     config = replace(run.config, data=home, out=f"{home}/run", split_file="/root/split.json")
@@ -149,7 +149,7 @@ def test_a_run_without_a_trial_has_no_raw_data(empty_run: Run, tmp_path: Path) -
 
 def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
     trials = tuple(
-        replace(run.trials[0], number=n, state=FAIL, started_s=float(n), failure=Failure(*failure))
+        replace(run.trials[0], number=n, state=FAIL, started_s=float(n), failure=Failure(FailureKind.EXCEPTION, *failure[1:], error=failure[0]))
         for n, failure in enumerate(failed)
     )
     return replace(run, studies=(Study("dummy", "optuna:tpe", trials),))

@@ -16,7 +16,7 @@ import pytest
 
 from bench import report
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FamilyInfo, Run, Study, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind, FamilyInfo, Run, Study, Trial
 from bench.report import page
 from bench.report.links import anchor
 from bench.report.sections import search_history, verdict
@@ -300,7 +300,7 @@ def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
 
 
 def test_bars_lead_to_their_trials_and_patterns_say_the_state() -> None:
-    failed = at(10, 15, 1, FAIL, value=None, failure=Failure("OOM", "out of memory"))
+    failed = at(10, 15, 1, FAIL, value=None, failure=Failure(FailureKind.OOM, "out of memory"))
     drawn = shown(run_of(at(0, 10, 0), failed))
     assert f'<a href="#{anchor(failed)}" tabindex="-1"><title>cnn, optuna:tpe #1: failed, 5.0\u00a0s</title>' in drawn
     assert drawn.count('fill="url(#timeline-failed)"') == 2  # the bar and the legend

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.records import FAIL, PRUNED, Failure, FamilyInfo, Metrics, Run, Study
+from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Study
 from bench.report.sections.verdict import no_result, notices, savings, unseparated, verdict
 from bench.runs import predictions
 from bench.text import interval
@@ -240,7 +240,7 @@ def test_a_note_of_the_run_is_a_banner(run: Run) -> None:
 
 
 def test_a_failure_kind_stands_once_however_often_it_came(run: Run) -> None:
-    trials = tuple(replace(run.studies[3].trials[0], number=i, failure=Failure("OOM", "")) for i in range(3))
+    trials = tuple(replace(run.studies[3].trials[0], number=i, failure=Failure(FailureKind.OOM, "")) for i in range(3))
     assert all(trial.state == FAIL for trial in trials)
     many = replace(run, studies=(Study("vgg19", "optuna:tpe", trials),))
     assert no_result(many, run.families[5]) == "no complete trial: 3\u00a0failed (OOM)"

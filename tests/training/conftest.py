@@ -1,12 +1,15 @@
-"""Jobs run in the test's own process, with a channel that keeps what it is sent."""
+"""Jobs run in the test's own process, with a channel that records what it is sent."""
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 import pytest
 
 from bench.config import RunConfig
 from bench.data import open as open_data
 from bench.hyperparameters import fixed
+from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 
 NEED_TENSORFLOW = {
     "test_families.py",
@@ -14,7 +17,7 @@ NEED_TENSORFLOW = {
     "test_folds.py",
     "test_jobs.py",
     "test_phases.py",
-    "test_prefix.py",
+    "test_graph.py",
     "test_sketch.py",
 }
 """All slow; not even imported where slow tests are left out, since TensorFlow takes seconds to import."""
@@ -24,25 +27,39 @@ def pytest_ignore_collect(collection_path, config):
     return True if collection_path.name in NEED_TENSORFLOW and config.option.markexpr == "not slow" else None
 
 
-class Kept:
-    """A channel that answers with given values and keeps reports and the result."""
+class Recorder:
+    """A channel that answers with these values and records what the job reports.
 
-    def __init__(self, values=None, stop_at=None):
+    Args:
+        values: Hyperparameters; the others take their defaults.
+        stop_at: Epoch at which the job is stopped; 0 stops it when its model is built.
+        keep: Where the trial's model is saved; None does not save it.
+    """
+
+    def __init__(self, values=None, stop_at=None, keep=None):
         self.suggest = fixed(values or {})
-        self.reports, self.sent, self._stop_at = [], None, stop_at
+        self.stages, self.announced, self.epochs, self.sent = [], [], [], []
+        self._stop_at, self._keep = stop_at, keep
 
-    def report(self, epoch, figures):
-        self.reports.append((epoch, dict(figures)))
-        return epoch == self._stop_at
+    def progress(self, stage, done, total):
+        self.stages.append((stage, done, total))
+
+    def built(self, params, weights):
+        self.announced.append((params, weights))
+        return self._stop_at == 0
+
+    def epoch(self, epoch, fold, folds):
+        self.epochs.append((epoch, fold, folds))
+        return epoch.epoch == self._stop_at
 
     def result(self, result):
-        self.sent = dict(result)
-        return {"keep": self.keep} if getattr(self, "keep", None) else {}
+        self.sent.append(result)
+        return None if self._keep is None else str(self._keep)
 
 
 @pytest.fixture
 def channel():
-    return Kept
+    return Recorder
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +72,17 @@ def drawn(tmp_path_factory):
 
 
 @pytest.fixture
-def payload(drawn):
-    """What a trial on the drawn pictures is told."""
+def job(drawn):
+    """Makes a trial's job on the drawn pictures."""
 
     def make(path, **changes):
-        return {
+        common = {
+            "id": "1",
+            "timeout_s": 600.0,
+            "cores": 2,
             "path": str(path),
-            "class_names": ["cats", "dogs"],
-            "input_sizes": [32],
+            "class_names": ("cats", "dogs"),
+            "input_sizes": (32,),
             "weights": "random",
             "files": {},
             "manifest": str(drawn / "split.json"),
@@ -72,11 +92,38 @@ def payload(drawn):
             "patience": 2,
             "seed": 0,
             "deterministic": False,
-            "cores": 2,
-            **changes,
         }
+        return TrialJob(**{**common, **changes})
 
     return make
+
+
+@pytest.fixture
+def probe_job(job):
+    """Makes the job that probes a family."""
+
+    def make(path, **changes):
+        return another(ProbeJob, job(path, **changes))
+
+    return make
+
+
+@pytest.fixture
+def score_job():
+    """Makes the job that scores what another job has trained."""
+    return lambda job, **changes: another(ScoreJob, job, **{"trained": "", "model": "", **changes})
+
+
+@pytest.fixture
+def refit_job():
+    """Makes the job that trains a configuration on all folds together."""
+    return lambda job, **changes: another(RefitJob, job, **changes)
+
+
+def another(kind, job, **changes):
+    """A job of another class, with the settings that both have."""
+    names = {field.name for field in fields(kind)} & {field.name for field in fields(job)}
+    return kind(**{**{name: getattr(job, name) for name in names}, **changes})
 
 
 TRANSFER = """\
@@ -123,7 +170,7 @@ def transfer(space, monkeypatch):
     """Gives its path; its features are worth being kept, little as they take, and its speed is not measured."""
     features = pytest.importorskip("bench.training.frozen.features")
     monkeypatch.setattr(features, "LEAST_MACS_PER_BYTE", 0)
-    monkeypatch.setattr(features.cost, "speed", lambda *given: (1.0, 1000.0))
+    monkeypatch.setattr(features.cost, "latency_ms", lambda *arguments: 1.0)
     return lambda name="transfer", **changes: space(name, _changed(TRANSFER, changes))
 
 

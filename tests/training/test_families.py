@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import cost, family, jobs, weights  # noqa: E402
+from bench.training.messages import WeightsFile, WeightsJob  # noqa: E402
 from bench.training.task import MISSING, Task, backbone_key  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -32,18 +34,17 @@ def build(name, values=None, classes=("cats", "dogs"), sizes=(32,)):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_family_passes_its_own_check(name, channel, payload):
-    kept = channel()
-    jobs.probe(payload(FILES[name]), kept)
-    assert kept.sent["space"]
-    assert kept.sent["known"]
+def test_every_family_passes_its_own_check(name, channel, probe_job):
+    result = jobs.probe(probe_job(FILES[name]), channel())
+    assert result.space
+    assert result.known
 
 
-def test_a_family_is_looked_at_in_few_builds(channel, payload, monkeypatch):
+def test_a_family_is_looked_at_in_few_builds(channel, probe_job, monkeypatch):
     built = []
     ask = Task.backbone
     monkeypatch.setattr(Task, "backbone", lambda self, *given: built.append(given[0]) or ask(self, *given))
-    jobs.probe(payload(FILES["vgg16"]), channel())
+    jobs.probe(probe_job(FILES["vgg16"]), channel())
     assert len(built) == 3  # everything frozen; a dense layer, frozen by blocks, in two phases; frozen by layers
 
 
@@ -142,14 +143,13 @@ PROBED = {}
 
 
 @pytest.fixture
-def known(channel, payload):
+def known(channel, probe_job):
     """A family's known configurations as a run on photographs tries them."""
 
     def find(name):
         if name not in PROBED:
-            kept = channel()
-            jobs.probe(payload(FILES[name], input_sizes=[96, 128, 160, 192, 224]), kept)
-            PROBED[name] = kept.sent["known"]
+            result = jobs.probe(probe_job(FILES[name], input_sizes=(96, 128, 160, 192, 224)), channel())
+            PROBED[name] = result.known
         return PROBED[name]
 
     return find
@@ -243,23 +243,23 @@ def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monke
     monkeypatch.setattr(weights.file_utils.config, "keras_home", lambda: str(tmp_path))
     (tmp_path / "models").mkdir()
 
-    def looked(name):
-        kept = channel()
-        jobs.check_weights({"application": name, "options": {}}, kept)
-        return kept.sent["path"], kept.sent["wrong"]
+    def check(name):
+        asked = WeightsFile(name, {}, url="", path="")
+        return jobs.check_weights(WeightsJob(id="1", timeout_s=60.0, file=asked), channel())
 
-    path, wrong = looked("MobileNet")
-    assert wrong is None
+    there = check("MobileNet")
+    path = there.path
+    assert there.missing
     right = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, right)
-    assert looked("MobileNet") == (path, "")
-    other, wrong = looked("MobileNetV2")
-    assert wrong is None
-    shutil.copy(path, other)
-    assert looked("MobileNetV2")[1]
+    assert check("MobileNet") == replace(there, missing=False)
+    other = check("MobileNetV2")
+    assert (other.missing, other.problem) == (True, "")
+    shutil.copy(path, other.path)
+    assert check("MobileNetV2").problem
     Path(path).write_bytes(Path(path).read_bytes()[:100_000])
-    assert looked("MobileNet")[1]
+    assert check("MobileNet").problem
 
 
 def test_a_backbone_starts_from_its_file(tmp_path):
@@ -283,8 +283,8 @@ def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
     found = {
         name: weights.look(getattr(keras.applications, name), {}) for name in ("MobileNet", "MobileNetV2", "VGG16")
     }
-    assert found["MobileNet"]["path"] == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
-    assert found["VGG16"]["path"] == str(tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
-    assert found["VGG16"]["hash"]
-    assert found["MobileNetV2"]["url"].startswith("https://")
+    assert found["MobileNet"].path == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
+    assert found["VGG16"].path == str(tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
+    assert found["VGG16"].hash
+    assert found["MobileNetV2"].url.startswith("https://")
     assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from bench.config import RunConfig  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import estimators, jobs, trainer  # noqa: E402
 from bench.training.examples import Part  # noqa: E402
+from bench.training.messages import TrialResult  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -79,17 +80,16 @@ def content(part):
 
 @pytest.mark.parametrize("path", ["tiny", DUMMY], ids=["keras", "scikit-learn"])
 def test_every_picture_outside_the_test_set_validates_once_and_none_is_trained_on_then(
-    space, channel, payload, folded, seen, path
+    space, channel, job, refit_job, folded, seen, path
 ):
     path = space(path) if path == "tiny" else path
-    config = payload(path, manifest=str(folded), epochs=1)
-    kept = channel()
-    jobs.trial(config, kept)
-    jobs.refit({**config, "epochs": [1], "values": kept.sent["params"], "model": ""}, channel())
+    config = job(path, manifest=str(folded), epochs=1)
+    result = jobs.trial(config, channel())
+    jobs.refit(refit_job(config, phase_epochs=(1,), values=result.params), channel())
     dataset = data.load(folded)
-    size = kept.sent["input_size"]
+    size = result.input_size
     everything, test = (
-        content(jobs._part(dataset, items, size, config, kept))
+        content(jobs._part(dataset, items, size, config, channel()))
         for items in (dataset.part("train"), dataset.part("test"))
     )
     assert len(seen) == FOLDS + 1
@@ -104,58 +104,52 @@ def test_every_picture_outside_the_test_set_validates_once_and_none_is_trained_o
     assert seen[FOLDS][1] is None
 
 
-def test_the_result_is_the_mean_and_says_what_one_training_costs(space, channel, payload, folded):
-    kept = channel({"filters": 4})
-    jobs.trial(payload(space("tiny"), manifest=str(folded)), kept)
-    result = kept.sent
-    folds = result["folds"]
+def test_the_result_is_the_mean_and_says_what_one_training_costs(space, channel, job, folded):
+    recorder = channel({"filters": 4})
+    result = jobs.trial(job(space("tiny"), manifest=str(folded)), recorder)
+    folds = result.folds
     assert len(folds) == FOLDS
-    assert result["validation"]["accuracy"] == pytest.approx(fmean(fold["accuracy"] for fold in folds))
-    assert result["validation"]["log_loss"] == pytest.approx(fmean(fold["log_loss"] for fold in folds))
-    assert result["validation"]["n"] == sum(fold["n"] for fold in folds) == len(data.load(folded).part("train"))
-    places = [(figures.get("fold"), epoch) for epoch, figures in kept.reports]
-    assert places == [(None, 0), *((fold, epoch) for fold in (1, 2, 3) for epoch in (1, 2))]
-    assert {figures["folds"] for _, figures in kept.reports[1:]} == {FOLDS}
-    assert [epoch["val_accuracy"] for epoch in result["history"]] == [
-        figures["val_accuracy"] for _, figures in kept.reports[1:3]
-    ]
-    cost = result["cost"]
-    assert cost["fit_time_s"] == cost["train_time_s"]
-    assert FOLDS * cost["fit_time_s"] < cost["total_time_s"]
-    assert cost["parameters"] == 117
+    assert result.validation.accuracy == pytest.approx(fmean(fold.accuracy for fold in folds))
+    assert result.validation.log_loss == pytest.approx(fmean(fold.log_loss for fold in folds))
+    assert result.validation.n == sum(fold.n for fold in folds) == len(data.load(folded).part("train"))
+    places = [(fold, epoch.epoch, count) for epoch, fold, count in recorder.epochs]
+    assert places == [(fold, epoch, FOLDS) for fold in (1, 2, 3) for epoch in (1, 2)]
+    assert result.history == tuple(epoch for epoch, _, _ in recorder.epochs[:2])
+    cost = result.cost
+    assert cost.fit_time_s == cost.train_time_s
+    assert FOLDS * cost.fit_time_s < cost.total_time_s
+    assert cost.parameters == 117
 
 
-def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channel, payload, folded, monkeypatch):
+def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channel, job, folded, monkeypatch):
     best = iter([(2, 0), (7, 1), (7, 4)])
     monkeypatch.setattr(trainer, "best_epochs", lambda history: next(best))
-    kept = channel()
-    jobs.trial(payload(space("tiny"), manifest=str(folded)), kept)
-    assert kept.sent["best_epochs"] == [5, 2]
+    result = jobs.trial(job(space("tiny"), manifest=str(folded)), channel())
+    assert result.best_epochs == (5, 2)
 
 
-def test_a_fold_is_trained_as_it_would_be_alone(space, channel, payload, folded, tmp_path):
+def untimed(history):
+    return [replace(epoch, time_s=0.0, step_time_s=0.0, step_cpu_s=0.0) for epoch in history]
+
+
+def test_a_fold_is_trained_as_it_would_be_alone(space, channel, job, folded, tmp_path):
     """Same weights to begin with, same order, same dropout, whatever was trained before in the same process."""
     path, dataset = space("random", RANDOM), data.load(folded)
-    config = payload(path, epochs=4, values={"learning_rate": 0.01}, seed=3)
-    together = channel()
-    jobs.trial({**config, "manifest": str(folded)}, together)
+    config = job(path, epochs=4, values={"learning_rate": 0.01}, seed=3)
+    together = jobs.trial(replace(config, manifest=str(folded)), channel())
     for number in range(FOLDS):
         train, validation = dataset.fold(number)
         items = [*(replace(item, fold=None) for item in train), *dataset.part("test")]
         items += [replace(item, fold=None, part="validation") for item in validation]
         manifest = tmp_path / f"{number}.json"
         replace(dataset, items=tuple(items)).write(manifest)
-        alone = channel()
-        jobs.trial({**config, "manifest": str(manifest)}, alone)
-        assert alone.sent["validation"] == together.sent["folds"][number]
+        alone = jobs.trial(replace(config, manifest=str(manifest)), channel())
+        assert alone.validation == together.folds[number]
         if number == 0:
-            untimed = [{**epoch, "time_s": 0, "step_time_s": 0, "step_cpu_s": 0} for epoch in alone.sent["history"]]
-            assert [
-                {**epoch, "time_s": 0, "step_time_s": 0, "step_cpu_s": 0} for epoch in together.sent["history"]
-            ] == untimed
+            assert untimed(alone.history) == untimed(together.history)
 
 
-def test_every_fold_has_the_memory_of_the_one_before(space, channel, payload, folded, monkeypatch):
+def test_every_fold_has_the_memory_of_the_one_before(space, channel, job, folded, monkeypatch):
     """9 million weights with gradients and two moments: 110 MB or more a fold, were they kept."""
     held_mb, build = [], jobs._build
 
@@ -165,45 +159,46 @@ def test_every_fold_has_the_memory_of_the_one_before(space, channel, payload, fo
 
     monkeypatch.setattr(jobs, "_build", watched)
     text = RANDOM.replace("layers.Dropout(0.3)(x)", 'layers.Dense(70_000, activation="relu")(x)')
-    jobs.trial(payload(space("large", text), manifest=str(folded), epochs=1), channel())
+    jobs.trial(job(space("large", text), manifest=str(folded), epochs=1), channel())
     assert len(held_mb) == FOLDS
     assert held_mb[2] < held_mb[1] + 60
 
 
-def test_a_trial_can_be_stopped_in_its_first_fold(space, channel, payload, folded):
-    kept = channel(stop_at=1)
-    jobs.trial(payload(space("tiny"), manifest=str(folded)), kept)
-    assert [epoch for epoch, _ in kept.reports] == [0, 1]
-    assert kept.sent == {"params": {"filters": 2}, "weights": "", "stopped": True}
+def test_a_trial_can_be_stopped_in_its_first_fold(space, channel, job, folded):
+    recorder = channel(stop_at=1)
+    result = jobs.trial(job(space("tiny"), manifest=str(folded)), recorder)
+    assert [(epoch.epoch, fold) for epoch, fold, _ in recorder.epochs] == [(1, 1)]
+    assert result == TrialResult({"filters": 2}, stopped=True)
 
 
-def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel, payload, folded, tmp_path):
-    config = payload(
-        space("random", RANDOM), manifest=str(folded), epochs=[3], values={"learning_rate": 0.01},
-        model=str(tmp_path / "chosen.keras"), predictions=str(tmp_path / "chosen.npz"),
-    )  # fmt: skip
-    kept, other = channel(), channel()
-    jobs.refit(config, kept)
-    assert kept.reports == []
-    model = keras.saving.load_model(config["model"], safe_mode=True)
+def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel, job, refit_job, folded, tmp_path):
+    config = refit_job(
+        job(space("random", RANDOM), manifest=str(folded), values={"learning_rate": 0.01}),
+        phase_epochs=(3,),
+        model=str(tmp_path / "chosen.keras"),
+        predictions=str(tmp_path / "chosen.npz"),
+    )
+    recorder = channel()
+    result = jobs.refit(config, recorder)
+    assert recorder.epochs == []
+    model = keras.saving.load_model(config.model, safe_mode=True)
     assert getattr(model, "optimizer", None) is None
     dataset = data.load(folded)
-    test = jobs._part(dataset, dataset.part("test"), 16, config, kept)
+    test = jobs._part(dataset, dataset.part("test"), 16, config, channel())
     again = model.predict(np.asarray(test.pixels, np.float32), verbose=0)[:, 0]
-    with np.load(config["predictions"], allow_pickle=False) as stored:
+    with np.load(config.predictions, allow_pickle=False) as stored:
         np.testing.assert_allclose(stored["probabilities"][:, 1], again, atol=1e-5)
         right = np.mean(stored["probabilities"].argmax(axis=1) == stored["labels"])
-    assert kept.sent["test"]["accuracy"] == right
-    assert kept.sent["test"]["n"] == len(test.labels)
+    assert result.test.accuracy == right
+    assert result.test.n == len(test.labels)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["chosen.keras", "chosen.npz"]
-    jobs.refit({**config, "seed": 1, "model": "", "predictions": ""}, other)
-    assert other.sent["test"]["log_loss"] != kept.sent["test"]["log_loss"]
-    jobs.refit({**config, "model": "", "predictions": ""}, other)
-    assert other.sent["test"] == kept.sent["test"]
+    scored = replace(config, model="", predictions="")
+    assert jobs.refit(replace(scored, seed=1), channel()).test.log_loss != result.test.log_loss
+    assert jobs.refit(scored, channel()) == result
 
 
-def test_a_loss_that_is_no_number_fails_the_refit(space, channel, payload, folded):
+def test_a_loss_that_is_no_number_fails_the_refit(space, channel, job, refit_job, folded):
     text = RANDOM.replace("task.classify(x)", "task.classify(layers.Rescaling(float('nan'))(x))")
-    config = payload(space("broken", text), manifest=str(folded), epochs=[1], values={}, model="")
+    config = refit_job(job(space("broken", text), manifest=str(folded), values={}), phase_epochs=(1,))
     with pytest.raises(trainer.NonFinite, match="training loss is nan"):
         jobs.refit(config, channel())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from bench.hyperparameters import fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import jobs, trainer  # noqa: E402
 from bench.training.examples import Batches, Part, Pictures  # noqa: E402
+from bench.training.messages import ScoreResult, TrialResult  # noqa: E402
 from bench.training.trainer import Predictor  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -19,57 +22,56 @@ pytestmark = pytest.mark.slow
 DUMMY = spaces.BUILT_IN / "dummy.py"
 
 
-def test_a_trial_reports_every_epoch_and_its_cost(space, channel, payload):
-    kept = channel({"filters": 4})
-    jobs.trial(payload(space("tiny")), kept)
-    assert [epoch for epoch, _ in kept.reports] == [0, 1, 2]
-    assert kept.reports[0][1] == {"params": {"filters": 4}, "weights": ""}
-    result = kept.sent
-    assert result["input_size"] == 16
-    assert [epoch["epoch"] for epoch in result["history"]] == [1, 2]
-    best = max(epoch["val_accuracy"] for epoch in result["history"])
-    assert result["validation"]["accuracy"] == best  # the best epoch's weights are restored
-    cost = result["cost"]
-    assert (cost["parameters"], cost["trainable_parameters"]) == (117, 117)
-    assert cost["macs"] == 4 * 4 * 4 * 27 + 4
-    assert cost["fit_time_s"] == cost["train_time_s"] > 0
-    assert cost["latency_ms"] > 0
-    assert cost["peak_rss_mb"] > 50
+def test_a_trial_reports_every_epoch_and_its_cost(space, channel, job):
+    recorder = channel({"filters": 4})
+    result = jobs.trial(job(space("tiny")), recorder)
+    assert recorder.announced == [({"filters": 4}, "")]
+    assert recorder.epochs == [(epoch, 1, 0) for epoch in result.history]
+    assert recorder.sent == [result]
+    assert result.input_size == 16
+    assert [epoch.epoch for epoch in result.history] == [1, 2]
+    best = max(epoch.val_accuracy for epoch in result.history)
+    assert result.validation.accuracy == best  # the best epoch's weights are restored
+    cost = result.cost
+    assert (cost.parameters, cost.trainable_parameters) == (117, 117)
+    assert cost.macs == 4 * 4 * 4 * 27 + 4
+    assert cost.fit_time_s == cost.train_time_s > 0
+    assert cost.latency_ms > 0
+    assert cost.peak_rss_mb > 50
 
 
-def test_the_same_seed_trains_the_same_model(space, channel, payload):
+def test_the_same_seed_trains_the_same_model(space, channel, job):
     def history(seed):
-        kept = channel()
-        jobs.trial(payload(space("tiny"), seed=seed), kept)
-        return [(epoch["loss"], epoch["val_loss"]) for epoch in kept.sent["history"]]
+        result = jobs.trial(job(space("tiny"), seed=seed), channel())
+        return [(epoch.loss, epoch.val_loss) for epoch in result.history]
 
     assert history(0) == history(0)
     assert history(0) != history(1)
 
 
-def test_decoding_that_takes_long_is_told(space, channel, payload, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "TOLD_EVERY_S", 0.0)
-    kept = channel()
-    jobs.trial(payload(space("tiny"), cache=str(tmp_path / "cache"), epochs=1), kept)
-    told = [figures for epoch, figures in kept.reports if epoch == 0][1:]
-    assert told[0] == {"stage": "decoding pictures at 16 pixels", "done": 1, "total": 36}
-    assert told[-1] == {"stage": "decoding pictures at 16 pixels", "done": 12, "total": 12}
+def test_decoding_that_takes_long_is_reported(space, channel, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "PROGRESS_EVERY_S", 0.0)
+    recorder = channel()
+    jobs.trial(job(space("tiny"), cache=str(tmp_path / "cache"), epochs=1), recorder)
+    assert recorder.stages[0] == ("decoding pictures at 16 pixels", 1, 36)
+    assert recorder.stages[-1] == ("decoding pictures at 16 pixels", 12, 12)
 
 
-def test_a_trial_that_is_known_already_is_not_trained(space, channel, payload):
-    kept = channel(stop_at=0)
-    jobs.trial(payload(space("tiny")), kept)
-    assert kept.sent == {"params": {"filters": 2}, "weights": "", "stopped": True}
+def test_a_trial_that_is_known_already_is_not_trained(space, channel, job):
+    recorder = channel(stop_at=0)
+    assert jobs.trial(job(space("tiny")), recorder) == TrialResult({"filters": 2}, stopped=True)
+    assert recorder.sent == recorder.epochs == []
 
 
-def test_a_pruned_trial_stops_after_that_epoch(space, channel, payload):
-    kept = channel(stop_at=1)
-    jobs.trial(payload(space("tiny"), epochs=5), kept)
-    assert [epoch for epoch, _ in kept.reports] == [0, 1]
-    assert kept.sent["stopped"]
+def test_a_pruned_trial_stops_after_that_epoch(space, channel, job):
+    recorder = channel(stop_at=1)
+    result = jobs.trial(job(space("tiny"), epochs=5), recorder)
+    assert [epoch.epoch for epoch, _, _ in recorder.epochs] == [1]
+    assert result == TrialResult({"filters": 2}, stopped=True)
+    assert recorder.sent == []
 
 
-def test_early_stopping_ends_a_trial_that_does_not_get_better(space, channel, payload):
+def test_early_stopping_ends_a_trial_that_does_not_get_better(space, channel, job):
     text = """\
 import keras
 from keras import layers
@@ -79,47 +81,48 @@ def build(hp, task):
     x = inputs = keras.Input((16, 16, 3))
     return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
 """
-    kept = channel()
-    jobs.trial(payload(space("still", text), epochs=30, patience=3), kept)
-    assert len(kept.sent["history"]) == 4
+    result = jobs.trial(job(space("still", text), epochs=30, patience=3), channel())
+    assert len(result.history) == 4
 
 
-def test_the_saved_model_is_the_scored_one(space, channel, payload, tmp_path):
-    kept = channel()
-    kept.keep = str(tmp_path / "tiny.keras")
+def test_the_saved_model_is_the_scored_one(space, channel, job, score_job, tmp_path):
+    model = tmp_path / "tiny.keras"
     path = space("tiny")
-    jobs.trial(payload(path, part="test"), kept)
-    scored = channel()
-    jobs.score(
-        payload(path, values=kept.sent["params"], trained=kept.keep, predictions=str(tmp_path / "tiny.npz")), scored
-    )
-    assert scored.sent["test"] == kept.sent["test"]
+    first = job(path, score=True, predictions=str(tmp_path / "tiny.npz"))
+    result = jobs.trial(first, channel(keep=model))
+    scored = jobs.score(score_job(replace(first, values=result.params), trained=str(model)), channel())
+    assert scored == ScoreResult(result.test)
     with np.load(tmp_path / "tiny.npz", allow_pickle=False) as stored:
         assert stored["probabilities"].shape == (len(stored["labels"]), 2)
-        assert np.mean(stored["probabilities"].argmax(axis=1) == stored["labels"]) == scored.sent["test"]["accuracy"]
+        assert np.mean(stored["probabilities"].argmax(axis=1) == stored["labels"]) == scored.test.accuracy
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
     alone = keras.saving.load_model(tmp_path / "tiny.keras", safe_mode=True)
     assert getattr(alone, "optimizer", None) is None
     assert alone(np.zeros((1, 16, 16, 3))).shape == (1, 1)
 
 
-def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, payload):
-    kept, scored = channel({"strategy": "stratified"}), channel()
-    jobs.trial(payload(DUMMY, part="test"), kept)
-    jobs.score(payload(DUMMY, values={"strategy": "stratified"}, trained=""), scored)
-    assert kept.sent["test"] == scored.sent["test"]
-    assert kept.sent["cost"].get("parameters", 0) == 0
-    assert kept.sent["history"] == []
+def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, job, score_job):
+    config = job(DUMMY, values={"strategy": "stratified"})
+    result = jobs.trial(replace(config, score=True), channel())
+    assert jobs.score(score_job(config), channel()) == ScoreResult(result.test)
+    assert result.cost.parameters == 0
+    assert result.history == ()
+
+
+def test_a_network_without_a_file_is_trained_again_to_be_scored(space, channel, job, score_job):
+    config = job(space("tiny"), values={"filters": 4})
+    result, scored = jobs.trial(replace(config, score=True), channel()), jobs.score(score_job(config), channel())
+    assert scored.test == result.test
+    assert [epoch.loss for epoch in scored.history] == [epoch.loss for epoch in result.history]
 
 
 @pytest.mark.parametrize("strategy", ["most_frequent", "uniform", "stratified"])
-def test_the_dummy_knows_nothing_of_pictures(channel, payload, strategy):
-    kept = channel({"strategy": strategy})
-    jobs.trial(payload(DUMMY), kept)
-    found = kept.sent["validation"]
-    assert 0.1 < found["accuracy"] < 0.9  # 9 pictures
+def test_the_dummy_knows_nothing_of_pictures(channel, job, strategy):
+    result = jobs.trial(job(DUMMY), channel({"strategy": strategy}))
+    found = result.validation
+    assert 0.1 < found.accuracy < 0.9  # 9 pictures
     if strategy == "most_frequent":
-        assert found["balanced_accuracy"] == 0.5
+        assert found.balanced_accuracy == 0.5
 
 
 COMPILED = """\
@@ -149,20 +152,21 @@ def build(hp):
         (2, "", "keras.losses.CategoricalCrossentropy(from_logits=True)"),
     ],
 )
-def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, payload, monkeypatch, units, activation, loss):
+def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, job, monkeypatch, units, activation, loss):
     fitted = []
     fit = trainer.fit
     monkeypatch.setattr(trainer, "fit", lambda model, *a, **k: fitted.append(model) or fit(model, *a, **k))
-    kept = channel({"speed": 0.002})
-    jobs.trial(payload(space("tuned", COMPILED.format(units=units, activation=activation, loss=loss))), kept)
+    result = jobs.trial(
+        job(space("tuned", COMPILED.format(units=units, activation=activation, loss=loss))), channel({"speed": 0.002})
+    )
     assert isinstance(fitted[0].optimizer, keras.optimizers.SGD)
     assert float(fitted[0].optimizer.learning_rate) == pytest.approx(0.002)
-    assert kept.sent["input_size"] == 24
-    assert kept.sent["params"] == {"speed": 0.002}
-    assert 0 < kept.sent["validation"]["log_loss"] < 5
+    assert result.input_size == 24
+    assert result.params == {"speed": 0.002}
+    assert 0 < result.validation.log_loss < 5
 
 
-def test_declared_hyperparameters_reach_the_optimizer(space, channel, payload, monkeypatch):
+def test_declared_hyperparameters_reach_the_optimizer(space, channel, job, monkeypatch):
     compiled = []
     compile_model = trainer.compile_model
     monkeypatch.setattr(
@@ -178,13 +182,14 @@ def build(hp, task):
     x = inputs = keras.Input((16, 16, 3))
     return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
 """
-    kept = channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1})
-    jobs.trial(payload(space("all", text)), kept)
+    result = jobs.trial(
+        job(space("all", text)), channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1})
+    )
     optimizer = compiled[0].optimizer
     assert type(optimizer).__name__ == "RMSprop"
     assert float(optimizer.learning_rate) == pytest.approx(0.03)
     assert int(optimizer.iterations) == 6  # 42 pictures in batches of 7, one epoch
-    assert len(kept.sent["history"]) == 1
+    assert len(result.history) == 1
 
 
 # -- broken families, found before anything trains
@@ -213,17 +218,17 @@ TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling
         ("import no_such_module\n\ndef build(hp):\n    pass\n", 1, "ModuleNotFoundError"),
     ],
 )
-def test_a_broken_family_is_one_line_with_file_and_line(space, channel, payload, text, line, says):
+def test_a_broken_family_is_one_line_with_file_and_line(space, channel, probe_job, text, line, says):
     path = space("broken", text)
     with pytest.raises(SpaceError) as caught:
-        jobs.probe(payload(path), channel())
-    assert str(caught.value).startswith(f"{path}:{line}: ")
+        jobs.probe(probe_job(path), channel())
+    assert str(caught.value) == f"{path}:{line}: {caught.value.message}"
+    assert (str(caught.value.path), caught.value.line) == (path, line)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_conditional_hyperparameters_are_found_before_they_are_active(space, channel, payload):
-    kept = channel()
+def test_conditional_hyperparameters_are_found_before_they_are_active(space, channel, probe_job):
     text = HEAD + (
         "    hp.Choice('head', ['plain', 'dense'])\n"
         "    units = hp.Int('units', 8, 9, parent_name='head', parent_values=['dense'])\n"
@@ -231,20 +236,19 @@ def test_conditional_hyperparameters_are_found_before_they_are_active(space, cha
         "        x = layers.Dense(units)(x)\n"
         "        hp.Float('rate', 0.0, 0.5, parent_name='units', parent_values=[8])\n"
     )
-    jobs.probe(payload(space("nested", text + TAIL)), kept)
-    assert [each["name"] for each in kept.sent["space"]] == ["head", "units", "rate"]
+    result = jobs.probe(probe_job(space("nested", text + TAIL)), channel())
+    assert [hyperparameter.name for hyperparameter in result.space] == ["head", "units", "rate"]
 
 
-def test_a_known_input_size_takes_the_nearest_that_the_data_offers(space, channel, payload):
+def test_a_known_input_size_takes_the_nearest_that_the_data_offers(space, channel, probe_job):
     text = (
         HEAD
         + "    hp.Choice('input_size', task.input_sizes)\n"
         + TAIL
         + "KNOWN_CONFIGURATIONS = [{'input_size': 150}]\n"
     )
-    kept = channel()
-    jobs.probe(payload(space("sized", text), input_sizes=[96, 128, 160, 224]), kept)
-    assert kept.sent["known"] == [{"input_size": 160}]
+    result = jobs.probe(probe_job(space("sized", text), input_sizes=(96, 128, 160, 224)), channel())
+    assert result.known == ({"input_size": 160},)
 
 
 # -- the loop
@@ -264,14 +268,14 @@ def build(hp, task):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, payload, optimizer):
+def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, optimizer):
     """With dropout, batch normalisation, regularizers and a last batch that is smaller than the others."""
-    config = payload(space("loop", LOOP))
+    config = job(space("loop", LOOP))
     pictures = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), dtype=np.uint8)
     part = Part(pictures, np.arange(50) % 2)
 
     def compiled():
-        model = jobs._build(config, fixed({}))[0].model
+        model = jobs._build(config, fixed({})).model
         trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
         return model
 
@@ -291,7 +295,7 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, paylo
         np.testing.assert_allclose(found, [history[name][0] for history in theirs], atol=1e-5)
 
 
-def test_a_subclassed_model_is_trained_end_to_end(space, channel, payload):
+def test_a_subclassed_model_is_trained_end_to_end(space, channel, job):
     text = """
 import keras
 from keras import layers
@@ -311,12 +315,11 @@ def build(hp, task):
     model(keras.Input((16, 16, 3)))
     return model
 """
-    kept = channel()
-    jobs.trial(payload(space("own", text)), kept)
-    assert "class of its own" in kept.sent["prefixes"][0]["reason"]
+    result = jobs.trial(job(space("own", text)), channel())
+    assert "class of its own" in result.prefixes[0].reason
 
 
-def test_a_functional_model_with_its_own_train_step(space, channel, payload):
+def test_a_functional_model_with_its_own_train_step(space, channel, job):
     text = """
 import keras
 from keras import layers
@@ -331,6 +334,5 @@ def build(hp, task):
     inputs = keras.Input((16, 16, 3))
     return Own(inputs, task.classify(layers.Flatten()(inputs / 255)))
 """
-    kept = channel()
-    jobs.trial(payload(space("own", text)), kept)
-    assert "class of its own" in kept.sent["prefixes"][0]["reason"]
+    result = jobs.trial(job(space("own", text)), channel())
+    assert "class of its own" in result.prefixes[0].reason

@@ -72,19 +72,19 @@ def changed(before, after):
 
 @pytest.mark.parametrize("features", ["float32", "off"])
 def test_the_head_is_trained_on_a_frozen_backbone_and_then_what_was_left_trainable(
-    transfer, channel, payload, tmp_path, watched, features
+    transfer, channel, job, tmp_path, watched, features
 ):
-    kept = channel({"frozen_layers": 10, "head_epochs": 2, "learning_rate": 0.02, "fine_tune_learning_rate": 0.005})
-    jobs.trial(payload(transfer(), cache=str(tmp_path / "cache"), epochs=3, patience=9, features=features), kept)
-    history = kept.sent["history"]
-    assert [epoch["phase"] for epoch in history] == ["head"] * 2 + ["fine-tuning"] * 3
-    assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4, 5]
-    reports = [(epoch, figures) for epoch, figures in kept.reports if epoch]  # 0 tells of what is computed
-    assert [epoch for epoch, _ in reports] == [1, 2, 3, 4, 5]
-    assert [figures["phase"] for _, figures in reports] == [epoch["phase"] for epoch in history]
-    assert [prefix["phase"] for prefix in kept.sent["prefixes"]] == ["head", "fine-tuning"]
+    recorder = channel({"frozen_layers": 10, "head_epochs": 2, "learning_rate": 0.02, "fine_tune_learning_rate": 0.005})
+    result = jobs.trial(
+        job(transfer(), cache=str(tmp_path / "cache"), epochs=3, patience=9, features=features), recorder
+    )
+    history = result.history
+    assert [epoch.phase for epoch in history] == ["head"] * 2 + ["fine-tuning"] * 3
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
+    assert recorder.epochs == [(epoch, 1, 0) for epoch in history]
+    assert [prefix.phase for prefix in result.prefixes] == ["head", "fine-tuning"]
     if features == "float32":
-        of_head, of_rest = (prefix["cut"] for prefix in kept.sent["prefixes"])
+        of_head, of_rest = (prefix.cut for prefix in result.prefixes)
         assert of_head[0].startswith("global_average_pooling2d")
         assert of_rest == ("add",)
     (head, first, rate, *of_head, _), (fine, second, slower, *of_fine, network) = watched
@@ -97,36 +97,33 @@ def test_the_head_is_trained_on_a_frozen_backbone_and_then_what_was_left_trainab
     assert left == ["last"]  # as the family left them
 
 
-def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channel, payload, tmp_path, watched):
+def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channel, job, tmp_path, watched):
     values = {"frozen_layers": 0, "head_epochs": 8, "fine_tune_learning_rate": 10.0, "learning_rate": 0.03}
-    kept = channel(values)
-    jobs.trial(
-        payload(transfer(rates=("1e-6, 1e-1", "1e-6, 1e2")), cache=str(tmp_path / "cache"), epochs=8, patience=8), kept
-    )
-    history = kept.sent["history"]
-    best = max(history, key=lambda epoch: (epoch["val_accuracy"], -epoch["val_loss"]))
-    assert best["phase"] == "head"
-    assert kept.sent["validation"]["accuracy"] == pytest.approx(best["val_accuracy"])
-    assert kept.sent["validation"]["log_loss"] == pytest.approx(best["val_loss"], abs=1e-5)
+    path = transfer(rates=("1e-6, 1e-1", "1e-6, 1e2"))
+    result = jobs.trial(job(path, cache=str(tmp_path / "cache"), epochs=8, patience=8), channel(values))
+    history = result.history
+    best = max(history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+    assert best.phase == "head"
+    assert result.validation.accuracy == pytest.approx(best.val_accuracy)
+    assert result.validation.log_loss == pytest.approx(best.val_loss, abs=1e-5)
     *_, before, after, _ = watched[1]
     assert not changed(before, after)  # the backbone is as the best head had it
 
 
-def test_each_phase_stops_early_for_itself(transfer, channel, payload, tmp_path):
+def test_each_phase_stops_early_for_itself(transfer, channel, job, tmp_path):
     path = transfer(rates=("1e-4, 1e-1", "1e-12, 1e-1"), fine=("1e-6, 1e-1", "1e-13, 1e-1"))
     values = {"head_epochs": 9, "learning_rate": 1e-12, "fine_tune_learning_rate": 1e-13, "dropout": 0.0}
-    kept = channel(values)
-    jobs.trial(payload(path, cache=str(tmp_path / "cache"), epochs=9, patience=2), kept)
-    phases = [epoch["phase"] for epoch in kept.sent["history"]]
+    result = jobs.trial(job(path, cache=str(tmp_path / "cache"), epochs=9, patience=2), channel(values))
+    phases = [epoch.phase for epoch in result.history]
     assert phases == ["head"] * 3 + ["fine-tuning"] * 2
 
 
-def test_two_phases_can_be_stopped_in_either(transfer, channel, payload, tmp_path):
+def test_two_phases_can_be_stopped_in_either(transfer, channel, job, tmp_path):
     for stop_at in (1, 3):  # of two and three epochs
-        kept = channel({"head_epochs": 2, "frozen_layers": 10}, stop_at=stop_at)
-        jobs.trial(payload(transfer(), cache=str(tmp_path / "cache"), epochs=3), kept)
-        assert [epoch for epoch, _ in kept.reports if epoch] == list(range(1, stop_at + 1))
-        assert kept.sent["stopped"]
+        recorder = channel({"head_epochs": 2, "frozen_layers": 10}, stop_at=stop_at)
+        result = jobs.trial(job(transfer(), cache=str(tmp_path / "cache"), epochs=3), recorder)
+        assert [epoch.epoch for epoch, _, _ in recorder.epochs] == list(range(1, stop_at + 1))
+        assert result.stopped
 
 
 def epoch(number, val_accuracy, phase, val_loss=0.5):
@@ -144,15 +141,14 @@ def test_best_epochs_are_counted_within_each_phase():
 
 
 def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_phase(
-    transfer, channel, payload, tmp_path, monkeypatch
+    transfer, channel, job, score_job, refit_job, tmp_path, monkeypatch
 ):
     manifest = tmp_path / "split.json"
     data.open(RunConfig(images=60, folds=2)).write(manifest)
-    config = payload(transfer(), manifest=str(manifest), cache=str(tmp_path / "cache"), epochs=1)
-    kept, refitted = channel({"head_epochs": 1, "frozen_layers": 10}), channel()
-    jobs.trial(config, kept)
-    assert len(kept.sent["best_epochs"]) == 2
-    assert len(kept.sent["folds"]) == 2
+    config = job(transfer(), manifest=str(manifest), cache=str(tmp_path / "cache"), epochs=1)
+    result = jobs.trial(config, channel({"head_epochs": 1, "frozen_layers": 10}))
+    assert len(result.best_epochs) == 2
+    assert len(result.folds) == 2
     trained, refit = [], trainer.refit
     monkeypatch.setattr(
         trainer, "refit",
@@ -160,14 +156,14 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
         or refit(model, *given, epochs=epochs, **named),
     )  # fmt: skip
     path = tmp_path / "chosen.keras"
-    jobs.refit({**config, "epochs": [2, 0], "values": kept.sent["params"], "model": str(path)}, refitted)
+    config = replace(config, values=result.params)
+    refitted = jobs.refit(refit_job(config, phase_epochs=(2, 0), model=str(path)), channel())
     assert trained == [(2, pytest.approx(0.01)), (0, pytest.approx(0.001))]
-    scored = channel()
-    jobs.score({**config, "values": kept.sent["params"], "trained": str(path)}, scored)
-    assert scored.sent["test"]["log_loss"] == pytest.approx(refitted.sent["test"]["log_loss"], abs=1e-6)
+    scored = jobs.score(score_job(config, trained=str(path)), channel())
+    assert scored.test.log_loss == pytest.approx(refitted.test.log_loss, abs=1e-6)
 
 
-def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, channel, payload, tmp_path):
+def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, channel, job, tmp_path):
     path = transfer(
         compiled=(
             "    return keras.Model(inputs, task.classify(x))",
@@ -177,6 +173,5 @@ def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, chann
             "    return model",
         )
     )
-    kept = channel({"head_epochs": 1})
-    jobs.trial(payload(path, cache=str(tmp_path / "cache")), kept)
-    assert len(kept.sent["history"]) >= 2
+    result = jobs.trial(job(path, cache=str(tmp_path / "cache")), channel({"head_epochs": 1}))
+    assert len(result.history) >= 2

@@ -14,7 +14,8 @@ import pytest
 
 from bench.config import RunConfig
 from bench.data import open as open_data
-from bench.workers import Job, Listener
+from bench.records import FailureKind
+from bench.workers import Listener, ProbeJob, TrialJob, TrialResult
 from bench.workers import local as local_pool
 from bench.workers.local import LocalPool, core_shares
 
@@ -44,24 +45,24 @@ def trial(tmp_path):
     dataset = open_data(RunConfig(images=24, split=(0.5, 0.25, 0.25)))
     dataset.write(tmp_path / "split.json")
 
-    def make(body="pass", timeout_s=60.0, kind="trial", **payload):
+    def make(body="pass", timeout_s=60.0):
         path = tmp_path / "family.py"
         path.write_text(DEFAULT.format(body=body))
-        common = {
-            "path": str(path),
-            "class_names": ["cats", "dogs"],
-            "input_sizes": [32],
-            "weights": "random",
-            "files": {},
-            "manifest": str(tmp_path / "split.json"),
-            "cache": str(tmp_path / "cache"),
-            "features": "float32",
-            "epochs": 1,
-            "patience": 1,
-            "seed": 0,
-            "deterministic": True,
-        }
-        return Job(kind, {**common, **payload}, timeout_s)
+        return TrialJob(
+            id="1",
+            timeout_s=timeout_s,
+            path=str(path),
+            class_names=("cats", "dogs"),
+            input_sizes=(32,),
+            weights="random",
+            files={},
+            manifest=str(tmp_path / "split.json"),
+            cache=str(tmp_path / "cache"),
+            features="float32",
+            epochs=1,
+            patience=1,
+            seed=0,
+        )
 
     return make
 
@@ -76,20 +77,22 @@ def outcome_of(pool, job, listener=None):
 
 
 class Recording(Listener):
-    """Keeps what it is told."""
+    """Records what a trial reports."""
 
     def __init__(self, on_built=lambda: None):
-        self.epochs, self.results, self._on_built = [], [], on_built
+        self.params, self.epochs, self.results, self._on_built = [], [], [], on_built
 
-    def report(self, epoch, figures):
-        self.epochs.append(epoch)
-        if epoch == 0:
-            self._on_built()
+    def built(self, params, weights):
+        self.params.append(params)
+        self._on_built()
+        return False
+
+    def epoch(self, epoch, fold, folds):
+        self.epochs.append((epoch, fold, folds))
         return False
 
     def result(self, result):
         self.results.append(result)
-        return {}
 
 
 def test_a_process_finds_everything_imported_and_out_of_the_collectors_way(pool, trial):
@@ -101,18 +104,57 @@ def test_a_process_finds_everything_imported_and_out_of_the_collectors_way(pool,
 
 
 def test_a_trial_gives_its_figures(pool, trial):
-    listener = Recording()
-    outcome = outcome_of(pool, trial(), listener)
-    assert outcome.failure is None
-    assert outcome.result["validation"]["n"] == 6
-    assert outcome.result["cost"]["parameters"] == 4
-    assert outcome.result["cost"]["cores"] == len(os.sched_getaffinity(0))
-    assert listener.epochs == [0, 1]
+    listener, job = Recording(), trial("hp.Int('depth', 1, 3)")
+    outcome = outcome_of(pool, job, listener)
+    assert (outcome.job, outcome.failure, outcome.worker) == (job, None, 0)
+    assert outcome.result.validation.n == 6
+    assert outcome.result.cost.parameters == 4
+    assert outcome.result.cost.cores == len(os.sched_getaffinity(0))
+    assert listener.params == [{"depth": 1}]
+    assert listener.epochs == [(outcome.result.history[0], 1, 0)]
+    assert listener.results == [outcome.result]
+
+
+def test_a_model_is_saved_where_the_listener_says(pool, trial, tmp_path):
+    class Keeping(Listener):
+        def result(self, result):
+            return str(tmp_path / "model.keras")
+
+    assert outcome_of(pool, trial(), Keeping()).result is not None
+    assert (tmp_path / "model.keras").exists()
+
+
+def test_a_trial_that_was_trained_before_stops_when_it_is_built(pool, trial):
+    class Known(Recording):
+        def built(self, params, weights):
+            return True
+
+    listener = Known()
+    assert outcome_of(pool, trial(), listener).result == TrialResult({}, stopped=True)
+    assert listener.epochs == listener.results == []
+
+
+def test_a_probe_gives_the_declared_space(pool, trial):
+    job = trial("hp.Int('depth', 1, 3); hp.Choice('rate', [0.5, 1.0])")
+    probe = ProbeJob(
+        id="2", timeout_s=60.0, path=job.path, class_names=("cats", "dogs"), input_sizes=(32,), weights="random"
+    )
+    depth, rate = outcome_of(pool, probe).result.space
+    assert (repr(depth.low), repr(depth.high), depth.default) == ("1", "3", 1)
+    assert repr(rate.values) == "(0.5, 1.0)"
+
+
+def test_a_broken_file_is_a_failure_with_its_place(pool, trial):
+    job = trial("hp.Int('depth', 3, 1)")
+    probe = ProbeJob(id="2", timeout_s=60.0, path=job.path, class_names=("a", "b"), input_sizes=(32,), weights="random")
+    failure = outcome_of(pool, probe).failure
+    assert (failure.kind, failure.error, failure.path, failure.line) == ("exception", "SpaceError", job.path, 6)
+    assert failure.message.startswith("ValueError: hp.Int('depth'): min_value <= max_value must hold")
 
 
 def test_an_exception_in_build_is_a_failure_with_the_end_of_its_traceback(pool, trial):
     failure = outcome_of(pool, trial("raise RuntimeError('no\\nluck')")).failure
-    assert (failure.kind, failure.message) == ("RuntimeError", "no luck")
+    assert (failure.kind, failure.error, failure.message) == ("exception", "RuntimeError", "no luck")
     assert "family.py" in failure.traceback
     assert failure.traceback.endswith("RuntimeError: no\nluck\n")
 
@@ -122,20 +164,35 @@ def test_a_killed_process_is_a_failure_named_after_its_signal(pool, trial):
         pool._running[0].process.kill()
 
     failure = outcome_of(pool, trial(), Recording(kill)).failure
-    assert failure.kind == "SIGKILL"
+    assert (failure.kind, failure.name) == ("signal", "SIGKILL")
     assert "signal 9" in failure.message
 
 
 def test_a_crash_of_the_interpreter_leaves_its_stack(pool, trial):
     failure = outcome_of(pool, trial("import faulthandler; faulthandler._sigsegv()")).failure
-    assert failure.kind == "SIGSEGV"
+    assert (failure.kind, failure.name) == ("signal", "SIGSEGV")
     assert "Segmentation fault" in failure.traceback
     assert "family.py" in failure.traceback
 
 
 def test_leaving_the_process_is_a_failure(pool, trial):
-    assert outcome_of(pool, trial("os._exit(3)")).failure.message.endswith("exit status 3")
-    assert outcome_of(pool, trial("sys.exit('enough')")).failure.kind == "SystemExit"
+    failure = outcome_of(pool, trial("os._exit(3)")).failure
+    assert failure.kind == "ProcessEnded"
+    assert failure.message.endswith("exit status 3")
+    assert outcome_of(pool, trial("sys.exit('enough')")).failure.name == "SystemExit"
+
+
+def test_a_signal_without_a_name_is_a_failure(pool, trial):
+    number = signal.SIGRTMIN + 3
+    failure = outcome_of(pool, trial(f"os.kill(os.getpid(), {number})")).failure
+    assert (failure.kind, failure.name) == ("signal", f"SIG{number}")
+
+
+def test_values_that_are_no_plain_data_fail_the_trial_and_not_the_driver(pool, trial):
+    failure = outcome_of(pool, trial("hp.values['shape'] = [1, 2]")).failure
+    assert failure.name == "ValueError"
+    assert "shape" in failure.message or "array" in failure.message
+    assert outcome_of(pool, trial()).result is not None
 
 
 def test_a_trial_that_hangs_is_stopped_at_its_time_limit(pool, trial):
@@ -156,7 +213,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_a_trial(pool, trial):
 
 def test_running_trials_are_cancelled(pool, trial):
     def cancel():
-        pool.cancel("Interrupted", "enough")
+        pool.cancel(FailureKind.INTERRUPTED, "enough")
 
     assert outcome_of(pool, trial(), Recording(cancel)).failure.kind == "Interrupted"
 
@@ -167,7 +224,7 @@ def test_a_question_that_cannot_be_answered_is_raised_where_it_was_asked(pool, t
             raise ValueError(f"{hyperparameter.name} is not to be had")
 
     failure = outcome_of(pool, trial("hp.Int('depth', 1, 3)"), Refusing()).failure
-    assert (failure.kind, failure.message) == ("ValueError", "depth is not to be had")
+    assert (failure.name, failure.message) == ("ValueError", "depth is not to be had")
     assert "family.py" in failure.traceback
 
 
@@ -194,7 +251,10 @@ def test_nothing_outlives_the_pool():
 
     before = processes()
     with contextlib.closing(LocalPool(1)) as pool:
-        pool.submit(Job("probe", {"path": "/dev/null"}, 60.0), Listener())
+        probe = ProbeJob(
+            id="1", timeout_s=60.0, path="/dev/null", class_names=("a", "b"), input_sizes=(32,), weights="random"
+        )
+        pool.submit(probe, Listener())
         started = processes() - before
         logs = pool._logs
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)
@@ -208,10 +268,11 @@ def test_a_trial_ends_with_its_driver(tmp_path):
     (tmp_path / "family.py").write_text("import time\ntime.sleep(600)\n")
     script.write_text(
         "import time\n"
-        "from bench.workers import Job, Listener\n"
+        "from bench.workers import Listener, ProbeJob\n"
         "from bench.workers.local import LocalPool\n"
         "pool = LocalPool(1)\n"
-        f"job = Job('probe', {{'path': {str(tmp_path / 'family.py')!r}, 'weights': 'random'}}, 600.0)\n"
+        f"job = ProbeJob(id='1', timeout_s=600.0, path={str(tmp_path / 'family.py')!r}, class_names=('a', 'b'),\n"
+        "               input_sizes=(32,), weights='random')\n"
         "pool.submit(job, Listener())\n"
         "print(pool._running[0].process.pid, flush=True)\n"
         "time.sleep(600)\n"

@@ -115,10 +115,6 @@ class FeatureCache:
                 f"cache's {directory.format_size(int(most / SHARE_OF_CACHE))}; BENCH_CACHE_GB sets that"
             )
 
-    def held_mb(self) -> float:
-        """What all features in the cache take on disk, 10**6 bytes."""
-        return sum(entry.size_bytes for entry in directory.entries(self.root, ("features",))) / 1e6
-
     def has(self, cut: Cut, views: Sequence[View]) -> bool:
         """Whether all features of these views are there."""
         return not len(_missing(self.stores(cut), _digests(views)))

@@ -91,16 +91,10 @@ class Stage:
         fetched = self.cache.fetch(self.cut, [View(part)])
         return Features(fetched.rows, part.labels, 1, hold=_fits_memory(fetched.bytes))
 
-    def speed(self) -> tuple[float, float]:
-        """Milliseconds for one picture and pictures a second, from the picture to the prediction.
-
-        On features it is what their prefix took when they were computed, and then what the tail takes.
-        """
-        latency_ms, throughput = cost.speed(self.predict.raw, self.predict.shapes)
-        if self.fetched is None:
-            return latency_ms, throughput
-        rows = len(self.fetched.rows[0])
-        return latency_ms + self.fetched.latency_ms, 1 / (1 / throughput + self.fetched.cold_s / rows)
+    def latency_ms(self) -> float:
+        """Median milliseconds from one picture to its prediction; on features, those of computing them included."""
+        latency_ms = cost.latency_ms(self.predict.raw, self.predict.shapes)
+        return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)
 
 
 def prepare(model: keras.Model, graph: Graph | NoPrefix, data: Data, *, phase: str, epochs: int) -> Stage:
@@ -148,7 +142,6 @@ def _on_features(graph: Graph | NoPrefix, data: Data, phase: str, epochs: int) -
             views=len(data.trained),
             dtype=data.cache.dtype,
             disk_mb=fetched.bytes / 1e6,
-            memory_mb=fetched.bytes / 1e6 if hold else 0.0,
             cached=fetched.cached,
         ),
         held_out=data.validation,

@@ -30,25 +30,23 @@ def built(monkeypatch):
 
 
 @pytest.fixture
-def run(transfer, channel, payload, tmp_path):
-    """A trial of a family, its lines changed, with a cache of this test's own; gives what it sent."""
+def run(transfer, channel, job, tmp_path):
+    """A trial of a family, its lines changed, with a cache of this test's own; gives its result."""
 
-    def trial(family="transfer", before_freezing="", keep=None, asked=None, payload_changes=None, **values):
+    def trial(family="transfer", before_freezing="", keep=None, asked=None, job_changes=None, **values):
         text = {"more": (FREEZING, before_freezing + FREEZING)} if before_freezing else {}
-        kept = channel(values)
+        recorder = channel(values, keep=keep)
         if asked is not None:
-            suggest = kept.suggest
-            kept.suggest = lambda each: asked.append(each.name) or suggest(each)
-        if keep:
-            kept.keep = str(keep)
-        jobs.trial(payload(transfer(family, **text), cache=str(tmp_path / "cache"), **(payload_changes or {})), kept)
-        return kept.sent
+            suggest = recorder.suggest
+            recorder.suggest = lambda each: asked.append(each.name) or suggest(each)
+        path = transfer(family, **text)
+        return jobs.trial(job(path, cache=str(tmp_path / "cache"), **(job_changes or {})), recorder)
 
     return trial
 
 
-def losses(sent):
-    return [(epoch["loss"], epoch["val_loss"]) for epoch in sent["history"]]
+def losses(result):
+    return [(epoch.loss, epoch.val_loss) for epoch in result.history]
 
 
 def test_a_backbone_whose_features_are_there_is_not_built(run, built):
@@ -56,10 +54,10 @@ def test_a_backbone_whose_features_are_there_is_not_built(run, built):
     assert built == ["tiny"]
     np.testing.assert_allclose(losses(second), losses(first), atol=1e-6)
     for name in ("parameters", "trainable_parameters", "macs", "model_size_mb"):
-        assert first["cost"][name] == second["cost"][name]
-    assert first["validation"]["n"] == second["validation"]["n"] == 12
+        assert getattr(first.cost, name) == getattr(second.cost, name)
+    assert first.validation.n == second.validation.n == 12
     run(frozen_layers=10)  # other features, which are not there
-    run(payload_changes={"seed": 1})  # other random weights
+    run(job_changes={"seed": 1})  # other random weights
     assert built == ["tiny"] * 3
 
 
@@ -68,23 +66,23 @@ def test_a_backbone_whose_features_are_there_is_not_built(run, built):
     [({}, 1), ({}, 2), ({"frozen_layers": 6, "head_epochs": 1}, 1)],
     ids=["with the backbone", "with its sketch", "fine-tuned"],
 )
-def test_the_kept_model_is_the_trained_one(run, built, channel, payload, tmp_path, values, times):
+def test_the_kept_model_is_the_trained_one(run, built, channel, job, score_job, tmp_path, values, times):
     for number in range(times):
         path = tmp_path / f"{number}.keras"
-        sent = run(keep=path, dropout=0.3, **values)
+        result = run(keep=path, dropout=0.3, **values)
     family, only_trained = tmp_path / "spaces" / "transfer.py", path.with_suffix(".npz")
-    config = payload(family, cache=str(tmp_path / "cache"), values=sent["params"], model=str(path))
+    config = job(family, cache=str(tmp_path / "cache"), values=result.params)
     assert only_trained.exists() == (times == 2)
     if only_trained.exists():
         assert built == ["tiny"]
-        jobs.score({**config, "trained": str(only_trained)}, channel())
+        jobs.score(score_job(config, trained=str(only_trained), model=str(path)), channel())
         assert not only_trained.exists()
-    dataset = data.load(Path(config["manifest"]))
+    dataset = data.load(Path(config.manifest))
     pictures = jobs._part(dataset, dataset.part("validation"), 16, config, channel())
     predicted = keras.saving.load_model(path, safe_mode=True).predict(np.asarray(pictures.pixels, "f"), verbose=0)
     right = np.where(pictures.labels == 1, predicted[:, 0], 1 - predicted[:, 0])
-    assert -np.log(right).mean() == pytest.approx(sent["validation"]["log_loss"], abs=1e-6)
-    assert np.mean(right > 0.5) == sent["validation"]["accuracy"]
+    assert -np.log(right).mean() == pytest.approx(result.validation.log_loss, abs=1e-6)
+    assert np.mean(right > 0.5) == result.validation.accuracy
 
 
 @pytest.mark.parametrize(
@@ -174,14 +172,13 @@ def test_weights_from_another_file_are_another_backbone(tmp_path):
         "backbone.get_layer('out').threshold = 5.0",
     ],
 )
-def test_a_family_that_alters_its_backbone_does_not_alter_that_of_others(transfer, channel, payload, tmp_path, altered):
+def test_a_family_that_alters_its_backbone_does_not_alter_that_of_others(transfer, channel, job, tmp_path, altered):
     plain = transfer("plain")
     other = transfer("other", alters=(FREEZING, f"    {altered}\n{FREEZING}"))
 
     def run(path, cache):
-        kept = channel({"dropout": 0.0})
-        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
-        return losses(kept.sent)
+        result = jobs.trial(job(path, cache=str(tmp_path / cache)), channel({"dropout": 0.0}))
+        return losses(result)
 
     apart = run(plain, "a"), run(other, "b")
     assert apart[0] != apart[1]
@@ -189,7 +186,7 @@ def test_a_family_that_alters_its_backbone_does_not_alter_that_of_others(transfe
     np.testing.assert_allclose((run(other, "d"), run(plain, "d")), apart[::-1], atol=1e-5)
 
 
-def test_a_family_that_asks_for_the_type_of_a_layer_freezes_the_same(transfer, channel, payload, tmp_path):
+def test_a_family_that_asks_for_the_type_of_a_layer_freezes_the_same(transfer, channel, job, tmp_path):
     old = """    for layer in backbone.layers[: hp.Int("frozen_layers", 0, 13, default=13)]:
         layer.trainable = False
 """
@@ -197,33 +194,31 @@ def test_a_family_that_asks_for_the_type_of_a_layer_freezes_the_same(transfer, c
     for layer in backbone.layers:
         layer.trainable = type(layer).__name__ == "Conv2D"
 """
-    jobs.trial(payload(transfer("before"), cache=str(tmp_path / "cache")), channel())
+    jobs.trial(job(transfer("before"), cache=str(tmp_path / "cache")), channel())
     path = transfer("types", frozen=(old, new))
     found = []
     for cache in ("cache", "other"):
-        kept = channel()
-        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
-        found.append(kept.sent["cost"]["trainable_parameters"])
+        result = jobs.trial(job(path, cache=str(tmp_path / cache)), channel())
+        found.append(result.cost.trainable_parameters)
     assert found[0] == found[1]
 
 
-def test_an_application_of_a_familys_own_that_changes_is_another(transfer, channel, payload, tmp_path):
+def test_an_application_of_a_familys_own_that_changes_is_another(transfer, channel, job, tmp_path):
     own = ('tiny.__module__ = "keras.applications.tiny"', "")
     deeper = ('layers.ReLU(name="out")', 'layers.Activation("tanh", name="out")')
 
     def run(path, cache):
-        kept = channel({"dropout": 0.0})
-        jobs.trial(payload(path, cache=str(tmp_path / cache)), kept)
-        return losses(kept.sent)
+        result = jobs.trial(job(path, cache=str(tmp_path / cache)), channel({"dropout": 0.0}))
+        return losses(result)
 
     before = run(transfer("mine", own=own), "cache")
     path = transfer("mine", own=own, deeper=deeper)
     assert run(path, "cache") == run(path, "new") != before
 
 
-def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, channel, payload, tmp_path, monkeypatch):
+def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, channel, job, tmp_path, monkeypatch):
     path, cache = transfer(), tmp_path / "cache"
-    jobs.trial(payload(path, cache=str(cache)), channel())
+    jobs.trial(job(path, cache=str(cache)), channel())
     fit = trainer.fit
 
     def cleared(*given, **named):
@@ -231,6 +226,5 @@ def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, cha
         return fit(*given, **named)
 
     monkeypatch.setattr(trainer, "fit", cleared)
-    kept = channel()
-    jobs.trial(payload(path, cache=str(cache)), kept)
-    assert kept.sent["validation"]
+    result = jobs.trial(job(path, cache=str(cache)), channel())
+    assert result.validation
