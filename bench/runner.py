@@ -22,8 +22,8 @@ from bench.errors import Interrupted, WeightsError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
-from bench.runs.gallery import Gallery
 from bench.runs.store import RunFolder
+from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
 from bench.search import spaces
 from bench.search.families import Family, run_all
@@ -61,8 +61,11 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         families = _searched(config, prepared)
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus)
-        gallery, page = Gallery(dataset, folder.path, config.seed, progress.warning), LivePage(folder, progress.warning)
-        gallery.samples()
+        thumbnails, page = (
+            ThumbnailWriter(dataset, folder.path, config.seed, progress.warning),
+            LivePage(folder, progress.warning),
+        )
+        thumbnails.add_samples()
         page.write(RunStatus.RUNNING)
         preparation.announce(families, folder, progress)
         ledger, status = Ledger(), RunStatus.FAILED
@@ -70,7 +73,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
             with stop_on_signal() as stop:
                 for engine in config.engines:
                     _search(Context(engine, config, folder, ledger, progress), families, pool, stop, page)
-                _score(families, folder, pool, stop, page, gallery, progress)
+                _score(families, folder, pool, stop, page, thumbnails, progress)
             status = RunStatus.PARTIAL if stop.signal else RunStatus.COMPLETE
         finally:
             done = page.write(status)
@@ -113,7 +116,7 @@ def _score(
     pool: Pool,
     stop: SignalStop,
     page: LivePage,
-    gallery: Gallery,
+    thumbnails: ThumbnailWriter,
     progress: Progress,
 ) -> None:
     """Score every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
@@ -130,9 +133,9 @@ def _score(
             folder.note(text)
             progress.warning(text)
         if scoring.record(trial, numbers, outcomes).test:
-            gallery.mistakes(trial.family)
+            thumbnails.add_mistakes(trial.family)
         page.refresh()
-    gallery.shared_mistakes(folder.snapshot())
+    thumbnails.add_shared_mistakes(folder.snapshot())
 
 
 def _warm_up() -> None:

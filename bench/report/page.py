@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import RUNNING, Run
-from bench.report import samples
+from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
 from bench.report.links import anchor
 from bench.report.sections import (
@@ -50,7 +50,7 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "pairwise": pairwise.section,
     "search_history": search_history.section,
     "models": models.section,
-    "data": samples.section,
+    "data": photos.section,
     "failures": failures.section,
     "reproduce": reproduce.section,
 }

@@ -36,8 +36,7 @@ from bench.records import (
     Trial,
 )
 from bench.runs import predictions
-from bench.runs.gallery import MOST_SAMPLES
-from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail
+from bench.runs.thumbnails import MISTAKES, MOST_SAMPLES, SHARED_MISTAKES, Thumbnail
 from bench.stats import over_seeds, wilson
 
 from .saved import save_predictions, save_thumbnails
@@ -111,7 +110,7 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
 
 
 def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:
-    """As many as a run has (see `bench.runs.gallery`)."""
+    """As many as a run has (see `bench.runs.thumbnails`)."""
     found = list(predictions.of_run(run).values())
     chosen = {place for each in found for place in each.mistakes[:MISTAKES]}
     chosen.update(predictions.shared_mistakes(found)[:SHARED_MISTAKES])

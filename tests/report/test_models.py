@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.records import Epoch, Run, SplitInfo
-from bench.report import page, samples, svg
+from bench.report import page, photos, svg
 from bench.report.sections import models
 from bench.report.sections.confusion import confusion
 from bench.report.sections.learning_curves import MOST_ROWS, learning_curves
@@ -338,7 +338,7 @@ def test_the_page_stays_light(scored: Run) -> None:
     keep(run, [*train, *every], size=128)
     source = section(run)
     carried = sum(len(uri) for uri in re.findall(r"data:image/[^\"]*", source + section(run, "data")))
-    assert carried <= models.MOST_BYTES + samples.MOST_BYTES <= 1_200_000
+    assert carried <= models.MOST_BYTES + photos.SAMPLE_BYTES <= 1_200_000
     assert re.search(r"keep it light; \d+.thumbnails more are in the run folder", Page(source).words)
 
 

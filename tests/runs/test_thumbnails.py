@@ -1,16 +1,241 @@
-"""The list of a run's thumbnails, and what is read of a folder that somebody else wrote."""
+"""Thumbnails: which pictures get one, how those look, what is read, and that no error stops a run."""
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import optuna
 import pytest
+from PIL import Image
 
+from bench import Budget, RunConfig, data, runner
+from bench.data import Dataset, Item
+from bench.data.sources.drawn import Drawn
 from bench.records import Run, SplitInfo
-from bench.runs import thumbnails
-from bench.runs.thumbnails import Thumbnail
+from bench.runs import predictions, store, thumbnails
+from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail, ThumbnailWriter, encoded, samples
+from bench.search.progress import SILENT, Progress
+from bench.testing import FakePool
+from bench.training.messages import ScoreJob
+
+
+def drawn(images: int = 40, **config: Any) -> Dataset:
+    return data.open(RunConfig(images=images, **config))
+
+
+def made_up(classes: int, each: int) -> Dataset:
+    """A data set of which nobody looks at the pictures."""
+    numbers = itertools.count()
+    items = [Item(f"{n}.jpg", label, "train", f"{next(numbers):064x}") for label in range(classes) for n in range(each)]
+    return Dataset(Drawn(0, 0), tuple(f"class {n:03d}" for n in range(classes)), tuple(items), (), (32,))
+
+
+def of(dataset: Dataset, run: Path, seed: int = 0) -> tuple[ThumbnailWriter, list[str]]:
+    """A writer and its warnings."""
+    warnings: list[str] = []
+    return ThumbnailWriter(dataset, run, seed, warnings.append), warnings
+
+
+def opened(run: Path, sha256: str) -> Image.Image:
+    return Image.open(io.BytesIO(thumbnails.jpeg(run, sha256)))
+
+
+def predict(run: Path, family: str, dataset: Dataset, wrong: Sequence[int]) -> None:
+    """Writes predictions on the test part: those numbers are wrong, the first of them the surest."""
+    items = dataset.part("test")
+    probabilities = np.full((len(items), 2), 0.1, np.float32)
+    for place, item in enumerate(items):
+        probabilities[place, item.label] = 0.9
+    for order, place in enumerate(wrong):
+        right = items[place].label
+        probabilities[place, [right, 1 - right]] = [0.005 * order, 1 - 0.005 * order]
+    path = predictions.path(run, family)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = np.array([item.sha256 for item in items])
+    np.savez(path, sha256=sha256, labels=data.labels(items), probabilities=probabilities)
+
+
+class TestSamples:
+    def test_a_few_training_pictures_of_every_class(self) -> None:
+        dataset = drawn()
+        chosen = samples(dataset, seed=0)
+        assert Counter(item.label for item in chosen) == {0: 6, 1: 6}
+        assert {item.part for item in chosen} == {"train"}
+        assert samples(dataset, seed=0) == chosen != samples(dataset, seed=1)
+
+    @pytest.mark.parametrize(("classes", "each", "of_each"), [(10, 9, 6), (25, 9, 2), (200, 3, 1), (3, 2, 2)])
+    def test_many_classes_share_sixty(self, classes: int, each: int, of_each: int) -> None:
+        chosen = samples(made_up(classes, each), seed=0)
+        assert set(Counter(item.label for item in chosen).values()) == {of_each}
+        assert len(chosen) == min(60 // of_each, classes) * of_each
+
+
+class TestThumbnail:
+    @pytest.mark.parametrize(
+        ("width", "height", "size"), [(640, 480, (96, 72)), (30, 20, (30, 20)), (5000, 3, (96, 1)), (3, 700, (1, 96))]
+    )
+    def test_the_whole_picture_and_never_larger_than_it_is(
+        self, width: int, height: int, size: tuple[int, int]
+    ) -> None:
+        small = encoded(np.full((height, width, 3), (200, 30, 30), np.uint8))
+        image = Image.open(io.BytesIO(small))
+        assert (image.format, image.size) == ("JPEG", size)
+        assert np.abs(np.asarray(image).reshape(-1, 3).mean(axis=0) - (200, 30, 30)).max() < 8
+        assert len(small) < 3000
+
+    def test_upright_as_it_is_trained_on_and_without_what_the_camera_wrote(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(0)
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010F] = 6, "a camera with a serial number"
+        for number, label in itertools.product(range(8), ("cat", "dog")):
+            (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+            image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8))
+            image.save(tmp_path / "photos" / label / f"{number}.jpg", exif=exif)
+        dataset = data.open(RunConfig(data=str(tmp_path / "photos")))
+        writer, warnings = of(dataset, tmp_path / "run")
+        writer.add_samples()
+        found = thumbnails.read(tmp_path / "run")
+        assert len(found) == 2 * min(6, dataset.info().counts["train"]["cat"])
+        assert {opened(tmp_path / "run", sha256).size for sha256 in found} == {(72, 96)}
+        assert not any(b"Exif" in thumbnails.jpeg(tmp_path / "run", sha256) for sha256 in found)
+        assert warnings == []
+
+
+def test_the_list_names_every_picture(tmp_path: Path) -> None:
+    dataset = drawn()
+    writer, _ = of(dataset, tmp_path)
+    writer.add_samples()
+    known = {item.sha256: item for item in dataset.items}
+    for sha256, each in thumbnails.read(tmp_path).items():
+        item = known[sha256]
+        assert (each.id, each.label, each.part) == (item.id, item.label, item.part)
+        pixels = np.asarray(opened(tmp_path, sha256)).astype(int)
+        assert np.abs(pixels - dataset.picture(item).pixels).mean() < 10
+
+
+def test_the_most_confidently_wrong_come_first(tmp_path: Path) -> None:
+    dataset = drawn(80, split=(0.1, 0.1, 0.8))
+    wrong = list(range(40, 0, -1))
+    predict(tmp_path, "cnn", dataset, wrong)
+    writer, _ = of(dataset, tmp_path)
+    writer.add_mistakes("cnn")
+    assert list(thumbnails.read(tmp_path)) == [dataset.part("test")[n].sha256 for n in wrong[:MISTAKES]]
+
+
+def test_what_all_get_wrong_is_added_to_what_one_gets_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = drawn(100, split=(0.1, 0.1, 0.8))
+    test = [item.sha256 for item in dataset.part("test")]
+    predict(tmp_path, "cnn", dataset, list(range(60)))
+    predict(tmp_path, "vgg", dataset, list(range(5, 60)))
+    every = [predictions.read(predictions.path(tmp_path, family)) for family in ("cnn", "vgg")]
+    monkeypatch.setattr(predictions, "of_run", lambda run: dict(enumerate(every)))
+    writer, warnings = of(dataset, tmp_path)
+    writer.add_mistakes("cnn")
+    writer.add_shared_mistakes(object())  # type: ignore[arg-type]
+    assert set(thumbnails.read(tmp_path)) == {*test[:MISTAKES], *test[5 : 5 + SHARED_MISTAKES]}
+    assert warnings == []
+
+
+def test_a_picture_that_is_gone_is_listed_without_a_thumbnail(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number, label in itertools.product(range(8), ("cat", "dog")):
+        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "photos" / label / f"{number}.png")
+    dataset = data.open(RunConfig(data=str(tmp_path / "photos")))
+    gone, changed, *sound = samples(dataset, 0)
+    (tmp_path / "photos" / gone.id).unlink()
+    (tmp_path / "photos" / changed.id).write_bytes(b"")
+    writer, warnings = of(dataset, tmp_path / "run")
+    writer.add_samples()
+    assert list(thumbnails.read(tmp_path / "run")) == [item.sha256 for item in (gone, changed, *sound)]
+    there = {path.stem for path in (tmp_path / "run" / "thumbnails").iterdir()}
+    assert there == {item.sha256 for item in sound}
+    assert warnings == []
+
+
+def test_a_fault_is_told_once_and_goes_no_further(tmp_path: Path) -> None:
+    (tmp_path / "thumbnails").write_text("in the way")
+    (tmp_path / "predictions").mkdir()
+    (tmp_path / "predictions" / "cnn.npz").write_text("damaged")
+    writer, warnings = of(drawn(), tmp_path)
+    writer.add_samples()
+    writer.add_mistakes("cnn")
+    writer.add_mistakes("without predictions")
+    assert len(warnings) == 1
+    assert warnings[0].startswith("the page lacks pictures (")
+    assert warnings[0].endswith("the results are safe")
+
+
+# -- in a run
+
+
+class Scoring(FakePool):
+    """Its models get the first ten test pictures wrong."""
+
+    def _run(self, job: Any, listener: Any) -> object:
+        result = super()._run(job, listener)
+        if isinstance(job, ScoreJob):
+            run = Path(job.predictions).parents[1]
+            predict(run, Path(job.path).stem, data.load(Path(job.manifest)), range(10))
+        return result
+
+
+def build(hp: Any, family: str) -> None:
+    hp.Int("depth", 1, 9)
+
+
+def start(folder: Path, space: Any, progress: Progress = SILENT) -> Any:
+    spaces = tuple(space(name) for name in ("a", "b"))
+    config = RunConfig(images=120, budget=Budget(4), out=str(folder / "run"), spaces=spaces)
+    return runner.run(config, progress, pool=Scoring(build, lambda family, params: params["depth"] / 10))
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_run_leaves_its_samples_and_mistakes_beside_the_page(tmp_path: Path, space: Any) -> None:
+    run = start(tmp_path, space)
+    found = thumbnails.of_run(run)
+    test = [item.sha256 for item in data.load(tmp_path / "run" / "split.json").part("test")]
+    assert Counter(each.part for each in found.values()) == {"train": 12, "test": 10}
+    assert {sha256 for sha256, each in found.items() if each.part == "test"} == set(test[:10])
+    assert all(thumbnails.jpeg(run.path, sha256) for sha256 in found)
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_a_run_without_room_for_thumbnails_is_complete(
+    tmp_path: Path, space: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(pixels: object) -> bytes:
+        raise OSError("No space left on device")
+
+    told: list[str] = []
+
+    class Telling(Progress):
+        def warning(self, text: str) -> None:
+            told.append(text)
+
+    monkeypatch.setattr(thumbnails, "encoded", full)
+    run = start(tmp_path, space, Telling())
+    assert run.status == "complete"
+    assert [text for text in told if "pictures" in text] == [
+        "the page lacks pictures (OSError: No space left on device); the results are safe"
+    ]
+
+
+# -- read again
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202e\n\ud800/../cat.jpg"
 FIRST, SECOND = "ab" * 32, "0" * 64
@@ -43,7 +268,7 @@ def test_a_run_of_an_earlier_version_has_none(run: Run) -> None:
         "",
         "[]",
         "{}",
-        '{"schema_version": 2, "pictures": {}}',
+        '{"schema_version": 3, "pictures": []}',
         '{"schema_version": "x", "pictures": {}}',
         '{"schema_version": 1, "pictures": []}',
         json.dumps({"schema_version": 1, "pictures": {FIRST: {"id": "cat.jpg", "label": 0}}}),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import text
-from bench.report.album import Album, Picture
+from bench.report.photos import Photo, PhotoAlbum
 from bench.runs.predictions import Predictions, shared_mistakes
 from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 
@@ -18,7 +18,7 @@ from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 class Mistake:
     """A picture that a model gets wrong: its class, what the model takes it for, and how sure it is of that."""
 
-    picture: Picture
+    picture: Photo
     true: str
     predicted: str
     probability: float
@@ -49,7 +49,7 @@ class SharedMistake:
         probability: What they give to its class, in the mean.
     """
 
-    picture: Picture
+    picture: Photo
     true: str
     predicted: tuple[tuple[str, int], ...]
     probability: float
@@ -78,7 +78,7 @@ class SharedMistakes:
     shown: tuple[SharedMistake, ...]
 
 
-def mistakes(predictions: Predictions, classes: Sequence[str], album: Album) -> Mistakes:
+def mistakes(predictions: Predictions, classes: Sequence[str], album: PhotoAlbum) -> Mistakes:
     """The mistakes of a model.
 
     Args:
@@ -90,7 +90,7 @@ def mistakes(predictions: Predictions, classes: Sequence[str], album: Album) -> 
     guesses, sure = predictions.predicted, predictions.confidence
     shown = tuple(
         Mistake(
-            album.picture(str(predictions.sha256[place])),
+            album.photo(str(predictions.sha256[place])),
             classes[int(predictions.labels[place])],
             classes[int(guesses[place])],
             float(sure[place]),
@@ -101,7 +101,9 @@ def mistakes(predictions: Predictions, classes: Sequence[str], album: Album) -> 
     return Mistakes(len(wrong), len(predictions.labels), shown)
 
 
-def mistakes_of_all(every: Mapping[str, Predictions], classes: Sequence[str], album: Album) -> SharedMistakes | None:
+def mistakes_of_all(
+    every: Mapping[str, Predictions], classes: Sequence[str], album: PhotoAlbum
+) -> SharedMistakes | None:
     """What all models get wrong; None where there are not at least two.
 
     Args:
@@ -119,5 +121,5 @@ def mistakes_of_all(every: Mapping[str, Predictions], classes: Sequence[str], al
             continue
         guesses = Counter(classes[int(each.probabilities[place].argmax())] for each in found)
         truth = float(np.mean([each.probabilities[place, label] for each in found]))
-        shown.append(SharedMistake(album.picture(sha256), classes[label], tuple(guesses.most_common()), truth))
+        shown.append(SharedMistake(album.photo(sha256), classes[label], tuple(guesses.most_common()), truth))
     return SharedMistakes(len(found), len(wrong), len(found[0].labels), tuple(shown))

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import Run, Trial
-from bench.report.album import Album
+from bench.report.photos import PhotoAlbum
 from bench.report.sections.confusion import Confusion, confusion
 from bench.report.sections.learning_curves import LOOKS, LearningCurves, learning_curves
 from bench.report.sections.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
@@ -81,7 +81,7 @@ class Models:
 
 def section(run: Run) -> Models:
     """The chosen models of a run."""
-    album = Album(run, MOST_BYTES)
+    album = PhotoAlbum(run, MOST_BYTES)
     found = {family: each for family, each in predictions.of_run(run).items() if _suits(each, run)}
     shared = mistakes_of_all(found, run.split.classes, album)  # the first to take of what the page can carry
     ranking, looks = run.ranking(), family_marks(run)
@@ -110,7 +110,7 @@ def _suits(found: Predictions, run: Run) -> bool:
     return found.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
 
 
-def _tested(found: Predictions, run: Run, album: Album, label: str, mark: Mark) -> Tested:
+def _tested(found: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> Tested:
     classes, calibrated = run.split.classes, calibration(found)
     return Tested(
         confusion(found, classes),
