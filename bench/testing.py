@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from bench import data
-from bench.cache.files import replacing
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Cost, Epoch, Failure, FailureKind, Metrics
 from bench.workers import (
@@ -161,9 +160,7 @@ def _predict(accuracy: float, job: TrainingJob) -> None:
     hardness = np.where(draw.random(len(items)) < SEED_NOISE, draw.random(len(items)), hardness)
     labels, classes = data.labels(items), len(job.class_names)
     predicted = np.where(hardness < accuracy, labels, (labels + 1) % classes)
-    with replacing(Path(job.predictions)) as temporary, temporary.open("wb") as stream:
-        sha256 = np.array([item.sha256 for item in items])
-        np.savez_compressed(stream, sha256=sha256, labels=labels, probabilities=np.eye(classes, dtype="f4")[predicted])
+    data.write_predictions(Path(job.predictions), items, np.eye(classes)[predicted])
 
 
 def _metrics(accuracy: float, n: int) -> Metrics:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.data.audit import PixelSink, audit
-from bench.data.dataset import Dataset, Item, labels, load
+from bench.data.dataset import Dataset, Item, labels, load, write_predictions
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, quiet
 from bench.data.pixels import recording
 from bench.data.sources import StageCallback, create
 from bench.data.split import UsablePicture, assign, sample
 
-__all__ = ["Dataset", "Item", "labels", "load", "open"]
+__all__ = ["Dataset", "Item", "labels", "load", "open", "write_predictions"]
 
 SMALL_SIZES = (32, 48, 64)
 """Input sizes for small pictures."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache.files import write_text
+from bench.cache.files import replacing, write_text
 from bench.data.pictures import Picture, PictureError
 from bench.data.sources import PARTS, Rejected, Source, rebuild
 from bench.data.split import content_hash
@@ -150,6 +150,26 @@ class Dataset:
 def labels(items: Items) -> npt.NDArray[np.int64]:
     """Their labels, shape (n,), in their order."""
     return np.array([item.label for item in items], dtype=np.int64)
+
+
+def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:
+    """Write class probabilities of pictures as an .npz file, whole or not at all; `runs.predictions` reads it.
+
+    Args:
+        path: The file.
+        items: The pictures.
+        probabilities: Shape (pictures, classes), in the order of the pictures.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            sha256=np.array([item.sha256 for item in items]),
+            labels=labels(items),
+            probabilities=probabilities.astype(np.float32),
+        )
 
 
 def load(manifest_path: Path) -> Dataset:

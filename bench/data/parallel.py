@@ -26,7 +26,7 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
     An error of the function is raised in place of its result or shortly before. What has not started by then is
     dropped, as it is where the caller stops early.
     """
-    threads = min(cores(), MOST_THREADS)
+    threads = min(len(usable_cores()), MOST_THREADS)
     remaining = iter(values)
     stopped = threading.Event()
 
@@ -50,8 +50,8 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
         executor.shutdown(cancel_futures=True)
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
+def usable_cores() -> list[int]:
+    """Numbers of the CPU cores that this process may use, sorted."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -17,12 +16,14 @@ PACKAGES = (
 
 def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
     """The environment as plain data; nothing of the user's home or environment variables is in it."""
+    from bench.data.parallel import usable_cores
+
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(usable_cores()),
         "memory_gb": _memory_gb(),
         "gpus": list(gpus),
         "git_commit": git_commit(),

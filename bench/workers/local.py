@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from bench.data.parallel import usable_cores
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, from_data
@@ -262,7 +263,7 @@ def _tail(log: Path) -> str:
 
 def core_shares(workers: int) -> list[tuple[int, ...]]:
     """Split the CPU cores into equal shares, one a worker; more workers than cores share single ones."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = usable_cores()
     share = max(1, len(cores) // workers)
     return [tuple(cores[(index * share + k) % len(cores)] for k in range(share)) for index in range(workers)]
 

@@ -57,10 +57,7 @@ def predict(run: Path, family: str, dataset: Dataset, wrong: Sequence[int]) -> N
     for order, place in enumerate(wrong):
         right = items[place].label
         probabilities[place, [right, 1 - right]] = [0.005 * order, 1 - 0.005 * order]
-    path = predictions.path(run, family)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sha256 = np.array([item.sha256 for item in items])
-    np.savez(path, sha256=sha256, labels=data.labels(items), probabilities=probabilities)
+    data.write_predictions(predictions.path(run, family), items, probabilities)
 
 
 class TestSamples:
