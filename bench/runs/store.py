@@ -261,8 +261,6 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
 
     Who creates the log in a folder owns it: two runs that begin in the same moment cannot both.
     """
-    if not config.out:
-        REPORTS.mkdir(parents=True, exist_ok=True)
     for path in [Path(config.out)] if config.out else _default_paths(config):
         made = [parent for parent in (path, *path.absolute().parents) if not parent.exists()][::-1]
         try:

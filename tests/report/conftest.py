@@ -334,7 +334,7 @@ def cached_run(run: Run) -> Run:
     pooled = Prefix(used=True, cut=("out_relu",), features=5120, dtype="float32", disk_mb=20.9)
     head = replace(pooled, phase="head", views=2, disk_mb=38.3, cached=1.0)
     residual = ("block_14_add", "block_15_project_BN")
-    tuned = Prefix("fine-tuning", True, "", residual, 5120, 2, "float16", 1152.4, 40.0, 0.25)
+    tuned = Prefix("fine-tuning", True, "", residual, 5120, 2, "float16", 1152.4, 0.25)
     prefixes = {
         ("cnn", 0): (replace(pooled, cut=("conv2d_3",)),),
         ("cnn", 1): (Prefix("fine-tuning", reason=HOSTILE),),

@@ -35,11 +35,15 @@ def record(**changes: Any) -> dict[str, Any]:
         "status": "complete",
         "created_utc": "2026-11-21T00:18:00Z",
         "elapsed_s": 612.0,
+        "command": "python -m bench run",
         "config": {"engines": ["optuna:tpe"]},
-        "split": {"source": "photos"},
+        "environment": {},
+        "split": {"source": "photos", "classes": ["cats", "dogs"], "counts": {}, "sha256": "5eed"},
         "families": [{"name": "cnn"}, {"name": "dummy"}],
         "trials": {"COMPLETE": 18, "FAIL": 2},
         "best": best,
+        "notes": [],
+        "prefix": "",
     }
     return {**made, **changes}
 

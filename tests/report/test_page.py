@@ -171,7 +171,7 @@ def test_every_trial_failure_and_the_way_back_are_there(run: Run, tmp_path: Path
     words = page(run, tmp_path).words
     assert "answered from the record of cnn/optuna:tpe#0; used no budget" in words
     assert "conv_blocks 5 dropout 0.31 filters 32 learning_rate 0.0021" in words
-    assert "pruned after epoch 3" in words
+    assert "stopped by the pruner" in words
     assert "ResourceExhaustedError vgg19 · random weights optuna:tpe #0 out of memory" in words
     assert "python -m bench run --budget 12 --engine optuna:tpe,keras-tuner:bayesian" in words
     assert "sha256 9f2c44c1b0d6a7e1" in words

@@ -149,7 +149,13 @@ def test_a_run_without_a_trial_has_no_raw_data(empty_run: Run, tmp_path: Path) -
 
 def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
     trials = tuple(
-        replace(run.trials[0], number=n, state=FAIL, started_s=float(n), failure=Failure(FailureKind.EXCEPTION, *failure[1:], error=failure[0]))
+        replace(
+            run.trials[0],
+            number=n,
+            state=FAIL,
+            started_s=float(n),
+            failure=Failure(FailureKind.EXCEPTION, *failure[1:], error=failure[0]),
+        )
         for n, failure in enumerate(failed)
     )
     return replace(run, studies=(Study("dummy", "optuna:tpe", trials),))
@@ -158,8 +164,8 @@ def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
 def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run, tmp_path: Path) -> None:
     told = failing(run, ("TIMEOUT", "late", ""), *[("OOM", "2 GB", "")] * 20, ("OOM", "2 GB", "the end"))
     first, second = failures.groups(told)
-    assert (first.failure.kind, len(first.trials), first.traceback) == ("OOM", 21, "the end")
-    assert (second.failure.kind, len(second.trials)) == ("TIMEOUT", 1)
+    assert (first.failure.name, len(first.trials), first.traceback) == ("OOM", 21, "the end")
+    assert (second.failure.name, len(second.trials)) == ("TIMEOUT", 1)
     text = words(page(told, tmp_path))
     assert "22 trials failed." in text
     assert "OOM dummy 21 trials 2 GB dummy optuna:tpe #1, #2, #3" in text

@@ -20,7 +20,7 @@ from bench.records import Epoch, Prefix, Run, steady
 from bench.runs import predictions, results, store
 from bench.runs.results import COMPLETE, FAILED, UNSCORED, UNTRIED, Results
 from bench.search.progress import Progress
-from bench.search.retrain import calibrate
+from bench.search.retrain import add_seeds
 from bench.testing import FakePool
 
 
@@ -279,11 +279,11 @@ def test_not_a_number_is_refused(saved: Path) -> None:
 def test_calibration_trains_the_missing_seeds_and_records_them_as_a_run_would_have(made: Callable[..., Run]) -> None:
     short, long = made(name="short", repeats=1), made(name="long", repeats=4)
     pool = FakePool(depth, by_depth, epochs=3)
-    calibrated = calibrate(short, 5, Progress(), pool)
+    add_seedsd = add_seeds(short, 5, Progress(), pool)
     assert [params for _, params in pool.trained] == [dict(t.params) for t in short.ranking() for _ in range(3)]
-    assert calibrated.status == "complete"
+    assert add_seedsd.status == "complete"
     for family in "ab":
-        one, other = calibrated.best(family), long.best(family)
+        one, other = add_seedsd.best(family), long.best(family)
         assert one
         assert other
         assert [repeat.number for repeat in one.repeats] == [1, 2, 3, 4]
@@ -291,7 +291,7 @@ def test_calibration_trains_the_missing_seeds_and_records_them_as_a_run_would_ha
     found = results.read(short.path / results.FILE)
     assert found.families["a"].seeds == (7, 8, 9, 10, 11)
     assert found.families["a"].seed_sd == pytest.approx(np.std(found.families["a"].accuracies, ddof=1))
-    assert store.load(short.path) == replace(calibrated, elapsed_s=store.load(short.path).elapsed_s)
+    assert store.load(short.path) == replace(add_seedsd, elapsed_s=store.load(short.path).elapsed_s)
     assert re.search(r"5\sseeds", (short.path / "report.html").read_text())
 
 
@@ -300,7 +300,7 @@ def test_calibration_trains_the_missing_seeds_and_records_them_as_a_run_would_ha
 def test_calibration_trains_nothing_where_the_seeds_are_there(made: Callable[..., Run]) -> None:
     run = made(repeats=4)
     pool = FakePool(depth, by_depth)
-    assert calibrate(run, 5, Progress(), pool) == run
+    assert add_seeds(run, 5, Progress(), pool) == run
     assert pool.trained == []
 
 
@@ -312,7 +312,7 @@ def test_calibration_is_refused_where_a_family_is_another_one_now(made: Callable
     second.write_text(second.read_text() + "\n# another version\n")
     pool = FakePool(depth, by_depth)
     with pytest.raises(RunFolderError, match="was changed since run was made"):
-        calibrate(run, 3, Progress(), pool)
+        add_seeds(run, 3, Progress(), pool)
     assert pool.trained == []
 
 
@@ -328,6 +328,6 @@ def test_where_a_training_fails_the_families_before_it_are_kept(made: Callable[.
         return by_depth(family, params)
 
     with pytest.raises(WorkerError, match=f"{second} with another seed: MemoryError: no room"):
-        calibrate(run, 3, Progress(), FakePool(depth, fails))
+        add_seeds(run, 3, Progress(), FakePool(depth, fails))
     kept = store.load(run.path)
     assert {trial.family: len(trial.repeats) for trial in kept.ranking()} == {first: 2, second: 0}
