@@ -1,20 +1,20 @@
-"""`RunConfig` and `Budget`: every default of a run, once."""
+"""The settings of a run: `RunConfig` holds each one once, with its default, its help and its rule.
+
+The command line is made from it (`cli/options.py`): a new setting is one more field of `RunConfig`.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from bench.errors import ConfigError, unknown
 
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
-WEIGHTS = ("imagenet", "random")
-MISSING_WEIGHTS = ("random", "skip", "error")
-FEATURES = ("float32", "float16", "off")
-NEAR_DUPLICATES = ("group", "ignore")
-PLOTLYJS = ("inline", "directory", "cdn")
 
 MOST_FOLDS = 20
 
@@ -22,19 +22,11 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def parse_duration(text: str, what: str) -> float:
-    """`90s`, `30m` or `1.5h` in seconds; ConfigError otherwise."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match or float(match[1]) <= 0:
-        raise ConfigError(f"{what} {text!r}: must be a time above 0 such as 90s, 30m or 1.5h")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 @dataclass(frozen=True)
 class Budget:
-    """How much an engine may spend on the whole run: trials, seconds of wall-clock, or whichever ends first.
+    """The trials, the seconds of wall-clock, or both that an engine may spend on a run; whichever ends first.
 
-    Neither is no limit, for a run of known configurations only.
+    Neither is no limit, which a run of known configurations only may have.
     """
 
     trials: int | None = 20
@@ -56,7 +48,7 @@ class Budget:
             if re.fullmatch(r"\d+", part) and trials is None:
                 trials = int(part)
             elif _DURATION.fullmatch(part) and seconds is None:
-                seconds = parse_duration(part, "budget")
+                seconds = _read_duration(part)
             else:
                 raise ConfigError(
                     f"budget {text!r}: must be a number of trials (20), a time (90s, 30m, 1.5h) or both (20,30m)"
@@ -70,131 +62,285 @@ class Budget:
         return " or ".join(parts) or "no limit"
 
 
-DEFAULT_BUDGET = Budget()
+DEFAULT_BUDGET = None
 NO_LIMIT = Budget(trials=None, seconds=None)
 
 
+# -- the values that a setting may have
+
+
 @dataclass(frozen=True)
-class RunConfig:
-    """Everything that one run is told.
+class Values:
+    """The values that a setting may have.
 
     Attributes:
-        data: A known data set ("drawn", "cats_vs_dogs", "tfds:NAME"), a folder of pictures, or a table of their paths
-            and labels.
-        images: How many pictures `drawn` makes.
-        limit: A stratified sample of that many pictures; None takes all.
-        split: Shares of train, validation and test.
-        folds: Trains every configuration on so many common folds and takes the mean; 0 keeps one validation part.
-        split_file: A manifest (`split.json`) whose split is used again; empty makes one.
-        near_duplicates: Whether pictures that show nearly the same stay in one part: one of `NEAR_DUPLICATES`.
-        spaces: Family names, search-space files or folders of them; empty takes every family.
-        engines: Who proposes configurations, names in `engines.ENGINES`; each gets the whole budget.
-        budget: Trials, time, or both, for each engine; with `only_known`, no limit unless one is given.
-        only_known: Runs the known configurations of the families, each once, and nothing that an engine proposes.
-        pruner: Stops poor trials early (Optuna engines only): one of `PRUNERS`.
-        features: How the features of frozen layers are stored, so that they are computed once: one of `FEATURES`.
-        epochs: At most so many epochs a trial, in each phase of its training.
-        patience: Epochs without a better validation accuracy or loss after which a trial stops.
-        seed: Of the drawn pictures, the split, the engines and the training.
-        workers: Trials at a time; each gets an equal share of the cores.
-        trial_timeout_s: Seconds after which a trial, all its folds together, is stopped and recorded as TIMEOUT.
-        weights: What backbones start from: one of `WEIGHTS`.
-        missing_weights: What to do where those cannot be had: one of `MISSING_WEIGHTS`.
-        input_sizes: Picture sizes in pixels that families may choose from; empty takes what suits the data.
-        repeats: How often the best trial of each family is retrained, with other seeds; 0 scores it as it is.
-        storage: URL of the Optuna storage; empty is SQLite in the run folder.
-        out: The run folder; empty names it by time under `reports/`.
-        plotlyjs: Where the page has Plotly from: in itself, in a file beside it, or from Plotly's own address; one of
-            `PLOTLYJS`.
+        rule: The values in words, after "must be".
+        allow: Tells whether a value is one of them.
+        read: Makes a value of text; raises ValueError where it cannot.
+        choices: Every value, where they are few.
     """
 
-    data: str = "drawn"
-    images: int = 480
-    limit: int | None = None
-    split: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    folds: int = 0
-    split_file: str = ""
-    near_duplicates: str = "group"
-    spaces: tuple[str, ...] = ()
-    engines: tuple[str, ...] = ("optuna:tpe",)
-    budget: Budget = DEFAULT_BUDGET
-    only_known: bool = False
-    pruner: str = "none"
-    features: str = "float32"
-    epochs: int = 10
-    patience: int = 3
-    seed: int = 0
-    workers: int = 1
-    trial_timeout_s: float = 3600.0
-    weights: str = "imagenet"
-    missing_weights: str = "random"
-    input_sizes: tuple[int, ...] = ()
-    repeats: int = 0
-    storage: str = ""
-    out: str = ""
-    plotlyjs: str = "inline"
+    rule: str
+    allow: Callable[[Any], bool]
+    read: Callable[[str], Any] = str
+    choices: tuple[str, ...] = ()
+
+
+def at_least(least: int) -> Values:
+    """Whole numbers from `least` on."""
+    return Values(f"a whole number of at least {least}", lambda value: _is_whole(value, least), int)
+
+
+def one_of(*choices: str) -> Values:
+    """A few names."""
+    return Values(f"one of {', '.join(choices)}", choices.__contains__, choices=choices)
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    if names := tuple(name.strip() for name in text.split(",") if name.strip()):
+        return names
+    raise ValueError("no name")
+
+
+def _read_duration(text: str) -> float:
+    if match := _DURATION.fullmatch(text.strip()):
+        return float(match[1]) * _SECONDS[match[2]]
+    raise ValueError("no duration")
+
+
+def _is_whole(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _all(allow: Callable[[Any], bool], values: Any) -> bool:
+    return isinstance(values, tuple) and all(map(allow, values))
+
+
+def _are_names(values: Any) -> bool:
+    return _all(lambda value: isinstance(value, str), values)
+
+
+def _are_shares(values: Any) -> bool:
+    return _all(_is_number, values) and len(values) == 3 and min(values) > 0 and abs(sum(values) - 1) <= 1e-6
+
+
+TEXT = Values("text", lambda value: isinstance(value, str))
+FLAG = Values("True or False", lambda value: isinstance(value, bool), bool)
+# fmt: off
+BUDGET = Values("a Budget", lambda value: isinstance(value, Budget), Budget.parse)
+NAMES = Values("names separated by commas (in Python a tuple of names)", _are_names, _read_names)
+ENGINE_NAMES = Values(
+    "names separated by commas, at least one and each named once; see `python -m bench list`",
+    lambda value: _are_names(value) and 0 < len(value) == len(set(value)), _read_names)
+DURATION = Values(
+    "a time above 0 such as 90s, 30m or 1.5h", lambda value: _is_number(value) and value > 0, _read_duration)
+SHARES = Values(
+    "three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15",
+    _are_shares, lambda text: tuple(map(float, text.split(","))))
+SAMPLE = Values(
+    "at least 12 pictures, a whole number of them", lambda value: value is None or _is_whole(value, 12), int)
+FOLDS = Values(
+    f"2 to {MOST_FOLDS}, or 0 for one validation part",
+    lambda value: _is_whole(value, 0, MOST_FOLDS) and value != 1, int)
+SIDES = Values(
+    "whole numbers of 8 to 1024 pixels, separated by commas",
+    lambda value: _all(lambda side: _is_whole(side, 8, 1024), value),
+    lambda text: tuple(map(int, _read_names(text))))
+# fmt: on
+
+
+# -- settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Everything about a field of `RunConfig` but its value.
+
+    Attributes:
+        name: The field.
+        default: Its default.
+        values: The values that it may have.
+        group: The heading under which `--help` lists it.
+        metavar: Stands for a value in `--help`; "" for an option without one.
+        help: Its line in `--help`, in which `{default}`, `{choices}` and `{engines}` are filled in.
+        option: Its option on the command line; named after the field unless given.
+        comparable: Two runs compare in the regression gate only where it is the same in both. Not so the settings of
+            the pictures, which are known by their contents, and those without a part in the accuracy of a model.
+    """
+
+    name: str
+    default: Any
+    values: Values
+    group: str
+    metavar: str
+    help: str
+    option: str = ""
+    comparable: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line: `--near-duplicates`."""
+        return self.option or f"--{self.name.replace('_', '-')}"
+
+    def read(self, text: str) -> Any:
+        """Makes a value of the text on the command line.
+
+        Raises:
+            ConfigError: It is none, or none that is allowed.
+        """
+        try:
+            value = self.values.read(text)
+        except ConfigError:  # of a budget; it says more
+            raise
+        except ValueError:
+            raise self._refusal(text) from None
+        self.check(value)
+        return value
+
+    def check(self, value: Any) -> None:
+        """Raises ConfigError where a value is not allowed."""
+        if not self.values.allow(value):
+            raise self._refusal(value)
+
+    def _refusal(self, value: Any) -> ConfigError:
+        name = self.flag.removeprefix("--")
+        if self.values.choices:
+            return unknown(name, str(value), self.values.choices)
+        return ConfigError(f"{name} {value!r}: must be {self.values.rule}")
+
+
+def setting(default: Any, values: Values, group: str, metavar: str, help: str, **more: Any) -> Any:
+    """A field of `RunConfig`: its default, and the rest of its `Setting`."""
+    return field(default=default, metadata={"values": values, "group": group, "metavar": metavar, "help": help, **more})
+
+
+DATA = (
+    "drawn (cats and dogs drawn from the seed); cats_vs_dogs or tfds:NAME, downloaded once; a folder with a "
+    "sub-folder a class, also below train/ and test/; a folder of cat.0.jpg, dog.0.jpg, …; a table of paths and labels"
+)
+"""The sources of pictures in short; `bench.data.sources.KNOWN` has a line for each."""
+
+SEARCH, PICTURES, TRIAL, RUN = "what is searched", "the pictures", "a trial", "the run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that one run is told; each field's help says what it means."""
+
+    # fmt: off
+    budget: Budget = setting(  # noqa: RUF009
+        None, BUDGET, SEARCH, "B",  # None is replaced in `__post_init__`
+        "trials (20), wall-clock (30m, 1.5h, 90s) or both (20,30m), for each engine; "
+        f"default {Budget.trials}, with --only-known no limit", comparable=True)
+    spaces: tuple[str, ...] = setting(
+        (), NAMES, SEARCH, "LIST",
+        "families by name, search-space files or folders of them, separated by commas; default all")
+    only_known: bool = setting(
+        False, FLAG, SEARCH, "",
+        "run the known configurations that the families' files list, each once, and let no engine propose any",
+        comparable=True)
+    engines: tuple[str, ...] = setting(
+        ("optuna:tpe",), ENGINE_NAMES, SEARCH, "LIST",
+        "who proposes; each gets the whole budget; default {default}. Choices: {engines}",
+        option="--engine", comparable=True)
+    pruner: str = setting(
+        "none", one_of(*PRUNERS), SEARCH, "P",
+        "stop poor trials early (Optuna engines): {choices}; default {default}", comparable=True)
+    repeats: int = setting(
+        0, at_least(0), SEARCH, "K", "retrain the best of each family with K other seeds; default {default}")
+    data: str = setting(
+        "drawn", TEXT, PICTURES, "D", f"{DATA}; default {{default}}")
+    images: int = setting(
+        480, at_least(12), PICTURES, "N", "number of pictures to draw; default {default}")
+    limit: int | None = setting(
+        None, SAMPLE, PICTURES, "N", "take a stratified sample of N pictures")
+    split: tuple[float, float, float] = setting(
+        (0.6, 0.2, 0.2), SHARES, PICTURES, "S", "shares of train, validation and test; default {default}")
+    folds: int = setting(
+        0, FOLDS, PICTURES, "K",
+        f"no validation part, but K common folds (2 to {MOST_FOLDS}): every configuration is trained on each and "
+        "scored by the mean", comparable=True)
+    near_duplicates: str = setting(
+        "group", one_of("group", "ignore"), PICTURES, "HOW",
+        "pictures that show nearly the same: group (they stay in one part) or ignore; default {default}")
+    input_sizes: tuple[int, ...] = setting(
+        (), SIDES, PICTURES, "LIST",
+        "picture sizes in pixels that families may choose from; default those that suit the pictures", comparable=True)
+    split_file: str = setting(
+        "", TEXT, PICTURES, "FILE",
+        "use the split of an earlier run's split.json again; with --data, the pictures are taken from there")
+    epochs: int = setting(
+        10, at_least(1), TRIAL, "N", "at most N epochs, in each phase of the training; default {default}",
+        comparable=True)
+    patience: int = setting(
+        3, at_least(1), TRIAL, "N", "stop after N epochs without a better validation result; default {default}",
+        comparable=True)
+    trial_timeout_s: float = setting(
+        3600.0, DURATION, TRIAL, "T",
+        "stop a trial, all its folds together, after that time (90s, 10m); default 1h", option="--trial-timeout")
+    features: str = setting(
+        "float32", one_of("float32", "float16", "off"), TRIAL, "F",
+        "what frozen layers make of a picture is computed once, and kept on disk for other trials and later runs: "
+        "float32, float16 (half the disk), or off (every trial trains end to end); default {default}", comparable=True)
+    weights: str = setting(
+        "imagenet", one_of("imagenet", "random"), TRIAL, "W",
+        "initial weights of backbones: {choices}; default {default}", comparable=True)
+    missing_weights: str = setting(
+        "random", one_of("random", "skip", "error"), TRIAL, "M",
+        "where they cannot be had: random (labelled so), skip them, error; default {default}")
+    seed: int = setting(
+        0, at_least(0), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
+        "default {default}")
+    workers: int = setting(
+        1, at_least(1), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
+    out: str = setting(
+        "", TEXT, RUN, "DIR", "the run folder; default reports/<utc time>-<data>")
+    storage: str = setting(
+        "", TEXT, RUN, "URL",
+        "Optuna storage (postgresql://…, mysql+pymysql://…); default SQLite in the run folder")
+    plotlyjs: str = setting(
+        "inline", one_of("inline", "directory", "cdn"), RUN, "HOW",
+        "where the page has Plotly from, which draws its charts: inline (one file that needs no other), directory "
+        "(plotly.min.js beside the page) or cdn (Plotly's own address, over the network); default {default}")
+    # fmt: on
 
     def __post_init__(self) -> None:
-        if self.only_known and self.budget is DEFAULT_BUDGET:  # that very object: one of 20 trials that is given counts
-            object.__setattr__(self, "budget", NO_LIMIT)
+        if self.budget is None:
+            object.__setattr__(self, "budget", NO_LIMIT if self.only_known else Budget())
+        for name, each in SETTINGS.items():
+            value = getattr(self, name)
+            if isinstance(value, list | os.PathLike):
+                value = tuple(value) if isinstance(value, list) else os.fspath(value)
+                object.__setattr__(self, name, value)
+            each.check(value)
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: at least one of trials and seconds must be given")
-        for name, least in (
-            ("images", 12),
-            ("epochs", 1),
-            ("patience", 1),
-            ("workers", 1),
-            ("repeats", 0),
-            ("seed", 0),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"{name} {value!r}: must be a whole number of at least {least}")
-        if self.limit is not None and self.limit < 12:
-            raise ConfigError(f"limit {self.limit}: must be at least 12 pictures")
-        if not self.trial_timeout_s > 0:
-            raise ConfigError(f"trial_timeout_s {self.trial_timeout_s}: must be above 0")
-        if not self.engines:
-            raise ConfigError("engines: at least one must be given, see `python -m bench list`")
-        if len(set(self.engines)) < len(self.engines):
-            raise ConfigError(f"engines {', '.join(self.engines)}: each may be named once")
-        for name, value, choices in (
-            ("pruner", self.pruner, PRUNERS),
-            ("weights", self.weights, WEIGHTS),
-            ("missing-weights", self.missing_weights, MISSING_WEIGHTS),
-            ("features", self.features, FEATURES),
-            ("near-duplicates", self.near_duplicates, NEAR_DUPLICATES),
-            ("plotlyjs", self.plotlyjs, PLOTLYJS),
-        ):
-            if value not in choices:
-                raise unknown(name, value, choices)
-        if len(self.split) != 3 or min(self.split) <= 0 or abs(sum(self.split) - 1) > 1e-6:
-            raise ConfigError(f"split {self.split}: must be three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15")
-        if isinstance(self.folds, bool) or self.folds not in (0, *range(2, MOST_FOLDS + 1)):
-            raise ConfigError(f"folds {self.folds!r}: must be 2 to {MOST_FOLDS}, or 0 for one validation part")
         if self.split_file:
             self._check_nothing_else_decides_the_split()
-        for size in self.input_sizes:
-            if not 8 <= size <= 1024:
-                raise ConfigError(f"input size {size}: must be 8 to 1024 pixels")
-
-    def _check_nothing_else_decides_the_split(self) -> None:
-        for name in ("limit", "split", "folds", "near_duplicates"):
-            if getattr(self, name) != getattr(RunConfig, name):
-                raise ConfigError(
-                    f"split_file {self.split_file!r}: holds the split as it is; leave out --{name.replace('_', '-')}"
-                )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
         """The inverse of `to_dict`, also after a trip through JSON; unknown keys are left out."""
-        names = {each.name for each in fields(cls)}
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names
-        }
-        values["budget"] = Budget(**data["budget"])
-        return replace(cls(), **values)
+        given = {name: value for name, value in data.items() if name in SETTINGS}
+        return cls(**{**given, "budget": Budget(**data["budget"])})
+
+    def _check_nothing_else_decides_the_split(self) -> None:
+        for name in ("limit", "split", "folds", "near_duplicates"):
+            if getattr(self, name) != SETTINGS[name].default:
+                raise ConfigError(
+                    f"split_file {self.split_file!r}: holds the split as it is; leave out {SETTINGS[name].flag}"
+                )
+
+
+SETTINGS: Mapping[str, Setting] = {
+    each.name: Setting(name=each.name, default=each.default, **each.metadata) for each in fields(RunConfig)
+}
+"""Every setting by its field, in the order of `--help`."""

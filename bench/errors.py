@@ -38,7 +38,7 @@ class UsageError(BenchError):
     exit_status = 2
 
 
-class ConfigError(UsageError):
+class ConfigError(UsageError, ValueError):
     """An option or a setting is wrong."""
 
 

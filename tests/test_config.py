@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench import Budget, RunConfig
 from bench.errors import ConfigError
+from bench.records import from_data, to_data
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,15 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
         ({"limit": 3}, "limit 3"),
         ({"split": (0.5, 0.5, 0.5)}, "sum to 1"),
         ({"split": (1.0, 0.0, 0.0)}, "above 0"),
-        ({"input_sizes": (4,)}, "input size 4"),
+        ({"input_sizes": (4,)}, "input-sizes (4,): must be whole numbers of 8 to 1024 pixels"),
+        ({"spaces": "cnn"}, "spaces 'cnn': must be names separated by commas (in Python a tuple of names)"),
+        ({"engines": "optuna:tpe"}, "engine 'optuna:tpe': must be names"),
+        ({"limit": 12.5}, "limit 12.5: must be at least 12 pictures, a whole number of them"),
+        ({"split": ("a", "b", "c")}, "three shares"),
+        ({"folds": True}, "folds True: must be 2 to 20"),
+        ({"only_known": "no"}, "only-known 'no': must be True or False"),
+        ({"data": None}, "data None: must be text"),
+        ({"budget": 20}, "budget 20: must be a Budget"),
         ({"trial_timeout_s": 0}, "above 0"),
     ],
 )
@@ -72,13 +81,17 @@ def test_a_wrong_setting_names_value_rule_and_choices(given, says):
 def test_known_configurations_alone_have_no_limit_unless_one_is_given(given, trials):
     config = RunConfig(only_known=True, **given)
     assert config.budget.trials == trials
-    assert replace(RunConfig(), only_known=True, **given) == config
     assert as_read(config) == config
     assert str(RunConfig(only_known=True).budget) == "no limit"
 
 
+def test_lists_and_paths_are_as_good_as_tuples_and_text():
+    given = RunConfig(data=Path("photos"), spaces=["cnn"], split=[0.5, 0.25, 0.25])
+    assert given == RunConfig(data="photos", spaces=("cnn",), split=(0.5, 0.25, 0.25))
+
+
 def as_read(config):
-    return RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    return from_data(RunConfig, json.loads(json.dumps(to_data(config))))
 
 
 def test_a_configuration_survives_json():
@@ -87,5 +100,12 @@ def test_a_configuration_survives_json():
     assert as_read(RunConfig(features="float16")).features == "float16"
 
 
+def test_a_damaged_configuration_is_a_value_error_as_any_damaged_record():
+    with pytest.raises(ValueError, match="unknown pruner 'medien'"):
+        from_data(RunConfig, {"pruner": "medien"})
+    with pytest.raises(ValueError, match="epochs"):
+        from_data(RunConfig, {"epochs": "many"})
+
+
 def test_a_configuration_of_a_later_version_may_know_more():
-    assert RunConfig.from_dict({**RunConfig().to_dict(), "of_the_future": 1}) == RunConfig()
+    assert from_data(RunConfig, {**to_data(RunConfig()), "of_the_future": 1}) == RunConfig()

@@ -37,7 +37,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to clear, if anything."""
     parser.description, parser.epilog = HELP, EXAMPLES
-    parser.add_argument("action", metavar="clear", nargs="?", choices=("clear",), help="remove what is kept")
+    parser.add_argument("action", metavar="clear", nargs="?", help="remove what is kept")
     choices, default = ", ".join((*directory.KINDS, "all")), " and ".join(directory.REPRODUCIBLE)
     parser.add_argument("kind", metavar="KIND", nargs="?", help=f"only that: {choices}; default {default}")
 
@@ -47,6 +47,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     root = directory.folder()
     if options.action == "clear":
         return _clear(root, options.kind)
+    if options.action:
+        raise unknown("command", options.action, ["clear"])
     cap = directory.format_size(directory.cap_bytes(root))
     print(f"folder  {root}\ncap     {cap} of {', '.join(directory.REPRODUCIBLE)}\n")
     print(f"{'kind':<12}{'entries':>8}{'size':>12}  last used")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.cache.files import write_text
-from bench.cli.paths import BASELINE, output, run_folder, written
+from bench.cli.options import BASELINE, output, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"

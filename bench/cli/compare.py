@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from bench.cache.files import write_text
-from bench.cli.paths import output, run_folder, written
+from bench.cli.options import output, run_folder, written
 from bench.errors import ConfigError
 
 SUMMARY = "two runs side by side: what was different, and what became of every family"

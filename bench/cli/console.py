@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,6 +41,16 @@ from bench.text import (
 
 STAGE_LINE_EVERY_S = 5.0
 """Where there is no terminal, long work before the search is told at most that often."""
+
+
+@contextlib.contextmanager
+def progress_on_stderr(silent: bool) -> Iterator[Progress]:
+    """A run's progress on standard error, which is left in order at the end; nothing where `silent`."""
+    if silent:
+        yield Progress()
+        return
+    with contextlib.closing(ConsoleProgress()) as progress:
+        yield progress
 
 
 class Terminal(Console):

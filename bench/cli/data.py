@@ -6,23 +6,25 @@ import argparse
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-from bench.cli.options import DATA, DEFAULTS, add_pictures, add_seed, read_config
-from bench.cli.paths import output, written
-from bench.cli.telling import told
-from bench.config import RunConfig
+from bench.cli.options import add_setting, output, read_config, written
+from bench.config import DATA, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
 
 SUMMARY = "look at the pictures: what they are, what is wrong, and the split; nothing is trained"
 
 
+SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed")
+"""Settings, besides the data, that decide which pictures are used and how they are split."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pictures, how they are split, and what is shown of them."""
+    """Declares the pictures, the settings of their split, and the output."""
     parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
-    add_pictures(parser.add_argument)
-    add_seed(parser.add_argument, "drawn pictures and split")
+    for name in SPLIT:
+        add_setting(parser.add_argument, name)
     parser.add_argument("--out", metavar="FILE", help="write the split there, for `run --split-file FILE`")
     parser.add_argument("--all", action="store_true", help="list every class, and every picture that was found wanting")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
@@ -32,12 +34,12 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Looks at the pictures, prints what they are, and writes their split where that is asked for."""
     if not options.data:
         raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
-    config = replace(read_config(options), out="")
+    config = read_config(options, ("data", *SPLIT))
     out = output("out", options.out, "split.json") if options.out else None
     from bench import data
-    from bench.cli.console import print_inventory
+    from bench.cli.console import print_inventory, progress_on_stderr
 
-    with told(silent=options.json) as progress:
+    with progress_on_stderr(silent=options.json) as progress:
         dataset = data.open(config, progress.stage)
     if out:
         with written(out):
@@ -52,12 +54,12 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _search_command(options: argparse.Namespace) -> str:
     """The command that searches the split that was shown."""
-    words = ["python", "-m", "bench", "run", "--budget", str(DEFAULTS.budget.trials)]
+    words = ["python", "-m", "bench", "run", "--budget", str(Budget.trials)]
     if options.out:
         return shlex.join([*words, "--split-file", options.out])
-    for name in ("data", "images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed"):
+    for name in ("data", *SPLIT):
         if (text := getattr(options, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", text]
+            words += [SETTINGS[name].flag, text]
     return shlex.join(words)
 
 

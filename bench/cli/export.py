@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cli.paths import run_folder, written
-from bench.cli.telling import told
+from bench.cli.options import run_folder, written
 
 SUMMARY = "a trial's model as a .keras file; trained again from the record where the run did not keep it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which trial, and where its model is written."""
+    """Declares the trial and the file of its model."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument(
         "trial",
@@ -26,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Copies or trains a model, and says how it is used."""
+    from bench.cli.console import progress_on_stderr
     from bench.deploy import export
     from bench.runs import store
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     trial = export.find(made, options.trial)
     own = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
     out = Path(options.out or f"{own}.keras")
-    with told(options.quiet) as progress, written(out):
+    with progress_on_stderr(options.quiet) as progress, written(out):
         accuracy = export.export(made, trial, out, progress)
     if not options.quiet:
         print(_said(accuracy, trial.value or 0.0))

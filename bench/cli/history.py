@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cache.files import write_text
-from bench.cli.paths import output, written
+from bench.cli.options import output, written
 from bench.errors import ConfigError, unknown
 
 SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench.config import MISSING_WEIGHTS
+from bench.config import SETTINGS
 from bench.engines import ENGINES
 
 SUMMARY = "families, engines, data sets and runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None: it lists everything."""
+    """Declares nothing: there is no choice."""
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Prints all there is to choose from, and the runs so far."""
+    """Prints the choices of every kind, then the runs so far."""
     from bench.data.sources import KNOWN
 
     print("families (--spaces)")
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     print("\ndata sets (--data)")
     for name, about in KNOWN.items():
         print(f"  {name:<22}{about}")
-    print(f"\nmissing weights (--missing-weights): {', '.join(MISSING_WEIGHTS)}")
+    print(f"\nmissing weights (--missing-weights): {', '.join(SETTINGS['missing_weights'].values.choices)}")
     print("\nruns in reports/")
     _print_runs()
     return 0

@@ -13,12 +13,43 @@ import os
 import sys
 import textwrap
 import traceback
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, Protocol
 
 from bench import __version__
-from bench.cli.commands import COMMANDS
+from bench.cli import baseline, cache, check, compare, data, export, history, list, report, run
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
+
+
+class Command(Protocol):
+    """A command's module.
+
+    Attributes:
+        SUMMARY: Its line in `--help`.
+    """
+
+    SUMMARY: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares its arguments."""
+
+    def run(self, options: argparse.Namespace, given: Sequence[str]) -> int:
+        """Runs it and gives the exit status; `given` is the command line as it was typed."""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": run,
+    "data": data,
+    "report": report,
+    "compare": compare,
+    "baseline": baseline,
+    "check": check,
+    "export": export,
+    "history": history,
+    "list": list,
+    "cache": cache,
+}
+"""Every command, in the order of `--help`."""
 
 BUG = 70
 """The exit status of a bug, EX_SOFTWARE of sysexits.h."""
@@ -52,7 +83,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; gives the exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
     try:
         try:
             return _status(given)
@@ -65,12 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _status(given: Sequence[str]) -> int:
-    parser = _parser()
     try:
-        options = parser.parse_args(given)
-        if not hasattr(options, "command"):
-            parser.print_help()
-            return 2
+        options = _parsed(given)
         return int(options.command(options, given))
     except Interrupted as error:
         print(f"interrupted: the partial run is kept, see {error.run_path / 'report.html'}", file=sys.stderr)
@@ -88,35 +115,46 @@ def _status(given: Sequence[str]) -> int:
         return BUG
 
 
+def _parsed(given: Sequence[str]) -> argparse.Namespace:
+    """The options of the command that is given; without one the help is shown.
+
+    Raises:
+        ConfigError: There is no such command, or it does not take such arguments.
+    """
+    word = next((word for word in given if not word.startswith("-")), None)
+    if word is not None and word not in COMMANDS:
+        raise unknown("command", word, COMMANDS)
+    options, unrecognized = _parser().parse_known_args(given)
+    if unrecognized:
+        options.parser.refuse(unrecognized)
+    return options
+
+
 class _Parser(argparse.ArgumentParser):
-    """Mistakes are one line with the nearest option; exit status 2."""
+    """Makes every mistake a ConfigError of one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}{self._near(message)}. See `{self.prog} --help`")
+        raise ConfigError(f"{message}. See `{self.prog} --help`")
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices:
-            raise unknown("command", value, action.choices)
-
-    def _near(self, message: str) -> str:
-        wrong = message.rpartition("unrecognized arguments: ")[2].split(" ")[0].split("=")[0]
-        options = [option for action in self._actions for option in action.option_strings]
-        near = difflib.get_close_matches(wrong, options, n=1) if wrong.startswith("-") else []
-        return f". Did you mean {near[0]}?" if near else ""
+    def refuse(self, arguments: Sequence[str]) -> NoReturn:
+        """Raises ConfigError for arguments that the command does not know, with the nearest option."""
+        known = [option for action in self._actions for option in action.option_strings]
+        first = arguments[0].partition("=")[0]
+        near = difflib.get_close_matches(first, known, n=1) if first.startswith("-") else []
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"unrecognized arguments: {' '.join(arguments)}.{hint} See `{self.prog} --help`")
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Names such as keras-tuner:random stay in one piece."""
+    """Keeps names such as keras-tuner:random in one piece."""
 
-    def _split_lines(self, text: str, width: int) -> list[str]:
+    def _split_lines(self, text: str, width: int) -> Sequence[str]:  # type: ignore[override]
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
-    """Unrecognised options are reported by the command that got them, which knows the nearest of its own."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        self._name_parser_map[values[0]].parse_args(values[1:], namespace)
+def _show_help(options: argparse.Namespace, given: Sequence[str]) -> int:
+    options.parser.print_help()
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,10 +166,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"bench {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", action=_Commands, parser_class=_Parser)
+    parser.set_defaults(parser=parser, command=_show_help)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
         summary = command.SUMMARY
         own = commands.add_parser(name, help=summary, description=summary, formatter_class=_Help, allow_abbrev=False)
-        own.set_defaults(command=command.run)
+        own.set_defaults(parser=own, command=command.run)
         command.add_arguments(own)
     return parser

@@ -5,24 +5,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from bench.cli.options import add_plotlyjs
-from bench.cli.paths import run_folder, written
-from bench.config import PLOTLYJS
-from bench.errors import unknown
+from bench.cli.options import add_setting, run_folder, written
+from bench.config import SETTINGS
 
 SUMMARY = "draw the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which run."""
+    """Declares the run and the source of Plotly."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    add_plotlyjs(parser.add_argument, "default what the run was told")
+    add_setting(parser.add_argument, "plotlyjs", "what the run was told")
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Draws the page and the table of a run again, and the list of the runs beside it."""
-    if options.plotlyjs and options.plotlyjs not in PLOTLYJS:
-        raise unknown("plotlyjs", options.plotlyjs, PLOTLYJS)
+    plotlyjs = SETTINGS["plotlyjs"].read(options.plotlyjs) if options.plotlyjs else ""
     from bench import report
     from bench.report import index
     from bench.runs import store
@@ -30,7 +27,7 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     made = store.load(run_folder(options.run))
     page = made.path / "report.html"
     with written(page):
-        report.render(made, page, options.plotlyjs or "")
+        report.render(made, page, plotlyjs)
         report.write_csv(made, page.with_name("leaderboard.csv"))
         index.update(made.path)
     print(page)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import Run
+from bench.records import Run, to_data
 from bench.report.sections.reproduce import environment_facts
 
 UNCOMPARED = ("out", "plotlyjs")
@@ -61,7 +61,7 @@ def _course(before: Run, after: Run) -> Aspect:
 
 def _configuration(before: Run, after: Run) -> Aspect:
     def told(run: Run) -> dict[str, str]:
-        settings = {name: _plain(value) for name, value in run.config.to_dict().items() if name not in UNCOMPARED}
+        settings = {name: _plain(value) for name, value in to_data(run.config).items() if name not in UNCOMPARED}
         return settings | {"budget": text.budget(run.config)}
 
     return aspect("Configuration", told(before), told(after))

@@ -35,9 +35,10 @@ from numpy.typing import NDArray
 import bench
 from bench import stats, text
 from bench.cache.files import write_text
+from bench.config import SETTINGS
 from bench.errors import BaselineError, RunFolderError
 from bench.hyperparameters import Value
-from bench.records import FamilyInfo, Repeat, Run
+from bench.records import FamilyInfo, Repeat, Run, to_data
 from bench.runs import predictions
 
 SCHEMA_VERSION = 1
@@ -49,16 +50,6 @@ COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED = "complete", "failed", "skipped", 
 """How a family ended: with a scored model; every trial failed; left out; trained but not scored; not tried."""
 
 STATUSES = (COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED)
-
-SETTINGS = (
-    "engines", "budget", "only_known", "pruner", "features", "epochs", "patience", "folds", "weights", "input_sizes",
-)  # fmt: skip
-"""What a run was told that must be the same for two runs to compare.
-
-The pictures are known by their contents; families may come and go; seeds may differ, and how many there are; and where
-a run lies, how many trials it trains at a time and how its page is written has no part in its accuracies.
-What a family started from is known family by family, so that what was to be done without weights counts for nothing.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +232,7 @@ def of_run(run: Run) -> Results:
         created_utc=run.created_utc,
         git_sha=str(environment.get("git_commit", "")),
         tool_version=str(environment.get("bench", "")),
-        config=_as_read({name: value for name, value in run.config.to_dict().items() if name in _settings(run)}),
+        config=_as_read({name: value for name, value in to_data(run.config).items() if name in _settings(run)}),
         split=_split_of(run, pictures),
         env=Environment(
             python=str(environment.get("python", "")),
@@ -256,9 +247,9 @@ def of_run(run: Run) -> Results:
 
 
 def _settings(run: Run) -> list[str]:
-    """Which settings count: an engine that proposes nothing does not."""
+    """The settings that count; those of an engine that proposes nothing do not."""
     idle = ("engines", "pruner") if run.config.only_known else ()
-    return [name for name in SETTINGS if name not in idle]
+    return [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
 
 
 def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:

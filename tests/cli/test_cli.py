@@ -15,6 +15,7 @@ import pytest
 
 from bench import __version__, workers
 from bench.cli import parser
+from bench.config import SETTINGS
 from bench.runs import store
 from bench.testing import FakePool
 
@@ -91,6 +92,13 @@ def test_help_of_run_names_every_engine_and_default(capsys):
     assert "float32, float16 (half the disk), or off (every trial trains end to end); default float32" in text
 
 
+def test_every_setting_is_an_option_of_run_once(capsys):
+    with pytest.raises(SystemExit):
+        parser.main(["run", "--help"])
+    options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.M)
+    assert sorted(options) == sorted([setting.flag for setting in SETTINGS.values()] + ["--help", "--quiet", "--json"])
+
+
 def test_no_command_shows_the_help(bench):
     status, out, _ = bench()
     assert status == 2
@@ -110,7 +118,10 @@ def test_the_version_is_printed(capsys):
     ("arguments", "says"),
     [
         (["runn"], "unknown command 'runn'. Did you mean run?"),
-        (["run", "--buget", "3"], "unrecognized arguments: --buget 3. Did you mean --budget?"),
+        (
+            ["run", "--buget", "3"],
+            "arguments: --buget 3. Did you mean --budget? See `python -m bench run --help`",
+        ),
         (["run", "--budget", "0"], "budget 0: must be at least 1 trial"),
         (["run", "--budget", "soon"], "budget 'soon': must be a number of trials (20), a time"),
         (["run", "--budget", "-5"], "budget"),

@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import tempfile
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import bench
@@ -51,7 +52,7 @@ def make(name: str, config: RunConfig, folder: Path) -> None:
     """Runs it and keeps of it what another version has to read."""
     (folder / "brittle.py").write_text(BRITTLE, encoding="utf-8")
     with chdir(folder):
-        runner.run(RunConfig.from_dict(config.to_dict() | {"out": name}), command=f"python -m bench run --out {name}")
+        runner.run(replace(config, out=name), command=f"python -m bench run --out {name}")
     made = folder / name
     shutil.rmtree(made / "models")
     (made / "report.html").unlink()

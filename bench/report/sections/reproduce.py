@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from bench.records import Run
+from bench.records import Run, to_data
 from bench.report.sections import raw
 
 
@@ -37,7 +37,7 @@ def section(run: Run) -> Reproduction:
     return Reproduction(
         commands(run),
         environment_facts(run),
-        json.dumps(run.config.to_dict(), indent=2, default=str, ensure_ascii=False),
+        json.dumps(to_data(run.config), indent=2, default=str, ensure_ascii=False),
         raw.packed(raw.table(run)) if run.trials else Markup(),
         _files(run),
     )
