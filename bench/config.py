@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.errors import ConfigError, unknown
@@ -62,7 +62,6 @@ class Budget:
         return " or ".join(parts) or "no limit"
 
 
-DEFAULT_BUDGET = None
 NO_LIMIT = Budget(trials=None, seconds=None)
 
 
@@ -321,16 +320,6 @@ class RunConfig:
             raise ConfigError("budget: at least one of trials and seconds must be given")
         if self.split_file:
             self._check_nothing_else_decides_the_split()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RunConfig:
-        """The inverse of `to_dict`, also after a trip through JSON; unknown keys are left out."""
-        given = {name: value for name, value in data.items() if name in SETTINGS}
-        return cls(**{**given, "budget": Budget(**data["budget"])})
 
     def _check_nothing_else_decides_the_split(self) -> None:
         for name in ("limit", "split", "folds", "near_duplicates"):

@@ -19,32 +19,41 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/root(?![^/\s\"':])|\b[A-Za-z]:\\Users\\[^\\\s\"':]+")
-_PASSWORD = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+_PASSWORD = re.compile(r"""(://[^\s:/]*:)[^\s"'<>]*(?=@)|([?&;](?:ssl)?(?:password|passwd|pwd)=)[^\s"'<>&;]*""", re.I)
 
 
 def clean(text: str) -> str:
-    """Text from outside, without what a page must not show.
+    """Makes text from outside safe to show.
 
     Colour codes go; control, reordering and invisible characters become visible escapes such as `\\u202e`; the path
     of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
     """
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
-    text = _HOME.sub("~", _PASSWORD.sub(r"\1:***@", text))
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], _HOME.sub("~", without_password(text)))
 
 
-def one_line(text: str) -> str:
-    """A name from outside where it must stay on its line: `clean`, and line ends and tabs are visible too."""
-    return clean(text).replace("\n", "\\n").replace("\t", "\\t")
+def one_line(text: str, limit: int | None = None) -> str:
+    """Makes a name from outside safe to show on one line, of at most `limit` characters: `clean`, with visible line
+    ends and tabs."""
+    line = clean(text).replace("\n", "\\n").replace("\t", "\\t")
+    return line if limit is None else shorten(line, limit)
+
+
+def without_password(text: str) -> str:
+    """Replaces the password in each URL by `***`: `user:password@host` and `?password=`.
+
+    It ends at the last `@` before a space or a quote, since a password may hold an `@` or a `/` that was not encoded.
+    """
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def plain(text: str) -> str:
-    """The words of a page where nothing is typeset: its spaces are plain ones, those in numbers are commas."""
+    """Replaces the typeset spaces of a page for a terminal or a file: by plain ones, in numbers by commas."""
     return text.replace("\u00a0", " ").replace("\u202f", ",")
 
 
 def shorten(text: str, limit: int) -> str:
-    """One line of at most `limit` characters."""
+    """Joins the lines of a text and cuts it after `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
@@ -185,8 +194,8 @@ def frozen(prefix: Prefix) -> str:
     """What became of the frozen layers in a phase of a training, in plain words."""
     phase = f"{one_line(prefix.phase)}: " if prefix.phase else ""
     if not prefix.used:
-        return f"{phase}trained end to end" + (f": {shorten(one_line(prefix.reason), 160)}" if prefix.reason else "")
-    ends = listing([shorten(one_line(name), 40) for name in prefix.cut])
+        return f"{phase}trained end to end" + (f": {one_line(prefix.reason, 160)}" if prefix.reason else "")
+    ends = listing([one_line(name, 40) for name in prefix.cut])
     views = f"view, {plural(prefix.views, 'view')} of a training picture" if prefix.views > 1 else "picture"
     size = f"{megabytes(prefix.disk_mb)} on disk"
     known = {0.0: "none", 1.0: "all"}.get(prefix.cached, percent(prefix.cached))

@@ -11,7 +11,6 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig, runner
-from bench.config import DEFAULT_BUDGET
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
@@ -153,7 +152,7 @@ KNOWN = {"a": [{"depth": 5, "dropout": 0.0}, {"depth": 6, "dropout": 0.5}], "b":
 
 
 def only_known(**more):
-    return {"pool": FakePool(depth, deeper_is_better, KNOWN), "only_known": True, "budget": DEFAULT_BUDGET, **more}
+    return {"pool": FakePool(depth, deeper_is_better, KNOWN), "only_known": True, "budget": None, **more}
 
 
 @pytest.mark.parametrize(

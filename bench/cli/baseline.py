@@ -7,9 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bench.cli.options import whole
-from bench.cli.paths import BASELINE, output, run_folder, written
-from bench.cli.telling import told
+from bench.cli.options import BASELINE, output, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
 
 if TYPE_CHECKING:  # it brings NumPy along
@@ -51,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     """Trains more seeds where that is asked for, writes the file, and says what a check will see with it."""
-    seeds = whole("seeds")(options.seeds) if options.seeds else 1
+    seeds = read_whole("seeds", options.seeds) if options.seeds else 1
     out = output("out", options.out or BASELINE, BASELINE)
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds {seeds}: must be 1 to {MOST_SEEDS}")
@@ -64,10 +62,11 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     if made.status != "complete":
         raise IncompleteError(f"{folder}: is {made.status}; a baseline must be of a complete run")
     if seeds > 1:
+        from bench.cli.console import progress_on_stderr
         from bench.search.retrain import add_seeds
 
         try:
-            with told(options.quiet) as progress:
+            with progress_on_stderr(options.quiet) as progress:
                 made = add_seeds(made, seeds, progress)
         except KeyboardInterrupt:
             told_last = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"

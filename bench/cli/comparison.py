@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.cli.console import Terminal, printable
 from bench.report.aspects import Aspect
 from bench.report.compare import Change, Comparison
-from bench.text import NOTHING, count, mean_of_seeds, one_line, p_value, percent, plural, points, seconds, shorten
+from bench.text import NOTHING, count, mean_of_seeds, one_line, p_value, percent, plural, points, seconds
 
 
 def print_comparison(compared: Comparison, page: Path, every: bool = False, stream: TextIO | None = None) -> None:
@@ -63,7 +63,7 @@ def _change_table(changes: Sequence[Change]) -> Table:
 
 def _change_cells(change: Change) -> Iterable[str]:
     sides = (change.before, change.after)
-    yield shorten(one_line(change.family), 40)
+    yield one_line(change.family, 40)
     for side in sides:
         yield percent(side.accuracy)
     yield NOTHING if change.difference is None else points(change.difference)

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, FamilyInfo, Run, SplitInfo, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
 from bench.report.inventory import Inventory, inventory
 from bench.report.sections.verdict import no_result, savings, test_interval, verdict
 from bench.search.progress import Progress
@@ -221,7 +221,7 @@ def _outcome(trial: Trial) -> str:
         took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
         return f"{validation(trial)}{took}"
     if trial.state == PRUNED:
-        return f"PRUNED after epoch {trial.epochs or '0'}" if not trial.note.endswith("budget") else trial.note
+        return trial.note if trial.ending is Ending.BUDGET else f"PRUNED after epoch {trial.epochs or '0'}"
     if trial.state == FAIL and trial.failure:
         return f"FAIL {trial.failure.name}: {shorten(trial.failure.message, 60)}"
     return trial.state
@@ -283,7 +283,7 @@ def _class_table(found: Inventory, every: bool) -> Table:
     hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
     for row in rows:
         if row not in hidden:
-            cells = [shorten(one_line(row.name), 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
+            cells = [one_line(row.name, 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
             table.add_row(*map(printable, cells))
         elif row is hidden[0]:
             table.add_row(f"… {len(hidden)} more, --all lists them")

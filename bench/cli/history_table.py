@@ -32,7 +32,6 @@ from bench.text import (
     plural,
     points,
     seconds,
-    shorten,
     thousands,
     with_weights,
 )
@@ -252,7 +251,7 @@ def _left_out(found: Found, made: History) -> Iterator[str]:
     if found.unreadable:
         yield f"left out, not readable: {plural(len(found.unreadable), 'file')}"
         for path, reason in list(found.unreadable.items())[:SHOWN]:
-            yield f"  {one_line(str(path))}: {shorten(one_line(reason), 160)}"
+            yield f"  {one_line(str(path))}: {one_line(reason, 160)}"
         if len(found.unreadable) > SHOWN:
             yield f"  … and {len(found.unreadable) - SHOWN} more"
     if found.underived:

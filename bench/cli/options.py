@@ -54,11 +54,6 @@ def read_whole(name: str, text: str) -> int:
         raise ConfigError(f"{name} {text!r}: must be a whole number") from None
 
 
-def whole(name: str) -> Callable[[str], int]:
-    """Reads a whole number."""
-    return lambda text: read_whole(name, text)
-
-
 def run_folder(text: str) -> Path:
     """A run folder with a name to call the run by, also where it is given as `.`."""
     path = Path(text)

@@ -86,7 +86,7 @@ class Frame:
     def word(self, said: str, x: float, most: int = 24) -> Markup:
         """A word from outside above the plot, in the middle of a place on the x axis."""
         left, _ = self.place(x, self.y.low)
-        return _text(left, TOP - 7, "middle", text.shorten(text.one_line(said), most))
+        return _text(left, TOP - 7, "middle", text.one_line(said, most))
 
     def chart(self, label: str, drawn: Iterable[Markup]) -> Markup:
         """The whole of it; a screen reader gets the label."""

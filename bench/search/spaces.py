@@ -83,10 +83,24 @@ def content_sha256(path: Path) -> str:
 
 def known() -> list[Path]:
     """The files of all families that can be named: built-in ones first, then those of `./search_spaces`."""
-    built_in = sorted(_files(BUILT_IN), key=lambda path: (_rank(path.stem), path.stem))
-    local = [path for path in _files(LOCAL.absolute()) if path not in built_in]
+    built_in, local = _built_in(), _local()
     names = {path.stem for path in local}
     return [path for path in built_in if path.stem not in names] + local
+
+
+def hidden() -> list[tuple[str, Path, Path]]:
+    """The built-in families that a file in `./search_spaces` hides: name, built-in file, local file."""
+    built_in = {path.stem: path for path in _built_in()}
+    return [(path.stem, built_in[path.stem], path) for path in _local() if path.stem in built_in]
+
+
+def _built_in() -> list[Path]:
+    return sorted(_files(BUILT_IN), key=lambda path: (_rank(path.stem), path.stem))
+
+
+def _local() -> list[Path]:
+    built_in = _files(BUILT_IN)  # the same folder in the repository itself
+    return [path for path in _files(LOCAL.absolute()) if path not in built_in]
 
 
 def _rank(name: str) -> int:

@@ -371,6 +371,14 @@ def test_list_shows_families_engines_data_and_runs(bench):
         assert word in out
 
 
+def test_list_says_that_a_local_file_hides_a_built_in_family(bench, tmp_path):
+    local = tmp_path / "search_spaces" / "cnn.py"
+    local.parent.mkdir()
+    local.write_text("def build(hp, task):\n    ...\n")
+    _, out, _ = bench("list")
+    assert f"  note: {local} hides the built-in family cnn\n" in out
+
+
 def test_list_and_the_page_of_all_runs_agree(bench, tmp_path):
     bench("run", "--budget", "2", "--spaces", bench.family, "--images", "24")
     (tmp_path / "reports" / "torn").mkdir()

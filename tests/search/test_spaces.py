@@ -36,6 +36,20 @@ def test_a_folder_search_spaces_where_one_stands_adds_families(tmp_path):
     assert [each.name for each in spaces.select(("mine",))] == ["mine"]
 
 
+def test_a_local_file_that_hides_a_built_in_family_is_known(tmp_path):
+    assert spaces.hidden() == []
+    local = tmp_path / "search_spaces" / "cnn.py"
+    local.parent.mkdir()
+    local.write_text("def build(hp, task):\n    pass\n")
+    assert spaces.hidden() == [("cnn", spaces.BUILT_IN / "cnn.py", local)]
+    assert [space.path for space in spaces.select(["cnn"])] == [local]
+
+
+def test_in_the_folder_of_the_built_in_families_none_is_hidden(monkeypatch):
+    monkeypatch.chdir(spaces.BUILT_IN.parent)
+    assert spaces.hidden() == []
+
+
 def test_nothing_is_imported(space):
     assert spaces.select([space("mine", "raise SystemExit('imported')\ndef build(hp): ...\n")])
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench import text
-from bench.records import Run
+from bench.records import COMPLETE, Metrics, OverSeeds, Trial
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_sizes_carry_their_unit(value: float, shown: str) -> None:
     assert text.megabytes(value).replace("\u00a0", " ") == shown
 
 
-def test_of_several_seeds_it_is_said_how_many(run: Run, seeded_run: Run) -> None:
-    every = seeded_run.ranking()
-    assert text.mean_of_seeds(every) == text.mean_of_seeds(every[:1]) == "mean of 3\u00a0seeds"
-    fewer = replace(every[0], over_seeds=None)
-    assert text.mean_of_seeds([fewer, *every[1:]]) == "mean of 1 to 3\u00a0seeds"
-    assert text.mean_of_seeds(run.ranking()) == text.mean_of_seeds(run.trials) == text.mean_of_seeds([]) == ""
+def test_of_several_seeds_it_is_said_how_many() -> None:
+    one = Trial("a", "optuna:tpe", 0, 1, COMPLETE, test=Metrics(9, 0.9, 0.9, 0.9, 0.1, 0.1))
+    three = replace(one, over_seeds=OverSeeds(3, 0.9, 0.8, 1.0, 0.05))
+    assert text.mean_of_seeds([three, three]) == text.mean_of_seeds([three]) == "mean of 3\u00a0seeds"
+    assert text.mean_of_seeds([one, three]) == "mean of 1 to 3\u00a0seeds"
+    assert text.mean_of_seeds([one, one]) == text.mean_of_seeds([]) == ""
 
 
 def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
@@ -51,6 +51,31 @@ def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
 
 def test_a_name_stays_on_its_line() -> None:
     assert text.one_line("a\nb\tc\r\n\u202ed\udcff") == r"a\nb\tc\n\u202ed\udcff"
+
+
+def test_a_long_name_is_cut() -> None:
+    assert text.one_line("a\nname", 7) == r"a\nname"
+    assert text.one_line("a\nname", 6) == "a\\nna…"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:p/a@s/s@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@firm:pass@host/db", "postgresql://me@firm:***@host/db"),
+        ("mysql+pymysql://host/db?user=me&password=pa:ss&x=1", "mysql+pymysql://host/db?user=me&password=***&x=1"),
+        ("postgresql://host/db?sslPassword=a@b", "postgresql://host/db?sslPassword=***"),
+        (
+            "run --storage 'mysql://me:a@h/db' 'mysql://me:b@h/db'",
+            "run --storage 'mysql://me:***@h/db' 'mysql://me:***@h/db'",
+        ),
+        ("https://host:80/page and me@host", "https://host:80/page and me@host"),
+        ("sqlite:////tmp/trials.sqlite3", "sqlite:////tmp/trials.sqlite3"),
+    ],
+)
+def test_no_password_in_a_url_is_shown(url: str, shown: str) -> None:
+    assert text.without_password(url) == shown
 
 
 def test_shares_read_as_percent() -> None:
@@ -94,6 +119,7 @@ def test_long_lists_are_cut(names: list[str], shown: str) -> None:
         ('File "/home/alice/x.py", /root/y, /roots/z', 'File "~/x.py", ~/y, /roots/z'),
         ("/Users/bob/photos C:\\Users\\bob\\photos", "~/photos ~\\photos"),
         ("mysql://me:secret@host/db", "mysql://me:***@host/db"),
+        ("at /home/alice/x, mysql://:secret@host:99/db?x=1", "at ~/x, mysql://:***@host:99/db?x=1"),
         ("שלום héllo 猫", "שלום héllo 猫"),
     ],
 )
