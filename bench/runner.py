@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from bench import cache, data, engines, workers
 from bench.config import RunConfig
-from bench.errors import Interrupted, WeightsError
+from bench.errors import Interrupted
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
@@ -59,12 +59,10 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         progress.data(dataset.info(), config)
         _warm_up()
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
-        families = _searched(config, prepared)
+        families = preparation.searchable(config, prepared)
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus)
-        thumbnails, page = (
-            ThumbnailWriter(dataset, folder.path, config.seed, progress.warning),
-            LivePage(folder, progress.warning),
-        )
+        page = LivePage(folder, progress.warning)
+        thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         thumbnails.add_samples()
         page.write(RunStatus.RUNNING)
         preparation.announce(families, folder, progress)
@@ -81,21 +79,6 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         if stop.signal:
             raise Interrupted(stop.signal, folder.path)
         return done
-
-
-def _searched(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
-    """The families that are not skipped.
-
-    Raises:
-        WeightsError: All are.
-        ConfigError: Known configurations alone are asked for, and there are none.
-    """
-    families = [family for family in prepared if not family.info.skipped]
-    if not families:
-        raise WeightsError(f"every family is skipped: {prepared[0].info.skipped}. Choose --missing-weights random")
-    if config.only_known:
-        preparation.check_known(families)
-    return families
 
 
 def _search(context: Context, families: Sequence[Family], pool: Pool, stop: SignalStop, page: LivePage) -> None:
@@ -120,7 +103,7 @@ def _score(
     progress: Progress,
 ) -> None:
     """Score every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
-    run, config = folder.snapshot(), folder.run.config
+    run, config = folder.as_run(), folder.run.config
     scoring, numbers = Scoring(config, folder), range(1 + config.repeats)
     chosen = [(family, trial) for family in families if (trial := run.best(family.name))]
     for done, (family, trial) in enumerate(chosen):
@@ -135,7 +118,7 @@ def _score(
         if scoring.record(trial, numbers, outcomes).test:
             thumbnails.add_mistakes(trial.family)
         page.refresh()
-    thumbnails.add_shared_mistakes(folder.snapshot())
+    thumbnails.add_shared_mistakes(folder.as_run())
 
 
 def _warm_up() -> None:

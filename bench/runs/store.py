@@ -79,7 +79,7 @@ class RunFolder:
     Attributes:
         path: The folder.
         prefix: As given.
-        run: The run as it was at the last `snapshot`.
+        run: The run as it was at the last `as_run`.
         begun: Whether `begin` was called; a folder that was only reserved is removed again.
     """
 
@@ -174,12 +174,8 @@ class RunFolder:
             setattr(study, name, value)
             optuna_study.set_user_attr(name, value)
 
-    def snapshot(self, status: RunStatus = RunStatus.RUNNING) -> Run:
-        """Write `run.json` and give the run as it is now.
-
-        Raises:
-            OSError: It cannot be written; what was there is still there.
-        """
+    def as_run(self, status: RunStatus = RunStatus.RUNNING) -> Run:
+        """The run as it is now."""
         studies = [
             Study(
                 family=family.name,
@@ -193,8 +189,17 @@ class RunFolder:
             if (study := self._studies.get((engine, family.name)))
         ]
         self.run = replace(self.run, status=status, elapsed_s=self.elapsed_s(), studies=tuple(studies))
-        _write_run(self.run, self.prefix)
         return self.run
+
+    def snapshot(self, status: RunStatus = RunStatus.RUNNING) -> Run:
+        """Write `run.json` and give the run as it is now.
+
+        Raises:
+            OSError: It cannot be written; what was there is still there.
+        """
+        run = self.as_run(status)
+        _write_run(run, self.prefix)
+        return run
 
     def close(self) -> None:
         """Remove what is of use only while the run goes on, and leave the storage as a single file."""

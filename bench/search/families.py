@@ -115,12 +115,20 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
     return config, family
 
 
-def check_known(families: Sequence[Family]) -> None:
-    """Raises ConfigError where no family that is searched has a known configuration to run."""
-    searched = [family for family in families if not family.info.skipped]
-    if not any(family.known for family in searched):
-        names = ", ".join(family.name for family in searched)
+def searchable(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
+    """The families that are not skipped.
+
+    Raises:
+        WeightsError: All are.
+        ConfigError: Known configurations alone are asked for, and there are none.
+    """
+    families = [family for family in prepared if not family.info.skipped]
+    if not families:
+        raise WeightsError(f"every family is skipped: {prepared[0].info.skipped}. Choose --missing-weights random")
+    if config.only_known and not any(family.known for family in families):
+        names = ", ".join(family.name for family in families)
         raise ConfigError(f"only-known: nothing to run, there are no KNOWN_CONFIGURATIONS in {names}; leave it out")
+    return families
 
 
 def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
