@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import le
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -438,6 +440,29 @@ def tied_with_best(p: Floats, accuracy: Floats, level: float = LEVEL) -> NDArray
     """
     tied: NDArray[np.bool_] = ~_beats(p, accuracy, level)[int(np.argmax(accuracy))]
     return tied
+
+
+def pareto(points: Sequence[Sequence[float]]) -> list[int]:
+    """The Pareto front of points of which every figure is better the smaller it is.
+
+    Args:
+        points: All of one length, without NaN; infinity is the worst.
+
+    Returns:
+        The places of the points that no other point dominates, ascending. A point dominates another if it is at most as
+        large in every figure and smaller in one, so equal points stand or fall together.
+
+    Source:
+        H. T. Kung, F. Luccio and F. P. Preparata (1975), "On finding the maxima of a set of vectors", Journal of the
+        ACM 22(4), 469-476: in lexicographic order a point can only be dominated by one before it.
+    """
+    front: list[int] = []
+    for place in sorted(range(len(points)), key=lambda place: tuple(points[place])):
+        point = tuple(points[place])
+        rivals = (tuple(points[other]) for other in front)
+        if not any(rival != point and all(map(le, rival, point)) for rival in rivals):
+            front.append(place)
+    return sorted(front)
 
 
 def _beats(p: Floats, accuracy: Floats, level: float) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
-"""What all charts have in common: what a figure is, its layout, its axes, its labels.
+"""Plotly charts: the layout, axes and labels that all of them share.
 
-A figure is made in two steps: what is shown, as plain data; then how it is drawn, as Plotly's JSON. Drawing says
-`var(--name)` where a colour belongs; the page's script puts in what the stylesheet has for the theme.
+A chart is made in two steps: plain data, then a Plotly figure. A figure says `var(--name)` where a colour belongs; the
+page's script puts in the stylesheet's colour for the theme. Plotly places the ticks.
 """
 
 from __future__ import annotations
@@ -9,71 +9,28 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench import text
+from bench.records import COMPLETE, Trial
 
 Figure = dict[str, Any]
-"""What `Plotly.newPlot` takes: `data` and `layout`."""
+"""Arguments of `Plotly.newPlot`: `data` and `layout`."""
 
 
-@dataclass(frozen=True)
-class LogAxis:
-    """A logarithmic axis for costs of which some may be zero.
+def figure(traces: Sequence[Any], layout: Figure) -> Figure:
+    """A figure as plain data, from traces of `plotly.graph_objects`."""
+    import plotly.graph_objects as go
 
-    Attributes:
-        zero_at: Where a cost of zero is drawn: left of a gap below the smallest cost; None where none is zero.
-        low, high: Its ends, as powers of ten.
-        ticks: Where its ticks are and what they say.
-    """
-
-    zero_at: float | None
-    low: float
-    high: float
-    ticks: tuple[tuple[float, str], ...]
-
-    def place(self, value: float) -> float:
-        """Where a cost is drawn."""
-        return value if value > 0 or self.zero_at is None else self.zero_at
+    # An empty template, since Plotly's own would bring its colours and seven kilobytes to every chart.
+    drawn: Figure = go.Figure(data=list(traces), layout={**layout, "template": go.layout.Template()}).to_plotly_json()
+    return {"data": drawn["data"], "layout": drawn["layout"]}
 
 
-def log_axis(values: Sequence[float], cost: str) -> LogAxis:
-    """The axis for these costs (at least one), with ticks that a person reads: `10 s`, `1 min`, `2 M`."""
-    powers = [math.log10(value) for value in values if value > 0] or [0.0]
-    low, high = min(powers), max(powers)
-    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2, 0.1)  # at least 1.2 decades, so that ticks fall in
-    low, high = low - padding, high + padding
-    zero_at = None
-    left = low
-    if any(value <= 0 for value in values):
-        zero_at = 10 ** (low - 0.12 * (high - low))
-        left = low - 0.24 * (high - low)
-    ticks = [(value, label) for value, label in _round_values(cost, high - low) if low <= math.log10(value) <= high]
-    if zero_at is not None:
-        ticks.insert(0, (zero_at, "0"))
-    return LogAxis(zero_at, left, high, tuple(ticks))
-
-
-def _round_values(cost: str, decades: float) -> list[tuple[float, str]]:
-    """Round numbers for a logarithmic axis, the closer the fewer decades it spans, with their labels."""
-    if cost == "train_time_s":
-        small = [m * 10**e for e in range(-6, 1) for m in ((1, 2, 5) if decades < 2 else (1,))]
-        clock = [10, 20, 30, 60, 120, 300, 600, 1200, 1800] if decades < 2 else [10, 60, 600]
-        hours = [m * 3600 * 10**e for e in range(6) for m in ((1, 2, 5) if decades < 2 else (1,))]
-        return [(value, _tick(text.seconds(value))) for value in [*small, *clock, *hours]]
-    steps = (1, 2, 5) if decades < 2 else (1,)
-    return [(m * 10.0**e, _tick(text.count(m * 10.0**e))) for e in range(13) for m in steps]
-
-
-def _tick(label: str) -> str:
-    return label.replace(".00", "").replace(".0", "")
-
-
-def layout(shares: Sequence[float]) -> Figure:
-    """What all charts have in common; accuracy in percent upwards."""
-    least, most = (100 * min(shares), 100 * max(shares)) if shares else (0.0, 100.0)
-    padding = max(0.06 * (most - least), 1.0)
+def layout(accuracies: Sequence[float]) -> Figure:
+    """The common layout, with an accuracy axis in percent that holds these shares."""
+    low, high = (100 * min(accuracies), 100 * max(accuracies)) if accuracies else (0.0, 100.0)
+    padding = max(0.06 * (high - low), 1.0)
     line = {"gridcolor": "var(--grid)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -93,21 +50,51 @@ def layout(shares: Sequence[float]) -> Figure:
             "align": "left",
         },
         "xaxis": {**line, "showline": True, "showgrid": False, "ticks": "outside", "tickcolor": "var(--rule)"},
-        "yaxis": {
-            **line,
-            "range": [max(least - padding, -1), min(most + padding, 101)],
-            "ticksuffix": " %",
-            "nticks": 7,
-        },
+        "yaxis": {**line, "range": [max(low - padding, -1), min(high + padding, 101)], "ticksuffix": " %", "nticks": 7},
     }
 
 
-def figure(go: Any, traces: Sequence[Any], layout: Figure) -> Figure:
-    # An empty template, since Plotly's own would bring its colours and seven kilobytes to every chart.
-    drawn: Figure = go.Figure(data=list(traces), layout={**layout, "template": go.layout.Template()}).to_plotly_json()
-    return {"data": drawn["data"], "layout": drawn["layout"]}
+def log_axis(values: Sequence[float]) -> tuple[Figure, float, float]:
+    """A logarithmic axis for these costs, of which there is at least one.
+
+    Zero has no place on such an axis. Where there is a cost of zero, the axis is longer on its left.
+
+    Returns:
+        The axis, the place at which zero is shown, and the power of ten at which the other costs begin.
+    """
+    powers = [math.log10(value) for value in values if value > 0] or [0.0]
+    low, high = min(powers), max(powers)
+    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2, 0.1)  # at least 1.2 decades, so that ticks fall in
+    low, high = low - padding, high + padding
+    gap = 0.12 * (high - low)
+    left = low - 2 * gap if min(values) <= 0 else low
+    return {"type": "log", "range": [left, high], "nticks": 6}, 10 ** (low - gap), low
+
+
+def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
+    """A linear axis of time from zero, and its unit in seconds: a second, a minute or an hour."""
+    units = ((3600.0, "hours"), (60.0, "minutes"))
+    unit, name = next(((unit, name) for unit, name in units if longest_s > 2 * unit), (1.0, "seconds"))
+    return {"title": {"text": f"{title}, {name}"}, "range": [0, 1.02 * (longest_s or 1) / unit]}, unit
 
 
 def label(name: str, limit: int = 80) -> str:
-    """Outside text for Plotly, which reads a subset of HTML in every label."""
+    """Text from outside for Plotly, which reads a subset of HTML in every label."""
     return html.escape(text.shorten(text.clean(name), limit), quote=False)
+
+
+def rounded(value: float) -> float:
+    """Six significant digits, finer than any screen, so that thousands of points stay small."""
+    return float(f"{value:.6g}")
+
+
+def thinned(trials: Sequence[Trial], limit: int) -> list[Trial]:
+    """At most `limit` of the trials, in their order: the best half, and an evenly spaced sample of the others."""
+    if len(trials) <= limit:
+        return list(trials)
+    best_first = sorted(trials, key=lambda trial: (trial.state != COMPLETE, trial.rank_key))
+    chosen = {trial.name for trial in best_first[: limit // 2]}
+    others = [trial for trial in trials if trial.name not in chosen]
+    step = len(others) / (limit - limit // 2)
+    chosen |= {others[int(place * step)].name for place in range(limit - limit // 2)}
+    return [trial for trial in trials if trial.name in chosen]

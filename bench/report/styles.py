@@ -1,22 +1,21 @@
-"""Marks: the colour and the shape by which a family or an engine is known in every figure and table.
+"""Colour, symbol and dash of every family and engine, the same in all charts and tables.
 
-Colours are names of CSS variables, so that one figure suits the light and the dark theme; the page's script looks
-them up. They follow the palette of Okabe and Ito (2008), "Color universal design", which stays distinct under the
-common colour vision deficiencies; shape or dash always says the same, for those who see no colour at all.
+Colours are names of CSS variables, which suit both themes; the page's script looks them up. They follow the palette of
+Okabe and Ito (2008), "Color universal design", which stays distinct under the common colour vision deficiencies. Symbol
+or dash always says the same as the colour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
 
 from markupsafe import Markup
 
-from bench.records import Run, Trial
+from bench.records import Run
 
 COLOURS = 8
-"""How many `--series-N` variables the stylesheet defines, N from 1."""
+"""Number of `--series-N` variables in the stylesheet, N from 1."""
 
 SHAPES: Mapping[str, str] = {
     "circle": "M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11z",
@@ -35,7 +34,7 @@ DASHES: Mapping[str, str] = {"solid": "none", "dash": "6 4", "dot": "1.5 3", "da
 
 @dataclass(frozen=True)
 class Mark:
-    """How one series looks.
+    """The style of one series.
 
     Attributes:
         colour: A CSS expression, `var(--series-3)`.
@@ -87,7 +86,7 @@ def interval_bar(
 ) -> Markup:
     """A share and its interval on a common scale, as an inline picture that stretches with its cell; empty without one.
 
-    The number stands beside it, so that a screen reader needs nothing of it.
+    It is hidden from screen readers: the numbers stand beside it.
     """
     if value is None or low is None or high is None:
         return Markup()
@@ -101,47 +100,3 @@ def interval_bar(
         '<line class="span" x1="{low}" x2="{high}" y1="8" y2="8" stroke="{colour}"/>'
         '<circle cx="{value}" cy="8" r="4" fill="{colour}"/></svg>'
     ).format(low=place(low), high=place(high), value=place(value), colour=mark.colour)
-
-
-def sparkline(trial: Trial, scale: tuple[float, float], title: str) -> Markup:
-    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
-
-    An upright dashed line stands between two phases of the training. What the title says is all that a screen reader
-    gets of it. Its colour is the `--mark` of what it stands in, so that thousands of them stay small.
-    """
-    phases = learning_phases(trial)
-    values = [value for phase in phases for value in phase.values]
-    if not values:
-        return Markup("")
-    least, most = scale
-    height = max(most - least, 1e-9)
-    step = 88 / max(len(values) - 1, 1)
-    points = [(4 + i * step, 20 - 16 * (value - least) / height) for i, value in enumerate(values)]
-    x, y = points[values.index(max(values))]
-    ends = accumulate(len(phase.values) for phase in phases[:-1])
-    line = Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>')
-    return Markup(
-        '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}">'
-        '{lines}<polyline points="{points}"/><circle cx="{x}" cy="{y}" r="2.5"/></svg>'
-    ).format(
-        title=title,
-        lines=Markup("").join(line.format(x=f"{4 + (end - 0.5) * step:.1f}") for end in ends),
-        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        x=f"{x:.1f}",
-        y=f"{y:.1f}",
-    )
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a training, `name` as in `records.Epoch`, with the validation accuracy after each of its epochs."""
-
-    name: str
-    values: tuple[float, ...]
-
-
-def learning_phases(trial: Trial) -> list[Phase]:
-    """The learning curve of a trial, phase by phase; of a running or pruned one as far as it was reported."""
-    epochs = [(epoch.phase, epoch.val_accuracy) for epoch in trial.history]
-    epochs = epochs or [("", trial.intermediate_values[epoch]) for epoch in sorted(trial.intermediate_values)]
-    return [Phase(name, tuple(value for _, value in own)) for name, own in groupby(epochs, key=lambda epoch: epoch[0])]

@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from bench import text
 from bench.records import Run
 from bench.report import figures
 from bench.report.links import anchor
 from bench.report.sections import cost_charts, verdict
-from bench.report.styles import COLOURS, family_marks, interval_bar, learning_phases, marks
+from bench.report.sections.learning_curves import learning_phases
+from bench.report.styles import COLOURS, family_marks, interval_bar, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
-    points = cost_charts.accuracy_against(cost_charts.drawn(run), "train_time_s")
+    points = cost_charts.points_of(cost_charts.drawn(run), "train_time_s")
     assert [(point.trial.study, point.trial.number) for point in points] == [
         ("dummy/optuna:tpe", 0),
         ("dummy/optuna:tpe", 1),
@@ -26,13 +28,11 @@ def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run
         ("cnn/keras-tuner:bayesian", 1),
         ("mobilenet_v2/keras-tuner:bayesian", 0),
     ]
-    assert [point.x for point in points[2:4]] == [14.2, 31.7]
+    assert [point.cost for point in points[2:4]] == [14.2, 31.7]
 
 
 def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
-    scored = [
-        point for point in cost_charts.accuracy_against(cost_charts.drawn(run), "parameters") if point.test is not None
-    ]
+    scored = [point for point in cost_charts.points_of(cost_charts.drawn(run), "parameters") if point.test is not None]
     assert [(point.trial.family, point.test, point.low, point.high) for point in scored] == [
         ("dummy", 0.4944, 0.4222, 0.5669),
         ("cnn", 0.9111, 0.8605, 0.9445),
@@ -41,7 +41,7 @@ def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
 
 
 def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> None:
-    points = cost_charts.accuracy_against(cost_charts.drawn(seeded_run), "parameters")
+    points = cost_charts.points_of(cost_charts.drawn(seeded_run), "parameters")
     (cnn,) = (point for point in points if point.trial.family == "cnn" and point.test is not None)
     over_seeds = cnn.trial.over_seeds
     assert over_seeds is not None
@@ -59,7 +59,7 @@ def test_without_an_interval_there_is_no_bar() -> None:
 
 
 def test_random_weights_are_said_in_every_label(run: Run) -> None:
-    labels = {point.label for point in cost_charts.accuracy_against(cost_charts.drawn(run), "parameters")}
+    labels = {text.label(point.trial) for point in cost_charts.points_of(cost_charts.drawn(run), "parameters")}
     assert labels == {"dummy", "cnn", "mobilenet_v2 · random weights"}
 
 
@@ -88,33 +88,39 @@ def test_families_differ_in_shape_as_well_as_colour(run: Run) -> None:
     assert {look.colour for look in many} == {f"var(--series-{i + 1})" for i in range(COLOURS)}
 
 
-def test_a_model_without_parameters_has_its_place_on_the_logarithmic_axis() -> None:
-    axis = figures.log_axis([0, 93_500, 2_260_000], "parameters")
-    assert axis.zero_at is not None
-    assert 10**axis.low < axis.zero_at < 93_500 / 1.2
-    assert axis.place(0) == axis.zero_at
-    assert axis.place(93_500) == 93_500
-    assert axis.ticks[0] == (axis.zero_at, "0")
-    assert all(value > axis.zero_at for value, _ in axis.ticks[1:])
+def test_a_model_without_parameters_stands_left_of_the_others_at_a_zero(run: Run) -> None:
+    points = cost_charts.points_of(cost_charts.drawn(run), "parameters")
+    chart = cost_charts.draw_cost_chart(points, points[:1], "parameters", family_marks(run))
+    (dummy,) = {x for trace in chart["data"] if trace["name"] == "dummy" for x in trace["x"]}
+    axis = chart["layout"]["xaxis"]
+    assert list(axis["ticktext"]) == ["0", "100\u00a0k", "1\u00a0M"]
+    assert axis["tickvals"][0] == pytest.approx(dummy, rel=1e-4)
+    assert 10 ** axis["range"][0] < dummy < 93_500 / 1.2
+    paid = [point for point in points if point.cost > 0]
+    plain = cost_charts.draw_cost_chart(paid, paid[:1], "parameters", family_marks(run))
+    assert "tickvals" not in plain["layout"]["xaxis"]
 
 
 @pytest.mark.parametrize("values", [[5.0], [5.0, 5.1], [0.0], [0.001, 4000.0], [31.0, 95.0], [1e-5, 1e5]])
-@pytest.mark.parametrize("cost", list(cost_charts.COSTS))
-def test_an_axis_always_has_ticks_and_holds_its_values(values: list[float], cost: str) -> None:
-    axis = figures.log_axis(values, cost)
-    assert axis.low < axis.high
-    assert all(10**axis.low <= axis.place(value) <= 10**axis.high for value in values)
-    assert 2 <= len(axis.ticks) <= 12
+def test_a_logarithmic_axis_holds_its_values(values: list[float]) -> None:
+    axis, zero_at, _ = figures.log_axis(values)
+    low, high = axis["range"]
+    assert high - low > 1.19
+    assert all(10**low < (value or zero_at) < 10**high for value in values)
 
 
-def test_ticks_of_time_are_a_clocks() -> None:
-    labels = [label.replace("\u00a0", " ") for _, label in figures.log_axis([3.0, 1500.0], "train_time_s").ticks]
-    assert labels == ["10 s", "1 min", "10 min"]
+@pytest.mark.parametrize(
+    ("longest_s", "said"), [(0.0, "seconds"), (90, "seconds"), (121, "minutes"), (7000, "minutes"), (1e6, "hours")]
+)
+def test_time_is_in_a_unit_that_suits_it(longest_s: float, said: str) -> None:
+    axis, unit_s = figures.time_axis("Time", longest_s)
+    assert axis["title"]["text"] == f"Time, {said}"
+    assert axis["range"][1] > longest_s / unit_s
 
 
 def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run) -> None:
-    points = cost_charts.accuracy_against(cost_charts.drawn(run), "parameters")
-    line, *drawn = cost_charts.draw_accuracy_against(points, points[:1], "parameters", family_marks(run))["data"]
+    points = cost_charts.points_of(cost_charts.drawn(run), "parameters")
+    line, *drawn = cost_charts.draw_cost_chart(points, points[:1], "parameters", family_marks(run))["data"]
     assert line["mode"] == "lines"
     hollow = [trace for trace in drawn if trace["marker"]["symbol"].endswith("-open")]
     filled = [trace for trace in drawn if not trace["marker"]["symbol"].endswith("-open")]
@@ -153,7 +159,7 @@ def test_a_point_knows_the_row_of_its_trial(run: Run) -> None:
 
 
 def test_equal_points_are_on_the_front_once(run: Run) -> None:
-    twice = cost_charts.accuracy_against([*cost_charts.drawn(run)] * 2, "train_time_s")
+    twice = cost_charts.points_of([*cost_charts.drawn(run)] * 2, "train_time_s")
     assert cost_charts.front(twice) == cost_charts.front(twice[: len(twice) // 2])
 
 

@@ -15,7 +15,7 @@ from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
 from bench.report.page import environment
 from bench.report.sections import pairwise
-from bench.report.sections.pairwise import MATRIX_UP_TO, Standing, standings
+from bench.report.sections.pairwise import MATRIX_UP_TO, Difference, Standing, standings
 from bench.runs import predictions
 from bench.text import points
 
@@ -27,6 +27,15 @@ def markup(run: Run) -> str:
 
 def words(run: Run) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup(run))).split())
+
+
+def gap_of(standing: Standing) -> Difference:
+    assert standing.gap is not None
+    return standing.gap
+
+
+def over_seeds(standing: Standing) -> bool:
+    return standing.gap is not None and standing.gap.over_seeds
 
 
 def only(run: Run, *families: str) -> Run:
@@ -66,11 +75,11 @@ def test_every_family_has_its_place_and_its_distance_from_the_leader(compared_ru
     cnn, dummy = found["cnn"], found["dummy"]
     assert (cnn.best_rank, cnn.worst_rank, cnn.tied) == (1, 2, True)
     assert (dummy.best_rank, dummy.worst_rank, dummy.tied) == (3, 3, False)
-    assert cnn.difference == pytest.approx(-4 / 180)
-    assert cnn.p == pytest.approx(stats.mcnemar(12, 8))  # the largest of three: Holm's step is 1
-    assert dummy.p == pytest.approx(3 * float(stats.mcnemar(91, 12)))
+    assert gap_of(cnn).value == pytest.approx(-4 / 180)
+    assert gap_of(cnn).p == pytest.approx(stats.mcnemar(12, 8))  # the largest of three: Holm's step is 1
+    assert gap_of(dummy).p == pytest.approx(3 * float(stats.mcnemar(91, 12)))
     low, high = stats.paired_difference(156, 8, 12, 4)
-    assert (cnn.difference_low, cnn.difference_high) == pytest.approx((float(low), float(high)))
+    assert (gap_of(cnn).low, gap_of(cnn).high) == pytest.approx((float(low), float(high)))
 
 
 def test_a_leader_above_all_is_tied_with_nobody(compared_run: Run) -> None:
@@ -214,27 +223,25 @@ def test_the_means_over_seeds_are_compared_and_ranked(seeded_run: Run) -> None:
     """One seed alone would put cnn 9.4 points below mobilenet_v2."""
     found = standings(seeded_run)
     assert list(found) == [trial.family for trial in seeded_run.ranking()] == ["cnn", "mobilenet_v2", "dummy"]
-    places = [(each.best_rank, each.worst_rank, each.tied, each.over_seeds) for each in found.values()]
+    places = [(each.best_rank, each.worst_rank, each.tied, over_seeds(each)) for each in found.values()]
     assert places == [(1, 2, True, False), (1, 2, True, True), (3, 3, False, True)]
     cnn, second, dummy = (right_over_seeds(seeded_run, family) for family in found)
     tests = [stats.difference_over_seeds(each, cnn) for each in (second, dummy)]
     between = stats.difference_over_seeds(second, dummy)
     standing = found["mobilenet_v2"]
-    assert (standing.difference, standing.difference_low, standing.difference_high) == pytest.approx(
+    assert (gap_of(standing).value, gap_of(standing).low, gap_of(standing).high) == pytest.approx(
         (tests[0].value, tests[0].low, tests[0].high)
     )
     corrected = stats.holm([tests[0].p, tests[1].p, between.p])
-    assert (found["mobilenet_v2"].p, found["dummy"].p) == pytest.approx((corrected[0], corrected[1]))
+    assert (gap_of(found["mobilenet_v2"]).p, gap_of(found["dummy"]).p) == pytest.approx((corrected[0], corrected[1]))
 
 
 def test_the_page_says_that_seeds_are_in_the_tests(seeded_run: Run) -> None:
     said = words(seeded_run)
     assert "the difference in mean accuracy over the seeds, its 95 % interval, and the p-value of a t test" in said
     assert "both have the noise of the test pictures and of the seeds in them" in said
-    gap = standings(seeded_run)["mobilenet_v2"]
-    assert gap.difference_low is not None
-    assert gap.difference_high is not None
-    assert f"+1.3 {points(-gap.difference_high)} to {points(-gap.difference_low)} p = 0." in said
+    gap = gap_of(standings(seeded_run)["mobilenet_v2"])
+    assert f"+1.3 {points(-gap.high)} to {points(-gap.low)} p = 0." in said
     for absent in ("McNemar", "One training of each", "one seed"):
         assert absent not in said
 
@@ -249,15 +256,15 @@ def lose_seeds(run: Run, *families: str) -> None:
 def test_where_a_family_lost_its_seeds_its_pairs_are_of_one_seed_and_say_so(seeded_run: Run) -> None:
     lose_seeds(seeded_run, "dummy")
     found = standings(seeded_run)
-    assert [(family, each.over_seeds) for family, each in found.items()] == [
+    assert [(family, over_seeds(each)) for family, each in found.items()] == [
         ("cnn", False), ("mobilenet_v2", True), ("dummy", False)
     ]  # fmt: skip
     cnn, second, dummy = (right_over_seeds(seeded_run, family) for family in found)
     first = [(own[0] & ~dummy[0], dummy[0] & ~own[0]) for own in (cnn, second)]
     single = [float(stats.mcnemar(ahead.sum(), behind.sum())) for ahead, behind in first]
     corrected = stats.holm([stats.difference_over_seeds(cnn, second).p, *single])
-    assert (found["mobilenet_v2"].p, found["dummy"].p) == pytest.approx((corrected[0], corrected[1]))
-    assert found["dummy"].difference == pytest.approx((20 - 91) / 180)
+    assert (gap_of(found["mobilenet_v2"]).p, gap_of(found["dummy"]).p) == pytest.approx((corrected[0], corrected[1]))
+    assert gap_of(found["dummy"]).value == pytest.approx((20 - 91) / 180)
     said = words(seeded_run)
     assert "In 1 of the 3 pairs both families have several seeds" in said
     assert "by Newcombe's interval for paired data and McNemar's exact test, and say so" in said
@@ -269,8 +276,8 @@ def test_one_seed_decides_nothing_against_the_mean_of_several(seeded_run: Run) -
     lose_seeds(seeded_run, "cnn")
     found = standings(seeded_run)
     assert next(iter(found)) == "cnn"
-    assert (found["mobilenet_v2"].p, found["mobilenet_v2"].tied) == (1, True)
-    assert found["mobilenet_v2"].difference == pytest.approx(17 / 180)
+    assert (gap_of(found["mobilenet_v2"]).p, found["mobilenet_v2"].tied) == (1, True)
+    assert gap_of(found["mobilenet_v2"]).value == pytest.approx(17 / 180)
     assert [(each.best_rank, each.worst_rank) for each in found.values()] == [(1, 2), (1, 2), (3, 3)]
 
 
@@ -298,7 +305,7 @@ def test_one_seed_that_is_an_exception_decides_nothing(run: Run, predicted: Call
     assert [(family, each.best_rank, each.worst_rank) for family, each in found.items()] == [
         ("cnn", 1, 2), ("mobilenet_v2", 1, 2)
     ]  # fmt: skip
-    assert found["mobilenet_v2"].p == 1
+    assert gap_of(found["mobilenet_v2"]).p == 1
 
 
 def test_in_the_matrix_a_mark_stands_with_what_one_seed_tells(seeded_run: Run) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import stats
 from bench.cli.parser import _parser
 from bench.deploy import export
 from bench.records import FamilyInfo, Run, Study, Trial
@@ -50,7 +51,7 @@ def names(trials: list[Trial]) -> list[tuple[str, int]]:
     ],
 )
 def test_the_front_is_what_no_other_point_dominates(points: list[tuple[float, ...]], front: list[int]) -> None:
-    assert recommendation.pareto(points) == front
+    assert stats.pareto(points) == front
 
 
 def test_the_front_is_that_of_its_definition() -> None:
@@ -62,7 +63,7 @@ def test_the_front_is_that_of_its_definition() -> None:
             rivals = (other for other in points if other != point)
             return any(all(a <= b for a, b in zip(other, point, strict=True)) for other in rivals)
 
-        assert recommendation.pareto(points) == [i for i, point in enumerate(points) if not dominated(point)]
+        assert stats.pareto(points) == [i for i, point in enumerate(points) if not dominated(point)]
 
 
 # -- the candidates
@@ -79,6 +80,11 @@ def test_what_another_trial_beats_in_everything_is_no_candidate(run: Run) -> Non
     ]
 
 
+def is_within(trial: Trial, most: dict[str, float]) -> bool:
+    """Whether no cost is above its limit, which has six significant digits; a cost that was not measured is."""
+    return all((getattr(trial.cost, cost) or 99) <= 1.00001 * most[cost] for cost in most)
+
+
 def test_the_best_within_any_limits_is_a_candidate() -> None:
     draw = random.Random(1)
     run = of(
@@ -89,11 +95,12 @@ def test_the_best_within_any_limits_is_a_candidate() -> None:
         )
     )
     candidates = recommendation.section(run).candidates
-    limits = recommendation.section(run).limits
+    steps = recommendation.section(run).steps
     for _ in range(200):
-        places = [draw.randrange(len(limit.steps)) for limit in limits]
-        most = {limit.cost: limit.steps[place][0] for limit, place in zip(limits, places, strict=True)}
-        fit = [each for each in run.trials if all((getattr(each.cost, cost) or 99) <= most[cost] for cost in most)]
+        places = [draw.randrange(len(choices)) for choices in steps.values()]
+        most = {cost: choices[place][0] for (cost, choices), place in zip(steps.items(), places, strict=True)}
+
+        fit = [each for each in run.trials if is_within(each, most)]
         within = [each for each in candidates if all(own <= p for own, p in zip(each.steps, places, strict=True))]
         assert (within[0].trial if within else None) == min(fit, key=lambda each: each.rank_key, default=None)
 
@@ -103,9 +110,9 @@ def test_what_was_not_measured_is_within_no_limit() -> None:
     assert measured.cost is not None
     unmeasured = replace(trial("cnn", TPE, 1, 2, 0.9, 10.0, 1000), cost=replace(measured.cost, latency_ms=None))
     found = recommendation.section(of(measured, unmeasured))
-    latency = [limit.cost for limit in found.limits].index("latency_ms")
+    latency = list(found.steps).index("latency_ms")
     assert [each.steps[latency] for each in found.candidates] == [1, 0]
-    assert len(found.limits[latency].steps) == 1
+    assert len(found.steps["latency_ms"]) == 1
 
 
 def test_only_chosen_trials_have_a_test_accuracy_and_a_model(run: Run, tmp_path: Path) -> None:

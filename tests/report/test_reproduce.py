@@ -164,8 +164,8 @@ def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
 def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run, tmp_path: Path) -> None:
     told = failing(run, ("TIMEOUT", "late", ""), *[("OOM", "2 GB", "")] * 20, ("OOM", "2 GB", "the end"))
     first, second = failures.groups(told)
-    assert (first.failure.name, len(first.trials), first.traceback) == ("OOM", 21, "the end")
-    assert (second.failure.name, len(second.trials)) == ("TIMEOUT", 1)
+    assert (first.name, len(first.trials), first.traceback) == ("OOM", 21, "the end")
+    assert (second.name, len(second.trials)) == ("TIMEOUT", 1)
     text = words(page(told, tmp_path))
     assert "22 trials failed." in text
     assert "OOM dummy 21 trials 2 GB dummy optuna:tpe #1, #2, #3" in text

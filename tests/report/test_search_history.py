@@ -6,8 +6,6 @@ import json
 import math
 import random
 import re
-import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +18,14 @@ from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind,
 from bench.report import page
 from bench.report.links import anchor
 from bench.report.sections import search_history, verdict
-from bench.report.sections import trials as history
-from bench.report.sections.coordinates import INACTIVE, Coordinates, coordinates, spaces
 from bench.report.sections.feature_cache import in_all, saved_by_family
-from bench.report.sections.importance import distinct, importance, leading
-from bench.report.sections.timeline import BARS, Timeline, time_ticks, timeline
-from bench.report.styles import engine_marks, family_marks, marks
+from bench.report.sections.slices import DRAWN, FamilySlices, slices
+from bench.report.sections.timeline import Timeline, draw_timeline, timeline
+from bench.report.styles import engine_marks, family_marks
 
 from .browser import launched, opened
 from .conftest import BAYESIAN, HOSTILE, TPE, build, trial
 from .generated import generate
-
-MARK = marks(["cnn"])["cnn"]
 
 
 def shown(run: Run) -> str:
@@ -92,14 +86,17 @@ def test_every_engine_has_its_own_clock(run: Run) -> None:
     assert times == sorted(times)
 
 
-@pytest.mark.parametrize("against", list(search_history.AGAINST))
-def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, against: str) -> None:
+@pytest.mark.parametrize("by_time", [False, True])
+def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, by_time: bool) -> None:
     searches = search_history.best_so_far(run)
-    traces = search_history.draw_best_so_far(searches, engine_marks(run), against)["data"]
+    drawn = search_history.draw_best_so_far(searches, engine_marks(run), by_time)
+    traces, title = drawn["data"], drawn["layout"]["xaxis"]["title"]["text"]
     assert [trace["name"] for trace in traces] == [TPE, BAYESIAN]
     assert len({trace["line"]["dash"] for trace in traces}) == 2
     assert traces[1]["y"] == pytest.approx([86.1, 89.44, 91.67, 91.67])  # where it improved, and to the last trial
-    assert traces[1]["x"][-1] == pytest.approx(getattr(searches[BAYESIAN][-1], against), abs=0.01)
+    last = searches[BAYESIAN][-1]
+    assert title == ("Time since the engine began, minutes" if by_time else "Trials")
+    assert traces[1]["x"][-1] == pytest.approx(last.time_s / 60 if by_time else last.n, abs=0.01)
     assert traces[1]["customdata"][0] == anchor(searches[BAYESIAN][0].trial)
 
 
@@ -120,17 +117,16 @@ def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
 
 
 def test_every_trained_trial_is_in_the_history_by_state_and_family(run: Run) -> None:
-    found = history.history(run, family_marks(run))
-    assert found is not None
-    assert [each.place for each in found.ended] == list(range(1, 12))
-    assert found.answered == 2
-    assert {(each.trial.family, each.accuracy) for each in found.ended if each.trial.state == PRUNED} == {("cnn", 0.61)}
-    assert all(each.accuracy is None for each in found.ended if each.trial.state == FAIL)
-    known = [trace for trace in found.figure["data"] if trace["name"] == "known configuration"]
-    traces = [trace for trace in found.figure["data"] if trace not in known]
+    ended = search_history.ended_trials(run)
+    assert [each.place for each in ended] == list(range(1, 12))
+    assert {(each.trial.family, each.accuracy) for each in ended if each.trial.state == PRUNED} == {("cnn", 0.61)}
+    assert all(each.accuracy is None for each in ended if each.trial.state == FAIL)
+    figure = search_history.draw_trials(ended, family_marks(run))
+    known = [trace for trace in figure["data"] if trace["name"] == "known configuration"]
+    traces = [trace for trace in figure["data"] if trace not in known]
     assert sum(len(trace["x"]) for trace in known) == 3
-    failed = next(trace for trace in traces if trace["marker"]["symbol"] == history.SYMBOLS[FAIL])
-    assert list(failed["y"]) == [found.figure["layout"]["yaxis"]["range"][0]]
+    failed = next(trace for trace in traces if trace["marker"]["symbol"] == search_history.SYMBOLS[FAIL])
+    assert list(failed["y"]) == [figure["layout"]["yaxis"]["range"][0]]
     assert sum(len(trace["x"]) for trace in traces) == 11
     assert "2 answers from the record are left out" in words(run)
 
@@ -138,123 +134,91 @@ def test_every_trained_trial_is_in_the_history_by_state_and_family(run: Run) -> 
 def test_a_pruned_trial_without_a_value_stands_where_it_was_last() -> None:
     reported = {"value": None, "intermediate_values": {1: 0.4, 2: 0.6}}
     pruned = run_of(replace(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), state=PRUNED, **reported))
-    found = history.history(pruned, family_marks(pruned))
-    assert found is not None
-    assert found.ended[0].accuracy == 0.6
+    assert search_history.ended_trials(pruned)[0].accuracy == 0.6
 
 
 # -- what was searched
 
 
-def space(trials: Sequence[Trial]) -> Coordinates:
-    found = coordinates(trials, MARK)
-    assert found is not None
+def slices_of(*trials: Trial) -> FamilySlices:
+    (found,) = slices(run_of(*trials))
     return found
 
 
-def test_axes_suit_what_they_show() -> None:
-    found = space(searched())
-    kinds = {axis.name: axis.kind for axis in found.rows}
-    assert kinds == {
-        "learning_rate": "log",
-        "optimizer": "choice",
-        "dense": "choice",
-        "units": "choice",
-        "Validation accuracy": "linear",
-    }
+def axes(found: FamilySlices) -> dict[str, Any]:
+    return {each.name: drawn["layout"]["xaxis"] for each, drawn in zip(found.slices, found.figures, strict=True)}
+
+
+def test_a_panel_has_a_point_for_every_trial_in_which_the_hyperparameter_was_active() -> None:
+    trials = searched()
+    found = slices_of(*trials)
+    drawn = {each.name: figure["data"][0] for each, figure in zip(found.slices, found.figures, strict=True)}
+    assert list(drawn["learning_rate"]["x"]) == pytest.approx([t.params["learning_rate"] for t in trials], rel=1e-5)
+    assert list(drawn["learning_rate"]["y"]) == [round(100 * (each.value or 0), 2) for each in trials]
+    assert list(drawn["learning_rate"]["customdata"]) == [anchor(each) for each in trials]
+    active = [each for each in trials if "units" in each.params]
+    assert list(drawn["units"]["x"]) == [str(each.params["units"]) for each in active]
+    (units,) = (each for each in found.slices if each.name == "units")
+    assert units.inactive == 40 - len(active) > 0
+    assert f"units 64 {sum(t.params['units'] == 64 for t in active)}×" in words(run_of(*trials))
+    assert {trace["type"] for figure in found.figures for trace in figure["data"]} == {"scatter"}  # no WebGL
+
+
+def test_axes_suit_what_was_sampled() -> None:
+    found = slices_of(*searched())
+    kinds = {name: axis["type"] for name, axis in axes(found).items()}
+    assert kinds == {"learning_rate": "log", "optimizer": "category", "dense": "category", "units": "category"}
     assert found.fixed == {"kernel": 3}
-    labels = {axis.name: [tick.label for tick in axis.ticks] for axis in found.axes}
-    assert labels["learning_rate"] == ["0.0001", "0.001", "0.01"]
-    assert labels["dense"] == ["False", "True"]
-    assert labels["units"] == ["–", "64", "128", "256"]
-    assert all(0 <= place <= 1 for axis in found.rows for place in axis.places)
-    values = [each.value for each in found.drawn]
-    assert values == sorted(values, reverse=True)
-
-
-def test_what_is_not_active_lies_apart() -> None:
-    found = space(searched())
-    (units,) = (axis for axis in found.axes if axis.name == "units")
-    inactive = ["units" not in each.params for each in found.drawn]
-    assert units.inactive == sum(inactive) > 0
-    assert all((place < INACTIVE) == off for place, off in zip(units.places, inactive, strict=True))
-    others = [place for axis in found.axes if axis is not units for place in axis.places]
-    assert min(others) >= INACTIVE  # so that no value of another axis stands there either
+    assert list(axes(found)["dense"]["categoryarray"]) == ["False", "True"]
+    assert list(axes(found)["units"]["categoryarray"]) == ["64", "128", "256"]
 
 
 def test_true_is_not_one_and_none_is_a_value() -> None:
-    mixed = [trial("cnn", TPE, i, i, 0.5 + i / 10, 1.0, 1, params={"x": x}) for i, x in enumerate([True, 1, None, "1"])]
-    found = space(mixed)
-    assert sorted(tick.label for tick in found.axes[0].ticks) == ["1", "1", "None", "True"]
-    assert not found.inactive
+    values = [True, 1, None, "1"]
+    found = slices_of(*(trial("cnn", TPE, i, i, 0.5, 1.0, 1, params={"x": x}) for i, x in enumerate(values)))
+    assert set(found.slices[0].choices) == {"1", "'1'", "None", "True"}
 
 
-def test_the_most_important_comes_first_and_the_best_are_in_colour() -> None:
-    found = space(searched(60))
-    assert found.axes[0].name == "learning_rate"
-    assert found.best == 6
-    picture = str(found.picture)
-    assert picture.count("<a href=") == 6
-    assert f'href="#{anchor(found.drawn[0])}"' in picture
-    assert picture.count("M") - picture.count("<a href=") == 54
+@pytest.mark.parametrize("zero", [0, 10, 419])
+def test_a_family_of_hundreds_of_trials_is_drawn_wherever_its_zero_ranks(zero: int) -> None:
+    """Its values, but for one of zero, are spread over decades: an axis of the drawn ones alone divided by zero."""
+    decays = [0.0 if i == zero else 10 ** (-6 + 5 * (i * 37 % 420) / 420) for i in range(420)]
+    trials = [
+        trial("net", TPE, i, i, 0.9 - i / 1000, 1.0, 1, params={"weight_decay": decay, "k": i})
+        for i, decay in enumerate(decays)
+    ]
+    found = slices_of(*trials)
+    assert axes(found)["weight_decay"]["type"] == "linear"
+    assert all(len(figure["data"][0]["x"]) == DRAWN for figure in found.figures)
+    best = found.figures[0]["data"][1]
+    assert list(best["y"]) == [90.0]
+    assert "420 complete trials" in words(run_of(*trials))
+    assert "an evenly spaced sample of the others, 160 a panel" in words(run_of(*trials))
 
 
-def test_of_many_trials_the_best_and_a_sample_are_drawn_and_that_is_said() -> None:
-    many = run_of(*searched(700))
-    (found,) = spaces(many)
-    assert (found.n, len(found.drawn), found.best) == (700, 300, 70)
-    said = "the best 70 of 700 trials in colour; drawn are the best and a sample of the others, 300 in all"
-    assert said in words(many)
+def test_a_ring_is_around_the_best_trial_alone() -> None:
+    plain = trial("cnn", TPE, 0, 1, 0.9, 1.0, 1, params={"dense": False})
+    dense = trial("cnn", TPE, 1, 2, 0.8, 1.0, 1, params={"dense": True, "units": 64})
+    found = slices_of(plain, dense)
+    rings = {each.name: list(figure["data"][1]["x"]) for each, figure in zip(found.slices, found.figures, strict=True)}
+    assert rings == {"dense": ["False"], "units": []}
 
 
 def test_families_without_two_configurations_are_named(run: Run) -> None:
-    assert [each.family for each in spaces(run)] == ["dummy", "cnn"]
-    assert "Without two distinct complete trials there is nothing to compare: mobilenet_v2 and vgg19." in words(run)
+    assert [each.family for each in slices(run)] == ["dummy", "cnn"]
+    assert "Without two different complete trials there is nothing to compare: mobilenet_v2 and vgg19." in words(run)
 
 
-# -- importance
-
-
-def test_importance_finds_what_decides_and_always_the_same(capfd: pytest.CaptureFixture[str]) -> None:
-    trials = searched(40)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = importance(trials)
-    assert found is not None
-    assert next(iter(found.shares)) == "learning_rate"
-    assert found.shares["learning_rate"] > 0.5
-    assert found.shares["units"] >= 0  # conditional
-    assert "kernel" not in found.shares  # the same in every trial
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert (found.best, found.of) == (5, 40)
-    assert importance(trials) == found
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    "trials",
-    [
-        searched(9),
-        [replace(each, value=0.9) for each in searched(20)],
-        [replace(each, params={"kernel": 3, "number": 1}) for each in searched(20)],
-        [],
-    ],
-    ids=["few", "equal", "one configuration", "none"],
-)
-def test_no_importance_is_made_up(trials: list[Trial]) -> None:
-    assert importance(trials) is None
-
-
-def test_a_configuration_counts_once_and_only_complete(run: Run) -> None:
-    first, second = searched(2)
-    again = replace(first, number=7, value=0.99)
-    others = [replace(second, state=FAIL), replace(second, value=math.nan), replace(second, duplicate_of="cnn#0")]
-    assert distinct([first, again, *others]) == [again]
-
-
-@pytest.mark.parametrize(("n", "best"), [(1, 1), (2, 1), (10, 5), (20, 5), (50, 5), (100, 10)])
-def test_the_best_are_a_tenth_but_five_where_there_are_so_many(n: int, best: int) -> None:
-    assert len(leading(searched(n))) == best
+def test_importance_is_what_the_record_has_and_orders_the_panels() -> None:
+    plain = run_of(*searched())
+    importance = {"units": 0.7, "learning_rate": 0.2, "optimizer": 0.1}
+    known = replace(plain, studies=(replace(plain.studies[0], importance=importance),))
+    assert [each.name for each in slices(known)[0].slices] == ["units", "learning_rate", "optimizer", "dense"]
+    assert "units first" in words(known)
+    assert "optimizer 10.0 %" in words(known)
+    assert "The record has no importance of hyperparameters." in words(plain)
+    going = words(replace(plain, status="running"))
+    assert "Importance is worked out when the search has ended." in going
 
 
 # -- the workers
@@ -265,71 +229,59 @@ def at(start: float, end: float | None, number: int, state: str = COMPLETE, **mo
     return replace(made, state=state, **more)
 
 
-def lanes(found: Timeline) -> list[list[tuple[float, float]]]:
-    return [[(bar.start_s, bar.end_s) for bar in found.bars if bar.lane == lane] for lane in range(found.workers)]
-
-
-def test_trials_at_the_same_time_are_on_lanes_of_their_own() -> None:
-    trials = at(10, 20, 0), at(10, 15, 1), at(15, 18, 2), at(20, 30, 3), at(20, 20, 4, duplicate_of="cnn/x#0")
-    found = timeline(run_of(*trials))
+def timeline_of(*trials: Trial, **more: Any) -> Timeline:
+    found = timeline(run_of(*trials, **more))
     assert found is not None
-    assert lanes(found) == [[(10, 15), (15, 18), (20, 30)], [(10, 20)]]
-    assert found.busy == pytest.approx((0.9, 0.5))
-    assert found.busy_share == pytest.approx(0.7)
-    assert found.trials == (3, 1)
+    return found
 
 
-def test_a_record_that_comes_late_is_no_second_worker() -> None:
-    late = timeline(run_of(at(0, 10.2, 0), at(10, 20, 1), at(20, 30, 2)))
-    assert late is not None
-    assert lanes(late) == [[(0, 10.2), (10.2, 20), (20, 30)]]
-    assert late.busy_share == 1
+TWO = RunConfig(engines=(TPE,), workers=2)
+
+
+def test_a_worker_has_a_row_with_its_trials() -> None:
+    trials = at(10, 20, 0, worker=1), at(10, 15, 1, worker=0), at(15, 18, 2, worker=0), at(20, 30, 3, worker=0)
+    found = timeline_of(*trials, at(20, 20, 4, duplicate_of="cnn/x#0"), config=TWO)
+    assert found.rows == [(1, 3, pytest.approx(0.9)), (2, 1, pytest.approx(0.5))]
+    assert found.busy == pytest.approx(0.7)
+    (bars,) = draw_timeline(found, family_marks(run_of(*trials)))["data"]
+    assert list(zip(bars["y"], bars["base"], bars["x"], strict=True)) == [
+        (2, 10, 10),
+        (1, 10, 5),
+        (1, 15, 3),
+        (1, 20, 10),
+    ]
+    assert list(bars["customdata"]) == [anchor(each) for each in trials]
+
+
+def test_the_only_worker_needs_no_record_of_it() -> None:
+    found = timeline_of(at(0, 10.2, 0), at(10, 20, 1))
+    assert (found.by_worker, found.workers, found.busy) == (True, 1, 1.0)
+
+
+def test_an_older_record_of_several_workers_has_a_row_a_trial_and_says_so() -> None:
+    trials = at(0, 10, 0), at(5, 20, 1)
+    found = timeline_of(*trials, config=TWO)
+    assert found.rows == []
+    assert list(draw_timeline(found, family_marks(run_of(*trials)))["data"][0]["y"]) == [1, 2]
+    assert "does not say which worker had a trial, so each trial has a row." in words(run_of(*trials, config=TWO))
 
 
 def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
-    trials = at(0, 10, 0), at(10, None, 1, RUNNING, value=None)
-    config = RunConfig(engines=(TPE,), workers=2)
-    going = timeline(run_of(*trials, status="running", elapsed_s=20.0, config=config))
-    assert going is not None
-    assert lanes(going) == [[(0, 10), (10, 20)], []]
-    assert going.busy_share == pytest.approx(0.5)
-    assert going.states == (COMPLETE, RUNNING)
-    assert "2 workers were busy with trials for 50.0 % of the 20.0 s so far." in words(
-        run_of(*trials, status="running", elapsed_s=20.0, config=config)
+    trials = at(0, 10, 0, worker=0), at(10, None, 1, RUNNING, value=None, worker=0)
+    going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
+    found = timeline_of(*trials, **going)
+    assert found.rows == [(1, 2, 1.0), (2, 0, 0.0)]
+    assert found.states == ["complete", "running"]
+    assert "2 workers were busy with trials for 50.0 % of the 20.0 s so far." in words(run_of(*trials, **going))
+
+
+def test_patterns_say_the_state() -> None:
+    found = timeline_of(
+        at(0, 10, 0), at(10, 15, 1, FAIL, value=None, failure=Failure(FailureKind.OOM, "out of memory"))
     )
-
-
-def test_bars_lead_to_their_trials_and_patterns_say_the_state() -> None:
-    failed = at(10, 15, 1, FAIL, value=None, failure=Failure(FailureKind.OOM, "out of memory"))
-    drawn = shown(run_of(at(0, 10, 0), failed))
-    assert f'<a href="#{anchor(failed)}" tabindex="-1"><title>cnn, optuna:tpe #1: failed, 5.0\u00a0s</title>' in drawn
-    assert drawn.count('fill="url(#timeline-failed)"') == 2  # the bar and the legend
-    assert 'id="timeline-failed"' in drawn
-
-
-def test_of_many_trials_slots_of_time_are_drawn() -> None:
-    trials = [at(i, i + 0.9, i, FAIL if i % 100 == 0 else COMPLETE) for i in range(4 * BARS)]
-    found = timeline(run_of(*trials))
-    assert found is not None
-    assert len(found.bars) < found.slots <= BARS
-    assert found.trials == (4 * BARS,)
-    assert found.busy_share == pytest.approx(0.9, abs=0.01)
-    assert (found.bars[0].start_s, found.bars[-1].end_s) == pytest.approx((found.start_s, found.end_s))
-
-
-@pytest.mark.parametrize("longest", [0.003, 0.9, 7, 59, 61, 400, 3601, 50_000, 90_000, 1e6, 1e9])
-def test_a_scale_of_time_has_few_ticks_that_a_clock_has(longest: float) -> None:
-    ticks = time_ticks(longest)
-    assert ticks[0][0] == 0
-    assert 2 <= len(ticks) <= 7
-    assert ticks[-1][0] <= longest
-    assert len({words for _, words in ticks}) == len(ticks)
-
-
-def test_ticks_of_time_are_round() -> None:
-    assert [words.replace("\u00a0", " ") for _, words in time_ticks(2000)] == [
-        *("0 s", "5 min", "10 min", "15 min", "20 min", "25 min", "30 min")
-    ]
+    complete, failed = draw_timeline(found, {"cnn": family_marks(run_of(at(0, 1, 0)))["cnn"]})["data"]
+    assert (complete["marker"]["pattern"]["shape"], failed["marker"]["pattern"]["shape"]) == ("", "x")
+    assert list(failed["hovertext"]) == ["<b>cnn</b> optuna:tpe #1<br>failed, 5.0\u00a0s"]
 
 
 # -- the feature cache
@@ -358,19 +310,6 @@ def test_a_run_of_one_trial_has_all_that_one_trial_can_tell() -> None:
     assert "What was searched" not in said
 
 
-def test_a_run_that_goes_on_leaves_importance_for_its_end() -> None:
-    going = run_of(*searched(30), status="running")
-    assert "Importance of hyperparameters is worked out when the run has ended." in words(going)
-    assert "PED-ANOVA" not in words(going)
-    ended = words(replace(going, status="complete"))
-    assert "PED-ANOVA" in ended
-    assert "a hint at most" in ended
-
-
-def test_few_trials_have_a_space_but_no_importance(run: Run) -> None:
-    assert "worked out from 10 distinct complete trials of a family on; no family has so many" in words(run)
-
-
 def test_nothing_at_all_is_a_sentence(empty_run: Run) -> None:
     assert words(empty_run) == "Search The search is drawn from the first complete trial on."
 
@@ -383,12 +322,11 @@ def test_names_from_outside_are_text(hostile_run: Run) -> None:
     ]
     hostile = replace(hostile_run, studies=(replace(study, trials=(*study.trials, *more)),))
     html = shown(hostile)
-    assert spaces(hostile)[0].importance is not None
     assert "<img" not in html
     assert "</script><b>" not in html
     assert not set(html) & {"\u2028", "\u202e", "\ud800"}
     charts = re.findall(r'data-chart="[^"]*">(.*?)</script>', html)
-    assert len(charts) == 3
+    assert len(charts) == 2 + 1 + 2 + 1  # best so far, every trial, two hyperparameters, workers
     assert all("<img" not in json.dumps(json.loads(chart)) for chart in charts)
 
 
@@ -399,7 +337,7 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     said = words(large)
     assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said.replace("\u202f", " ")
     assert "The best 100 of 5 000 trials." in said.replace("\u202f", " ")
-    assert "time is in 600 slots" in said
+    assert "the last 1 000 are drawn" in said.replace("\u202f", " ")
 
 
 @pytest.mark.slow
@@ -409,25 +347,34 @@ def test_a_family_is_brought_forward_and_the_address_says_so(run: Run, tmp_path:
     with launched() as browser, opened(browser, file) as shown_page:
         shown_page.locator("#chart-history").scroll_into_view_if_needed()
         shown_page.locator("#chart-history .point").first.wait_for()
-        legend, back = shown_page.locator("#search-families button"), shown_page.locator("#search .lanes g.back")
+        legend = shown_page.locator("#search-families button")
         assert legend.all_text_contents() == ["dummy", "cnn", "mobilenet_v2 · random weights", "vgg19 · random weights"]
-        assert back.count() == 0
         legend.nth(1).click()
         assert legend.nth(1).get_attribute("aria-pressed") == "true"
-        assert back.count() == 3
-        dimmed = shown_page.locator("#chart-history").evaluate("chart => chart.data.map(({opacity}) => opacity < 1)")
-        assert set(dimmed) == {False, True}
+        dimmed = "id => document.getElementById(id).data.map(({opacity}) => opacity < 1)"
+        for chart in ("chart-history", "chart-workers"):
+            shown_page.locator(f"#{chart}").scroll_into_view_if_needed()
+            shown_page.locator(f"#{chart} .point").first.wait_for()
+            assert set(shown_page.evaluate(dimmed, chart)) == {False, True}
         shown_page.reload()
-        assert back.count() == 3
+        assert legend.nth(1).get_attribute("aria-pressed") == "true"
         legend.nth(1).press("Enter")
-        assert back.count() == 0
+        assert legend.nth(1).get_attribute("aria-pressed") == "false"
         assert shown_page.evaluate("location.hash") == ""
 
 
 @pytest.mark.slow
-def test_a_bar_leads_to_its_trial(run: Run, tmp_path: Path) -> None:
-    file, chosen = tmp_path / "report.html", run.ranking()[0]
+@pytest.mark.parametrize("chart", ["#chart-workers .point path", ".chart.slice .point"])
+def test_a_bar_and_a_point_lead_to_their_trial(chart: str, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
     report.render(run, file)
-    with launched() as browser, opened(browser, file) as shown_page:
-        shown_page.locator(f'#search .lanes a[href="#{anchor(chosen)}"]').click()
-        assert shown_page.evaluate("document.activeElement.id") == anchor(chosen)
+    with launched() as browser, opened(browser, file, reduced_motion="reduce") as shown_page:
+        mark = shown_page.locator(chart).first
+        shown_page.locator(chart.split()[0]).first.scroll_into_view_if_needed()
+        mark.wait_for()
+        mark.scroll_into_view_if_needed()
+        box = mark.bounding_box()
+        assert box is not None
+        shown_page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        shown_page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        shown_page.wait_for_function("document.activeElement.id.startsWith('trial-')")

@@ -1,45 +1,38 @@
-"""Confusion: which classes a model takes for which, and which it knows worst."""
+"""Confusion: the classes that a model takes for others, and those that it knows worst."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench import stats
 from bench.runs.predictions import Predictions
 
 MOST_CLASSES = 20
-"""A matrix of more classes is too large to read; then there are the most frequent confusions alone."""
+"""Limit on the classes of a matrix; of more, only the most frequent confusions are shown."""
 
 MOST_PAIRS = 15
-"""So many of these are listed."""
+"""Limit on these."""
 
 WORST = 10
-"""So many of the worst classes are listed."""
+"""Limit on the worst classes that are listed."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Pictures of one class that are taken for one: how many, as a share of the class, and whether that is right."""
-
-    count: int
-    share: float
-    right: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """A class of the matrix: its cells by predicted class, and its pictures in all."""
+class ConfusionRow:
+    """A class of the matrix: its pictures by predicted class and in all, and its own place among the classes."""
 
     name: str
-    cells: tuple[Cell, ...]
+    counts: tuple[int, ...]
     n: int
+    place: int
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A class that is taken for another: how often, of `n` pictures."""
+class ConfusedPair:
+    """A class that is taken for another: `count` of its `n` pictures."""
 
     true: str
     predicted: str
@@ -49,12 +42,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """How many pictures of a class are known as such.
+    """The recall of a class: `right` of `n` pictures, with the 95 % Wilson interval of the share.
 
     Attributes:
-        name: The class.
-        right, n: Of so many pictures, so many are.
-        low, high: 95 % Wilson interval of their share.
         taken_for: The class that most of the others are taken for.
     """
 
@@ -84,51 +74,41 @@ class Confusion:
     counts: Mapping[tuple[int, int], int]
 
     @property
-    def matrix(self) -> tuple[Row, ...]:
-        """Row by row, as a table shows it; empty where the classes are too many."""
-        labels = range(len(self.classes))
-        if len(labels) > MOST_CLASSES:
-            return ()
-        rows = []
-        for true in labels:
-            counts = [self.counts.get((true, other), 0) for other in labels]
-            n = sum(counts)
-            cells = [Cell(count, count / n if n else 0.0, true == other) for other, count in enumerate(counts)]
-            rows.append(Row(self.classes[true], tuple(cells), n))
-        return tuple(rows)
+    def matrix(self) -> list[ConfusionRow]:
+        """The rows of the matrix; empty where the classes are too many."""
+        labels = range(len(self.classes) if len(self.classes) <= MOST_CLASSES else 0)
+        counts = [tuple(self.counts.get((true, other), 0) for other in labels) for true in labels]
+        return [ConfusionRow(self.classes[true], own, sum(own), true) for true, own in enumerate(counts)]
 
     @property
-    def pairs(self) -> tuple[Pair, ...]:
+    def pairs(self) -> list[ConfusedPair]:
         """The most frequent confusions, most frequent first."""
-        n = self._n
-        return tuple(
-            Pair(self.classes[true], self.classes[other], count, n[true])
+        return [
+            ConfusedPair(self.classes[true], self.classes[other], count, self._n[true])
             for (true, other), count in self._confused[:MOST_PAIRS]
-        )
+        ]
 
     @property
     def confused(self) -> int:
-        """How many different confusions there are."""
+        """Number of different confusions."""
         return len(self._confused)
 
     @property
-    def worst(self) -> tuple[ClassRecall, ...]:
-        """The classes that are known worst, worst first; those alone of which a picture is classified wrongly."""
-        n, taken_for = self._n, {true: other for (true, other), _ in reversed(self._confused)}
-        right = {true: self.counts.get((true, true), 0) for true in taken_for}
-        worst = sorted(taken_for, key=lambda true: (right[true] / n[true], -n[true], self.classes[true]))[:WORST]
-        return tuple(
-            ClassRecall(
-                self.classes[true],
-                right[true],
-                n[true],
-                *stats.wilson(right[true], n[true]),
-                self.classes[taken_for[true]],
+    def worst(self) -> list[ClassRecall]:
+        """The classes with the lowest recall, lowest first; only those of which a picture is classified wrongly."""
+        taken_for = {true: other for (true, other), _ in reversed(self._confused)}
+        found = []
+        for true, other in taken_for.items():
+            right, n = self.counts.get((true, true), 0), self._n[true]
+            low, high = stats.wilson(right, n)
+            found.append(
+                ClassRecall(
+                    name=self.classes[true], right=right, n=n, low=low, high=high, taken_for=self.classes[other]
+                )
             )
-            for true in worst
-        )
+        return sorted(found, key=lambda each: (each.recall, -each.n, each.name))[:WORST]
 
-    @property
+    @cached_property
     def _n(self) -> Mapping[int, int]:
         """Pictures by true label."""
         found: Counter[int] = Counter()
@@ -136,19 +116,14 @@ class Confusion:
             found[true] += count
         return found
 
-    @property
+    @cached_property
     def _confused(self) -> list[tuple[tuple[int, int], int]]:
-        """What is wrong of the counts, most frequent first."""
+        """Wrong pairs with their counts, most frequent first."""
         wrong = [(pair, count) for pair, count in self.counts.items() if pair[0] != pair[1]]
         return sorted(wrong, key=lambda each: (-each[1], each[0]))
 
 
 def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
-    """Counts what is taken for what.
-
-    Args:
-        predictions: Of a model that knows as many classes.
-        classes: Their names; labels are indices into them.
-    """
+    """Counts the pictures by true and by predicted class; a label is an index into `classes`."""
     pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
     return Confusion(tuple(classes), Counter(pairs))

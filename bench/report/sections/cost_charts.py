@@ -8,156 +8,132 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import text
+from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import Figure, LogAxis, figure, label, layout, log_axis
+from bench.report.figures import Figure, figure, label, layout, log_axis, rounded
 from bench.report.links import anchor
 from bench.report.sections.leaderboard import listed
-from bench.report.sections.recommendation import pareto
 from bench.report.sections.verdict import test_interval
 from bench.report.styles import Mark, family_marks
 
 COSTS: Mapping[str, str] = {"train_time_s": "Training time", "parameters": "Parameters"}
-"""The costs that accuracy is held against, fields of `records.Cost`, and the title of their axis."""
+"""The costs, fields of `records.Cost`, and the titles of their axes."""
+
+TICKS: Mapping[str, Figure] = {
+    "train_time_s": {"tickformat": "~f", "ticksuffix": " s"},
+    "parameters": {"tickformat": "~s"},
+}
+"""Plotly's format of the costs on their axes."""
 
 TABLE_UP_TO = 100
-"""The table of the charts has so many trials at most."""
+"""Limit on the rows of the table; of more trials, those on a front or with a test accuracy are in it."""
 
 HOVER_WIDTH = 60
-"""Hyperparameters stand in lines of about so many characters beside a point."""
+"""Characters in a line of hyperparameters beside a point."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """One complete trial in a chart of accuracy against a cost.
-
-    Attributes:
-        trial: The trial.
-        label: Its family's name, with the label that its weights demand.
-        x: The cost as recorded: seconds or a count.
-        validation: Validation accuracy.
-        test, low, high: Test accuracy and its 95 % interval, where the trial was chosen and scored.
-    """
+class CostPoint:
+    """A complete trial in a chart: its cost, and its test accuracy with the 95 % interval where it was scored."""
 
     trial: Trial
-    label: str
-    x: float
-    validation: float
-    test: float | None = None
-    low: float | None = None
-    high: float | None = None
+    cost: float
+    test: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
-class Chart:
-    """One chart.
+class CostChart:
+    """A chart and its Pareto front, cheapest first."""
 
-    Attributes:
-        points: What it shows.
-        front: The Pareto front, cheapest first: no other point is at once as accurate and as cheap, and one of the
-            two more so.
-    """
-
-    points: tuple[Point, ...]
-    front: tuple[Point, ...]
+    points: tuple[CostPoint, ...]
+    front: tuple[CostPoint, ...]
     figure: Figure
 
 
 @dataclass(frozen=True)
-class Row:
-    """A point of all charts in their table; `fronts` names the costs for which it is on the front."""
-
-    point: Point
-    anchor: str
-    fronts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Accuracy:
+class CostCharts:
     """The section.
 
     Attributes:
-        charts: For each of the `COSTS` its chart; empty where no trial is complete.
-        rows: The charts as one table, in the order in which the trials were started. Of more than `TABLE_UP_TO` points
-            those that are on a front or scored: the leaderboard has the figures of all.
-        drawn: How many points there are.
-        left_out: How many complete trials are not drawn.
-        hovers: What is said beside a point, by its trial's anchor: once for all charts.
-        families: The legend: names and marks of the families that are shown.
+        charts: By cost; empty where no trial is complete.
+        rows: Rows of the table, in the order in which the trials were started: a point and the costs for which it is on
+            the front, in words.
+        drawn, left_out: Numbers of complete trials in the charts and not in them.
+        hovers: Text beside a point, by its trial's anchor, once for all charts.
+        families: The legend.
     """
 
-    charts: Mapping[str, Chart]
-    rows: tuple[Row, ...]
+    charts: Mapping[str, CostChart]
+    rows: Sequence[tuple[CostPoint, Sequence[str]]]
     drawn: int
     left_out: int
     hovers: Mapping[str, str]
     families: Sequence[tuple[str, Mark]]
 
 
-def section(run: Run) -> Accuracy:
+def section(run: Run) -> CostCharts:
     """The charts of a run."""
     trials, looks = drawn(run), family_marks(run)
-    charts = accuracy_charts(trials, looks)
+    charts = cost_charts(trials, looks)
     points = {anchor(point.trial): point for chart in charts.values() for point in chart.points}
-    fronts = {cost: {anchor(point.trial) for point in chart.front} for cost, chart in charts.items()}
-    rows = [
-        Row(point, own, tuple(COSTS[cost].lower() for cost in fronts if own in fronts[cost]))
-        for own, point in points.items()
-    ]
-    shown = {point.trial.family: point.label for point in points.values()}
-    return Accuracy(
-        charts,
-        rows=tuple(row for row in rows if len(rows) <= TABLE_UP_TO or row.fronts or row.point.test is not None),
+    fronts = {COSTS[cost].lower(): {anchor(p.trial) for p in chart.front} for cost, chart in charts.items()}
+    rows = [(point, [cost for cost in fronts if own in fronts[cost]]) for own, point in points.items()]
+    names = {point.trial.family: text.label(point.trial) for point in points.values()}
+    return CostCharts(
+        charts=charts,
+        rows=[row for row in rows if len(rows) <= TABLE_UP_TO or row[1] or row[0].test is not None],
         drawn=len(points),
         left_out=sum(map(_is_shown, run.trials)) - len(trials),
-        hovers={own: _point_hover(point) for own, point in points.items()},
-        families=[(shown[family], looks[family]) for family in looks if family in shown],
+        hovers={own: _hover(point) for own, point in points.items()},
+        families=[(names[family], looks[family]) for family in looks if family in names],
     )
 
 
 def drawn(run: Run) -> list[Trial]:
-    """The complete trials of those that the leaderboard lists; answers from the record are left out."""
-    kept = {anchor(trial) for trials in listed(run).values() for trial in trials}
-    return [trial for trial in run.trials if _is_shown(trial) and anchor(trial) in kept]
+    """The complete trials that the leaderboard lists, answers from the record left out."""
+    names = {trial.name for trials in listed(run).values() for trial in trials}
+    return [trial for trial in run.trials if _is_shown(trial) and trial.name in names]
 
 
 def _is_shown(trial: Trial) -> bool:
     return trial.state == COMPLETE and not trial.duplicate_of and trial.cost is not None and trial.value is not None
 
 
-def accuracy_against(trials: Sequence[Trial], cost: str) -> list[Point]:
+def points_of(trials: Sequence[Trial], cost: str) -> list[CostPoint]:
     """Trials as points of accuracy against one of the `COSTS`, without those for which either is not finite."""
     return [
-        Point(trial, text.label(trial), float(getattr(trial.cost, cost)), trial.value, *test_interval(trial))
+        CostPoint(trial, float(getattr(trial.cost, cost)), *test_interval(trial))
         for trial in trials
         if trial.value is not None and math.isfinite(getattr(trial.cost, cost)) and math.isfinite(trial.value)
     ]
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def front(points: Sequence[CostPoint]) -> list[CostPoint]:
     """The Pareto front of validation accuracy and cost, cheapest first; of equal points the first."""
-    best = [points[place] for place in pareto([(point.x, -point.validation) for point in points])]
-    found: dict[tuple[float, float], Point] = {}
-    for point in sorted(best, key=lambda point: point.x):
-        found.setdefault((point.x, point.validation), point)
+    best = [points[place] for place in stats.pareto([(point.cost, -(point.trial.value or 0.0)) for point in points])]
+    found: dict[tuple[float, float | None], CostPoint] = {}
+    for point in sorted(best, key=lambda point: point.cost):
+        found.setdefault((point.cost, point.trial.value), point)
     return list(found.values())
 
 
-def accuracy_charts(trials: Sequence[Trial], looks: Mapping[str, Mark]) -> dict[str, Chart]:
-    """For each of the `COSTS` its chart; empty where no trial is complete."""
+def cost_charts(trials: Sequence[Trial], looks: Mapping[str, Mark]) -> dict[str, CostChart]:
+    """A chart for each of the `COSTS`; empty where no trial is complete."""
     charts = {}
     for cost in COSTS:
-        if points := accuracy_against(trials, cost):
+        if points := points_of(trials, cost):
             best = front(points)
-            charts[cost] = Chart(tuple(points), tuple(best), draw_accuracy_against(points, best, cost, looks))
+            charts[cost] = CostChart(tuple(points), tuple(best), draw_cost_chart(points, best, cost, looks))
     return charts
 
 
-# -- how it is drawn
+# -- drawing
 
 
-def draw_accuracy_against(
-    points: Sequence[Point], front: Sequence[Point], cost: str, looks: Mapping[str, Mark]
+def draw_cost_chart(
+    points: Sequence[CostPoint], front: Sequence[CostPoint], cost: str, looks: Mapping[str, Mark]
 ) -> Figure:
     """Hollow marks for validation accuracy, filled ones with error bars for the test accuracy of chosen trials.
 
@@ -165,90 +141,83 @@ def draw_accuracy_against(
     """
     import plotly.graph_objects as go
 
-    axis = log_axis([point.x for point in points], cost)
-    traces = [_front_trace(axis, front)]
-    for family in dict.fromkeys(point.trial.family for point in points):
-        mark, own = looks[family], [point for point in points if point.trial.family == family]
-        traces.append(_marker_trace(axis, own, "validation", mark))
-    for family in dict.fromkeys(point.trial.family for point in points):
-        scored = [point for point in points if point.trial.family == family and point.test is not None]
-        if scored:
-            traces.append(_marker_trace(axis, scored, "test", looks[family]))
-    shares = [share for p in points for share in (p.validation, p.low, p.high) if share is not None]
-    shape = layout(shares)
-    shape["xaxis"] |= {
-        "type": "log",
-        "range": [axis.low, axis.high],
-        "tickvals": [value for value, _ in axis.ticks],
-        "ticktext": [label for _, label in axis.ticks],
-        "title": {"text": COSTS[cost] + " (log scale)"},
-    }
-    return figure(go, traces, shape)
+    axis, zero_at, paid_from = log_axis([point.cost for point in points])
 
+    def across(trials: Sequence[CostPoint]) -> list[float]:
+        return [rounded(point.cost if point.cost > 0 else zero_at) for point in trials]
 
-def _front_trace(axis: LogAxis, front: Sequence[Point]) -> Any:
-    import plotly.graph_objects as go
-
-    shares = [point.validation for point in front]
-    return go.Scatter(
-        x=[*(_rounded(axis.place(point.x)) for point in front), _rounded(10**axis.high)],
-        y=[_rounded(100 * share) for share in [*shares, shares[-1]]],
+    steps = [100 * (point.trial.value or 0.0) for point in front]
+    line = go.Scatter(
+        x=[*across(front), rounded(10 ** axis["range"][1])],
+        y=[*map(rounded, steps), rounded(steps[-1])],
         mode="lines",
         name="Pareto front",
         line={"shape": "hv", "width": 1.5, "color": "var(--soft)", "dash": "dot"},
         hoverinfo="skip",
     )
+    traces = [line]
+    for part in ("validation", "test"):
+        for family in dict.fromkeys(point.trial.family for point in points):
+            own = [p for p in points if p.trial.family == family and (part == "validation" or p.test is not None)]
+            if own:
+                traces.append(
+                    go.Scatter(
+                        x=across(own),
+                        customdata=[anchor(point.trial) for point in own],
+                        mode="markers",
+                        name=label(text.label(own[0].trial)),
+                        hoverinfo="text",  # the page's script puts it in
+                        cliponaxis=False,
+                        **(_validation_marks if part == "validation" else _test_marks)(own, looks[family]),
+                    )
+                )
+    shares = [share for p in points for share in (p.trial.value, p.low, p.high) if share is not None]
+    shape = layout(shares)
+    shape["xaxis"] |= {**axis, **TICKS[cost], "title": {"text": COSTS[cost] + " (log scale)"}}
+    if min(point.cost for point in points) <= 0:
+        powers = [10.0**exponent for exponent in range(math.ceil(paid_from), math.floor(axis["range"][1]) + 1)]
+        names = [text.count(power).replace(".0", "") for power in powers]
+        shape["xaxis"] |= {"tickvals": [zero_at, *powers], "ticktext": ["0", *names]}
+    return figure(traces, shape)
 
 
-def _rounded(value: float) -> float:
-    """Six digits, which is finer than any screen: thousands of points stay small."""
-    return float(f"{value:.6g}")
+def _validation_marks(points: Sequence[CostPoint], mark: Mark) -> dict[str, Any]:
+    look = {"symbol": f"{mark.symbol}-open", "size": 9, "color": mark.colour, "opacity": 0.75, "line": {"width": 1.75}}
+    return {"y": [rounded(100 * (point.trial.value or 0.0)) for point in points], "marker": look}
 
 
-def _marker_trace(axis: LogAxis, points: Sequence[Point], part: str, mark: Mark) -> Any:
-    import plotly.graph_objects as go
-
-    shares = [getattr(point, part) for point in points]
-    chosen = part == "test"
-    look: dict[str, Any] = {"symbol": mark.symbol, "size": 13, "color": mark.colour, "opacity": 1}
-    look["line"] = {"color": "var(--paper)", "width": 1.5}
-    if not chosen:
-        look |= {"symbol": f"{mark.symbol}-open", "size": 9, "opacity": 0.75, "line": {"width": 1.75}}
-    bars = None
-    if chosen:
-        bars = {
+def _test_marks(points: Sequence[CostPoint], mark: Mark) -> dict[str, Any]:
+    return {
+        "y": [rounded(100 * (point.test or 0.0)) for point in points],
+        "marker": {
+            "symbol": mark.symbol,
+            "size": 13,
+            "color": mark.colour,
+            "opacity": 1,
+            "line": {"color": "var(--paper)", "width": 1.5},
+        },
+        "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": [_rounded(100 * ((p.high or 0) - (p.test or 0))) for p in points],
-            "arrayminus": [_rounded(100 * ((p.test or 0) - (p.low or 0))) for p in points],
+            "array": [rounded(100 * ((p.high or 0.0) - (p.test or 0.0))) for p in points],
+            "arrayminus": [rounded(100 * ((p.test or 0.0) - (p.low or 0.0))) for p in points],
             "color": mark.colour,
             "thickness": 1.75,
             "width": 5,
-        }
-    return go.Scatter(
-        x=[_rounded(axis.place(point.x)) for point in points],
-        y=[_rounded(100 * share) for share in shares],
-        customdata=[anchor(point.trial) for point in points],
-        mode="markers",
-        name=label(points[0].label),
-        marker=look,
-        error_y=bars,
-        hoverinfo="text",  # the page's script puts it in
-        cliponaxis=False,
-    )
+        },
+    }
 
 
-def _point_hover(point: Point) -> str:
-    lines = [f"<b>{label(point.label)}</b>", f"validation {text.validation(point.trial)}"]
+def _hover(point: CostPoint) -> str:
+    trial = point.trial
+    lines = [f"<b>{label(text.label(trial))}</b>", f"validation {text.validation(trial)}"]
     if point.test is not None and point.low is not None and point.high is not None:
-        mean = text.mean_of_seeds([point.trial])
-        lines.append(
-            f"test {text.percent(point.test)} ({text.interval(point.low, point.high)}{f', {mean}' if mean else ''})"
-        )
-    if point.trial.cost:
-        cost = point.trial.cost
-        lines.append(f"{text.seconds(cost.train_time_s)} · {text.count(cost.parameters)} parameters")
-    lines.append(f"{label(point.trial.engine)} #{point.trial.number}")
-    chosen = ", ".join(f"{name}\u00a0{text.number(value)}" for name, value in point.trial.params.items())
+        mean = text.mean_of_seeds([trial])
+        interval = text.interval(point.low, point.high)
+        lines.append(f"test {text.percent(point.test)} ({interval}{f', {mean}' if mean else ''})")
+    if trial.cost:
+        lines.append(f"{text.seconds(trial.cost.train_time_s)} · {text.count(trial.cost.parameters)} parameters")
+    lines.append(f"{label(trial.engine)} #{trial.number}")
+    chosen = ", ".join(f"{name}\u00a0{text.number(value)}" for name, value in trial.params.items())
     lines += [label(line) for line in textwrap.wrap(text.clean(chosen), HOVER_WIDTH, max_lines=6, placeholder=" …")]
     return "<br>".join(lines)

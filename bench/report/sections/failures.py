@@ -1,4 +1,4 @@
-"""What failed and why: trials that failed alike stand together, the most frequent failure first."""
+"""Failed trials and their reasons, in groups with the same reason, the largest group first."""
 
 from __future__ import annotations
 
@@ -6,56 +6,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import FAIL, Failure, FailureKind, Run, Trial
+from bench.records import FAIL, Run, Trial
 
-SHOWN_KINDS = 40
-"""So many different failures are on the page, the most frequent ones; the others are counted."""
+GROUPS = 40
+"""Limit on the groups on the page."""
 
-SHOWN_TRIALS = 12
-"""So many trials of a failure are named, the first ones; the others are counted."""
+NAMED = 12
+"""Limit on the trials of a group that are named."""
 
 TRACEBACK_CHARACTERS = 4000
-"""So much of a traceback is on the page: its end."""
-
-UNKNOWN = Failure(FailureKind.EXCEPTION, "", error="Unknown")
-"""Of a trial that failed without leaving a reason."""
+"""Limit on a traceback's length; its end is kept."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Trials that failed with the same kind and the same message.
+class FailureGroup:
+    """Trials that failed with the same name and the same message.
 
     Attributes:
-        failure: What is known of it, from the first of the trials that left a traceback.
-        trials: The trials, in the order in which they were started.
+        name: Name of the failure; "Unknown" for trials without a reason.
+        traceback: Of the first trial that has one; "" where none has.
+        trials: In the order in which they were started.
     """
 
-    failure: Failure
+    name: str
+    message: str
+    traceback: str
     trials: Sequence[Trial]
 
     @property
     def families(self) -> list[str]:
-        """The families that it hit, with the label that their weights demand."""
+        """The families that failed, with the label that their weights demand."""
         return list(dict.fromkeys(text.label(trial) for trial in self.trials))
 
     @property
     def named(self) -> str:
         """The trials in words: `vgg19 optuna:tpe #0, #3 and 9 more`."""
-        shown = self.trials[:SHOWN_TRIALS]
         studies: dict[tuple[str, str], list[str]] = {}
-        for trial in shown:
+        for trial in self.trials[:NAMED]:
             studies.setdefault((trial.family, trial.engine), []).append(f"#{trial.number}")
         names = [f"{family} {engine} {', '.join(numbers)}" for (family, engine), numbers in studies.items()]
-        more = len(self.trials) - len(shown)
-        return "; ".join(names) + (f" and {text.thousands(more)} more" if more else "")
-
-    @property
-    def traceback(self) -> str:
-        """The end of the traceback, from a whole line on; "" where there is none."""
-        whole = self.failure.traceback
-        if len(whole) <= TRACEBACK_CHARACTERS:
-            return whole
-        return "…\n" + whole[-TRACEBACK_CHARACTERS:].partition("\n")[2]
+        more = len(self.trials) - NAMED
+        return "; ".join(names) + (f" and {text.thousands(more)} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -63,33 +54,36 @@ class Failures:
     """The section.
 
     Attributes:
-        groups: The failures that are shown.
-        trials: How many trials failed.
-        left_out: How many more kinds of failure there are.
+        groups: The groups on the page.
+        trials: Number of failed trials.
+        left_out: Number of further groups.
     """
 
-    groups: Sequence[Group]
+    groups: Sequence[FailureGroup]
     trials: int
     left_out: int
 
 
 def section(run: Run) -> Failures:
-    """What failed in a run."""
+    """The failures of a run."""
     every = groups(run)
-    return Failures(every[:SHOWN_KINDS], sum(len(group.trials) for group in every), max(0, len(every) - SHOWN_KINDS))
+    return Failures(every[:GROUPS], sum(len(group.trials) for group in every), max(0, len(every) - GROUPS))
 
 
-def groups(run: Run) -> list[Group]:
-    """The failed trials by kind and message; the largest group first, of equal ones the one that came first."""
+def groups(run: Run) -> list[FailureGroup]:
+    """The failed trials in groups; of groups of one size, the one that failed first."""
     found: dict[tuple[str, str], list[Trial]] = {}
     for trial in run.trials:
         if trial.state == FAIL:
-            failure = trial.failure or UNKNOWN
-            found.setdefault((failure.name, failure.message), []).append(trial)
-    made = [Group(_told(trials), trials) for trials in found.values()]
+            reason = (trial.failure.name, trial.failure.message) if trial.failure else ("Unknown", "")
+            found.setdefault(reason, []).append(trial)
+    made = [FailureGroup(name, message, _traceback(trials), trials) for (name, message), trials in found.items()]
     return sorted(made, key=lambda group: -len(group.trials))
 
 
-def _told(trials: Sequence[Trial]) -> Failure:
-    failures = [trial.failure for trial in trials if trial.failure]
-    return next((failure for failure in failures if failure.traceback), failures[0] if failures else UNKNOWN)
+def _traceback(trials: Sequence[Trial]) -> str:
+    """The end of the first traceback, from a whole line on."""
+    whole = next((trial.failure.traceback for trial in trials if trial.failure and trial.failure.traceback), "")
+    if len(whole) <= TRACEBACK_CHARACTERS:
+        return whole
+    return "…\n" + whole[-TRACEBACK_CHARACTERS:].partition("\n")[2]

@@ -1,10 +1,10 @@
-"""The leaderboard: a row for every family, unfolding to its trials."""
+"""The leaderboard: a row for every family, which unfolds to its trials."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -22,30 +22,25 @@ from bench.records import (
     leaderboard_row,
 )
 from bench.report.links import anchor
+from bench.report.sections.learning_curves import LearningPhase, learning_phases, sparkline
 from bench.report.sections.pairwise import Standing, standings
 from bench.report.sections.recommendation import efficient
 from bench.report.sections.verdict import no_result, savings, test_interval, unseparated
-from bench.report.styles import Mark, Phase, family_marks, interval_bar, learning_phases, sparkline
+from bench.report.styles import Mark, family_marks, interval_bar
 
 LISTED = 50
-"""Of a family with more trials than that, about so many are on the page."""
+"""Families with more trials than that have about so many of them on the page."""
 
 FAILURES = 12
-"""Of those, so many failed ones, the first."""
+"""Limit on the failed trials among them; the first ones are listed."""
 
 BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADERBOARD_COLUMNS)
-"""What the script sorts by and exports: a family's place, then its chosen trial as in `leaderboard.csv`."""
+"""Columns that the page's script sorts by and exports: a family's place, then the columns of its chosen trial."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the leaderboard.
-
-    Attributes:
-        key: Which of the `BOARD_COLUMNS` it sorts by.
-        about: What it says, in a sentence or two.
-        numeric: Whether it holds numbers.
-    """
+    """A column of the leaderboard: the one of the `BOARD_COLUMNS` that it sorts by, its title and its explanation."""
 
     key: str
     title: str
@@ -55,26 +50,47 @@ class Column:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial in its family's table.
-
-    Attributes:
-        anchor: The id of its row.
-        phases: The named phases of its training; empty where there is one without a name.
-        saved_time_s: What the feature cache saved; None where the trial was answered from the record.
-        notes: What a reader should know of it.
-        frozen: What became of its frozen layers, phase by phase.
-    """
+    """A trial in its family's table; `curve` is its learning curve as a picture."""
 
     trial: Trial
-    anchor: str
-    label: str
     chosen: bool
     curve: Markup
-    phases: tuple[Phase, ...]
-    time_s: float | None
-    saved_time_s: float | None
-    notes: tuple[str, ...]
-    frozen: tuple[str, ...]
+
+    @property
+    def phases(self) -> list[LearningPhase]:
+        """The named phases of its training; empty where there is one without a name."""
+        return [phase for phase in learning_phases(self.trial) if phase.name]
+
+    @property
+    def time_s(self) -> float | None:
+        """The time that it took in all; None where it was answered from the record."""
+        trial = self.trial
+        if trial.cost and trial.cost.total_time_s:
+            return trial.cost.total_time_s
+        return None if trial.finished_s is None or trial.duplicate_of else trial.finished_s - trial.started_s
+
+    @property
+    def saved_time_s(self) -> float | None:
+        """The time that the feature cache saved; None where it was answered from the record."""
+        return self.trial.cost.saved_time_s if self.trial.cost and not self.trial.duplicate_of else None
+
+    @property
+    def notes(self) -> list[str]:
+        """Remarks for a reader."""
+        trial = self.trial
+        remarks = [
+            "known configuration" if trial.known else "",
+            f"answered from the record of {trial.duplicate_of}" if trial.duplicate_of else "",
+            "" if trial.counted else "used no budget",
+            trial.failure.name if trial.failure else "",
+            trial.note,
+        ]
+        return [remark for remark in remarks if remark]
+
+    @property
+    def frozen(self) -> list[str]:
+        """The use of its frozen layers, phase by phase, in words."""
+        return [text.frozen(prefix) for prefix in self.trial.prefixes]
 
 
 @dataclass(frozen=True)
@@ -82,41 +98,43 @@ class BoardRow:
     """A family on the leaderboard.
 
     Attributes:
-        weights: What its chosen trial started from, or would have.
         status: "complete", "running", "waiting", "skipped", "failed" or "no result".
-        states: How its trials ended, in words.
-        trials: Those that are listed, in the order in which they were started.
-        left_out: How many more there are.
-        rank: From 1; None where the family has no result, and `reason` says why.
-        trial: The chosen one.
-        accuracy, low, high: Test accuracy and its 95 % interval.
-        bar: The same as a picture.
-        standing: What the paired comparison says; None where it was not compared.
+        states: States of its trials, in words.
+        trials: The listed ones, in the order in which they were started.
+        left_out: Number of further trials.
+        rank: From 1; None where the family has no result, for the `reason`.
+        trial: The chosen trial.
+        bar: Its test accuracy and interval as a picture.
+        standing: Result of the paired comparison; None where it was not compared.
         difference: Its test accuracy minus the leader's, as a share.
         one_seed: Whether it was compared with the leader on the run's own seed alone, though one of the two has more.
         tied: Whether it is not separated from the leader.
-        seeds: Test accuracy over several seeds, in words that do not break.
     """
 
     family: FamilyInfo
-    weights: str
     mark: Mark
     status: str
-    states: str = ""
-    trials: tuple[TrialRow, ...] = ()
-    left_out: int = 0
+    states: str
+    trials: tuple[TrialRow, ...]
+    left_out: int
     rank: int | None = None
     trial: Trial | None = None
-    accuracy: float | None = None
-    low: float | None = None
-    high: float | None = None
     bar: Markup = field(default_factory=Markup)
     standing: Standing | None = None
     difference: float | None = None
     one_seed: bool = False
     tied: bool = False
-    seeds: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def weights(self) -> str:
+        """The weights that its chosen trial started from, or would have."""
+        return self.trial.weights if self.trial else self.family.weights
+
+    @property
+    def interval(self) -> tuple[float | None, float | None, float | None]:
+        """Test accuracy and its 95 % interval."""
+        return test_interval(self.trial) if self.trial else (None, None, None)
 
     @property
     def ranks(self) -> str:
@@ -126,14 +144,30 @@ class BoardRow:
         return str(self.standing.best_rank if self.standing else self.rank or "")
 
     @property
-    def chosen(self) -> TrialRow | None:
-        """Its chosen trial among those that are listed."""
-        return next((each for each in self.trials if each.chosen), None)
+    def chosen(self) -> Trial | None:
+        """Its chosen trial, where that is listed."""
+        return next((each.trial for each in self.trials if each.chosen), None)
 
     @property
     def label(self) -> str:
         """Its name, with the label that its weights demand."""
         return text.with_weights(self.family.name, self.weights)
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Test accuracy over several seeds, in words that do not break: `3 seeds, sd 0.7:`, `91.0–92.4 %`.
+
+        Older records rank by one seed; theirs are the other ones.
+        """
+        trial = self.trial
+        if trial is None or not trial.repeats:
+            return ()
+        shares = [repeat.test.accuracy for repeat in trial.repeats]
+        said = text.plural(len(shares), "other seed")
+        if trial.over_seeds and trial.test:
+            shares.append(trial.test.accuracy)
+            said = f"{text.plural(trial.over_seeds.seeds, 'seed')}, sd\u00a0{100 * trial.over_seeds.sd:.1f}"
+        return f"{said}:", text.interval(min(shares), max(shares))
 
 
 @dataclass(frozen=True)
@@ -141,11 +175,10 @@ class Leaderboard:
     """The section.
 
     Attributes:
-        columns: What the columns are.
         rows: Families, best first.
-        scale: The ends of the scale that the intervals share.
-        states: How many of the listed trials are in each state, families without a trial by their own.
-        savings: What the feature cache saved, in a sentence.
+        scale: Ends of the scale that the intervals share.
+        states: Numbers of listed trials by state, and of families without a trial by status.
+        savings: The time that the feature cache saved, in a sentence.
         two_phases: Whether a trial was trained in two phases.
     """
 
@@ -158,28 +191,28 @@ class Leaderboard:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the page's script sorts and exports: values row by row, trials by the id of their row."""
+        """Values that the page's script sorts and exports: row by row, of trials by the id of their row."""
         return {
             "columns": BOARD_COLUMNS,
             "families": [_family_values(row) for row in self.rows],
             "trialColumns": LEADERBOARD_COLUMNS,
-            "trials": {each.anchor: _trial_values(each.trial) for row in self.rows for each in row.trials},
+            "trials": {anchor(each.trial): _trial_values(each.trial) for row in self.rows for each in row.trials},
         }
 
 
 def section(run: Run) -> Leaderboard:
     """The leaderboard of a run."""
     rows = tuple(board(run))
-    found = [each for row in rows for each in ([t.trial.state.lower() for t in row.trials] or [row.status])]
+    states = [state for row in rows for state in ([t.trial.state.lower() for t in row.trials] or [row.status])]
     return Leaderboard(
         columns=columns(
-            run.split.folds,
-            any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
-            text.mean_of_seeds(run.ranking()),
+            folds=run.split.folds,
+            cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
+            seeds=text.mean_of_seeds(run.ranking()),
         ),
         rows=rows,
         scale=board_scale(run),
-        states={state: found.count(state) for state in dict.fromkeys(found)},
+        states={state: states.count(state) for state in dict.fromkeys(states)},
         savings=savings(run),
         two_phases=any(len(each.phases) > 1 for row in rows for each in row.trials),
     )
@@ -189,9 +222,9 @@ def columns(folds: int = 0, cached: bool = True, seeds: str = "") -> tuple[Colum
     """The columns.
 
     Args:
-        folds: How many there are: what is a mean over them says so.
-        cached: Whether a cache saved time: what stands for that is explained.
-        seeds: What the test accuracy is the mean of, in words (`text.mean_of_seeds`).
+        folds: Number of folds, over which some values are means.
+        cached: Whether a cache saved time, which then stands in the table.
+        seeds: The seeds that the test accuracy is the mean of, in words (`text.mean_of_seeds`).
     """
     validation, mean = (f", the {text.over_folds(folds)}", ", in the mean of its folds") if folds else ("", "")
     saved = " Below it is what the cache saved." if cached else ""
@@ -234,58 +267,55 @@ def columns(folds: int = 0, cached: bool = True, seeds: str = "") -> tuple[Colum
 
 
 def board_scale(run: Run) -> tuple[float, float]:
-    """The ends of the scale that the leaderboard's intervals share: whole tens of percent, up to 1."""
+    """Ends of the scale that the leaderboard's intervals share: whole tens of percent, up to 1."""
     lows = [low for trial in run.ranking() if (low := test_interval(trial)[1]) is not None]
     return min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0
 
 
 def board(run: Run) -> list[BoardRow]:
     """One row a family: those with a result, best first, then the others with the reason."""
-    looks, scale, ranking, standing = family_marks(run), board_scale(run), run.ranking(), standings(run)
-    known, shown = {family.name: family for family in run.families}, listed(run)
-    every = _by_family(run)
-    tied = {trial.family for trial in unseparated(ranking)}
-    curves = [value for own in shown.values() for t in own for phase in learning_phases(t) for value in phase.values]
-    curve_scale = (min(curves, default=0.0), max(curves, default=1.0))
+    looks, scale, ranking, compared = family_marks(run), board_scale(run), run.ranking(), standings(run)
+    infos, every, shown = {family.name: family for family in run.families}, _by_family(run), listed(run)
+    overlapping = unseparated(ranking)
+    values = [value for own in shown.values() for t in own for phase in learning_phases(t) for value in phase.values]
+    curve_scale = (min(values, default=0.0), max(values, default=1.0))
     chosen = {trial.family: trial for trial in ranking}
-    order = [*chosen, *(family.name for family in run.families if family.name not in chosen)]
     rows = []
-    for place, name in enumerate(order, start=1):
-        family, mark, own = known.get(name, FamilyInfo(name)), looks[name], every.get(name, [])
-        best, compared = chosen.get(name), standing.get(name)
-        accuracy, low, high = test_interval(best) if best else (None, None, None)
-        trials = shown.get(name, [])
-        rows.append(
-            BoardRow(
-                family,
-                best.weights if best else family.weights,
-                mark,
-                _status(run, family, own, best),
-                text.states(own),
-                tuple(_trial_row(trial, trial is best, curve_scale) for trial in trials),
-                len(own) - len(trials),
-                place if best else None,
-                best,
-                accuracy,
-                low,
-                high,
-                interval_bar(mark, scale, accuracy, low, high),
-                compared,
-                _difference(accuracy, ranking),
-                _one_seed(best, compared, ranking),
-                (compared.tied if compared else name in tied) and place > 1,
-                _seeds(best) if best else (),
-                "" if best else no_result(run, family),
-            )
+    for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
+        info, own = infos.get(name, FamilyInfo(name)), every.get(name, [])
+        best, standing = chosen.get(name), compared.get(name)
+        trials = tuple(TrialRow(t, t is best, sparkline(t, curve_scale)) for t in shown.get(name, []))
+        row = BoardRow(
+            family=info,
+            mark=looks[name],
+            status=_status(run, info, own, best),
+            states=text.states(own),
+            trials=trials,
+            left_out=len(own) - len(trials),
+            reason="" if best else no_result(run, info),
         )
+        if best:
+            accuracy, leader = best.test_accuracy, ranking[0].test_accuracy
+            gap = standing.gap if standing else None
+            row = replace(
+                row,
+                rank=place,
+                trial=best,
+                bar=interval_bar(looks[name], scale, *test_interval(best)),
+                standing=standing,
+                difference=None if accuracy is None or leader is None else accuracy - leader,
+                one_seed=bool(gap and not gap.over_seeds and (best.over_seeds or ranking[0].over_seeds)),
+                tied=place > 1 and (standing.tied if standing else best in overlapping),
+            )
+        rows.append(row)
     return rows
 
 
 def listed(run: Run) -> dict[str, list[Trial]]:
     """The trials that the page lists, by family, in the order in which they were started.
 
-    Of a family with more than `LISTED` these are the chosen one and those that `ship.efficient` names, what is
-    running, the first failures, and then the best.
+    Of a family with more than `LISTED` these are the chosen one, the efficient ones, those in training, the first
+    failures, and then the best.
     """
     front = {trial.name for trial in efficient(run)}
     return {family: _listed(own, front) for family, own in _by_family(run).items()}
@@ -297,9 +327,9 @@ def _listed(own: list[Trial], front: set[str]) -> list[Trial]:
     best = sorted(own, key=lambda trial: (trial.state != COMPLETE or trial.duplicate_of != "", trial.rank_key))
     must = [best[0], *(trial for trial in own if trial.name in front or trial.state in (RUNNING, WAITING))]
     must += [trial for trial in own if trial.state == FAIL][:FAILURES]
-    kept = {trial.name for trial in must}
-    kept |= {trial.name for trial in [each for each in best if each.name not in kept][: max(0, LISTED - len(kept))]}
-    return [trial for trial in own if trial.name in kept]
+    names = {trial.name for trial in must}
+    names |= {trial.name for trial in [each for each in best if each.name not in names][: max(0, LISTED - len(names))]}
+    return [trial for trial in own if trial.name in names]
 
 
 def _by_family(run: Run) -> dict[str, list[Trial]]:
@@ -321,16 +351,7 @@ def _status(run: Run, family: FamilyInfo, own: Sequence[Trial], best: Trial | No
     return "waiting" if run.status == "running" else "no result"
 
 
-def _difference(accuracy: float | None, ranking: Sequence[Trial]) -> float | None:
-    """To the leader."""
-    leader = ranking[0].test_accuracy if ranking else None
-    return None if accuracy is None or leader is None else accuracy - leader
-
-
-def _one_seed(best: Trial | None, compared: Standing | None, ranking: Sequence[Trial]) -> bool:
-    if best is None or compared is None or compared.difference is None or compared.over_seeds:
-        return False
-    return bool(best.over_seeds or ranking[0].over_seeds)
+# -- the data of the page's script
 
 
 def _family_values(row: BoardRow) -> list[Any]:
@@ -352,62 +373,7 @@ def _trial_values(trial: Trial) -> list[Any]:
 
 
 def _value(value: object) -> object:
-    """For a script: what is missing is None, six digits are enough, and a text is safe to look at."""
+    """A value for a script: None where it is missing, numbers with six digits, harmless texts."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return text.one_line(value) or None if isinstance(value, str) else value
-
-
-def _trial_row(trial: Trial, chosen: bool, scale: tuple[float, float]) -> TrialRow:
-    phases = tuple(phase for phase in learning_phases(trial) if phase.name)
-    time_s = trial.cost.total_time_s or None if trial.cost else None
-    if time_s is None and trial.finished_s is not None and not trial.duplicate_of:
-        time_s = trial.finished_s - trial.started_s
-    notes = []
-    if trial.known:
-        notes.append("known configuration")
-    if trial.duplicate_of:
-        notes.append(f"answered from the record of {trial.duplicate_of}")
-    if not trial.counted:
-        notes.append("used no budget")
-    if trial.failure:
-        notes.append(trial.failure.name)
-    if trial.note:
-        notes.append(trial.note)
-    return TrialRow(
-        trial,
-        anchor(trial),
-        text.label(trial),
-        chosen,
-        sparkline(trial, scale, _curve_title(trial)),
-        phases,
-        time_s,
-        trial.cost.saved_time_s if trial.cost and not trial.duplicate_of else None,
-        tuple(notes),
-        tuple(map(text.frozen, trial.prefixes)),
-    )
-
-
-def _curve_title(trial: Trial) -> str:
-    """A learning curve in words; "" where there is none."""
-    phases = learning_phases(trial)
-    values = [value for phase in phases for value in phase.values]
-    if not values:
-        return ""
-    title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
-    title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
-    parts = [f"{len(phase.values)} {text.one_line(phase.name)}" for phase in phases if phase.name]
-    title += f": {', then '.join(parts)}" if parts else ""
-    return title + (" (first fold)" if trial.folds else "")
-
-
-def _seeds(trial: Trial) -> tuple[str, ...]:
-    """Several seeds in words: `3 seeds, sd 0.7: 91.0–92.4 %`; of older records, which rank by one, the other ones."""
-    shares = [repeat.test.accuracy for repeat in trial.repeats]
-    if not shares:
-        return ()
-    said = text.plural(len(shares), "other seed")
-    if trial.over_seeds and trial.test:
-        shares.append(trial.test.accuracy)
-        said = f"{text.plural(trial.over_seeds.seeds, 'seed')}, sd\u00a0{100 * trial.over_seeds.sd:.1f}"
-    return f"{said}:", text.interval(min(shares), max(shares))

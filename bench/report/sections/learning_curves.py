@@ -1,4 +1,4 @@
-"""Learning curves: how a trial's loss and accuracy went, epoch by epoch, through the phases of its training."""
+"""Learning curves: loss and accuracy of a trial by epoch, through the phases of its training."""
 
 from __future__ import annotations
 
@@ -14,26 +14,68 @@ from bench.records import Epoch, Trial
 from bench.report import svg
 from bench.report.styles import Mark, marks
 
-MOST_ROWS = 40
-"""A longer training is thinned out in its table."""
+TABLED = 40
+"""Limit on the epochs in a table; a longer training is thinned out."""
 
 NARROW = 0.2
-"""A phase that takes a smaller share of the chart has no room for its name."""
+"""Phases that take a smaller share of the chart's width have no room for their name."""
+
+PART_MARKS: Mapping[str, Mark] = marks(("validation", "training"))
 
 Series = Mapping[str, Sequence[float | None]]
-"""Values by epoch, under the name of the part that they were measured on."""
-
-LOOKS: Mapping[str, Mark] = marks(("validation", "training"))
-"""How the two parts are drawn."""
+"""Values by epoch, by the part that they were measured on."""
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A part of a training: its name as in `records.Epoch`, its first and its last epoch."""
+class LearningPhase:
+    """A part of a training: its name as in `records.Epoch`, its epochs and the validation accuracy after each."""
 
     name: str
-    first: int
-    last: int
+    epochs: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def learning_phases(trial: Trial) -> list[LearningPhase]:
+    """The phases of a trial's training; of a running or pruned trial as far as it has reported."""
+    epochs = [(epoch.phase, epoch.epoch, epoch.val_accuracy) for epoch in trial.history]
+    epochs = epochs or [("", epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
+    groups = [(name, list(own)) for name, own in groupby(epochs, key=lambda each: each[0])]
+    return [LearningPhase(name, tuple(n for _, n, _ in own), tuple(v for _, _, v in own)) for name, own in groups]
+
+
+def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
+    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
+
+    An upright dashed line stands between two phases. A screen reader gets the curve in words. Its colour is the
+    `--mark` of the element around it, so that thousands of curves stay small.
+    """
+    phases = learning_phases(trial)
+    values = [value for phase in phases for value in phase.values]
+    if not values:
+        return Markup()
+    low, high = scale
+    step = 88 / max(len(values) - 1, 1)
+    points = [(4 + i * step, 20 - 16 * (value - low) / max(high - low, 1e-9)) for i, value in enumerate(values)]
+    x, y = points[values.index(max(values))]
+    lines, before = Markup(), 0
+    for phase in phases[:-1]:
+        before += len(phase.values)
+        place = f"{4 + (before - 0.5) * step:.1f}"
+        lines += Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>').format(x=place)
+    title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
+    title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
+    parts = [f"{len(phase.values)} {text.one_line(phase.name)}" for phase in phases if phase.name]
+    title += f": {', then '.join(parts)}" if parts else ""
+    return Markup(
+        '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}">'
+        '{lines}<polyline points="{points}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></svg>'
+    ).format(
+        title=title + (" (first fold)" if trial.folds else ""),
+        lines=lines,
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        x=x,
+        y=y,
+    )
 
 
 @dataclass(frozen=True)
@@ -41,110 +83,94 @@ class LearningCurves:
     """The curves of one trial.
 
     Attributes:
-        epochs: What was measured in each, at least one.
-        phases: The parts of the training, in order.
+        epochs: In order, at least one.
         best: The epoch with the highest validation accuracy, the first of several.
         losses, accuracies: The charts.
     """
 
     epochs: tuple[Epoch, ...]
-    phases: tuple[Phase, ...]
+    phases: tuple[LearningPhase, ...]
     best: Epoch
     losses: Markup
     accuracies: Markup
 
     @property
     def rows(self) -> tuple[Epoch, ...]:
-        """The epochs of the table: all, or evenly some and the best, the first and the last of each phase."""
-        step = math.ceil(len(self.epochs) / MOST_ROWS)
-        ends = {epoch for phase in self.phases[:3] for epoch in (phase.first, phase.last)} | {self.best.epoch}
-        return tuple(
-            epoch
-            for place, epoch in enumerate(self.epochs)
-            if place % step == 0 or epoch.epoch in ends or place == len(self.epochs) - 1
-        )
-
-    @property
-    def course(self) -> str:
-        """The phases in words: `head: epochs 1 to 5, fine-tuning: epochs 6 to 8`; "" where there is one."""
-        if len(self.phases) < 2:
-            return ""
-        return text.listing([f"{text.one_line(each.name)}: epochs {each.first} to {each.last}" for each in self.phases])
+        """The epochs of the table: all, or evenly some, with the best and the first and last of each phase."""
+        step = math.ceil(len(self.epochs) / TABLED)
+        ends = {end for phase in self.phases[:3] for end in (phase.epochs[0], phase.epochs[-1])} | {self.best.epoch}
+        last = len(self.epochs) - 1
+        return tuple(epoch for n, epoch in enumerate(self.epochs) if n % step == 0 or epoch.epoch in ends or n == last)
 
     @property
     def summary(self) -> str:
-        """What the charts show, for who does not see them."""
-        said = f"{text.plural(len(self.epochs), 'epoch')}, highest validation accuracy"
-        course = f"; {self.course}" if self.course else ""
-        return f"{said} {text.percent(self.best.val_accuracy)} in epoch {self.best.epoch}{course}"
+        """The charts in words."""
+        best = f"highest validation accuracy {text.percent(self.best.val_accuracy)} in epoch {self.best.epoch}"
+        spans = [f"{text.one_line(p.name)}: epochs {p.epochs[0]} to {p.epochs[-1]}" for p in self.phases]
+        course = f"; {text.listing(spans)}" if len(spans) > 1 else ""
+        return f"{text.plural(len(self.epochs), 'epoch')}, {best}{course}"
 
 
 def learning_curves(trial: Trial, name: str) -> LearningCurves | None:
-    """The curves of a trial; None where nothing was trained by epochs.
+    """The curves of a trial that has ended; None where nothing was trained by epochs.
 
     Args:
-        trial: A trial that has ended.
-        name: What it is called, for the charts' descriptions.
+        trial: The trial.
+        name: Its name in the charts' descriptions.
     """
     epochs = tuple(sorted(trial.history, key=lambda epoch: epoch.epoch))
     if not epochs:
         return None
-    phases = []
-    for phase, group in groupby(epochs, key=lambda epoch: epoch.phase):
-        own = [epoch.epoch for epoch in group]
-        phases.append(Phase(phase, own[0], own[-1]))
-    best = max(epochs, key=lambda epoch: (_finite(epoch.val_accuracy, -1.0), -epoch.epoch))
+    phases = tuple(learning_phases(trial))
+    best = max(epochs, key=lambda e: (e.val_accuracy if math.isfinite(e.val_accuracy) else -1.0, -e.epoch))
     losses: Series = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
-    accuracies: Series = {
+    shares: Series = {
         "training": [each.accuracy for each in epochs],
         "validation": [each.val_accuracy for each in epochs],
     }
+    low, high = _ends(losses)
+    frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), svg.numbers("", min(low, 0.0), high))
+    drawn = [*_phase_lines(frame, phases), *_curves(frame, epochs, losses)]
+    percent = svg.Frame(frame.x, svg.percentages("", *_ends(shares)))
+    shown = [*_phase_lines(percent, phases), *_curves(percent, epochs, shares)]
+    if math.isfinite(best.val_accuracy):
+        shown.append(percent.dot((float(best.epoch), best.val_accuracy), PART_MARKS["validation"]))
+    below = "by epoch; the table below has the same numbers"
     return LearningCurves(
-        epochs,
-        tuple(phases),
-        best,
-        _chart(f"{name}: loss by epoch", losses, epochs, phases),
-        _chart(f"{name}: accuracy by epoch", accuracies, epochs, phases, best),
+        epochs=epochs,
+        phases=phases,
+        best=best,
+        losses=frame.chart(f"{name}: loss {below}", drawn),
+        accuracies=percent.chart(f"{name}: accuracy {below}", shown),
     )
 
 
-def _chart(
-    label: str,
-    series: Series,
-    epochs: Sequence[Epoch],
-    phases: Sequence[Phase],
-    best: Epoch | None = None,
-) -> Markup:
-    """A line for each series; of accuracies where there is a `best` epoch, of losses otherwise."""
+def _ends(series: Series) -> tuple[float, float]:
     shown = [value for values in series.values() for value in values if value is not None and math.isfinite(value)]
-    low, high = min(shown, default=0.0), max(shown, default=1.0)
-    y = svg.percentages("", low, high) if best else svg.numbers("", min(low, 0.0), high)
-    frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), y)
-    drawn = _phase_lines(frame, phases)
-    for name, values in series.items():
-        points = [_point(epoch, value) for epoch, value in zip(epochs, values, strict=True)]
-        drawn.append(frame.line(points, LOOKS[name]))
-    if best and (point := _point(best, best.val_accuracy)):
-        drawn.append(frame.dot(point, LOOKS["validation"]))
-    return frame.chart(f"{label}; the table below has the same numbers", drawn)
+    return min(shown, default=0.0), max(shown, default=1.0)
 
 
-def _phase_lines(frame: svg.Frame, phases: Sequence[Phase]) -> list[Markup]:
+def _curves(frame: svg.Frame, epochs: Sequence[Epoch], series: Series) -> list[Markup]:
+    return [
+        frame.line(
+            [
+                None if value is None or not math.isfinite(value) else (float(epoch.epoch), value)
+                for epoch, value in zip(epochs, values, strict=True)
+            ],
+            PART_MARKS[part],
+        )
+        for part, values in series.items()
+    ]
+
+
+def _phase_lines(frame: svg.Frame, phases: Sequence[LearningPhase]) -> list[Markup]:
     """Upright lines between phases, and the name of each where there is room."""
     drawn = []
     for before, after in pairwise(phases):
-        between = (before.last + after.first) / 2
+        between = (before.epochs[-1] + after.epochs[0]) / 2
         drawn.append(frame.rule((between, frame.y.low), (between, frame.y.high), "phase"))
     for phase in phases if len(phases) > 1 else ():
-        begin, end = max(phase.first - 0.5, frame.x.low), min(phase.last + 0.5, frame.x.high)
+        begin, end = max(phase.epochs[0] - 0.5, frame.x.low), min(phase.epochs[-1] + 0.5, frame.x.high)
         if (end - begin) / (frame.x.high - frame.x.low) >= NARROW:
             drawn.append(frame.word(phase.name, (begin + end) / 2))
     return drawn
-
-
-def _point(epoch: Epoch, value: float | None) -> svg.Point | None:
-    return None if value is None or not math.isfinite(value) else (float(epoch.epoch), value)
-
-
-def _finite(value: float, otherwise: float) -> float:
-    return value if math.isfinite(value) else otherwise

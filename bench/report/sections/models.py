@@ -1,8 +1,7 @@
-"""The chosen models one by one: how they learnt, what they take for what, how sure they are, what they get wrong."""
+"""The chosen models one by one: learning curves, confusion, calibration and mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -11,23 +10,23 @@ from bench import text
 from bench.records import Run, Trial
 from bench.report.photos import PhotoAlbum
 from bench.report.sections.confusion import Confusion, confusion
-from bench.report.sections.learning_curves import LOOKS, LearningCurves, learning_curves
-from bench.report.sections.mistakes import Mistakes, SharedMistakes, mistakes, mistakes_of_all
+from bench.report.sections.learning_curves import PART_MARKS, LearningCurves, learning_curves
+from bench.report.sections.mistakes import Mistakes, mistakes, mistakes_of_all
 from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
 from bench.report.styles import Mark, family_marks
 from bench.runs import predictions
 from bench.runs.predictions import Predictions
 
 MOST_BYTES = 600_000
-"""The section's thumbnails take at most so much of the page; with the samples of the data they stay below 0.8 MB."""
+"""Limit on the section's thumbnails; with the samples of the data they stay below 0.8 MB."""
 
 OPEN = 2
-"""So many families at most stand open; of more, the best one."""
+"""Limit on the families that all stand open; of more, only the best one does."""
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What the predictions of a model on the test pictures show."""
+class TestedModel:
+    """The results of a model on the test pictures; `reliability` is the chart of the calibration."""
 
     confusion: Confusion
     calibration: Calibration
@@ -36,17 +35,14 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Model:
+class ChosenModel:
     """The chosen model of a family.
 
     Attributes:
-        trial: The chosen trial.
         label: The family's name, with the label that its weights demand.
-        mark: How the family is drawn.
         opened: Whether it stands open.
-        curves: How it learnt; None where nothing was trained by epochs.
-        tested: What its predictions show; None where there are none.
-        untested: Why there are none, in a sentence; "" where there are.
+        curves: None where nothing was trained by epochs.
+        tested: None where there are no predictions, for the reason in `untested`.
     """
 
     trial: Trial
@@ -54,7 +50,7 @@ class Model:
     mark: Mark
     opened: bool
     curves: LearningCurves | None
-    tested: Tested | None
+    tested: TestedModel | None
     untested: str
 
 
@@ -64,59 +60,56 @@ class Models:
 
     Attributes:
         models: The chosen model of every family that has one, best first.
-        shared: What all of them get wrong; None where fewer than two have predictions.
+        shared: Mistakes of all models; None where fewer than two have predictions.
         has_thumbnails: Whether the run has any.
-        withheld: How many thumbnails are left out of the page, for it would have got too heavy.
-        bins: Of the calibration.
-        looks: How training and validation are drawn.
+        withheld: Number of thumbnails that the page has no room for.
     """
 
-    models: tuple[Model, ...]
-    shared: SharedMistakes | None
+    models: tuple[ChosenModel, ...]
+    shared: Mistakes | None
     has_thumbnails: bool
     withheld: int
-    bins: int
-    looks: Mapping[str, Mark]
+
+    bins = BINS
+    looks = PART_MARKS
 
 
 def section(run: Run) -> Models:
     """The chosen models of a run."""
-    album = PhotoAlbum(run, MOST_BYTES)
-    found = {family: each for family, each in predictions.of_run(run).items() if _suits(each, run)}
-    shared = mistakes_of_all(found, run.split.classes, album)  # the first to take of what the page can carry
-    ranking, looks = run.ranking(), family_marks(run)
+    album, looks, ranking = PhotoAlbum(run, MOST_BYTES), family_marks(run), run.ranking()
+    found = {family: own for family, own in predictions.of_run(run).items() if _is_of_classes(own, run)}
+    shared = mistakes_of_all(found, run.split.classes, album)  # the first to take of the page's room
     models = []
     for place, trial in enumerate(ranking):
-        label = text.label(trial)
-        tested = _tested(found[trial.family], run, album, label, looks[trial.family]) if trial.family in found else None
+        label, mark, own = text.label(trial), looks[trial.family], found.get(trial.family)
         models.append(
-            Model(
-                trial,
-                label,
-                looks[trial.family],
-                place == 0 or len(ranking) <= OPEN,
-                learning_curves(trial, label),
-                tested,
-                "" if tested else _why_untested(trial, run),
+            ChosenModel(
+                trial=trial,
+                label=label,
+                mark=mark,
+                opened=place == 0 or len(ranking) <= OPEN,
+                curves=learning_curves(trial, label),
+                tested=_tested(own, run, album, label, mark) if own else None,
+                untested="" if own else _why_untested(trial, run),
             )
         )
-    return Models(tuple(models), shared, bool(album.thumbnails), album.withheld, BINS, LOOKS)
+    return Models(tuple(models), shared, bool(album.thumbnails), album.withheld)
 
 
-def _suits(found: Predictions, run: Run) -> bool:
+def _is_of_classes(found: Predictions, run: Run) -> bool:
     """Whether predictions can be of this run's classes; a file that was put there by hand need not."""
     classes = len(run.split.classes)
     labels = found.labels
     return found.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
 
 
-def _tested(found: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> Tested:
+def _tested(found: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> TestedModel:
     classes, calibrated = run.split.classes, calibration(found)
-    return Tested(
-        confusion(found, classes),
-        calibrated,
-        draw_reliability(calibrated, label, mark),
-        mistakes(found, classes, album),
+    return TestedModel(
+        confusion=confusion(found, classes),
+        calibration=calibrated,
+        reliability=draw_reliability(calibrated, label, mark),
+        mistakes=mistakes(found, classes, album),
     )
 
 

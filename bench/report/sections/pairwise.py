@@ -22,48 +22,43 @@ MATRIX_UP_TO = 12
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a family stands among those that were compared.
-
-    Attributes:
-        best_rank, worst_rank: The places that it may have, from 1: behind all that are significantly better, before
-            all that are significantly worse.
-        tied: Whether it shares the first place: no test puts it below the leader; the leader itself shares it where
-            that holds for another family.
-        difference: Its test accuracy less the leader's, as a share; None for the leader itself, as are the rest.
-        difference_low, difference_high: 95 % interval of that.
-        p: Of the test against the leader, corrected over all pairs (Holm).
-        over_seeds: Whether these are of the means over seeds, else of the run's own seed (see `Comparison`).
-    """
-
-    family: str
-    best_rank: int
-    worst_rank: int
-    tied: bool
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    p: float | None = None
-    over_seeds: bool = False
-
-
-@dataclass(frozen=True)
 class Difference:
-    """One family's test accuracy less another's, as a share.
+    """One family's test accuracy minus another's, as a share, with its 95 % interval.
 
     Attributes:
-        low, high: 95 % interval.
-        p: Of the test, corrected over all pairs (Holm).
-        significant: Whether that test tells the two apart.
-        over_seeds: Whether all that is of the means over seeds, else of the run's own seed (see `Comparison`).
+        p: P-value of the test, corrected over all pairs (Holm).
+        over_seeds: Whether means over seeds were compared, else the run's own seed of each (see `FamilyComparison`).
     """
 
     value: float
     low: float
     high: float
     p: float
-    significant: bool
     over_seeds: bool
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test tells the two apart."""
+        return self.p < stats.LEVEL and self.value != 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The place of a family among those that were compared.
+
+    Attributes:
+        best_rank, worst_rank: The places that it may have, from 1: behind all that are significantly better, before
+            all that are significantly worse.
+        tied: Whether it shares the first place: no test puts it below the leader. The leader shares it if another
+            family does.
+        gap: The difference to the leader; None for the leader itself.
+    """
+
+    family: str
+    best_rank: int
+    worst_rank: int
+    tied: bool
+    gap: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Competitor:
 
 
 @dataclass(frozen=True)
-class Row:
+class PairRow:
     """A family against others: in the matrix against those behind it, in the list against the leader.
 
     Attributes:
@@ -109,16 +104,16 @@ class Pairwise:
     pairs: int = 0
     found: str = ""
     columns: Sequence[Competitor] = ()
-    rows: Sequence[Row] = ()
+    rows: Sequence[PairRow] = ()
     leader: Competitor | None = None
-    against_leader: Sequence[Row] = ()
+    against_leader: Sequence[PairRow] = ()
     left_out: Sequence[str] = ()
     over_seeds: int = 0
     seeds: int = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class FamilyComparison:
     """Every pair of families on the test pictures that they have in common.
 
     Where both have several seeds, the means over these are compared (`stats.difference_over_seeds`); else the run's own
@@ -147,10 +142,10 @@ class Comparison:
     def difference(self, one: int, other: int) -> Difference:
         """The accuracy of the family at one place less that of the family at the other."""
         value, low, high, p = (float(each[one, other]) for each in (self.value, self.low, self.high, self.p))
-        return Difference(value, low, high, p, p < stats.LEVEL and value != 0, bool(self.over_seeds[one, other]))
+        return Difference(value, low, high, p, bool(self.over_seeds[one, other]))
 
 
-def compare(run: Run) -> Comparison | None:
+def compare(run: Run) -> FamilyComparison | None:
     """Compares all families whose predictions of the test pictures are there; None where these are less than two."""
     found = predictions.of_run(run)
     right = np.array([own.right for own in found.values()])
@@ -173,7 +168,16 @@ def compare(run: Run) -> Comparison | None:
     p[above] = p.T[above] = stats.holm(p[above])
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
-    return Comparison(tuple(found), n, accuracy, value, low, high, p, over_seeds)
+    return FamilyComparison(
+        families=tuple(found),
+        n=n,
+        accuracy=accuracy,
+        value=value,
+        low=low,
+        high=high,
+        p=p,
+        over_seeds=over_seeds,
+    )
 
 
 def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stats.SeedsDifference]:
@@ -206,17 +210,16 @@ def standings(run: Run) -> dict[str, Standing]:
         return {}
     places = stats.rank_intervals(comparison.p, comparison.accuracy)
     tied = stats.tied_with_best(comparison.p, comparison.accuracy)
-    found = {}
-    for place, family in enumerate(comparison.families):
-        best, worst = (int(rank) for rank in places[place])
-        if place == 0:
-            found[family] = Standing(family, best, worst, bool(tied[1:].any()))
-        else:
-            gap = comparison.difference(place, 0)
-            found[family] = Standing(
-                family, best, worst, bool(tied[place]), gap.value, gap.low, gap.high, gap.p, gap.over_seeds
-            )
-    return found
+    return {
+        family: Standing(
+            family,
+            best_rank=int(places[place][0]),
+            worst_rank=int(places[place][1]),
+            tied=bool(tied[place] if place else tied[1:].any()),
+            gap=comparison.difference(place, 0) if place else None,
+        )
+        for place, family in enumerate(comparison.families)
+    }
 
 
 def section(run: Run) -> Pairwise:
@@ -229,10 +232,10 @@ def section(run: Run) -> Pairwise:
     families = [Competitor(text.label(chosen[family]), looks[family]) for family in comparison.families]
     k = len(families)
     rows = [
-        Row(family, [comparison.difference(i, j) if j > i else None for j in range(1, k)])
+        PairRow(family, [comparison.difference(i, j) if j > i else None for j in range(1, k)])
         for i, family in enumerate(families[:-1])
     ]
-    against = [Row(family, [comparison.difference(i, 0)]) for i, family in enumerate(families) if i]
+    against = [PairRow(family, [comparison.difference(i, 0)]) for i, family in enumerate(families) if i]
     return Pairwise(
         n=comparison.n,
         pairs=k * (k - 1) // 2,
@@ -247,7 +250,7 @@ def section(run: Run) -> Pairwise:
     )
 
 
-def _found(rows: Sequence[Row]) -> str:
+def _found(rows: Sequence[PairRow]) -> str:
     every = [each for row in rows for each in row.differences if each]
     apart = sum(each.significant for each in every)
     if len(every) == 1:
@@ -277,7 +280,7 @@ def _nothing(run: Run, ranking: Sequence[Trial]) -> str:
     )
 
 
-def _left_out(ranking: Sequence[Trial], comparison: Comparison) -> list[str]:
+def _left_out(ranking: Sequence[Trial], comparison: FamilyComparison) -> list[str]:
     missing = [trial for trial in ranking if trial.family not in comparison.families]
     unscored = [text.label(trial) for trial in missing if not trial.test]
     lost = [text.label(trial) for trial in missing if trial.test]

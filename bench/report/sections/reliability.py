@@ -1,4 +1,4 @@
-"""Calibration: whether a model is right as often as it says.
+"""Calibration: the accuracy of a model against the probability that it gives to its predictions.
 
 Source: C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger (2017), "On calibration of modern neural networks", ICML,
 sections 2 and 5: reliability diagrams, and the expected calibration error over 15 bins of equal width.
@@ -17,21 +17,21 @@ from bench.report.styles import Mark
 from bench.runs.predictions import Predictions
 
 BINS = 15
-"""Of equal width between 0 and 1; each has its upper end, not its lower one."""
+"""Bins of equal width between 0 and 1; each includes its upper end, not its lower one."""
 
 HIGHEST_BAR = 0.25
-"""The bar of the fullest bin takes so much of the chart's height."""
+"""Share of the chart's height that the bar of the fullest bin takes."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Pictures of which the model is about equally sure.
+    """Test pictures whose predicted class has a probability in one range.
 
     Attributes:
-        low, high: Its ends.
-        n: How many pictures, at least 1.
-        confidence: The mean probability of the predicted class.
-        accuracy: The share of them that is classified rightly.
+        low, high: Ends of the range.
+        n: Number of pictures, at least 1.
+        confidence: Mean probability of the predicted class.
+        accuracy: Share of pictures that are classified rightly.
         accuracy_low, accuracy_high: Its 95 % Wilson interval.
     """
 
@@ -46,13 +46,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How well a model knows what it knows.
-
-    Attributes:
-        bins: Those that are not empty, in order.
-        confidence: The mean probability of the predicted classes.
-        accuracy: The share of pictures that is classified rightly.
-    """
+    """Mean probability of the predicted class and accuracy, over all pictures and in the bins that are not empty."""
 
     bins: tuple[Bin, ...]
     confidence: float
@@ -66,7 +60,7 @@ class Calibration:
 
     @property
     def summary(self) -> str:
-        """Which way it errs, in a sentence."""
+        """The direction of its error, in a sentence."""
         points = 100 * (self.confidence - self.accuracy)
         sure = f"In the mean it is {text.percent(self.confidence)} sure and {text.percent(self.accuracy)} right"
         if abs(points) < 0.05:
@@ -81,24 +75,34 @@ def calibration(predictions: Predictions) -> Calibration:
     bins = []
     for number in np.unique(numbers):
         own = numbers == number
-        n, known = int(own.sum()), int(right[own].sum())
-        ends = stats.wilson(known, n)
-        bins.append(Bin(number / BINS, (number + 1) / BINS, n, float(sure[own].mean()), known / n, *ends))
+        n, correct = int(own.sum()), int(right[own].sum())
+        low, high = stats.wilson(correct, n)
+        bins.append(
+            Bin(
+                low=number / BINS,
+                high=(number + 1) / BINS,
+                n=n,
+                confidence=float(sure[own].mean()),
+                accuracy=correct / n,
+                accuracy_low=low,
+                accuracy_high=high,
+            )
+        )
     return Calibration(tuple(bins), float(sure.mean()), float(right.mean()))
 
 
-def draw_reliability(found: Calibration, name: str, mark: Mark) -> Markup:
+def draw_reliability(data: Calibration, name: str, mark: Mark) -> Markup:
     """The reliability diagram: a point a bin with its interval, on the diagonal where the model is as right as sure.
 
     Bars at the bottom have the number of pictures.
     """
     frame = svg.Frame(svg.percentages("probability of the predicted class"), svg.percentages(""))
-    most = max(each.n for each in found.bins)
-    drawn = [frame.bar(each.low, each.high, HIGHEST_BAR * each.n / most) for each in found.bins]
+    most = max(each.n for each in data.bins)
+    drawn = [frame.bar(each.low, each.high, HIGHEST_BAR * each.n / most) for each in data.bins]
     drawn.append(frame.rule((0.0, 0.0), (1.0, 1.0), "diagonal"))
-    for each in found.bins:
+    for each in data.bins:
         ends = (each.confidence, each.accuracy_low), (each.confidence, each.accuracy_high)
         drawn.append(frame.rule(*ends, "reach"))
         drawn.append(frame.dot((each.confidence, each.accuracy), mark))
-    label = f"{name}: accuracy by probability of the predicted class. {found.summary} The table below has the numbers"
+    label = f"{name}: accuracy by probability of the predicted class. {data.summary} The table below has the numbers"
     return frame.chart(label, drawn)

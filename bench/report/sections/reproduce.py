@@ -1,16 +1,41 @@
-"""What it takes to repeat a run: command, seeds, versions, hardware, and its records."""
+"""What repeats a run: commands, seeds, versions, hardware, and the record of every trial."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from markupsafe import Markup
 
-from bench.records import Run, to_data
-from bench.report.sections import raw
+from bench import text
+from bench.records import LEADERBOARD_COLUMNS, Run, Trial, leaderboard_row, to_data
+
+DIGITS = 5
+"""Significant digits of numbers in the page's record; trials.sqlite3 has them in full."""
+
+TIMES = ("started_s", "finished_s")
+"""Columns of seconds since the run's start, to a tenth, so that differences between two of them stay exact."""
+
+FIELDS: Mapping[str, Callable[[Trial], Any]] = {
+    "order": lambda trial: trial.order,
+    "started_s": lambda trial: trial.started_s,
+    "finished_s": lambda trial: trial.finished_s,
+    "epochs": lambda trial: trial.epochs,
+    "known": lambda trial: trial.known,
+    "counted": lambda trial: trial.counted,
+    "duplicate_of": lambda trial: trial.duplicate_of,
+    "failure": lambda trial: trial.failure.name if trial.failure else "",
+    "note": lambda trial: trial.note,
+    "params": lambda trial: trial.params,
+}
+"""Columns of the page's record after those of the leaderboard."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +43,11 @@ class Reproduction:
     """The section.
 
     Attributes:
-        commands: What each does, and the command line.
+        commands: Purpose and command line.
         environment: Names and values.
-        configuration: The run's, as JSON.
-        trials: The record of every trial, packed (`raw.py`); empty where there is no trial.
-        files: The records that lie beside the page: name and what is in it.
+        configuration: The run's settings as JSON.
+        trials: The record of every trial, as `packed` writes it; empty without a trial.
+        files: The records beside the page: name and content.
     """
 
     commands: Sequence[tuple[str, str]]
@@ -33,21 +58,25 @@ class Reproduction:
 
 
 def section(run: Run) -> Reproduction:
-    """How to repeat a run."""
+    """What repeats a run."""
+    files = [
+        ("leaderboard.csv", "the leaderboard"),
+        ("split.json", "every picture with its part, its label and the hash of its content"),
+        ("run.json", "configuration, environment and status"),
+    ]
     return Reproduction(
-        commands(run),
-        environment_facts(run),
-        json.dumps(to_data(run.config), indent=2, default=str, ensure_ascii=False),
-        raw.packed(raw.table(run)) if run.trials else Markup(),
-        _files(run),
+        commands=commands(run),
+        environment=environment_facts(run),
+        configuration=json.dumps(to_data(run.config), indent=2, default=str, ensure_ascii=False),
+        trials=packed(trial_table(run)) if run.trials else Markup(),
+        files=files if run.config.storage else [*files, ("trials.sqlite3", "every trial, for optuna-dashboard")],
     )
 
 
 def commands(run: Run) -> list[tuple[str, str]]:
-    """What repeats a run, or a part of it.
+    """The commands that repeat a run, or a part of it.
 
-    A run folder is named as it was given where that is a relative path; an absolute one says more of the machine than
-    of the run, so only its last part is shown.
+    Of a folder with an absolute path only the last part is shown: the rest says more of the machine than of the run.
     """
     folder = str(run.path) if not run.path.is_absolute() else run.path.name
     bench = ["python", "-m", "bench"]
@@ -59,25 +88,50 @@ def commands(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _files(run: Run) -> list[tuple[str, str]]:
-    files = [
-        ("leaderboard.csv", "the leaderboard"),
-        ("split.json", "every picture with its part, its label and the hash of its content"),
-        ("run.json", "configuration, environment and status"),
-    ]
-    stored = [] if run.config.storage else [("trials.sqlite3", "every trial, for optuna-dashboard")]
-    return files + stored
-
-
 def environment_facts(run: Run) -> list[tuple[str, str]]:
-    """The environment in full, as names and values: hardware and commit first, then versions."""
+    """The environment as names and values: hardware and commit first, then versions."""
     known = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
     known |= {"platform": "Platform", "python": "Python"}
     packages = run.environment.get("packages") or {}
     rest = {name: value for name, value in run.environment.items() if name not in known and name != "packages"}
     every = {title: run.environment.get(name) for name, title in known.items()} | rest | packages
-    return [(name, _plain(value)) for name, value in every.items() if value]
+    shown = {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in every.items() if v}
+    return list(shown.items())
 
 
-def _plain(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+# -- the record of every trial, from which the page's script makes CSV and JSON
+
+
+def trial_table(run: Run) -> dict[str, Any]:
+    """Every trial as plain data, in the order in which they were started.
+
+    Returns:
+        `columns`, those of the leaderboard and then `FIELDS`, and `rows`; the last column has the hyperparameters by
+        name.
+    """
+    every = [leaderboard_row(trial) | {name: read(trial) for name, read in FIELDS.items()} for trial in run.trials]
+    rows = [[_plain(value, tenths=column in TIMES) for column, value in row.items()] for row in every]
+    return {"columns": [*LEADERBOARD_COLUMNS, *FIELDS], "rows": rows}
+
+
+def packed(data: Mapping[str, Any]) -> Markup:
+    """Plain data as JSON, gzip (RFC 1952) and base64: a third of its size, and nothing in it is markup."""
+    written = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+    return Markup(base64.b64encode(gzip.compress(written, compresslevel=6, mtime=0)).decode())
+
+
+_clean = lru_cache(maxsize=1000)(text.clean)  # the same few texts come again in every row
+
+
+def _plain(value: Any, tenths: bool = False) -> Any:
+    """Short numbers, harmless texts, and None for a number that is not finite."""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, Mapping):
+        return {_clean(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        rounded = round(value, 1) if tenths else float(f"{value:.{DIGITS}g}")
+        return int(rounded) if rounded.is_integer() else rounded
+    return value

@@ -1,119 +1,137 @@
-"""How the search went: what every engine found and when, every trial, the searched spaces, the workers' time."""
+"""The search: the best result of each engine over time, every trial, the searched spaces and the workers' time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-from markupsafe import Markup
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.figures import Figure, figure, label, layout
+from bench.report.figures import Figure, figure, label, layout, thinned, time_axis
 from bench.report.links import anchor
-from bench.report.sections.coordinates import Coordinates, spaces
 from bench.report.sections.feature_cache import Saved, in_all, saved_by_family
-from bench.report.sections.importance import LEAST
-from bench.report.sections.timeline import WORDS, Timeline, draw_timeline, lane_of, time_ticks, timeline
-from bench.report.sections.trials import History, ended_s, history
+from bench.report.sections.slices import DRAWN as POINTS_DRAWN
+from bench.report.sections.slices import FamilySlices, slices
+from bench.report.sections.timeline import DRAWN as BARS_DRAWN
+from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline, timeline
 from bench.report.sections.verdict import savings
 from bench.report.styles import Mark, engine_marks, family_marks
 
-AGAINST: Mapping[str, str] = {"time_s": "wall-clock time", "n": "trials"}
-"""What the best so far is held against, attributes of `Step`."""
+DRAWN = 1200
+"""Limit on the points of the chart of every trial."""
+
+TABLED = 100
+"""Limit on the rows of its table; of more trials, the best are in it."""
+
+SYMBOLS: Mapping[str, str] = {COMPLETE: "circle", PRUNED: "triangle-down-open", FAIL: "x"}
+"""Plotly's marker of each state in which a trial ends."""
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchHistory:
     """The section.
 
     Attributes:
-        searches: For every engine what it had found after each trial.
-        figures: The same drawn, for each of `AGAINST`; empty where nothing was found.
-        engines: The legend of engines.
-        families: The legend of families: number, label and mark of those that were tried.
-        history: Every trial; None before one has ended.
-        spaces: What was searched of each family.
-        unfolded: The family of the best trial among them, which stands open.
-        narrow: Tried families that have no two complete trials that differ, by name.
-        timeline: What the workers did; None where no trial took time.
-        lanes: That drawn.
-        ticks: Its scale: shares of the width, and what stands there.
-        worker: The worker of each trial, by its name, where it has a bar of its own.
-        saved: What the feature cache saved of each family; empty where that is less than a second in all.
-        saved_in_all: The same of all together.
-        words: States in words.
-        least: Of how many distinct complete trials importance is worked out.
+        steps: By engine, its best accuracy after each trial.
+        best_figures: Charts of these, by what is on the x axis: "wall-clock time" or "trials"; empty without a result.
+        engines: Legend of engines.
+        families: Legend of the families that were tried: number, label and mark.
+        ended: Trials that ended, in that order; answers from the record left out.
+        answered: Number of these answers.
+        drawn: Number of trials in the chart.
+        figure: The chart of all of them; None before one has ended.
+        spaces: Slice plots, by family.
+        unfolded: The family whose slice plots stand open: that of the best trial among them.
+        narrow: Tried families that have no slice plot.
+        timeline: The workers' time; None where no trial took time.
+        timeline_figure: The chart of that.
+        saved: What the feature cache saved, by family; empty where it is less than a second in all.
+        saved_in_all: The same for all families together.
     """
 
-    searches: Mapping[str, Sequence[Step]]
-    figures: Mapping[str, Figure]
+    steps: Mapping[str, Sequence[Step]]
+    best_figures: Mapping[str, Figure]
     engines: Mapping[str, Mark]
     families: Sequence[tuple[int, str, Mark]]
-    history: History | None
-    spaces: Sequence[Coordinates]
+    ended: Sequence[EndedTrial]
+    answered: int
+    drawn: int
+    figure: Figure | None
+    spaces: Sequence[FamilySlices]
     unfolded: str
     narrow: Sequence[str]
     timeline: Timeline | None
-    lanes: Markup
-    ticks: Sequence[tuple[float, str]]
-    worker: Mapping[str, int]
+    timeline_figure: Figure | None
     saved: Sequence[Saved]
     saved_in_all: Saved
 
-    words: ClassVar[Mapping[str, str]] = WORDS
-    least: ClassVar[int] = LEAST
+    bars = BARS_DRAWN
+    points = POINTS_DRAWN
+    words = STATE_WORDS
 
     @property
     def improvements(self) -> Mapping[str, Sequence[Step]]:
-        """For every engine the steps at which its best improved."""
-        return {engine: improvements(steps) for engine, steps in self.searches.items()}
+        """By engine, the steps at which its best improved."""
+        return {engine: improvements(steps) for engine, steps in self.steps.items()}
+
+    @property
+    def tabled(self) -> Sequence[EndedTrial]:
+        """The rows of the table: all trials in their order, or of many the best, best first."""
+        if len(self.ended) <= TABLED:
+            return self.ended
+        return sorted(self.ended, key=lambda each: (each.trial.state != COMPLETE, each.trial.rank_key))[:TABLED]
 
 
-def section(run: Run) -> Search:
+def section(run: Run) -> SearchHistory:
     """The search of a run."""
-    searches, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
-    found = any(steps and steps[-1].best is not None for steps in searches.values())
-    shown, workers = spaces(run), timeline(run)
+    steps, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
+    is_found = any(own and own[-1].best is not None for own in steps.values())
+    ended, workers, spaces = ended_trials(run), timeline(run), slices(run)
+    shown = {each.trial.name for each in ended}
+    drawn = {trial.name for trial in thinned([each.trial for each in ended], DRAWN)}
     tried = {trial.family: text.label(trial) for trial in run.trials}
     saved = saved_by_family(run, looks) if savings(run) else []
-    return Search(
-        searches=searches,
-        figures={axis: draw_best_so_far(searches, engines, axis) for axis in AGAINST} if found else {},
+    best = min((t for space in spaces for t in space.trials), key=lambda trial: trial.rank_key, default=None)
+    return SearchHistory(
+        steps=steps,
+        best_figures={
+            axis: draw_best_so_far(steps, engines, by_time=axis != "trials")
+            for axis in ("wall-clock time", "trials")
+            if is_found
+        },
         engines=engines,
         families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
-        history=history(run, looks),
-        spaces=shown,
-        unfolded=min(shown, key=lambda space: space.drawn[0].rank_key).family if shown else "",
-        narrow=[family for family in looks if family in tried and family not in {each.family for each in shown}],
+        ended=ended,
+        answered=sum(trial.state in SYMBOLS and trial.name not in shown for trial in run.trials),
+        drawn=len(drawn),
+        figure=draw_trials([each for each in ended if each.trial.name in drawn], looks) if ended else None,
+        spaces=spaces,
+        unfolded=best.family if best else "",
+        narrow=[family for family in tried if family not in {each.family for each in spaces}],
         timeline=workers,
-        lanes=draw_timeline(workers, looks) if workers else Markup(),
-        ticks=_ticks(workers) if workers else (),
-        worker=lane_of(workers),
+        timeline_figure=draw_timeline(workers, looks) if workers else None,
         saved=saved,
         saved_in_all=in_all(saved),
     )
 
 
-def _ticks(shown: Timeline) -> list[tuple[float, str]]:
-    length = shown.end_s - shown.start_s
-    return [(place / length, words) for place, words in time_ticks(length)]
+def _ended_s(trial: Trial) -> float:
+    return trial.started_s if trial.finished_s is None else trial.finished_s
 
 
-# -- what every engine found
+# -- the best result of each engine
 
 
 @dataclass(frozen=True)
 class Step:
-    """The state of an engine's search after so many trials.
+    """The state of an engine's search after a trial.
 
     Attributes:
-        n: How many trials of its budget the engine had used, from 1.
-        best: The highest validation accuracy until then; None before the first complete trial.
-        trial: The trial that came then.
-        time_s: When it ended, seconds since the engine's first trial began: engines search one after the other.
+        n: Number of trials of its budget that the engine has used, from 1.
+        best: The highest validation accuracy so far; None before the first complete trial.
+        trial: The trial.
+        time_s: Its end, in seconds since the engine's first trial began: engines search one after the other.
     """
 
     n: int
@@ -123,22 +141,21 @@ class Step:
 
 
 def best_so_far(run: Run) -> dict[str, list[Step]]:
-    """For every engine, the best validation accuracy over all families after each trial of its budget.
+    """By engine, its best validation accuracy over all families after each trial of its budget.
 
-    Trials count in the order in which they ended; failed and pruned ones used budget too, running ones not yet.
+    Trials count in the order in which they ended. Failed and pruned trials used budget too.
     """
-    searches: dict[str, list[Step]] = {engine: [] for engine in engine_marks(run)}
+    steps: dict[str, list[Step]] = {engine: [] for engine in engine_marks(run)}
     began: dict[str, float] = {}
     for trial in run.trials:
         began.setdefault(trial.engine, trial.started_s)  # they come in the order in which they were started
-    ended = [trial for trial in run.trials if trial.counted and trial.state in (COMPLETE, PRUNED, FAIL)]
-    for trial in sorted(ended, key=ended_s):
-        steps = searches[trial.engine]
-        best = steps[-1].best if steps else None
+    for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=_ended_s):
+        own = steps[trial.engine]
+        best = own[-1].best if own else None
         if trial.state == COMPLETE and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
-        steps.append(Step(len(steps) + 1, best, trial, max(ended_s(trial) - began[trial.engine], 0.0)))
-    return searches
+        own.append(Step(len(own) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0)))
+    return steps
 
 
 def improvements(steps: Sequence[Step]) -> list[Step]:
@@ -147,24 +164,25 @@ def improvements(steps: Sequence[Step]) -> list[Step]:
     return [step for step, best in zip(steps, before, strict=False) if step.best is not None and step.best != best]
 
 
-# -- how it is drawn
-
-
-def draw_best_so_far(searches: Mapping[str, Sequence[Step]], looks: Mapping[str, Mark], against: str = "n") -> Figure:
-    """One stepped line an engine, with a marker where the best improved, to the engine's last trial."""
+def draw_best_so_far(steps: Mapping[str, Sequence[Step]], looks: Mapping[str, Mark], by_time: bool = False) -> Figure:
+    """One stepped line an engine, to its last trial, with a marker at each improvement."""
     import plotly.graph_objects as go
 
+    last = [own[-1] for own in steps.values() if own]
+    axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
+    if not by_time:
+        most = max((step.n for step in last), default=1)
+        axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **_whole_numbers(most)}
     traces, shares = [], []
-    for engine, steps in searches.items():
-        better = improvements(steps)
+    for engine, own in steps.items():
+        better = improvements(own)
         if not better:
             continue
         shares += [step.best for step in better if step.best is not None]
-        corners = [*better, steps[-1]]
-        mark = looks[engine]
+        corners, mark = [*better, own[-1]], looks[engine]
         traces.append(
             go.Scatter(
-                x=[round(getattr(step, against), 2) for step in corners],
+                x=[round(step.time_s / unit_s, 3) if by_time else step.n for step in corners],
                 y=[round(100 * (step.best or 0.0), 3) for step in corners],
                 mode="lines+markers",
                 name=label(engine),
@@ -177,22 +195,12 @@ def draw_best_so_far(searches: Mapping[str, Sequence[Step]], looks: Mapping[str,
             )
         )
     shape = layout(shares)
-    shape["xaxis"] |= _axis(searches, against)
-    return figure(go, traces, shape)
+    shape["xaxis"] |= axis
+    return figure(traces, shape)
 
 
-def _axis(searches: Mapping[str, Sequence[Step]], against: str) -> Figure:
-    longest = max((getattr(steps[-1], against) for steps in searches.values() if steps), default=1)
-    if against == "n":
-        every = {"dtick": 1, "tick0": 0} if longest <= 10 else {"nticks": 10}
-        return {"title": {"text": "Trials"}, "range": [0.5, longest + 0.5], "tickformat": "d", **every}
-    ticks = time_ticks(longest or 1.0)
-    return {
-        "title": {"text": "Time since the engine began"},
-        "range": [0, 1.03 * (longest or 1.0)],
-        "tickvals": [value for value, _ in ticks],
-        "ticktext": [words for _, words in ticks],
-    }
+def _whole_numbers(most: int) -> Figure:
+    return {"tickformat": "d", **({"dtick": 1, "tick0": 1} if most <= 10 else {"nticks": 10})}
 
 
 def _step_hover(engine: str, step: Step) -> str:
@@ -201,3 +209,94 @@ def _step_hover(engine: str, step: Step) -> str:
         f"{text.percent(step.best)}"
         f"<br>this one: {label(text.label(step.trial))} #{step.trial.number} {text.percent(step.trial.value)}"
     )
+
+
+# -- every trial
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """A trial that ended.
+
+    Attributes:
+        place: Its place among all that ended, from 1.
+        accuracy: Its validation accuracy; of a pruned trial the last that it reported; None where there is none.
+    """
+
+    place: int
+    trial: Trial
+    accuracy: float | None
+
+
+def ended_trials(run: Run) -> list[EndedTrial]:
+    """The trials that ended, in that order. Answers from the record are left out: nothing was trained for them."""
+    trained = sorted((t for t in run.trials if t.state in SYMBOLS and not t.duplicate_of), key=_ended_s)
+    return [EndedTrial(place, trial, _accuracy(trial)) for place, trial in enumerate(trained, start=1)]
+
+
+def _accuracy(trial: Trial) -> float | None:
+    reported, value = trial.intermediate_values, trial.value
+    if value is None and trial.state == PRUNED and reported:
+        value = reported[max(reported)]
+    return value if value is not None and math.isfinite(value) and trial.state != FAIL else None
+
+
+def draw_trials(drawn: Sequence[EndedTrial], looks: Mapping[str, Mark]) -> Figure:
+    """A point a trial: colour by family, shape by state, a ring around known configurations.
+
+    Trials without an accuracy stand at the bottom. Every trace has the place of its family among `looks` as `meta`.
+    """
+    import plotly.graph_objects as go
+
+    shape = layout([each.accuracy for each in drawn if each.accuracy is not None])
+    bottom = shape["yaxis"]["range"][0]
+    numbers = {family: number for number, family in enumerate(looks)}
+
+    def points(trials: Sequence[EndedTrial], **more: object) -> object:
+        return go.Scatter(
+            x=[each.place for each in trials],
+            y=[bottom if each.accuracy is None else round(100 * each.accuracy, 3) for each in trials],
+            mode="markers",
+            meta=numbers[trials[0].trial.family],
+            cliponaxis=False,
+            **more,
+        )
+
+    groups: dict[tuple[str, str], list[EndedTrial]] = {}
+    for each in drawn:
+        groups.setdefault((each.trial.state, each.trial.family), []).append(each)
+    traces = []
+    for (state, family), own in groups.items():
+        symbol, colour = SYMBOLS[state], looks[family].colour
+        line = {"width": 1.5 if "open" in symbol else 0}
+        traces.append(
+            points(
+                own,
+                name=label(family),
+                marker={"symbol": symbol, "size": 8, "color": colour, "line": line},
+                customdata=[anchor(each.trial) for each in own],
+                hovertext=[_trial_hover(each) for each in own],
+                hoverinfo="text",
+            )
+        )
+        ring = {"symbol": "circle-open", "size": 15, "color": "var(--ink)", "line": {"width": 1.25}}
+        if known := [each for each in own if each.trial.known]:
+            traces.append(points(known, name="known configuration", marker=ring, hoverinfo="skip"))
+    first, last = (drawn[0].place, drawn[-1].place) if drawn else (1, 1)
+    room = max(0.5, 0.015 * (last - first))
+    shape["xaxis"] |= {
+        "title": {"text": "Trials, in the order in which they ended"},
+        "range": [first - room, last + room],
+        **_whole_numbers(last),
+    }
+    return figure(traces, shape)
+
+
+def _trial_hover(each: EndedTrial) -> str:
+    trial = each.trial
+    state = STATE_WORDS[trial.state] if trial.state != COMPLETE else ""
+    failure = f": {trial.failure.name}" if trial.failure else ""
+    accuracy = text.percent(each.accuracy) if each.accuracy is not None else ""
+    lines = [f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"]
+    lines.append(label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60))
+    return "<br>".join(filter(None, [*lines, "known configuration" if trial.known else ""]))

@@ -274,7 +274,7 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
 
 def _kind(standings: Sequence[Standing], ranking: Sequence[Trial]) -> str:
     """Which tests families were held against the leader with."""
-    over_seeds = [standing.over_seeds for standing in standings]
+    over_seeds = [standing.gap.over_seeds for standing in standings if standing.gap]
     if all(over_seeds):
         return "of the means over seeds, with the noise of seeds and pictures in them,"
     if any(over_seeds):
@@ -284,7 +284,7 @@ def _kind(standings: Sequence[Standing], ranking: Sequence[Trial]) -> str:
 
 def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:
     """Several p-values as one that bounds them all: `p ≤ 0.012`."""
-    every = [standing.p for standing in standings if standing.p is not None]
+    every = [standing.gap.p for standing in standings if standing.gap]
     alike = len({text.p_value(p) for p in every}) == 1
     return text.p_value(every[0]) if alike else text.p_value(bound(every)).replace("=", sign)
 

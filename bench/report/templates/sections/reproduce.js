@@ -1,4 +1,4 @@
-// Makes CSV and JSON of the trials' record, which the page carries packed (bench/report/raw.py).
+// Makes CSV and JSON of the trials' record, which the page carries packed (sections/reproduce.py).
 "use strict";
 (() => {
   const source = document.getElementById("raw");

@@ -1,11 +1,9 @@
-// The legend of families: a press brings one forward, among the trials and on the workers' lanes; another lets it go.
+// The legend of families: a press brings one forward, among the trials and in the workers' time; another lets it go.
 "use strict";
 (() => {
   const legend = document.getElementById("search-families");
   if (!legend || legend.children.length < 2) return;
-  const chart = document.getElementById("chart-history");
-  const source = document.querySelector('script[data-chart="chart-history"]');
-  const lanes = [...document.querySelectorAll("#search .lanes g")];
+  const charts = ["chart-history", "chart-workers"].map((id) => document.getElementById(id)).filter(Boolean);
   const buttons = [...legend.children].map((entry) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -23,11 +21,13 @@
   const bring = () => {
     const wanted = page.get("focus");
     for (const button of buttons) button.setAttribute("aria-pressed", String(name(button) === wanted));
-    for (const lane of lanes) lane.classList.toggle("back", isBack(lane.dataset.number));
-    const figure = JSON.parse(source.textContent);
-    for (const trace of figure.data) trace.opacity = isBack(trace.meta) ? 0.12 : 1;
-    source.textContent = JSON.stringify(figure); // for whenever the chart is drawn again
-    if (chart.dataset.drawn) Plotly.restyle(chart, { opacity: figure.data.map(({ opacity }) => opacity) });
+    for (const chart of charts) {
+      const source = document.querySelector(`script[data-chart="${chart.id}"]`);
+      const figure = JSON.parse(source.textContent);
+      for (const trace of figure.data) trace.opacity = isBack(trace.meta) ? 0.12 : 1;
+      source.textContent = JSON.stringify(figure); // for whenever the chart is drawn again
+      if (chart.dataset.drawn) Plotly.restyle(chart, { opacity: figure.data.map(({ opacity }) => opacity) });
+    }
   };
   for (const button of buttons) {
     button.addEventListener("click", () => {

@@ -1,0 +1,193 @@
+"""Slice plots of what was searched: for each hyperparameter, its value against the validation accuracy.
+
+They show what `optuna.visualization.plot_slice` shows: one small panel a hyperparameter, one point a complete trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench import text
+from bench.records import COMPLETE, Run, Trial
+from bench.report.figures import Figure, figure, label, layout, rounded, thinned
+from bench.report.links import anchor
+from bench.report.styles import Mark, family_marks
+
+DRAWN = 160
+"""Limit on the points of a panel."""
+
+CHOICES = 8
+"""Numbers with at most so many different values are drawn as choices, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One hyperparameter of a family.
+
+    Attributes:
+        trials: The complete trials in which it was active, in the order in which they were started.
+        values: Its value in each of these.
+        choices: The different values as labels, in order, where it is drawn as choices; else empty.
+        log: Whether the values are drawn on a logarithmic axis.
+        best: The family's best trial; it may be one in which the hyperparameter was not active.
+        inactive: Number of complete trials in which it was not active.
+        importance: Its share of the importance, 0 to 1, by engine; only engines for which the record has it.
+    """
+
+    name: str
+    trials: tuple[Trial, ...]
+    values: tuple[object, ...]
+    choices: tuple[str, ...]
+    log: bool
+    best: Trial
+    inactive: int
+    importance: Mapping[str, float]
+
+    @property
+    def tried(self) -> str:
+        """The values in words: `0.0001 to 0.01`; `adam 12×, rmsprop 4×`."""
+        if not self.choices:
+            return f"{text.number(min(self.values, key=_number))} to {text.number(max(self.values, key=_number))}"
+        counts = Counter(map(_choice, self.values))
+        words = [f"{choice} {counts[choice]}\u00d7" for choice in self.choices]
+        return ", ".join(words[:CHOICES]) + (f" and {len(words) - CHOICES} more" if len(words) > CHOICES else "")
+
+
+@dataclass(frozen=True)
+class FamilySlices:
+    """The searched space of a family.
+
+    Attributes:
+        label: The family's name, with the label that its weights demand.
+        trials: Its complete trials, answers from the record left out.
+        slices: Hyperparameters with more than one value, most important first.
+        fixed: Hyperparameters with the same value in every trial.
+        engines: Engines for which the record has importances.
+    """
+
+    family: str
+    label: str
+    mark: Mark
+    trials: tuple[Trial, ...]
+    slices: tuple[Slice, ...]
+    fixed: Mapping[str, object]
+    engines: tuple[str, ...]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """A figure for each of the slices."""
+        accuracies = [trial.value or 0.0 for trial in self.trials]
+        return [draw_slice(each, self.mark, accuracies) for each in self.slices]
+
+
+def slices(run: Run) -> list[FamilySlices]:
+    """The families of which at least two complete trials differ, in the order in which they are declared."""
+    found = []
+    for family, mark in family_marks(run).items():
+        own = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
+        trials = tuple(t for t in own if not t.duplicate_of and t.value is not None and math.isfinite(t.value))
+        importance = {study.engine: study.importance for study in run.studies if study.family == family}
+        every = [_slice(name, trials, importance) for name in dict.fromkeys(name for t in trials for name in t.params)]
+        varied = [each for each in every if len(set(map(_choice, each.values))) > 1 or each.inactive]
+        if varied:
+            found.append(
+                FamilySlices(
+                    family=family,
+                    label=text.label(trials[0]),
+                    mark=mark,
+                    trials=trials,
+                    slices=tuple(sorted(varied, key=lambda each: -sum(each.importance.values()))),
+                    fixed={each.name: each.values[0] for each in every if each not in varied},
+                    engines=tuple(engine for engine, shares in importance.items() if shares),
+                )
+            )
+    return found
+
+
+def _slice(name: str, trials: Sequence[Trial], importance: Mapping[str, Mapping[str, float]]) -> Slice:
+    active = tuple(trial for trial in trials if name in trial.params)
+    values = tuple(trial.params[name] for trial in active)
+    different = {_choice(value): value for value in values}
+    is_numeric = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    ordered = sorted(different, key=lambda choice: (_number(different[choice]) if is_numeric else 0.0, choice))
+    is_choice = not is_numeric or len(different) <= CHOICES
+    return Slice(
+        name=name,
+        trials=active,
+        values=values,
+        choices=tuple(ordered) if is_choice else (),
+        log=not is_choice and _looks_logarithmic([_number(value) for value in values]),
+        best=min(trials, key=lambda trial: trial.rank_key),
+        inactive=len(trials) - len(active),
+        importance={engine: shares[name] for engine, shares in importance.items() if name in shares},
+    )
+
+
+def _choice(value: object) -> str:
+    """A value as the label of a choice; that of a text has quotes where it would look like a number or truth value."""
+    looks_other = (isinstance(value, str) and value in ("True", "False", "None")) or _is_number(value)
+    return repr(value) if looks_other else text.shorten(text.clean(text.number(value)), 40)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _looks_logarithmic(numbers: Sequence[float]) -> bool:
+    """Guess the scale, which records do not hold: over a decade, with the median nearer to the geometric middle."""
+    low, high, median = min(numbers), max(numbers), sorted(numbers)[len(numbers) // 2]
+    if low <= 0 or high < 10 * low:
+        return False
+    return abs(math.log(median) - math.log(low * high) / 2) < abs(math.log(median) - math.log((low + high) / 2))
+
+
+# -- drawing
+
+
+def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
+    """A panel: the later a trial, the stronger its colour; the best one has a ring. The y axis holds all accuracies."""
+    import plotly.graph_objects as go
+
+    value_of = dict(zip((trial.name for trial in data.trials), data.values, strict=True))
+    drawn = thinned(data.trials, DRAWN)
+
+    def points(trials: Sequence[Trial], marker: Figure) -> object:
+        values = [value_of[trial.name] for trial in trials]
+        return go.Scatter(
+            x=[label(_choice(value)) if data.choices else rounded(_number(value)) for value in values],
+            y=[round(100 * (trial.value or 0.0), 2) for trial in trials],
+            mode="markers",
+            marker=marker,
+            customdata=[anchor(trial) for trial in trials],
+            hovertemplate="%{x}: %{y} %<extra></extra>",
+            cliponaxis=False,
+        )
+
+    shades = {
+        "color": list(range(len(drawn))),
+        "colorscale": [[0, "var(--rule)"], [1, mark.colour]],
+        "size": 8,
+        "line": {"color": "var(--soft)", "width": 0.75},
+    }
+    ring = {"symbol": "circle-open", "size": 14, "color": "var(--ink)", "line": {"width": 1.5}}
+    shape = layout(accuracies)
+    shape["font"] = {**shape["font"], "size": 11}
+    shape["yaxis"] |= {"nticks": 5}
+    shape["xaxis"] |= {"title": {"text": label(data.name, 30) + (" (log)" if data.log else "")}, "nticks": 5}
+    if data.choices:
+        choices = [label(choice) for choice in data.choices]
+        shape["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": choices}
+        shape["xaxis"] |= {"range": [-0.6, len(choices) - 0.4]}
+    else:
+        shape["xaxis"] |= {"type": "log" if data.log else "linear", "tickformat": "~g", "nticks": 4}
+    return figure([points(drawn, shades), points([t for t in drawn if t is data.best], ring)], shape)
