@@ -228,7 +228,7 @@ SEARCH, PICTURES, TRIAL, RUN = "what is searched", "the pictures", "a trial", "t
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that one run is told; each field's help says what it means."""
+    """The settings of one run; each field's help says what it sets."""
 
     # fmt: off
     budget: Budget = setting(  # noqa: RUF009
@@ -310,12 +310,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.budget is None:
             object.__setattr__(self, "budget", NO_LIMIT if self.only_known else Budget())
-        for name, each in SETTINGS.items():
+        for name, setting in SETTINGS.items():
             value = getattr(self, name)
             if isinstance(value, list | os.PathLike):
                 value = tuple(value) if isinstance(value, list) else os.fspath(value)
                 object.__setattr__(self, name, value)
-            each.check(value)
+            setting.check(value)
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: at least one of trials and seconds must be given")
         if self.split_file:
@@ -330,6 +330,6 @@ class RunConfig:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    each.name: Setting(name=each.name, default=each.default, **each.metadata) for each in fields(RunConfig)
+    field.name: Setting(name=field.name, default=field.default, **field.metadata) for field in fields(RunConfig)
 }
 """Every setting by its field, in the order of `--help`."""

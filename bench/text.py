@@ -1,16 +1,17 @@
-"""Words and numbers as the page shows them: units a person reads, and outside text made harmless to look at."""
+"""Numbers with their units in words, and text from outside made safe to show."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, Trial
 
 NOTHING = "–"
-"""What stands where nothing was measured."""
+"""Stands for a figure that was not measured."""
 
 _GAP = "\u00a0"  # a number and its unit stay on one line
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -29,7 +30,7 @@ def clean(text: str) -> str:
     of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
     """
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], _HOME.sub("~", without_password(text)))
+    return _HIDDEN.sub(lambda match: ascii(match[0])[1:-1], _HOME.sub("~", without_password(text)))
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -44,7 +45,7 @@ def without_password(text: str) -> str:
 
     It ends at the last `@` before a space or a quote, since a password may hold an `@` or a `/` that was not encoded.
     """
-    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
 
 
 def plain(text: str) -> str:
@@ -64,20 +65,20 @@ def percent(share: float | None) -> str:
 
 
 def validation(trial: Trial) -> str:
-    """A trial's validation accuracy: `88.9 %`; of folds their mean and standard deviation, `88.9 % ± 2.3`."""
+    """A trial's validation accuracy: `88.9 %`; with folds their mean and standard deviation, `88.9 % ± 2.3`."""
     spread = "" if trial.spread is None else f"{_GAP}±{_GAP}{100 * trial.spread:.1f}"
     return f"{percent(trial.value)}{spread}"
 
 
 def over_folds(folds: int) -> str:
-    """What a validation accuracy of so many folds is, in words."""
+    """The meaning of a validation accuracy with folds, in words."""
     return f"mean of {folds} folds ± standard deviation"
 
 
 def mean_of_seeds(trials: Iterable[Trial]) -> str:
-    """What the test accuracies of trials are, in words: `mean of 3 seeds`, `mean of 1 to 3 seeds`; "" with one seed."""
-    found = [trial.over_seeds.seeds if trial.over_seeds else 1 for trial in trials if trial.test]
-    fewest, most = min(found, default=1), max(found, default=1)
+    """The meaning of the trials' test accuracies: `mean of 3 seeds`, `mean of 1 to 3 seeds`; "" with one seed."""
+    seeds = [trial.over_seeds.seeds if trial.over_seeds else 1 for trial in trials if trial.test]
+    fewest, most = min(seeds, default=1), max(seeds, default=1)
     if most == 1:
         return ""
     return f"mean of {plural(most, 'seed')}" if fewest == most else f"mean of {fewest} to {plural(most, 'seed')}"
@@ -191,7 +192,7 @@ def parameters(params: Mapping[str, object]) -> str:
 
 
 def frozen(prefix: Prefix) -> str:
-    """What became of the frozen layers in a phase of a training, in plain words."""
+    """The treatment of the frozen layers in a phase of a training, in a sentence."""
     phase = f"{one_line(prefix.phase)}: " if prefix.phase else ""
     if not prefix.used:
         return f"{phase}trained end to end" + (f": {one_line(prefix.reason, 160)}" if prefix.reason else "")
@@ -212,17 +213,17 @@ def with_weights(family: str, weights: str) -> str:
 
 
 def random_weights(weights: str) -> str:
-    """What must be said wherever a figure of a backbone stands that did not start from pretrained weights."""
+    """The label for figures of a backbone that did not start from pretrained weights; "" for others."""
     return "random weights" if weights in ("random", "random (missing)") else ""
 
 
 def label(trial: Trial) -> str:
-    """The name under which a trial stands in every table and figure."""
+    """A trial's name in every table and figure."""
     return with_weights(trial.family, trial.weights)
 
 
 def states(trials: Iterable[Trial]) -> str:
-    """How trials ended: `4 complete, 1 failed`."""
+    """The number of trials in each state: `4 complete, 1 failed`."""
     words = {COMPLETE: "complete", PRUNED: "pruned", FAIL: "failed", RUNNING: "running", WAITING: "waiting"}
-    found = [trial.state for trial in trials]
-    return ", ".join(f"{found.count(state)}{_GAP}{word}" for state, word in words.items() if state in found)
+    counts = Counter(trial.state for trial in trials)
+    return ", ".join(f"{counts[state]}{_GAP}{word}" for state, word in words.items() if counts[state])

@@ -35,7 +35,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to clear, if anything."""
+    """Declares the part to clear."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", help="remove what is kept")
     choices, default = ", ".join((*directory.KINDS, "all")), " and ".join(directory.REPRODUCIBLE)

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: one live line while a run goes on, plain lines where there is no terminal."""
+"""Progress and results in the terminal: one live line during a run, plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from bench.text import (
 )
 
 STAGE_LINE_EVERY_S = 5.0
-"""Where there is no terminal, long work before the search is told at most that often."""
+"""Minimum seconds between two progress lines of long work, without a terminal."""
 
 
 @contextlib.contextmanager
 def progress_on_stderr(silent: bool) -> Iterator[Progress]:
-    """A run's progress on standard error, which is left in order at the end; nothing where `silent`."""
+    """Shows a run's progress on standard error and cleans up at the end; shows nothing if `silent`."""
     if silent:
         yield Progress()
         return
@@ -54,7 +54,7 @@ def progress_on_stderr(silent: bool) -> Iterator[Progress]:
 
 
 class Terminal(Console):
-    """Leaves a pipe whose reader has gone, e.g. `| head`, to the command line: rich would exit with 1."""
+    """Raises BrokenPipeError for the command line where the reader of a pipe has gone; rich would exit with 1."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise  # what is being handled
@@ -85,7 +85,7 @@ class ConsoleProgress(Progress):
     # -- before the search
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """One bar for each kind of work; without a terminal a line when it begins and now and then."""
+        """Shows a bar for each kind of work; without a terminal, a line at its start and now and then."""
         if not what:
             return
         if self._live:
@@ -101,27 +101,27 @@ class ConsoleProgress(Progress):
         self._stage, self._stage_told_s = what, now
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
-        """What the pictures are, and what was found wrong with them, in a line each."""
+        """Prints the summary of the pictures and of their faults, a line each."""
         self._hide()
         self._folds, self._repeats = split.folds, config.repeats
-        found = inventory(split, config)
-        self._print(f"data: {found.headline}")
-        if found.findings:
-            self._print(f"  {found.findings}; the report lists them")
-        for warning in found.warnings:
+        audit = inventory(split, config)
+        self._print(f"data: {audit.headline}")
+        if audit.findings:
+            self._print(f"  {audit.findings}; the report lists them")
+        for warning in audit.warnings:
             self.warning(warning)
 
     def warning(self, text: str) -> None:
-        """A line that begins with `warning:`."""
+        """Prints a line that begins with `warning:`."""
         self._hide()
         self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
 
     def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
-        """What is about to happen and where to watch it."""
+        """Prints the families and the path of the live page."""
         self._hide()
         self._trials, self._seconds = trials, seconds
         self._began_s = time.monotonic()
-        names = [with_weights(each.name, each.weights) for each in families]
+        names = [with_weights(family.name, family.weights) for family in families]
         self._width = max(map(len, names), default=0)
         self._print(f"families: {', '.join(names)}")
         self._print(f"watch it grow: {folder / 'report.html'}")
@@ -129,18 +129,18 @@ class ConsoleProgress(Progress):
     # -- the search
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
-        """Which trial is in training now."""
+        """Shows the trial that is in training."""
         self._running[order] = f"{family} · {engine}"
         self._show_search(order, "")
 
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
-        """The epoch on the live line; nothing without a terminal."""
+        """Shows the epoch on the live line; nothing without a terminal."""
         where = f"fold {fold} of {folds}, " if folds else ""
         of = f" of {epochs}" if epoch <= epochs else ""  # epochs are counted through both phases, the cap is for each
         self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
-        """One line a trial, with the best so far, the time gone and the time to go."""
+        """Prints a line for the trial, with the best so far, the elapsed time and the time to go."""
         if trial.order == 0:  # answered from the record, no trial of its own
             return
         self._running.pop(trial.order, None)
@@ -156,7 +156,7 @@ class ConsoleProgress(Progress):
         self._print(line.rstrip())
 
     def scoring(self, family: str, done: int, total: int) -> None:
-        """The last part: the test set."""
+        """Shows the work on the test set, the last part of a run."""
         doing = (
             f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
         )
@@ -164,11 +164,11 @@ class ConsoleProgress(Progress):
         self.stage(plain(f"{doing} on the test pictures{seeds}"), done, total)
 
     def end(self, run: Run, report: Path) -> None:
-        """Takes the live line away."""
+        """Removes the live line."""
         self.close()
 
     def close(self) -> None:
-        """Takes the live line away, whatever was on it."""
+        """Removes the live line."""
         self._hide()
 
     # -- inside
@@ -186,7 +186,7 @@ class ConsoleProgress(Progress):
         self._show(" · ".join(part for part in parts if part), self._done if self._trials else elapsed, total)
 
     def _to_go(self, elapsed: float) -> str:
-        """Guessed from the trials so far, or what the time budget leaves; "" while nothing is known."""
+        """The remaining time: an estimate from the trials so far or the rest of the time budget; "" while unknown."""
         guesses = []
         if self._trials and self._done:
             guesses.append(elapsed / self._done * max(0, self._trials - self._done))
@@ -210,7 +210,7 @@ class ConsoleProgress(Progress):
 
 
 def printable(text: str) -> str:
-    """Text for the terminal: nothing in it is taken for markup or a control sequence, and spaces are plain ones."""
+    """Makes text safe for the terminal: no markup, no control sequences, plain spaces."""
     return escape(plain(clean(text)))
 
 
@@ -228,7 +228,7 @@ def _outcome(trial: Trial) -> str:
 
 
 def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
-    """The leaderboard as a table, families without a result below it, then where the page is."""
+    """Prints the leaderboard, the families without a result, and the path of the page."""
     console = Terminal(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
@@ -238,8 +238,8 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
         if run.best(family.name) is None:
             console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
     if mean := mean_of_seeds(ranking):
-        said = f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
-        console.print(printable(said), soft_wrap=True)
+        line = f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
+        console.print(printable(line), soft_wrap=True)
     if ranking and run.split.folds:
         console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
     console.print(printable(verdict(run).headline), soft_wrap=True)
@@ -251,35 +251,35 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
 
 
 SHOWN_CLASSES = 20
-"""So many classes are listed, the largest and the smallest; of more, the middle is counted."""
+"""Maximum number of classes listed: the largest and the smallest; the others are counted."""
 
 SHOWN_PICTURES = 3
-"""So many pictures are listed for each kind of finding; the rest is counted."""
+"""Maximum number of pictures listed for each kind of finding; the others are counted."""
 
 
 def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
-    """What the pictures are, how they are split, and what was found wrong with them.
+    """Prints the classes of the pictures, their split and their faults.
 
     Args:
-        split: What is told of.
-        config: What it was made by.
-        every: Whether long lists are given in full.
-        stream: Where to, standard output by default.
+        split: The split to describe.
+        config: The configuration that made it.
+        every: Prints long lists in full.
+        stream: Standard output by default.
     """
     console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-    found = inventory(split, config)
-    console.print(printable(f"{found.headline}\n"))
-    console.print(_class_table(found, every))
-    for line in _account(found, split, None if every else SHOWN_PICTURES):
+    audit = inventory(split, config)
+    console.print(printable(f"{audit.headline}\n"))
+    console.print(_class_table(audit, every))
+    for line in _account(audit, split, None if every else SHOWN_PICTURES):
         console.print(printable(line))
 
 
-def _class_table(found: Inventory, every: bool) -> Table:
+def _class_table(audit: Inventory, every: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", overflow="fold")
-    for name in (*found.parts, "all", "share"):
+    for name in (*audit.parts, "all", "share"):
         table.add_column(name, justify="right", no_wrap=True)
-    rows, half = found.rows, SHOWN_CLASSES // 2
+    rows, half = audit.rows, SHOWN_CLASSES // 2
     hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
     for row in rows:
         if row not in hidden:
@@ -288,50 +288,50 @@ def _class_table(found: Inventory, every: bool) -> Table:
         elif row is hidden[0]:
             table.add_row(f"… {len(hidden)} more, --all lists them")
     if len(rows) > 2:
-        totals = [*map(thousands, (*found.parts.values(), found.total))]
+        totals = [*map(thousands, (*audit.parts.values(), audit.total))]
         table.add_row("all", *map(printable, totals), style="bold")
     return table
 
 
-def _account(found: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
+def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
     yield ""
-    if found.balance:
-        yield f"balance  {found.balance}"
+    if audit.balance:
+        yield f"balance  {audit.balance}"
     sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
-    yield f"sizes    {'; '.join(each for each in (found.sizes, sides) if each)}"
+    yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
     yield f"split    sha256 {split.sha256}"
     yield ""
-    if found.sound:
-        yield found.sound
-    for warning in found.warnings:
+    if audit.sound:
+        yield audit.sound
+    for warning in audit.warnings:
         yield f"warning: {warning}"
-    if found.left_out:
-        yield f"left out: {plural(found.lost, 'picture')}"
-    for kind in found.left_out:
+    if audit.left_out:
+        yield f"left out: {plural(audit.lost, 'picture')}"
+    for kind in audit.left_out:
         yield f"  {one_line(kind.kind)}: {thousands(len(kind.pictures))}"
         yield from _first((f"{one_line(id)} {f'({one_line(why)})' if why else ''}" for id, why in kind.pictures), limit)
-    if found.alike:
-        yield found.groups
-        yield from _first((_group(group, found) for group in found.alike), limit)
-    for title, counts in (("ignored", found.ignored), ("put right while decoding", found.noticed)):
+    if audit.alike:
+        yield audit.groups
+        yield from _first((_group(group, audit) for group in audit.alike), limit)
+    for title, counts in (("ignored", audit.ignored), ("put right while decoding", audit.noticed)):
         if counts:
             yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
 
 
-def _group(group: Sequence[str], found: Inventory) -> str:
-    return ", ".join(map(one_line, group)) + (" (several labels)" if group in found.contradicting else "")
+def _group(group: Sequence[str], audit: Inventory) -> str:
+    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.contradicting else "")
 
 
 def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:
-    every = list(lines)
-    yield from (f"    {line.rstrip()}" for line in every[:limit])
-    if limit is not None and len(every) > limit:
-        yield f"    … {thousands(len(every) - limit)} more, --all lists them"
+    all_lines = list(lines)
+    yield from (f"    {line.rstrip()}" for line in all_lines[:limit])
+    if limit is not None and len(all_lines) > limit:
+        yield f"    … {thousands(len(all_lines) - limit)} more, --all lists them"
 
 
 COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
            "engine")  # fmt: skip
-"""Of the table in the terminal, most important first: a narrow one leaves out the last."""
+"""Columns of the leaderboard, the most important first: a narrow terminal leaves out the last ones."""
 
 
 def _board(ranking: Sequence[Trial], width: int) -> Table:
@@ -349,7 +349,7 @@ def _board(ranking: Sequence[Trial], width: int) -> Table:
 
 
 def _cells(rank: int, trial: Trial) -> Iterable[str]:
-    """A trial as a row, in the order of `COLUMNS`."""
+    """The cells of a trial's row, in the order of `COLUMNS`."""
     cost, (accuracy, low, high) = trial.cost, test_interval(trial)
     yield f"{rank} {label(trial)}"
     yield percent(accuracy)

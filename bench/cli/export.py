@@ -17,32 +17,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trial",
         metavar="TRIAL",
-        help="a family, for its chosen trial, or FAMILY/ENGINE#NUMBER as the page says it, e.g. cnn/optuna:tpe#3",
+        help="a family, for its chosen trial, or FAMILY/ENGINE#NUMBER as the page has it, e.g. cnn/optuna:tpe#3",
     )
     parser.add_argument("--out", metavar="FILE", help="default FAMILY.keras or FAMILY-ENGINE-NUMBER.keras here")
-    parser.add_argument("--quiet", action="store_true", help="print only where the model is")
+    parser.add_argument("--quiet", action="store_true", help="print only the path of the model")
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Copies or trains a model, and says how it is used."""
+    """Copies or trains a model, and prints how to use it."""
     from bench.cli.console import progress_on_stderr
     from bench.deploy import export
     from bench.runs import store
 
-    made = store.load(run_folder(options.run))
-    trial = export.find(made, options.trial)
-    own = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
-    out = Path(options.out or f"{own}.keras")
+    record = store.load(run_folder(options.run))
+    trial = export.find(record, options.trial)
+    stem = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
+    out = Path(options.out or f"{stem}.keras")
     with progress_on_stderr(options.quiet) as progress, written(out):
-        accuracy = export.export(made, trial, out, progress)
+        accuracy = export.export(record, trial, out, progress)
     if not options.quiet:
-        print(_said(accuracy, trial.value or 0.0))
+        print(_outcome(accuracy, trial.value or 0.0))
         print(f'use it: keras.saving.load_model("{out}") takes RGB pixels, 0 to 255, as (n, size, size, 3)')
     print(out)
     return 0
 
 
-def _said(accuracy: float | None, recorded: float) -> str:
+def _outcome(accuracy: float | None, recorded: float) -> str:
     if accuracy is None:
         return "the model that the run kept"
     same = "as recorded" if accuracy == recorded else f"recorded were {100 * recorded:.1f} %"

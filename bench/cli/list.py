@@ -1,4 +1,4 @@
-"""`bench list`: what there is to choose from, and the runs so far."""
+"""`bench list`: the choices for a run, and the runs so far."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     for engine, info in ENGINES.items():
         print(f"  {engine:<22}{info.about}")
     print("\ndata sets (--data)")
-    for name, about in KNOWN.items():
-        print(f"  {name:<22}{about}")
+    for name, description in KNOWN.items():
+        print(f"  {name:<22}{description}")
     print(f"\nmissing weights (--missing-weights): {', '.join(SETTINGS['missing_weights'].values.choices)}")
     print("\nruns in reports/")
     _print_runs()

@@ -14,7 +14,7 @@ SUMMARY = "draw the page of a run again from its records; nothing is trained"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the run and the source of Plotly."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    add_setting(parser.add_argument, "plotlyjs", "what the run was told")
+    add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
@@ -24,11 +24,11 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     from bench.report import index
     from bench.runs import store
 
-    made = store.load(run_folder(options.run))
-    page = made.path / "report.html"
+    record = store.load(run_folder(options.run))
+    page = record.path / "report.html"
     with written(page):
-        report.render(made, page, plotlyjs)
-        report.write_csv(made, page.with_name("leaderboard.csv"))
-        index.update(made.path)
+        report.render(record, page, plotlyjs)
+        report.write_csv(record, page.with_name("leaderboard.csv"))
+        index.update(record.path)
     print(page)
     return 0
