@@ -555,35 +555,48 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A run as a list of runs shows it: what its `run.json` alone says.
+class Leader:
+    """The leading family of a run, with fields of `leaderboard_row`; `family` is "" where none has a result."""
 
-    Attributes:
-        problem: Why it cannot be read; everything but `path` is empty then.
-        data: What people call its data.
-        trials: How many of its trials, answers from the record left out, are in each state; empty where the record is
-            older than this account of them.
-        best: The family that leads; "" where none has a result.
-        weights: What its chosen trial started from.
-        test_accuracy, test_accuracy_low, test_accuracy_high: Of the chosen trial, with the 95 % interval.
-        val_accuracy: The same trial's validation accuracy.
-    """
-
-    path: Path
-    problem: str = ""
-    status: str = ""
-    created_utc: str = ""
-    data: str = ""
-    families: tuple[str, ...] = ()
-    engines: tuple[str, ...] = ()
-    trials: Mapping[str, int] = field(default_factory=dict)
-    best: str = ""
+    family: str = ""
     weights: str = ""
+    val_accuracy: float | None = None
     test_accuracy: float | None = None
     test_accuracy_low: float | None = None
     test_accuracy_high: float | None = None
-    val_accuracy: float | None = None
-    elapsed_s: float | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of `run.json`: a `Run` without its trials, and enough of these for a list of runs.
+
+    Attributes:
+        prefix: Stands before the names of the run's studies in the storage.
+        trials: Number of trials in each state, answers from the record left out.
+        best: The leading family.
+    """
+
+    status: RunStatus
+    created_utc: str
+    command: str
+    elapsed_s: float
+    config: RunConfig
+    environment: Mapping[str, Any]
+    split: SplitInfo
+    families: tuple[FamilyInfo, ...]
+    notes: tuple[str, ...]
+    prefix: str
+    trials: Mapping[str, int] = field(default_factory=dict)
+    best: Leader | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run as a list of runs shows it; `problem` is why its record cannot be read."""
+
+    path: Path
+    record: RunRecord | None = None
+    problem: str = ""
 
 
 def study_name(engine: str, family: str, prefix: str = "") -> str:

@@ -35,7 +35,9 @@ def start(tmp_path, space, monkeypatch, request):
     """Runs the driver on fake families in a folder of its own; the storage is a real one where a test asks for it."""
     monkeypatch.chdir(tmp_path)
     if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+        monkeypatch.setattr(
+            "bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage()
+        )
 
     def run(pool=None, families=("a", "b"), progress=SILENT, **config):
         config = {"images": 24, "budget": Budget(6), "out": str(tmp_path / "run"), **config}
@@ -803,3 +805,18 @@ def test_records_that_cannot_be_written_for_a_moment_cost_a_warning(start, tmp_p
 def test_a_warm_up_import_may_fail(start, monkeypatch):
     monkeypatch.setattr(runner, "WARM_UP_IMPORTS", ("no.such.module",))
     assert start(budget=Budget(1)).status == "complete"
+
+
+def test_a_local_file_that_hides_a_built_in_family_is_named_once(start, tmp_path, monkeypatch):
+    (tmp_path / "search_spaces").mkdir()
+    local = tmp_path / "search_spaces" / "cnn.py"
+    local.write_text("def build(hp, task): ...\n")
+    warnings = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            warnings.append(text)
+
+    config = RunConfig(images=24, spaces=("cnn",), budget=Budget(1), out=str(tmp_path / "run"))
+    run = runner.run(config, Listening(), pool=FakePool(depth, deeper_is_better))
+    assert warnings == list(run.notes) == [f"{local} hides the built-in family cnn"]

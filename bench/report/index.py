@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from bench import text
 from bench.cache.files import write_text
-from bench.records import FAIL, Summary
+from bench.records import FAIL, Leader, Summary
 from bench.report.assets import assets
 from bench.report.page import document, environment
 from bench.runs import store
@@ -20,7 +20,7 @@ MARK = 'data-made-by="image-model-bench"'
 
 @dataclass(frozen=True)
 class IndexRow:
-    """A run in the list, in words; fields that are named as in `Summary` mean the same.
+    """A run in the list, in words; fields that are named as in `RunRecord` mean the same.
 
     Attributes:
         href: The run's page, relative to the list; "" where there is none.
@@ -34,25 +34,26 @@ class IndexRow:
     """
 
     summary: Summary
-    href: str
-    begun: str
-    data: str
-    families: str
-    engines: str
-    best: str
-    accuracy: float | None
-    shown: str
-    interval: str
-    trials: int | None
-    failed: str
-    took: str
+    href: str = ""
+    begun: str = ""
+    status: str = ""
+    data: str = ""
+    families: str = ""
+    engines: str = ""
+    best: str = ""
+    accuracy: float | None = None
+    shown: str = ""
+    interval: str = ""
+    trials: int | None = None
+    failed: str = ""
+    took: str = ""
 
     @property
     def line(self) -> str:
         """The run on one line, for the terminal."""
         best = f"{self.best} {self.shown} ({self.interval})" if self.best and self.accuracy is not None else "no result"
         counts = (best, text.plural(self.trials, "trial")) if self.trials is not None else ()
-        parts = (self.begun, self.summary.status, self.data, self.engines, *counts, self.failed, self.took)
+        parts = (self.begun, self.status, self.data, self.engines, *counts, self.failed, self.took)
         return "  ".join(text.one_line(part) for part in parts if part)
 
 
@@ -100,24 +101,27 @@ def _is_index(path: Path) -> bool:
 
 def row(summary: Summary) -> IndexRow:
     """A run as the list shows it."""
-    test, validation = summary.test_accuracy, summary.val_accuracy
-    low, high = summary.test_accuracy_low, summary.test_accuracy_high
-    accuracy, interval = (validation, "validation") if test is None else (test, "")
+    record = summary.record
+    if record is None:
+        return IndexRow(summary)
+    best, failed = record.best or Leader(), record.trials.get(FAIL, 0)
+    test, low, high = best.test_accuracy, best.test_accuracy_low, best.test_accuracy_high
+    accuracy, interval = (best.val_accuracy, "validation") if test is None else (test, "")
     if test is not None and low is not None and high is not None:
         interval = text.interval(low, high)
-    failed = summary.trials.get(FAIL, 0)
     return IndexRow(
         summary=summary,
         href=f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else "",
-        begun=summary.created_utc[:16].replace("T", " "),
-        data=text.one_line(summary.data, 60),
-        families=text.listing([text.one_line(name, 40) for name in summary.families], 3),
-        engines=", ".join(summary.engines),
-        best=text.one_line(text.with_weights(summary.best, summary.weights), 60),
+        begun=record.created_utc[:16].replace("T", " "),
+        status=record.status,
+        data=text.one_line(record.split.source, 60),
+        families=text.listing([text.one_line(family.name, 40) for family in record.families], 3),
+        engines=", ".join(record.config.engines),
+        best=text.one_line(text.with_weights(best.family, best.weights), 60),
         accuracy=accuracy,
         shown=text.percent(accuracy),
         interval=interval if accuracy is not None else "",
-        trials=sum(summary.trials.values()) if summary.trials else None,
+        trials=sum(record.trials.values()) if record.trials else None,
         failed=f"{text.thousands(failed)}\u00a0failed" if failed else "",
-        took=text.seconds(summary.elapsed_s),
+        took=text.seconds(record.elapsed_s),
     )

@@ -23,11 +23,10 @@ import json
 import os
 import re
 import secrets
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,9 @@ from bench.cache.files import write_text
 from bench.config import RunConfig
 from bench.records import (
     FamilyInfo,
+    Leader,
     Run,
+    RunRecord,
     RunStatus,
     SplitInfo,
     Study,
@@ -50,7 +51,7 @@ from bench.records import (
     to_data,
     upgraded,
 )
-from bench.runs import environment, predictions, upgrades
+from bench.runs import environment, optuna_storage, predictions, upgrades
 
 UPGRADES = (upgrades.run_1_to_2,)
 SCHEMA_VERSION = len(UPGRADES) + 1
@@ -99,7 +100,7 @@ class RunFolder:
     def storage(self) -> Any:
         """The Optuna storage."""
         if self._storage is None:
-            self._storage = _open_storage(_sqlite_url(self.path), create=True)
+            self._storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), create=True)
         return self._storage
 
     def begin(
@@ -210,11 +211,8 @@ class RunFolder:
                 (self.path / folder).rmdir()
         if self._storage is None:
             return
-        _close_storage(self._storage)
-        database = self.path / "trials.sqlite3"
-        if database.exists():
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
-                connection.execute("PRAGMA journal_mode=DELETE")
+        optuna_storage.close_storage(self._storage)
+        optuna_storage.as_single_file(self.path)
 
     def _study(self, engine: str, family: str) -> _StudyRecord:
         return self._studies.setdefault((engine, family), _StudyRecord())
@@ -239,7 +237,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
     path, made = _reserve(config)
     folder = None
     try:
-        storage = _open_storage(config.storage, create=True) if config.storage else None
+        storage = optuna_storage.open_storage(config.storage, create=True) if config.storage else None
         run = Run(
             path=path,
             status=RunStatus.RUNNING,
@@ -321,7 +319,8 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
-    folder = RunFolder(run.path, run, file.prefix, _open_storage(_storage_url(run.path, file), create=False))
+    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, run.config), create=False)
+    folder = RunFolder(run.path, run, file.prefix, storage)
     folder.begun = True
     try:
         yield folder
@@ -336,7 +335,6 @@ def load(path: Path) -> Run:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
     """
     file = _read_run(path)
-    url = _storage_url(path, file)
     run = Run(
         path=path,
         status=file.status,
@@ -350,14 +348,7 @@ def load(path: Path) -> Run:
         elapsed_s=file.elapsed_s,
         notes=file.notes,
     )
-    storage = _open_storage(url, create=False)
-    try:
-        return replace(run, studies=_studies(storage, run, file.prefix))
-    except (KeyError, TypeError, ValueError, AttributeError, _database_error()) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise errors.RunFolderError(f"storage {_without_password(url)}: damaged, {reason}") from error
-    finally:
-        _close_storage(storage)
+    return replace(run, studies=optuna_storage.read_studies(run, file.prefix))
 
 
 def find_runs(folder: Path = REPORTS) -> list[Path]:
@@ -369,70 +360,27 @@ def find_runs(folder: Path = REPORTS) -> list[Path]:
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:
     """Every run below a folder, the newest first and what cannot be read last; of each, only `run.json` is read."""
-    return sorted(map(_summary, find_runs(folder)), key=lambda run: (run.created_utc, run.path.name), reverse=True)
+
+    def begun(run: Summary) -> tuple[str, str]:
+        return run.record.created_utc if run.record else "", run.path.name
+
+    return sorted(map(_summary, find_runs(folder)), key=begun, reverse=True)
 
 
 def _summary(path: Path) -> Summary:
     try:
-        file = _read_run(path)
+        return Summary(path, _read_run(path))
     except errors.RunFolderError as error:
         return Summary(path, problem=str(error))
-    best = file.best or _Best()
-    return Summary(
-        path,
-        status=file.status,
-        created_utc=file.created_utc,
-        data=file.split.source,
-        families=tuple(family.name for family in file.families),
-        engines=file.config.engines,
-        trials=file.trials,
-        best=best.family,
-        weights=best.weights,
-        test_accuracy=best.test_accuracy,
-        test_accuracy_low=best.test_accuracy_low,
-        test_accuracy_high=best.test_accuracy_high,
-        val_accuracy=best.val_accuracy,
-        elapsed_s=file.elapsed_s,
-    )
 
 
 # -- run.json
 
 
-@dataclass(frozen=True)
-class _Best:
-    """The leader as a list of runs shows it, fields of `records.leaderboard_row`."""
-
-    family: str = ""
-    weights: str = ""
-    val_accuracy: float | None = None
-    test_accuracy: float | None = None
-    test_accuracy_low: float | None = None
-    test_accuracy_high: float | None = None
-
-
-@dataclass(frozen=True)
-class _RunFile:
-    """The content of `run.json`; `trials` counts them by state, so that a list of runs need not open the storage."""
-
-    status: RunStatus
-    created_utc: str
-    command: str
-    elapsed_s: float
-    config: RunConfig
-    environment: Mapping[str, Any]
-    split: SplitInfo
-    families: tuple[FamilyInfo, ...]
-    notes: tuple[str, ...]
-    prefix: str
-    trials: Mapping[str, int]
-    best: _Best | None = None
-
-
-def _read_run(path: Path) -> _RunFile:
+def _read_run(path: Path) -> RunRecord:
     file = path / "run.json"
     try:
-        return from_data(_RunFile, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
+        return from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
     except (FileNotFoundError, NotADirectoryError):
         raise errors.RunFolderError(f"{path}: not a run folder, there is no run.json") from None
     except errors.NewerSchemaError as error:
@@ -443,8 +391,8 @@ def _read_run(path: Path) -> _RunFile:
 
 def _write_run(run: Run, prefix: str) -> None:
     ranking = run.ranking()
-    best = {name: leaderboard_row(ranking[0])[name] for name in asdict(_Best())} if ranking else None
-    content = _RunFile(
+    row = leaderboard_row(ranking[0]) if ranking else {}
+    content = RunRecord(
         status=run.status,
         created_utc=run.created_utc,
         command=run.command,
@@ -456,112 +404,7 @@ def _write_run(run: Run, prefix: str) -> None:
         notes=run.notes,
         prefix=prefix,
         trials=Counter(trial.state.value for trial in run.trials if not trial.duplicate_of),
-        best=_Best(**best) if best else None,
+        best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
     )
     data = {"schema_version": SCHEMA_VERSION, **to_data(content)}
     write_text(run.path / "run.json", json.dumps(data, indent=1) + "\n")
-
-
-# -- the Optuna storage
-
-
-def _sqlite_url(path: Path) -> str:
-    return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
-
-
-def _storage_url(path: Path, file: _RunFile) -> str:
-    """The storage of a run's trials.
-
-    Raises:
-        RunFolderError: It should be in the folder and is not.
-    """
-    if file.config.storage:
-        return file.config.storage
-    if not (path / "trials.sqlite3").exists():
-        raise errors.RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
-    return _sqlite_url(path)
-
-
-def _open_storage(url: str, create: bool) -> Any:
-    import optuna
-    import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sqlite = url.startswith("sqlite")
-    try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
-        if sqlite and create:
-            sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
-            storage.engine.dispose()  # the connections that were opened before
-    except ImportError as error:
-        raise errors.RunFolderError(
-            f"storage {_without_password(url)}: its driver is not installed; pip install '.[postgresql]' or '.[mysql]' "
-            "(with a URL mysql+pymysql://…)"
-        ) from error
-    except (SQLAlchemyError, RuntimeError) as error:
-        hint = "; the scheme is postgresql://" if url.startswith("postgres://") else ""
-        reason = " ".join(str(error).split())[:200]
-        raise errors.RunFolderError(f"storage {_without_password(url)}: cannot be opened, {reason}{hint}") from error
-    return storage
-
-
-def _close_storage(storage: Any) -> None:
-    storage.remove_session()
-    if hasattr(storage, "engine"):
-        storage.engine.dispose()
-
-
-def _database_error() -> type[Exception]:
-    """The exception of a damaged database; SQLAlchemy is heavy, so it is imported late."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return SQLAlchemyError
-
-
-def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> None:
-    """Let a commit wait for no disk: a crash of the program loses none, one of the machine the last ones at most.
-
-    The file stays whole either way (https://sqlite.org/pragma.html#pragma_synchronous).
-    """
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
-
-
-def _studies(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
-    studies = []
-    for engine in run.config.engines:
-        for family in run.families:
-            try:
-                study_id = storage.get_study_id_from_name(study_name(engine, family.name, prefix))
-            except KeyError:  # not begun yet
-                continue
-            attributes = storage.get_study_user_attrs(study_id)
-            trials = storage.get_all_trials(study_id, deepcopy=False)
-            studies.append(
-                Study(
-                    family=family.name,
-                    engine=engine,
-                    trials=tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials),
-                    exhausted=bool(attributes.get("exhausted")),
-                    importance=attributes.get("importance", {}),
-                )
-            )
-    return tuple(studies)
-
-
-def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
-    """The record of a trial of the storage."""
-    data = of_study.get(f"trial/{frozen.number}") or frozen.user_attrs.get("record")
-    if data is None:
-        data = upgrades.trial_from_1(frozen.number, frozen.user_attrs, of_study)
-        data["value"] = frozen.value if frozen.state.is_finished() else None
-        data.setdefault("params", frozen.params)
-    if not frozen.state.is_finished() or "intermediate_values" not in data:
-        data = {**data, "intermediate_values": frozen.intermediate_values}
-    names = {"family": family, "engine": engine, "number": frozen.number, "state": frozen.state.name}
-    return from_data(Trial, {"order": 0, **data, **names})

@@ -263,6 +263,10 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     if budget.trials is not None and budget.trials < len(tried):
         without = ", ".join(tried[budget.trials :])
         warnings.append(f"a budget of {budget} does not reach every family: {without} will get none")
+    hidden = {path: name for name, _, path in spaces.hidden()}
+    warnings += [
+        f"{family.path} hides the built-in family {family.name}" for family in families if family.path in hidden
+    ]
     unpruned = [engine for engine in config.engines if not ENGINES[engine].prunes]
     if config.pruner != "none" and unpruned:
         warnings.append(f"the pruner {config.pruner} works with Optuna's engines, not with {', '.join(unpruned)}")

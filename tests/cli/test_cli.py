@@ -16,7 +16,6 @@ import pytest
 from bench import __version__, workers
 from bench.cli import parser
 from bench.config import SETTINGS
-from bench.runs import store
 from bench.testing import FakePool
 
 HEAVY = ["tensorflow", "keras", "keras_tuner", "optuna", "pandas", "plotly", "sklearn", "scipy", "numpy", "PIL", "rich"]
@@ -30,7 +29,7 @@ def depth(hp, family):
 def bench(tmp_path, space, monkeypatch, capsys):
     """Runs a command in an empty folder on a fake family `a`; gives exit status, output and errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage())
     pools = []
 
     def run(*arguments, pool=None):

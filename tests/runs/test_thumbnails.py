@@ -20,7 +20,7 @@ from bench import Budget, RunConfig, data, runner
 from bench.data import Dataset, Item
 from bench.data.sources.drawn import Drawn
 from bench.records import Run, SplitInfo
-from bench.runs import predictions, store, thumbnails
+from bench.runs import predictions, thumbnails
 from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail, ThumbnailWriter, encoded, samples
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
@@ -198,7 +198,7 @@ def start(folder: Path, space: Any, progress: Progress = SILENT) -> Any:
 @pytest.fixture
 def in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(store, "_open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage())
 
 
 @pytest.mark.usefixtures("in_memory")

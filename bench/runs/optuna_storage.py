@@ -1,0 +1,148 @@
+"""The trials of a run in its Optuna storage: opening it, and reading the records."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.config import RunConfig
+from bench.errors import RunFolderError
+from bench.records import Run, Study, Trial, from_data, study_name
+from bench.runs import upgrades
+from bench.text import without_password
+
+
+def sqlite_url(path: Path) -> str:
+    """The storage in a run folder."""
+    return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
+
+
+def storage_url(path: Path, config: RunConfig) -> str:
+    """The storage of a run's trials.
+
+    Raises:
+        RunFolderError: It should be in the folder and is not.
+    """
+    if config.storage:
+        return config.storage
+    if not (path / "trials.sqlite3").exists():
+        raise RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
+    return sqlite_url(path)
+
+
+def open_storage(url: str, create: bool) -> Any:
+    """Open an Optuna storage.
+
+    Args:
+        url: Of SQLAlchemy.
+        create: Whether this program alone writes it from now on.
+
+    Raises:
+        RunFolderError: It cannot be opened, or its driver is not installed.
+    """
+    import optuna
+    import sqlalchemy
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sqlite = url.startswith("sqlite")
+    try:
+        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
+        if sqlite and create:
+            sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
+            storage.engine.dispose()  # the connections that were opened before
+    except ImportError as error:
+        raise RunFolderError(
+            f"storage {without_password(url)}: its driver is not installed; pip install '.[postgresql]' or '.[mysql]' "
+            "(with a URL mysql+pymysql://…)"
+        ) from error
+    except (SQLAlchemyError, RuntimeError) as error:
+        hint = "; the scheme is postgresql://" if url.startswith("postgres://") else ""
+        reason = " ".join(str(error).split())[:200]
+        raise RunFolderError(f"storage {without_password(url)}: cannot be opened, {reason}{hint}") from error
+    return storage
+
+
+def close_storage(storage: Any) -> None:
+    """Close the connections of a storage."""
+    storage.remove_session()
+    if hasattr(storage, "engine"):
+        storage.engine.dispose()
+
+
+def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> None:
+    """Let a commit wait for no disk: a crash of the program loses none, one of the machine the last ones at most.
+
+    The file stays whole either way (https://sqlite.org/pragma.html#pragma_synchronous).
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
+    """Read the studies of a run with every trial's record.
+
+    Args:
+        run: Its engines and families.
+        prefix: Stands before the names of its studies.
+
+    Raises:
+        RunFolderError: The storage cannot be opened, or is damaged.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    url = storage_url(run.path, run.config)
+    storage = open_storage(url, create=False)
+    try:
+        return _read(storage, run, prefix)
+    except (KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunFolderError(f"storage {without_password(url)}: damaged, {reason}") from error
+    finally:
+        close_storage(storage)
+
+
+def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
+    studies = []
+    for engine in run.config.engines:
+        for family in run.families:
+            try:
+                study_id = storage.get_study_id_from_name(study_name(engine, family.name, prefix))
+            except KeyError:  # not begun yet
+                continue
+            attributes = storage.get_study_user_attrs(study_id)
+            trials = storage.get_all_trials(study_id, deepcopy=False)
+            studies.append(
+                Study(
+                    family=family.name,
+                    engine=engine,
+                    trials=tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials),
+                    exhausted=bool(attributes.get("exhausted")),
+                    importance=attributes.get("importance", {}),
+                )
+            )
+    return tuple(studies)
+
+
+def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
+    """The record of a trial of the storage."""
+    data = of_study.get(f"trial/{frozen.number}") or frozen.user_attrs.get("record")
+    if data is None:
+        data = upgrades.trial_from_1(frozen.number, frozen.user_attrs, of_study)
+        data["value"] = frozen.value if frozen.state.is_finished() else None
+        data.setdefault("params", frozen.params)
+    if not frozen.state.is_finished() or "intermediate_values" not in data:
+        data = {**data, "intermediate_values": frozen.intermediate_values}
+    names = {"family": family, "engine": engine, "number": frozen.number, "state": frozen.state.name}
+    return from_data(Trial, {"order": 0, **data, **names})
+
+
+def as_single_file(path: Path) -> None:
+    """Leave the SQLite storage of a run folder as a single file, without a write-ahead log."""
+    database = path / "trials.sqlite3"
+    if database.exists():
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
