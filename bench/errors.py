@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions.
+"""The exceptions of this package.
 
 BenchError                exit status 1
 ├── UsageError            the user's mistake: one clear line, exit status 2

@@ -23,7 +23,7 @@ from decimal import Decimal
 from typing import Any
 
 Value = bool | int | float | str | None
-"""What a hyperparameter can be."""
+"""The type of a hyperparameter's value."""
 
 Condition = tuple[str, tuple[Value, ...]]
 """A parent's name and the values of it under which a hyperparameter is active."""
@@ -55,7 +55,7 @@ class Hyperparameter:
     conditions: tuple[Condition, ...] = ()
 
     def is_active(self, values: Mapping[str, Value]) -> bool:
-        """Whether all conditions hold under these values."""
+        """True where all conditions hold under these values."""
         return all(parent in values and values[parent] in allowed for parent, allowed in self.conditions)
 
     def finite_values(self) -> tuple[Value, ...] | None:
@@ -82,7 +82,7 @@ class Hyperparameter:
         return tuple(min(max(float(value), self.low), self.high) for value in stepped)
 
     def accepts(self, value: Value) -> bool:
-        """Whether a value is one that this hyperparameter can take."""
+        """True for a value that this hyperparameter can take."""
         if self.kind in ("Choice", "Boolean", "Fixed"):
             return any(value == choice and type(value) is type(choice) for choice in self.finite_values() or ())
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -222,7 +222,7 @@ class HyperParameters:
 
     @contextmanager
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
-        """What is declared inside is active only while the parent has one of `parent_values`."""
+        """Makes the declarations inside active only while the parent has one of `parent_values`."""
         parent = self._full_name(parent_name)
         if not any(known.name == parent for known in self.space):
             raise ValueError(f"hp: the parent {parent!r} of a condition must be declared before it")
@@ -251,7 +251,7 @@ class HyperParameters:
         return self._full_name(name) in self.values
 
     def is_active(self, hyperparameter: str | Hyperparameter) -> bool:
-        """Whether a hyperparameter's conditions hold now."""
+        """True where a hyperparameter's conditions hold now."""
         if isinstance(hyperparameter, Hyperparameter):
             return hyperparameter.is_active(self.values)
         return any(known.is_active(self.values) for known in self.space if known.name == hyperparameter)
@@ -321,7 +321,7 @@ class HyperParameters:
         return self.values[declared.name]
 
     def _is_new(self, declared: Hyperparameter) -> bool:
-        """Whether this name is declared for the first time under these conditions; ValueError for another range."""
+        """True for the first declaration of a name under these conditions; ValueError for another range."""
         new, active = True, declared.is_active(self.values)
         for known in self.space:
             if known.name != declared.name:
@@ -384,6 +384,6 @@ def configurations(
 
 
 def count_configurations(space: Iterable[Hyperparameter], limit: int) -> int | None:
-    """How many distinct configurations a space has; None where it is continuous or there are over `limit`."""
+    """The number of distinct configurations of a space; None if it is continuous or they are over `limit`."""
     every = configurations(space, limit)
     return None if every is None else len(every)

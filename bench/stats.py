@@ -53,7 +53,7 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
 
 
 def discordant(right: NDArray[np.bool_]) -> Counts:
-    """How often one classifier is right where another is wrong, for every pair of them.
+    """Count, for every pair of classifiers, the pictures that one has right and the other wrong.
 
     Args:
         right: Which pictures each classifies rightly, shape (classifiers, pictures).
@@ -166,7 +166,7 @@ def paired_difference(
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one family's accuracy between two versions, on the same test pictures; shares, not points.
+    """The change of a family's accuracy between two versions, on the same test pictures; shares, not points.
 
     Attributes:
         difference: The accuracy after less the one before.
@@ -191,7 +191,7 @@ class Change:
 
 
 def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> Change:
-    """How a family's accuracy changed between two versions, and how much of that test pictures and seeds may be.
+    """Estimate the change of a family's accuracy between two versions, and its noise of test pictures and seeds.
 
     With c the difference of the two means over seeds at each picture, the squared standard error is
     var(c) / n + var(accuracies before) / seeds before + var(accuracies after) / seeds after. The test is Student's with
@@ -369,7 +369,7 @@ def difference_over_seeds(
 
 
 def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
-    """Whether steps take longer than they did: by how much, and how surely.
+    """Test for slower steps: the ratio of the medians and its p-value.
 
     Args:
         before, after: Step times, at least one each, above 0, in one unit.
