@@ -14,11 +14,9 @@ from statistics import fmean
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from bench import data
-from bench.cache.files import replacing
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
@@ -216,13 +214,7 @@ def _score(
     test = _part(dataset, items, size, job, channel)
     probabilities = predict(test)
     if job.predictions:
-        with replacing(Path(job.predictions)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                sha256=np.array([item.sha256 for item in items]),
-                labels=test.labels,
-                probabilities=probabilities.astype(np.float32),
-            )
+        data.write_predictions(Path(job.predictions), items, probabilities)
     return metrics.measure(probabilities, test.labels)
 
 
