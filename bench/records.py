@@ -452,6 +452,77 @@ class PictureSizes:
     largest: tuple[int, int]
 
 
+class LeftOutKind(StrEnum):
+    """Why a picture is not used."""
+
+    EMPTY = "empty"
+    DAMAGED = "damaged"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    UNKNOWN_FORMAT = "unknown_format"
+    DUPLICATE = "duplicate"
+    LEAKED_DUPLICATE = "leaked_duplicate"
+    LEAKED_NEAR_DUPLICATE = "leaked_near_duplicate"
+    CONTRADICTING_LABELS = "contradicting_labels"
+    LINK = "link"
+    NOT_A_FILE = "not_a_file"
+    TABLE_ROW = "table_row"
+    OTHER = "other"
+
+    @property
+    def words(self) -> str:
+        """The kind in words."""
+        return _LEFT_OUT_WORDS[self]
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether a ready-made part has a picture that a later part has too."""
+        return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE)
+
+    def reason(self, detail: str) -> str:
+        """The kind and what is particular of a picture, in words."""
+        return f"{self.words}: {detail}" if detail else self.words
+
+
+_LEFT_OUT_WORDS = {
+    LeftOutKind.EMPTY: "empty file (0 bytes)",
+    LeftOutKind.DAMAGED: "cannot be decoded",
+    LeftOutKind.UNREADABLE: "cannot be read",
+    LeftOutKind.TOO_LARGE: "too many pixels",
+    LeftOutKind.UNKNOWN_FORMAT: "not a picture of a known format",
+    LeftOutKind.DUPLICATE: "the same content as another picture",
+    LeftOutKind.LEAKED_DUPLICATE: "the same content as a picture in another part",
+    LeftOutKind.LEAKED_NEAR_DUPLICATE: "nearly the same as a picture in another part",
+    LeftOutKind.CONTRADICTING_LABELS: "the same content under several labels",
+    LeftOutKind.LINK: "link, not followed",
+    LeftOutKind.NOT_A_FILE: "not a regular file",
+    LeftOutKind.TABLE_ROW: "row of the table that cannot be used",
+    LeftOutKind.OTHER: "another reason",
+}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A picture that is not used.
+
+    Attributes:
+        id: Its path relative to the source.
+        kind: Why it is not used.
+        detail: What is particular of it, e.g. the decoder's message or the other picture's id.
+        label: Its class; "" where that is not known.
+    """
+
+    id: str
+    kind: LeftOutKind
+    detail: str = ""
+    label: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Kind and detail in words."""
+        return self.kind.reason(self.detail)
+
+
 @dataclass(frozen=True)
 class SplitInfo:
     """The common split in numbers, and what the audit of the pictures found.
@@ -461,7 +532,7 @@ class SplitInfo:
         classes: Their names.
         counts: Pictures by part and class.
         sha256: Of parts, classes and contents.
-        quarantined: Pictures that are not used: `id` and `reason`.
+        quarantined: Pictures that are not used.
         input_sizes: Sides in pixels that suit the pictures.
         folds: How many folds the training part is in; 0 where there is a validation part.
         ignored: How many files are no pictures and not meant to be, by reason.
@@ -475,7 +546,7 @@ class SplitInfo:
     classes: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]]
     sha256: str
-    quarantined: tuple[Mapping[str, str], ...] = ()
+    quarantined: tuple[LeftOut, ...] = ()
     input_sizes: tuple[int, ...] = ()
     folds: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)

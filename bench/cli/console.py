@@ -307,9 +307,10 @@ def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[
         yield f"warning: {warning}"
     if audit.left_out:
         yield f"left out: {plural(audit.lost, 'picture')}"
-    for kind in audit.left_out:
-        yield f"  {one_line(kind.kind)}: {thousands(len(kind.pictures))}"
-        yield from _first((f"{one_line(id)} {f'({one_line(why)})' if why else ''}" for id, why in kind.pictures), limit)
+    for group in audit.left_out:
+        yield f"  {group.title}: {thousands(len(group.pictures))}"
+        pictures = (f"{one_line(id)} {f'({one_line(detail)})' if detail else ''}" for id, detail in group.pictures)
+        yield from _first(pictures, limit)
     if audit.alike:
         yield audit.groups
         yield from _first((_group(group, audit) for group in audit.alike), limit)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.data.audit import PixelSink, audit
-from bench.data.dataset import Dataset, Item, labels, load, write_predictions
+from bench.data.dataset import Dataset, labels, load, write_predictions
+from bench.data.manifest import Item
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, quiet
 from bench.data.pixels import recording
@@ -60,7 +61,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         source=source,
         classes=found.classes,
         items=tuple(Item(each.id, numbers[each.label], str(each.part), each.sha256, each.fold) for each in placed),
-        quarantined=tuple(sorted((*found.rejected, *leaks), key=lambda each: each.id)),
+        quarantined=tuple(sorted((*found.left_out, *leaks), key=lambda each: each.id)),
         input_sizes=config.input_sizes or source.input_sizes or _input_sizes(min(found.sizes.median)),
         ignored=found.ignored,
         noticed=found.noticed,

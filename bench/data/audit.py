@@ -12,10 +12,13 @@ from PIL import Image
 from bench.data import near_duplicates
 from bench.data.parallel import ordered
 from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, Size, quiet
-from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback
+from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
-from bench.records import PictureSizes
+from bench.records import LeftOut, LeftOutKind, PictureSizes
+
+FOREIGN = (LeftOutKind.EMPTY, LeftOutKind.UNKNOWN_FORMAT)
+"""Kinds of content that is no picture at all."""
 
 PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
@@ -28,7 +31,7 @@ class Audit:
     Attributes:
         classes: Names of the classes, sorted.
         usable: Pictures that decode, each content once.
-        rejected: What was quarantined, and why; sorted by id.
+        left_out: Pictures that are not used, sorted by id.
         ignored: How many files are no pictures and not meant to be, by reason.
         noticed: How many usable pictures had something that decoding put right, by what it was.
         sizes: How large the usable pictures are.
@@ -38,7 +41,7 @@ class Audit:
 
     classes: tuple[str, ...]
     usable: tuple[UsablePicture, ...]
-    rejected: tuple[Rejected, ...]
+    left_out: tuple[LeftOut, ...]
     ignored: Mapping[str, int]
     noticed: Mapping[str, int]
     sizes: PictureSizes
@@ -72,26 +75,26 @@ def audit(
         DataError: A class has no pictures, or none that can be used.
     """
     _check_none_is_empty(listing.classes, listing.entries)
-    rejected, ignored = list(listing.rejected), Counter(listing.ignored)
+    left_out, ignored = list(listing.left_out), Counter(listing.ignored)
     sound: list[_DecodedPicture] = []
     looks = near_duplicates.NearDuplicates()
     for entry, seen in _look_at_all(source, listing.entries, progress, keep):
         if not isinstance(seen, PictureError):
             sound.append(seen[0])
             looks.add(seen[1])
-        elif seen.foreign and not _is_picture_name(entry.id):
+        elif seen.kind in FOREIGN and not _is_picture_name(entry.id):
             ignored["not a picture"] += 1
         else:
-            rejected.append(Rejected(entry.id, seen.reason))
+            left_out.append(LeftOut(entry.id, seen.kind, seen.detail, entry.label))
     rows, repeated = _without_repetitions(sound)
-    rejected += repeated
+    left_out += repeated
     kept = [sound[row] for row in rows]
-    _check_none_is_lost(listing.classes, kept, rejected)
+    _check_none_is_lost(listing.classes, kept, left_out)
     groups = [[sound[row] for row in group] for group in looks.groups(rows)]
     return Audit(
         classes=listing.classes,
         usable=_placed(kept, groups),
-        rejected=tuple(sorted(rejected, key=lambda each: each.id)),
+        left_out=tuple(sorted(left_out, key=lambda each: each.id)),
         ignored=dict(sorted(ignored.items())),
         noticed=dict(sorted(Counter(note for each in kept for note in each.notes).items())),
         sizes=_sizes(kept),
@@ -124,7 +127,7 @@ def _look_at_all(
             yield seen
 
 
-def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], list[Rejected]]:
+def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], list[LeftOut]]:
     """The row of each content once, in order of the contents, and the rest; of a content that two classes claim, none.
 
     Which of several equal files stays has no influence on the split, but for its ready-made part: the test set
@@ -133,22 +136,25 @@ def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], l
     repeated: dict[str, list[int]] = defaultdict(list)
     for row, each in enumerate(sound):
         repeated[each.sha256].append(row)
-    kept, rejected = [], []
+    kept, left_out = [], []
     for _, rows in sorted(repeated.items()):
         rows.sort(key=lambda row: (-_place(sound[row].entry.part), sound[row].entry.id))
         first, *others = (sound[row].entry for row in rows)
         labels = sorted({first.label, *(each.label for each in others)})
         if len(labels) > 1:
-            reason = f"the same content is labelled {' and '.join(labels)}"
-            rejected += [Rejected(each.id, reason) for each in (first, *others)]
+            detail = " and ".join(labels)
+            kind = LeftOutKind.CONTRADICTING_LABELS
+            left_out += [LeftOut(each.id, kind, detail, each.label) for each in (first, *others)]
             continue
         kept.append(rows[0])
-        rejected += [Rejected(each.id, f"the same content as {first.id}{_elsewhere(each, first)}") for each in others]
-    return kept, rejected
+        left_out += [_duplicate(each, first) for each in others]
+    return kept, left_out
 
 
-def _elsewhere(entry: ListedPicture, first: ListedPicture) -> str:
-    return "" if entry.part == first.part else f", which is in the {first.part} part"
+def _duplicate(entry: ListedPicture, first: ListedPicture) -> LeftOut:
+    if entry.part == first.part:
+        return LeftOut(entry.id, LeftOutKind.DUPLICATE, first.id, entry.label)
+    return LeftOut(entry.id, LeftOutKind.LEAKED_DUPLICATE, f"{first.id} in the {first.part} part", entry.label)
 
 
 def _place(part: str | None) -> int:
@@ -183,10 +189,10 @@ def _check_none_is_empty(classes: Iterable[str], entries: Iterable[ListedPicture
             raise DataError(f"class {name!r} has no pictures: at least 3 are needed, one for each part")
 
 
-def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_DecodedPicture], rejected: list[Rejected]) -> None:
+def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_DecodedPicture], left_out: Iterable[LeftOut]) -> None:
     counts = Counter(each.entry.label for each in kept)
     for name in classes:
         if not counts[name]:
-            first = next((each for each in rejected if name in PurePosixPath(each.id).parts), None)
+            first = next((each for each in left_out if each.label == name), None)
             why = f"; {first.id!r}: {first.reason}" if first else ""
             raise DataError(f"class {name!r} has no picture that can be used{why}")

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache.files import replacing, write_text
-from bench.data.pictures import Picture, PictureError
-from bench.data.sources import PARTS, Rejected, Source, rebuild
+from bench.cache.files import replacing
+from bench.data import manifest
+from bench.data.manifest import Item, Items, Manifest
+from bench.data.pictures import Picture
+from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError
-from bench.records import PictureSizes, SplitInfo, from_data
-
-SCHEMA_VERSION = 2
-"""1: without folds, and without what the audit noticed."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One picture of the split.
-
-    Attributes:
-        id: Its path relative to the source, with "/" on every system.
-        label: Index of its class.
-        part: "train", "validation" or "test".
-        sha256: Of its content, hexadecimal.
-        fold: The fold in which it validates, from 0; None without folds, and in the test part.
-    """
-
-    id: str
-    label: int
-    part: str
-    sha256: str
-    fold: int | None = None
-
-
-Items = tuple[Item, ...]
+from bench.records import LeftOut, PictureSizes, SplitInfo
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,7 @@ class Dataset:
     source: Source
     classes: tuple[str, ...]
     items: Items
-    quarantined: tuple[Rejected, ...]
+    quarantined: tuple[LeftOut, ...]
     input_sizes: tuple[int, ...]
     ignored: Mapping[str, int] = field(default_factory=dict)
     noticed: Mapping[str, int] = field(default_factory=dict)
@@ -107,7 +83,7 @@ class Dataset:
         """
         picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
-            raise PictureError(picture.name, "its content changed since the split was made")
+            raise DataError(f"picture {picture.name!r}: its content changed since the split was made")
         return picture
 
     def info(self) -> SplitInfo:
@@ -118,7 +94,7 @@ class Dataset:
             classes=self.classes,
             counts={part: {name: counted[part, label] for label, name in enumerate(self.classes)} for part in PARTS},
             sha256=self.sha256,
-            quarantined=tuple(asdict(each) for each in self.quarantined),
+            quarantined=self.quarantined,
             input_sizes=self.input_sizes,
             folds=self.folds,
             ignored=self.ignored,
@@ -130,21 +106,20 @@ class Dataset:
 
     def write(self, path: Path) -> None:
         """Writes the manifest, whole or not at all."""
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "sha256": self.sha256,
-            "source": self.source.describe(),
-            "classes": self.classes,
-            "input_sizes": self.input_sizes,
-            "items": [_plain(item) for item in self.items],
-            "quarantined": [asdict(each) for each in self.quarantined],
-            "ignored": dict(self.ignored),
-            "noticed": dict(self.noticed),
-            "alike": self.alike,
-            "contradicting": self.contradicting,
-            "sizes": asdict(self.sizes) if self.sizes else None,
-        }
-        write_text(path, json.dumps(manifest, indent=1) + "\n")
+        content = Manifest(
+            sha256=self.sha256,
+            source=self.source.describe(),
+            classes=self.classes,
+            input_sizes=self.input_sizes,
+            items=self.items,
+            quarantined=self.quarantined,
+            ignored=self.ignored,
+            noticed=self.noticed,
+            alike=self.alike,
+            contradicting=self.contradicting,
+            sizes=self.sizes,
+        )
+        manifest.write(path, content)
 
 
 def labels(items: Items) -> npt.NDArray[np.int64]:
@@ -172,53 +147,32 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
         )
 
 
-def load(manifest_path: Path) -> Dataset:
-    """The data set of a manifest, without looking at the pictures.
+def load(path: Path) -> Dataset:
+    """Open the data set of a manifest, without looking at the pictures.
 
     Raises:
         DataError: It is not there, damaged, changed by hand, or of a newer version.
     """
-    path = manifest_path
+    content = manifest.read(path)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest["schema_version"]
-        if version > SCHEMA_VERSION:
-            raise DataError(
-                f"{path}: schema version {version} is newer than {SCHEMA_VERSION}, the newest that this bench reads"
-            )
-        dataset = _from_manifest(manifest)
-    except OSError as error:
-        raise DataError(f"{path}: the split cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        dataset = Dataset(
+            source=rebuild(content.source),
+            classes=content.classes,
+            items=content.items,
+            quarantined=content.quarantined,
+            input_sizes=content.input_sizes,
+            ignored=content.ignored,
+            noticed=content.noticed,
+            alike=content.alike,
+            contradicting=content.contradicting,
+            sizes=content.sizes,
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:  # of a part, a label or a source that there is not
         raise DataError(f"{path}: not a split manifest ({type(error).__name__}: {error})") from None
-    if dataset.sha256 != manifest.get("sha256"):
+    if dataset.sha256 != content.sha256:
         raise DataError(f"{path}: its pictures are not those of its sha256; it was changed by hand or damaged")
     return dataset
 
 
-def _from_manifest(manifest: Mapping[str, Any]) -> Dataset:
-    """Reads version 2, and 1, which lacks some keys."""
-    sizes = manifest.get("sizes")
-    return Dataset(
-        source=rebuild(manifest["source"]),
-        classes=tuple(manifest["classes"]),
-        items=tuple(from_data(Item, each) for each in manifest["items"]),
-        quarantined=tuple(from_data(Rejected, each) for each in manifest["quarantined"]),
-        input_sizes=tuple(manifest["input_sizes"]),
-        ignored=manifest.get("ignored", {}),
-        noticed=manifest.get("noticed", {}),
-        alike=tuple(map(tuple, manifest.get("alike", ()))),
-        contradicting=tuple(map(tuple, manifest.get("contradicting", ()))),
-        sizes=from_data(PictureSizes, sizes) if sizes else None,
-    )
-
-
 def _place(item: Item) -> str:
     return item.part if item.fold is None else f"fold {item.fold}"
-
-
-def _plain(item: Item) -> dict[str, Any]:
-    plain = asdict(item)
-    if item.fold is None:
-        del plain["fold"]
-    return plain

@@ -18,6 +18,7 @@ import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from bench.errors import DataError
+from bench.records import LeftOutKind
 
 MOST_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (300 MB in RGB): a few bytes of file can ask for any amount."""
@@ -39,13 +40,13 @@ class PictureError(DataError):
 
     Args:
         name: Its path.
-        reason: Why, in a few words.
-        foreign: Whether its content is no picture of any known format.
+        kind: Why not.
+        detail: What is particular of it.
     """
 
-    def __init__(self, name: str, reason: str, *, foreign: bool = False) -> None:
-        super().__init__(f"picture {name!r}: {reason}")
-        self.reason, self.foreign = reason, foreign
+    def __init__(self, name: str, kind: LeftOutKind, detail: str = "") -> None:
+        super().__init__(f"picture {name!r}: {kind.reason(detail)}")
+        self.kind, self.detail = kind, detail
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
         PictureError: It is empty, truncated, damaged, too large or no picture.
     """
     if not content:
-        raise PictureError(name, "empty file (0 bytes)", foreign=True)
+        raise PictureError(name, LeftOutKind.EMPTY)
     notes: list[str] = []
     pixels, size = _by_libjpeg(content, name, least, notes) or _by_pillow(content, name, notes)
     return Picture(pixels, hashlib.sha256(content).hexdigest(), name, tuple(notes), size)
@@ -214,11 +215,11 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(name, _too_large("far too many")) from None
+        raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large("far too many")) from None
     except UnidentifiedImageError:
-        raise PictureError(name, "not a picture of a known format", foreign=True) from None
+        raise PictureError(name, LeftOutKind.UNKNOWN_FORMAT) from None
     except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
-        raise PictureError(name, _one_line(error)) from None
+        raise PictureError(name, LeftOutKind.DAMAGED, _one_line(error)) from None
     height, width = pixels.shape[:2]
     return pixels, (width, height)
 
@@ -299,16 +300,15 @@ def _note_suffix(found: str, name: str, notes: list[str]) -> None:
 
 def _check_size(name: str, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        raise PictureError(name, _too_large(f"{width} x {height}"))
+        raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large(f"{width} x {height}"))
 
 
 def _too_large(size: str) -> str:
-    return f"{size} pixels, limit {MOST_PIXELS // 10**6} megapixels"
+    return f"{size}, limit {MOST_PIXELS // 10**6} megapixels"
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"cannot be decoded: {text}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @cache

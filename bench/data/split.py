@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.data.sources import PARTS, Rejected
+from bench.data.sources import PARTS
 from bench.errors import DataError
+from bench.records import LeftOut, LeftOutKind
 
 TRAIN, VALIDATION, TEST = PARTS
 
@@ -74,7 +75,7 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
 
 def assign(
     pictures: Iterable[UsablePicture], shares: tuple[float, float, float], seed: int, folds: int = 0
-) -> tuple[list[UsablePicture], list[Rejected]]:
+) -> tuple[list[UsablePicture], list[LeftOut]]:
     """Gives every picture a part, stratified by class, near duplicates together.
 
     Ready-made parts stay. A part that nobody is in is taken from the rest in proportion to the shares. Of near
@@ -99,13 +100,13 @@ def assign(
     every = list(pictures)
     if folds:
         every = [replace(each, part=TRAIN) if each.part == VALIDATION else each for each in every]
-    every, rejected = _without_leaks(every)
+    every, left_out = _without_leaks(every)
     ready = {each.part for each in every} - {None, TRAIN}
     bins = _bins(ready, shares, folds)
     placed = [each for each in every if each.part in ready]
     pool = [each for each in every if each.part not in ready]
     _check_classes(every, pool, ready, bins)
-    return placed + _deal(pool, bins, seed), rejected
+    return placed + _deal(pool, bins, seed), left_out
 
 
 def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[UsablePicture]:
@@ -192,20 +193,20 @@ def _into(where: _Bin, picture: UsablePicture) -> UsablePicture:
     return replace(picture, part=where.part, fold=where.fold)
 
 
-def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[Rejected]]:
+def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[LeftOut]]:
     last: dict[str, UsablePicture] = {}
     for each in pictures:
         if each.group and each.part and (each.group not in last or _order(each) > _order(last[each.group])):
             last[each.group] = each
-    kept, rejected = [], []
+    kept, left_out = [], []
     for each in pictures:
         other = last.get(each.group)
         if other is None or other.part == each.part:
             kept.append(each)
         else:
-            why = f"nearly the same picture as {other.id}, which is in the {other.part} part"
-            rejected.append(Rejected(each.id, why))
-    return kept, rejected
+            detail = f"{other.id} in the {other.part} part"
+            left_out.append(LeftOut(each.id, LeftOutKind.LEAKED_NEAR_DUPLICATE, detail, each.label))
+    return kept, left_out
 
 
 def _order(picture: UsablePicture) -> tuple[int, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from pathlib import PurePosixPath
 
 from bench import text
 from bench.config import RunConfig
@@ -17,16 +15,6 @@ UNBALANCED = 1.5
 
 MANY = 0.05
 """A larger share of a class left out is worth a warning."""
-
-_KINDS = (
-    (re.compile(r"the same content as "), "the same content as another picture"),
-    (re.compile(r"the same content is labelled "), "the same content under several labels"),
-    (re.compile(r"nearly the same picture as "), "nearly the same as a picture in another part"),
-    (re.compile(r".*\bpixels, limit "), "too many pixels"),
-)
-"""How a reason begins that says more than its kind, and the kind."""
-
-_LEAK = re.compile(r", which is in the (?:validation|test) part$")
 
 
 @dataclass(frozen=True)
@@ -63,15 +51,15 @@ class Balance:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Pictures that are not used, for one kind of reason.
+class LeftOutGroup:
+    """Pictures that are not used for the same kind of reason.
 
     Attributes:
-        kind: The reason, without what is particular of a picture.
-        pictures: Their ids, each with what is particular of it, "" where that is nothing.
+        title: The kind in words.
+        pictures: Their ids, each with its detail or "".
     """
 
-    kind: str
+    title: str
     pictures: tuple[tuple[str, str], ...]
 
 
@@ -100,7 +88,7 @@ class Inventory:
     rows: tuple[ClassRow, ...]
     balance: Balance | None
     sizes: str
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeftOutGroup, ...]
     ignored: tuple[tuple[str, int], ...]
     noticed: tuple[tuple[str, int], ...]
     alike: tuple[tuple[str, ...], ...]
@@ -144,7 +132,7 @@ class Inventory:
     @property
     def findings(self) -> str:
         """What was found, in a few words; "" where that is nothing a reader has to know."""
-        reasons = [f"{text.one_line(each.kind)}: {text.thousands(len(each.pictures))}" for each in self.left_out]
+        reasons = [f"{each.title}: {text.thousands(len(each.pictures))}" for each in self.left_out]
         said = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
         if self.alike:
             said.append(self.groups)
@@ -209,24 +197,16 @@ def _balance(split: SplitInfo) -> Balance | None:
     return Balance(largest, smallest, held[largest] / held[smallest], right)
 
 
-def _left_out(split: SplitInfo) -> tuple[LeftOut, ...]:
+def _left_out(split: SplitInfo) -> tuple[LeftOutGroup, ...]:
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for each in split.quarantined:
-        kind = _kind(each["reason"])
-        groups[kind].append((each["id"], each["reason"].removeprefix(kind).removeprefix(": ")))
+    for picture in split.quarantined:
+        groups[picture.kind.words].append((picture.id, picture.detail))
     ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return tuple(LeftOut(kind, tuple(pictures)) for kind, pictures in ordered)
-
-
-def _kind(reason: str) -> str:
-    for begins, kind in _KINDS:
-        if begins.match(reason):
-            return kind
-    return reason.partition(": ")[0]
+    return tuple(LeftOutGroup(title, tuple(pictures)) for title, pictures in ordered)
 
 
 def _leaks(split: SplitInfo) -> tuple[str, ...]:
-    leaks = sum(bool(_LEAK.search(each["reason"])) for each in split.quarantined)
+    leaks = sum(picture.kind.is_leak for picture in split.quarantined)
     if not leaks:
         return ()
     show = "shows" if leaks == 1 else "show"
@@ -244,9 +224,8 @@ def _contradictions(split: SplitInfo) -> tuple[str, ...]:
 
 
 def _losses(split: SplitInfo) -> tuple[str, ...]:
-    """Of which classes much is left out, as far as the ids tell the class."""
-    known = frozenset(split.classes)
-    lost = Counter(_class_of(each["id"], known) for each in split.quarantined)
+    """Warn of classes that lost much."""
+    lost = Counter(picture.label for picture in split.quarantined)
     warnings = []
     for name in split.classes:
         total = lost[name] + sum(counts.get(name, 0) for counts in split.counts.values())
@@ -256,15 +235,6 @@ def _losses(split: SplitInfo) -> tuple[str, ...]:
     if len(warnings) > 4:
         warnings[3:] = [f"{text.plural(len(warnings) - 3, 'more class', 'more classes')} lost as much."]
     return tuple(warnings)
-
-
-def _class_of(item_id: str, classes: Collection[str]) -> str:
-    """The class that a folder of the path, or the beginning of the file's name, is called after; "" where none is."""
-    path = PurePosixPath(item_id)
-    for name in (*path.parts[:-1], path.name.partition(".")[0]):
-        if name in classes:
-            return name
-    return ""
 
 
 def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -61,12 +61,12 @@ def damage(folder: Path) -> dict[str, str]:
         "truncated.jpg": (jpeg[: len(jpeg) // 2], "cannot be decoded: "),
         "truncated.png": (png[: len(png) // 2], "cannot be decoded: "),
         "<img src=x onerror=alert(1)>.jpg": (b"not a picture at all", "not a picture of a known format"),
-        "bomb.png": (encoded(Image.new("1", (10_500, 10_500))), "10500 x 10500 pixels, limit"),
+        "bomb.png": (encoded(Image.new("1", (10_500, 10_500))), "too many pixels: 10500 x 10500, limit"),
         "sound.png.bak": (png, "the same content as"),
     }
     for name, (content, _) in made.items():
         (folder / name).write_bytes(content)
-    return {"link.png": "link to a folder, not followed"} | {name: reason for name, (_, reason) in made.items()}
+    return {"link.png": "link, not followed: leads to a folder"} | {name: reason for name, (_, reason) in made.items()}
 
 
 @pytest.fixture

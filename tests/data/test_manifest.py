@@ -11,7 +11,9 @@ import pytest
 
 from bench import data
 from bench.config import RunConfig
+from bench.data.manifest import upgrade_split_v1
 from bench.errors import ConfigError, DataError
+from bench.records import LeftOutKind
 
 
 @pytest.fixture
@@ -44,15 +46,56 @@ def test_a_manifest_of_version_1_is_read():
     assert (dataset.folds, dataset.sizes, dataset.alike) == (0, None, ())
 
 
+def test_a_manifest_of_version_2_is_read_with_kinds_for_its_sentences():
+    dataset = data.load(Path(__file__).parent / "saved" / "split-2.json")
+    assert dataset.folds == 2
+    assert {each.id: (each.kind, each.detail, each.label) for each in dataset.quarantined} == {
+        "train/cats/<img src=x onerror=alert(1)>.jpg": (LeftOutKind.UNKNOWN_FORMAT, "", "cats"),
+        "train/cats/bomb.png": (LeftOutKind.TOO_LARGE, "10500 x 10500 pixels, limit 100 megapixels", "cats"),
+        "train/cats/dog.png": (LeftOutKind.CONTRADICTING_LABELS, "cats and dogs", "cats"),
+        "train/cats/empty.jpg": (LeftOutKind.EMPTY, "", "cats"),
+        "train/cats/leaked.png": (LeftOutKind.LEAKED_DUPLICATE, "test/cats/0.png in the test part", "cats"),
+        "train/cats/link.png": (LeftOutKind.LINK, "leads nowhere", "cats"),
+        "train/cats/nowhere.png": (LeftOutKind.LINK, "leads nowhere", "cats"),
+        "train/cats/sound.png.bak": (LeftOutKind.DUPLICATE, "train/cats/sound.png", "cats"),
+        "train/cats/truncated.jpg": (
+            LeftOutKind.DAMAGED,
+            "image file is truncated (0 bytes not processed)",
+            "cats",
+        ),
+        "train/cats/truncated.png": (LeftOutKind.DAMAGED, "image file is truncated", "cats"),
+        "train/dogs/0.png": (LeftOutKind.CONTRADICTING_LABELS, "cats and dogs", "dogs"),
+        "train/dogs/pipe.png": (LeftOutKind.NOT_A_FILE, "", "dogs"),
+        "train/dogs/scene.jpg": (LeftOutKind.LEAKED_NEAR_DUPLICATE, "test/dogs/scene.png in the test part", "dogs"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "detail"),
+    [
+        ("cannot be read: Permission denied", LeftOutKind.UNREADABLE, "Permission denied"),
+        ("link, not followed", LeftOutKind.LINK, ""),
+        ("link to a folder, not followed", LeftOutKind.LINK, "to a folder"),
+        ("link that leads outside the folder, not followed", LeftOutKind.LINK, "leads outside the folder"),
+        ("line 4: no label", LeftOutKind.TABLE_ROW, "line 4: no label"),
+        ("its label is a in line 4 and b in line 5", LeftOutKind.TABLE_ROW, "its label is a in line 4 and b in line 5"),
+        ("eaten by a dog", LeftOutKind.OTHER, "eaten by a dog"),
+    ],
+)
+def test_other_sentences_of_older_versions_have_a_kind_too(reason, kind, detail):
+    split = upgrade_split_v1({"classes": ["cat"], "quarantined": [{"id": "cat.0.jpg", "reason": reason}]})
+    assert split["quarantined"] == [{"id": "cat.0.jpg", "kind": kind, "detail": detail, "label": "cat"}]
+
+
 def test_tells_everything_in_plain_data(written):
     dataset, path = written
     manifest = json.loads(path.read_text())
-    assert manifest["schema_version"] == 2
+    assert manifest["schema_version"] == 3
     assert manifest["sha256"] == dataset.sha256
     assert manifest["classes"] == ["cats", "dogs"]
     assert manifest["items"][0].keys() == {"id", "label", "part", "sha256"}
     assert manifest["sizes"]["median"] == [12, 12]
-    assert manifest["quarantined"] == [{"id": "cats/empty.jpg", "reason": "empty file (0 bytes)"}]
+    assert manifest["quarantined"] == [{"id": "cats/empty.jpg", "kind": "empty", "detail": "", "label": "cats"}]
 
 
 def test_nothing_else_is_left_in_the_folder(written):
@@ -62,7 +105,7 @@ def test_nothing_else_is_left_in_the_folder(written):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 3}, "schema version 3 is newer than 2"),
+        ({"schema_version": 4}, "schema version 4, this bench .* knows up to 3"),
         ({"schema_version": None}, "not a split manifest"),
         ({"classes": ["cats"]}, "not a split manifest"),
         ({"source": {"kind": "tape"}}, "unknown kind of source 'tape'"),

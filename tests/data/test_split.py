@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from bench.data.split import UsablePicture, allocate, assign, content_hash, sample
 from bench.errors import DataError
+from bench.records import LeftOutKind
 
 SHARES = (0.7, 0.15, 0.15)
 QUICKLY = settings(max_examples=40, deadline=None)
@@ -113,7 +114,8 @@ def test_of_near_duplicates_in_ready_made_parts_the_judging_part_keeps_its_own()
     twins = [replace(each, group=every[0].sha256) if index in (0, 1, 2) else each for index, each in enumerate(every)]
     placed, rejected = assign(twins, SHARES, seed=0)
     assert [each.id for each in rejected] == [every[0].id, every[2].id]
-    assert rejected[0].reason == f"nearly the same picture as {every[1].id}, which is in the test part"
+    assert rejected[0].kind is LeftOutKind.LEAKED_NEAR_DUPLICATE
+    assert rejected[0].detail == f"{every[1].id} in the test part"
     assert every[1].id in {each.id for each in placed if each.part == "test"}
 
 

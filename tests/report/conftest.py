@@ -26,6 +26,8 @@ from bench.records import (
     Failure,
     FailureKind,
     FamilyInfo,
+    LeftOut,
+    LeftOutKind,
     Metrics,
     OverSeeds,
     PictureSizes,
@@ -288,22 +290,23 @@ def messy_run(run: Run) -> Run:
         "validation": {"cat": 1000, "dog": 998, "owl": 203},
         "test": {"cat": 1000, "dog": 1000, "owl": 203},
     }
-    reasons = {
-        "train/cat/666.jpg": "empty file (0 bytes)",
-        "train/dog/11702.jpg": "empty file (0 bytes)",
-        f"train/dog/{HOSTILE}.jpg": "cannot be decoded: image file is truncated (12 bytes not processed)",
-        f"train/cat/{LONG}": f"the same content as train/cat/{HOSTILE}",
-        "train/owl/bomb.png": "30000 x 30000 pixels, limit 100 megapixels",
-        "train/owl/twice.png": "the same content is labelled cat and owl",
-        "train/cat/7.jpg": "nearly the same picture as test/cat/9.jpg, which is in the test part",
-        **{f"train/owl/{number}.jpg": "cannot be decoded: broken data stream" for number in range(60)},
-    }
+    kind = LeftOutKind
+    left_out = (
+        LeftOut("train/cat/666.jpg", kind.EMPTY, label="cat"),
+        LeftOut("train/dog/11702.jpg", kind.EMPTY, label="dog"),
+        LeftOut(f"train/dog/{HOSTILE}.jpg", kind.DAMAGED, "image file is truncated (12 bytes not processed)", "dog"),
+        LeftOut(f"train/cat/{LONG}", kind.DUPLICATE, f"train/cat/{HOSTILE}", "cat"),
+        LeftOut("train/owl/bomb.png", kind.TOO_LARGE, "30000 x 30000 pixels, limit 100 megapixels", "owl"),
+        LeftOut("train/owl/twice.png", kind.CONTRADICTING_LABELS, "cat and owl", "owl"),
+        LeftOut("train/cat/7.jpg", kind.LEAKED_NEAR_DUPLICATE, "test/cat/9.jpg in the test part", "cat"),
+        *(LeftOut(f"train/owl/{number}.jpg", kind.DAMAGED, "broken data stream", "owl") for number in range(60)),
+    )
     split = SplitInfo(
         "photos",
         ("cat", "dog", "owl"),
         counts,
         "9f2c44c1b0d6a7e1" * 4,
-        tuple({"id": id, "reason": reason} for id, reason in reasons.items()),
+        left_out,
         ignored={"hidden or system file": 12, "not a picture": 3},
         noticed={"grey": 41, "turned as EXIF says": 7, "CMYK": 1},
         alike=(("train/cat/7.jpg", "test/cat/9.jpg"), ("train/dog/1.jpg", "train/dog/2.jpg", f"train/dog/{HOSTILE}")),

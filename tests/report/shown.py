@@ -13,7 +13,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig
-from bench.records import Run
+from bench.records import LeftOut, LeftOutKind, Run
 from bench.runs import predictions
 from bench.runs.store import SCHEMA_VERSION
 from bench.runs.thumbnails import Thumbnail
@@ -73,7 +73,7 @@ def hostile(run: Run, folder: Path) -> None:
     counts = {"train": dict.fromkeys(classes, 30), "validation": dict.fromkeys(classes, 10)}
     split = replace(run.split, classes=classes, counts=counts | {"test": dict.fromkeys(classes, 50)})
     alike = ((f"train/{HOSTILE}.jpg", f"test/{HOSTILE}.jpg"),)
-    quarantined = ({"id": f"train/{HOSTILE}.png", "reason": f"cannot be decoded: {HOSTILE}"},)
+    quarantined = (LeftOut(f"train/{HOSTILE}.png", LeftOutKind.DAMAGED, HOSTILE),)
     split = texts(replace(split, alike=alike, contradicting=alike, quarantined=quarantined), {})
     families = (family, replace(skipped, skipped=""))
     config = replace(run.config, storage="")

@@ -11,7 +11,7 @@ import pytest
 from bench import report
 from bench.cli.console import ConsoleProgress, print_inventory
 from bench.config import RunConfig
-from bench.records import PictureSizes, Run, SplitInfo
+from bench.records import LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
 from bench.report.inventory import inventory
 from bench.report.sections.verdict import notices
 
@@ -54,7 +54,7 @@ class TestPage:
         assert "Left out: 67 pictures" in shown
         assert "empty file (0 bytes) 2 pictures train/cat/666.jpg train/dog/11702.jpg" in shown
         assert "train/owl/bomb.png 30000 x 30000 pixels, limit 100 megapixels" in shown
-        assert "train/owl/twice.png the same content is labelled cat and owl" in shown
+        assert "the same content under several labels 1 picture train/owl/twice.png cat and owl" in shown
         assert all(f"train/owl/{number}.jpg broken data stream" in shown for number in range(60))
         assert LONG in shown
 
@@ -94,7 +94,7 @@ class TestPage:
         assert "validation" not in shown.lower()
 
     def test_a_long_list_ends_and_says_where_the_rest_is(self, run: Run, tmp_path: Path) -> None:
-        lost = tuple({"id": f"cat/{number:05d}.jpg", "reason": "empty file (0 bytes)"} for number in range(20_000))
+        lost = tuple(LeftOut(f"cat/{number:05d}.jpg", LeftOutKind.EMPTY) for number in range(20_000))
         before = len(section(run, tmp_path))
         source = section(replace(run, split=replace(run.split, quarantined=lost)), tmp_path)
         assert "cat/00499.jpg" in source
@@ -115,7 +115,7 @@ class TestNotice:
         assert told.endswith("Of owl, 62 of 1 078 pictures (5.8 %) are left out.")
 
     def test_a_little_damage_is_no_news(self, run: Run, tmp_path: Path) -> None:
-        lost = ({"id": "cat/666.jpg", "reason": "empty file (0 bytes)"},)
+        lost = (LeftOut("cat/666.jpg", LeftOutKind.EMPTY, label="cat"),)
         assert self.notice(replace(run, split=replace(run.split, quarantined=lost)), tmp_path) == ""
 
     @pytest.mark.parametrize("config", [RunConfig(limit=300), RunConfig(split_file="split.json")])

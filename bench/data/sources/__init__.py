@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 from bench.config import RunConfig
 from bench.data.pictures import Picture
 from bench.errors import DataError, unknown
+from bench.records import LeftOut
 
 PARTS = ("train", "validation", "test")
 """The parts of a split, in order."""
@@ -55,27 +56,19 @@ class ListedPicture:
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A picture that is not used, and why."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Listing:
     """What a source has.
 
     Attributes:
         classes: Names of the classes, sorted; one may turn out to be empty.
         entries: The pictures, in any order.
-        rejected: What is left out by name, e.g. a link out of the folder.
+        left_out: Pictures that cannot be used, e.g. a link out of the folder.
         ignored: How many files are no pictures and not meant to be, by reason.
     """
 
     classes: tuple[str, ...]
     entries: tuple[ListedPicture, ...]
-    rejected: tuple[Rejected, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 

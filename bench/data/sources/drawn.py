@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError
 from bench.data.sources import ListedPicture, Listing, Source, StageCallback
+from bench.records import LeftOutKind
 
 CLASSES = ("cats", "dogs")
 SIDE = 64
@@ -64,7 +65,7 @@ class Drawn(Source):
     def picture(self, item_id: str, least: int = 0) -> Picture:
         label, _, number = item_id.partition("/")
         if not number.isdigit() or int(number) >= self.images or label != CLASSES[int(number) % 2]:
-            raise PictureError(item_id, f"is none of the {self.images} drawn ones")
+            raise PictureError(item_id, LeftOutKind.UNREADABLE, f"none of the {self.images} drawn ones")
         pixels = np.asarray(draw(self.seed, int(number)))
         return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), item_id)
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError, decode
-from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback, existing_path, part_named
+from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
 from bench.errors import DataError
+from bench.records import LeftOut, LeftOutKind
 
 CLUTTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
@@ -82,7 +83,7 @@ def read(path: str, least: int) -> Picture:
         with FileIO(path) as file:
             content = file.readall()
     except OSError as error:
-        raise PictureError(path, f"cannot be read: {error.strerror}") from None
+        raise PictureError(path, LeftOutKind.UNREADABLE, str(error.strerror)) from None
     return decode(content, path, least)
 
 
@@ -132,7 +133,7 @@ class _Walk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.entries: list[ListedPicture] = []
-        self.rejected: list[Rejected] = []
+        self.left_out: list[LeftOut] = []
         self.ignored: Counter[str] = Counter()
 
     def listing(self) -> Listing:
@@ -146,7 +147,7 @@ class _Walk:
                 for path in paths:
                     self._collect(path, label, part)
         names = next(iter(found.values()))
-        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.rejected), dict(self.ignored))
+        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(self.ignored))
 
     def _by_part(self) -> dict[str | None, _Classes]:
         """The classes of every part, train first; of the whole folder where it has no parts."""
@@ -190,7 +191,7 @@ class _Walk:
         """By sub-folders where there are any, else by names; those that name no known class, where some are known."""
         if level.folders:
             for link in level.links:
-                self._reject(link, "link, not followed")
+                self._reject(link, LeftOutKind.LINK)
             self._ignore("beside the classes", len(level.others))
             return {folder.name: [folder] for folder in level.folders}
         classes: dict[str, list[Path]] = defaultdict(list)
@@ -199,7 +200,7 @@ class _Walk:
             if label and not path.name.startswith(".") and (not known or label in known):
                 classes[label].append(path)
             elif path.is_symlink():
-                self._reject(path, "link, not followed")
+                self._reject(path, LeftOutKind.LINK)
             elif path.is_dir():
                 self._ignore("hidden or system folder")
             elif is_clutter(path.name):
@@ -234,40 +235,40 @@ class _Walk:
     def _leave_out(self, top: _Level, parts: set[Path]) -> None:
         """Notes what stands beside the parts."""
         for link in top.links:
-            self._reject(link, "link, not followed")
+            self._reject(link, LeftOutKind.LINK)
         self._ignore("beside the classes", len(top.others))
         for folder in set(top.folders) - parts:
             self._ignore("outside the parts", sum(len(files) for _, _, files in os.walk(folder)))
 
     def _collect(self, path: Path, label: str, part: str | None) -> None:
-        for file in self._files(path) if _is_class(path) else [path]:
+        for file in self._files(path, label) if _is_class(path) else [path]:
             mode = file.lstat().st_mode
             if is_clutter(file.name):
                 self._ignore("hidden or system file")
-            elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file)):
+            elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file, label)):
                 self.entries.append(ListedPicture(file.relative_to(self.root).as_posix(), label, part))
             elif not stat.S_ISLNK(mode):
-                self._reject(file, "not a regular file")
+                self._reject(file, LeftOutKind.NOT_A_FILE, label=label)
 
-    def _files(self, folder: Path) -> Iterator[Path]:
+    def _files(self, folder: Path, label: str) -> Iterator[Path]:
         for above, folders, files in os.walk(folder, onerror=_raise):
             for name in sorted(folders):
                 path = Path(above, name)
                 if path.is_symlink():
-                    self._reject(path, "link to a folder, not followed")
+                    self._reject(path, LeftOutKind.LINK, "leads to a folder", label)
                 elif not _is_class(path):
                     self._ignore("hidden or system folder")
             folders[:] = sorted(name for name in folders if _is_class(Path(above, name)))
             yield from (Path(above, name) for name in sorted(files))
 
-    def _leads_inside(self, link: Path) -> bool:
+    def _leads_inside(self, link: Path, label: str) -> bool:
         try:
             target = link.resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
-            self._reject(link, "link that leads nowhere")
+            self._reject(link, LeftOutKind.LINK, "leads nowhere", label)
             return False
         if not target.is_relative_to(self.root.resolve()) or not target.is_file():
-            self._reject(link, "link that leads outside the folder, not followed")
+            self._reject(link, LeftOutKind.LINK, "leads outside the folder", label)
             return False
         return True
 
@@ -275,8 +276,8 @@ class _Walk:
         if count:
             self.ignored[reason] += count
 
-    def _reject(self, path: Path, reason: str) -> None:
-        self.rejected.append(Rejected(path.relative_to(self.root).as_posix(), reason))
+    def _reject(self, path: Path, kind: LeftOutKind, detail: str = "", label: str = "") -> None:
+        self.left_out.append(LeftOut(path.relative_to(self.root).as_posix(), kind, detail, label))
 
 
 def _is_class(path: Path) -> bool:

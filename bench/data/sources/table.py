@@ -18,9 +18,10 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture
-from bench.data.sources import PARTS, ListedPicture, Listing, Rejected, Source, StageCallback, existing_path, part_named
+from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
 from bench.data.sources.folder import SUFFIXES, read
 from bench.errors import DataError
+from bench.records import LeftOut, LeftOutKind
 
 COLUMNS = {
     "path": ("path", "file", "filename", "image", "id"),
@@ -28,6 +29,8 @@ COLUMNS = {
     "part": ("part", "split", "subset"),
 }
 """Names of columns, best first, in any case and with any of "_", "-" and " " in them; the part may be missing."""
+
+TABLE_ROW = LeftOutKind.TABLE_ROW
 
 LEFT_OUT_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Tried in this order for a path without one that is not there: in Kaggle's tables an id is a picture's name."""
@@ -52,30 +55,38 @@ class Table(Source):
     def listing(self) -> Listing:
         rows = _rows(self.path)
         place = _Place(self.path.parent)
-        rejected: list[Rejected] = []
+        left_out: list[LeftOut] = []
         named: dict[str, list[_Row]] = defaultdict(list)
         for row in rows:
-            item_id, reason = place.find(row.path) if row.path else (f"{self.path.name}, line {row.line}", "no path")
-            if reason := reason or row.wrong:
-                rejected.append(Rejected(item_id, f"line {row.line}: {reason}"))
+            item_id, kind, detail = place.find(row.path) if row.path else (self._row_id(row), TABLE_ROW, "no path")
+            if kind is None and row.wrong:
+                kind, detail = TABLE_ROW, row.wrong
+            if kind:
+                where = f"line {row.line}"
+                left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, row.label))
             else:
                 named[item_id].append(row)
         entries = []
         for item_id, each in named.items():
             if reason := _contradiction(each):
-                rejected.append(Rejected(item_id, reason))
+                left_out.append(LeftOut(item_id, TABLE_ROW, reason))
                 continue
             first, *again = each
             entries.append(ListedPicture(item_id, first.label, first.part))
-            rejected += [Rejected(item_id, f"line {row.line}: named in line {first.line} already") for row in again]
+            left_out += [
+                LeftOut(item_id, TABLE_ROW, f"line {row.line}: named in line {first.line} already") for row in again
+            ]
         classes = tuple(sorted({entry.label for entry in entries}))
-        self._check(classes, rejected)
-        return Listing(classes, tuple(entries), tuple(rejected))
+        self._check(classes, left_out)
+        return Listing(classes, tuple(entries), tuple(left_out))
 
-    def _check(self, classes: Sequence[str], rejected: Sequence[Rejected]) -> None:
+    def _row_id(self, row: _Row) -> str:
+        return f"{self.path.name}, line {row.line}"
+
+    def _check(self, classes: Sequence[str], left_out: Sequence[LeftOut]) -> None:
         where = f"data table {str(self.path)!r}"
         if not classes:
-            why = f" that can be used; {rejected[0].id!r}: {rejected[0].reason}" if rejected else ""
+            why = f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else ""
             raise DataError(f"{where} has no row{why}")
         if len(classes) == 1:
             raise DataError(f"{where} has one class, {classes[0]!r}: at least two are needed")
@@ -182,30 +193,30 @@ class _Place:
         self._root = folder.resolve()
         self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(self._root))
 
-    def find(self, path: str) -> tuple[str, str]:
-        """The id of a picture, its path with "/" on every system, and why it cannot be used, or ""."""
+    def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
+        """The id of a picture, its path with "/" on every system; the kind and detail of what is wrong with it."""
         if "\0" in path:
-            return path, "a null character in its path"
+            return path, TABLE_ROW, "a null character in its path"
         item_id = os.path.normpath(path)
         full = self._full(item_id)
         if not os.path.lexists(full):
             item_id = next((each for each in _readings(item_id) if os.path.lexists(self._full(each))), item_id)
             full = self._full(item_id)
-        return item_id.replace(os.sep, "/"), self._wrong(item_id, full)
+        return item_id.replace(os.sep, "/"), *self._fault(item_id, full)
 
     def _full(self, item_id: str) -> str:
         return os.path.join(self._folder, item_id)
 
-    def _wrong(self, item_id: str, full: str) -> str:
+    def _fault(self, item_id: str, full: str) -> tuple[LeftOutKind | None, str]:
         try:
             if full != item_id:  # it is relative
                 if item_id == os.pardir or item_id.startswith(os.pardir + os.sep):
-                    return "path that leads outside the table's folder"
+                    return TABLE_ROW, "path that leads outside the table's folder"
                 if not self._is_inside(full if os.path.islink(full) else os.path.dirname(full)):
-                    return "link that leads outside the table's folder, not followed"
-            return "" if stat.S_ISREG(os.stat(full).st_mode) else "not a regular file"
+                    return LeftOutKind.LINK, "leads outside the table's folder"
+            return (None if stat.S_ISREG(os.stat(full).st_mode) else LeftOutKind.NOT_A_FILE), ""
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
-            return ""  # the audit says that it cannot be read
+            return None, ""  # the audit says that it cannot be read
 
 
 def _readings(item_id: str) -> Iterator[str]:

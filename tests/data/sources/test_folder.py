@@ -133,8 +133,8 @@ def test_links_are_followed_inside_the_folder_alone(listing, tmp_path):
     os.mkfifo(tmp_path / "dog.7.jpg")
     found = listing(*of("cat", 2), *of("dog", 2))
     assert counts(found) == {(None, "cat"): 3, (None, "dog"): 2}
-    assert {each.id: each.reason for each in found.rejected} == {
-        "cat.9.jpg": "link that leads outside the folder, not followed",
+    assert {each.id: each.reason for each in found.left_out} == {
+        "cat.9.jpg": "link, not followed: leads outside the folder",
         "dog.7.jpg": "not a regular file",
         "owls": "link, not followed",
     }

@@ -11,6 +11,8 @@ from bench.data.pictures import PictureError
 from bench.data.sources.table import Table
 from bench.errors import DataError
 
+ROW = "row of the table that cannot be used"
+
 
 @pytest.fixture
 def table(tmp_path):
@@ -33,7 +35,7 @@ def labels(source):
 
 
 def reasons(source):
-    return {each.id: each.reason for each in source.listing().rejected}
+    return {each.id: each.reason for each in source.listing().left_out}
 
 
 class TestReading:
@@ -103,14 +105,14 @@ class TestRows:
         )
         assert labels(source) == {"1.jpg": "a", "2.jpg": "b"}
         assert reasons(source) == {
-            "3.jpg": "line 4: no label",
-            "labels.csv, line 5": "line 5: no path",
-            "5.jpg": "line 6: part 'holdout' is none of train, validation, test",
-            "6.jpg": "line 7: no label",
-            "7.jpg": "line 8: 4 cells under 3 columns",
-            "n\0l.jpg": "line 9: a null character in its path",
-            "1.jpg": "line 10: named in line 2 already",
-            "sub": "line 11: not a regular file",
+            "3.jpg": f"{ROW}: line 4: no label",
+            "labels.csv, line 5": f"{ROW}: line 5: no path",
+            "5.jpg": f"{ROW}: line 6: part 'holdout' is none of train, validation, test",
+            "6.jpg": f"{ROW}: line 7: no label",
+            "7.jpg": f"{ROW}: line 8: 4 cells under 3 columns",
+            "n\0l.jpg": f"{ROW}: line 9: a null character in its path",
+            "1.jpg": f"{ROW}: line 10: named in line 2 already",
+            "sub": "not a regular file: line 11",
         }
 
     @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ class TestRows:
     def test_rows_that_contradict_each_other_are_all_left_out(self, table, rows, says):
         source = table(f"path,label,part\n1.jpg,a,train\n2.jpg,b,train\n{rows}")
         assert labels(source) == {"1.jpg": "a", "2.jpg": "b"}
-        assert reasons(source) == {"x.jpg": says}
+        assert reasons(source) == {"x.jpg": f"{ROW}: {says}"}
 
     @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
     def test_relative_paths_stay_in_the_folder(self, table, tmp_path):
@@ -138,10 +140,10 @@ class TestRows:
         source = table("path,label\n1.jpg,b\n" + "".join(f"{each},a\n" for each in (*paths, *kept)), "1.jpg", "2.jpg")
         assert set(labels(source)) == {"1.jpg", "good.jpg", "2.jpg", "loop.jpg", "x" * 300}
         assert reasons(source) == {
-            "../secret.jpg": "line 3: path that leads outside the table's folder",
-            "../other.jpg": "line 4: path that leads outside the table's folder",
-            "link.jpg": "line 5: link that leads outside the table's folder, not followed",
-            "up/secret.jpg": "line 6: link that leads outside the table's folder, not followed",
+            "../secret.jpg": f"{ROW}: line 3: path that leads outside the table's folder",
+            "../other.jpg": f"{ROW}: line 4: path that leads outside the table's folder",
+            "link.jpg": "link, not followed: line 5: leads outside the table's folder",
+            "up/secret.jpg": "link, not followed: line 6: leads outside the table's folder",
         }
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -149,7 +151,7 @@ class TestRows:
         (tmp_path / "data").mkdir()
         os.mkfifo(tmp_path / "data" / "pipe.jpg")
         source = table("path,label\n1.jpg,a\n2.jpg,b\npipe.jpg,b\n")
-        assert reasons(source) == {"pipe.jpg": "line 4: not a regular file"}
+        assert reasons(source) == {"pipe.jpg": "not a regular file: line 4"}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ class TestRows:
         ),
         ("1.jpg,cat\n2.jpg,dog\n", "names the columns '1.jpg', 'cat'; one of path"),
         ("path,label\n", "has no row"),
-        ("path,label\n1.jpg,\n", "has no row that can be used; '1.jpg': line 2: no label"),
+        ("path,label\n1.jpg,\n", f"has no row that can be used; '1.jpg': {ROW}: line 2: no label"),
         ("path,label\n1.jpg,a\n", "has one class, 'a': at least two are needed"),
         (b"path,label\n1.jpg,a\n2.jpg,\xe9t\xe9\n", "line 3: is not UTF-8 text"),
         ('path,label\n1.jpg,a\n"2.jpg,b\n3.jpg,b\n', "line 4: unexpected end of data"),
