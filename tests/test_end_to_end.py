@@ -185,7 +185,7 @@ def test_a_killed_trial_is_one_failure(start, space, tmp_path):
     _trial_process(process).kill()
     status, _, err = finish(process)
     assert status == 0, err
-    states = [(trial.state, trial.failure and trial.failure.kind) for trial in bench.load(tmp_path / "here").trials]
+    states = [(trial.state, trial.failure and trial.failure.name) for trial in bench.load(tmp_path / "here").trials]
     assert sorted(states, key=str) == [("COMPLETE", None), ("COMPLETE", None), ("FAIL", "SIGKILL")]
 
 
@@ -199,7 +199,7 @@ def test_an_interrupted_run_leaves_its_report_and_no_process(start, space, tmp_p
     assert psutil.wait_procs(family, timeout=20)[1] == []
     run = bench.load(tmp_path / "here")
     assert run.status == "partial"
-    assert [trial.failure.kind for trial in run.trials] == ["Interrupted"]
+    assert [trial.failure.name for trial in run.trials] == ["Interrupted"]
     assert (tmp_path / "here" / "report.html").is_file()
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
 
