@@ -148,13 +148,13 @@ def test_a_broken_file_is_a_failure_with_its_place(pool, trial):
     job = trial("hp.Int('depth', 3, 1)")
     probe = ProbeJob(id="2", timeout_s=60.0, path=job.path, class_names=("a", "b"), input_sizes=(32,), weights="random")
     failure = outcome_of(pool, probe).failure
-    assert (failure.name, failure.error, failure.path, failure.line) == ("exception", "SpaceError", job.path, 6)
+    assert (failure.kind, failure.error, failure.path, failure.line) == ("exception", "SpaceError", job.path, 6)
     assert failure.message.startswith("ValueError: hp.Int('depth'): min_value <= max_value must hold")
 
 
 def test_an_exception_in_build_is_a_failure_with_the_end_of_its_traceback(pool, trial):
     failure = outcome_of(pool, trial("raise RuntimeError('no\\nluck')")).failure
-    assert (failure.name, failure.error, failure.message) == ("exception", "RuntimeError", "no luck")
+    assert (failure.kind, failure.error, failure.message) == ("exception", "RuntimeError", "no luck")
     assert "family.py" in failure.traceback
     assert failure.traceback.endswith("RuntimeError: no\nluck\n")
 
@@ -164,20 +164,20 @@ def test_a_killed_process_is_a_failure_named_after_its_signal(pool, trial):
         pool._running[0].process.kill()
 
     failure = outcome_of(pool, trial(), Recording(kill)).failure
-    assert (failure.name, failure.name) == ("signal", "SIGKILL")
+    assert (failure.kind, failure.name) == ("signal", "SIGKILL")
     assert "signal 9" in failure.message
 
 
 def test_a_crash_of_the_interpreter_leaves_its_stack(pool, trial):
     failure = outcome_of(pool, trial("import faulthandler; faulthandler._sigsegv()")).failure
-    assert (failure.name, failure.name) == ("signal", "SIGSEGV")
+    assert (failure.kind, failure.name) == ("signal", "SIGSEGV")
     assert "Segmentation fault" in failure.traceback
     assert "family.py" in failure.traceback
 
 
 def test_leaving_the_process_is_a_failure(pool, trial):
     failure = outcome_of(pool, trial("os._exit(3)")).failure
-    assert failure.name == "ProcessEnded"
+    assert failure.kind == "ProcessEnded"
     assert failure.message.endswith("exit status 3")
     assert outcome_of(pool, trial("sys.exit('enough')")).failure.name == "SystemExit"
 
@@ -185,7 +185,7 @@ def test_leaving_the_process_is_a_failure(pool, trial):
 def test_a_signal_without_a_name_is_a_failure(pool, trial):
     number = signal.SIGRTMIN + 3
     failure = outcome_of(pool, trial(f"os.kill(os.getpid(), {number})")).failure
-    assert (failure.name, failure.name) == ("signal", f"SIG{number}")
+    assert (failure.kind, failure.name) == ("signal", f"SIG{number}")
 
 
 def test_values_that_are_no_plain_data_fail_the_trial_and_not_the_driver(pool, trial):
@@ -197,14 +197,14 @@ def test_values_that_are_no_plain_data_fail_the_trial_and_not_the_driver(pool, t
 
 def test_a_trial_that_hangs_is_stopped_at_its_time_limit(pool, trial):
     failure = outcome_of(pool, trial("time.sleep(600)", timeout_s=2.0)).failure
-    assert failure.name == "TIMEOUT"
+    assert failure.kind == "TIMEOUT"
     assert "2 s" in failure.message
 
 
 def test_a_trial_that_does_not_heed_sigterm_is_killed(pool, trial, monkeypatch):
     monkeypatch.setattr(local_pool, "GRACE_S", 0.5)
     body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    assert outcome_of(pool, trial(body, timeout_s=2.0)).failure.name == "TIMEOUT"
+    assert outcome_of(pool, trial(body, timeout_s=2.0)).failure.kind == "TIMEOUT"
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_a_trial(pool, trial):
@@ -215,7 +215,7 @@ def test_running_trials_are_cancelled(pool, trial):
     def cancel():
         pool.cancel(FailureKind.INTERRUPTED, "enough")
 
-    assert outcome_of(pool, trial(), Recording(cancel)).failure.name == "Interrupted"
+    assert outcome_of(pool, trial(), Recording(cancel)).failure.kind == "Interrupted"
 
 
 def test_a_question_that_cannot_be_answered_is_raised_where_it_was_asked(pool, trial):
@@ -236,13 +236,13 @@ def test_what_a_trial_prints_does_not_reach_the_terminal(pool, trial, capfd):
 def test_a_model_too_large_for_memory_is_refused_with_the_numbers(pool, trial):
     body = "task.classify = lambda x: layers.Dense(2, activation='softmax')(layers.UpSampling2D((90000, 90000))(layers.Reshape((1, 1, 3))(x))[:, 0, 0])"  # noqa: E501
     failure = outcome_of(pool, trial(body)).failure
-    assert failure.name == "TooLarge"
+    assert failure.kind == "TooLarge"
     assert "MB are free" in failure.message
 
 
 def test_a_loss_that_is_no_number_is_a_failure(pool, trial):
     body = "task.classify = lambda x: layers.Dense(2, activation='softmax', kernel_initializer=keras.initializers.Constant(float('nan')))(x)"  # noqa: E501
-    assert outcome_of(pool, trial(body)).failure.name == "NonFinite"
+    assert outcome_of(pool, trial(body)).failure.kind == "NonFinite"
 
 
 def test_nothing_outlives_the_pool():

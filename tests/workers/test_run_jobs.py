@@ -77,6 +77,6 @@ def test_work_that_an_outcome_brings_is_asked_for_although_there_was_none_before
 def test_a_stop_cancels_once_what_runs_and_starts_nothing_more():
     pool, waiting = Slots(2), jobs(5)
     outcomes = list(run_jobs(pool, asking(waiting), Asked(pool, after=2)))
-    assert [(outcome.failure.name, outcome.failure.message) for outcome in outcomes] == [("Interrupted", "enough")] * 2
+    assert [(outcome.failure.kind, outcome.failure.message) for outcome in outcomes] == [("Interrupted", "enough")] * 2
     assert pool.cancelled == [(FailureKind.INTERRUPTED, "enough")]
     assert len(waiting) == 3
