@@ -165,15 +165,17 @@ def paired_difference(
 
 
 @dataclass(frozen=True)
-class Change:
-    """The change of a family's accuracy between two versions, on the same test pictures; shares, not points.
+class MeanChange:
+    """How far a mean moved from one group of trainings to another, and how much of that is noise.
+
+    Accuracies are shares, not points; step times are logarithms.
 
     Attributes:
-        difference: The accuracy after less the one before.
-        standard_error: Of the difference, over test pictures and seeds.
-        p_drop: One-sided p-value of a drop: small where the accuracy fell by more than noise.
+        difference: The mean after less the one before.
+        standard_error: Of the difference, over test pictures and trainings.
+        p_drop: One-sided p-value of a drop: small where the mean fell by more than noise.
         low, high: 95 % interval of the difference.
-        calibrated: Whether the standard error has the noise of the seeds of both sides.
+        calibrated: Whether the standard error has the noise of the trainings of both sides.
         freedom: Degrees of freedom of the standard error; few where the noise of few seeds is most of it.
     """
 
@@ -185,59 +187,98 @@ class Change:
     calibrated: bool
     freedom: float = float("inf")
 
+    @property
+    def p_rise(self) -> float:
+        """One-sided p-value of a rise; no rise at all never looks like one."""
+        return 1 - self.p_drop if self.difference > 0 else max(0.5, 1 - self.p_drop)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of no difference."""
+        return min(1.0, 2 * min(self.p_drop, self.p_rise)) if self.difference else 1.0
+
     def detectable(self, level: float = DROP_LEVEL, pictures: int = 0) -> float:
         """The smallest drop that a one-sided test at `level` sees with 80 % power, as a share (see `detectable`)."""
         return detectable(self.standard_error, self.freedom, level, pictures)
 
 
-def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> Change:
-    """Estimate the change of a family's accuracy between two versions, and its noise of test pictures and seeds.
-
-    With c the difference of the two means over seeds at each picture, the squared standard error is
-    var(c) / n + var(accuracies before) / seeds before + var(accuracies after) / seeds after. The test is Student's with
-    Satterthwaite's degrees of freedom: where two or three seeds are all that is known of a noise that is larger than
-    that of the pictures, a normal quantile raises false alarms in more than one of ten cases.
+def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> MeanChange:
+    """Test whether a family's accuracy changed between two versions, beyond the noise of test pictures and seeds.
 
     Args:
         before, after: Which pictures each seed's model classifies rightly, shapes (seeds before, n) and
             (seeds after, n): the same pictures in the same order.
-        seed_sd: Standard deviation of the accuracy over seeds, from a calibration; it stands for a side that has one
-            seed only. None: such a side's seeds are taken to have no noise, and the change is not `calibrated`.
+        seed_sd: As for `change_of_means`.
 
     Raises:
         ValueError: The pictures are not the same number on both sides, fewer than two, or there is no seed.
-
-    Source:
-        The test pictures are crossed with the trainings, as cases with readers in studies of diagnostic imaging, and
-        paired between the versions, while the trainings of two versions have nothing in common: D. D. Dorfman, K. S.
-        Berbaum and C. E. Metz (1992), "Receiver operating characteristic rating analysis: generalization to the
-        population of readers and patients with the jackknife method", Investigative Radiology 27(9), 723-731. Chance in
-        single pictures is in both parts of the sum, as the pictures' spread and as the seeds': the error is rather too
-        large, on which side a gate should err. `difference_over_seeds` takes it out.
     """
-    from scipy.special import stdtr, stdtrit
-
     if before.ndim != 2 or after.ndim != 2 or before.shape[1] != after.shape[1] or before.shape[1] < 2:
         raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
     if not len(before) or not len(after):
         raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
     each = after.mean(axis=0) - before.mean(axis=0)
+    # Through whole numbers, so that equal counts of right answers differ by nothing at all.
+    wins, losses = int(after.sum()) * len(before), int(before.sum()) * len(after)
+    difference = (wins - losses) / (len(before) * len(after) * len(each))
+    return change_of_means(before.mean(axis=1), after.mean(axis=1), each, seed_sd, difference)
+
+
+def change_of_means(
+    before: Floats,
+    after: Floats,
+    each: Floats | None = None,
+    seed_sd: float | None = None,
+    difference: float | None = None,
+) -> MeanChange:
+    """Test whether two groups of trainings have different means: Welch's test, with the noise of shared pictures.
+
+    With c the difference of the two means over trainings at each picture, the squared standard error is
+    var(c) / n + var(before) / trainings before + var(after) / trainings after. The test is Student's with
+    Satterthwaite's degrees of freedom: where two or three seeds are all that is known of a noise that is larger than
+    that of the pictures, a normal quantile raises false alarms in more than one of ten cases.
+
+    Args:
+        before, after: A figure of each training, shapes (trainings before,) and (trainings after,), at least one each.
+        each: The c of accuracies, shape (n,); None for figures that are not of pictures.
+        seed_sd: Standard deviation of the figure over seeds, from a calibration; it stands for a side that has one
+            training only. None: such a side is taken to have no noise, and the change is not `calibrated`.
+        difference: The difference, where it is known more exactly than the means of floats give it.
+
+    Source:
+        B. L. Welch (1947), "The generalization of 'Student's' problem when several different population variances are
+        involved", Biometrika 34, 28-35. The test pictures are crossed with the trainings, as cases with readers in
+        studies of diagnostic imaging, and paired between the versions, while the trainings of two versions have nothing
+        in common: D. D. Dorfman, K. S. Berbaum and C. E. Metz (1992), "Receiver operating characteristic rating
+        analysis: generalization to the population of readers and patients with the jackknife method", Investigative
+        Radiology 27(9), 723-731. Chance in single pictures is in both parts of the sum, as the pictures' spread and as
+        the seeds': the error is rather too large, on which side a gate should err.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    if difference is None:
+        difference = float(after.mean() - before.mean())
     several = [side for side in (before, after) if len(side) > 1]
-    between = [float(side.mean(axis=1).var(ddof=1)) / len(side) for side in several]
+    between = [float(side.var(ddof=1)) / len(side) for side in several]
     uncertain = sum(part**2 / (len(side) - 1) for part, side in zip(between, several, strict=True))
     if seed_sd is not None and len(several) < 2:  # the calibration stands in both parts, and errs alike in both
         between += [seed_sd**2] * (2 - len(several))
         uncertain = sum(between) ** 2 / (CALIBRATION_SEEDS - 1)
-    squared = float(each.var(ddof=1)) / len(each) + sum(between)
+    squared = (0.0 if each is None else float(each.var(ddof=1)) / len(each)) + sum(between)
     freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
-    # Through whole numbers, so that equal counts of right answers differ by nothing at all.
-    wins, losses = int(after.sum()) * len(before), int(before.sum()) * len(after)
-    difference = (wins - losses) / (len(before) * len(after) * len(each))
     error = float(np.sqrt(squared))
     p_drop = float(stdtr(freedom, difference / error)) if error > 0 else float(difference >= 0)
     reach = float(stdtrit(freedom, 0.975)) * error
-    calibrated = seed_sd is not None or min(len(before), len(after)) > 1
-    return Change(difference, error, p_drop, difference - reach, difference + reach, calibrated, freedom)
+    calibrated = seed_sd is not None or len(several) == 2
+    return MeanChange(
+        difference=difference,
+        standard_error=error,
+        p_drop=p_drop,
+        low=difference - reach,
+        high=difference + reach,
+        calibrated=calibrated,
+        freedom=freedom,
+    )
 
 
 def detectable(

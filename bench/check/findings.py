@@ -4,38 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from bench.check.policy import Policy
+from bench.check.wording import short
 from bench.runs.results import Results
-
-PASS, INFO, WARN, FAIL, SKIP = "pass", "info", "warn", "fail", "skip"
-"""Outcomes of a finding; SKIP: not comparable, so nothing was judged."""
-
-PRESENCE, ACCURACY, TIME, PARAMETERS = "presence", "accuracy", "step time", "parameters"
-"""Metrics, in the order in which a family's findings stand."""
-
-MARKS = {
-    "+": "better, and more than noise",
-    "-": "worse, and more than noise, or past a fixed limit",
-    "!": "missing, failed or not scored",
-    "*": "new",
-    "x": "not comparable, so not judged",
-    "~": "may be noise, or could not be told from it",
-}
-"""What stands before a finding, and what it says."""
+from bench.text import plain, plural
 
 REGRESSION, NOT_COMPARABLE, INCOMPLETE = 1, 3, 4
 """Exit statuses; 3 before 4 before 1, 0 where there is none of them."""
 
 
-@dataclass(frozen=True)
+class Outcome(StrEnum):
+    """The verdict on a finding; SKIP: not comparable, so nothing was judged."""
+
+    PASS = "pass"
+    INFO = "info"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Metric(StrEnum):
+    """A figure of a family, in the order in which a family's findings stand."""
+
+    PRESENCE = "presence"
+    ACCURACY = "accuracy"
+    TIME = "step time"
+    PARAMETERS = "parameters"
+
+
+class Sign(StrEnum):
+    """The character before a finding."""
+
+    NONE = ""
+    BETTER = "+"
+    WORSE = "-"
+    GONE = "!"
+    NEW = "*"
+    UNJUDGED = "x"
+    DOUBTFUL = "~"
+
+
+MEANINGS = {
+    Sign.BETTER: "better, and more than noise",
+    Sign.WORSE: "worse, and more than noise, or past a fixed limit",
+    Sign.GONE: "missing, failed or not scored",
+    Sign.NEW: "new",
+    Sign.UNJUDGED: "not comparable, so not judged",
+    Sign.DOUBTFUL: "may be noise, or could not be told from it",
+}
+"""Every sign in words."""
+
+Figures = Mapping[str, float | int | str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One metric of one family, judged.
 
     Attributes:
-        metric: One of `PRESENCE`, `ACCURACY`, `TIME`, `PARAMETERS`.
-        outcome: One of `PASS`, `INFO`, `WARN`, `FAIL`, `SKIP`.
-        mark: One of `MARKS`; "" where nothing changed.
         change, before, after: The figures as they are shown; "" where there is none.
         mde: The minimum detectable drop as it is shown (accuracy only); `>` where the noise of the seeds is not known.
         underpowered: Whether a drop of twice the limit could have gone unseen (accuracy only).
@@ -44,24 +72,36 @@ class Finding:
     """
 
     family: str
-    metric: str
-    outcome: str
-    mark: str = ""
+    metric: Metric
+    outcome: Outcome
+    mark: Sign = Sign.NONE
     change: str = ""
     before: str = ""
     after: str = ""
     mde: str = ""
     underpowered: bool = False
     message: str = ""
-    figures: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Its family and metric: `vgg16, accuracy`."""
+        return f"{short(self.family)}, {self.metric}"
 
 
 @dataclass(frozen=True)
+class NoBaseline:
+    """Nothing could be judged, for there is no baseline; the message says why."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the gate says of a run.
+    """The gate's verdict on a run.
 
     Attributes:
-        baseline, candidate: What was compared.
+        baseline, candidate: The two that were compared.
         findings: Family by family, metric by metric.
         differences: Why the two do not compare: each names what differs; empty where they do.
         incomplete: Why the candidate is not a complete run; "" where it is.
@@ -77,24 +117,14 @@ class Judgement:
     notes: Sequence[str] = ()
     policy: Policy = field(default_factory=Policy)
 
-    def of(self, outcome: str) -> list[Finding]:
+    def of(self, outcome: Outcome) -> list[Finding]:
         """The findings with an outcome."""
         return [finding for finding in self.findings if finding.outcome == outcome]
 
     @property
     def problems(self) -> list[Finding]:
         """What failed, then what warns."""
-        return [*self.of(FAIL), *self.of(WARN)]
-
-    @property
-    def underpowered(self) -> list[Finding]:
-        """Those for which a drop of twice the limit could have gone unseen."""
-        return [finding for finding in self.findings if finding.underpowered]
-
-    @property
-    def uncalibrated(self) -> list[Finding]:
-        """Those that can do no more than warn, for the noise of the seeds is not known."""
-        return [finding for finding in self.findings if finding.figures.get("calibrated") is False]
+        return [*self.of(Outcome.FAIL), *self.of(Outcome.WARN)]
 
     @property
     def exit_status(self) -> int:
@@ -103,4 +133,31 @@ class Judgement:
             return NOT_COMPARABLE
         if self.incomplete:
             return INCOMPLETE
-        return REGRESSION if self.of(FAIL) else 0
+        return REGRESSION if self.of(Outcome.FAIL) else 0
+
+    @property
+    def headline(self) -> str:
+        """The result in a line: `FAIL: 1 regression, 2 warnings in 6 families (baseline 0123abcd, 2026-11-21)`.
+
+        UNDERPOWERED counts findings that could not have shown a drop of twice the limit, UNCALIBRATED those that can
+        only warn, for the noise of the seeds is not known.
+        """
+        sha = self.baseline.git_sha
+        commit = short(sha[:8] + ("+" if sha.endswith("+") else "") or self.baseline.run)
+        against = f"(baseline {commit}, {short(self.baseline.created_utc[:10])})"
+        if self.exit_status == NOT_COMPARABLE:
+            rest = len(self.differences) - 1
+            more = f" (and {plural(rest, 'more difference')})" if rest else ""
+            return plain(f"NOT COMPARABLE: {self.differences[0]}{more}; nothing was judged {against}")
+        failed, warned = len(self.of(Outcome.FAIL)), len(self.of(Outcome.WARN))
+        underpowered = sum(finding.underpowered for finding in self.findings)
+        uncalibrated = sum(finding.figures.get("calibrated") is False for finding in self.findings)
+        counts = [plural(failed, "regression") if failed else "no regression"]
+        counts += [plural(warned, "warning")] if warned else []
+        counts += [f"{underpowered} UNDERPOWERED"] if underpowered else []
+        counts += [f"{uncalibrated} UNCALIBRATED"] if uncalibrated else []
+        families = plural(len({finding.family for finding in self.findings}), "family", "families")
+        result = f"{', '.join(counts)} in {families} {against}"
+        if self.exit_status == INCOMPLETE:
+            return plain(f"INCOMPLETE: {self.incomplete}; {result}")
+        return plain(f"{'FAIL' if failed else 'PASS'}: {result}")

@@ -1,4 +1,4 @@
-"""What the regression gate allows: the documented rule, or what a project's `bench.toml` makes of it."""
+"""The limits of the regression gate: the documented rule, or what a project's `bench.toml` makes of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from bench.errors import ConfigError, unknown
 from bench.text import one_line
-
-FILE = "bench.toml"
-"""What a project calls it; taken from the current folder where nothing else is named."""
 
 TABLE = "check"
 
@@ -22,7 +22,7 @@ MOST_DROP = 0.2
 
 @dataclass(frozen=True)
 class FamilyPolicy:
-    """What a family is allowed.
+    """The limits of a family.
 
     Attributes:
         max_drop: Share of the test pictures; a drop of so much is a regression, if it is more than noise.
@@ -39,7 +39,7 @@ class FamilyPolicy:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the gate allows.
+    """The limits of the gate.
 
     Attributes:
         alpha: Level of the test of accuracy, over all families together (Holm, 1979).
@@ -54,11 +54,11 @@ class Policy:
     path: Path | None = None
 
     def of(self, family: str) -> FamilyPolicy:
-        """What a family is allowed."""
+        """The limits of a family."""
         return self.families.get(family, self.usual)
 
     def meant_for(self, families: Iterable[str]) -> Policy:
-        """The policy itself, where every family with limits of its own is among `families`.
+        """Give the policy itself, where every family with limits of its own is among `families`.
 
         Raises:
             ConfigError: One is not: a limit that guards nothing is a mistake.
@@ -72,7 +72,7 @@ class Policy:
 
 
 def read(path: Path) -> Policy:
-    """Reads a policy.
+    """Read a policy.
 
     Raises:
         ConfigError: The file is missing or no TOML, or a key or a value is wrong; the message has the file, the key,
@@ -90,57 +90,56 @@ def read(path: Path) -> Policy:
         raise ConfigError(f"{path}: the policy is nested too deeply") from None
     _only(data, [TABLE], "table", f"{path}")
     table = _table(data.get(TABLE, {}), f"{path}: [{TABLE}]")
-    own = _table(table.pop("families", {}), f"{path}: [{TABLE}.families]")
-    _only(table, ["alpha", *RULES, "families"], "key", f"{path}: [{TABLE}]")
-    alpha = _number(table.pop("alpha"), ALPHA, f"{path}: [{TABLE}] alpha") if "alpha" in table else Policy.alpha
-    usual = _limits(FamilyPolicy(), table, f"{path}: [{TABLE}]")
+    tables = _table(table.pop("families", {}), f"{path}: [{TABLE}.families]")
+    _only(table, [*RULES, "families"], "key", f"{path}: [{TABLE}]")
+    common = _limits(table, f"{path}: [{TABLE}]")
+    alpha = common.pop("alpha", Policy.alpha)
+    usual = replace(FamilyPolicy(), **common)
     families = {}
-    for name, given in own.items():
+    for name, value in tables.items():
         where = f"{path}: [{TABLE}.families.{one_line(name)}]"
-        given = _table(given, where)
-        if "alpha" in given:
+        own = _table(value, where)
+        if "alpha" in own:
             raise ConfigError(f"{where} alpha: belongs in [{TABLE}]: one level is shared by all families (Holm)")
-        _only(given, RULES, "key", where)
-        families[name] = _limits(usual, given, where)
+        _only(own, [key for key in RULES if key != "alpha"], "key", where)
+        families[name] = replace(usual, **_limits(own, where))
     return Policy(alpha, usual, families, path)
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """A number above `above`, or at least `least`, and at most `most`; `words` says so."""
-
-    words: str
-    least: float
-    most: float
-    open: bool = False
-    whole: bool = False
-
-
-ALPHA = _Rule("must be a number above 0 and at most 0.5, e.g. 0.05", 0, 0.5, True)
-
-RULES = {
-    "max_drop": _Rule(
-        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
-        0,
-        MOST_DROP,
-        open=True,
+RULES: Mapping[str, tuple[Any, str]] = {
+    "alpha": (
+        Annotated[float, Meta(gt=0, le=0.5)],
+        "must be a number above 0 and at most 0.5, e.g. 0.05",
     ),
-    "max_slowdown": _Rule("must be a ratio above 1 and at most 100; 25 % slower is 1.25", 1, 100, True),
-    "min_accuracy": _Rule("must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor", 0, 1),
-    "max_parameters": _Rule("must be a whole number, at least 1, e.g. 20_000_000", 1, 1e18, whole=True),
+    "max_drop": (
+        Annotated[float, Meta(gt=0, le=MOST_DROP)],
+        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
+    ),
+    "max_slowdown": (
+        Annotated[float, Meta(gt=1, le=100)],
+        "must be a ratio above 1 and at most 100; 25 % slower is 1.25",
+    ),
+    "min_accuracy": (
+        Annotated[float, Meta(ge=0, le=1)],
+        "must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor",
+    ),
+    "max_parameters": (
+        Annotated[int, Meta(ge=1)],
+        "must be a whole number, at least 1, e.g. 20_000_000",
+    ),
 }
+"""The type of every key, and its rule in words."""
 
 
-def _limits(usual: FamilyPolicy, given: Mapping[str, Any], where: str) -> FamilyPolicy:
-    values: dict[str, Any] = {key: _number(value, RULES[key], f"{where} {key}") for key, value in given.items()}
-    return replace(usual, **values)
+def _limits(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    return {key: _value(value, *RULES[key], f"{where} {key}") for key, value in table.items()}
 
 
-def _number(value: Any, rule: _Rule, where: str) -> float | int:
-    fits = isinstance(value, int if rule.whole else int | float) and not isinstance(value, bool)
-    if not fits or not rule.least <= value <= rule.most or (rule.open and value == rule.least):
-        raise ConfigError(f"{where} = {value!r}: {rule.words}")
-    return int(value) if rule.whole else float(value)
+def _value(value: Any, kind: Any, rule: str, where: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{where} = {value!r}: {rule}") from None
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -149,7 +148,7 @@ def _table(value: Any, where: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _only(given: Mapping[str, Any], known: Iterable[str], what: str, where: str) -> None:
-    for name in given:
+def _only(table: Mapping[str, Any], known: Iterable[str], what: str, where: str) -> None:
+    for name in table:
         if name not in (choices := list(known)):
             raise ConfigError(f"{where}: {unknown(what, name, choices)}")

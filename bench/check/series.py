@@ -1,13 +1,12 @@
-"""What became of every family over the runs of a folder: accuracy, step time, parameters, and where they changed.
+"""Every family over the runs of a folder: accuracy, step time, parameters, and where they changed.
 
 Runs stand in one series where they compare: the same test pictures and the same settings. Within it a family's
 accuracies compare where it started from the same weights, and its step times where the hardware is the same too.
-Nothing here prints: `terminal.py` and `page.py` do, in the words of `words.py`.
+Nothing here prints.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,17 +15,20 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import stats
-from bench.check import changepoints
-from bench.check.changepoints import ChangePoint, Levels
+from bench.check import levels
+from bench.check.changes import setting_changes
+from bench.check.levels import Measured
 from bench.errors import BaselineError
-from bench.runs.results import FILE, Environment, FamilyResult, Results, read, settings
+from bench.runs.results import FILE, Environment, FamilyResult, Results, read
 
 SCHEMA_VERSION = 1
-"""Of `plain`."""
+"""Of `as_data`."""
 
 BASELINE = "baseline.json"
-"""The kept results among the runs."""
+"""The baseline among the runs."""
 
 LEAST = 0.005
 """An accuracy that changes by less is no change point, as a share: half a point."""
@@ -42,8 +44,8 @@ DEPTH = 4
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A run of a series; `baseline` says that it is the one that was kept."""
+class SeriesRun:
+    """A run of a series; `baseline` says that it is the committed one."""
 
     run: str
     created_utc: str
@@ -68,7 +70,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Change:
+class LevelChange:
     """A change of level.
 
     Attributes:
@@ -98,7 +100,7 @@ class Track:
         readings: Oldest first, at least one.
         changes: Oldest first.
         different: How many of the readings do not repeat an earlier one, picture by picture for accuracies.
-        comparisons: How many pairs of levels were compared; 0 where there are too few runs for any.
+        comparisons: How many windows of runs were compared; 0 where there are too few runs for any.
         smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there is no
             comparison or the noise is too large to see any.
         calibrated: Whether the noise of making a run once more is known, from several seeds or enough runs.
@@ -106,7 +108,7 @@ class Track:
     """
 
     readings: tuple[Reading, ...]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[LevelChange, ...] = ()
     different: int = 0
     comparisons: int = 0
     smallest: float | None = None
@@ -135,7 +137,7 @@ class FamilyHistory:
 
 
 @dataclass(frozen=True)
-class Series:
+class RunSeries:
     """Runs that compare.
 
     Attributes:
@@ -150,18 +152,18 @@ class Series:
     n: int
     test_ids_sha256: str
     config_sha256: str
-    runs: tuple[Entry, ...]
+    runs: tuple[SeriesRun, ...]
     families: tuple[FamilyHistory, ...]
     differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundResults:
     """What lies below a folder.
 
     Attributes:
         results: Of the runs that could be read, oldest first.
-        baseline: The one that was kept; None where there is none.
+        baseline: The committed one; None where there is none.
         unreadable: Files that are damaged or too new, with the reason.
         underived: Run folders that have no file of results.
     """
@@ -179,34 +181,34 @@ class Found:
 
 
 @dataclass(frozen=True)
-class History:
-    """What became of every family.
+class FamilyHistories:
+    """Every family over the runs, series by series.
 
     Attributes:
         series: The latest first.
         unfinished: Runs that were left out because they are not complete.
     """
 
-    series: tuple[Series, ...]
-    unfinished: tuple[Entry, ...] = ()
+    series: tuple[RunSeries, ...]
+    unfinished: tuple[SeriesRun, ...] = ()
 
 
 # -- from files
 
 
-def find(folder: Path) -> Found:
-    """Reads the results of every run below a folder; those that cannot be read are named, never fatal."""
+def find(folder: Path) -> FoundResults:
+    """Read the results of every run below a folder; those that cannot be read are named, never fatal."""
     files, underived = _files(folder)
     found, unreadable = [], {}
-    kept = folder / BASELINE
-    for path in [*files, *([kept] if kept.is_file() else [])]:
+    baseline_path = folder / BASELINE
+    for path in [*files, *([baseline_path] if baseline_path.is_file() else [])]:
         try:
             found.append((path, read(path)))
         except BaselineError as error:
             unreadable[path] = str(error).removeprefix(f"{path}: ")
-    baseline = next((results for path, results in found if path == kept), None)
-    runs = sorted((results for path, results in found if path != kept), key=_when)
-    return Found(tuple(runs), baseline, unreadable, tuple(underived))
+    baseline = next((results for path, results in found if path == baseline_path), None)
+    runs = sorted((results for path, results in found if path != baseline_path), key=_when)
+    return FoundResults(tuple(runs), baseline, unreadable, tuple(underived))
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -236,8 +238,8 @@ def _identity(results: Results) -> tuple[str, str, str, Environment]:
 # -- series
 
 
-def history(found: Found, families: Iterable[str] = (), least: float = LEAST) -> History:
-    """The series of all complete runs, the baseline's among them, the latest first.
+def history(found: FoundResults, families: Iterable[str] = (), least: float = LEAST) -> FamilyHistories:
+    """Put all complete runs into series, the baseline's among them, the latest series first.
 
     Args:
         found: The results.
@@ -246,9 +248,9 @@ def history(found: Found, families: Iterable[str] = (), least: float = LEAST) ->
         least: The smallest change of accuracy that counts, as a share.
     """
     runs = {_identity(results): results for results in found.results}
-    kept = found.baseline
-    if kept is not None:
-        runs[_identity(kept)] = kept  # the same run as its folder has, perhaps with more seeds
+    baseline = found.baseline
+    if baseline is not None:
+        runs[_identity(baseline)] = baseline  # the same run as its folder has, perhaps with more seeds
     finished = sorted((results for results in runs.values() if results.status == "complete"), key=_when)
     unfinished = sorted((results for results in runs.values() if results.status != "complete"), key=_when)
     groups: dict[tuple[str, str, int], list[Results]] = {}
@@ -257,76 +259,79 @@ def history(found: Found, families: Iterable[str] = (), least: float = LEAST) ->
     in_order = sorted(groups.values(), key=lambda group: _when(group[-1]))
     wanted = set(families)
     series = [
-        _series(group, kept, wanted, least, earlier)
+        _series(group, baseline, wanted, least, earlier)
         for earlier, group in zip([None, *(group[-1] for group in in_order)], in_order, strict=False)
     ]
-    return History(tuple(reversed(series)), tuple(_entry(results, kept) for results in unfinished))
+    return FamilyHistories(tuple(reversed(series)), tuple(_series_run(results, baseline) for results in unfinished))
 
 
-def _entry(results: Results, kept: Results | None) -> Entry:
-    return Entry(
-        results.run, results.created_utc, results.git_sha, kept is not None and _identity(results) == _identity(kept)
-    )
+def _series_run(results: Results, baseline: Results | None) -> SeriesRun:
+    is_baseline = baseline is not None and _identity(results) == _identity(baseline)
+    return SeriesRun(results.run, results.created_utc, results.git_sha, is_baseline)
 
 
 def _series(
-    group: Sequence[Results], kept: Results | None, wanted: set[str], least: float, earlier: Results | None
-) -> Series:
+    group: Sequence[Results], baseline: Results | None, wanted: set[str], least: float, earlier: Results | None
+) -> RunSeries:
     latest = group[-1]
     names = dict.fromkeys(name for results in reversed(group) for name in results.families)
-    own: dict[tuple[str, str], dict[int, FamilyResult]] = {}
+    scored: dict[tuple[str, str], dict[int, FamilyResult]] = {}
     for name in names if latest.split.n > 1 else ():
         for at, results in enumerate(group):
             family = results.families.get(name)
             if family is not None and family.accuracy is not None:
-                own.setdefault((name, family.weights), {})[at] = family
+                scored.setdefault((name, family.weights), {})[at] = family
     order = {name: place for place, name in enumerate(names)}
-    own = dict(sorted(own.items(), key=lambda each: (order[each[0][0]], -max(each[1]))))
-    return Series(
-        latest.split.source,
-        latest.split.n,
-        latest.split.test_ids_sha256,
-        latest.config_sha256,
-        tuple(_entry(results, kept) for results in group),
-        tuple(_families(own, group, wanted, least)),
-        tuple(_differences(earlier, latest)) if earlier else (),
+    scored = dict(sorted(scored.items(), key=lambda each: (order[each[0][0]], -max(each[1]))))
+    return RunSeries(
+        source=latest.split.source,
+        n=latest.split.n,
+        test_ids_sha256=latest.split.test_ids_sha256,
+        config_sha256=latest.config_sha256,
+        runs=tuple(_series_run(results, baseline) for results in group),
+        families=tuple(_families(scored, group, wanted, least)),
+        differs=tuple(_differences(earlier, latest)) if earlier else (),
     )
 
 
 def _families(
-    own: Mapping[tuple[str, str], Mapping[int, FamilyResult]],
+    scored: Mapping[tuple[str, str], Mapping[int, FamilyResult]],
     group: Sequence[Results],
     wanted: set[str],
     least: float,
 ) -> Iterator[FamilyHistory]:
-    shares = {key: changepoints.accuracies([family.correct for family in runs.values()]) for key, runs in own.items()}
-    timed = {key: _by_hardware(runs, group) for key, runs in own.items()}
+    shares = {key: levels.accuracies([family.correct for family in runs.values()]) for key, runs in scored.items()}
+    timed = {key: _by_hardware(runs, group) for key, runs in scored.items()}
     seconds = {
-        (key, where): changepoints.times([runs[at].step_time_s for at in runs])
+        (key, where): levels.step_times([runs[at].step_time_s for at in runs])
         for key, places in timed.items()
         for where, runs in places.items()
     }
-    among_shares, among_seconds = _comparisons(shares.values()), _comparisons(seconds.values())
-    for key, runs in own.items():
+    among_shares, among_seconds = _tests(shares.values()), _tests(seconds.values())
+    for key, runs in scored.items():
         name, weights = key
         if wanted and name not in wanted:
             continue
         times = [
-            _time(places, seconds[key, where], among_seconds, where) for where, places in reversed(timed[key].items())
+            _time_track(places, seconds[key, where], among_seconds, where)
+            for where, places in reversed(timed[key].items())
         ]
-        ended = [results.families[name].status for results in group if name in results.families]
+        ended = [str(results.families[name].status) for results in group if name in results.families]
         without = {status: ended.count(status) for status in dict.fromkeys(ended) if status != "complete"}
-        accuracy = _accuracy(runs, shares[key], among_shares, least)
-        yield FamilyHistory(name, weights, accuracy, tuple(times), _parameters(runs), without)
+        accuracy = _accuracy_track(runs, shares[key], among_shares, least)
+        yield FamilyHistory(
+            name=name,
+            weights=weights,
+            accuracy=accuracy,
+            times=tuple(times),
+            parameters=_parameter_track(runs),
+            without=without,
+        )
 
 
-def _comparisons(every: Iterable[Levels]) -> int:
-    """How many comparisons are made in several series together."""
-    return sum(_compared(levels) for levels in every)
-
-
-def _compared(levels: Levels) -> int:
-    return len(levels.comparisons[0])
+def _tests(every: Iterable[Measured]) -> int:
+    """How many windows are compared in several series together."""
+    return sum(len(measured.windows) for measured in every)
 
 
 def _by_hardware(runs: Mapping[int, FamilyResult], group: Sequence[Results]) -> dict[str, dict[int, FamilyResult]]:
@@ -344,59 +349,65 @@ def _by_hardware(runs: Mapping[int, FamilyResult], group: Sequence[Results]) -> 
 # -- tracks
 
 
-def _accuracy(runs: Mapping[int, FamilyResult], levels: Levels, tests: int, least: float) -> Track:
+def _accuracy_track(runs: Mapping[int, FamilyResult], measured: Measured, tests: int, least: float) -> Track:
     readings = [Reading(at, *stats.over_seeds(family.correct)) for at, family in runs.items()]
-    points = changepoints.change_points(levels, least, tests)
-    return Track(
-        tuple(readings),
-        tuple(_changes(points, runs, lambda value: value)),
-        different=levels.different,
-        comparisons=_compared(levels),
-        smallest=_within(changepoints.smallest_visible(levels, least, tests), SEEN),
-        calibrated=levels.calibrated,
-    )
+    return _track(runs, readings, measured, tests, least=least, most=SEEN)
 
 
-def _time(runs: Mapping[int, FamilyResult], levels: Levels, tests: int, where: str) -> Track:
-    import numpy as np
-
+def _time_track(runs: Mapping[int, FamilyResult], measured: Measured, tests: int, where: str) -> Track:
     quartiles = [np.percentile(family.step_time_s, (50, 25, 75)).tolist() for family in runs.values()]
     readings = [Reading(at, *each) for at, each in zip(runs, quartiles, strict=True)]
-    points = changepoints.change_points(levels, math.log(LEAST_RATIO), tests)
-    smallest = changepoints.smallest_visible(levels, math.log(LEAST_RATIO), tests)
+    ends = {"least": math.log(LEAST_RATIO), "most": math.log(SEEN_RATIO)}
+    return _track(runs, readings, measured, tests, unit=math.exp, where=where, **ends)
+
+
+def _track(
+    runs: Mapping[int, FamilyResult],
+    readings: Sequence[Reading],
+    measured: Measured,
+    tests: int,
+    *,
+    least: float,
+    most: float,
+    unit: Callable[[float], float] = float,
+    where: str = "",
+) -> Track:
+    places, smallest = list(runs), levels.smallest_visible(measured, least, tests)
+    changes = [
+        LevelChange(
+            last=places[step.at - 1],
+            at=places[step.at],
+            before=unit(step.before),
+            after=unit(step.after),
+            low=unit(step.low),
+            high=unit(step.high),
+            p=step.p,
+            reconfigured=_reconfigured(runs, places[step.at - 1], places[step.at]),
+        )
+        for step in levels.steps(measured, least, tests)
+    ]
     return Track(
-        tuple(readings),
-        tuple(_changes(points, runs, math.exp)),
-        different=levels.different,
-        comparisons=_compared(levels),
-        smallest=_within(smallest, math.log(SEEN_RATIO), math.exp),
-        calibrated=levels.calibrated,
+        readings=tuple(readings),
+        changes=tuple(changes),
+        different=measured.distinct,
+        comparisons=len(measured.windows),
+        smallest=None if smallest is None or smallest > most else unit(smallest),
+        calibrated=measured.calibrated,
         where=where,
     )
 
 
-def _within(smallest: float | None, most: float, unit: Callable[[float], float] = float) -> float | None:
-    return None if smallest is None or smallest > most else unit(smallest)
+def _reconfigured(runs: Mapping[int, FamilyResult], last: int, at: int) -> bool:
+    return runs[last].config_sha256 != runs[at].config_sha256
 
 
-def _changes(
-    points: Iterable[ChangePoint], runs: Mapping[int, FamilyResult], unit: Callable[[float], float]
-) -> Iterator[Change]:
-    places = list(runs)
-    for point in points:
-        last, at = places[point.at - 1], places[point.at]
-        reconfigured = runs[last].config_sha256 != runs[at].config_sha256
-        ends = (unit(point.before), unit(point.after), unit(point.low), unit(point.high))
-        yield Change(last, at, *ends, point.p, reconfigured)
-
-
-def _parameters(runs: Mapping[int, FamilyResult]) -> Track | None:
+def _parameter_track(runs: Mapping[int, FamilyResult]) -> Track | None:
     """Every change is one: a count has no noise."""
     counts = {at: family.parameters for at, family in runs.items() if family.parameters is not None}
     if not counts:
         return None
     changes = [
-        Change(last, at, before, after, reconfigured=runs[last].config_sha256 != runs[at].config_sha256)
+        LevelChange(last, at, before, after, reconfigured=_reconfigured(runs, last, at))
         for (last, before), (at, after) in pairwise(counts.items())
         if before != after
     ]
@@ -411,26 +422,23 @@ def _differences(before: Results, after: Results) -> Iterator[str]:
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
         sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
         yield f"other test pictures ({sides[0]} → {sides[1]})"
-    sides_of = [settings(results.config) for results in (before, after)]
-    for name in sorted({*sides_of[0], *sides_of[1]}):
-        old, new = (_setting(side[name]) if name in side else "not set" for side in sides_of)
-        if old != new:
-            yield f"{name} {old} → {new}"
+    for name, old, new in setting_changes(before.config, after.config):
+        yield f"{name} {_setting(old)} → {_setting(new)}"
 
 
-def _setting(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def _setting(value: str | None) -> str:
+    return "not set" if value is None else value
 
 
 # -- as plain data
 
 
-def plain(found: Found, made: History) -> dict[str, Any]:
-    """All of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
+def as_data(found: FoundResults, histories: FamilyHistories) -> dict[str, Any]:
+    """Give all of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "series": [asdict(series) for series in made.series],
-        "unfinished": [asdict(entry) for entry in made.unfinished],
+        "series": [asdict(series) for series in histories.series],
+        "unfinished": [asdict(entry) for entry in histories.unfinished],
         "unreadable": [{"file": str(path), "reason": reason} for path, reason in found.unreadable.items()],
         "without_results": [str(path) for path in found.underived],
     }

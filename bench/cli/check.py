@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.cli.options import BASELINE, output, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
+
+if TYPE_CHECKING:  # they bring NumPy and rich along
+    from rich.console import Console
+    from rich.table import Table
+
+    from bench.check.findings import Finding, Judgement
+    from bench.check.outputs import Verdict
 
 SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
 
@@ -65,7 +74,7 @@ policy, in bench.toml; without it [check] is as here, with no floor and no cap:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is held against what, by which rule, and who is told."""
+    """Declare the two runs, the rule, and the outputs."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
@@ -83,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Reads both sides, judges, tells whoever is to be told, and gives the verdict."""
+    """Read both sides, judge, write every output that is asked for, and give the verdict."""
     if options.json and (options.github or options.quiet):
         raise ConfigError(
             f"--json prints JSON and nothing else; leave out {'--github' if options.github else '--quiet'}"
@@ -97,10 +106,11 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
     _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
     from bench.check import policy
+    from bench.check.findings import NoBaseline
     from bench.check.judge import judge
     from bench.runs import results
 
-    allowed = policy.read(policy_path) if policy_path else policy.Policy()
+    limits = policy.read(policy_path) if policy_path else policy.Policy()
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
@@ -111,69 +121,26 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
         baseline = results.of_path(baseline_path)
     except (BaselineError, RunFolderError) as error:
         message = _line(error)
-        _tell(options, lambda output, *room: output.of_error(message))
+        _write_outputs(options, NoBaseline(message))
         raise BaselineError(message) from None
     try:
-        judgement = judge(baseline, candidate, allowed)
+        judgement = judge(baseline, candidate, limits)
     except ConfigError as error:
         raise ConfigError(_line(error)) from None
-    _tell(options, lambda output, *room: output.render(judgement, *room))
+    _write_outputs(options, judgement)
     if not options.json:
-        from bench.cli import check_table
-
-        check_table.show(judgement, every=options.all, brief=options.quiet)
+        print_judgement(judgement, every=options.all, brief=options.quiet)
     return judgement.exit_status
 
 
 def _line(error: BenchError) -> str:
-    """What is wrong, in a line in which no name from a file is a command to the CI that reads it."""
-    from bench.cli.check_table import harmless
+    """Say what is wrong, in a line in which no name from a file is a command to the CI that reads it."""
     from bench.text import one_line
 
     return harmless(one_line(str(error)))
 
 
-def _tell(options: argparse.Namespace, text: Callable[..., str]) -> None:
-    """Writes the files and prints what programs read.
-
-    Args:
-        options: Where to.
-        text: Has one of the outputs say it; Markdown is also told how many bytes there is room for.
-    """
-    if options.junit:
-        from bench.check import junit
-
-        with written(Path(options.junit)):
-            write_text(Path(options.junit), text(junit))
-    if options.markdown:
-        from bench.check import markdown
-
-        with written(Path(options.markdown)):
-            _write_markdown(Path(options.markdown), lambda used: text(markdown, markdown.MOST_BYTES - used))
-    if options.github:
-        from bench.check import github
-
-        sys.stdout.write(text(github))
-    if options.json:
-        from bench.check import as_json
-
-        print(text(as_json))
-
-
-def _write_markdown(path: Path, text: Callable[[int], str]) -> None:
-    """A step's commands share the summary of a GitHub job, so that file is added to; any other is replaced.
-
-    Args:
-        path: The file.
-        text: Made for a file in which so many bytes are used already.
-    """
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not summary or path.resolve() != Path(summary).resolve():
-        write_text(path, text(0))
-        return
-    used = path.stat().st_size if path.exists() else 0
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(("\n" if used else "") + text(used))
+# -- for programs
 
 
 def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
@@ -186,3 +153,147 @@ def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
         if why := taken.get(path.resolve()):
             raise ConfigError(f"{name} {text!r}: {why}; name another file, e.g. {example}")
         taken[path.resolve()] = "is the file of --junit"
+
+
+def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
+    """Write the files and print what programs read."""
+    from bench.check import outputs
+
+    if options.junit:
+        with written(Path(options.junit)):
+            write_text(Path(options.junit), outputs.junit(verdict))
+    if options.markdown:
+        with written(Path(options.markdown)):
+            _write_markdown(Path(options.markdown), verdict)
+    if options.github:
+        sys.stdout.write(outputs.github(verdict))
+    if options.json:
+        print(outputs.as_json(verdict))
+
+
+def _write_markdown(path: Path, verdict: Verdict) -> None:
+    """A step's commands share the summary of a GitHub job, so that file is added to; any other is replaced."""
+    from bench.check.outputs import MOST_BYTES, markdown
+
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary or path.resolve() != Path(summary).resolve():
+        write_text(path, markdown(verdict))
+        return
+    used = path.stat().st_size if path.exists() else 0
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(("\n" if used else "") + markdown(verdict, MOST_BYTES - used))
+
+
+# -- in a terminal or the log of a CI job: a table, a line a problem, and the result last
+
+COLUMNS = ("", "family", "metric", "change", "before", "after", "MDE")
+"""MDE: the minimum detectable drop, in points, as is the change of an accuracy."""
+
+STYLES = {"fail": "red", "warn": "yellow", "info": "cyan", "skip": "dim"}
+
+NAMES = {"fail": "FAIL", "warn": "WARN", "info": "info"}
+"""Outcomes that get a line, and how it begins."""
+
+LONGEST_FAMILY = 60
+
+WIDE = 240
+"""Characters of a line where there is no terminal: nothing is folded."""
+
+
+def print_judgement(
+    judgement: Judgement, every: bool = False, brief: bool = False, stream: TextIO | None = None
+) -> None:
+    """Print a judgement.
+
+    Args:
+        judgement: The gate's verdict.
+        every: Whether rows of what did not change are printed too.
+        brief: Whether the result alone is printed.
+        stream: Where to, standard output by default. A terminal gets colours; elsewhere nothing is folded, what the
+            stream cannot encode is escaped, and no line is a command to the CI that reads it.
+    """
+    from rich.console import Console
+
+    stream = stream or sys.stdout
+    terminal = Console(file=stream, highlight=False)
+    if terminal.is_terminal:
+        _print(judgement, every, brief, terminal)
+        return
+    buffer = io.StringIO()
+    _print(judgement, every, brief, Console(file=buffer, highlight=False, width=WIDE))
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    for line in buffer.getvalue().splitlines():
+        stream.write(harmless(line.rstrip()).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def harmless(line: str) -> str:
+    """Change a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
+
+    Source: ActionCommand.cs of github.com/actions/runner; logging commands of Azure Pipelines.
+    """
+    if line.lstrip().startswith("::"):
+        line = line.replace("::", ":\\x3a", 1)
+    return line.replace("##", "#\\x23")
+
+
+def _print(judgement: Judgement, every: bool, brief: bool, console: Console) -> None:
+    from rich.markup import escape
+
+    from bench.text import clean, plain
+
+    if not brief:
+        console.print(_table(judgement, every))
+        console.print()
+    for line, style in [*_lines(judgement)][-1 if brief else 0 :]:
+        console.print(escape(plain(clean(line))), style=style, soft_wrap=True)
+
+
+def _table(judgement: Judgement, every: bool) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        left = name in ("", "family", "metric")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "family", overflow="fold")
+    for finding in judgement.findings:
+        if every or _changed(finding):
+            table.add_row(*map(escape, _cells(finding)), style=STYLES.get(finding.outcome, ""))
+    return table
+
+
+def _changed(finding: Finding) -> bool:
+    """Tell whether a row says more than that nothing changed: every accuracy does."""
+    return finding.metric == "accuracy" or finding.outcome not in ("pass", "skip") or finding.mark not in ("", "x")
+
+
+def _cells(finding: Finding) -> Iterator[str]:
+    """A finding as a row, in the order of `COLUMNS`."""
+    from bench.text import one_line, shorten
+
+    yield finding.mark
+    yield shorten(one_line(finding.family), LONGEST_FAMILY).replace("…", "...")
+    yield finding.metric
+    yield "" if finding.metric == "presence" else finding.change
+    yield finding.before
+    yield finding.after
+    yield finding.mde
+
+
+def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
+    """Lines and their styles."""
+    from bench.check.findings import MEANINGS, Outcome
+
+    for difference in judgement.differences:
+        yield f"not comparable: {difference}", "red"
+    for finding in [*judgement.problems, *judgement.of(Outcome.INFO)]:
+        yield f"{NAMES[finding.outcome]} {finding.title}: {finding.message}", STYLES[finding.outcome]
+    marks = {finding.mark for finding in judgement.findings}
+    if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:
+        yield f"marks: {'; '.join(shown)}", "dim"
+    for note in judgement.notes:
+        yield f"note: {note}", ""
+    if judgement.policy.path:
+        yield f"policy: {judgement.policy.path}", ""
+    done = "bold" if judgement.problems else "bold green"
+    yield judgement.headline, "bold red" if judgement.exit_status else done

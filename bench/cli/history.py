@@ -1,4 +1,4 @@
-"""`bench history`: what became of every family over the runs so far."""
+"""`bench history`: every family over the runs so far, and where it changed by more than noise."""
 
 from __future__ import annotations
 
@@ -6,12 +6,52 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
+from bench.check.history_wording import (
+    accuracy_unchanged,
+    between,
+    by_points,
+    by_ratio,
+    commits,
+    day,
+    differing,
+    short,
+    times_unchanged,
+    two_decimals,
+)
 from bench.cli.options import output, written
 from bench.errors import ConfigError, unknown
+from bench.text import (
+    count,
+    interval,
+    listing,
+    one_line,
+    p_value,
+    percent,
+    plural,
+    points,
+    seconds,
+    shorten,
+    thousands,
+    with_weights,
+)
+
+if TYPE_CHECKING:  # it brings NumPy along
+    from bench.check.series import (
+        FamilyHistories,
+        FamilyHistory,
+        FoundResults,
+        LevelChange,
+        RunSeries,
+        SeriesRun,
+        Track,
+    )
 
 SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"
 
@@ -41,7 +81,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs, which families, and how it is told."""
+    """Declare the folder, the families, and the form of the output."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help=f"where the runs are; default {DEFAULT}")
     parser.add_argument("--family", metavar="LIST", help="only these, e.g. cnn,vgg16")
@@ -53,13 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Reads the runs and tells their history."""
+    """Read the runs and print their history, or write it to a file."""
     folder, least = Path(options.folder) if options.folder else DEFAULT, _least(options.least)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder; runs land in {DEFAULT}/ unless --out says otherwise")
     out = _out(options)
     from bench.check import series
-    from bench.text import one_line
 
     found = series.find(folder)
     if options.derive and found.underived:
@@ -69,17 +108,15 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
     for name in wanted:
         if found.families and name not in found.families:
             raise unknown("family", name, map(one_line, found.families))
-    made = series.history(found, wanted, least)
+    histories = series.history(found, wanted, least)
     if options.json:
-        text = json.dumps(series.plain(found, made), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(series.as_data(found, histories), indent=1, allow_nan=False) + "\n"
     elif out is not None:
         from bench.report.over_time import html
 
-        text = html(found, made)
+        text = html(found, histories)
     else:
-        from bench.cli.history_table import print_history
-
-        print_history(found, made, options.all)
+        print_history(found, histories, options.all)
         return 0
     if out is None:
         print(text, end="")
@@ -122,3 +159,239 @@ def _derive(folders: Sequence[Path]) -> None:
                 results.write(folder / results.FILE, made)
         except (BenchError, OSError) as error:
             print(f"warning: {folder}: {error}", file=sys.stderr)
+
+
+# -- in the terminal: a block of lines for each family
+
+SHOWN = 3
+"""So many changes of a figure are listed, the latest; of more, the earlier ones are counted."""
+
+CELLS, NARROW_CELLS, WIDE = 32, 12, 100
+"""A sparkline has so many characters at most, the second number where the terminal is not that wide; of more runs,
+neighbours share one.
+"""
+
+BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
+
+FLAT = 0.02
+"""A sparkline of accuracies spans so much at least: what is within noise looks flat."""
+
+FLAT_RATIO = 0.25
+"""The same for times and counts, as a share of the smallest."""
+
+_SIGNS = {"→": "->", "−": "-", "–": "-", "…": "...", "·": "-", "±": "+-"}
+_ASCII = str.maketrans({**_SIGNS, **dict(zip(BARS, ASCII_BARS, strict=True))})
+
+
+@dataclass(frozen=True)
+class HistoryView:
+    """How much is told: `every` change, and how many characters a sparkline has at most."""
+
+    every: bool
+    cells: int
+
+
+def print_history(
+    found: FoundResults, histories: FamilyHistories, every: bool = False, stream: TextIO | None = None
+) -> None:
+    """Print the latest series family by family, earlier ones in a line each, then what was left out.
+
+    Args:
+        found: What was read.
+        histories: What it shows.
+        every: Whether earlier series and all changes are printed too.
+        stream: Where to, standard output by default.
+    """
+    from bench.cli.console import Terminal, printable
+
+    stream = stream or sys.stdout
+    console = Terminal(file=stream, highlight=False, soft_wrap=True)
+    fits = _fits(stream)
+    view = HistoryView(every, CELLS if not console.is_terminal or console.width >= WIDE else NARROW_CELLS)
+
+    def tell(text: str, style: str = "") -> None:
+        said = printable(text)
+        console.print(said if fits else _ascii(said), style=style or None)
+
+    for number, series in enumerate(histories.series):
+        if number and not every:
+            break
+        if number:
+            tell("")
+        tell(_title(series), "bold")
+        for entry in series.runs:
+            if entry.baseline:
+                tell(f"baseline: {day(entry)} {short(entry.run)}")
+        for family in series.families:
+            for text, style in _block(family, series.runs, view):
+                tell(text, style)
+        if not series.families:
+            tell("  no family has a scored model")
+    if len(histories.series) > 1 and not every:
+        tell(f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them")
+        for series in histories.series[1:]:
+            tell(f"  {_title(series)}")
+    for line in _left_out(found, histories):
+        tell(line)
+
+
+def _fits(stream: TextIO) -> bool:
+    """Whether a stream has room for more than ASCII."""
+    try:
+        f"{BARS}→−–…·".encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _ascii(text: str) -> str:
+    return text.translate(_ASCII).encode("ascii", errors="backslashreplace").decode()
+
+
+# -- a series
+
+
+def _title(series: RunSeries) -> str:
+    runs = series.runs
+    when = [day(entry) for entry in (runs[0], runs[-1])]
+    parts = [short(series.source), plural(series.n, "test picture"), plural(len(runs), "run"), _span(*when)]
+    differs = f"; since the series before: {differing(series)}" if series.differs else ""
+    return f"{' · '.join(parts)}{differs}"
+
+
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
+# -- a family
+
+Line = tuple[str, str]
+"""What is printed, and in which style."""
+
+
+def _block(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
+    yield short(with_weights(family.name, family.weights)), "bold"
+    yield from _accuracy(family, runs, view)
+    for track in family.times if view.every else family.times[:1]:
+        yield from _times(track, runs, view)
+    if len(family.times) > 1 and not view.every:
+        yield f"    on other hardware: {plural(len(family.times) - 1, 'series', 'series')}, --all shows them", "dim"
+    if family.parameters:
+        yield from _parameters(family.parameters, runs, view)
+    if family.without:
+        ended = ", ".join(f"{thousands(n)} {one_line(status)}" for status, n in family.without.items())
+        yield f"    without a scored model in {plural(sum(family.without.values()), 'run')}: {ended}", "dim"
+
+
+def _accuracy(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
+    track = family.accuracy
+    values = [reading.value for reading in track.readings]
+    now = track.readings[-1]
+    known = "" if now.low is None or now.high is None else f" ({interval(now.low, now.high)})"
+    extremes = f", min {100 * min(values):.1f}, max {100 * max(values):.1f}" if len(values) > 2 else ""
+    baseline_reading = next((reading for reading in track.readings if runs[reading.at].baseline), None)
+    baseline = f", baseline {100 * baseline_reading.value:.1f}" if baseline_reading else ""
+    yield _line(view, "accuracy", values, FLAT, _course(values, percent), known, extremes, baseline), ""
+    for change in _latest(track, view):
+        by = _with_interval(by_points(change), between(change, points))
+        yield _change(change, runs, percent, by), "green" if change.after > change.before else "red"
+    yield from _earlier(track, view)
+    if not track.changes:
+        yield f"    {accuracy_unchanged(track)}", "dim"
+    if not track.calibrated and len(set(values)) > 1:
+        yield "    the noise of seeds is not known (run --repeats 2): a change may be another seed's luck", "dim"
+
+
+def _times(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
+    values = [reading.value for reading in track.readings]
+    told = "" if track.changes else f", {times_unchanged(track, brief=True)}"
+    yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), told), ""
+    if view.every:
+        yield f"    on {short(track.where, 80)}", "dim"
+    for change in _latest(track, view):
+        by = _with_interval(by_ratio(change), between(change, two_decimals))
+        yield _change(change, runs, seconds, by), "green" if change.after < change.before else "red"
+    yield from _earlier(track, view)
+
+
+def _parameters(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
+    values = [reading.value for reading in track.readings]
+    if not track.changes:
+        yield f"  {'parameters':<11}{count(values[-1])}, always the same", ""
+        return
+    yield _line(view, "parameters", values, FLAT_RATIO * max(min(values), 1), _course(values, count)), ""
+    for change in _latest(track, view):
+        yield _change(change, runs, lambda value: thousands(int(value)), ""), ""
+    yield from _earlier(track, view)
+
+
+def _line(view: HistoryView, what: str, values: Sequence[float], span: float, *told: str) -> str:
+    return f"  {what:<11}{sparkline(values, span, view.cells)}  {''.join(told)}"
+
+
+def _course(values: Sequence[float], word: Callable[[float], str]) -> str:
+    first, last = word(values[0]), word(values[-1])
+    return first if len(values) == 1 else f"{first} → {last}"
+
+
+def _latest(track: Track, view: HistoryView) -> Sequence[LevelChange]:
+    return track.changes if view.every else track.changes[-SHOWN:]
+
+
+def _earlier(track: Track, view: HistoryView) -> Iterator[Line]:
+    if len(track.changes) > SHOWN and not view.every:
+        yield f"    … {plural(len(track.changes) - SHOWN, 'earlier change')}, --all lists them", "dim"
+
+
+def _with_interval(by: str, ends: str) -> str:
+    return f"{by} ({ends})" if ends else by
+
+
+def _change(change: LevelChange, runs: Sequence[SeriesRun], word: Callable[[float], str], by: str) -> str:
+    last, at = runs[change.last], runs[change.at]
+    told = [f"{day(at)} {short(at.run)}", commits(last, at), f"{word(change.before)} → {word(change.after)}", by]
+    told += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
+    return f"    {', '.join(each for each in told if each)}"
+
+
+def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:
+    """Values as characters of different height, the lowest and the highest at least `span` apart.
+
+    Of more values than cells, neighbours share a cell, which shows their mean.
+    """
+    n = min(len(values), cells)
+    ends = [round(cell * len(values) / n) for cell in range(n + 1)]
+    shown = [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(ends)]
+    low, high = min(shown), max(shown)
+    if high - low < span:
+        middle = (low + high) / 2
+        low, high = middle - span / 2, middle + span / 2
+    height = (high - low) or 1.0
+    return "".join(BARS[min(int((value - low) / height * len(BARS)), len(BARS) - 1)] for value in shown)
+
+
+# -- what is not in it
+
+
+def _left_out(found: FoundResults, histories: FamilyHistories) -> Iterator[str]:
+    if not histories.series:
+        yield "no complete run with results here: python -m bench run --budget 20"
+    if histories.unfinished:
+        names = _names(entry.run for entry in histories.unfinished)
+        yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
+    if found.unreadable:
+        yield f"left out, not readable: {plural(len(found.unreadable), 'file')}"
+        for path, reason in list(found.unreadable.items())[:SHOWN]:
+            yield f"  {one_line(str(path))}: {shorten(one_line(reason), 160)}"
+        if len(found.unreadable) > SHOWN:
+            yield f"  … and {len(found.unreadable) - SHOWN} more"
+    if found.underived:
+        names = _names(path.name for path in found.underived)
+        yield (
+            f"left out, without results.json: {plural(len(found.underived), 'run')} ({names}); "
+            "--derive reads their records, once"
+        )
+
+
+def _names(every: Iterable[str]) -> str:
+    return listing([short(name) for name in every])

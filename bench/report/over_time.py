@@ -10,7 +10,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from bench import text
-from bench.check.history_words import (
+from bench.check.history_wording import (
     accuracy_unchanged,
     between,
     by_points,
@@ -22,7 +22,7 @@ from bench.check.history_words import (
     times_unchanged,
     two_decimals,
 )
-from bench.check.series import Change, Entry, FamilyHistory, Found, History, Series, Track
+from bench.check.series import FamilyHistories, FamilyHistory, FoundResults, LevelChange, RunSeries, SeriesRun, Track
 from bench.report import svg
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -36,7 +36,7 @@ LISTED = 200
 
 
 @dataclass(frozen=True)
-class ChangeRow:
+class LevelChangeRow:
     """A change of level in words."""
 
     mark: Mark
@@ -54,7 +54,7 @@ class ChangeRow:
 
 
 @dataclass(frozen=True)
-class Panel:
+class FamilyPanel:
     """A family: its charts, and what they come to in words."""
 
     mark: Mark
@@ -62,10 +62,10 @@ class Panel:
     weights: str
     now: str
     accuracy: Markup
-    told: str
+    accuracy_text: str
     times: Markup
-    times_told: str
-    slower_or_faster: bool
+    times_text: str
+    times_changed: bool
     parameters: str
 
 
@@ -73,46 +73,46 @@ class Panel:
 class ReadingRow:
     """A run in the table, with its accuracies in the order of the panels."""
 
-    entry: Entry
+    entry: SeriesRun
     since: str
     accuracies: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Section:
+class SeriesSection:
     """A series on the page."""
 
-    series: Series
+    series: RunSeries
     title: str
     differs: str
-    panels: tuple[Panel, ...]
-    changes: tuple[ChangeRow, ...]
+    panels: tuple[FamilyPanel, ...]
+    changes: tuple[LevelChangeRow, ...]
     rows: tuple[ReadingRow, ...]
     calibrated: bool
 
 
-def html(found: Found, made: History) -> str:
-    """The page."""
-    names = dict.fromkeys(family.name for series in made.series for family in series.families)
+def html(found: FoundResults, histories: FamilyHistories) -> str:
+    """Draw the page."""
+    names = dict.fromkeys(family.name for series in histories.series for family in series.families)
     looks = marks(list(names))
-    sections = [_section(series, looks) for series in made.series]
-    headline = _headline(made)
+    sections = [_section(series, looks) for series in histories.series]
+    headline = _headline(histories)
     unreadable = [f"{path.parent.name}/{path.name}" for path in found.unreadable]
-    about = {
+    values = {
         "headline": headline,
         "sections": sections,
         "unreadable": unreadable,
         "underived": found.underived,
-        "unfinished": made.unfinished,
+        "unfinished": histories.unfinished,
     }
-    body = environment().get_template("history.html").render(about)
+    body = environment().get_template("history.html").render(values)
     return document(headline, body, assets(("page", "sections/models", "history"), None))
 
 
-def _headline(made: History) -> str:
-    if not made.series:
+def _headline(histories: FamilyHistories) -> str:
+    if not histories.series:
         return "No complete run yet."
-    latest = made.series[0]
+    latest = histories.series[0]
     moved = [family for family in latest.families if family.accuracy.changes]
     if not moved:
         return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
@@ -122,7 +122,7 @@ def _headline(made: History) -> str:
     return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is not known."
 
 
-def _section(series: Series, looks: dict[str, Mark]) -> Section:
+def _section(series: RunSeries, looks: dict[str, Mark]) -> SeriesSection:
     runs = series.runs
     span = " to ".join(dict.fromkeys((day(runs[0]), day(runs[-1]))))
     readings = [{each.at: text.percent(each.value) for each in family.accuracy.readings} for family in series.families]
@@ -130,21 +130,21 @@ def _section(series: Series, looks: dict[str, Mark]) -> Section:
         ReadingRow(runs[at], day(runs[at]), tuple(own.get(at, text.NOTHING) for own in readings))
         for at in reversed(range(len(runs)))
     ]
-    return Section(
-        series,
-        f"{short(series.source)}, {text.plural(len(runs), 'run')}, {span}",
-        differing(series),
-        tuple(_panel(family, runs, looks[family.name], span) for family in series.families),
-        tuple(row for family in series.families for row in _changes(family, runs, looks[family.name])),
-        tuple(rows[:LISTED]),
-        all(family.accuracy.calibrated for family in series.families),
+    return SeriesSection(
+        series=series,
+        title=f"{short(series.source)}, {text.plural(len(runs), 'run')}, {span}",
+        differs=differing(series),
+        panels=tuple(_panel(family, runs, looks[family.name], span) for family in series.families),
+        changes=tuple(row for family in series.families for row in _changes(family, runs, looks[family.name])),
+        rows=tuple(rows[:LISTED]),
+        calibrated=all(family.accuracy.calibrated for family in series.families),
     )
 
 
 # -- a family
 
 
-def _panel(family: FamilyHistory, runs: Sequence[Entry], mark: Mark, span: str) -> Panel:
+def _panel(family: FamilyHistory, runs: Sequence[SeriesRun], mark: Mark, span: str) -> FamilyPanel:
     track = family.accuracy
     latest = track.readings[-1]
     interval = "" if latest.low is None or latest.high is None else f" ({text.interval(latest.low, latest.high)})"
@@ -153,17 +153,17 @@ def _panel(family: FamilyHistory, runs: Sequence[Entry], mark: Mark, span: str) 
     counts = [round(reading.value) for reading in family.parameters.readings] if family.parameters else []
     moved = len(family.parameters.changes) if family.parameters else 0
     changed = f" ({text.plural(moved, 'change')})" if moved else ""
-    return Panel(
-        mark,
-        family.name,
-        text.random_weights(family.weights),
-        f"{text.percent(latest.value)}{interval}",
-        _accuracy(track, family.name, axis, mark),
-        _changed(track) or accuracy_unchanged(track),
-        _times(times, family.name, axis, mark) if times else Markup(),
-        _changed(times) or times_unchanged(times) if times else "",
-        bool(times and times.changes),
-        f"{text.count(counts[-1])} parameters{changed}" if counts else "",
+    return FamilyPanel(
+        mark=mark,
+        name=family.name,
+        weights=text.random_weights(family.weights),
+        now=f"{text.percent(latest.value)}{interval}",
+        accuracy=_accuracy(track, family.name, axis, mark),
+        accuracy_text=_changed(track) or accuracy_unchanged(track),
+        times=_times(times, family.name, axis, mark) if times else Markup(),
+        times_text=_changed(times) or times_unchanged(times) if times else "",
+        times_changed=bool(times and times.changes),
+        parameters=f"{text.count(counts[-1])} parameters{changed}" if counts else "",
     )
 
 
@@ -230,22 +230,22 @@ def _levels(frame: svg.Frame, track: Track, unit: Callable[[float], float]) -> I
 # -- changes in words
 
 
-def _changes(family: FamilyHistory, runs: Sequence[Entry], mark: Mark) -> Iterator[ChangeRow]:
-    def row(change: Change, figure: str, word: Callable[[float], str], by: str, interval: str) -> ChangeRow:
+def _changes(family: FamilyHistory, runs: Sequence[SeriesRun], mark: Mark) -> Iterator[LevelChangeRow]:
+    def row(change: LevelChange, figure: str, word: Callable[[float], str], by: str, interval: str) -> LevelChangeRow:
         last, at = runs[change.last], runs[change.at]
-        return ChangeRow(
-            mark,
-            text.with_weights(family.name, family.weights),
-            figure,
-            day(at),
-            at.run,
-            commits(last, at),
-            word(change.before),
-            word(change.after),
-            by,
-            interval,
-            "" if change.p is None else text.p_value(change.p),
-            change.reconfigured,
+        return LevelChangeRow(
+            mark=mark,
+            family=text.with_weights(family.name, family.weights),
+            figure=figure,
+            since=day(at),
+            run=at.run,
+            commits=commits(last, at),
+            before=word(change.before),
+            after=word(change.after),
+            by=by,
+            interval=interval,
+            p="" if change.p is None else text.p_value(change.p),
+            reconfigured=change.reconfigured,
         )
 
     for change in family.accuracy.changes:

@@ -1,4 +1,4 @@
-"""What a run came to, small enough to be committed: the file that the regression gate compares.
+"""The results of a run, small enough to be committed: the file that the regression gate compares.
 
 Every run folder has one, `results.json`, written when the run ends; a baseline is one that was kept
 (`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs.
@@ -22,23 +22,25 @@ import binascii
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-import bench
 from bench import stats, text
 from bench.cache.files import write_text
 from bench.config import SETTINGS
-from bench.errors import BaselineError, RunFolderError
+from bench.errors import BaselineError, NewerSchemaError, RunFolderError
 from bench.hyperparameters import Value
-from bench.records import FamilyInfo, Repeat, Run, to_data
+from bench.records import FamilyInfo, Repeat, Run, from_data, to_data, upgraded
 from bench.runs import predictions
 
 SCHEMA_VERSION = 1
@@ -46,18 +48,26 @@ SCHEMA_VERSION = 1
 FILE = "results.json"
 """Its name in a run folder."""
 
-COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED = "complete", "failed", "skipped", "unscored", "no trial"
-"""How a family ended: with a scored model; every trial failed; left out; trained but not scored; not tried."""
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
-STATUSES = (COMPLETE, FAILED, SKIPPED, UNSCORED, UNTRIED)
+
+class FamilyStatus(StrEnum):
+    """How a family ended: with a scored model; every trial failed; left out; trained but not scored; not tried."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNSCORED = "unscored"
+    UNTRIED = "no trial"
 
 
 @dataclass(frozen=True, eq=False)
 class FamilyResult:
-    """What became of a family: its chosen configuration, trained with one seed or several.
+    """A family's result: its chosen configuration, trained with one seed or several.
 
     Attributes:
-        status: One of `COMPLETE`, `FAILED`, `SKIPPED`, `UNSCORED`, `UNTRIED`; all but the first have a `reason`.
+        status: How it ended; all but COMPLETE have a `reason`.
         weights: What its backbone started from: "imagenet", "random", "random (missing)"; "" without one.
         params: The chosen configuration.
         parameters: How many numbers are in the model; None where that was not measured.
@@ -68,7 +78,7 @@ class FamilyResult:
         step_cpu_s: The CPU seconds of the same, over all cores: what another program on the machine hardly changes.
     """
 
-    status: str
+    status: FamilyStatus
     reason: str = ""
     weights: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
@@ -130,19 +140,19 @@ class Split:
     source: str
     sha256: str
     test_ids_sha256: str
-    n: int
-    class_counts: Mapping[str, int]
+    n: Count
+    class_counts: Mapping[str, Count]
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run ran on; `cores` is what each of its trials had, `gpu` is "" without one."""
+    """The hardware and versions of a run; `cores` is what each of its trials had, `gpu` is "" without one."""
 
     python: str
     keras: str
     backend: str
     cpu: str
-    cores: int
+    cores: Count
     gpu: str
 
     @property
@@ -153,7 +163,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run came to.
+    """The results of a run.
 
     Attributes:
         run: The name of its folder.
@@ -179,7 +189,7 @@ class Results:
         return digest(self.config)
 
     @property
-    def about(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
         """All but the families, as plain data."""
         return {
             "created_utc": self.created_utc,
@@ -189,8 +199,8 @@ class Results:
             "status": self.status,
             "config": self.config,
             "config_sha256": self.config_sha256,
-            "split": asdict(self.split),
-            "env": asdict(self.env),
+            "split": to_data(self.split),
+            "env": to_data(self.env),
         }
 
 
@@ -203,7 +213,7 @@ def digest(data: Mapping[str, Any]) -> str:
 
 
 def of_folder(path: Path) -> Results:
-    """Those of a run folder: its file, or what its records say where there is none (a run that was killed, an old one).
+    """Take those of a run folder: its file, or its records where there is none (a run that was killed, an old one).
 
     Raises:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
@@ -217,32 +227,41 @@ def of_folder(path: Path) -> Results:
 
 
 def of_path(path: Path) -> Results:
-    """Those of a run folder, or a file of them; see `of_folder` and `read`."""
+    """Take those of a run folder, or a file of them; see `of_folder` and `read`."""
     return of_folder(path) if path.is_dir() else read(path)
 
 
 def of_run(run: Run) -> Results:
-    """What a run came to, from its records, its split and its predictions."""
-    environment, packages = run.environment, run.environment.get("packages", {})
-    cores = {trial.cost.cores for trial in run.trials if trial.cost}
+    """Make the results of a run from its records, its split and its predictions.
+
+    Raises:
+        RunFolderError: The manifest of the split is damaged.
+    """
     pictures = _test_pictures(run)
     return Results(
         run=run.path.name,
         status=run.status,
         created_utc=run.created_utc,
-        git_sha=str(environment.get("git_commit", "")),
-        tool_version=str(environment.get("bench", "")),
+        git_sha=str(run.environment.get("git_commit", "")),
+        tool_version=str(run.environment.get("bench", "")),
         config=_as_read({name: value for name, value in to_data(run.config).items() if name in _settings(run)}),
         split=_split_of(run, pictures),
-        env=Environment(
-            python=str(environment.get("python", "")),
-            keras=str(packages.get("keras", "")),
-            backend=f"tensorflow {packages.get('tensorflow', '')}".strip(),
-            cpu=str(environment.get("cpu", "")),
-            cores=max(cores, default=int(environment.get("cores") or 0)),
-            gpu=", ".join(map(str, environment.get("gpus", ()))),
-        ),
+        env=environment_of(run),
         families={family.name: _family_of(run, family, pictures) for family in run.families},
+    )
+
+
+def environment_of(run: Run) -> Environment:
+    """Take the hardware and versions of a run from its records."""
+    environment, packages = run.environment, run.environment.get("packages", {})
+    cores = {trial.cost.cores for trial in run.trials if trial.cost}
+    return Environment(
+        python=str(environment.get("python", "")),
+        keras=str(packages.get("keras", "")),
+        backend=f"tensorflow {packages.get('tensorflow', '')}".strip(),
+        cpu=str(environment.get("cpu", "")),
+        cores=max(cores, default=int(environment.get("cores") or 0)),
+        gpu=", ".join(map(str, environment.get("gpus", ()))),
     )
 
 
@@ -274,7 +293,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     if trial is None:
         return FamilyResult(*_without_model(run, family))
     chosen = FamilyResult(
-        UNSCORED,
+        FamilyStatus.UNSCORED,
         weights=trial.weights,
         params=dict(trial.params),
         parameters=trial.cost.parameters if trial.cost else None,
@@ -292,7 +311,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     trainings = (Repeat.of(0, trial.test, trial.history), *trial.repeats)
     return replace(
         chosen,
-        status=COMPLETE,
+        status=FamilyStatus.COMPLETE,
         seeds=tuple(run.config.seed + number for number in scored),
         correct=np.array([each.right[order] for each in scored.values()]),
         step_time_s=tuple(time for each in trainings for time in each.step_time_s),
@@ -300,23 +319,24 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     )
 
 
-def _without_model(run: Run, family: FamilyInfo) -> tuple[str, str]:
+def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
     if family.skipped:
-        return SKIPPED, text.shorten(text.clean(family.skipped), 200)
+        return FamilyStatus.SKIPPED, text.shorten(text.clean(family.skipped), 200)
     own = [trial for trial in run.trials if trial.family == family.name]
     if not own:
-        return UNTRIED, "the budget went to others" if run.status == "complete" else "the run ended before that"
+        why = "the budget went to others" if run.status == "complete" else "the run ended before that"
+        return FamilyStatus.UNTRIED, why
     failures = [f"{trial.failure.name}: {trial.failure.message}" for trial in own if trial.failure]
     last = f", the last one with {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
-    return FAILED, f"none of {len(own)} trials is complete{last}"
+    return FamilyStatus.FAILED, f"none of {len(own)} trials is complete{last}"
 
 
-def settings(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """A configuration's settings by their full names, those in tables as `budget.trials`."""
-    every: dict[str, Any] = {}
+def flat_settings(config: Mapping[str, object], above: str = "") -> dict[str, object]:
+    """Name a configuration's settings by their full names, those in tables as `budget.trials`."""
+    every: dict[str, object] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            every |= settings(value, f"{above}{name}.")
+            every |= flat_settings(value, f"{above}{name}.")
         else:
             every[f"{above}{name}"] = value
     return every
@@ -325,31 +345,68 @@ def settings(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 # -- as a file
 
 
+@dataclass(frozen=True, kw_only=True)
+class _FamilyLayout:
+    """A family as the file has it; see the top of this module."""
+
+    status: FamilyStatus
+    reason: str = ""
+    weights: str
+    params: dict[str, Value]
+    config_sha256: str
+    parameters: Count | None
+    on_features: bool
+    seeds: tuple[Count, ...]
+    accuracy: tuple[float, ...]
+    correct: tuple[str, ...]
+    step_time_s: tuple[Seconds, ...]
+    step_cpu_s: tuple[Seconds, ...]
+    seed_sd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FileLayout:
+    """The file; a family's data is read by itself, so that a mistake in it names the family."""
+
+    created_utc: str
+    git_sha: str
+    tool_version: str
+    run: str
+    status: str
+    config: dict[str, Any]
+    config_sha256: str
+    split: Split
+    env: Environment
+    families: dict[str, dict[str, Any]]
+
+
 def write(path: Path, results: Results) -> None:
-    """Writes a file of results, whole or not at all: the same results give the same file, byte for byte.
+    """Write a file of results, whole or not at all: the same results give the same file, byte for byte.
 
     Raises:
         OSError: It cannot be written.
     """
-    families = {
-        name: {
-            "status": family.status,
-            **({"reason": family.reason} if family.reason else {}),
-            "weights": family.weights,
-            "params": dict(family.params),
-            "config_sha256": family.config_sha256,
-            "parameters": family.parameters,
-            "on_features": family.on_features,
-            "seeds": list(family.seeds),
-            "accuracy": [round(share, 6) for share in family.accuracies],
-            "correct": [base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct],
-            "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
-            "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
-            "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
-        }
-        for name, family in results.families.items()
-    }
-    write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.about, "families": families}) + "\n")
+    families = {}
+    for name, family in results.families.items():
+        layout = _FamilyLayout(
+            status=family.status,
+            reason=family.reason,
+            weights=family.weights,
+            params=dict(family.params),
+            config_sha256=family.config_sha256,
+            parameters=family.parameters,
+            on_features=family.on_features,
+            seeds=family.seeds,
+            accuracy=tuple(round(share, 6) for share in family.accuracies),
+            correct=tuple(base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct),
+            step_time_s=tuple(float(f"{time:.4g}") for time in family.step_time_s),
+            step_cpu_s=tuple(float(f"{time:.4g}") for time in family.step_cpu_s),
+            seed_sd=None if family.seed_sd is None else round(family.seed_sd, 6),
+        )
+        families[name] = to_data(layout)
+        if not family.reason:
+            del families[name]["reason"]
+    write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.head, "families": families}) + "\n")
 
 
 def _indented(value: Any, depth: int = 0) -> str:
@@ -357,23 +414,22 @@ def _indented(value: Any, depth: int = 0) -> str:
     if isinstance(value, Mapping) and value:
         lines = [f"{json.dumps(key)}: {_indented(each, depth + 1)}" for key, each in value.items()]
         return "{\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "}"
-    if isinstance(value, list) and any(isinstance(each, str) for each in value) and len(value) > 1:
+    if isinstance(value, list | tuple) and any(isinstance(each, str) for each in value) and len(value) > 1:
         lines = [json.dumps(each) for each in value]
         return "[\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "]"
     return json.dumps(value, allow_nan=False)
 
 
 def read(path: Path) -> Results:
-    """Reads a file of results and checks all of it: a bit that fell over is found by the accuracy beside it.
+    """Read a file of results and check all of it: a bit that fell over is found by the accuracy beside it.
 
     Raises:
         BaselineError: It is missing, damaged, cut short, or written by a newer version.
     """
     try:
-        if not path.exists() or path.is_file():  # a pipe or a device may have no end
-            data = json.loads(path.read_bytes())
-        else:
+        if path.exists() and not path.is_file():  # a pipe or a device may have no end
             raise BaselineError(f"{path}: is not a file")
+        data = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise BaselineError(f"{path}: there is no such file; `python -m bench baseline RUN` writes one") from None
     except OSError as error:
@@ -381,72 +437,61 @@ def read(path: Path) -> Results:
     except (ValueError, RecursionError) as error:
         raise BaselineError(f"{path}: damaged or cut short, {error}") from None
     try:
-        version = data["schema_version"]
-        if not isinstance(version, int) or version < 1:
-            raise ValueError(f"schema_version {version!r}")
-        if version > SCHEMA_VERSION:
-            raise BaselineError(
-                f"{path}: schema version {version}, this bench {bench.__version__} knows up to {SCHEMA_VERSION}; "
-                "update bench"
-            )
-        return _results(data)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise BaselineError(f"{path}: damaged, {text.one_line(why)}") from None
+        return _results(from_data(_FileLayout, upgraded(data, ())))
+    except NewerSchemaError as error:
+        raise BaselineError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise BaselineError(f"{path}: damaged, {text.one_line(str(error))}") from None
 
 
-def _results(data: Mapping[str, Any]) -> Results:
-    split = Split(
-        **{name: _text(f"split: {name}", data["split"][name]) for name in ("source", "sha256", "test_ids_sha256")},
-        n=_whole("split: n", data["split"]["n"]),
-        class_counts={name: _whole(f"class {name}", count) for name, count in data["split"]["class_counts"].items()},
-    )
-    n, env = split.n, data["env"]
-    if sum(split.class_counts.values()) != n:
-        raise ValueError(f"split: class_counts do not sum to n={n}")
+def _results(layout: _FileLayout) -> Results:
+    if sum(layout.split.class_counts.values()) != layout.split.n:
+        raise ValueError(f"split: class_counts do not sum to n={layout.split.n}")
     results = Results(
-        **{name: _text(name, data[name]) for name in ("run", "status", "created_utc", "git_sha", "tool_version")},
-        config=dict(data["config"]),
-        split=split,
-        env=Environment(
-            **{name: _text(f"env: {name}", env[name]) for name in ("python", "keras", "backend", "cpu", "gpu")},
-            cores=_whole("env: cores", env["cores"]),
-        ),
-        families={name: _family(name, own, n) for name, own in data["families"].items()},
+        run=layout.run,
+        status=layout.status,
+        created_utc=layout.created_utc,
+        git_sha=layout.git_sha,
+        tool_version=layout.tool_version,
+        config=layout.config,
+        split=layout.split,
+        env=layout.env,
+        families={name: _family(name, data, layout.split.n) for name, data in layout.families.items()},
     )
-    if results.config_sha256 != data["config_sha256"]:
+    if results.config_sha256 != layout.config_sha256:
         raise ValueError("config is not that of config_sha256")
     return results
 
 
 def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
-    seeds = tuple(_whole(f"{name}: seed", seed) for seed in data["seeds"])
-    parameters = data["parameters"]
+    try:
+        layout = from_data(_FamilyLayout, data)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    seeds = layout.seeds
     family = FamilyResult(
-        status=_text(f"{name}: status", data["status"]),
-        reason=_text(f"{name}: reason", data.get("reason", "")),
-        weights=_text(f"{name}: weights", data["weights"]),
-        params=dict(data["params"]),
-        parameters=None if parameters is None else _whole(f"{name}: parameters", parameters),
-        on_features=bool(data["on_features"]),
+        status=layout.status,
+        reason=layout.reason,
+        weights=layout.weights,
+        params=layout.params,
+        parameters=layout.parameters,
+        on_features=layout.on_features,
         seeds=seeds,
-        correct=_correct(name, data["correct"], n),
-        step_time_s=tuple(_seconds(f"{name}: step_time_s", time) for time in data["step_time_s"]),
-        step_cpu_s=tuple(_seconds(f"{name}: step_cpu_s", time) for time in data["step_cpu_s"]),
+        correct=_correct(name, layout.correct, n),
+        step_time_s=layout.step_time_s,
+        step_cpu_s=layout.step_cpu_s,
     )
-    if family.status not in STATUSES:
-        raise ValueError(f"{name}: status {family.status!r}")
-    if not len(seeds) == len(data["accuracy"]) == len(family.correct):
+    if not len(seeds) == len(layout.accuracy) == len(family.correct):
         raise ValueError(
-            f"{name}: {len(seeds)} seeds, {len(data['accuracy'])} accuracies, {len(family.correct)} bitsets"
+            f"{name}: {len(seeds)} seeds, {len(layout.accuracy)} accuracies, {len(family.correct)} bitsets"
         )
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"{name}: a seed stands twice in {list(seeds)}")
-    if (family.status == COMPLETE) != bool(seeds):
+    if (family.status == FamilyStatus.COMPLETE) != bool(seeds):
         raise ValueError(f"{name}: is {family.status}, with {len(seeds)} seeds")
-    for seed, told, counted in zip(seeds, data["accuracy"], family.accuracies, strict=True):
-        if not math.isclose(_seconds(f"{name}: accuracy", told), counted, abs_tol=1e-6):
-            raise ValueError(f"{name}, seed {seed}: accuracy {told}, but by its bits {counted:.6g}")
+    for seed, written, counted in zip(seeds, layout.accuracy, family.accuracies, strict=True):
+        if not math.isclose(written, counted, abs_tol=1e-6):
+            raise ValueError(f"{name}, seed {seed}: accuracy {written}, but by its bits {counted:.6g}")
     return family
 
 
@@ -467,24 +512,6 @@ def _correct(name: str, texts: Sequence[str], n: int) -> NDArray[np.bool_]:
         raise ValueError(f"{name}: correct has bits behind the last test picture")
     right: NDArray[np.bool_] = bits[:, :n].astype(np.bool_)
     return right
-
-
-def _whole(what: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{what}: {value!r} is not a whole number of at least 0")
-    return value
-
-
-def _seconds(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise ValueError(f"{what}: {value!r} is not a number of at least 0")
-    return float(value)
-
-
-def _text(what: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{what}: {value!r} is not a text")
-    return value
 
 
 def _as_read(value: Any) -> Any:

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench.runs.results import COMPLETE, FILE, Environment, FamilyResult, Results, Split, write
+from bench.runs.results import FILE, Environment, FamilyResult, FamilyStatus, Results, Split, write
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def made(rng):
     params = {"learning_rate": 0.001, "optimizer": "adam", "batch_size": 32, "dropout": 0.3, "blocks": 4}
     families = {
         f"family_{number:02}": FamilyResult(
-            COMPLETE,
+            FamilyStatus.COMPLETE,
             weights="imagenet",
             params=params,
             parameters=2_000_000 + number,

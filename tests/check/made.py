@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.runs.results import COMPLETE, Environment, FamilyResult, Results, Split
+from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 
 N = 2000
 SEEDS = 3
@@ -65,7 +65,7 @@ def family(
     shares = [accuracy] * seeds if isinstance(accuracy, int | float) else list(accuracy)
     correct = [bits(share, n, 1000 * draw + seed, luck) for seed, share in enumerate(shares)]
     usual: dict[str, Any] = {
-        "status": COMPLETE,
+        "status": FamilyStatus.COMPLETE,
         "params": {"learning_rate": 0.001, "depth": 4},
         "parameters": 100_000,
         "seeds": tuple(range(len(shares))),

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.check.findings import ACCURACY, FAIL, INFO, PARAMETERS, PASS, PRESENCE, SKIP, TIME, WARN
+from bench.check.findings import Metric, Outcome
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
-from bench.check.words import amount, exact, headline, percent, points, ratio
+from bench.check.wording import amount, exact, percent, points, ratio
 from bench.errors import ConfigError
-from bench.runs.results import FAILED, SKIPPED, UNSCORED, UNTRIED, FamilyResult
+from bench.runs.results import FamilyResult, FamilyStatus
 
 from .made import STEPS, again, family, results
 
-GONE = FamilyResult(FAILED, "none of 5 trials is complete, the last one with OOM: too large")
+PASS, INFO, WARN, FAIL, SKIP = Outcome
+PRESENCE, ACCURACY, TIME, PARAMETERS = Metric
+GONE = FamilyResult(FamilyStatus.FAILED, "none of 5 trials is complete, the last one with OOM: too large")
 SLOW = tuple(time * 1.6 for time in STEPS)
 
 
@@ -48,7 +50,7 @@ def test_an_unchanged_run_passes():
     judgement = judge(before, again(before))
     assert judgement.exit_status == 0
     assert {finding.outcome for finding in judgement.findings} == {PASS}
-    assert headline(judgement) == "PASS: no regression in 2 families (baseline 01234567, 2026-11-20)"
+    assert judgement.headline == "PASS: no regression in 2 families (baseline 01234567, 2026-11-20)"
     finding = found(judgement)
     assert (finding.change, finding.mde, finding.mark, finding.underpowered) == ("0.0", "0.4", "", False)
     assert finding.message == "is 90.0 %, as in the baseline"
@@ -65,7 +67,7 @@ def test_a_large_and_sure_drop_is_a_regression_that_tells_its_numbers():
         "(p < 0.001 after Holm over 2 families; exact McNemar of the first seeds p < 0.001)"
     )
     assert judgement.exit_status == 1
-    assert headline(judgement).startswith("FAIL: 1 regression in 2 families (baseline 01234567")
+    assert judgement.headline.startswith("FAIL: 1 regression in 2 families (baseline 01234567")
 
 
 def test_the_same_the_other_way_round_is_an_improvement_that_passes():
@@ -153,7 +155,7 @@ def test_one_seed_without_calibration_warns_at_most_and_says_how_to_calibrate():
     finding = found(judgement)
     assert (finding.outcome, finding.mark, judgement.exit_status) == (WARN, "-", 0)
     assert finding.mde.startswith(">")
-    assert headline(judgement).startswith("PASS: no regression, 1 warning, 1 UNCALIBRATED in 1 family")
+    assert judgement.headline.startswith("PASS: no regression, 1 warning, 1 UNCALIBRATED in 1 family")
     assert "only warns, for with one seed the noise of the seeds is not known" in finding.message
     assert any("`python -m bench baseline RUN --seeds 5` measures it" in note for note in judgement.notes)
 
@@ -188,7 +190,7 @@ def test_a_test_that_could_not_have_seen_twice_the_limit_is_never_a_bare_pass():
     assert (finding.outcome, finding.mark, finding.underpowered) == (WARN, "~", True)
     assert float(finding.mde) > 2.0
     assert f"UNDERPOWERED: only a drop of {finding.mde} points or more would be seen" in finding.message
-    assert headline(judgement).startswith("PASS: no regression, 1 warning, 1 UNDERPOWERED in 1 family")
+    assert judgement.headline.startswith("PASS: no regression, 1 warning, 1 UNDERPOWERED in 1 family")
     assert judgement.exit_status == 0
 
 
@@ -253,9 +255,12 @@ def test_at_the_floor_is_fine_and_a_new_family_is_held_against_it_too():
     [
         (None, "had a test accuracy of 90.0 % in the baseline and is not in this run: was its file renamed"),
         (GONE, "and has none now (failed): none of 5 trials is complete, the last one with OOM: too large"),
-        (FamilyResult(SKIPPED, "no weights"), "and has none now (skipped): no weights"),
-        (FamilyResult(UNSCORED, "damaged"), "and has none now (unscored): damaged"),
-        (FamilyResult(UNTRIED, "no trial: the budget went to other families"), "has none now (no trial): no trial"),
+        (FamilyResult(FamilyStatus.SKIPPED, "no weights"), "and has none now (skipped): no weights"),
+        (FamilyResult(FamilyStatus.UNSCORED, "damaged"), "and has none now (unscored): damaged"),
+        (
+            FamilyResult(FamilyStatus.UNTRIED, "no trial: the budget went to other families"),
+            "has none now (no trial): no trial",
+        ),
         (family((), reason=""), "and has none now (not scored)"),
     ],
 )
@@ -435,7 +440,7 @@ def test_what_does_not_compare_is_never_judged(changes, says):
     assert any(says in difference for difference in judgement.differences), judgement.differences
     assert {(finding.outcome, finding.mark) for finding in judgement.findings} == {(SKIP, "x")}
     assert judgement.exit_status == 3
-    assert headline(judgement).startswith("NOT COMPARABLE: ")
+    assert judgement.headline.startswith("NOT COMPARABLE: ")
 
 
 def test_another_number_of_test_pictures_does_not_compare():
@@ -479,7 +484,7 @@ def test_a_run_that_is_not_complete_is_judged_and_told(status, says):
     assert says in judgement.incomplete
     assert found(judgement).outcome == FAIL
     assert judgement.exit_status == 4
-    assert headline(judgement).startswith(f"INCOMPLETE: the run is {status}: ")
+    assert judgement.headline.startswith(f"INCOMPLETE: the run is {status}: ")
 
 
 def test_not_comparable_counts_before_incomplete_and_that_before_a_regression():

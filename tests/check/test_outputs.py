@@ -12,13 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from bench.check import as_json, github, junit, markdown
-from bench.check.findings import FAIL, SKIP, WARN, Finding
+from bench.check import outputs
+from bench.check.findings import Finding, Metric, NoBaseline, Outcome, Sign
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
-from bench.check.words import headline, short
-from bench.cli import check_table
-from bench.runs.results import FAILED, FamilyResult
+from bench.check.wording import short
+from bench.cli.check import harmless, print_judgement
+from bench.runs.results import FamilyResult, FamilyStatus
 from bench.text import one_line, plain, shorten
 
 from .made import STEPS, again, family, results
@@ -54,7 +54,7 @@ def hostile():
     for number, name in enumerate(names):
         changed[name] = [
             family(0.7, n=500, seeds=2, draw=number),
-            FamilyResult(FAILED, reason=f"none of 2 trials is complete: {name}"),
+            FamilyResult(FamilyStatus.FAILED, reason=f"none of 2 trials is complete: {name}"),
             family(0.9, n=500, seeds=2, parameters=7, params={name: name}),
         ][number % 3]
     return judge(before, again(before, **{f"new {name}": family(n=500) for name in names}, **changed))
@@ -85,7 +85,7 @@ def usual():
 
 def printed(judgement, **options):
     stream = io.StringIO()
-    check_table.show(judgement, stream=stream, **options)
+    print_judgement(judgement, stream=stream, **options)
     return stream.getvalue()
 
 
@@ -106,7 +106,7 @@ def test_what_did_not_change_is_printed_if_asked_for():
 
 
 def test_in_brief_it_is_the_result_alone():
-    assert printed(usual(), brief=True) == f"{headline(usual())}\n"
+    assert printed(usual(), brief=True) == f"{usual().headline}\n"
 
 
 def test_underpowered_stands_in_capitals():
@@ -140,7 +140,7 @@ def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(which,
 
 def test_a_stream_that_knows_ascii_only_gets_escapes(told):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    check_table.show(told, stream=stream)
+    print_judgement(told, stream=stream)
     stream.flush()
     assert rb"gr\xf6\xdfe" in stream.buffer.getvalue()
 
@@ -157,7 +157,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    check_table.show(told, stream=stream)
+    print_judgement(told, stream=stream)
     text = stream.getvalue()
     assert "\x1b[31m" in text
     assert not re.search("[\x00-\x09\x0b-\x1a\x7f-\x9f\u202e]", text)
@@ -175,7 +175,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     ],
 )
 def test_only_what_a_ci_would_obey_is_escaped(line, safe):
-    assert check_table.harmless(line) == safe
+    assert harmless(line) == safe
 
 
 # -- JUnit
@@ -221,7 +221,7 @@ def valid(text):
 
 def test_junit_has_a_case_for_each_family_and_metric():
     judgement = usual()
-    suite = valid(junit.render(judgement))
+    suite = valid(outputs.junit(judgement))
     cases = {(case.get("classname"), case.get("name")): case for case in suite.findall("testcase")}
     assert list(cases) == [(finding.family, finding.metric) for finding in judgement.findings]
     failure = cases["cnn", "accuracy"].find("failure")
@@ -236,20 +236,20 @@ def test_junit_has_a_case_for_each_family_and_metric():
 
 def test_junit_is_never_greener_than_the_exit_status():
     before = results()
-    incomplete = valid(junit.render(judge(before, replace(again(before), status="partial"))))
+    incomplete = valid(outputs.junit(judge(before, replace(again(before), status="partial"))))
     assert (incomplete.get("errors"), incomplete.get("skipped")) == ("1", "0")
     assert incomplete.find("testcase/error").get("message").startswith("the run is partial")
     other = judge(before, replace(again(before), config={}))
-    suite = valid(junit.render(other))
-    assert int(suite.get("skipped")) == len(other.of(SKIP)) == len(other.findings)
+    suite = valid(outputs.junit(other))
+    assert int(suite.get("skipped")) == len(other.of(Outcome.SKIP)) == len(other.findings)
     assert suite.find("testcase/error").get("type") == "not comparable"
-    assert valid(junit.of_error("no\x00 baseline")).find("testcase/error").text == "no\\x00 baseline"
+    assert valid(outputs.junit(NoBaseline("no\x00 baseline"))).find("testcase/error").text == "no\\x00 baseline"
 
 
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_junit_with_hostile_names_is_xml(which, request):
     judgement = request.getfixturevalue(which)
-    text = junit.render(judgement)
+    text = outputs.junit(judgement)
     text.encode("utf-8")
     assert len(valid(text).findall("testcase")) >= len(judgement.findings)
     assert "<img" not in text
@@ -259,13 +259,13 @@ def test_junit_with_hostile_names_is_xml(which, request):
 def test_another_parser_reads_the_same_counts(told, tmp_path):
     junitparser = pytest.importorskip("junitparser", reason="an independent reader of JUnit XML")
     path = tmp_path / "check.xml"
-    path.write_text(junit.render(told), encoding="utf-8")
+    path.write_text(outputs.junit(told), encoding="utf-8")
     (suite,) = junitparser.JUnitXml.fromfile(str(path))
     before = suite.tests, suite.failures, suite.errors, suite.skipped
     suite.update_statistics()
     assert before == (suite.tests, suite.failures, suite.errors, suite.skipped)
     failed = [case for case in suite if any(isinstance(each, junitparser.Failure) for each in case.result)]
-    assert len(failed) == len(told.of(FAIL)) > 0
+    assert len(failed) == len(told.of(Outcome.FAIL)) > 0
 
 
 # -- Markdown
@@ -304,10 +304,10 @@ def kinds(text):
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_markdown_shows_exactly_the_cells_that_are_meant(which, request):
     judgement = request.getfixturevalue(which)
-    rows = cells(markdown.render(judgement))
+    rows = cells(outputs.markdown(judgement))
     assert len(rows) == len(judgement.findings)
     for row, finding in zip(rows, judgement.findings, strict=True):
-        assert len(row) == len(markdown.COLUMNS)
+        assert len(row) == len(outputs.COLUMNS)
         assert words(row[1]) == (short(finding.family).replace("\\|", "\\\\x7c") or "(blank)")
         assert {child.type for child in row[1]} == ({"code_inline"} if short(finding.family) else {"text"})
         shown = [words(row[0]), words(row[2]), words(row[3]).lower(), *map(words, row[4:])]
@@ -317,7 +317,7 @@ def test_markdown_shows_exactly_the_cells_that_are_meant(which, request):
 
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_nothing_hostile_becomes_markup_html_or_a_link(which, request):
-    text = markdown.render(request.getfixturevalue(which))
+    text = outputs.markdown(request.getfixturevalue(which))
     assert not kinds(text) & {"html_inline", "link_open", "image", "em_open", "s_open", "ordered_list_open", "fence"}
     blocks = [token.content.strip() for token in READER.parse(text) if token.type == "html_block"]
     assert [re.sub(r"\d+", "N", block) for block in blocks] == [
@@ -330,22 +330,22 @@ def test_nothing_hostile_becomes_markup_html_or_a_link(which, request):
 @pytest.mark.parametrize("name", list(HOSTILE.values()), ids=list(HOSTILE))
 def test_a_sentence_with_a_hostile_name_shows_just_that(name):
     text = f"began {name} ended"
-    (token,) = [token for token in READER.parse(markdown.sentence(text)) if token.type == "inline"]
+    (token,) = [token for token in READER.parse(outputs.sentence(text)) if token.type == "inline"]
     assert {child.type for child in token.children} <= {"text", "text_special"}
     seen = "".join(child.content for child in token.children).replace("\u200b", "")
     assert seen == shorten(one_line(plain(text)), 1000)
-    assert "|" not in markdown.sentence(text)  # it may stand in a cell
+    assert "|" not in outputs.sentence(text)  # it may stand in a cell
 
 
 def test_outside_of_code_no_mention_or_reference_is_left(told):
     """As GitHub looks for them: in the text that is shown, after all escapes."""
-    for token in READER.parse(markdown.render(told)):
+    for token in READER.parse(outputs.markdown(told)):
         text = "".join(child.content for child in token.children or [] if child.type != "code_inline")
         assert not re.search(r"@\w|#\w|GH-\d", text)
 
 
 def test_markdown_tells_failures_before_the_table_and_the_rest_folded():
-    text = markdown.render(usual())
+    text = outputs.markdown(usual())
     assert text.startswith("## FAIL: 1 regression, 1 warning in 4 families")
     order = [text.index(part) for part in ("- **FAIL** `cnn` accuracy: fell by", "- **WARN** `vgg16` step time",
                                            "|family|metric|", "<details>", "- Baseline: `2026-11-20T120000-drawn`",
@@ -353,11 +353,13 @@ def test_markdown_tells_failures_before_the_table_and_the_rest_folded():
     assert order == sorted(order)
 
 
-@pytest.mark.parametrize("limit", [5_000, 8_000, 20_000, markdown.MOST_BYTES])
+@pytest.mark.parametrize("limit", [5_000, 8_000, 20_000, outputs.MOST_BYTES])
 def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit):
-    made = Finding("family" * 20, "accuracy", FAIL, "-", message="fell " * 100)
+    made = Finding(
+        family="family" * 20, metric=Metric.ACCURACY, outcome=Outcome.FAIL, mark=Sign.WORSE, message="fell " * 100
+    )
     judgement = replace(usual(), findings=[replace(made, family=f"{made.family}{i}") for i in range(2000)])
-    text = markdown.render(judgement, limit)
+    text = outputs.markdown(judgement, limit)
     assert len(text.encode()) <= limit
     problems = text.count("- **FAIL** ")
     assert f"\n{2000 - problems:,} more problems left out: the page would be too long\n" in text
@@ -365,8 +367,14 @@ def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit):
 
 
 def test_a_page_that_is_too_long_in_the_table_alone_counts_its_rows():
-    judgement = replace(usual(), findings=[Finding(f"family{i}", "accuracy", SKIP, "x") for i in range(500)])
-    text = markdown.render(judgement, 10_000)
+    judgement = replace(
+        usual(),
+        findings=[
+            Finding(family=f"family{i}", metric=Metric.ACCURACY, outcome=Outcome.SKIP, mark=Sign.UNJUDGED)
+            for i in range(500)
+        ],
+    )
+    text = outputs.markdown(judgement, 10_000)
     rows = len(cells(text))
     assert 0 < rows < 500
     assert f"{500 - rows} more rows left out" in text
@@ -388,23 +396,25 @@ def obeyed(text):
 
 def test_annotations_have_the_result_first_then_failures():
     made = usual()
-    said = list(obeyed(github.render(made)))
-    assert said[0] == ("error", "bench check", headline(made))
+    said = list(obeyed(outputs.github(made)))
+    assert said[0] == ("error", "bench check", made.headline)
     assert [(kind, title) for kind, title, _ in said[1:]] == [
         ("error", "cnn, accuracy"),
         ("warning", "vgg16, step time"),
         ("notice", "new, presence"),
     ]
-    assert said[1][2] == made.of(FAIL)[0].message
+    assert said[1][2] == made.of(Outcome.FAIL)[0].message
     before = results()
-    assert next(iter(obeyed(github.render(judge(before, again(before))))))[0] == "notice"
+    assert next(iter(obeyed(outputs.github(judge(before, again(before))))))[0] == "notice"
 
 
 def test_ten_of_a_kind_are_shown_and_the_tenth_sums_up_the_rest():
     findings = [
-        Finding(f"{outcome}{i}", "accuracy", outcome, message="m") for outcome in (FAIL, WARN) for i in range(25)
+        Finding(family=f"{outcome}{i}", metric=Metric.ACCURACY, outcome=outcome, message="m")
+        for outcome in (Outcome.FAIL, Outcome.WARN)
+        for i in range(25)
     ]
-    said = list(obeyed(github.render(replace(usual(), findings=findings))))
+    said = list(obeyed(outputs.github(replace(usual(), findings=findings))))
     for kind, own, rest in (("error", 8, 17), ("warning", 9, 16)):
         mine = [title for each, title, _ in said if each == kind]
         assert len(mine) == 10
@@ -414,7 +424,7 @@ def test_ten_of_a_kind_are_shown_and_the_tenth_sums_up_the_rest():
 
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_no_name_adds_an_annotation_or_breaks_one(which, request):
-    text = github.render(request.getfixturevalue(which))
+    text = outputs.github(request.getfixturevalue(which))
     said = list(obeyed(text))
     assert len(said) == text.count("\n")
     assert all(title.startswith("bench check") or title.rpartition(", ")[2] for _, title, _ in said)
@@ -424,12 +434,12 @@ def test_no_name_adds_an_annotation_or_breaks_one(which, request):
 
 def test_an_encoded_line_end_in_a_name_stays_as_it_was_written():
     before = results({HOSTILE["encoded"]: 0.9})
-    text = github.render(judge(before, again(before, **{HOSTILE["encoded"]: family(0.8, draw=1)})))
+    text = outputs.github(judge(before, again(before, **{HOSTILE["encoded"]: family(0.8, draw=1)})))
     assert "title=%250A%250D%2525%2C accuracy::" in text
 
 
 def test_many_differences_are_ten_errors_at_most(unlike):
-    assert len(list(obeyed(github.render(unlike)))) == 10
+    assert len(list(obeyed(outputs.github(unlike)))) == 10
 
 
 # -- JSON
@@ -443,8 +453,8 @@ def test_json_has_all_of_the_judgement():
     policy = Policy(families={"cnn": FamilyPolicy(max_drop=0.015)}, path=Path("bench.toml"))
     before = results({"cnn": 0.9})
     made = judge(before, again(before, cnn=family(0.88, draw=1)), policy)
-    data = strictly(as_json.render(made))
-    assert (data["schema_version"], data["exit_status"], data["result"]) == (1, 1, headline(made))
+    data = strictly(outputs.as_json(made))
+    assert (data["schema_version"], data["exit_status"], data["result"]) == (1, 1, made.headline)
     assert data["policy"] == {"path": "bench.toml", "alpha": 0.05, "max_drop": 0.01, "max_slowdown": 1.25,
                               "min_accuracy": None, "max_parameters": None,
                               "families": {"cnn": {"max_drop": 0.015, "max_slowdown": 1.25, "min_accuracy": None,
@@ -459,12 +469,14 @@ def test_json_has_all_of_the_judgement():
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_json_keeps_hostile_names_as_they_are(which, request):
     judgement = request.getfixturevalue(which)
-    text = as_json.render(judgement)
+    text = outputs.as_json(judgement)
     assert text.isascii()
     assert "##" not in text
     assert [each["family"] for each in strictly(text)["findings"]] == [each.family for each in judgement.findings]
 
 
 def test_figures_that_json_does_not_have_are_null():
-    made = replace(usual(), findings=[Finding("a", "accuracy", WARN, figures={"x": float("nan"), "y": float("inf")})])
-    assert strictly(as_json.render(made))["findings"][0]["figures"] == {"x": None, "y": None}
+    figures = {"x": float("nan"), "y": float("inf")}
+    finding = Finding(family="a", metric=Metric.ACCURACY, outcome=Outcome.WARN, figures=figures)
+    made = replace(usual(), findings=[finding])
+    assert strictly(outputs.as_json(made))["findings"][0]["figures"] == {"x": None, "y": None}

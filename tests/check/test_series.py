@@ -15,12 +15,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.check.history_words import accuracy_unchanged, commits
-from bench.check.series import BASELINE, Change, Entry, Found, History, Reading, Series, Track, find, history, plain
+from bench.check.history_wording import accuracy_unchanged, commits
+from bench.check.series import (
+    BASELINE,
+    FamilyHistories,
+    FoundResults,
+    LevelChange,
+    Reading,
+    RunSeries,
+    SeriesRun,
+    Track,
+    as_data,
+    find,
+    history,
+)
 from bench.cli import parser
-from bench.cli.history_table import print_history, sparkline
+from bench.cli.history import print_history, sparkline
 from bench.runs import results
-from bench.runs.results import COMPLETE, FAILED, Environment, FamilyResult, Results, Split
+from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 
 N = 600
 STEPS = (0.0100, 0.0101, 0.0102, 0.0103, 0.0104, 0.0105)
@@ -32,7 +44,7 @@ def family(accuracy: float, draw: int = 0, seeds: int = 3, **changes: Any) -> Fa
     rng = np.random.default_rng([7, draw])
     difficulty = np.arange(N) / N + 0.01 * rng.standard_normal((seeds, N))
     usual: dict[str, Any] = {
-        "status": COMPLETE,
+        "status": FamilyStatus.COMPLETE,
         "params": {"depth": 4},
         "parameters": 100_000,
         "seeds": tuple(range(seeds)),
@@ -64,8 +76,8 @@ def runs(accuracies: Sequence[float], name: str = "cnn", **changes: Any) -> list
     return [run(at, {name: family(share, at, **changes)}) for at, share in enumerate(accuracies)]
 
 
-def made(every: Sequence[Results], baseline: Results | None = None, **options: Any) -> History:
-    return history(Found(tuple(every), baseline), **options)
+def made(every: Sequence[Results], baseline: Results | None = None, **options: Any) -> FamilyHistories:
+    return history(FoundResults(tuple(every), baseline), **options)
 
 
 def kept(folder: Path, every: Sequence[Results]) -> Path:
@@ -77,7 +89,7 @@ def kept(folder: Path, every: Sequence[Results]) -> Path:
     return folder
 
 
-def only(series: Sequence[Series], name: str = "cnn") -> Any:
+def only(series: Sequence[RunSeries], name: str = "cnn") -> Any:
     (one,) = series
     (found,) = (each for each in one.families if each.name == name)
     return found
@@ -85,7 +97,7 @@ def only(series: Sequence[Series], name: str = "cnn") -> Any:
 
 def told(every: Sequence[Results], stream: io.TextIOBase | None = None, baseline: Results | None = None) -> str:
     out = stream or io.StringIO()
-    found = Found(tuple(every), baseline)
+    found = FoundResults(tuple(every), baseline)
     print_history(found, history(found), stream=out)
     return out.getvalue()
 
@@ -172,7 +184,7 @@ def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     ],
 )
 def test_changes_that_are_in_no_commit_are_never_the_same_commit(before: str, after: str, expected: str) -> None:
-    last, at = (Entry("run", "2026-01-01T00:00:00Z", sha) for sha in (before, after))
+    last, at = (SeriesRun("run", "2026-01-01T00:00:00Z", sha) for sha in (before, after))
     assert commits(last, at) == expected
 
 
@@ -185,7 +197,7 @@ def test_a_drop_with_another_configuration_says_so() -> None:
 
 def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> None:
     every = runs(STEP)
-    every[7] = replace(every[7], families={"cnn": FamilyResult(FAILED, "none of 3 trials is complete")})
+    every[7] = replace(every[7], families={"cnn": FamilyResult(FamilyStatus.FAILED, "none of 3 trials is complete")})
     every = list(find(kept(tmp_path, every)).results)
     found = only(made(every).series)
     assert [reading.at for reading in found.accuracy.readings] == [at for at in range(16) if at != 7]
@@ -217,8 +229,8 @@ def test_every_change_of_the_parameters_is_one() -> None:
     every[1] = replace(every[1], families={"cnn": grown})
     changes = only(made(every).series).parameters.changes
     assert changes == (
-        Change(0, 1, 100_000, 100_001, reconfigured=True),
-        Change(1, 2, 100_001, 100_000, reconfigured=True),
+        LevelChange(0, 1, 100_000, 100_001, reconfigured=True),
+        LevelChange(1, 2, 100_001, 100_000, reconfigured=True),
     )
     assert "100,000 → 100,001, another configuration" in told(every)
 
@@ -380,7 +392,7 @@ def test_names_from_outside_can_do_nothing() -> None:
             git_sha=HOSTILE,
             created_utc=f"2026-01-{at + 1:02}{HOSTILE}",
             split=replace(each.split, source=HOSTILE),
-            families={HOSTILE: replace(each.families["cnn"], status=COMPLETE)},
+            families={HOSTILE: replace(each.families["cnn"], status=FamilyStatus.COMPLETE)},
             env=replace(each.env, cpu=HOSTILE),
         )
         for at, each in enumerate(runs(STEP))
@@ -444,7 +456,7 @@ def test_the_data_holds_every_series_and_change(bench: Any) -> None:
     (Path("reports") / "old" / "run.json").write_text("{}")
     data = json.loads(bench("--json")[1])
     assert data["schema_version"] == 1
-    assert data == json.loads(json.dumps(plain(find(Path("reports")), history(find(Path("reports"))))))
+    assert data == json.loads(json.dumps(as_data(find(Path("reports")), history(find(Path("reports"))))))
     assert [len(series["runs"]) for series in data["series"]] == [15, 1]
     (change,) = data["series"][0]["families"][0]["accuracy"]["changes"]
     assert data["series"][0]["runs"][change["at"]]["run"] == "run-8"

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr
 
 from bench import stats
-from bench.check.findings import ACCURACY, FAIL, TIME
+from bench.check.findings import Metric, Outcome
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
-from bench.runs.results import COMPLETE, Environment, FamilyResult, Results, Split
+from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 
 pytestmark = pytest.mark.slow
 
@@ -72,17 +72,19 @@ def results(correct: dict[str, Right], times: Sequence[float] = ()) -> Results:
     """What the gate compares."""
     n = next(iter(correct.values())).shape[1]
     families = {
-        name: FamilyResult(COMPLETE, parameters=1, seeds=tuple(range(len(own))), correct=own, step_time_s=tuple(times))
+        name: FamilyResult(
+            FamilyStatus.COMPLETE, parameters=1, seeds=tuple(range(len(own))), correct=own, step_time_s=tuple(times)
+        )
         for name, own in correct.items()
     }
     split, env = Split("drawn", "0", "0", n, {"a": n}), Environment("3.11", "3", "tensorflow", "cpu", 2, "")
-    return Results("run", COMPLETE, "2026-01-01T00:00:00Z", "", "", {}, split, env, families)
+    return Results("run", "complete", "2026-01-01T00:00:00Z", "", "", {}, split, env, families)
 
 
 def failed(before: dict[str, Right], after: dict[str, Right]) -> list[str]:
     """Families whose accuracy fails the gate."""
     found = judge(results(before), results(after), Policy()).findings
-    return [each.family for each in found if each.metric == ACCURACY and each.outcome == FAIL]
+    return [each.family for each in found if each.metric == Metric.ACCURACY and each.outcome == Outcome.FAIL]
 
 
 def bare(before: Right, after: Right) -> bool:
@@ -264,7 +266,7 @@ def test_the_gate_holds_its_level_over_six_families() -> None:
 
 
 def test_the_minimum_detectable_drop_is_detected_four_times_in_five() -> None:
-    def change(n: int, seeds: tuple[int, int], drop: float = 0.0) -> stats.Change:
+    def change(n: int, seeds: tuple[int, int], drop: float = 0.0) -> stats.MeanChange:
         hard = leaning(rng, pictures(rng, n))
         before, after = trainings(rng, hard, ACCURATE, seeds[0])[0], trainings(rng, hard, ACCURATE - drop, seeds[1])[0]
         return stats.change(before, after, float(before.mean(axis=1).std(ddof=1)))
@@ -444,7 +446,7 @@ def test_times_alarm_only_where_steps_are_slower() -> None:
                     times = np.exp(noise * rng.standard_normal((2, repeats)) + machine * rng.standard_normal((2, 1)))
                     times[1] *= factor
                     judged = judge(results(right, times[0]), results(right, times[1]), Policy()).findings
-                    found.append(any(each.metric == TIME and each.outcome == FAIL for each in judged))
+                    found.append(any(each.metric == Metric.TIME and each.outcome == Outcome.FAIL for each in judged))
                 rates.append(np.mean(found))
         false[repeats, machine], power[repeats, machine] = rates[:3], rates[3:]
         rows.append([repeats, f"{100 * machine:.0f} %", *map(percent, rates)])

@@ -1,16 +1,14 @@
-"""How the gate says things: figures as they are shown, and the result in a line. Every output uses the same words.
+"""The gate's figures and names in words, the same in every output.
 
-Figures are in plain ASCII, for they end up in logs, in XML and in terminals that know nothing else.
+They are in plain ASCII, for they end up in logs, in XML and in terminals that know nothing else.
 """
 
 from __future__ import annotations
 
 from statistics import median
-from typing import TypeGuard
 
-from bench.check.findings import FAIL, INCOMPLETE, NOT_COMPARABLE, WARN, Finding, Judgement
-from bench.runs.results import COMPLETE, FamilyResult, Results
-from bench.text import one_line, p_value, plain, plural, seconds, shorten
+from bench.runs.results import FamilyResult
+from bench.text import one_line, p_value, plain, seconds, shorten
 
 LONGEST_NAME = 120
 """Characters of a name from outside in a sentence."""
@@ -68,12 +66,7 @@ def _percentage(share: float, limit: float | None) -> str:
     return f"{100 * share:.{decimals}f}"
 
 
-# -- what a family came to; "" where there is nothing
-
-
-def scored(family: FamilyResult | None) -> TypeGuard[FamilyResult]:
-    """Whether it has a test accuracy."""
-    return family is not None and family.status == COMPLETE and family.correct.size > 0
+# -- the figures of a family; "" where there is none
 
 
 def accuracy(family: FamilyResult | None) -> str:
@@ -89,37 +82,3 @@ def step_time(family: FamilyResult | None) -> str:
 def parameters(family: FamilyResult | None) -> str:
     """`123,456`."""
     return f"{family.parameters:,}" if family is not None and family.parameters is not None else ""
-
-
-# -- the result
-
-
-def title(finding: Finding) -> str:
-    """What a finding is of: `vgg16, accuracy`."""
-    return f"{short(finding.family)}, {finding.metric}"
-
-
-def headline(judgement: Judgement) -> str:
-    """The result in a line: `FAIL: 1 regression, 2 warnings in 6 families (baseline 0123abcd, 2026-11-21)`."""
-    against = baseline(judgement.baseline)
-    if judgement.exit_status == NOT_COMPARABLE:
-        rest = len(judgement.differences) - 1
-        more = f" (and {plural(rest, 'more difference')})" if rest else ""
-        return plain(f"NOT COMPARABLE: {judgement.differences[0]}{more}; nothing was judged ({against})")
-    failed, warned, blind = len(judgement.of(FAIL)), len(judgement.of(WARN)), len(judgement.underpowered)
-    counts = [plural(failed, "regression") if failed else "no regression"]
-    counts += [plural(warned, "warning")] if warned else []
-    counts += [f"{blind} UNDERPOWERED"] if blind else []
-    loose = len(judgement.uncalibrated)
-    counts += [f"{loose} UNCALIBRATED"] if loose else []
-    families = len({finding.family for finding in judgement.findings})
-    found = f"{', '.join(counts)} in {plural(families, 'family', 'families')} ({against})"
-    if judgement.exit_status == INCOMPLETE:
-        return plain(f"INCOMPLETE: {judgement.incomplete}; {found}")
-    return plain(f"{'FAIL' if failed else 'PASS'}: {found}")
-
-
-def baseline(results: Results) -> str:
-    """What a run is held against: `baseline 0123abcd, 2026-11-21`."""
-    commit = results.git_sha[:8] + ("+" if results.git_sha.endswith("+") else "")
-    return f"baseline {short(commit or results.run)}, {short(results.created_utc[:10])}"

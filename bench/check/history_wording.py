@@ -1,11 +1,14 @@
-"""How the history says things, in the terminal and on its page alike."""
+"""The history in words, the same in the terminal and on its page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from bench.check.series import Change, Entry, Series, Track
 from bench.text import NOTHING, listing, one_line, plural, points, shorten
+
+if TYPE_CHECKING:  # it brings NumPy along
+    from bench.check.series import LevelChange, RunSeries, SeriesRun, Track
 
 DIRTY = "+"
 """Ends a commit whose working tree had changes that are in no commit."""
@@ -16,18 +19,18 @@ def short(name: str, most: int = 40) -> str:
     return shorten(one_line(name), most)
 
 
-def day(entry: Entry) -> str:
-    """When a run began, to the day, UTC."""
+def day(entry: SeriesRun) -> str:
+    """Tell when a run began, to the day, UTC."""
     return shorten(one_line(entry.created_utc[:10]), 10) or NOTHING
 
 
-def differing(series: Series) -> str:
-    """What sets a series apart from the one before it, in short."""
+def differing(series: RunSeries) -> str:
+    """Say what sets a series apart from the one before it, in short."""
     return listing([shorten(one_line(each), 60) for each in series.differs])
 
 
-def commits(last: Entry, at: Entry) -> str:
-    """Between which commits a change lies; "" where they are not known.
+def commits(last: SeriesRun, at: SeriesRun) -> str:
+    """Name the two commits between which a change lies; "" where they are not known.
 
     Two runs of one commit are of the same code only where neither has changes beside it.
     """
@@ -39,33 +42,33 @@ def commits(last: Entry, at: Entry) -> str:
     return f"{before or 'unknown'}..{after or 'unknown'}"
 
 
-def _commit(entry: Entry) -> str:
+def _commit(entry: SeriesRun) -> str:
     dirty = DIRTY if entry.git_sha.endswith(DIRTY) else ""
     return short(entry.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
 
 
-def between(change: Change, word: Callable[[float], str]) -> str:
-    """The interval of a change; "" where it has none."""
+def between(change: LevelChange, word: Callable[[float], str]) -> str:
+    """Write the interval of a change; "" where it has none."""
     return "" if change.low is None or change.high is None else f"{word(change.low)} to {word(change.high)}"
 
 
-def by_points(change: Change) -> str:
-    """How far an accuracy moved."""
+def by_points(change: LevelChange) -> str:
+    """Write how far an accuracy moved."""
     return f"{points(change.after - change.before)} points"
 
 
-def by_ratio(change: Change) -> str:
-    """How many times as long a step takes."""
+def by_ratio(change: LevelChange) -> str:
+    """Write how many times as long a step takes."""
     return f"{two_decimals(change.after / change.before)} times"
 
 
 def two_decimals(ratio: float) -> str:
-    """A ratio, or an end of its interval."""
+    """Write a ratio, or an end of its interval."""
     return f"{ratio:.2f}"
 
 
 def accuracy_unchanged(track: Track) -> str:
-    """What can be said of an accuracy without a change."""
+    """Say what is known of an accuracy without a change."""
     if track.smallest is None or _still(track):
         return _unseen(track, "more seeds, or more runs that differ, would show one")
     return (
@@ -74,7 +77,7 @@ def accuracy_unchanged(track: Track) -> str:
 
 
 def times_unchanged(track: Track, brief: bool = False) -> str:
-    """The same of step times, `brief` where there is little room."""
+    """Say the same of step times, `brief` where there is little room."""
     if track.smallest is None or _still(track):
         return _unseen(track, "more runs would show one")
     seen = "visible:" if brief else f"{_runs(track)}, smallest visible change"

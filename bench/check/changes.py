@@ -1,0 +1,233 @@
+"""What changed between two runs: the one answer of `check`, `compare` and `history`.
+
+Two runs compare where their test pictures, their settings and their weights are the same: everything else is named by
+`differences`, and never judged. How a family's accuracy changed, and how surely, is `family_changes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeGuard
+
+import numpy as np
+
+from bench import stats
+from bench.check.wording import short
+from bench.runs.results import Environment, FamilyResult, Results, Split, flat_settings
+from bench.text import listing, one_line, plain, plural
+
+CALIBRATE = "`python -m bench baseline RUN --seeds 5` measures it"
+
+
+class SettingChange(NamedTuple):
+    """A setting that is not the same on both sides; None: it is not there."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[SettingChange]:
+    """Compare two sets of settings, in the order in which they are first named; those in tables as `budget.trials`."""
+    one, other = flat_settings(before), flat_settings(after)
+    return [
+        SettingChange(name, _shown(one, name), _shown(other, name))
+        for name in dict.fromkeys([*one, *other])
+        if name not in one or name not in other or not _same(one[name], other[name])
+    ]
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _shown(settings: Mapping[str, object], name: str) -> str | None:
+    if name not in settings:
+        return None
+    value = settings[name]
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True)
+class FamilyChange:
+    """How a family's accuracy changed, and how surely, among all families that are compared.
+
+    Attributes:
+        accuracy: The change, with the noise of test pictures and seeds.
+        p_drop, p_rise: One-sided p-values after Holm.
+        p: Two-sided p-value after Holm. With one seed on a side it is never below McNemar's.
+        p_mcnemar: Exact McNemar p of the first seeds of both sides.
+        gained, lost: How many pictures the first seed after has right and the one before wrong, and the reverse.
+        pictures: How many test pictures there are.
+        seeds: How many trainings there are before and after.
+        families: How many families were compared.
+    """
+
+    accuracy: stats.MeanChange
+    p_drop: float
+    p_rise: float
+    p: float
+    p_mcnemar: float
+    gained: int
+    lost: int
+    pictures: int
+    seeds: tuple[int, int]
+    families: int
+
+
+def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
+    """Compare every family that has a test accuracy on both sides; none where the test pictures are not the same."""
+    if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
+        return {}
+    both = scored_pairs(before, after)
+    tests = [(stats.change(old.correct, new.correct, seed_sd(old, new)), *_first_seeds(old, new))
+             for old, new in both.values()] if before.split.n > 1 else []  # fmt: skip
+    drops = stats.holm([test.p_drop for test, _, _ in tests]).tolist()
+    rises = stats.holm([test.p_rise for test, _, _ in tests]).tolist()
+    exact = [float(stats.mcnemar(gained, lost)) for _, gained, lost in tests]
+    two_sided = stats.holm(
+        [test.p if test.calibrated else max(test.p, p) for (test, _, _), p in zip(tests, exact, strict=True)]
+    ).tolist()
+    return {
+        name: FamilyChange(
+            accuracy=test,
+            p_drop=drops[at],
+            p_rise=rises[at],
+            p=two_sided[at],
+            p_mcnemar=exact[at],
+            gained=gained,
+            lost=lost,
+            pictures=before.split.n,
+            seeds=(len(old.correct), len(new.correct)),
+            families=len(tests),
+        )
+        for at, ((name, (old, new)), (test, gained, lost)) in enumerate(zip(both.items(), tests, strict=False))
+    }
+
+
+def _first_seeds(old: FamilyResult, new: FamilyResult) -> tuple[int, int]:
+    counts = stats.discordant(np.array([old.correct[0], new.correct[0]]))
+    return int(counts[1, 0]), int(counts[0, 1])
+
+
+def seed_sd(old: FamilyResult, new: FamilyResult) -> float | None:
+    """The noise of a single seed: of the baseline if it was calibrated, else of the run."""
+    return new.seed_sd if old.seed_sd is None else old.seed_sd
+
+
+def scored(family: FamilyResult | None) -> TypeGuard[FamilyResult]:
+    """Tell whether a family has a test accuracy."""
+    return family is not None and family.accuracy is not None
+
+
+def scored_pairs(before: Results, after: Results) -> dict[str, tuple[FamilyResult, FamilyResult]]:
+    """The families that have a test accuracy on both sides, in the order of the earlier run."""
+    both = ((name, old, after.families.get(name)) for name, old in before.families.items())
+    return {name: (old, new) for name, old, new in both if scored(old) and scored(new)}
+
+
+def same_hardware(before: Environment, after: Environment) -> bool:
+    """Tell whether times compare: the same processor, as many cores for a trial, the same GPU."""
+    return before.hardware == after.hardware
+
+
+# -- in words
+
+
+def differences(baseline: Results, candidate: Results) -> Iterator[str]:
+    """Say why the two do not compare, each naming what differs; nothing where they do."""
+    if baseline.status != "complete":
+        yield f"the baseline is of a run that is {one_line(baseline.status)}, not complete"
+    yield from _split_differences(baseline.split, candidate.split)
+    for name, old, new in setting_changes(baseline.config, candidate.config):
+        yield f"setting {short(name)}: {_sides(old, new)}"
+    for name, (before, after) in scored_pairs(baseline, candidate).items():
+        if before.weights != after.weights:
+            yield (
+                f"other weights: {short(name)} started from {_weights(before)} in the baseline and from "
+                f"{_weights(after)} in this run, so its accuracy says nothing of the code"
+            )
+    if not any(scored(family) for family in baseline.families.values()):
+        yield "the baseline has no family with a test accuracy, so there is nothing to compare with"
+
+
+def _split_differences(old: Split, new: Split) -> Iterator[str]:
+    data = f"(data {short(old.source)} in the baseline, {short(new.source)} in this run)"
+    if old.n != new.n:
+        yield f"other test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
+    elif counts := setting_changes(old.class_counts, new.class_counts):
+        classes = [
+            f"class {short(name)}: {_value(was)} in the baseline, {_value(now)} in this run"
+            for name, was, now in counts
+        ]
+        yield f"other test pictures: {listing(classes)} {data}"
+    elif old.test_ids_sha256 != new.test_ids_sha256:
+        yield f"other test pictures: as many, {old.n:,}, but not the same {data}"
+    elif old.sha256 != new.sha256:
+        yield "the test pictures are the same, but those for training and validation are not: it is another split"
+    elif old.n < 2:
+        yield f"there are too few test pictures to compare anything: {old.n}"
+
+
+def incomplete(candidate: Results) -> str:
+    """Say why a run is not complete; "" where it is."""
+    if candidate.status == "complete":
+        return ""
+    why = {
+        "partial": "it was stopped before its budget was used",
+        "running": "it is still going on, or was killed",
+        "failed": "it ended with an error",
+    }
+    more = f": {why[candidate.status]}" if candidate.status in why else ""
+    return f"the run is {one_line(candidate.status)}{more}"
+
+
+def notes(baseline: Results, candidate: Results) -> Iterator[str]:
+    """Say what a reader should know, none of which is judged."""
+    old, new = baseline.env, candidate.env
+    if (baseline.run, baseline.created_utc) == (candidate.run, candidate.created_utc):
+        yield "the baseline is of this very run"
+    if not same_hardware(old, new):
+        yield f"other hardware, so step times only warn: {_hardware(old)} in the baseline, {_hardware(new)} in this run"
+    both = scored_pairs(baseline, candidate)
+    uncalibrated = [
+        short(name)
+        for name, (before, after) in both.items()
+        if min(len(before.correct), len(after.correct)) < 2 and seed_sd(before, after) is None
+    ]
+    if uncalibrated:
+        yield f"the noise of the seeds is not known, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
+    versions = [
+        f"{what} {short(before) or 'unknown'}, now {short(after) or 'unknown'}"
+        for what, before, after in (
+            ("Python", old.python, new.python),
+            ("Keras", old.keras, new.keras),
+            ("backend", old.backend, new.backend),
+            ("bench", baseline.tool_version, candidate.tool_version),
+        )
+        if before != after
+    ]
+    if versions:
+        yield f"other versions: {'; '.join(versions)}"
+    for name, (before, after) in both.items():
+        if chosen := setting_changes(before.params, after.params):
+            told = "; ".join(f"{short(key)} {_value(was)}, now {_value(now)}" for key, was, now in chosen)
+            yield f"{short(name)}: another configuration was chosen: {told}"
+
+
+def _sides(before: str | None, after: str | None) -> str:
+    return f"{_value(before)} in the baseline, {_value(after)} in this run"
+
+
+def _value(value: str | None) -> str:
+    return "not there" if value is None else short(value)
+
+
+def _weights(family: FamilyResult) -> str:
+    return f"weights {short(family.weights)!r}" if family.weights else "no weights"
+
+
+def _hardware(env: Environment) -> str:
+    cores = plain(plural(env.cores, "core"))
+    return ", ".join([short(env.cpu) or "unknown CPU", cores, *([short(env.gpu)] if env.gpu else [])])

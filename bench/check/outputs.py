@@ -1,0 +1,315 @@
+"""A judgement for other programs: JUnit XML, Markdown, GitHub's workflow commands, JSON. Pure functions to text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+from xml.etree import ElementTree
+
+from bench.check.findings import MEANINGS, NOT_COMPARABLE, Finding, Judgement, NoBaseline, Outcome
+from bench.check.wording import short
+from bench.text import clean, listing, one_line, plain, shorten, thousands
+
+Verdict = Judgement | NoBaseline
+
+NAME = "bench check"
+
+
+# -- JUnit XML
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0, section 2.2, does not allow, not even as a character reference."""
+
+
+def junit(verdict: Verdict) -> str:
+    """Write a judgement as JUnit XML: a test suite a run, a test case a family and metric.
+
+    A failure is a `failure`; what was not comparable is `skipped`, with one `error` that says why; an incomplete run is
+    an `error` of its own. What warns or informs passes, and says so in its output. The names of suite and test cases
+    are the same from run to run, so that a CI can follow them.
+
+    Source: there is no standard; Jenkins' xUnit plugin asks for this (its junit-10.xsd), and other systems read it.
+    """
+    if isinstance(verdict, NoBaseline):
+        return _suite([_error_case("baseline", "no baseline", verdict.message)], "", {}, "")
+    cases = [_case(finding) for finding in verdict.findings]
+    if verdict.incomplete:
+        cases.insert(0, _error_case("complete", "incomplete run", verdict.incomplete))
+    if verdict.differences:
+        cases.insert(0, _error_case("comparable", "not comparable", "; ".join(verdict.differences)))
+    properties = {
+        f"{side}{name}": value
+        for side, results in (("baseline", verdict.baseline), ("run", verdict.candidate))
+        for name, value in (("", results.run), (".git_sha", results.git_sha), (".created_utc", results.created_utc))
+    }
+    properties["result"] = verdict.headline
+    return _suite(cases, verdict.candidate.created_utc, properties, "\n".join(verdict.notes))
+
+
+def _case(finding: Finding) -> ElementTree.Element:
+    case = _element("testcase", name=finding.metric, classname=finding.family, time="0")
+    if finding.outcome == Outcome.FAIL:  # many a CI shows the text only, so the numbers stand there
+        text = "\n".join([finding.message, *(f"{name}: {value}" for name, value in finding.figures.items())])
+        _element("failure", case, type=finding.metric, message=finding.message).text = _xml(clean(text))
+    elif finding.outcome == Outcome.SKIP:
+        _element("skipped", case, type="not comparable", message=finding.message)
+    elif finding.outcome != Outcome.PASS:
+        kind = "warning" if finding.outcome == Outcome.WARN else "information"
+        _element("system-out", case).text = _xml(clean(f"{kind}: {finding.message}"))
+    return case
+
+
+def _error_case(name: str, kind: str, message: str) -> ElementTree.Element:
+    case = _element("testcase", name=name, classname=NAME, time="0")
+    _element("error", case, type=kind, message=message).text = _xml(clean(message))
+    return case
+
+
+def _suite(cases: list[ElementTree.Element], timestamp: str, properties: Mapping[str, str], output: str) -> str:
+    counts = {
+        name: str(sum(case.find(tag) is not None for case in cases))
+        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
+    }
+    skipped = counts.pop("skipped")
+    counts = {"tests": str(len(cases)), **counts}
+    root = _element("testsuites", None, name=NAME, **counts)
+    suite = _element("testsuite", root, name=NAME, **counts, skipped=skipped, time="0")
+    if timestamp:
+        suite.set("timestamp", _xml(one_line(timestamp)))
+    if properties:
+        parent = _element("properties", suite)
+        for name, value in properties.items():
+            _element("property", parent, name=name, value=value)
+    suite.extend(cases)
+    if output:
+        _element("system-out", suite).text = _xml(clean(output))
+    ElementTree.indent(root, " ")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: str) -> ElementTree.Element:
+    lines = {name: _xml(one_line(value)) for name, value in attributes.items()}
+    return ElementTree.Element(tag, lines) if parent is None else ElementTree.SubElement(parent, tag, lines)
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+# -- Markdown
+
+MOST_BYTES = 1024 * 1024
+"""What a step's summary on GitHub may hold; with more, nothing of it is shown."""
+
+RESERVED = 4096
+"""Bytes of it that are kept for how the page begins and ends."""
+
+LONGEST_SENTENCE = 1500
+
+COLUMNS = ("", "family", "metric", "outcome", "change", "before", "after", "MDE")
+RULE = "|:-:|---|---|---|--:|--:|--:|--:|"
+
+_OUTSIDE = re.compile(
+    r"(?P<markup>[\\`*_{}\[\]<>&|~$])|(?P<reference>[@#]|\bGH(?=-\d))|(?i:\b(?P<link>https?:|ftp:|www\.|mailto:|xmpp:))"
+)
+"""What Markdown, or GitHub's flavour of it, would take for its own."""
+
+_ZERO_WIDTH = "&#8203;"
+"""Between the sign and the name: GitHub looks for mentions and references in what is shown, after all escapes."""
+
+
+def markdown(verdict: Verdict, most_bytes: int = MOST_BYTES) -> str:
+    """Write a judgement in GitHub's Markdown: the result, what is wrong, then all of it.
+
+    A name from outside is in a code span, in which nothing is a mention, a reference or HTML; a sentence with outside
+    text in it has all that Markdown would take for its own as character references. Where the page would be longer than
+    `most_bytes`, the last rows are left out and counted.
+    """
+    if isinstance(verdict, NoBaseline):
+        return f"## NO BASELINE: nothing was judged\n\n{sentence(verdict.message)}\n"
+    page = _MarkdownPage(most_bytes, f"## {sentence(verdict.headline)}", "")
+    if verdict.differences:
+        page.add("Nothing was judged, for the two do not compare:", "")
+        page.add_all((f"- {sentence(each)}" for each in verdict.differences), "difference")
+        page.add("")
+    elif verdict.problems:
+        page.add_all((_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), "problem")
+        page.add("")
+    if page.add("|" + "|".join(COLUMNS) + "|", RULE):
+        page.add_all(map(_row, verdict.findings), "row")
+        page.add("")
+    summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
+    page.add("<details>", f"<summary>{summary}</summary>", "")
+    page.add_all(_details(verdict), "line")
+    return "\n".join([*page.lines, "", "</details>", ""])
+
+
+def code(name: str) -> str:
+    """Put a name from outside into a code span, also in a table: a fence longer than any in it, and bars escaped."""
+    text = short(name).replace("\\|", "\\\\x7c").replace("|", "\\|")  # renderers differ in what `\\\|` is in a table
+    if not text.strip():
+        return "(blank)"
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    space = " " if text[0] == "`" or text[-1] == "`" else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def sentence(text: str) -> str:
+    """Write text with outside words in it as Markdown that shows just that: no markup, HTML, mention or link."""
+    return _OUTSIDE.sub(_harmless, shorten(one_line(plain(text)), LONGEST_SENTENCE))
+
+
+def _harmless(found: re.Match[str]) -> str:
+    last = f"&#{ord(found[0][-1])};"
+    if found["reference"]:
+        return f"{found[0]}{_ZERO_WIDTH}" if found[0] == "GH" else f"{last}{_ZERO_WIDTH}"
+    return found[0][:-1] + last
+
+
+class _MarkdownPage:
+    """Lines, as long as they fit; the first ones are always there."""
+
+    def __init__(self, most_bytes: int, *first: str) -> None:
+        self.lines = list(first)
+        self._left = most_bytes - RESERVED
+
+    def add(self, *lines: str) -> bool:
+        """Add all of the lines or none."""
+        size = sum(len(line.encode(errors="backslashreplace")) + 1 for line in lines)
+        if size > self._left:
+            return False
+        self._left -= size
+        self.lines += lines
+        return True
+
+    def add_all(self, lines: Iterable[str], what: str) -> None:
+        """Add lines while they fit; those that do not are counted."""
+        every = list(lines)
+        for number, line in enumerate(every):
+            if not self.add(line):
+                rest = plain(thousands(len(every) - number))
+                more = f"{rest} more {what}{'s' if rest != '1' else ''} left out: the page would be too long"
+                self.lines += ["", more, ""]  # from what is reserved
+                self._left = 0
+                return
+
+
+def _line(finding: Finding, outcome: str) -> str:
+    return f"- {outcome} {code(finding.family)} {finding.metric}: {sentence(finding.message)}"
+
+
+def _row(finding: Finding) -> str:
+    loud = finding.outcome in (Outcome.FAIL, Outcome.WARN)
+    cells = (
+        code(finding.mark) if finding.mark else "",
+        code(finding.family),
+        finding.metric,
+        f"**{finding.outcome.upper()}**" if loud else finding.outcome,
+        *map(sentence, (finding.change, finding.before, finding.after, finding.mde)),
+    )
+    return f"|{'|'.join(cells)}|"
+
+
+def _details(judgement: Judgement) -> Iterator[str]:
+    for name, results in (("Baseline", judgement.baseline), ("Run", judgement.candidate)):
+        told = f"commit {code(results.git_sha)}, {sentence(results.created_utc)}, {sentence(results.status)}"
+        yield f"- {name}: {code(results.run)}, {told}"
+    if judgement.policy.path:
+        yield f"- Policy: {code(str(judgement.policy.path))}"
+    yield from (f"- Note: {sentence(note)}" for note in judgement.notes)
+    yield f"- Marks: {', '.join(f'{code(mark)} {words}' for mark, words in MEANINGS.items())}"
+    yield from (_line(finding, finding.outcome) for finding in judgement.findings)
+
+
+# -- GitHub
+
+SHOWN = 10
+"""Annotations of a kind that GitHub shows for a step."""
+
+LONGEST_TITLE = 200
+LONGEST_MESSAGE = 3500
+"""Characters; GitHub cuts a message at 4 KiB."""
+
+
+def github(verdict: Verdict) -> str:
+    """Write a judgement as workflow commands, which GitHub shows as annotations; the result first.
+
+    GitHub shows ten of each kind for a step, so the rest is summed up in the tenth. Escaping follows
+    github.com/actions/toolkit (packages/core/src/command.ts).
+    """
+    if isinstance(verdict, NoBaseline):
+        return f"{_annotation('error', f'{NAME}: no baseline', verdict.message)}\n"
+    whole = "error" if verdict.exit_status else "notice"
+    lines = [_annotation(whole, NAME, verdict.headline)]
+    lines += [_annotation("error", NAME, f"not comparable: {each}") for each in verdict.differences[: SHOWN - 1]]
+    for kind, outcome in (("error", Outcome.FAIL), ("warning", Outcome.WARN), ("notice", Outcome.INFO)):
+        lines += _annotations(kind, verdict.of(outcome), SHOWN - (whole == kind))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _annotations(kind: str, findings: Sequence[Finding], room: int) -> Iterator[str]:
+    shown = findings if len(findings) <= room else findings[: room - 1]
+    yield from (_annotation(kind, finding.title, finding.message) for finding in shown)
+    if rest := findings[len(shown) :]:
+        names = listing([f"{short(finding.family)} ({finding.metric})" for finding in rest], 20)
+        yield _annotation(kind, f"{NAME}: {len(rest)} more", names)
+
+
+def _annotation(kind: str, title: str, message: str) -> str:
+    """One workflow command: `::error title=…::message`."""
+    data = _escaped(shorten(one_line(plain(message)), LONGEST_MESSAGE))
+    heading = _escaped(shorten(one_line(plain(title)), LONGEST_TITLE)).replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} title={heading}::{data}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+# -- JSON
+
+SCHEMA_VERSION = 1
+
+
+def as_json(verdict: Verdict) -> str:
+    """Write a judgement as JSON: all of it, and no figure that JSON does not have."""
+    if isinstance(verdict, NoBaseline):
+        return _json({"exit_status": NOT_COMPARABLE, "result": "", "error": verdict.message, "findings": []})
+    policy = verdict.policy
+    return _json(
+        {
+            "exit_status": verdict.exit_status,
+            "result": verdict.headline,
+            "error": "",
+            "differences": list(verdict.differences),
+            "incomplete": verdict.incomplete,
+            "notes": list(verdict.notes),
+            "policy": {
+                "path": str(policy.path or ""),
+                "alpha": policy.alpha,
+                **asdict(policy.usual),
+                "families": {name: asdict(limits) for name, limits in policy.families.items()},
+            },
+            "baseline": verdict.baseline.head,  # the families are in the findings
+            "candidate": verdict.candidate.head,
+            "findings": [asdict(finding) for finding in verdict.findings],
+        }
+    )
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    text = json.dumps(_finite({"schema_version": SCHEMA_VERSION, **data}), indent=1, allow_nan=False)
+    return text.replace("##", "#\\u0023")  # in a log, `##[` begins a command; it can be in a string only
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity, which JSON does not have, become null."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
