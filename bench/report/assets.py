@@ -1,4 +1,4 @@
-"""What a page is dressed in: its stylesheet, its scripts, and the policy that lets those scripts run and no others."""
+"""Stylesheet and scripts of a page, and the policy that lets those scripts run and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib import resources
 from markupsafe import Markup
 
 INLINE, DIRECTORY, CDN = "inline", "directory", "cdn"
-"""Where a page has Plotly from: it is in the page, beside it in a file, or loaded from Plotly's own address."""
+"""Places of Plotly's script: in the page, in a file beside it, or at Plotly's own address."""
 
 PLOTLY_FILE = "plotly.min.js"
 """The file beside the page, as Plotly's own `include_plotlyjs="directory"` calls it."""
@@ -20,14 +20,14 @@ PLOTLY_FILE = "plotly.min.js"
 
 @dataclass(frozen=True)
 class Script:
-    """A script of the page: as its text, or as where it is loaded from.
+    """A script of the page.
 
     Attributes:
-        text: What runs; empty where it is loaded.
-        source: An address, relative or whole; empty where the text is in the page.
-        integrity: What the browser holds the loaded file against (W3C, Subresource Integrity); empty for a file
-            beside the page: browsers check no integrity of what they open from disk, and then refuse it.
-        waits: Whether it lies in the page as text, until the page's own script makes it run.
+        text: Its text; empty where it is loaded.
+        source: Its address, relative or whole; empty where the text is in the page.
+        integrity: Hash of the loaded file (W3C, Subresource Integrity); empty for a file beside the page, since
+            browsers refuse files from disk that have one.
+        waits: Whether it lies in the page as plain text, until the page's own script runs it.
     """
 
     text: Markup = field(default_factory=Markup)
@@ -45,7 +45,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Assets:
-    """All that one page needs; the policy is the value of its Content-Security-Policy."""
+    """Everything that a page needs beside its body; `policy` is the value of its Content-Security-Policy."""
 
     css: Markup
     scripts: tuple[Script, ...]
@@ -58,7 +58,7 @@ def assets(files: tuple[str, ...], plotlyjs: str | None) -> Assets:
 
     Args:
         files: Names in `templates/`, without their endings; of each, NAME.css and NAME.js are taken where they exist.
-        plotlyjs: Where Plotly comes from: INLINE, DIRECTORY or CDN; None for a page without charts.
+        plotlyjs: INLINE, DIRECTORY or CDN; None for a page without charts.
     """
     scripts = [Script(Markup(source)) for source in _sources(files, "js")]
     if plotlyjs:

@@ -1,4 +1,4 @@
-"""Where a trial stands on the page: the id of its row, which other parts of the page link to."""
+"""Links within a page: the id of a trial's row in the leaderboard."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from bench.records import Trial
 
 
 def anchor(trial: Trial) -> str:
-    """The id of a trial's row in the leaderboard, such as `trial-3f2a9c0d41be`.
-
-    It is the same for the same study and number, and nothing that a name holds can show in it.
-    """
+    """The id of a trial's row, such as `trial-3f2a9c0d41be`: a hash, so that nothing from outside shows in it."""
     name = trial.name.encode("utf-8", "surrogatepass")
     return f"trial-{blake2b(name, digest_size=6).hexdigest()}"

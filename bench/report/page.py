@@ -1,8 +1,7 @@
-"""The page: records in, one HTML text out. Everything it needs is inside it, and only its own script can run.
+"""The page of a run: records in, one HTML text out, in which only its own scripts can run.
 
-Templates escape every text by themselves (Jinja's autoescape), after `text.clean` took out what must not be seen.
-Figures travel as JSON in data blocks, which no browser runs, and the Content-Security-Policy names the two scripts by
-their hash: should something outside still get in as markup, it stays inert.
+Jinja escapes every text, after `text.clean` has made it safe to look at. Figures are JSON in data blocks, which no
+browser runs. The Content-Security-Policy names the scripts by their hash, so that markup from outside stays inert.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from bench.report.sections import (
 from bench.report.sections.cost_charts import COSTS
 
 REFRESH_S = 5
-"""How often the page of a run that goes on loads itself again."""
+"""Seconds after which the page of a running run loads itself again."""
 
 OPEN_UP_TO = 12
-"""A list of so many lines at most stands open; a longer one is folded."""
+"""Limit on the lines of a list that stands open; longer ones are folded."""
 
 LISTED = 500
-"""At most so many pictures of a kind are on the page: it stays small, and the split's file has them all."""
+"""Limit on the listed pictures of a kind; the split's file has all."""
 
 SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "verdict": verdict.section,
@@ -54,34 +53,34 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "failures": failures.section,
     "reproduce": reproduce.section,
 }
-"""The page from top to bottom: what `sections/NAME.html` is given as `section`; NAME.css and NAME.js are its own."""
+"""The sections from top to bottom: NAME.html is given the result as `section`; NAME.css and NAME.js belong to it."""
 
 
 def html(run: Run, plotlyjs: str = INLINE) -> str:
-    """The page of a run, as a whole; `plotlyjs` says where it has Plotly from (`assets.py`)."""
-    about: dict[str, Any] = {
+    """The page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
+    variables: dict[str, Any] = {
         "run": run,
         "notices": verdict.notices(run),
         "sections": {name: section(run) for name, section in SECTIONS.items()},
         "refresh_s": REFRESH_S if run.status == "running" else None,
     }
-    body = environment().get_template("body.html").render(about)
+    body = environment().get_template("body.html").render(variables)
     files = ("page", *(f"sections/{name}" for name in SECTIONS))
-    title = f"{about['sections']['verdict'].verdict.headline} · {run.path.name}"
-    return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), about["refresh_s"])
+    title = f"{variables['sections']['verdict'].verdict.headline} · {run.path.name}"
+    return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), variables["refresh_s"])
 
 
-def document(title: str, body: str, dress: Assets, refresh_s: int | None = None) -> str:
-    """A page from its rendered body: the head that all pages have, and what they are dressed in."""
+def document(title: str, body: str, files: Assets, refresh_s: int | None = None) -> str:
+    """A whole page from its rendered body, its stylesheet and its scripts."""
     page = environment().get_template("page.html")
-    return page.render(title=title, body=Markup(body), assets=dress, refresh_s=refresh_s)
+    return page.render(title=title, body=Markup(body), assets=files, refresh_s=refresh_s)
 
 
-# -- how a text becomes part of the page
+# -- templates
 
 
 def embed(data: object) -> Markup:
-    """Plain data as JSON for a `<script type="application/json">`: nothing in it can end the element.
+    """Plain data as JSON for a `<script type="application/json">`, without anything that could end the element.
 
     `<`, `>` and `&` are written as `\\uXXXX`, and so is everything outside ASCII, U+2028 and U+2029 included
     (OWASP, Cross Site Scripting Prevention Cheat Sheet).
@@ -93,13 +92,20 @@ def embed(data: object) -> Markup:
 
 
 def _finalize(value: Any) -> Any:
-    """Applied to everything that a template prints, before it is escaped."""
+    """Cleans everything that a template prints, before it is escaped."""
     return text.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+FILTERS = (
+    "percent interval seconds milliseconds count number plural label random_weights listing validation mean_of_seeds "
+    "over_folds one_line thousands points p_value megabytes"
+)
+"""Functions of `bench.text` that the templates use as filters."""
 
 
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
-    """The templates, with the filters that they use."""
+    """The templates with their filters."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.report"),
         autoescape=True,
@@ -108,23 +114,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = (text.percent, text.interval, text.seconds, text.milliseconds, text.count, text.number, text.plural)
-    environment.filters |= {word.__name__: word for word in words}
-    environment.filters |= {
-        "anchor": anchor,
-        "label": text.label,
-        "random_weights": text.random_weights,
-        "listing": text.listing,
-        "validation": text.validation,
-        "mean_of_seeds": text.mean_of_seeds,
-        "over_folds": text.over_folds,
-        "one_line": text.one_line,
-        "thousands": text.thousands,
-        "points": text.points,
-        "p_value": text.p_value,
-        "megabytes": text.megabytes,
-        "embed": embed,
-    }
+    environment.filters |= {name: getattr(text, name) for name in FILTERS.split()}
+    environment.filters |= {"anchor": anchor, "embed": embed}
     environment.globals |= {
         "nothing": text.NOTHING,
         "RUNNING": RUNNING,

@@ -1,13 +1,14 @@
-"""Small line charts as inline SVG: there without a script, on paper too, in the colours that the stylesheet has.
+"""Small line charts as inline SVG, in the stylesheet's colours.
 
-A page has several for every family, most of them folded; drawn by Plotly they would take seconds to come.
+They need no script. A page has several for every family, which Plotly would take seconds to draw.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from bench import text
 from bench.report.styles import DASHES, Mark
 
 WIDTH, HEIGHT = 400, 230
-"""Of every chart, in the units of its view box; the stylesheet says how large a unit is."""
+"""Size of every chart in the units of its view box."""
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 20, 40
 """Room around the plot for ticks and titles."""
@@ -25,13 +26,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis.
-
-    Attributes:
-        title: What it shows.
-        low, high: Its ends, `low` below `high`.
-        ticks: Where its ticks are, with what they say.
-    """
+    """A linear axis: its ends, `low` below `high`, and its ticks as places and labels."""
 
     title: str
     low: float
@@ -41,29 +36,30 @@ class Axis:
 
 @dataclass(frozen=True)
 class Frame:
-    """Two axes, and what is drawn over them."""
+    """Two axes, and the marks that are drawn over them."""
 
     x: Axis
     y: Axis
 
     def place(self, x: float, y: float) -> Point:
-        """Where a point of the data is in the view box."""
+        """The place of a point of the data in the view box."""
         across = (x - self.x.low) / (self.x.high - self.x.low)
         up = (y - self.y.low) / (self.y.high - self.y.low)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def line(self, points: Sequence[Point | None], mark: Mark) -> Markup:
         """A line through points of the data, with a gap at each None; a point alone is a dot."""
-        drawn = [self._stroke(stroke, mark) for stroke in _strokes(points)]
-        return Markup("").join(drawn)
-
-    def _stroke(self, points: Sequence[Point], mark: Mark) -> Markup:
-        if len(points) == 1:
-            return self.dot(points[0], mark, 2.5)
-        places = " ".join("{:.1f},{:.1f}".format(*self.place(*point)) for point in points)
-        return Markup('<polyline points="{}" fill="none" stroke="{}" stroke-dasharray="{}"/>').format(
-            places, mark.colour, DASHES[mark.dash]
-        )
+        drawn = Markup()
+        for is_there, stroke in groupby(points, key=lambda point: point is not None):
+            found = [point for point in stroke if is_there and point]
+            places = " ".join("{:.1f},{:.1f}".format(*self.place(*point)) for point in found)
+            if len(found) == 1:
+                drawn += self.dot(found[0], mark, 2.5)
+            elif found:
+                drawn += Markup('<polyline points="{}" fill="none" stroke="{}" stroke-dasharray="{}"/>').format(
+                    places, mark.colour, DASHES[mark.dash]
+                )
+        return drawn
 
     def dot(self, point: Point, mark: Mark, radius: float = 3.5) -> Markup:
         """A filled circle."""
@@ -71,12 +67,12 @@ class Frame:
         return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" fill="{}"/>').format(x, y, radius, mark.colour)
 
     def rule(self, begin: Point, end: Point, kind: str) -> Markup:
-        """A straight line that the stylesheet draws as it draws that class."""
+        """A straight line of that class in the stylesheet."""
         (x1, y1), (x2, y2) = self.place(*begin), self.place(*end)
         return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
 
     def bar(self, begin: float, end: float, share: float) -> Markup:
-        """A bar that stands on the x axis, so high a share of the plot."""
+        """A bar on the x axis, `share` of the plot high."""
         (left, bottom), (right, _) = self.place(begin, self.y.low), self.place(end, self.y.low)
         height = share * (HEIGHT - TOP - BOTTOM)
         return Markup('<rect class="count" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
@@ -84,12 +80,12 @@ class Frame:
         )
 
     def word(self, said: str, x: float, most: int = 24) -> Markup:
-        """A word from outside above the plot, in the middle of a place on the x axis."""
+        """Text from outside, centred above a place on the x axis."""
         left, _ = self.place(x, self.y.low)
         return _text(left, TOP - 7, "middle", text.one_line(said, most))
 
     def chart(self, label: str, drawn: Iterable[Markup]) -> Markup:
-        """The whole of it; a screen reader gets the label."""
+        """The chart as a whole; a screen reader gets the label."""
         return Markup('<svg class="small-chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>').format(
             WIDTH, HEIGHT, text.one_line(label), self._axes(), Markup("").join(drawn)
         )
@@ -106,21 +102,19 @@ class Frame:
 
 
 def percentages(title: str, low: float = 0.0, high: float = 1.0) -> Axis:
-    """An axis of shares between 0 and 1, told in percent, with round ends around `low` and `high`."""
+    """An axis of shares between 0 and 1 in percent, with round ends around `low` and `high`."""
     step = _step(max(100 * (high - low), 1.0))
     last = max(math.ceil(100 * high / step - 1e-9), 1)
     first = min(math.floor(100 * low / step + 1e-9), last - 1)
-    ticks = tuple((number * step / 100, f"{number * step:.6g}\u00a0%") for number in range(first, last + 1))
-    return Axis(title, ticks[0][0], ticks[-1][0], ticks)
+    return _axis(title, {n * step / 100: f"{n * step:.6g}\u00a0%" for n in range(first, last + 1)})
 
 
 def numbers(title: str, low: float, high: float) -> Axis:
-    """An axis of numbers, with round ends around `low` and `high`."""
+    """An axis of numbers with round ends around `low` and `high`."""
     step = _step((high - low) or 1.0)
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
-    ticks = tuple((number * step, f"{number * step:.4g}") for number in range(first, last + 1))
-    return Axis(title, ticks[0][0], ticks[-1][0], ticks)
+    return _axis(title, {n * step: f"{n * step:.4g}" for n in range(first, last + 1)})
 
 
 def counts(title: str, last: int) -> Axis:
@@ -130,21 +124,15 @@ def counts(title: str, last: int) -> Axis:
     return Axis(title, min(1.0, last - 0.5), max(float(last), 1.5), tuple((float(tick), str(tick)) for tick in ticks))
 
 
+def _axis(title: str, ticks: Mapping[float, str]) -> Axis:
+    return Axis(title, min(ticks), max(ticks), tuple(ticks.items()))
+
+
 def _step(span: float, most: int = 5) -> float:
     """The distance between ticks, 1, 2 or 5 times a power of ten, so that about `most` of them fit."""
     rough = max(span, 1e-9) / most
     power: float = 10.0 ** math.floor(math.log10(rough))
     return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
-
-
-def _strokes(points: Sequence[Point | None]) -> list[list[Point]]:
-    strokes: list[list[Point]] = [[]]
-    for point in points:
-        if point is None:
-            strokes.append([])
-        else:
-            strokes[-1].append(point)
-    return [stroke for stroke in strokes if stroke]
 
 
 def _text(x: float, y: float, anchor: str, said: str) -> Markup:

@@ -1,4 +1,4 @@
-"""What the cache of frozen layers' features saved, family by family."""
+"""Training time that the cache of frozen layers' features saved, by family."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from bench.report.styles import Mark
 
 @dataclass(frozen=True)
 class Saved:
-    """What the cache saved in the training of one family, or of all.
+    """Training time that the cache saved one family, or all together.
 
     Attributes:
-        family: Its name; "" for all together.
-        mark: Its mark; None for all together.
-        trials: How many trials were trained.
-        served: How many of them the cache saved anything.
-        cold_s: What all their training takes from a cold start, every fold of it.
-        saved_s: What the cache saved of that.
+        family: "" for all together, as is `mark` None.
+        trials: Number of trained trials.
+        served: Number of those for which the cache saved any time.
+        cold_s: Time that all their training takes from a cold start, every fold of it.
+        saved_s: Time that the cache saved of that.
     """
 
     family: str
@@ -38,36 +37,31 @@ class Saved:
 def saved_by_family(run: Run, looks: Mapping[str, Mark]) -> list[Saved]:
     """The families of which something was trained, those that the cache saved most first.
 
-    Answers from the record count for nothing: nothing was trained. With folds, a trial's times are means over them.
-
-    Args:
-        run: The records.
-        looks: The marks of its families.
+    Answers from the record are left out: nothing was trained for them. With folds, a trial's times are means over them.
     """
-    every = [_saved(run, family, mark) for family, mark in looks.items()]
-    return sorted((each for each in every if each.trials), key=lambda each: -each.saved_s)
+    found = []
+    for family, mark in looks.items():
+        trials = [t for t in run.trials if t.family == family and t.cost and not t.duplicate_of]
+        costs = [(trial.cost, len(trial.folds) or 1) for trial in trials if trial.cost]
+        saved = Saved(
+            family=family,
+            mark=mark,
+            trials=len(costs),
+            served=sum(cost.saved_time_s > 0 for cost, _ in costs),
+            cold_s=sum(cost.train_time_s * times for cost, times in costs),
+            saved_s=sum(cost.saved_time_s * times for cost, times in costs),
+        )
+        found += [saved] if costs else []
+    return sorted(found, key=lambda saved: -saved.saved_s)
 
 
 def in_all(saved: Sequence[Saved]) -> Saved:
-    """All of them together."""
+    """All families together."""
     return Saved(
-        "",
-        None,
-        sum(each.trials for each in saved),
-        sum(each.served for each in saved),
-        sum(each.cold_s for each in saved),
-        sum(each.saved_s for each in saved),
-    )
-
-
-def _saved(run: Run, family: str, mark: Mark) -> Saved:
-    trials = [trial for study in run.studies if study.family == family for trial in study.trials]
-    costs = [(trial.cost, len(trial.folds) or 1) for trial in trials if trial.cost and not trial.duplicate_of]
-    return Saved(
-        family,
-        mark,
-        len(costs),
-        sum(cost.saved_time_s > 0 for cost, _ in costs),
-        sum(cost.train_time_s * times for cost, times in costs),
-        sum(cost.saved_time_s * times for cost, times in costs),
+        family="",
+        mark=None,
+        trials=sum(each.trials for each in saved),
+        served=sum(each.served for each in saved),
+        cold_s=sum(each.cold_s for each in saved),
+        saved_s=sum(each.saved_s for each in saved),
     )

@@ -39,16 +39,6 @@ BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADER
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column of the leaderboard: the one of the `BOARD_COLUMNS` that it sorts by, its title and its explanation."""
-
-    key: str
-    title: str
-    about: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
 class TrialRow:
     """A trial in its family's table; `curve` is its learning curve as a picture."""
 
@@ -178,15 +168,16 @@ class Leaderboard:
         rows: Families, best first.
         scale: Ends of the scale that the intervals share.
         states: Numbers of listed trials by state, and of families without a trial by status.
-        savings: The time that the feature cache saved, in a sentence.
+        savings: The time that the feature cache saved, in a sentence; "" where it is less than a second.
+        cached: Whether the cache saved any time.
         two_phases: Whether a trial was trained in two phases.
     """
 
-    columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
     scale: tuple[float, float]
     states: Mapping[str, int]
     savings: str
+    cached: bool
     two_phases: bool
 
     @property
@@ -205,64 +196,12 @@ def section(run: Run) -> Leaderboard:
     rows = tuple(board(run))
     states = [state for row in rows for state in ([t.trial.state.lower() for t in row.trials] or [row.status])]
     return Leaderboard(
-        columns=columns(
-            folds=run.split.folds,
-            cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
-            seeds=text.mean_of_seeds(run.ranking()),
-        ),
         rows=rows,
         scale=board_scale(run),
         states={state: states.count(state) for state in dict.fromkeys(states)},
         savings=savings(run),
+        cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
         two_phases=any(len(each.phases) > 1 for row in rows for each in row.trials),
-    )
-
-
-def columns(folds: int = 0, cached: bool = True, seeds: str = "") -> tuple[Column, ...]:
-    """The columns.
-
-    Args:
-        folds: Number of folds, over which some values are means.
-        cached: Whether a cache saved time, which then stands in the table.
-        seeds: The seeds that the test accuracy is the mean of, in words (`text.mean_of_seeds`).
-    """
-    validation, mean = (f", the {text.over_folds(folds)}", ", in the mean of its folds") if folds else ("", "")
-    saved = " Below it is what the cache saved." if cached else ""
-    scored = (
-        f"Share of test pictures that the chosen trial classifies rightly, the {seeds}. The bar is the 95 % interval: "
-        "the test pictures and the seeds are in it. Below it are the standard deviation of the seeds and their range."
-        if seeds
-        else "Share of test pictures that the chosen trial classifies rightly. The bar is the 95 % Wilson interval."
-    )
-    return (
-        Column(
-            "rank",
-            "Rank",
-            "Place by test accuracy. An interval, such as 1–3, has all places that paired tests on the same test "
-            "pictures leave open.",
-        ),
-        Column("family", "Family", "The architecture family. “Tied” ones cannot be told from the best.", False),
-        Column("test_accuracy", "Test accuracy", scored),
-        Column(
-            "difference",
-            "Δ to best",
-            "Test accuracy minus that of the best family, in percentage points; below it the 95 % interval and the "
-            "corrected p-value of the paired comparison, where there is one.",
-        ),
-        Column("val_accuracy", "Validation", f"Validation accuracy{validation}: it chose the trial."),
-        Column(
-            "train_time_s",
-            "Training",
-            "What the trial takes alone, from a cold start: computing the features of its frozen layers and the fit, "
-            f"whether or not the features came from the cache{mean}.{saved}",
-        ),
-        Column("latency_ms", "Latency", "Median time for one picture, in a batch of one, on this run's machine."),
-        Column("parameters", "Parameters", "Numbers in the model; below it, how many of them are trained."),
-        Column("macs", "MACs", "Multiply-accumulate operations for one picture."),
-        Column("peak_rss_mb", "Memory", "Most memory that the trial's process held, TensorFlow's own included."),
-        Column("weights", "Weights", "What the backbone started from; empty for a model without one.", False),
-        Column("engine", "Engine", "Who proposed the chosen trial, and its number in that study.", False),
-        Column("state", "Status", "How the family stands, and how its trials ended.", False),
     )
 
 

@@ -1,7 +1,4 @@
-"""Families compared in pairs, on the same test pictures: which differences are more than chance.
-
-The leaderboard and the verdict rest on the same tests: `standings`.
-"""
+"""Families compared in pairs on the same test pictures, as the leaderboard and the verdict do too (`standings`)."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from bench.report.styles import Mark, family_marks
 from bench.runs import predictions
 
 MATRIX_UP_TO = 12
-"""A matrix of so many families at most stands open; of more, each is listed against the leader and it is folded."""
+"""Limit on the families of a matrix that stands open; of more, each is listed against the leader."""
 
 
 @dataclass(frozen=True)
@@ -61,73 +58,22 @@ class Standing:
     gap: Difference | None = None
 
 
-@dataclass(frozen=True)
-class Competitor:
-    """A family in the matrix, under the name that its weights demand."""
-
-    label: str
-    mark: Mark
-
-
-@dataclass(frozen=True)
-class PairRow:
-    """A family against others: in the matrix against those behind it, in the list against the leader.
-
-    Attributes:
-        differences: One a column; None where the matrix has the pair elsewhere.
-    """
-
-    family: Competitor
-    differences: Sequence[Difference | None]
-
-
-@dataclass(frozen=True)
-class Pairwise:
-    """The section.
-
-    Attributes:
-        empty: Why there is nothing to compare; "" where there is.
-        n: How many test pictures all were compared on.
-        pairs: How many pairs there are.
-        found: What came of it, in a sentence.
-        columns: The families that stand above the matrix: all but the best.
-        rows: The matrix, best family first, without the last one.
-        leader: The best family.
-        against_leader: Its difference to every other, with the other as the row; empty where the matrix stands open.
-        left_out: Which families with a result are not compared and why, in sentences.
-        over_seeds: How many of the pairs are compared over seeds.
-        seeds: How many other seeds families were trained with, at most; 0 where none was.
-    """
-
-    empty: str = ""
-    n: int = 0
-    pairs: int = 0
-    found: str = ""
-    columns: Sequence[Competitor] = ()
-    rows: Sequence[PairRow] = ()
-    leader: Competitor | None = None
-    against_leader: Sequence[PairRow] = ()
-    left_out: Sequence[str] = ()
-    over_seeds: int = 0
-    seeds: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class FamilyComparison:
     """Every pair of families on the test pictures that they have in common.
 
-    Where both have several seeds, the means over these are compared (`stats.difference_over_seeds`); else the run's own
-    seed of each (McNemar, Newcombe), as always where there is one seed.
+    Means over seeds are compared where both families have several (`stats.difference_over_seeds`), else the run's own
+    seed of each (McNemar, Newcombe).
 
     Attributes:
         families: Best first.
-        n: How many pictures.
-        accuracy: What they are ranked by, shape (families,).
-        value: The row's accuracy less the column's as it was compared, shape (families, families), as are the rest.
-        low, high: 95 % interval of that.
-        p: Corrected p-values; 1 on the diagonal. 1 too where one seed cannot decide, because that of a family with
-            several says the opposite of their mean, or the 95 % intervals, which have the noise of the seeds, overlap.
-        over_seeds: Whether the means over seeds were compared.
+        n: Number of pictures.
+        accuracy: Accuracies that rank the families, shape (families,).
+        value: The row's accuracy minus the column's as compared, shape (families, families), as are the rest.
+        low, high: Its 95 % interval.
+        p: Corrected p-values; 1 on the diagonal. 1 too where one seed cannot decide: that of a family with several says
+            the opposite of their mean, or the 95 % intervals, which have the noise of the seeds in them, overlap.
+        over_seeds: Whether means over seeds were compared.
     """
 
     families: tuple[str, ...]
@@ -139,8 +85,23 @@ class FamilyComparison:
     p: NDArray[np.float64]
     over_seeds: NDArray[np.bool_]
 
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.families) * (len(self.families) - 1) // 2
+
+    @property
+    def pairs_over_seeds(self) -> int:
+        """Number of pairs that are compared over seeds."""
+        return int(self.over_seeds.sum()) // 2
+
+    @property
+    def apart(self) -> int:
+        """Number of pairs that the tests tell apart."""
+        return sum(self.difference(i, j).significant for i, j in combinations(range(len(self.families)), 2))
+
     def difference(self, one: int, other: int) -> Difference:
-        """The accuracy of the family at one place less that of the family at the other."""
+        """The accuracy of the family at one place minus that of the family at the other."""
         value, low, high, p = (float(each[one, other]) for each in (self.value, self.low, self.high, self.p))
         return Difference(value, low, high, p, bool(self.over_seeds[one, other]))
 
@@ -200,10 +161,9 @@ def _undecided(trials: Sequence[Trial], over_seeds: NDArray[np.bool_]) -> NDArra
 
 
 def standings(run: Run) -> dict[str, Standing]:
-    """Where every compared family stands, best first; empty where the leader cannot be compared with another.
+    """The standing of every compared family, best first; empty where the leader cannot be compared with another.
 
-    A family with a result that is not in it has no predictions that could be compared. The first is the leader of
-    `Run.ranking`: what is compared is ranked by the same accuracies.
+    The first is the leader of `Run.ranking`. Families without predictions that fit the others are not in it.
     """
     comparison = compare(run)
     if comparison is None or comparison.families[0] != run.ranking()[0].family:
@@ -222,70 +182,42 @@ def standings(run: Run) -> dict[str, Standing]:
     }
 
 
+@dataclass(frozen=True)
+class Pairwise:
+    """The section.
+
+    Attributes:
+        comparison: None where there is nothing to compare.
+        families: Names and marks of the compared families, best first.
+        ranking: Chosen trials of all families with a result, best first.
+        unscored, lost: Names of those that are not compared: never scored on the test pictures, or scored without
+            predictions that fit the others.
+    """
+
+    comparison: FamilyComparison | None
+    families: Sequence[tuple[str, Mark]]
+    ranking: Sequence[Trial]
+    unscored: Sequence[str]
+    lost: Sequence[str]
+
+    matrix_up_to = MATRIX_UP_TO
+
+    @property
+    def seeds(self) -> int:
+        """Largest number of other seeds that a family was trained with."""
+        return max(len(trial.repeats) for trial in self.ranking)
+
+
 def section(run: Run) -> Pairwise:
     """The comparison of a run's families."""
-    ranking = run.ranking()
-    comparison = compare(run)
-    if comparison is None:
-        return Pairwise(empty=_nothing(run, ranking))
-    chosen, looks = {trial.family: trial for trial in ranking}, family_marks(run)
-    families = [Competitor(text.label(chosen[family]), looks[family]) for family in comparison.families]
-    k = len(families)
-    rows = [
-        PairRow(family, [comparison.difference(i, j) if j > i else None for j in range(1, k)])
-        for i, family in enumerate(families[:-1])
-    ]
-    against = [PairRow(family, [comparison.difference(i, 0)]) for i, family in enumerate(families) if i]
+    comparison, ranking, looks = compare(run), run.ranking(), family_marks(run)
+    chosen = {trial.family: trial for trial in ranking}
+    compared = comparison.families if comparison else ()
+    missing = [trial for trial in ranking if trial.family not in compared]
     return Pairwise(
-        n=comparison.n,
-        pairs=k * (k - 1) // 2,
-        found=_found(rows),
-        columns=families[1:],
-        rows=rows,
-        leader=families[0],
-        against_leader=against if k > MATRIX_UP_TO else (),
-        left_out=_left_out(ranking, comparison),
-        over_seeds=int(comparison.over_seeds.sum()) // 2,
-        seeds=max(len(trial.repeats) for trial in ranking),
+        comparison=comparison,
+        families=[(text.label(chosen[family]), looks[family]) for family in compared],
+        ranking=ranking,
+        unscored=[text.label(trial) for trial in missing if not trial.test],
+        lost=[text.label(trial) for trial in missing if trial.test],
     )
-
-
-def _found(rows: Sequence[PairRow]) -> str:
-    every = [each for row in rows for each in row.differences if each]
-    apart = sum(each.significant for each in every)
-    if len(every) == 1:
-        return f"The tests {'tell the two apart' if apart else 'do not tell the two apart'}."
-    pairs = text.plural(len(every), "pair")
-    if apart == len(every):
-        return f"The tests tell all {pairs} apart."
-    return f"The tests tell {text.thousands(apart) if apart else 'none'} of the {pairs} apart."
-
-
-def _nothing(run: Run, ranking: Sequence[Trial]) -> str:
-    """Why nothing can be compared."""
-    going, scored = run.status == "running", [trial for trial in ranking if trial.test]
-    if len(run.families) == 1:
-        return "Only one family was searched, so there is no pair to compare."
-    if going and len(scored) < 2:
-        return "Families are compared at the end of the run, once their models are scored on the test pictures."
-    if not ranking:
-        return "No trial is complete, so there is nothing to compare."
-    if len(ranking) == 1:
-        return f"Only {text.label(ranking[0])} has a result, so there is no pair to compare."
-    if len(scored) < 2:
-        return "Fewer than two families were scored on the test pictures, so there is no pair to compare."
-    return (
-        "The predictions of the test pictures are missing, damaged or of different pictures, so no two families can be "
-        "compared picture by picture."
-    )
-
-
-def _left_out(ranking: Sequence[Trial], comparison: FamilyComparison) -> list[str]:
-    missing = [trial for trial in ranking if trial.family not in comparison.families]
-    unscored = [text.label(trial) for trial in missing if not trial.test]
-    lost = [text.label(trial) for trial in missing if trial.test]
-    said = [f"Not scored on the test pictures: {text.listing(unscored, 8)}."] if unscored else []
-    if lost:
-        named = text.listing(lost, 8)
-        said.append(f"Left out, since the predictions are missing, damaged or of other pictures: {named}.")
-    return said
