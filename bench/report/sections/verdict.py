@@ -1,4 +1,4 @@
-"""What the page says in words: who leads, at what cost, how sure that is, and what a reader must know first."""
+"""The page in words: who leads, at what cost and how surely, and the notices that a reader must see first."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
 from bench.report.inventory import inventory
 from bench.report.sections import pairwise
 from bench.report.sections.feature_cache import in_all, saved_by_family
 from bench.report.sections.pairwise import Standing
 from bench.report.styles import family_marks
+from bench.stats import wilson
 
 NAMED = 4
-"""So many families of a group are named in a sentence at most."""
+"""Limit on the families of a group that a sentence names."""
+
+_NBSP = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Top:
-    """The section: the answer, and what a reader wants to know first of a run, as names and values."""
+    """The section: the answer, and the main facts of the run as names and values."""
 
     verdict: Verdict
     facts: Sequence[tuple[str, str]]
@@ -57,36 +60,29 @@ def section(run: Run) -> Top:
 
 
 def verdict(run: Run) -> Verdict:
-    """Which family wins, or which ones are tied for the best, and at what cost.
+    """The family that wins, or those that are tied for the best, and their cost.
 
-    Families are told apart by the corrected paired tests on the test pictures (`pairwise.standings`). Where the
-    predictions for these are missing, overlapping 95 % intervals of the accuracy decide, which is more cautious: two
-    may overlap where a paired test would tell them apart.
+    The corrected paired tests on the test pictures tell families apart (`pairwise.standings`). Where their predictions
+    are missing, overlapping 95 % intervals decide, which is more cautious: two may overlap where a paired test would
+    tell them apart.
     """
     ranking = run.ranking()
     if not ranking:
         return Verdict(*_without_result(run))
-    leader = ranking[0]
+    leader, alone = ranking[0], _alone(run, ranking)
     if leader.test is None:
         lead = "leads so far" if run.status == "running" else "leads"
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
-        untouched = "The test set has not been touched yet."
-        return Verdict(headline, (*_cost(leader), untouched, *_alone(run, ranking)), leader)
+        return Verdict(headline, (*_cost(leader), "The test set has not been touched yet.", *alone), leader)
     standings = pairwise.standings(run)
     tied = tied_with_leader(ranking, standings)
-    if tied and standings:
-        return Verdict(
-            _tie(run, [leader, *tied]),
-            (*_tests(ranking, standings), *_seeds(ranking), *_costs([leader, *tied]), *_alone(run, ranking)),
-            leader,
-            tuple(tied),
-        )
+    group = [leader, *tied]
     separation = _tests(ranking, standings) if standings else _overlap(ranking)
-    details = (*_cost(leader), *separation, *_seeds(ranking), *_alone(run, ranking))
-    return Verdict(_lead(run, ranking, standings, tied), details, leader, tuple(tied))
-
-
-_NBSP = "\u00a0"
+    if tied and standings:
+        headline, details = _tie(run, group), (*separation, *_seeds(ranking), *_costs(group))
+    else:
+        headline, details = _lead(run, ranking, standings, tied), (*_cost(leader), *separation, *_seeds(ranking))
+    return Verdict(headline, (*details, *alone), leader, tuple(tied))
 
 
 def test_interval(trial: Trial) -> tuple[float | None, float | None, float | None]:
@@ -97,8 +93,6 @@ def test_interval(trial: Trial) -> tuple[float | None, float | None, float | Non
     """
     low, high = trial.test_interval
     if trial.test and (low is None or high is None):
-        from bench.stats import wilson
-
         low, high = wilson(round(trial.test.accuracy * trial.test.n), trial.test.n)
     return trial.test_accuracy, low, high
 
@@ -109,11 +103,7 @@ def tied_with_leader(ranking: Sequence[Trial], standings: Mapping[str, Standing]
     Of a family without a standing, the overlap of its 95 % interval with the leader's decides.
     """
     overlapping = unseparated(ranking)
-    return [
-        trial
-        for trial in ranking[1:]
-        if (standings[trial.family].tied if trial.family in standings else trial in overlapping)
-    ]
+    return [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
 
 
 def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
@@ -126,24 +116,22 @@ def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
 
 
 def no_result(run: Run, family: FamilyInfo) -> str:
-    """Why a family has no result, in a few words."""
+    """The reason why a family has no result, in a few words."""
     own = [trial for trial in run.trials if trial.family == family.name and trial.counted]
     if family.skipped:
         return f"skipped: {family.skipped}"
     if any(trial.state in (RUNNING, WAITING) for trial in own) and run.status == "running":
         return "in training"
+    if not own:
+        return "waiting for its turn" if run.status == "running" else "no trial: the budget went to other families"
     failures = [trial.failure for trial in own if trial.failure]
-    if own:
-        last = (
-            [each for each in (failures[-1].name, text.shorten(failures[-1].message, 120)) if each] if failures else []
-        )
-        why = f" ({': '.join(last)})" if last else ""
-        return f"no complete trial: {text.states(own)}{why}"
-    return "waiting for its turn" if run.status == "running" else "no trial: the budget went to other families"
+    last = [failures[-1].name, text.shorten(failures[-1].message, 120)] if failures else []
+    why = ": ".join(filter(None, last))
+    return f"no complete trial: {text.states(own)}" + (f" ({why})" if why else "")
 
 
 def savings(run: Run) -> str:
-    """What the feature cache saved in a run, in a sentence; "" where that is less than a second."""
+    """The training time that the feature cache saved, in a sentence; "" where it is less than a second."""
     every = in_all(saved_by_family(run, family_marks(run)))
     if not 1 <= every.saved_s <= every.cold_s:
         return ""
@@ -154,18 +142,15 @@ def savings(run: Run) -> str:
     )
 
 
-def notices(run: Run) -> list[Notice]:
-    """The banners, the state of the run first."""
-    notes = [Notice("note", "Note", note) for note in run.notes]
-    return [*_state(run), *_weights(run), *_families(run), *_data(run), *notes]
-
-
 def progress(run: Run) -> str:
-    """How far a run is: `7 of 20 trials`."""
+    """The finished part of a run: `7 of 20 trials`."""
     done = sum(trial.counted and trial.state in (COMPLETE, PRUNED, FAIL) for trial in run.trials)
     budget = run.config.budget.trials
     engines = len(run.config.engines)
     return f"{done} of {text.plural(budget * engines, 'trial')}" if budget else text.plural(done, "trial")
+
+
+# -- headlines
 
 
 def _without_result(run: Run) -> tuple[str, tuple[str, ...]]:
@@ -209,8 +194,10 @@ def _tie(run: Run, group: Sequence[Trial]) -> str:
     return f"{_named(group)} are tied for the best test accuracy{so_far}: {reached} of {text.plural(n, 'picture')}."
 
 
+# -- details
+
+
 def _seeds(ranking: Sequence[Trial]) -> tuple[str, ...]:
-    """What the accuracies are where families were trained with several seeds."""
     mean = text.mean_of_seeds(ranking)
     return (f"Test accuracy is the {mean}; the interval has the test pictures and the seeds in it.",) if mean else ()
 
@@ -226,29 +213,29 @@ def _cost(trial: Trial, subject: str = "It") -> tuple[str, ...]:
     return (f"{text.listing(parts)}.",)
 
 
+_LEAST: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "train_time_s": ("the cheapest to train", text.seconds),
+    "parameters": ("the smallest", lambda n: f"{text.count(n)} parameters"),
+    "latency_ms": ("the fastest", lambda time_ms: f"{text.milliseconds(time_ms)} a picture"),
+}
+"""Fields of `records.Cost`: the name of the trial with the least of it, and how a value is written."""
+
+
 def _costs(group: Sequence[Trial]) -> tuple[str, ...]:
-    """What the most accurate of a group costs, and which of them costs least."""
+    """The cost of the most accurate of a group, and the least costs in it."""
     least: dict[str, list[str]] = {}
-    for title, cost, show in _LEAST:
+    for cost, (title, write) in _LEAST.items():
         measured = [trial for trial in group if trial.cost and getattr(trial.cost, cost) is not None]
         if len(measured) > 1:
             trial = min(measured, key=lambda each: getattr(each.cost, cost))
-            least.setdefault(text.label(trial), []).append(f"{title} ({show(getattr(trial.cost, cost))})")
+            least.setdefault(text.label(trial), []).append(f"{title} ({write(getattr(trial.cost, cost))})")
     best = _cost(group[0], f"The most accurate of them, {text.label(group[0])},")
     said = [f"{label} is {text.listing(titles)}" for label, titles in least.items()]
     return (*best, f"Of them, {'; '.join(said)}.") if said else best
 
 
-_LEAST: Sequence[tuple[str, str, Callable[[float], str]]] = (
-    ("the cheapest to train", "train_time_s", text.seconds),
-    ("the smallest", "parameters", lambda n: f"{text.count(n)} parameters"),
-    ("the fastest", "latency_ms", lambda time_ms: f"{text.milliseconds(time_ms)} a picture"),
-)
-"""Who costs least in what, a field of `records.Cost`, and how that is written."""
-
-
 def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
-    """What the paired tests say of the families behind the leader."""
+    """The results of the paired tests for the families behind the leader."""
     leader, *others = [trial for trial in ranking if trial.family in standings]
     tied = [trial for trial in others if standings[trial.family].tied]
     below = [trial for trial in others if not standings[trial.family].tied]
@@ -264,22 +251,16 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
     if lost:
         intervals = "interval decides" if len(lost) == 1 else "intervals decide"
         said.append(f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there.")
+    over_seeds = [gap.over_seeds for trial in others if (gap := standings[trial.family].gap)]
+    if all(over_seeds):
+        kind = "of the means over seeds, with the noise of seeds and pictures in them,"
+    elif any(over_seeds):
+        kind = "of the means over seeds where both families have several, else McNemar's exact ones,"
+    else:
+        kind = "McNemar's exact ones" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
     corrected = f", corrected over {len(standings) * (len(standings) - 1) // 2} pairs after Holm" if others[1:] else ""
     n = text.plural(leader.test.n if leader.test else 0, "picture")
-    return (
-        *said,
-        f"The tests are {_kind([standings[trial.family] for trial in others], ranking)} on the same {n}{corrected}.",
-    )
-
-
-def _kind(standings: Sequence[Standing], ranking: Sequence[Trial]) -> str:
-    """Which tests families were held against the leader with."""
-    over_seeds = [standing.gap.over_seeds for standing in standings if standing.gap]
-    if all(over_seeds):
-        return "of the means over seeds, with the noise of seeds and pictures in them,"
-    if any(over_seeds):
-        return "of the means over seeds where both families have several, else McNemar's exact ones,"
-    return "McNemar's exact ones" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
+    return (*said, f"The tests are {kind} on the same {n}{corrected}.")
 
 
 def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:
@@ -294,9 +275,8 @@ def _named(trials: Sequence[Trial]) -> str:
 
 
 def _overlap(ranking: Sequence[Trial]) -> tuple[str, ...]:
-    """What the intervals say where no paired test is possible."""
-    scored = [trial for trial in ranking[1:] if trial.test]
-    if not scored:
+    """The overlap of intervals, where no paired test is possible."""
+    if not any(trial.test for trial in ranking[1:]):
         return ()
     untested = "The predictions of the test pictures are missing, so intervals are compared, not pictures."
     close = unseparated(ranking)
@@ -316,59 +296,59 @@ def _alone(run: Run, ranking: Sequence[Trial]) -> tuple[str, ...]:
     return (f"Not scored on the test set: {text.listing(unscored)}.",) if unscored else ()
 
 
-def _state(run: Run) -> list[Notice]:
+# -- notices and facts
+
+
+def notices(run: Run) -> list[Notice]:
+    """The banners, the state of the run first."""
+    found = []
     if run.status == "running":
-        running = sum(trial.state == RUNNING for trial in run.trials)
-        now = f", {running} in training" if running else ""
-        return [Notice("going", "Still going", f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far.")]
+        training = sum(trial.state == RUNNING for trial in run.trials)
+        now = f", {training} in training" if training else ""
+        so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
+        found.append(Notice("going", "Still going", so_far))
     if run.status == "partial":
-        done = f"It was stopped after {progress(run)}; what was finished by then is here."
-        return [Notice("warning", "Partial run", done)]
+        stopped = f"It was stopped after {progress(run)}; what was finished by then is here."
+        found.append(Notice("warning", "Partial run", stopped))
     if run.status == "failed":
-        return [Notice("error", "Failed run", f"It ended with an error after {progress(run)}.")]
-    return []
-
-
-def _weights(run: Run) -> list[Notice]:
-    missing = {family.name for family in run.families if family.weights == "random (missing)" and not family.skipped}
-    missing |= {trial.family for trial in run.trials if trial.weights == "random (missing)"}
-    if not missing:
-        return []
-    names = text.listing(sorted(missing), 8)
-    what = "started from random weights, because the pretrained ones could not be had."
-    warning = "What these figures say holds for training from scratch, not for fine-tuning."
-    return [Notice("warning", "Pretrained weights missing", f"{names} {what} {warning}")]
-
-
-def _families(run: Run) -> list[Notice]:
+        found.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
+    missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
+    missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
+    if missing:
+        warning = (
+            f"{text.listing(sorted(missing), 8)} started from random weights, because the pretrained ones could not be "
+            "had. What these figures say holds for training from scratch, not for fine-tuning."
+        )
+        found.append(Notice("warning", "Pretrained weights missing", warning))
     tried = {trial.family for trial in run.trials}
-    skipped = [family.name for family in run.families if family.skipped]
     idle = [family.name for family in run.families if family.name not in tried and not family.skipped]
     reasons = {
         "No complete trial": run.failed_families(),
         "No trial within the budget": idle if run.status != "running" else [],
-        "Skipped": skipped,
+        "Skipped": [family.name for family in run.families if family.skipped],
     }
     said = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
-    return [Notice("warning", "Some families have no result", " ".join(said))] if said else []
-
-
-def _data(run: Run) -> list[Notice]:
-    found = inventory(run.split, run.config)
-    titled = (("Pictures left out", found.losses), ("Labels in doubt", found.doubts))
-    return [Notice("warning", title, " ".join(warnings)) for title, warnings in titled if warnings]
+    account = inventory(run.split, run.config)
+    titled = {
+        "Some families have no result": said,
+        "Pictures left out": account.losses,
+        "Labels in doubt": account.doubts,
+    }
+    found += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
+    return found + [Notice("note", "Note", note) for note in run.notes]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """What a reader wants to know first of a run, as names and values."""
+    """The main facts of a run, as names and values."""
     split, environment, config = run.split, run.environment, run.config
     classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
     engines = config.engines
-    parts = inventory(split, config).parts
     each = " for each engine" if len(engines) > 1 else ""
     hardware = [str(environment["cpu"])] if environment.get("cpu") else []
     hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
     hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
+    commit = str(environment.get("git_commit") or text.NOTHING)
+    parts = inventory(split, config).parts
     return [
         ("Data", f"{split.source}: {classes}"),
         ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
@@ -377,9 +357,5 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Seed", str(config.seed)),
         ("Took" if run.status != "running" else "So far", text.seconds(max(run.elapsed_s, 1))),
         ("Hardware", ", ".join(hardware) or text.NOTHING),
-        ("Commit", _commit(str(environment.get("git_commit") or text.NOTHING))),
+        ("Commit", f"{commit[:-1]} (modified)" if commit.endswith("+") else commit),
     ]
-
-
-def _commit(commit: str) -> str:
-    return f"{commit[:-1]} (modified)" if commit.endswith("+") else commit
