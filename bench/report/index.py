@@ -64,13 +64,10 @@ def write(summaries: Sequence[Summary], path: Path) -> None:
         OSError: The file cannot be written; the old one is intact.
     """
     rows = [row(summary) for summary in summaries]
-    body = (
-        environment()
-        .get_template("index.html")
-        .render(
-            rows=[each for each in rows if not each.summary.problem],
-            unreadable=[each for each in rows if each.summary.problem],
-        )
+    template = environment().get_template("index.html")
+    body = template.render(
+        rows=[each for each in rows if not each.summary.problem],
+        unreadable=[each for each in rows if each.summary.problem],
     )
     write_text(path, document(text.plural(len(rows), "run"), body, assets(("page", "index"), None)))
 
@@ -102,8 +99,9 @@ def _is_index(path: Path) -> bool:
 def row(summary: Summary) -> IndexRow:
     """A run as the list shows it."""
     record = summary.record
+    href = f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else ""
     if record is None:
-        return IndexRow(summary)
+        return IndexRow(summary, href)
     best, failed = record.best or Leader(), record.trials.get(FAIL, 0)
     test, low, high = best.test_accuracy, best.test_accuracy_low, best.test_accuracy_high
     accuracy, interval = (best.val_accuracy, "validation") if test is None else (test, "")
@@ -111,7 +109,7 @@ def row(summary: Summary) -> IndexRow:
         interval = text.interval(low, high)
     return IndexRow(
         summary=summary,
-        href=f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else "",
+        href=href,
         begun=record.created_utc[:16].replace("T", " "),
         status=record.status,
         data=text.one_line(record.split.source, 60),
