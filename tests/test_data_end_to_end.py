@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 import bench
 from bench import Budget, RunConfig
+from bench.records import LeftOutKind
 
 from .report.test_page import Page
 
@@ -67,22 +68,22 @@ HOSTILE = "<img src=x onerror=alert(1)>\n\u202egpj.\udcff"
 PHOTO = encoded(scene(1000), quality=95)
 TWO_LABELS = encoded(scene(1001), "PNG")
 
-LEFT_OUT: dict[str, tuple[bytes, str]] = {
-    "cats/666.jpg": (b"", ""),
-    "cats/truncated.jpg": (PHOTO[: len(PHOTO) // 2], "truncated"),
-    f"cats/{HOSTILE}.jpg": (PHOTO[: len(PHOTO) // 4], "truncated"),
-    f"cats/{'n' * 251}.jpg": (b"", ""),
-    "cats/bomb.png": (bomb(), "limit 100 megapixels"),
-    "cats/twice.jpg": (PHOTO, "cats/photo.jpg"),
-    "cats/which.png": (TWO_LABELS, "cats and dogs"),
-    "dogs/which.png": (TWO_LABELS, "cats and dogs"),
+LEFT_OUT: dict[str, tuple[bytes, LeftOutKind, str]] = {
+    "cats/666.jpg": (b"", LeftOutKind.EMPTY, ""),
+    "cats/truncated.jpg": (PHOTO[: len(PHOTO) // 2], LeftOutKind.DAMAGED, "truncated"),
+    f"cats/{HOSTILE}.jpg": (PHOTO[: len(PHOTO) // 4], LeftOutKind.DAMAGED, ""),
+    f"cats/{'n' * 251}.jpg": (b"", LeftOutKind.EMPTY, ""),
+    "cats/bomb.png": (bomb(), LeftOutKind.TOO_LARGE, "limit 100 megapixels"),
+    "cats/twice.jpg": (PHOTO, LeftOutKind.DUPLICATE, "cats/photo.jpg"),
+    "cats/which.png": (TWO_LABELS, LeftOutKind.CONTRADICTING_LABELS, "cats and dogs"),
+    "dogs/which.png": (TWO_LABELS, LeftOutKind.CONTRADICTING_LABELS, "cats and dogs"),
 }
 """What must not be used, and what is said of it."""
 
 LINKS = {
-    "dogs/outside.jpg": ("../../outside.jpg", "outside the folder"),
-    "dogs/nowhere.jpg": ("gone.jpg", "leads nowhere"),
-    "dogs/loop": ("../dogs", "leads to a folder"),
+    "dogs/outside.jpg": ("../../outside.jpg", LeftOutKind.LINK, "outside the folder"),
+    "dogs/nowhere.jpg": ("gone.jpg", LeftOutKind.LINK, "leads nowhere"),
+    "dogs/loop": ("../dogs", LeftOutKind.LINK, "leads to a folder"),
 }
 """Links that are not followed: where they lead, and what is said of them."""
 
@@ -113,10 +114,14 @@ def damaged(tmp_path: Path) -> Path:
         (root / name).mkdir(parents=True)
         for number in range(14):
             (root / name / f"{number:02d}.jpg").write_bytes(encoded(scene(number, label)))
-    for name, content in {**{name: content for name, (content, _) in LEFT_OUT.items()}, **IGNORED, **PUT_RIGHT}.items():
+    for name, content in {
+        **{name: content for name, (content, *_) in LEFT_OUT.items()},
+        **IGNORED,
+        **PUT_RIGHT,
+    }.items():
         (root / name).write_bytes(content)
     (tmp_path / "outside.jpg").write_bytes(encoded(scene(2000)))
-    for name, (target, _) in LINKS.items():
+    for name, (target, *_) in LINKS.items():
         (root / name).symlink_to(target)
     return root
 
@@ -132,11 +137,11 @@ def test_damage_of_every_kind_is_listed_and_never_trained_on(damaged, space, tmp
     assert [trial.state for trial in run.trials] == ["COMPLETE"] * 2
     assert {path: path.lstat().st_mtime_ns for path in damaged.rglob("*")} == before
 
-    expected = {name: detail for name, (_, detail) in (LEFT_OUT | LINKS).items()}
+    expected = {name: (kind, detail) for name, (_, kind, detail) in (LEFT_OUT | LINKS).items()}
     split = json.loads((tmp_path / "here" / "split.json").read_text())
-    details = {each["id"]: each["detail"] for each in split["quarantined"]}
-    assert set(details) == set(expected)
-    assert [(name, detail) for name, detail in expected.items() if detail not in details[name]] == []
+    said = {each["id"]: (each["kind"], each["detail"]) for each in split["quarantined"]}
+    assert {name: kind for name, (kind, _) in said.items()} == {name: kind for name, (kind, _) in expected.items()}
+    assert [name for name, (_, detail) in expected.items() if detail not in said[name][1]] == []
     used = {item["id"] for item in split["items"]}
     assert used == set(PUT_RIGHT) | {f"{name}/{number:02d}.jpg" for name in ("cats", "dogs") for number in range(14)}
     assert split["alike"] == [["dogs/near-again.jpg", "dogs/near.jpg"]]

@@ -1,4 +1,4 @@
-"""Data sets that are had once and stay in the cache folder."""
+"""Data sets that are downloaded once and stay in the cache folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.errors import DataError
 
 
 def dataset_folder(name: str) -> Path:
-    """Where a data set lies once it is there."""
+    """Folder of a downloaded data set."""
     return directory.folder() / "downloads" / name
 
 
 def obtain(name: str, fill: Callable[[Path], None]) -> Path:
-    """Sees to it that a data set is there: whole or not at all, and had by one process at a time.
+    """Return the folder of a data set, filled first if need be: whole or not at all, by one process at a time.
 
     Args:
-        name: Of its folder.
+        name: Name of its folder.
         fill: Puts its files into an empty folder.
 
     Returns:

@@ -1,17 +1,17 @@
-"""What is kept between runs, in one folder for all runs of a user.
+"""The cache folder: one for all runs of a user, with a cap and eviction.
 
-    pixels/      decoded pictures (`data/pixels.py`); made again when they are gone
-    features/    what frozen layers make of them (`training/features.py`); made again as well
+    pixels/      decoded pictures (`data/pixels.py`); reproducible
+    features/    features of frozen layers (`training/frozen/features.py`); reproducible
     downloads/   data sets from the network; they stay until they are cleared
 
-The environment variable BENCH_CACHE names another folder than the system's own for caches. What can be made again is
-kept up to BENCH_CACHE_GB (10**9 bytes each; default 20, or half of what the disk has for it where that is less): what
-was used longest ago goes first. One data set at one input size may take more than that, as long as the disk has room:
-training needs it whole.
+The environment variable BENCH_CACHE names another folder than the system's default. Reproducible entries take up to
+BENCH_CACHE_GB (10**9 bytes each; default 20, or half of what the disk has for them if that is less); the least recently
+used ones are evicted first. One data set at one input size may exceed the cap as long as the disk has room: training
+needs it whole.
 
-Several processes, runs and users' tools may be at work here at once. A file is there whole or not at all; one that goes
-while a process has it mapped stays readable to that process (POSIX) or does not go (Windows). Only folders that carry
-the tag of this package are ever cleaned: BENCH_CACHE may name a folder that has other things in it.
+Several processes may use the folder at once. Files are complete or absent. A file that a process has mapped
+stays readable to it when it is evicted (POSIX), or is not evicted (Windows). Only folders with this package's tag
+are ever cleaned: BENCH_CACHE may name a folder that has other things in it.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ MOST_BYTES = 20 * GB
 
 TAG = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
-"""Marks a folder as a cache, so that backups leave it out: https://bford.info/cachedir/."""
+"""Tag of cache folders, which backups leave out: https://bford.info/cachedir/."""
 
 OWNER = "# A cache of image-model-bench; `python -m bench cache clear` empties it."
 
 LOCK = ".lock"
 
 ABANDONED_S = 24 * 60 * 60
-"""What is half done, and was not written to for so long, belongs to a process that was killed."""
+"""Seconds without a write after which an unfinished file counts as left behind by a killed process."""
 
 
 @dataclass(frozen=True)
 class CacheKind:
-    """What one sub-folder keeps.
+    """Kind of entries in one sub-folder.
 
     Attributes:
-        about: In a few words.
-        depth: An entry lies so many folders below: 1 for those that lie in the sub-folder itself.
-        reproducible: Whether it can be made again without the network, and so falls under the cap.
+        description: A few words.
+        depth: Folder levels of an entry: 1 for entries in the sub-folder itself.
+        reproducible: Can be made again without the network, and so falls under the cap.
     """
 
     description: str
@@ -63,7 +63,7 @@ class CacheKind:
 
 KINDS = {
     "pixels": CacheKind("decoded pictures", depth=2, reproducible=True),
-    "features": CacheKind("what frozen layers make of pictures", depth=2, reproducible=True),
+    "features": CacheKind("features of frozen layers", depth=2, reproducible=True),
     "downloads": CacheKind("data sets from the network", depth=1, reproducible=False),
 }
 REPRODUCIBLE = tuple(name for name, kind in KINDS.items() if kind.reproducible)
@@ -71,7 +71,7 @@ REPRODUCIBLE = tuple(name for name, kind in KINDS.items() if kind.reproducible)
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One thing that is kept: its kind, its place, its size, and when it was last used (seconds since the epoch)."""
+    """Entry of the cache; `used` is the time of its last use in seconds since the epoch."""
 
     kind: str
     path: Path
@@ -80,7 +80,7 @@ class CacheEntry:
 
 
 def folder() -> Path:
-    """The folder of this user, absolute; it need not exist yet."""
+    """Cache folder of this user, absolute; it need not exist yet."""
     given = os.environ.get("BENCH_CACHE")
     if given:
         return Path(given).expanduser().absolute()
@@ -90,10 +90,10 @@ def folder() -> Path:
 
 
 def kind_folder(kind: str, root: Path | None = None) -> Path:
-    """The sub-folder for a kind, made and tagged if need be.
+    """Sub-folder of a kind, made and tagged if need be.
 
     Raises:
-        ConfigError: It cannot be made, or there is a folder of that name that is not this package's.
+        ConfigError: It cannot be made, or a folder of that name belongs to something else.
     """
     path = (root or folder()) / kind
     if _is_ours(path):
@@ -112,10 +112,10 @@ def kind_folder(kind: str, root: Path | None = None) -> Path:
 
 
 def cap_bytes(root: Path) -> int:
-    """How much may be kept that can be made again.
+    """Most bytes of reproducible entries.
 
     Raises:
-        ConfigError: BENCH_CACHE_GB is not a number from 0 on.
+        ConfigError: BENCH_CACHE_GB is not a number of at least 0.
     """
     given = os.environ.get("BENCH_CACHE_GB")
     if not given:
@@ -131,19 +131,19 @@ def cap_bytes(root: Path) -> int:
 
 
 def free_bytes(root: Path) -> int:
-    """What the disk of that folder has left."""
+    """Free bytes on the disk of that folder."""
     above = next(each for each in (root, *root.absolute().parents) if each.exists())
     return shutil.disk_usage(above).free
 
 
 def entries(root: Path, kinds: Collection[str] = tuple(KINDS)) -> list[CacheEntry]:
-    """What is kept, longest unused first. What vanishes meanwhile or cannot be looked at is left out."""
+    """List entries, least recently used first. Entries that vanish meanwhile or cannot be read are left out."""
     found = [entry for kind in kinds for path in _paths(root, kind) if (entry := _entry(kind, path))]
     return sorted(found, key=lambda entry: (entry.used, entry.path))
 
 
 def touch(paths: Collection[Path]) -> None:
-    """Says that entries are in use."""
+    """Mark entries as used now."""
     for path in paths:
         with contextlib.suppress(OSError):  # gone, or somebody else's
             os.utime(path)
@@ -151,15 +151,15 @@ def touch(paths: Collection[Path]) -> None:
 
 @contextlib.contextmanager
 def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> Iterator[None]:
-    """Makes room for what the block writes: what was used longest ago goes until it fits under the cap and on the disk.
+    """Reserve room for what the block writes: evict the least recently used entries until it fits the cap and the disk.
 
     Args:
-        root: The cache.
-        needed_bytes: How much will be written.
-        spared: Entries that stay, since they are needed together with the new ones, even if that is above the cap.
+        root: The cache folder.
+        needed_bytes: Bytes that the block writes.
+        spared: Entries that are needed together with the new ones; they stay even above the cap.
 
     Raises:
-        DataError: The disk has no room for it, now or while the block writes.
+        DataError: The disk has no room, now or while the block writes.
         ConfigError: The folder cannot be written.
     """
     _remove_abandoned(root, REPRODUCIBLE)
@@ -178,12 +178,14 @@ def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> It
 
 @contextlib.contextmanager
 def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
-    """Waits until no other process is in such a block for that folder. The lock ends with the process that holds it.
+    """Hold a lock on a folder; it ends with the process at the latest.
+
+    Yields True with the lock; without `wait`, False if another process holds it: the block must then do nothing.
 
     Args:
         path: The folder, made if need be.
-        name: Of the lock's file: begins with `LOCK`.
-        wait: Without it, what it gives says whether the lock was free; if not, the block must do nothing.
+        name: Name of the lock file; begins with `LOCK`.
+        wait: Wait until the lock is free.
     """
     import filelock
 
@@ -206,7 +208,7 @@ def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
 
 
 def clear(root: Path, kinds: Collection[str]) -> list[CacheEntry]:
-    """Removes what is kept of these kinds; gives what is gone. Files that are being written stay."""
+    """Remove the entries of these kinds and return them. Files that are being written stay."""
     _remove_abandoned(root, kinds)
     gone = [entry for entry in entries(root, kinds) if _remove(entry.path)]
     for below in {entry.path.parent for entry in gone}:
@@ -216,14 +218,14 @@ def clear(root: Path, kinds: Collection[str]) -> list[CacheEntry]:
 
 
 def display_path(path: Path) -> str:
-    """A path for messages, which end up in records and on pages: "~" for the user's folder."""
+    """Format a path for messages, which end up in records and on pages: "~" for the user's folder."""
     with contextlib.suppress(ValueError, RuntimeError):
         return str("~" / path.relative_to(Path.home()))
     return str(path)
 
 
 def format_size(size_bytes: int) -> str:
-    """A number of bytes for people: "49.2 GB"."""
+    """Format a number of bytes: "49.2 GB"."""
     for unit, of in (("GB", GB), ("MB", 10**6), ("kB", 1000)):
         if size_bytes >= of:
             return f"{size_bytes / of:.1f} {unit}"
@@ -241,7 +243,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
-    """What lies at the depth of a kind's entries; links are not followed. Hidden are locks and half-written files."""
+    """Paths at the depth of a kind's entries; links are not followed. Hidden ones are locks and unfinished files."""
     level = [root / kind] if _is_ours(root / kind) else []
     for depth in range(KINDS[kind].depth):
         folders = [path for path in level if depth == 0 or not path.is_symlink()]
@@ -277,7 +279,7 @@ def _evict(root: Path, needed_bytes: int, spared: frozenset[Path]) -> None:
 
 
 def _remove(path: Path) -> bool:
-    """Whether it is gone now."""
+    """Remove a file or folder; True if it is gone."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -296,7 +298,7 @@ def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:
 
 
 def _last_written(path: Path) -> float:
-    """Now, where it cannot be looked at."""
+    """Time of the last write; now, if it cannot be read."""
     try:
         return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
     except OSError:

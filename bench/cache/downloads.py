@@ -30,7 +30,7 @@ PAUSES_S = (1.0, 5.0, 15.0)
 BLOCK = 1 << 18
 
 ByteCallback = Callable[[int, int], None]
-"""Takes the bytes so far and in total (0 where the server does not say)."""
+"""Called with the bytes so far and in total (0 if the server does not say)."""
 
 
 class DownloadError(OSError):
@@ -131,7 +131,7 @@ class _Partial:
 
 
 class _Download:
-    """Attempts at one file, until it is complete."""
+    """Attempts at one file until it is complete."""
 
     def __init__(self, url: str, partial: _Partial, progress: ByteCallback | None, give_up_s: float) -> None:
         self._url, self._partial, self._progress, self._give_up_s = url, partial, progress, give_up_s
@@ -230,7 +230,7 @@ def _range(response: Any) -> tuple[int, int]:
 
 
 def _validator(headers: HTTPMessage) -> str:
-    """Identifies this version of the file; a range needs a strong validator."""
+    """Identifier of this version of the file; a range needs a strong validator."""
     tag = headers.get("ETag", "")
     return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; what is written there takes its place when the block ends well.
+    """Yield a temporary path beside `path`; it is renamed to `path` when the block ends without an error.
 
-    Several processes may do this for one path at a time: each writes a file of its own and the last one stays.
+    Several processes may do this for one path at a time: each writes its own file, and the last one stays.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full; `path` is then as it was.
@@ -30,9 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 file, whole or not at all; its lines end alike on every system.
+    """Write a UTF-8 file, whole or not at all, with the same line ends on every system.
 
-    A lone surrogate, which UTF-8 has no room for, becomes a visible escape.
+    A lone surrogate, which UTF-8 cannot encode, becomes a visible escape.
 
     Raises:
         OSError: As for `replacing`.

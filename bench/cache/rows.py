@@ -1,15 +1,15 @@
-"""Rows of numbers kept on disk under a digest each, mapped into memory, shared by processes and by later runs.
+"""Rows of numbers stored on disk under a digest each, mapped into memory, shared by processes and later runs.
 
-What decoded pictures (`pixels.py`) and the features of frozen layers (`training/features.py`) are kept in. A store is a
-folder of segments, files of up to 256 MB that are written once, replaced whole and never changed. A segment is three
-arrays in NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) in turn:
+Decoded pictures (`data/pixels.py`) and features of frozen layers (`training/frozen/features.py`) are stored so. A store
+is a folder of segments: files of up to 256 MB that are written once and never changed. A segment is three arrays in
+NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) in turn:
 
     rows      shape (n, …)
-    digests   what each row is kept under, dtype V32, shape (n,)
+    digests   the digest of each row, dtype V32, shape (n,)
     metadata  a JSON object as bytes, dtype uint8: what its writer noted, and the CRC-32 of the rows
 
-In memory a row takes 16 bytes, and 170 for the two seconds in which a million are looked up: the rest is read when it
-is asked for, and the operating system keeps it as long as it has memory to spare.
+In memory a row takes 16 bytes, and 170 for the two seconds in which a million are looked up. Its numbers are read on
+demand, and stay in the page cache of the operating system.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from bench.cache.files import replacing
 
 SEGMENT_BYTES = 256 * 2**20
 MOST_ROWS = 65_536
-"""A segment holds at most so much: it is what is written anew when it is damaged, and goes when room is needed."""
+"""Largest segment, in bytes and rows: a segment is recomputed when it is damaged, and evicted when room is needed."""
 
 Digests = npt.NDArray[np.bytes_]
 Places = npt.NDArray[np.int64]
 
 
 _verified: set[tuple[Path, int]] = set()
-"""Segments that this process has compared with their checksums; they are never changed."""
+"""Segments that this process has compared with their checksums; segments never change."""
 
 
 class Rows:
-    """Rows in a given order, shape (n, …); read when they are asked for.
+    """Rows in a given order, shape (n, …), read on demand.
 
     `rows[3]`, `rows[10:20]`, `rows[indices]` and `rows[mask]` give arrays, as they would of an array of all;
     `np.asarray(rows)` reads everything. Threads may read at once.
 
     Args:
         segments: Arrays that hold the rows.
-        numbers: For each row, which of them has it.
-        places: For each row, its place there.
-        row_shape: Of one row.
-        dtype: Of its numbers.
+        numbers: The segment of each row.
+        places: The place of each row in its segment.
+        row_shape: Shape of one row.
+        dtype: Type of its numbers.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Rows:
         return result
 
     def select(self, index: slice) -> Rows:
-        """Some of the rows, still unread."""
+        """Select some of the rows, still unread."""
         return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
 
     def _read(self, number: int, places: int | slice) -> npt.NDArray[Any]:
@@ -105,8 +105,8 @@ class Segment:
     Attributes:
         path: The file.
         rows: All rows, mapped.
-        digests: What they are kept under.
-        metadata: What the writer noted.
+        digests: Their digests.
+        metadata: Notes of the writer.
     """
 
     path: Path
@@ -116,7 +116,7 @@ class Segment:
 
     @classmethod
     def open(cls, path: Path, row_shape: Sequence[int], dtype: np.dtype[Any], verify: bool) -> Segment | None:
-        """None where it is gone, damaged or something else: then its rows count as not there."""
+        """Open a segment; None if it is gone, damaged or something else: its rows then count as missing."""
         try:
             with path.open("rb") as file:
                 count, *shape = _header(file, dtype)
@@ -142,10 +142,10 @@ class RowStore:
     """The segments of one folder.
 
     Attributes:
-        folder: It may hold nothing yet.
-        row_shape, dtype: Of every row in it.
-        verify: Whether every row is compared with its segment's checksum when that is opened.
-        segments: Those that are whole.
+        folder: Folder of the segments; it need not exist.
+        row_shape, dtype: Shape and type of every row.
+        verify: Compare the rows of a segment with its checksum when it is opened.
+        segments: The sound segments.
     """
 
     folder: Path
@@ -162,7 +162,7 @@ class RowStore:
         return replace(empty, segments=tuple(segment for segment in opened if segment))
 
     def with_segment(self, path: Path) -> RowStore:
-        """With a segment that has just been written."""
+        """Return the store with a new segment."""
         segment = self._open(path)
         if segment is None:
             raise RuntimeError(f"{path}: was written and cannot be read")
@@ -173,18 +173,18 @@ class RowStore:
 
     @property
     def row_bytes(self) -> int:
-        """What a row takes on disk."""
+        """Bytes of a row on disk."""
         return _row_bytes(self.row_shape, self.dtype)
 
     @property
     def most_rows(self) -> int:
-        """How many rows go into one segment."""
+        """Most rows of one segment."""
         return max(1, min(MOST_ROWS, SEGMENT_BYTES // self.row_bytes))
 
     # -- reading
 
     def places(self, wanted: Digests) -> Places:
-        """The place of each row, counted through all segments; -1 where there is none."""
+        """Place of each row, counted through all segments; -1 for a missing row."""
         digests, order = self._sorted
         if not len(digests):
             return np.full(len(wanted), -1)
@@ -192,7 +192,7 @@ class RowStore:
         return np.where(digests[nearest] == wanted, order[nearest], -1)
 
     def path_of(self, sha256: str) -> Path | None:
-        """Where one row is; for one it is much faster than `places`."""
+        """Segment of one row; much faster than `places`."""
         digests, order = self._sorted
         digest = bytes.fromhex(sha256)
         nearest = digests.searchsorted(digest)
@@ -200,16 +200,16 @@ class RowStore:
         return self.segments[int(self._numbers(order[nearest]))].path if found else None
 
     def paths(self, places: Places) -> list[Path]:
-        """The segments that these rows are in; what is not there is left out."""
+        """Segments of these rows; missing rows are left out."""
         return [self.segments[number].path for number in np.unique(self._numbers(places[places >= 0]))]
 
     def metadata(self, places: Places) -> list[tuple[int, Mapping[str, Any]]]:
-        """How many of these rows are in each segment that has some, and what its writer noted."""
+        """Number of these rows in each segment, and the notes of its writer."""
         numbers, counts = np.unique(self._numbers(places[places >= 0]), return_counts=True)
         return [(int(count), self.segments[number].metadata) for number, count in zip(numbers, counts, strict=True)]
 
     def rows(self, places: Places) -> Rows:
-        """The rows in these places; segments that have none of them are let go."""
+        """Rows in these places; segments without any of them are released."""
         numbers = self._numbers(places)
         within = places - self._starts[numbers]
         used, numbers = np.unique(numbers, return_inverse=True)
@@ -237,9 +237,9 @@ class RowStore:
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[SegmentWriter]:
-        """A new segment, in its place when the block ends well.
+        """Write a new segment; it is renamed into place when the block ends without an error.
 
-        It is written in order, not through a mapping: where the disk is full, that is an OSError and not a SIGBUS.
+        It is written in order, not through a mapping: a full disk is then an OSError and not a SIGBUS.
         """
         with replacing(path) as temporary, temporary.open("xb") as file:
             writer = SegmentWriter(file, self.row_shape, self.dtype)
@@ -248,7 +248,7 @@ class RowStore:
 
 
 class SegmentWriter:
-    """Writes a segment row by row.
+    """Writer of a segment, row by row.
 
     Attributes:
         metadata: JSON data about the segment.
@@ -262,14 +262,14 @@ class SegmentWriter:
         self._header(0)
 
     def __call__(self, sha256: str, row: npt.NDArray[Any]) -> None:
-        """Adds a row under a digest in hexadecimal."""
+        """Add a row under a digest in hexadecimal."""
         data = np.ascontiguousarray(row, self._dtype).data
         self._file.write(data)
         self._crc32 = zlib.crc32(data, self._crc32)
         self._digests.extend(bytes.fromhex(sha256))
 
     def finish(self) -> None:
-        """Writes what comes after the rows."""
+        """Write the digests, the metadata and the header."""
         metadata = json.dumps({**self.metadata, "crc32": self._crc32}).encode()
         np.lib.format.write_array(self._file, np.frombuffer(self._digests, "V32"), (1, 0))
         np.lib.format.write_array(self._file, np.frombuffer(metadata, np.uint8), (1, 0))
@@ -284,7 +284,7 @@ class SegmentWriter:
 
 
 def digests(sha256: Sequence[str]) -> Digests:
-    """Digests in hexadecimal as an array."""
+    """Convert digests in hexadecimal to an array."""
     return np.frombuffer(bytes.fromhex("".join(sha256)), "S32")
 
 
@@ -294,7 +294,7 @@ def hexadecimal(wanted: Digests) -> list[str]:
 
 
 def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """The shape of the array that follows."""
+    """Read the shape of the next array."""
     version = np.lib.format.read_magic(file)
     shape, fortran_order, found = np.lib.format.read_array_header_1_0(file)
     if version != (1, 0) or fortran_order or found != dtype:
@@ -303,7 +303,7 @@ def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
 
 
 def _bytes(file: IO[bytes], count: int | None, dtype: np.dtype[Any]) -> bytes:
-    """The array that follows, which has to be whole and, where a count is given, so long."""
+    """Read the next array; it must be complete and, if a count is given, of that length."""
     (length,) = _header(file, dtype)
     data = file.read(length * dtype.itemsize)
     if len(data) < length * dtype.itemsize or count not in (None, length):

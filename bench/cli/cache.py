@@ -35,7 +35,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the part to clear."""
+    """Declare the arguments: the part to clear."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", help="remove what is kept")
     choices, default = ", ".join((*directory.KINDS, "all")), " and ".join(directory.REPRODUCIBLE)
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Prints what is kept, or clears it."""
+    """Print the content of the cache, or clear it."""
     root = directory.folder()
     if options.action == "clear":
         return _clear(root, options.kind)

@@ -21,7 +21,7 @@ SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "input_sizes", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the pictures, the settings of their split, and the output."""
+    """Declare the options: the pictures, the settings of their split, and the output."""
     parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
     for name in SPLIT:
         add_setting(parser.add_argument, name)
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: Sequence[str]) -> int:
-    """Looks at the pictures, prints what they are, and writes their split where that is asked for."""
+    """Audit the pictures, print the inventory, and write the split if asked for."""
     if not options.data:
         raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
     config = read_config(options, ("data", *SPLIT))

@@ -26,20 +26,20 @@ PHOTO_SIZES = (96, 128, 160, 192, 224)
 """Input sizes for photographs: those that MobileNet's released ImageNet weights were trained at, and 96."""
 
 MOST_SIZES_AT_ONCE = 2
-"""Where more input sizes are given, each is only decoded when a trial asks for it: many never do."""
+"""Most input sizes that are decoded during the audit. With more, each is decoded when a trial asks for it."""
 
 
 def open(config: RunConfig, progress: StageCallback | None = None, cache: Path | None = None) -> Dataset:
-    """Lists, audits and splits the pictures that `config.data` names.
+    """List, audit and split the pictures that `config.data` names.
 
-    Every picture is decoded once. The split depends on the pictures' contents, their labels and the seed alone; with
-    `config.split_file` it is the one of that manifest, and every picture must be what it was then.
+    Every picture is decoded once. The split depends only on the pictures' contents, their labels and the seed. With
+    `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: What is read of it: `data images limit split folds split_file near_duplicates seed input_sizes`.
-        progress: Called with what is being done, how much of it is done, and how much there is.
-        cache: Where decoded pictures are kept. With it, and where one or two `input_sizes` are given, they are made
-            while the pictures are audited, and nothing is decoded a second time.
+        config: Read are `data images limit split folds split_file near_duplicates seed input_sizes`.
+        progress: Called with the stage, the number done and the total.
+        cache: Folder of decoded pictures. With it and one or two `input_sizes`, the squares are made during the audit,
+            and nothing is decoded a second time.
 
     Raises:
         DataError: The data cannot be used: no such folder, a single class, a class with too few pictures, ….
@@ -72,7 +72,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
 
 
 def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | None) -> Dataset:
-    """The data set of a manifest, its pictures looked at; `config.data` says where they are if not where they were."""
+    """Open the data set of a manifest and compare every picture with it; `config.data` may name another place."""
     dataset = load(Path(config.split_file))
     if config.data != RunConfig.data:
         dataset = replace(dataset, source=create(config, progress))
@@ -92,14 +92,14 @@ def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | N
 
 
 def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[PixelSink | None]:
-    """Keeps pictures at the sizes that the run will surely ask for, while they are decoded anyway."""
+    """Keep decoded pictures at the sizes that the run will surely ask for."""
     if cache is None or config.limit is not None or len(config.input_sizes) > MOST_SIZES_AT_ONCE:
         return nullcontext()
     return recording(config.input_sizes, count, cache)
 
 
 def _input_sizes(side: int) -> tuple[int, ...]:
-    """What suits pictures whose shorter side is that long, in pixels."""
+    """Input sizes that suit pictures with this shorter side, in pixels."""
     if side >= PHOTO_SIZES[0]:
         return PHOTO_SIZES
     return tuple(size for size in SMALL_SIZES if size <= side) or SMALL_SIZES[:1]

@@ -1,4 +1,4 @@
-"""NearDuplicates at every picture once before anything trains; nothing is deleted or rewritten."""
+"""Decode every picture once before anything trains; nothing is deleted or rewritten."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ PixelSink = Callable[[str, Pixels], None]
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Attributes:
         classes: Names of the classes, sorted.
         usable: Pictures that decode, each content once.
         left_out: Pictures that are not used, sorted by id.
-        ignored: How many files are no pictures and not meant to be, by reason.
-        noticed: How many usable pictures had something that decoding put right, by what it was.
-        sizes: How large the usable pictures are.
-        alike: Ids of usable pictures that show nearly the same, group by group, sorted.
+        ignored: Number of files that are not meant to be pictures, by reason.
+        noticed: Number of usable pictures that decoding put right, by what was odd.
+        sizes: Smallest, median and largest usable picture.
+        alike: Groups of near duplicates among the usable pictures, by id, sorted.
         contradicting: Those of these groups whose pictures carry several labels.
     """
 
@@ -62,14 +62,14 @@ class _DecodedPicture:
 def audit(
     source: Source, listing: Listing, progress: StageCallback | None = None, keep: PixelSink | None = None
 ) -> Audit:
-    """Decodes every picture of the source, and sorts out what cannot be used.
+    """Decode every picture of the source and leave out those that cannot be used.
 
     Args:
-        source: Where the pictures come from.
+        source: Source of the pictures.
         listing: Its pictures.
-        progress: Told how many pictures are done.
+        progress: Called after every picture.
         keep: Called with every picture that decodes, from several threads at once. The pixels are fit for squares of up
-            to `pictures.SHARED_SIDE`; larger ones are made of pictures that are decoded for them.
+            to `pictures.SHARED_SIDE`; larger squares need another decoding.
 
     Raises:
         DataError: A class has no pictures, or none that can be used.
@@ -106,7 +106,7 @@ def audit(
 def _look_at_all(
     source: Source, entries: Sequence[ListedPicture], progress: StageCallback | None, keep: PixelSink | None
 ) -> Iterator[tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]]:
-    """Every picture with its sketch, or why it cannot be had."""
+    """Every picture with its grey square, or the error."""
 
     def look_at(entry: ListedPicture) -> tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]:
         try:
@@ -128,10 +128,9 @@ def _look_at_all(
 
 
 def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], list[LeftOut]]:
-    """The row of each content once, in order of the contents, and the rest; of a content that two classes claim, none.
+    """One row of each content, in order of the contents, and what is left out; no row if the labels contradict.
 
-    Which of several equal files stays has no influence on the split, but for its ready-made part: the test set
-    keeps its pictures, and training loses them.
+    Of equal files the one in the latest ready-made part stays: the test part keeps its pictures, training loses them.
     """
     repeated: dict[str, list[int]] = defaultdict(list)
     for row, each in enumerate(sound):

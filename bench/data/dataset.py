@@ -26,17 +26,17 @@ class Dataset:
     """Labelled pictures and their common split.
 
     Attributes:
-        source: Where the pictures come from.
+        source: Source of the pictures.
         classes: Names of the classes; a label is an index into them.
         items: Every picture that is used, ordered by part and content.
-        quarantined: What is not used, and why.
+        quarantined: Pictures that are not used.
         input_sizes: Sides in pixels that suit the pictures.
-        ignored: How many files are no pictures and not meant to be, by reason.
-        noticed: How many pictures had something that decoding put right, by what it was.
-        alike: Ids of pictures that show nearly the same, group by group.
+        ignored: Number of files that are not meant to be pictures, by reason.
+        noticed: Number of pictures that decoding put right, by what was odd.
+        alike: Groups of near duplicates, by id.
         contradicting: Those of these groups whose pictures carry several labels.
-        sizes: How large the pictures are; None where nobody looked.
-        sha256: Of the split: parts, folds, classes and contents, whatever the files are called.
+        sizes: Smallest, median and largest picture; None if they were not measured.
+        sha256: Hash of the split: parts, folds, classes and contents, but not file names.
     """
 
     source: Source
@@ -59,7 +59,7 @@ class Dataset:
 
     @property
     def folds(self) -> int:
-        """How many folds the training part has; 0 where there is a validation part."""
+        """Number of folds of the training part; 0 with a validation part."""
         return 1 + max((item.fold for item in self.items if item.fold is not None), default=-1)
 
     def part(self, name: str) -> Items:
@@ -69,17 +69,17 @@ class Dataset:
         return tuple(item for item in self.items if item.part == name)
 
     def fold(self, number: int) -> tuple[Items, Items]:
-        """What is trained on and what is validated on in a fold, from 0; each ordered by content."""
+        """Training and validation pictures of a fold, from 0; both ordered by content."""
         if not 0 <= number < self.folds:
             raise ValueError(f"fold {number}: must be 0 to {self.folds - 1}")
         pool = [item for item in self.items if item.fold is not None]
         return tuple(item for item in pool if item.fold != number), tuple(item for item in pool if item.fold == number)
 
     def picture(self, item: Item, least: int = 0) -> Picture:
-        """The picture, decoded; see `Source.picture`.
+        """Decode a picture; see `Source.picture`.
 
         Raises:
-            DataError: It vanished, cannot be decoded any more, or is another one than when the split was made.
+            DataError: It vanished, cannot be decoded any more, or has changed since the split was made.
         """
         picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
@@ -105,7 +105,7 @@ class Dataset:
         )
 
     def write(self, path: Path) -> None:
-        """Writes the manifest, whole or not at all."""
+        """Write the manifest, whole or not at all."""
         content = Manifest(
             sha256=self.sha256,
             source=self.source.describe(),
@@ -123,7 +123,7 @@ class Dataset:
 
 
 def labels(items: Items) -> npt.NDArray[np.int64]:
-    """Their labels, shape (n,), in their order."""
+    """Labels of pictures, shape (n,), in the same order."""
     return np.array([item.label for item in items], dtype=np.int64)
 
 

@@ -1,10 +1,10 @@
-"""Near duplicates: pictures that show nearly the same, re-encoded or resized.
+"""Find near duplicates: pictures that show nearly the same, re-encoded or resized.
 
 A picture is hashed to the signs of its low frequencies (pHash: C. Zauner, Implementation and Benchmarking of Perceptual
 Image Hash Functions, 2010), and pictures whose hashes differ in few bits are compared as thumbnails. The package
 ImageHash would double the time of an audit: it resizes each picture with Pillow's Lanczos filter and transforms it with
-a SciPy call of its own. What decides here is computed from whole numbers exactly, so that the same pictures are alike
-on every machine.
+a SciPy call of its own. Here all that decides is computed exactly from whole numbers: every machine finds the same
+near duplicates.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ import numpy.typing as npt
 from bench.data.pictures import Pixels, resized
 
 SIDE = 32
-"""Side of the grey sketch that a picture is reduced to."""
+"""Side of the grey square that a picture is reduced to."""
 
 MOST_BITS = 3
-"""Hashes of near duplicates differ in at most so many of 64 bits: 99 to 100 % of 400 photographs that were saved again
-at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other pairs differ in 6."""
+"""Most of 64 bits in which the hashes of near duplicates differ. This finds 99 to 100 % of 400 photographs that were
+saved again at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other pairs differ
+in 6 bits."""
 
 LEAST_CORRELATION = 0.995
 MOST_DIFFERENCE = 6.0
-"""Thumbnails of near duplicates have at least this correlation (Pearson) and differ by at most so many levels of 255
-(root of the mean square): 99.5 to 100 % of the same photographs. Looser bounds find few more of those, and tie simple
-drawings, such as handwritten digits, into chains of hundreds."""
+"""Least correlation (Pearson) of the thumbnails of near duplicates, and their largest difference in levels of 255 (root
+mean square). This finds 99.5 to 100 % of the same photographs. Looser bounds find few more, and tie simple drawings,
+such as handwritten digits, into chains of hundreds."""
 
 LEAST_CONTRAST = 2.0
-"""A thumbnail whose levels deviate less (standard deviation) says too little to be called anyone's near duplicate."""
+"""Least standard deviation of a thumbnail's levels. Flatter ones say too little to be called near duplicates."""
 
 MOST_NEIGHBOURS = 32
-"""With so many others that agree in a part of its hash a picture is compared. Where more agree, as forms filled in on
-the same paper may, these are the nearest of them by hash and brightness."""
+"""Most others, of those that agree in a part of its hash, with which a picture is compared: the nearest by hash and
+brightness. More may agree, e.g. forms filled in on the same paper."""
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 
 
 
 def grey_square(pixels: Pixels) -> Pixels:
-    """A picture as it is compared: grey, uint8, shape (32, 32).
+    """Reduce a picture to a grey square, uint8, shape (32, 32).
 
     Args:
         pixels: RGB, uint8, shape (height, width, 3).
@@ -61,29 +62,26 @@ def grey_square(pixels: Pixels) -> Pixels:
 
 
 class NearDuplicates:
-    """What pictures look like: a hash and a thumbnail of each, 264 bytes in memory."""
+    """Collects a hash and a thumbnail of each picture, 264 bytes in memory, and groups near duplicates."""
 
     def __init__(self) -> None:
         self._fresh: list[Pixels] = []
         self._hashes, self._thumbnails = bytearray(), bytearray()
 
-    def add(self, sketch: Pixels) -> None:
-        """Takes the next picture."""
-        self._fresh.append(sketch)
+    def add(self, square: Pixels) -> None:
+        """Add the next picture."""
+        self._fresh.append(square)
         if len(self._fresh) == 256:
             self._hash_fresh()
 
     def groups(self, rows: Sequence[int]) -> list[list[int]]:
-        """Pictures that show nearly the same, directly or through others.
-
-        A million pictures take 10 seconds.
+        """Group near duplicates, also those tied through others. A million pictures take 10 seconds.
 
         Args:
-            rows: Numbers of the pictures to compare, counted from 0 as they were added, in an order that their contents
-                decide.
+            rows: Numbers of the pictures to compare, from 0 in the order of adding; sorted by content.
 
         Returns:
-            Groups of at least two numbers. Most pictures are in none.
+            Groups of at least two numbers; most pictures are in none.
         """
         self._hash_fresh()
         hashes = np.frombuffer(self._hashes, np.uint64)
@@ -96,29 +94,29 @@ class NearDuplicates:
 
     def _hash_fresh(self) -> None:
         if self._fresh:
-            sketches = np.stack(self._fresh)
-            self._hashes += _hashed(sketches).tobytes()
-            self._thumbnails += _halved(sketches).tobytes()
+            squares = np.stack(self._fresh)
+            self._hashes += _hashed(squares).tobytes()
+            self._thumbnails += _halved(squares).tobytes()
             self._fresh.clear()
 
 
-def _hashed(sketches: Pixels) -> Hashes:
-    """Which of their 64 lowest frequencies are above their median: shape (n, 32, 32) to (n,)."""
-    low = (_COSINES @ (sketches.astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
+def _hashed(squares: Pixels) -> Hashes:
+    """Hash grey squares, shape (n, 32, 32) to (n,): which of the 64 lowest frequencies are above their median."""
+    low = (_COSINES @ (squares.astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
     above = low > np.sort(low, axis=1)[:, 31:32]
     return np.packbits(above, axis=1).view(np.uint64).ravel()
 
 
-def _halved(sketches: Pixels) -> Pixels:
-    """Shape (n, 32, 32) to (n, 16, 16)."""
-    pairs = sketches[:, ::2].astype(np.uint16) + sketches[:, 1::2]
+def _halved(squares: Pixels) -> Pixels:
+    """Halve grey squares: shape (n, 32, 32) to (n, 16, 16)."""
+    pairs = squares[:, ::2].astype(np.uint16) + squares[:, 1::2]
     return ((pairs[:, :, ::2] + pairs[:, :, 1::2] + 2) // 4).astype(np.uint8)
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
-    """Pairs of rows, shape (2, some), whose hashes differ in at most `MOST_BITS`; each pair once.
+    """Yield pairs of rows, shape (2, some), whose hashes differ in at most `MOST_BITS`; each pair once.
 
-    Of two such hashes, cut into two blocks more than bits may differ, two blocks at least are equal. So the rows are
+    Cut into two blocks more than bits may differ, two such hashes have at least two equal blocks. So the rows are
     sorted by every two blocks, and neighbours are compared (G. S. Manku et al., Detecting Near-Duplicates for Web
     Crawling, WWW 2007).
     """
@@ -140,7 +138,7 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 
 
 class _Thumbnails:
-    """Thumbnails, uint8, shape (n, 256), and what comparing them takes."""
+    """Thumbnails, uint8, shape (n, 256), and the sums for comparing them."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
@@ -149,7 +147,7 @@ class _Thumbnails:
         self.contrast = np.sqrt(self._square - self.brightness**2)
 
     def alike(self, pairs: Rows, at_once: int = 2**14) -> Rows:
-        """Those of the pairs of rows, shape (2, n), that show nearly the same."""
+        """Select the pairs of rows, shape (2, n), that show nearly the same."""
         parts = np.array_split(pairs, pairs.shape[1] // at_once + 1, axis=1)
         return np.concatenate([part[:, self._are_alike(*part)] for part in parts], axis=1)
 
@@ -163,12 +161,12 @@ class _Thumbnails:
 
 
 def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
-    """The mean product of two arrays, row by row; exact, as everything in `_Thumbnails` but its square roots is."""
+    """Mean product of two arrays, row by row; exact, like everything in `_Thumbnails` but its square roots."""
     return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
 
 
 def _joined(pairs: Rows) -> list[list[int]]:
-    """Groups of the numbers that pairs, shape (2, n), tie together: a disjoint-set forest."""
+    """Group the numbers that pairs, shape (2, n), tie together: a disjoint-set forest."""
     parents: dict[int, int] = {}
 
     def root(number: int) -> int:

@@ -1,4 +1,4 @@
-"""One function over many pictures, in threads: what decodes, resizes and hashes lets go of the interpreter lock."""
+"""Apply a function to many pictures in threads: decoding, resizing and hashing release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_THREADS = 16
-"""Each thread may hold one decoded picture, up to `pictures.MOST_PIXELS`: more threads would ask for more memory."""
+"""Most threads. Each may hold one decoded picture of `pictures.MOST_PIXELS` in memory."""
 
 BATCH = 8
-"""So many values are handed to a thread at once, since handing over takes a tenth of the time of a small picture."""
+"""Values that a thread gets at once: handing over takes a tenth of the time of a small picture."""
 
 
 def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
-    """Results in the order of the values, with a bounded number of them in flight.
+    """Yield results in the order of the values, with a bounded number of them in flight.
 
-    An error of the function is raised in place of its result or shortly before. What has not started by then is
-    dropped, as it is where the caller stops early.
+    An error of the function is raised in place of its result or shortly before. After an error, or when the caller
+    stops early, values that have not started are dropped.
     """
     threads = min(len(usable_cores()), MOST_THREADS)
     remaining = iter(values)

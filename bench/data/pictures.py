@@ -1,4 +1,4 @@
-"""Encoded pictures to RGB pixels, the one way that training, test, thumbnails and prediction share."""
+"""Decode pictures to RGB pixels: the one way for training, test, thumbnails and prediction."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from bench.errors import DataError
 from bench.records import LeftOutKind
 
 MOST_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded (300 MB in RGB): a few bytes of file can ask for any amount."""
+"""Most pixels of a picture (300 MB in RGB). Larger ones are refused before decoding."""
 
 SHARED_SIDE = 256
-"""Squares up to this side, in pixels, are all made of the same decoded pixels, whichever of them is asked for."""
+"""Largest side in pixels of squares that are all made of the same decoded pixels."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What is decoded, as far as this Pillow can. Not EPS, whose decoder starts Ghostscript on the file."""
+"""Formats that are decoded if this Pillow can. Not EPS: its decoder starts Ghostscript on the file."""
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -55,9 +55,9 @@ class Picture:
 
     Attributes:
         pixels: Upright, RGB, uint8, shape (height, width, 3).
-        sha256: Of its content as stored, hexadecimal.
-        name: Where it came from, for messages.
-        notes: What decoding put right, e.g. "grey", "turned as EXIF says", "PNG named .jpg"; few and countable.
+        sha256: Hash of its content as stored, hexadecimal.
+        name: Its path, for messages.
+        notes: Oddities that decoding put right, e.g. "grey", "turned as EXIF says", "PNG named .jpg".
         full_size: Upright width and height in pixels, as stored; None where they are those of `pixels`.
     """
 
@@ -75,7 +75,7 @@ class Picture:
 
 
 def decode(content: bytes, name: str, least: int = 0) -> Picture:
-    """Decodes a picture by its content, whatever its name says.
+    """Decode a picture by its content; its suffix does not matter.
 
     The first frame of an animation; turned as EXIF says; transparency on white; 16 bits scaled to 8; other modes
     by Pillow's conversion, colour profiles left aside.
@@ -105,10 +105,10 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
 
 
 def resized(pixels: Pixels, size: int) -> Pixels:
-    """A picture as it is trained on and predicted from: the whole of it squeezed to a square.
+    """Squeeze a whole picture to a square, as for training and prediction.
 
     First bilinearly to `size` times a power of two, the largest that is not longer than the side, then halved by
-    averaging until it fits: every pixel counts, whatever the scale, so nothing aliases. Photographs differ by 0.2 to
+    averaging until it fits. Every pixel counts at any scale, so nothing aliases. Photographs differ by 0.2 to
     1.1 levels of 255 in the mean from the average over each pixel's area (OpenCV's INTER_AREA), which takes 3 to 5
     times as long.
 
@@ -133,9 +133,9 @@ def _bilinear(pixels: Pixels, width: int, height: int) -> Pixels:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences Pillow's warnings on damaged or very large pictures, which are answered here by `PictureError`.
+    """Silence Pillow's warnings about damaged or very large pictures: these raise `PictureError` here.
 
-    Filters of warnings belong to the process: enter this once around the threads that decode, not in each.
+    Warning filters belong to the process: enter this once around the threads that decode, not in each.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -147,7 +147,7 @@ def quiet() -> Iterator[None]:
 
 
 def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tuple[Pixels, Size] | None:
-    """Pixels and full size of a JPEG; None where Pillow is to decide."""
+    """Decode a JPEG to pixels and full size; None leaves it to Pillow."""
     if not content.startswith(b"\xff\xd8\xff"):
         return None
     try:
@@ -171,7 +171,7 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
 
 
 def _reduction(side: int, least: int) -> int:
-    """By how much a picture whose shorter side is so long is reduced: 1, 2, 4 or 8.
+    """Factor by which a picture with this shorter side is reduced: 1, 2, 4 or 8.
 
     Powers of two, since libjpeg-turbo is fast at these alone.
     """
@@ -181,7 +181,7 @@ def _reduction(side: int, least: int) -> int:
 
 
 def _complaint(message: str) -> Iterator[str]:
-    """What libjpeg warns of, though it can go on; should Pillow refuse the picture, that is its error's to say."""
+    """Translate a warning of libjpeg to a note."""
     if "extraneous bytes before marker" in message:
         yield "extraneous bytes before a marker"
     elif message.startswith("Corrupt JPEG data"):
@@ -225,7 +225,7 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: transparency on white, 16-bit grey divided by 256, floats cut to 0..255."""
+    """Convert to mode RGB: transparency on white, 16-bit grey divided by 256, floats clipped to 0..255."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
@@ -240,7 +240,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """As EXIF or XMP says: 1 is upright, 2 to 8 are as in the EXIF standard."""
+    """Orientation by EXIF or XMP: 1 is upright, 2 to 8 follow the EXIF standard."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged EXIF data, common in the wild: the picture itself is sound, and counts as upright
@@ -257,7 +257,7 @@ _TURNS: dict[int, Callable[[Pixels], npt.NDArray[Any]]] = {
     7: lambda pixels: cv2.flip(cv2.transpose(pixels), -1),
     8: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""What turns a picture upright, by its orientation (EXIF 3.0, tag 0x0112)."""
+"""Operations that turn a picture upright, by its orientation (EXIF 3.0, tag 0x0112)."""
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
@@ -319,5 +319,5 @@ def _formats() -> tuple[str, ...]:
 
 @cache
 def _suffixes() -> dict[str, str]:
-    """The format that each suffix stands for, of all that Pillow knows."""
+    """Formats by suffix, of all that Pillow knows."""
     return Image.registered_extensions()

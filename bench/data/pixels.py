@@ -1,9 +1,8 @@
-"""Pictures as arrays: decoded and resized once for all runs, kept on disk, mapped into memory, shared by processes.
+"""Pictures as arrays: decoded and resized once for all runs, stored on disk, mapped into memory, shared by processes.
 
-A decoded picture is kept under the hash of its content, in a folder for its size and for the way it is made. So
-another seed, split, limit or fold, a copied or renamed folder, or some pictures more decode only what was never decoded
-before. A row of the store there is a picture, uint8, shape (size, size, 3), which takes 3 * size**2 bytes: 49 kB at 128
-pixels, 49 GB for a million.
+A decoded picture is stored under the hash of its content, in a folder for its size and the version of the decoding. So
+another seed, split, limit or fold, a copied or renamed folder, or additional pictures decode only what is new. A row is
+a picture, uint8, shape (size, size, 3), which takes 3 * size**2 bytes: 49 kB at 128 pixels, 49 GB for a million.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from bench.data.pictures import SHARED_SIDE, Pixels, quiet, resized
 from bench.data.sources import StageCallback
 
 VERSION = 2
-"""Part of every folder's name: goes up when the same picture would give other pixels, or is written otherwise."""
+"""Part of every folder's name; raised when the same picture gives other pixels, or is written in another way."""
 
 
 def pixels(
     dataset: Dataset, items: Sequence[Item], size: int, cache: Path, progress: StageCallback | None = None
 ) -> Rows:
-    """Pictures of a data set; those that the cache does not have are decoded into it.
+    """Read pictures of a data set from the cache; missing ones are decoded into it.
 
-    The whole picture is squeezed to a square, because a crop could cut off what tells the classes apart, and borders
-    would spend pixels on nothing.
+    The whole picture is squeezed to a square: a crop could cut off what tells the classes apart, and borders would
+    waste pixels.
 
     Args:
-        dataset: The data set. What the cache has of it at this size stays there, whatever must go for what is new.
-        items: Which of its pictures, in which order.
+        dataset: The data set. Its pictures at this size are never evicted to make room for new ones.
+        items: The pictures, in the wanted order.
         size: Side of the square, in pixels.
-        cache: The folder of the cache (`bench.cache.folder()`), made if need be. Several processes may ask at once;
-            only one of them decodes.
+        cache: The folder of the cache (`bench.cache.folder()`), made if need be. Of several processes that ask at once,
+            one decodes.
         progress: Called while pictures are decoded.
 
     Raises:
@@ -63,15 +62,15 @@ def pixels(
 
 @contextlib.contextmanager
 def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSink]:
-    """Keeps pictures that are decoded for another reason (the audit), so that they are not decoded again.
+    """Store pictures that the audit decodes, so that they are not decoded again.
 
-    What it yields takes the SHA-256 of a picture's content, hexadecimal, and its pixels, uint8, shape (height, width,
-    3), decoded with `least=SHARED_SIDE`; threads may call it at once. Pictures that the cache has are passed over.
+    Yields a function of a picture's SHA-256, hexadecimal, and its pixels, uint8, shape (height, width, 3), decoded with
+    `least=SHARED_SIDE`. Threads may call it at once. Pictures that the cache has are skipped.
 
     Args:
-        sizes: Sides of the squares that are kept, in pixels. Those above `SHARED_SIDE` need more detail than the audit
-            decodes, and are left to `pixels`.
-        count: At most so many pictures will come.
+        sizes: Sides of the squares, in pixels. Those above `SHARED_SIDE` need more detail than the audit decodes, and
+            are left to `pixels`.
+        count: Most pictures that will come.
         cache: As for `pixels`.
 
     Raises:
@@ -94,7 +93,7 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
 def _filled(
     store: RowStore, dataset: Dataset, missing: Sequence[Item], cache: Path, progress: StageCallback | None
 ) -> RowStore:
-    """Decodes what is missing, segment by segment: what is done stays, even if a later one fails."""
+    """Decode missing pictures, segment by segment: finished segments stay, even if a later one fails."""
     size, done = store.row_shape[0], 0
 
     def square(item: Item) -> Pixels:
@@ -116,7 +115,7 @@ def _filled(
 
 
 class _Recorder:
-    """Keeps pictures of one size as they come; a segment is begun when there is something to write to it."""
+    """Stores pictures of one size as they come; the first one begins a segment."""
 
     def __init__(self, size: int, count: int, cache: Path) -> None:
         self._size, self._left, self._cache = size, count, cache
@@ -145,7 +144,7 @@ class _Recorder:
                     self._close_segment()
 
     def _claim(self, sha256: str) -> bool:
-        """Whether nobody has that picture yet; then it is the caller's to make."""
+        """Claim a picture; True if the caller is to write it."""
         with self._lock:
             self._left -= 1
             if sha256 in self._claimed:

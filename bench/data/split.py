@@ -1,8 +1,8 @@
-"""Who is in which part: pure functions of content hashes, labels and a seed.
+"""Assign pictures to parts: pure functions of content hashes, labels and a seed.
 
-Nothing here depends on file names, their order or the machine: pictures are ranked by a hash of the seed and their
-content, so that the same pictures give the same split anywhere, and a few pictures more move only a few. Pictures that
-show nearly the same (a group) go to one part together: what is learnt from one would be known of the other.
+File names, their order and the machine do not matter. Pictures are ranked by a hash of the seed and their content: the
+same pictures give the same split anywhere, and a few additional pictures move only a few. Near duplicates (a group) go
+to one part together, because a model would know one from the other.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ TRAIN, VALIDATION, TEST = PARTS
 
 @dataclass(frozen=True)
 class UsablePicture:
-    """A usable picture, and where it is.
+    """A picture that is used, and its part.
 
     Attributes:
         id, label: Its path and its class.
-        sha256: Of its content.
-        part: Where that is decided.
-        group: The smallest `sha256` among the pictures that show nearly the same; "" where it is the only one.
+        sha256: Hash of its content.
+        part: Its part; None before it is assigned.
+        group: The smallest `sha256` among its near duplicates; "" without any.
         fold: The fold in which it validates, from 0; None without folds, and in the test part.
     """
 
@@ -41,7 +41,7 @@ class UsablePicture:
 
 @dataclass(frozen=True)
 class _Bin:
-    """What pictures are dealt into: a part, or one of the folds of the training part."""
+    """A part, or one of the folds of the training part."""
 
     part: str
     share: float
@@ -53,7 +53,7 @@ class _Bin:
 
 
 def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
-    """Shares out whole numbers by largest remainders (Hamilton's method): within one of the exact share.
+    """Share out a whole number by largest remainders (Hamilton's method): within one of the exact share.
 
     Where `total` allows it, every share gets at least 1, at the cost of the largest.
 
@@ -76,14 +76,13 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
 def assign(
     pictures: Iterable[UsablePicture], shares: tuple[float, float, float], seed: int, folds: int = 0
 ) -> tuple[list[UsablePicture], list[LeftOut]]:
-    """Gives every picture a part, stratified by class, near duplicates together.
+    """Give every picture a part, stratified by class, near duplicates together.
 
-    Ready-made parts stay. A part that nobody is in is taken from the rest in proportion to the shares. Of near
-    duplicates in several ready-made parts, those stay that are in the test part, or else in the validation part: a
-    model must not have seen what it is judged by.
+    Ready-made parts stay. An empty part is taken from the rest in proportion to the shares. Of near duplicates in
+    several ready-made parts, those of the test part stay, or else those of the validation part: a model must not have
+    seen what it is judged by.
 
-    With folds, training and validation pictures together are dealt into so many equal folds, and nobody is in the
-    validation part.
+    With folds, training and validation pictures together are dealt into equal folds, and the validation part is empty.
 
     Args:
         pictures: Each content once; all of them with a ready-made part, or none.
@@ -92,7 +91,7 @@ def assign(
         folds: How many; 0 for one validation part.
 
     Returns:
-        The pictures with their parts, and what had to go.
+        The pictures with their parts, and the pictures that are left out.
 
     Raises:
         DataError: A class has too few pictures, or too many that are alike, to be in every part.
@@ -110,7 +109,7 @@ def assign(
 
 
 def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[UsablePicture]:
-    """A sample of `limit` pictures, stratified by part, fold and class; a smaller limit samples a subset.
+    """Draw `limit` pictures, stratified by part, fold and class; a smaller limit draws a subset.
 
     Raises:
         DataError: The limit is less than one picture of every class in every part.
@@ -137,7 +136,7 @@ def rank(seed: int, sha256: str) -> str:
 
 
 def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
-    """SHA-256 over (part, class, content hash) of every picture, in an order of its own."""
+    """SHA-256 over (part, class, content hash) of every picture, sorted."""
     digest = hashlib.sha256()
     for part, label, sha256 in sorted(items):
         digest.update(f"{part}\0{label}\0{sha256}\n".encode("utf-8", "surrogatepass"))
@@ -156,7 +155,7 @@ def _bins(ready: Iterable[str | None], shares: tuple[float, float, float], folds
 
 
 def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> list[UsablePicture]:
-    """Groups first, the largest first, each into the bin that lacks most; single pictures fill up what is left."""
+    """Deal groups first, the largest first, each into the bin that lacks most; single pictures fill the rest."""
     singles: dict[str, list[UsablePicture]] = defaultdict(list)
     groups: dict[str, list[UsablePicture]] = defaultdict(list)
     for each in pool:
@@ -182,7 +181,7 @@ def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> lis
 
 
 def _fill(lacking: Sequence[int], total: int) -> list[int]:
-    """What each bin still gets of `total` single pictures: what it lacks, less where groups overfilled another."""
+    """Number of the `total` single pictures for each bin: what it lacks, less where groups overfilled another."""
     counts = [max(0, each) for each in lacking]
     while sum(counts) > total:
         counts[counts.index(max(counts))] -= 1

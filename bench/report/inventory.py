@@ -1,4 +1,4 @@
-"""What the pictures are and what looking at them found: the account that the page and the terminal give alike."""
+"""Inventory of a run's pictures and of what their audit found, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.config import RunConfig
 from bench.records import PictureSizes, SplitInfo
 
 UNBALANCED = 1.5
-"""So many times more pictures in the largest class than in the smallest are worth a word."""
+"""Largest ratio of class sizes that is not called unbalanced."""
 
 MANY = 0.05
-"""A larger share of a class left out is worth a warning."""
+"""Largest share of a class that may be left out without a warning."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Balance:
-    """How even the classes are.
+    """Balance of the classes.
 
     Attributes:
         largest, smallest: Classes, by their pictures outside the test part.
-        ratio: How many times more the largest has.
+        ratio: Pictures of the largest for each of the smallest.
         majority_accuracy: Test accuracy of a model that always answers the largest.
     """
 
@@ -68,19 +68,19 @@ class Inventory:
     """The pictures of a run, in numbers and words.
 
     Attributes:
-        source: What people call them.
+        source: Name of the data.
         parts: Names of the parts, with pictures in each.
         rows: The classes, the largest first.
-        balance: How even they are; None where there are no test pictures.
-        sizes: The smallest, the median and the largest picture; "" where nobody looked.
-        left_out: Pictures that are not used, the most frequent reason first.
+        balance: Balance of the classes; None without test pictures.
+        sizes: The smallest, the median and the largest picture; "" if they were not measured.
+        left_out: Pictures that are not used, the most frequent kind first.
         ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
-        alike: Groups of ids of pictures that show nearly the same, those of several labels first.
+        alike: Groups of near duplicates by id, those of several labels first.
         contradicting: Those of these groups whose pictures carry several labels.
-        together: Whether each of those groups is kept in one part; None where that is not known.
-        sha256: Of the split.
-        losses: What a reader must know of pictures that are left out, before any figure.
-        doubts: The same of labels that contradict each other.
+        together: True if each of those groups is kept in one part; None if that is not known.
+        sha256: Hash of the split.
+        losses: Warnings about pictures that are left out.
+        doubts: Warnings about labels that contradict each other.
     """
 
     source: str
@@ -100,22 +100,22 @@ class Inventory:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know before any figure."""
+        """All warnings; they stand before any figure."""
         return (*self.losses, *self.doubts)
 
     @property
     def total(self) -> int:
-        """How many pictures are used."""
+        """Number of pictures that are used."""
         return sum(self.parts.values())
 
     @property
     def lost(self) -> int:
-        """How many pictures are left out."""
+        """Number of pictures that are left out."""
         return sum(len(each.pictures) for each in self.left_out)
 
     @property
     def sound(self) -> str:
-        """A sentence where nothing at all was found; "" otherwise."""
+        """A sentence if nothing at all was found; else ""."""
         if self.left_out or self.ignored or self.noticed or self.alike:
             return ""
         alike = " or nearly the same" if self.sizes else ""
@@ -123,7 +123,7 @@ class Inventory:
 
     @property
     def headline(self) -> str:
-        """What there is: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
+        """Summary: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
         parts = ", ".join(f"{text.thousands(count)} {part}" for part, count in self.parts.items())
         source = text.one_line(self.source)
         classes, pictures = text.plural(len(self.rows), "class", "classes"), text.plural(self.total, "picture")
@@ -131,7 +131,7 @@ class Inventory:
 
     @property
     def findings(self) -> str:
-        """What was found, in a few words; "" where that is nothing a reader has to know."""
+        """Findings in a few words; "" if there are none."""
         reasons = [f"{each.title}: {text.thousands(len(each.pictures))}" for each in self.left_out]
         said = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
         if self.alike:
@@ -142,17 +142,17 @@ class Inventory:
 
     @property
     def groups(self) -> str:
-        """How many groups of near-duplicates there are, and what became of them."""
+        """Number of groups of near-duplicates, and whether they are kept together."""
         became = {True: " kept together", False: " not kept together", None: ""}[self.together]
         return f"{text.plural(len(self.alike), 'group')} of near-duplicates{became}"
 
 
 def inventory(split: SplitInfo, config: RunConfig) -> Inventory:
-    """The account of a split.
+    """Take the inventory of a split.
 
     Args:
-        split: What the records say of it.
-        config: The run's; read are `limit`, `near_duplicates` and `split_file`.
+        split: The split.
+        config: The run's configuration; read are `limit`, `near_duplicates` and `split_file`.
     """
     parts = {"train": "train", "validation": "validation", "test": "test"}
     if split.folds:

@@ -30,7 +30,7 @@ class Photo:
 
 
 class PhotoAlbum:
-    """Gives out a run's thumbnails up to a limit of bytes.
+    """Album that gives out a run's thumbnails up to a limit of bytes.
 
     Attributes:
         thumbnails: All that the run has, by SHA-256.

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, git commit. Read without importing any of the packages."""
+"""Environment of a run: versions, hardware, git commit. Read without importing any of the packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGES = (
 
 
 def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
-    """The environment as plain data; nothing of the user's home or environment variables is in it."""
+    """Describe the environment as plain data, without the user's home or environment variables."""
     from bench.data.parallel import usable_cores
 
     return {

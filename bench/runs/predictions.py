@@ -1,4 +1,4 @@
-"""What the chosen models say of the test pictures: class probabilities, as a run folder keeps them."""
+"""Predictions of the chosen models on the test pictures: class probabilities in a run folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bench.records import Run, Trial
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one model on the test pictures.
+    """Predictions of one model on the test pictures.
 
     Attributes:
-        sha256: Of each picture's content, hexadecimal, shape (n,).
+        sha256: Hash of each picture's content, hexadecimal, shape (n,).
         labels: The right classes, int64, shape (n,).
         probabilities: float32, shape (n, classes).
     """
@@ -37,7 +37,7 @@ class Predictions:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Which pictures are classified rightly, shape (n,)."""
+        """Right answers, shape (n,)."""
         correct: NDArray[np.bool_] = self.predicted == self.labels
         return correct
 
@@ -48,23 +48,23 @@ class Predictions:
         return most
 
     def same_pictures(self, other: Predictions) -> bool:
-        """Whether they are of the same pictures in the same order."""
+        """Tell whether both are of the same pictures in the same order."""
         return np.array_equal(self.sha256, other.sha256) and np.array_equal(self.labels, other.labels)
 
     @property
     def mistakes(self) -> list[int]:
-        """The places of the pictures that are classified wrongly, the most confidently wrong first."""
+        """Places of wrongly classified pictures, the most confidently wrong first."""
         wrong = np.flatnonzero(~self.right)
         return [int(place) for place in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
 
 
 def path(run: Path, family: str, repeat: int = 0) -> Path:
-    """Where a run folder keeps a family's: those of its model, or of a retraining with another seed (from 1)."""
+    """File of a family's predictions: those of its model, or of a retraining with another seed (from 1)."""
     return run / "predictions" / (f"{family}.{repeat}.npz" if repeat else f"{family}.npz")
 
 
 def read(file: Path) -> Predictions:
-    """Reads one file.
+    """Read one file, as `data.write_predictions` writes it.
 
     Raises:
         OSError: It is not there or cannot be read.
@@ -81,19 +81,19 @@ def read(file: Path) -> Predictions:
 
 
 def of_run(run: Run) -> dict[str, Predictions]:
-    """Those of the chosen trials, by family, best first; all of the same pictures in the same order.
+    """Read the predictions of the chosen trials, by family, best first; all of the same pictures in the same order.
 
-    A family whose file is missing or damaged, or has other pictures than the first, is left out. Files are read once
-    for as long as they stay the same: a page asks for them several times.
+    A family whose file is missing or damaged, or has other pictures than the first, is left out. An unchanged file is
+    read once: a page asks for it several times.
     """
     files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
     return dict(_of_families(tuple((family, file, _version(file)) for family, file in files.items())))
 
 
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
-    """Those of a scored trial, by the number that its seed is more than the run's: 0 is its model, others its repeats.
+    """Read the predictions of a scored trial by number: 0 is its model, others are its repeats.
 
-    A file that is missing or damaged, or has other pictures than the model's, is left out; all are, without that.
+    A file that is missing or damaged, or has other pictures than the model's, is left out; empty without the model's.
     """
     numbers = (0, *(repeat.number for repeat in trial.repeats))
     files = ((number, path(run.path, trial.family, number)) for number in numbers)
@@ -102,12 +102,12 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
 
 
 def right_by_seed(run: Run, trial: Trial) -> NDArray[np.bool_]:
-    """Which pictures each training of a scored trial has right, shape (seeds, n), as `of_seeds` orders them."""
+    """Right answers of each training of a scored trial, shape (seeds, n), ordered as by `of_seeds`."""
     return np.array([each.right for each in of_seeds(run, trial).values()], np.bool_)
 
 
 def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
-    """Those that can be read and are of the same pictures as the first of them, by what stands before their files."""
+    """Read files by key; those that cannot be read or are of other pictures than the first are left out."""
     found: dict[Any, Predictions] = {}
     for key, file, _ in files:
         try:
@@ -125,7 +125,7 @@ _of_seeds = lru_cache(maxsize=32)(_read_all)
 
 
 def _version(file: Path) -> tuple[int, ...]:
-    """Another one when a file has been replaced; empty where there is none."""
+    """Identify a file's content; empty if there is no file."""
     try:
         found = file.stat()
     except (OSError, ValueError):
@@ -134,12 +134,12 @@ def _version(file: Path) -> tuple[int, ...]:
 
 
 def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
-    """The places of the pictures that all of them, at least two, classify wrongly; none for a single one.
+    """Places of the pictures that all models, at least two, classify wrongly; empty for a single one.
 
-    First those to whose right class they give the least probability, in the mean over all.
+    Sorted by the mean probability of the right class, least first.
 
     Args:
-        every: Of the same pictures in the same order.
+        every: Predictions of the same pictures in the same order.
     """
     if len(every) < 2:
         return []

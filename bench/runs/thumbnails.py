@@ -79,7 +79,7 @@ def path(run: Path, sha256: str) -> Path:
 
 
 class ThumbnailWriter:
-    """Writes the thumbnails of one run. The first error is reported as a warning; none stops the run.
+    """Writer of a run's thumbnails. The first error is reported as a warning; none stops the run.
 
     Args:
         dataset: The run's pictures.

@@ -19,10 +19,10 @@ from .conftest import encoded, picture, scene
 
 def groups(images: Iterable[Image.Image]) -> list[list[int]]:
     looks = near_duplicates.NearDuplicates()
-    sketches = [near_duplicates.grey_square(np.asarray(image.convert("RGB"))) for image in images]
-    for sketch in sketches:
-        looks.add(sketch)
-    return looks.groups(range(len(sketches)))
+    squares = [near_duplicates.grey_square(np.asarray(image.convert("RGB"))) for image in images]
+    for square in squares:
+        looks.add(square)
+    return looks.groups(range(len(squares)))
 
 
 def saved(image: Image.Image, quality: int) -> Image.Image:

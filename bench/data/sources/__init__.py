@@ -1,4 +1,4 @@
-"""Where pictures come from: each source lists its pictures with their labels and reads them one at a time.
+"""Sources of pictures: each lists its pictures with their labels and reads them one at a time.
 
 A source is a file here with a class that has the members of `Source` and the two functions of `SourceFile`, and a line
 in `_SOURCES`.
@@ -25,7 +25,7 @@ PART_FOLDERS = {
     "validation": ("val", "valid", "validation", "validation_set", "val_set"),
     "test": ("test", "testing", "test_set", "test1"),  # the last: Kaggle's Dogs vs. Cats
 }
-"""Names of folders that hold a ready-made part, in any case; a table and TensorFlow Datasets use these words too."""
+"""Names of ready-made parts, in any case: of folders, in tables, and of TensorFlow Datasets' splits."""
 
 _SOURCES = {
     # what --data says: (the file here that reads it, what it is)
@@ -37,13 +37,13 @@ _SOURCES = {
 }
 
 KNOWN: Mapping[str, str] = {name: about for name, (_, about) in _SOURCES.items()}
-"""What `--data` may say, and what that is. A folder called like a data set is told from it by its path: ./drawn."""
+"""Values of `--data` with descriptions. A folder with the name of a data set is given as a path: ./drawn."""
 
 TABLES = (".csv", ".tsv")
-"""Suffixes by which a table is known."""
+"""Suffixes of tables."""
 
 StageCallback = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is (0 where that is not known)."""
+"""Called with the stage, the number done and the total (0 if it is not known)."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class ListedPicture:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a source has.
+    """The pictures of a source.
 
     Attributes:
         classes: Names of the classes, sorted; one may turn out to be empty.
         entries: The pictures, in any order.
         left_out: Pictures that cannot be used, e.g. a link out of the folder.
-        ignored: How many files are no pictures and not meant to be, by reason.
+        ignored: Number of files that are not meant to be pictures, by reason.
     """
 
     classes: tuple[str, ...]
@@ -77,12 +77,12 @@ class Source(Protocol):
 
     @property
     def title(self) -> str:
-        """What people call it; without the path that leads to it."""
+        """Name for people; without the path that leads to it."""
         ...
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
-        """Sides in pixels that suit its pictures; none leaves that to the pictures' own size."""
+        """Sides in pixels that suit its pictures; empty leaves that to the pictures' own size."""
         return ()
 
     def describe(self) -> dict[str, Any]:
@@ -94,36 +94,36 @@ class Source(Protocol):
         ...
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
-        """One picture and the hash of its content, from any thread.
+        """Read one picture and the hash of its content, from any thread.
 
         Args:
             item_id: One of the listing's ids.
-            least: A side in pixels: no square larger than that will be made of it, so it may be decoded smaller.
+            least: Side in pixels of the largest square that will be made of it: it may be decoded smaller.
 
         Raises:
-            PictureError: It cannot be had; names its path.
+            PictureError: It cannot be read or decoded; names its path.
         """
         ...
 
 
 class SourceFile(Protocol):
-    """What a file of this package offers."""
+    """Interface of a file of this package."""
 
     def open(self, config: RunConfig, progress: StageCallback | None) -> Source:
-        """The source that `config.data` names, downloaded if need be; DataError where it cannot be had."""
+        """Open the source that `config.data` names, downloaded if need be; DataError if that fails."""
         ...
 
     def rebuild(self, description: Mapping[str, Any]) -> Source:
-        """The source that `Source.describe` described, without looking for its pictures."""
+        """Open the source that `Source.describe` described, without looking for its pictures."""
         ...
 
 
 def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
-    """The source that `--data` names: a known data set, else an existing folder or table.
+    """Open the source that `--data` names: a known data set, else an existing folder or table.
 
     Args:
-        config: What is read of it: `data images seed`.
-        progress: Told of a download.
+        config: Read are `data images seed`.
+        progress: Called during a download.
 
     Raises:
         DataError: No such data set or path, or it cannot be downloaded.
@@ -132,7 +132,7 @@ def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
 
 
 def rebuild(description: Mapping[str, Any]) -> Source:
-    """The source that `Source.describe` described.
+    """Open the source that `Source.describe` described.
 
     Raises:
         DataError: This version does not know that kind.
@@ -144,7 +144,7 @@ def rebuild(description: Mapping[str, Any]) -> Source:
 
 
 def part_named(name: str) -> str | None:
-    """The part that a folder's name, or a word in a table, stands for; or None."""
+    """Part that a folder's name, or a word in a table, stands for; or None."""
     plain = name.strip().casefold().replace("-", "_").replace(" ", "_")
     return next((part for part, names in PART_FOLDERS.items() if plain in names), None)
 
@@ -158,7 +158,7 @@ def existing_path(name: str) -> Path:
 
 
 def _kind(name: str) -> str:
-    """The file that reads what `--data` names; DataError where there is none."""
+    """Name of the file that reads what `--data` names; DataError if there is none."""
     for known, (file, _) in _SOURCES.items():
         word, colon, _ = known.partition(":")
         if name.startswith(word + colon) if colon else name == known:

@@ -1,4 +1,4 @@
-"""A zip archive from the network, unpacked without trusting it."""
+"""Unpack a zip archive from the network without trusting it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def unpack(
     most_bytes: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Writes the files that an archive has in one of its folders; what else it has is passed over.
+    """Unpack the files in one folder of an archive; the rest is skipped.
 
-    Only regular files are written, and only inside the target. The limits hold for what the archive says of itself and
-    for what comes out of it, since a zip bomb lies.
+    Only regular files are written, and only inside the target. The limits hold for the sizes that the archive declares
+    and for those that come out of it, since a zip bomb lies.
 
     Args:
         archive: The zip file.
-        folder: Where its files go.
-        below: A folder in it, e.g. "PetImages".
-        most_members: More files than that are refused.
-        most_bytes: More than that, unpacked, is refused.
+        folder: Target.
+        below: A folder in the archive, e.g. "PetImages".
+        most_members: Most files.
+        most_bytes: Most bytes, unpacked.
         progress: Called with the files done and in total.
 
     Raises:
@@ -76,7 +76,7 @@ def _check(archive: Path, members: list[ZipInfo], below: str, most_members: int,
 
 
 def _write(archive: Path, opened: zipfile.ZipFile, member: ZipInfo, path: Path, most_bytes: int) -> int:
-    """Unpacks a file; returns its size in bytes."""
+    """Unpack a file; return its size in bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with opened.open(member) as packed, path.open("xb") as file:
@@ -89,5 +89,5 @@ def _write(archive: Path, opened: zipfile.ZipFile, member: ZipInfo, path: Path, 
 
 
 def _path(member: ZipInfo) -> PurePosixPath:
-    """Its path; some archivers write it with backslashes."""
+    """Path of a member; some archivers write it with backslashes."""
     return PurePosixPath(member.filename.replace("\\", "/"))

@@ -30,7 +30,7 @@ PICTURES = "PetImages"
 
 MOST_MEMBERS = 30_000
 MOST_BYTES = 2 * 10**9
-"""Limits for unpacking: there are some 25,000 files, which hardly shrink in an archive."""
+"""Limits for unpacking: about 25,000 files, which hardly shrink in an archive."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _fill(folder: Path, progress: StageCallback | None) -> None:
 
 
 def _obtain(archive: Path, progress: StageCallback | None) -> None:
-    """Sees to it that the archive is there, and the one that is meant."""
+    """Download the archive, or verify the one that is there."""
     if archive.exists():
         try:
             downloads.verify(archive, SHA256)

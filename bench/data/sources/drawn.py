@@ -37,11 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Drawn(Source):
-    """So many drawn pictures, every other one a dog; picture by picture the same for the same seed.
+    """Drawn pictures, every other one a dog; the same seed gives the same pictures.
 
     Args:
-        images: How many.
-        seed: Of every choice in every picture.
+        images: Number of pictures.
+        seed: Seed of every choice in every picture.
     """
 
     images: int
@@ -80,7 +80,7 @@ def rebuild(description: Mapping[str, Any]) -> Drawn:
 
 @dataclass(frozen=True)
 class _Traits:
-    """What an animal looks like; lengths in radii of its head, angles in radians."""
+    """Traits of an animal; lengths in radii of its head, angles in radians."""
 
     ear_turn: float  # 0 points up, pi points down
     ear_length: float
@@ -155,7 +155,7 @@ _CIRCLE: tuple[Point, ...] = tuple(
 
 
 class _Brush:
-    """Draws in a frame of its own: x to the right, y down, one unit long `scale` pixels, turned by `angle`."""
+    """Brush in a frame: x to the right, y down, one unit is `scale` pixels, turned by `angle`."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, origin: Point, scale: float, angle: float = 0.0) -> None:
         self._draw, self._origin, self._scale, self._angle = draw, origin, scale, angle

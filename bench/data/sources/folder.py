@@ -24,7 +24,7 @@ CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
 SUFFIXES = frozenset(
     ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
-"""Files that are pictures by name, where there is no class folder to say so."""
+"""Suffixes of pictures, for files outside class folders."""
 
 LAYOUTS = (
     "one sub-folder a class is expected, at least two, or files called cat.0.jpg, dog.0.jpg; train/ and test/ may "
@@ -95,13 +95,13 @@ def class_in(name: str) -> str | None:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file is none of the user's: hidden, or left behind by a system."""
+    """Tell whether a file is hidden or left behind by a system."""
     return name.startswith(".") or name.casefold() in CLUTTER_FILES
 
 
 @dataclass(frozen=True)
 class _Level:
-    """What lies directly in a folder, sorted by name: folders that may be classes, links, and all else."""
+    """Entries of a folder, sorted by name: folders that may be classes, links, and all else."""
 
     path: Path
     folders: tuple[Path, ...]
@@ -124,11 +124,11 @@ class _Level:
 
 
 _Classes = Mapping[str, list[Path]]
-"""Where each class's pictures are: one folder, or single files."""
+"""Paths of each class: one folder, or single files."""
 
 
 class _Walk:
-    """One pass over a folder: collects its pictures, and what is left out."""
+    """One pass over a folder that collects its pictures and what is left out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -168,7 +168,7 @@ class _Walk:
         return found
 
     def _parts(self, top: _Level) -> dict[str, Path]:
-        """Folders of ready-made parts; none where the folders are classes, of which one may be called "test"."""
+        """Folders of ready-made parts; none if the folders are classes, of which one may be called "test"."""
         found: dict[str, Path] = {}
         for folder in top.folders:
             part = part_named(folder.name)
@@ -188,7 +188,7 @@ class _Walk:
         return found if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
 
     def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
-        """By sub-folders where there are any, else by names; those that name no known class, where some are known."""
+        """Classes by sub-folders if there are any, else by file names; of `known` classes only, if some are given."""
         if level.folders:
             for link in level.links:
                 self._reject(link, LeftOutKind.LINK)
@@ -233,7 +233,7 @@ class _Walk:
                 raise DataError(f"data folder {str(self.root)!r}: class {min(missing)!r} {where}")
 
     def _leave_out(self, top: _Level, parts: set[Path]) -> None:
-        """Notes what stands beside the parts."""
+        """Leave out or ignore what stands beside the parts."""
         for link in top.links:
             self._reject(link, LeftOutKind.LINK)
         self._ignore("beside the classes", len(top.others))

@@ -175,7 +175,7 @@ def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int
 
 
 def _contradiction(rows: Sequence[_Row]) -> str:
-    """Why a picture that several rows name cannot be used; "" where they agree."""
+    """Contradiction between the rows of one picture; "" if they agree."""
     for what in ("label", "part"):
         first, *others = rows
         for other in others:
@@ -186,7 +186,7 @@ def _contradiction(rows: Sequence[_Row]) -> str:
 
 
 class _Place:
-    """Where the pictures of a table are: below its folder, or where an absolute path says."""
+    """Finds the pictures of a table: below its folder, or at absolute paths."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -220,7 +220,7 @@ class _Place:
 
 
 def _readings(item_id: str) -> Iterator[str]:
-    """What else a path that is not there may mean: one written on Windows, one without its suffix."""
+    """Other readings of a path that does not exist: written on Windows, or without its suffix."""
     slashed = os.path.normpath(item_id.replace("\\", "/"))
     yield slashed
     if os.path.splitext(slashed)[1].lower() not in SUFFIXES:

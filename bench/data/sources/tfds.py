@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, exported once to class folders by a process of its own: it loads TensorFlow.
+"""Data sets of TensorFlow Datasets, exported once to class folders by a process of its own that loads TensorFlow.
 
     python -m bench.data.sources.tfds NAME FOLDER
 
@@ -36,7 +36,7 @@ SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"G
 """First bytes of an encoded picture, and the suffix that it gets."""
 
 STEP = 200
-"""So many pictures are written between two words of progress."""
+"""Pictures between two progress messages."""
 
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
 
@@ -46,7 +46,7 @@ class Exported(Folder):
     """The class folders of an exported data set, below its splits where it has several.
 
     Attributes:
-        name: As TensorFlow Datasets knows it: NAME, NAME:VERSION or NAME/CONFIG:VERSION.
+        name: Its name in TensorFlow Datasets: NAME, NAME:VERSION or NAME/CONFIG:VERSION.
     """
 
     name: str
@@ -78,7 +78,7 @@ def _folder_name(name: str) -> str:
 
 
 def _run_export(name: str, target: Path, progress: StageCallback | None) -> None:
-    """Has a process export the data set; DataError with what it says where it fails."""
+    """Export the data set in a process of its own; DataError with its message if that fails."""
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
             [sys.executable, "-m", __name__, name, str(target)],
@@ -106,7 +106,7 @@ def _environment() -> dict[str, str]:
 
 
 def _listen(lines: Iterable[str], progress: StageCallback | None) -> str:
-    """Passes on the progress; returns the error, or ""."""
+    """Pass on the progress; return the error, or ""."""
     wrong = ""
     for line in lines:
         message = json.loads(line)
@@ -128,7 +128,7 @@ def _last_line(log: IO[bytes], code: int) -> str:
 
 
 def export(name: str, target: Path, progress: StageCallback) -> None:
-    """Writes the pictures of a data set to `<part>/<class>/<number>.<suffix>`, without the part where it has one split.
+    """Write the pictures of a data set to `<part>/<class>/<number>.<suffix>`, without the part if it has one split.
 
     Raises:
         DataError: TensorFlow Datasets is not installed, or the data set is not one of labelled pictures.
@@ -201,7 +201,7 @@ def _write(folder: Path, numbers: Counter[Path], content: bytes) -> None:
 
 
 def _lift(part: Path) -> None:
-    """Puts what is in a folder beside it, and removes it; something in it may be called like it."""
+    """Move a folder's content beside it and remove it; something in it may have its name."""
     emptied = part.rename(part.with_name(f".{part.name}"))
     for path in emptied.iterdir():
         path.rename(part.parent / path.name)
@@ -221,7 +221,7 @@ def _folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def main(name: str, target: str) -> int:
-    """Exports, and says how that goes; returns the exit status."""
+    """Export, and report the progress on standard output; return the exit status."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
         os.dup2(2, 1)  # what libraries print goes with their warnings
 
@@ -238,7 +238,7 @@ def main(name: str, target: str) -> int:
 
 
 def _in_one_line(error: Exception) -> str:
-    """What an error says first; of an unknown name, what was meant instead of every name that there is."""
+    """First line of an error, with the hint that follows an unknown name."""
     if isinstance(error, DataError):
         return str(error)
     first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
