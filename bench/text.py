@@ -33,11 +33,11 @@ def clean(text: str) -> str:
     return _HIDDEN.sub(lambda match: ascii(match[0])[1:-1], _HOME.sub("~", without_password(text)))
 
 
-def one_line(text: str, limit: int | None = None) -> str:
+def one_line(text: str, limit: int | None = None, end: str = "…") -> str:
     """Makes a name from outside safe to show on one line, of at most `limit` characters: `clean`, with visible line
     ends and tabs."""
     line = clean(text).replace("\n", "\\n").replace("\t", "\\t")
-    return line if limit is None else shorten(line, limit)
+    return line if limit is None else shorten(line, limit, end)
 
 
 def without_password(text: str) -> str:
@@ -48,15 +48,25 @@ def without_password(text: str) -> str:
     return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
 
 
+def without_commands(line: str) -> str:
+    """Changes a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
+
+    Source: ActionCommand.cs of github.com/actions/runner; logging commands of Azure Pipelines.
+    """
+    if line.lstrip().startswith("::"):
+        line = line.replace("::", ":\\x3a", 1)
+    return line.replace("##", "#\\x23")
+
+
 def plain(text: str) -> str:
     """Replaces the typeset spaces of a page for a terminal or a file: by plain ones, in numbers by commas."""
     return text.replace("\u00a0", " ").replace("\u202f", ",")
 
 
-def shorten(text: str, limit: int) -> str:
+def shorten(text: str, limit: int, end: str = "…") -> str:
     """Joins the lines of a text and cuts it after `limit` characters."""
     line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    return line if len(line) <= limit else line[: limit - len(end)].rstrip() + end
 
 
 def percent(share: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.text import NOTHING, listing, one_line, plural, points, shorten
+from bench.text import NOTHING, listing, one_line, plural, points
 
 if TYPE_CHECKING:  # it brings NumPy along
     from bench.check.series import LevelChange, RunSeries, SeriesRun, Track
@@ -14,19 +14,14 @@ DIRTY = "+"
 """Ends a commit whose working tree had changes that are in no commit."""
 
 
-def short(name: str, most: int = 40) -> str:
-    """A name from outside where there is little room."""
-    return shorten(one_line(name), most)
-
-
 def day(entry: SeriesRun) -> str:
     """Tell when a run began, to the day, UTC."""
-    return shorten(one_line(entry.created_utc[:10]), 10) or NOTHING
+    return one_line(entry.created_utc[:10], 10) or NOTHING
 
 
 def differing(series: RunSeries) -> str:
     """Say what sets a series apart from the one before it, in short."""
-    return listing([shorten(one_line(each), 60) for each in series.differs])
+    return listing([one_line(each, 60) for each in series.differs])
 
 
 def commits(last: SeriesRun, at: SeriesRun) -> str:
@@ -44,7 +39,7 @@ def commits(last: SeriesRun, at: SeriesRun) -> str:
 
 def _commit(entry: SeriesRun) -> str:
     dirty = DIRTY if entry.git_sha.endswith(DIRTY) else ""
-    return short(entry.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
+    return one_line(entry.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
 
 
 def between(change: LevelChange, word: Callable[[float], str]) -> str:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from bench.check.findings import MEANINGS, NOT_COMPARABLE, Finding, Judgement, NoBaseline, Outcome
 from bench.check.wording import short
-from bench.text import clean, listing, one_line, plain, shorten, thousands
+from bench.text import clean, listing, one_line, plain, thousands
 
 Verdict = Judgement | NoBaseline
 
@@ -160,7 +160,7 @@ def code(name: str) -> str:
 
 def sentence(text: str) -> str:
     """Write text with outside words in it as Markdown that shows just that: no markup, HTML, mention or link."""
-    return _OUTSIDE.sub(_harmless, shorten(one_line(plain(text)), LONGEST_SENTENCE))
+    return _OUTSIDE.sub(_harmless, one_line(plain(text), LONGEST_SENTENCE))
 
 
 def _harmless(found: re.Match[str]) -> str:
@@ -261,8 +261,8 @@ def _annotations(kind: str, findings: Sequence[Finding], room: int) -> Iterator[
 
 def _annotation(kind: str, title: str, message: str) -> str:
     """One workflow command: `::error title=…::message`."""
-    data = _escaped(shorten(one_line(plain(message)), LONGEST_MESSAGE))
-    heading = _escaped(shorten(one_line(plain(title)), LONGEST_TITLE)).replace(":", "%3A").replace(",", "%2C")
+    data = _escaped(one_line(plain(message), LONGEST_MESSAGE))
+    heading = _escaped(one_line(plain(title), LONGEST_TITLE)).replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} title={heading}::{data}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from statistics import median
 
 from bench.runs.results import FamilyResult
-from bench.text import one_line, p_value, plain, seconds, shorten
+from bench.text import one_line, p_value, plain, seconds
 
 LONGEST_NAME = 120
 """Characters of a name from outside in a sentence."""
@@ -16,9 +16,9 @@ LONGEST_NAME = 120
 MOST_DECIMALS = 4
 
 
-def short(text: str) -> str:
-    """A name from outside, on its line, and not longer than a line can bear."""
-    return shorten(one_line(text), LONGEST_NAME).replace("…", "...")
+def short(text: str, limit: int = LONGEST_NAME) -> str:
+    """Cut a name from outside to one line of at most `limit` characters."""
+    return one_line(text, limit, "...")
 
 
 def amount(share: float, limit: float | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench.cli.options import BASELINE, output, read_whole, run_folder, written
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print only where the file is")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Trains more seeds where that is asked for, writes the file, and says what a check will see with it."""
     seeds = read_whole("seeds", options.seeds) if options.seeds else 1
     out = output("out", options.out or BASELINE, BASELINE)

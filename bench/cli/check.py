@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="print the result only, in a line")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Read both sides, judge, write every output that is asked for, and give the verdict."""
     if options.json and (options.github or options.quiet):
         raise ConfigError(
@@ -135,9 +135,9 @@ def run(options: argparse.Namespace, given: Sequence[str]) -> int:
 
 def _line(error: BenchError) -> str:
     """Say what is wrong, in a line in which no name from a file is a command to the CI that reads it."""
-    from bench.text import one_line
+    from bench.text import one_line, without_commands
 
-    return harmless(one_line(str(error)))
+    return without_commands(one_line(str(error)))
 
 
 # -- for programs
@@ -214,6 +214,8 @@ def print_judgement(
     """
     from rich.console import Console
 
+    from bench.text import without_commands
+
     stream = stream or sys.stdout
     terminal = Console(file=stream, highlight=False)
     if terminal.is_terminal:
@@ -223,17 +225,7 @@ def print_judgement(
     _print(judgement, every, brief, Console(file=buffer, highlight=False, width=WIDE))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     for line in buffer.getvalue().splitlines():
-        stream.write(harmless(line.rstrip()).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def harmless(line: str) -> str:
-    """Change a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
-
-    Source: ActionCommand.cs of github.com/actions/runner; logging commands of Azure Pipelines.
-    """
-    if line.lstrip().startswith("::"):
-        line = line.replace("::", ":\\x3a", 1)
-    return line.replace("##", "#\\x23")
+        stream.write(without_commands(line.rstrip()).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _print(judgement: Judgement, every: bool, brief: bool, console: Console) -> None:
@@ -269,10 +261,10 @@ def _changed(finding: Finding) -> bool:
 
 def _cells(finding: Finding) -> Iterator[str]:
     """A finding as a row, in the order of `COLUMNS`."""
-    from bench.text import one_line, shorten
+    from bench.check.wording import short
 
     yield finding.mark
-    yield shorten(one_line(finding.family), LONGEST_FAMILY).replace("…", "...")
+    yield short(finding.family, LONGEST_FAMILY)
     yield finding.metric
     yield "" if finding.metric == "presence" else finding.change
     yield finding.before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bench.cache.files import write_text
 from bench.cli.options import output, run_folder, written
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="unfold what is equal in both, and print it")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Holds two runs against each other, writes the page, and prints it in short."""
     folders = [run_folder(each) for each in options.runs]
     names = [path.name for path in folders]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.cli.options import add_setting, output, read_config, written
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Audit the pictures, print the inventory, and write the split if asked for."""
     if not options.data:
         raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")

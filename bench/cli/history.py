@@ -21,7 +21,6 @@ from bench.check.history_wording import (
     commits,
     day,
     differing,
-    short,
     times_unchanged,
     two_decimals,
 )
@@ -37,7 +36,6 @@ from bench.text import (
     plural,
     points,
     seconds,
-    shorten,
     thousands,
     with_weights,
 )
@@ -92,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write a page (.html), or the data (--json), to a file instead")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Read the runs and print their history, or write it to a file."""
     folder, least = Path(options.folder) if options.folder else DEFAULT, _least(options.least)
     if not folder.is_dir():
@@ -221,7 +219,7 @@ def print_history(
         tell(_title(series), "bold")
         for entry in series.runs:
             if entry.baseline:
-                tell(f"baseline: {day(entry)} {short(entry.run)}")
+                tell(f"baseline: {day(entry)} {one_line(entry.run, 40)}")
         for family in series.families:
             for text, style in _block(family, series.runs, view):
                 tell(text, style)
@@ -254,7 +252,7 @@ def _ascii(text: str) -> str:
 def _title(series: RunSeries) -> str:
     runs = series.runs
     when = [day(entry) for entry in (runs[0], runs[-1])]
-    parts = [short(series.source), plural(series.n, "test picture"), plural(len(runs), "run"), _span(*when)]
+    parts = [one_line(series.source, 40), plural(series.n, "test picture"), plural(len(runs), "run"), _span(*when)]
     differs = f"; since the series before: {differing(series)}" if series.differs else ""
     return f"{' · '.join(parts)}{differs}"
 
@@ -270,7 +268,7 @@ Line = tuple[str, str]
 
 
 def _block(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    yield short(with_weights(family.name, family.weights)), "bold"
+    yield one_line(with_weights(family.name, family.weights), 40), "bold"
     yield from _accuracy(family, runs, view)
     for track in family.times if view.every else family.times[:1]:
         yield from _times(track, runs, view)
@@ -307,7 +305,7 @@ def _times(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterat
     told = "" if track.changes else f", {times_unchanged(track, brief=True)}"
     yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), told), ""
     if view.every:
-        yield f"    on {short(track.where, 80)}", "dim"
+        yield f"    on {one_line(track.where, 80)}", "dim"
     for change in _latest(track, view):
         by = _with_interval(by_ratio(change), between(change, two_decimals))
         yield _change(change, runs, seconds, by), "green" if change.after < change.before else "red"
@@ -349,7 +347,7 @@ def _with_interval(by: str, ends: str) -> str:
 
 def _change(change: LevelChange, runs: Sequence[SeriesRun], word: Callable[[float], str], by: str) -> str:
     last, at = runs[change.last], runs[change.at]
-    told = [f"{day(at)} {short(at.run)}", commits(last, at), f"{word(change.before)} → {word(change.after)}", by]
+    told = [f"{day(at)} {one_line(at.run, 40)}", commits(last, at), f"{word(change.before)} → {word(change.after)}", by]
     told += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
     return f"    {', '.join(each for each in told if each)}"
 
@@ -382,7 +380,7 @@ def _left_out(found: FoundResults, histories: FamilyHistories) -> Iterator[str]:
     if found.unreadable:
         yield f"left out, not readable: {plural(len(found.unreadable), 'file')}"
         for path, reason in list(found.unreadable.items())[:SHOWN]:
-            yield f"  {one_line(str(path))}: {shorten(one_line(reason), 160)}"
+            yield f"  {one_line(str(path))}: {one_line(reason, 160)}"
         if len(found.unreadable) > SHOWN:
             yield f"  … and {len(found.unreadable) - SHOWN} more"
     if found.underived:
@@ -394,4 +392,4 @@ def _left_out(found: FoundResults, histories: FamilyHistories) -> Iterator[str]:
 
 
 def _names(every: Iterable[str]) -> str:
-    return listing([short(name) for name in every])
+    return listing([one_line(name, 40) for name in every])

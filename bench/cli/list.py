@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bench.config import SETTINGS
 from bench.engines import ENGINES
@@ -15,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares nothing: there is no choice."""
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Prints the choices of every kind, then the runs so far."""
     from bench.data.sources import KNOWN
 

@@ -41,9 +41,9 @@ def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
 
 
 def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTINGS)) -> RunConfig:
-    """The configuration that the options of these settings make; those that were not given keep their defaults."""
-    given = {name: getattr(options, name) for name in names}
-    return RunConfig(**{name: SETTINGS[name].read(text) for name, text in given.items() if text is not None})
+    """The configuration that the options of these settings make; the others keep their defaults."""
+    texts = {name: getattr(options, name) for name in names}
+    return RunConfig(**{name: SETTINGS[name].read(text) for name, text in texts.items() if text is not None})
 
 
 def read_whole(name: str, text: str) -> int:

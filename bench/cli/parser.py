@@ -33,8 +33,8 @@ class Command(Protocol):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declares its arguments."""
 
-    def run(self, options: argparse.Namespace, given: Sequence[str]) -> int:
-        """Runs it and gives the exit status; `given` is the command line as it was typed."""
+    def run(self, options: argparse.Namespace) -> int:
+        """Runs it and gives the exit status; `options.argv` has the arguments as they were typed."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -83,10 +83,10 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; gives the exit status."""
-    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    argv = sys.argv[1:] if arguments is None else arguments
     try:
         try:
-            return _status(given)
+            return _status(argv)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
@@ -95,10 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _status(given: Sequence[str]) -> int:
+def _status(argv: Sequence[str]) -> int:
     try:
-        options = _parsed(given)
-        return int(options.command(options, given))
+        options = _parsed(argv)
+        return int(options.command(options))
     except Interrupted as error:
         print(f"interrupted: the partial run is kept, see {error.run_path / 'report.html'}", file=sys.stderr)
         return error.exit_status
@@ -115,18 +115,19 @@ def _status(given: Sequence[str]) -> int:
         return BUG
 
 
-def _parsed(given: Sequence[str]) -> argparse.Namespace:
-    """The options of the command that is given; without one the help is shown.
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Reads the arguments; the result has the function that runs the command as `command`.
 
     Raises:
         ConfigError: There is no such command, or it does not take such arguments.
     """
-    word = next((word for word in given if not word.startswith("-")), None)
+    word = next((word for word in argv if not word.startswith("-")), None)
     if word is not None and word not in COMMANDS:
         raise unknown("command", word, COMMANDS)
-    options, unrecognized = _parser().parse_known_args(given)
+    options, unrecognized = _parser().parse_known_args(argv)
     if unrecognized:
         options.parser.refuse(unrecognized)
+    options.argv = argv
     return options
 
 
@@ -152,7 +153,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-def _show_help(options: argparse.Namespace, given: Sequence[str]) -> int:
+def _show_help(options: argparse.Namespace) -> int:
     options.parser.print_help()
     return 2
 
@@ -169,8 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser, command=_show_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     for name, command in COMMANDS.items():
-        summary = command.SUMMARY
-        own = commands.add_parser(name, help=summary, description=summary, formatter_class=_Help, allow_abbrev=False)
-        own.set_defaults(parser=own, command=command.run)
-        command.add_arguments(own)
+        subparser = commands.add_parser(name, help=command.SUMMARY, formatter_class=_Help, allow_abbrev=False)
+        subparser.description = command.SUMMARY
+        subparser.set_defaults(parser=subparser, command=command.run)
+        command.add_arguments(subparser)
     return parser

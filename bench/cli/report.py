@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from bench.cli.options import add_setting, run_folder, written
 from bench.config import SETTINGS
@@ -17,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Draws the page and the table of a run again, and the list of the runs beside it."""
     plotlyjs = SETTINGS["plotlyjs"].read(options.plotlyjs) if options.plotlyjs else ""
     from bench import report

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Sequence
 
 from bench.cli.options import add_setting, read_config
 from bench.config import RUN, SETTINGS
@@ -34,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the leaderboard as JSON, and nothing else, on standard output")
 
 
-def run(options: argparse.Namespace, given: Sequence[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Runs the benchmark and prints its board; `FAMILY_FAILED` where a family has no result."""
     config = read_config(options)
     from bench import runner
     from bench.cli.console import print_board, progress_on_stderr
 
-    command = shlex.join(["python", "-m", "bench", *given])
+    command = shlex.join(["python", "-m", "bench", *options.argv])
     with progress_on_stderr(silent=options.quiet or options.json) as progress:
         finished = runner.run(config, progress, command)
     if options.json:

@@ -18,7 +18,6 @@ from bench.check.history_wording import (
     commits,
     day,
     differing,
-    short,
     times_unchanged,
     two_decimals,
 )
@@ -116,7 +115,7 @@ def _headline(histories: FamilyHistories) -> str:
     moved = [family for family in latest.families if family.accuracy.changes]
     if not moved:
         return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
-    names = text.listing([short(name) for name in dict.fromkeys(family.name for family in moved)])
+    names = text.listing([text.one_line(name, 40) for name in dict.fromkeys(family.name for family in moved)])
     if all(family.accuracy.calibrated for family in moved):
         return f"The accuracy of {names} changed by more than noise."
     return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is not known."
@@ -132,7 +131,7 @@ def _section(series: RunSeries, looks: dict[str, Mark]) -> SeriesSection:
     ]
     return SeriesSection(
         series=series,
-        title=f"{short(series.source)}, {text.plural(len(runs), 'run')}, {span}",
+        title=f"{text.one_line(series.source, 40)}, {text.plural(len(runs), 'run')}, {span}",
         differs=differing(series),
         panels=tuple(_panel(family, runs, looks[family.name], span) for family in series.families),
         changes=tuple(row for family in series.families for row in _changes(family, runs, looks[family.name])),
@@ -181,7 +180,7 @@ def _accuracy(track: Track, name: str, x: svg.Axis, mark: Mark) -> Markup:
     frame = svg.Frame(x, svg.percentages("", min(ends), max(ends)))
     labels = [text.points(change.after - change.before) for change in track.changes]
     drawn = [*_marked(frame, track, labels), *_read(frame, track, mark), *_levels(frame, track, lambda level: level)]
-    return frame.chart(f"{short(name)}: test accuracy by run. The tables below have the numbers", drawn)
+    return frame.chart(f"{text.one_line(name, 40)}: test accuracy by run. The tables below have the numbers", drawn)
 
 
 def _times(track: Track, name: str, x: svg.Axis, mark: Mark) -> Markup:
@@ -193,7 +192,7 @@ def _times(track: Track, name: str, x: svg.Axis, mark: Mark) -> Markup:
         *_read(frame, track, mark, 1000.0),
         *_levels(frame, track, lambda level: 1000 * level),
     ]
-    return frame.chart(f"{short(name)}: milliseconds of a training step by run", drawn)
+    return frame.chart(f"{text.one_line(name, 40)}: milliseconds of a training step by run", drawn)
 
 
 def _marked(frame: svg.Frame, track: Track, labels: Sequence[str]) -> Iterator[Markup]:

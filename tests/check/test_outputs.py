@@ -17,9 +17,9 @@ from bench.check.findings import Finding, Metric, NoBaseline, Outcome, Sign
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import short
-from bench.cli.check import harmless, print_judgement
+from bench.cli.check import print_judgement
 from bench.runs.results import FamilyResult, FamilyStatus
-from bench.text import one_line, plain, shorten
+from bench.text import one_line, plain, shorten, without_commands
 
 from .made import STEPS, again, family, results
 
@@ -175,7 +175,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     ],
 )
 def test_only_what_a_ci_would_obey_is_escaped(line, safe):
-    assert harmless(line) == safe
+    assert without_commands(line) == safe
 
 
 # -- JUnit

@@ -485,7 +485,7 @@ def test_a_reader_that_has_gone_is_no_error(command, unbuffered, monkeypatch):
 
 
 def test_a_bug_has_a_status_of_its_own_and_a_traceback(monkeypatch, capsys):
-    def broken(options, given):
+    def broken(options):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("bench.cli.list.run", broken)
