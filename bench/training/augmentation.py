@@ -24,17 +24,17 @@ SHIFT = 0.1
 BRIGHTNESS = 0.1
 """The share of the range 0 to 255 that is added or taken away, at most."""
 
-Pictures = NDArray[np.uint8]
-Augmentation = Callable[[Pictures, np.random.Generator], Pictures]
+PictureArray = NDArray[np.uint8]
+Augmentation = Callable[[PictureArray, np.random.Generator], PictureArray]
 """Alters pictures, uint8 (n, size, size, 3), each in its own way; those given are left as they are."""
 
 
-def none(pictures: Pictures, random: np.random.Generator) -> Pictures:
+def none(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
     """The pictures themselves."""
     return pictures
 
 
-def flip(pictures: Pictures, random: np.random.Generator) -> Pictures:
+def flip(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
     """Each picture or, as often, its mirror image, left for right."""
     altered = pictures.copy()
     for index in np.flatnonzero(random.random(len(pictures)) < 0.5):
@@ -42,7 +42,7 @@ def flip(pictures: Pictures, random: np.random.Generator) -> Pictures:
     return altered
 
 
-def light(pictures: Pictures, random: np.random.Generator) -> Pictures:
+def light(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
     """Flipped, then a little turned, zoomed, shifted, and lighter or darker.
 
     One bilinear resampling a picture; what comes in from outside its edge is its reflection.

@@ -1,9 +1,10 @@
-"""What a Keras model costs: multiply-accumulates, memory, seconds a picture."""
+"""Cost of a model: multiply-accumulates, memory, milliseconds a picture. Memory is in 10**6 bytes."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Use:
 
 
 def uses(model: keras.Model) -> list[Use]:
-    """What a model does to a picture, one by one; of a subclassed model, what Keras knows of its layers."""
+    """List the operations of a model in order; of a subclassed model, the layers that Keras knows."""
     try:
         return uses_of(Graph(model).nodes)
     except NoPrefix:
@@ -45,7 +46,7 @@ def uses(model: keras.Model) -> list[Use]:
 
 
 def uses_of(nodes: Iterable[Node]) -> list[Use]:
-    """The same for parts of a graph."""
+    """List the operations of part of a graph."""
     return [
         Use(node.operation, _sizes(node.input_tensors[0].shape), _sizes(node.outputs[0].shape))
         for node in nodes
@@ -54,13 +55,13 @@ def uses_of(nodes: Iterable[Node]) -> list[Use]:
 
 
 def macs(used: Iterable[Use]) -> int:
-    """Multiply-accumulate operations for one picture: convolutions and dense layers, as the papers count them.
+    """Count the multiply-accumulate operations of convolutions and dense layers for one picture, as the papers do.
 
-    A convolution makes `kernel x input channels / groups` multiplications for every number that it puts out; a
-    depthwise one `kernel`; a separable one both in turn; a dense layer one a weight. Checked against the published
-    0.30 G (MobileNetV2), 15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
+    A convolution makes `kernel x input channels / groups` multiplications for each of its output numbers; a depthwise
+    one `kernel`; a separable one both in turn; a dense layer one a weight. Checked against the published 0.30 G
+    (MobileNetV2), 15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
     """
-    return sum(_macs(each) for each in used)
+    return sum(_macs(use) for use in used)
 
 
 def _macs(use: Use) -> int:
@@ -98,10 +99,10 @@ def _sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, float]:
-    """An estimate of what training needs, in 10**6 bytes: (parameters with gradients and moments, activations).
+    """Estimate the memory of a training: (parameters with gradients and moments, activations).
 
-    Every parameter is kept once and a trainable one three times more (gradient and Adam's two moments); every layer's
-    output of a batch is kept for the backward pass, and its gradient beside it.
+    Every parameter is in memory once and a trainable one three times more (gradient and Adam's two moments). Every
+    layer's output of a batch stays for the backward pass, and its gradient beside it.
     """
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     numbers = model.count_params() + 3 * trainable
@@ -110,11 +111,11 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
 
 
 def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
-    """Median milliseconds for one example, after warming up.
+    """Measure the median milliseconds for one example, after warming up.
 
     Args:
         predict: Takes an array, float32, for every input.
-        shapes: Of one example, input by input, e.g. (height, width, 3).
+        shapes: Shape of one example, input by input, e.g. (height, width, 3).
     """
     one = [np.zeros((1, *shape), np.float32) for shape in shapes]
     return 1e3 * _median_seconds(predict, one, repeats=15, at_most_s=0.5)
@@ -128,3 +129,22 @@ def _median_seconds(predict: Callable[..., Any], inputs: Any, repeats: int, at_m
         np.asarray(predict(*inputs))
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+def peak_rss_mb() -> float:
+    """Return the peak resident memory of this process."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def available_mb() -> float:
+    """Return the memory that a process could still get."""
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 1e6

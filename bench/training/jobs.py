@@ -22,10 +22,11 @@ from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Cost, Epoch, Metrics
-from bench.training import family, memory, metrics, trainer
-from bench.training.cost import ModelCost
-from bench.training.estimators import Classifier, Estimator, Network, Training
-from bench.training.examples import Part, Pictures
+from bench.training import loading, metrics, trainer
+from bench.training.batches import Part, PictureExamples
+from bench.training.classifier import Classifier
+from bench.training.cost import ModelCost, peak_rss_mb
+from bench.training.estimator import Estimator, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import (
@@ -40,6 +41,7 @@ from bench.training.messages import (
     TrialResult,
     WeightsJob,
 )
+from bench.training.network import Network
 from bench.training.probe import check_weights, probe
 from bench.training.task import Backbone, Task
 from bench.training.trainer import EpochReport, Predictor
@@ -149,7 +151,7 @@ def _cost(model: ModelCost, validated: Sequence[_Validated], total_time_s: float
         train_time_s=fit_time_s + features_time_s,
         saved_time_s=fmean(fold.training.saved_time_s for fold in validated),
         total_time_s=total_time_s,
-        peak_rss_mb=memory.peak_rss_mb(),
+        peak_rss_mb=peak_rss_mb(),
         cores=cores,
         **asdict(model),
     )
@@ -184,7 +186,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
     else:
         built.model.load_weights(trained)
     predict = Predictor(built.model)
-    return ScoreResult(_score(lambda part: predict(Pictures(part)), network.size, dataset, job, channel))
+    return ScoreResult(_score(lambda part: predict(PictureExamples(part)), network.size, dataset, job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
@@ -250,7 +252,7 @@ class _Built:
     @property
     def sketched(self) -> bool:
         """Tell whether a sketch stands for a backbone."""
-        return any(isinstance(backbone.model, sketch.Backbone) for backbone in self.backbones)
+        return any(isinstance(backbone.model, sketch.SketchedBackbone) for backbone in self.backbones)
 
 
 def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
@@ -287,7 +289,7 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
         sketching=sketching,
     )
     hp = HyperParameters(suggest)
-    model = family.load(Path(job.path)).model(hp, task)
+    model = loading.load(Path(job.path)).model(hp, task)
     return _Built(model, dict(hp.values), task.weights_used, task.backbones)
 
 

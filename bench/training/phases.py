@@ -19,7 +19,7 @@ FINE_TUNE_LEARNING_RATE = 1e-5
 
 
 @dataclass(frozen=True)
-class Phase:
+class TrainingPhase:
     """One phase of a training.
 
     Attributes:
@@ -48,7 +48,7 @@ class Phase:
                 layer.trainable = trainable
 
 
-def phases(values: Mapping[str, Value], epochs: int) -> list[Phase]:
+def phases(values: Mapping[str, Value], epochs: int) -> list[TrainingPhase]:
     """How a configuration is trained.
 
     Args:
@@ -58,6 +58,6 @@ def phases(values: Mapping[str, Value], epochs: int) -> list[Phase]:
     most = min(epochs, int(values.get("epochs") or epochs))
     head = min(epochs, int(values.get("head_epochs") or 0))
     if not head:
-        return [Phase("", most)]
+        return [TrainingPhase("", most)]
     learning_rate = float(values.get("fine_tune_learning_rate") or FINE_TUNE_LEARNING_RATE)
-    return [Phase("head", head, head_only=True), Phase("fine-tuning", most, learning_rate)]
+    return [TrainingPhase("head", head, head_only=True), TrainingPhase("fine-tuning", most, learning_rate)]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.training import augmentation, family, trainer, weights
+from bench.training import augmentation, loading, trainer, weights
 from bench.training.messages import Channel, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.task import Task, backbone_key
 from bench.training.trainer import WrongModel
@@ -24,7 +24,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     Raises:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
     """
-    loaded = family.load(Path(job.path))
+    loaded = loading.load(Path(job.path))
     first = _declared(loaded, job, {})
     space = first.space
     for corner in _corners(space, first.values):
@@ -62,20 +62,20 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
 
 
 @dataclass(frozen=True)
-class _Build:
+class _Declaration:
     space: list[Hyperparameter]
     values: dict[str, Value]
     backbones: list[tuple[Callable[..., Any], Mapping[str, Any]]]
 
 
-def _declared(loaded: family.Family, job: ProbeJob, values: Mapping[str, Value]) -> _Build:
+def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> _Declaration:
     """Builds once with given values and defaults; raises SpaceError with the line where it fails."""
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:
         model = loaded.model(hp, task)
     except Exception as error:
-        raise family.space_error(loaded.path, error) from error
+        raise loading.space_error(loaded.path, error) from error
     try:
         if isinstance(model, keras.Model):
             trainer.check_model(model, task.num_classes)
@@ -90,11 +90,11 @@ def _declared(loaded: family.Family, job: ProbeJob, values: Mapping[str, Value])
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return _Build(hp.space, hp.values, [(each.application, each.options) for each in task.backbones])
+    return _Declaration(hp.space, hp.values, [(each.application, each.options) for each in task.backbones])
 
 
 def _known(
-    loaded: family.Family, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
+    loaded: loading.LoadedFamily, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
 ) -> dict[str, Value]:
     """A known configuration, checked against what the family declares.
 

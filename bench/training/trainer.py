@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bench.hyperparameters import Value
 from bench.records import Epoch
 from bench.training import metrics
+from bench.training.batches import Batches, Examples, chunks
 from bench.training.cost import training_memory_mb
-from bench.training.examples import Batches, Examples, chunks
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
@@ -220,7 +220,7 @@ class Best:
             model.set_weights(self.weights)
 
 
-class _Training:
+class _EpochLoop:
     """Trains a compiled model epoch by epoch; one traced function runs all steps of an epoch.
 
     `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which for a small tail
@@ -310,7 +310,7 @@ def fit(
     """
     best = best or Best()
     best.begin(model)
-    training = _Training(model, _batches(model, train, batch_size, seed))
+    training = _EpochLoop(model, _batches(model, train, batch_size, seed))
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
         start = time.perf_counter()
@@ -353,7 +353,7 @@ def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, 
     Raises:
         NonFinite: A loss is NaN or infinite.
     """
-    training = _Training(model, _batches(model, train, batch_size, seed))
+    training = _EpochLoop(model, _batches(model, train, batch_size, seed))
     for number in range(before + 1, before + epochs + 1):
         training.epoch(number)
 

@@ -48,7 +48,7 @@ GRACE_S = 5.0
 
 
 @dataclass(eq=False)
-class _Running:
+class _WorkerProcess:
     """A job in its process."""
 
     job: Job
@@ -74,7 +74,7 @@ class LocalPool:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self._context: Any = multiprocessing.get_context(method)
         self._shares = core_shares(workers)
-        self._running: list[_Running] = []
+        self._running: list[_WorkerProcess] = []
         self._logs = Path(tempfile.mkdtemp(prefix="bench-logs-"))
         self._count = 0
         if method == "forkserver":
@@ -108,7 +108,7 @@ class LocalPool:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
         there.close()
         deadline = time.monotonic() + job.timeout_s
-        self._running.append(_Running(job, listener, process, here, worker, log, deadline))
+        self._running.append(_WorkerProcess(job, listener, process, here, worker, log, deadline))
 
     def finished(self, timeout_s: float) -> list[Outcome]:
         """Answer messages until a job has ended or the time is up."""
@@ -146,7 +146,7 @@ class LocalPool:
     # -- inside
 
     def _answer(self, timeout_s: float) -> None:
-        waiting: dict[Any, _Running] = {}
+        waiting: dict[Any, _WorkerProcess] = {}
         for running in self._running:
             waiting[running.process.sentinel] = running
             if not running.connection.closed:
@@ -164,7 +164,7 @@ class LocalPool:
                 message = f"the {running.job.kind} took longer than its {running.job.timeout_s:g} s"
                 _stop(running, Failure(FailureKind.TIMEOUT, message))
 
-    def _has_ended(self, running: _Running) -> bool:
+    def _has_ended(self, running: _WorkerProcess) -> bool:
         if running.process.is_alive():
             return False
         while not running.connection.closed and running.connection.poll():
@@ -172,7 +172,7 @@ class LocalPool:
         return True
 
 
-def _stop(running: _Running, failure: Failure) -> None:
+def _stop(running: _WorkerProcess, failure: Failure) -> None:
     running.failure = running.failure or failure
     running.kill_at = time.monotonic() + GRACE_S
     running.process.terminate()
@@ -190,7 +190,7 @@ ARGUMENTS: dict[str, Any] = {
 """Types of what a job calls a method of its listener with."""
 
 
-def _read(running: _Running) -> None:
+def _read(running: _WorkerProcess) -> None:
     """Take one message of a job, and answer it if it waits for an answer."""
     try:
         ((message, content),) = json.loads(running.connection.recv_bytes()).items()
@@ -212,7 +212,7 @@ def _read(running: _Running) -> None:
             running.connection.close()
 
 
-def _reply(running: _Running, method: str, content: object) -> dict[str, object]:
+def _reply(running: _WorkerProcess, method: str, content: object) -> dict[str, object]:
     """Call a method of the job's listener; what the job sent wrongly, and a refused question, is raised in the job."""
     try:
         arguments = from_data(ARGUMENTS[method], content)
@@ -225,7 +225,7 @@ def _reply(running: _Running, method: str, content: object) -> dict[str, object]
     return {"answer": getattr(running.listener, method)(*arguments)}
 
 
-def _outcome(running: _Running) -> Outcome:
+def _outcome(running: _WorkerProcess) -> Outcome:
     """Describe the end of a job whose process has ended."""
     running.connection.close()
     exit_code = running.process.exitcode

@@ -97,7 +97,7 @@ EPOCHS = """\
 import hashlib, sys
 import keras, numpy as np, tensorflow as tf
 from bench.training.augmentation import augmentation
-from bench.training.examples import Batches, Part, Pictures
+from bench.training.batches import Batches, Part, Pictures
 
 keras.utils.set_random_seed(7)
 if sys.argv[1] == "deterministic":
@@ -139,7 +139,7 @@ def trainer():
 
 @pytest.mark.slow
 def test_the_same_picture_looks_another_way_every_epoch(trainer):
-    from bench.training.examples import Batches, Part, Pictures
+    from bench.training.batches import Batches, Part, Pictures
 
     batches = Batches(Pictures(Part(noise(12), np.zeros(12, np.int64)), light), np.arange(12), 5, seed=0)
 
@@ -161,7 +161,7 @@ def test_the_same_picture_looks_another_way_every_epoch(trainer):
 def test_only_training_pictures_are_altered_and_the_model_learns_from_them(trainer, kind, monkeypatch):
     import keras
 
-    from bench.training.examples import Part, Pictures
+    from bench.training.batches import Part, Pictures
 
     x = inputs = keras.Input((24, 24, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)

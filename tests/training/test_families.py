@@ -16,7 +16,7 @@ from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
-from bench.training import cost, family, jobs, weights  # noqa: E402
+from bench.training import cost, jobs, loading, weights  # noqa: E402
 from bench.training.messages import WeightsFile, WeightsJob  # noqa: E402
 from bench.training.task import MISSING, Task, backbone_key  # noqa: E402
 
@@ -30,7 +30,7 @@ FILES = {space.name: space.path for space in spaces.select(spaces.ORDER)}
 def build(name, values=None, classes=("cats", "dogs"), sizes=(32,)):
     hp = HyperParameters(fixed(values or {}))
     task = Task(classes, sizes)
-    return family.load(FILES[name]).model(hp, task), hp, task
+    return loading.load(FILES[name]).model(hp, task), hp, task
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -269,12 +269,12 @@ def test_a_backbone_starts_from_its_file(tmp_path):
     source = application(include_top=False, weights=None, input_shape=(32, 32, 3))
     source.save_weights(tmp_path / "vgg16.weights.h5")
     task = Task(("a", "b"), (32,), "imagenet", {backbone_key(application, {}): str(tmp_path / "vgg16.weights.h5")})
-    model = family.load(FILES["vgg16"]).model(HyperParameters(fixed({})), task)
+    model = loading.load(FILES["vgg16"]).model(HyperParameters(fixed({})), task)
     pairs = itertools.zip_longest(source.get_weights(), backbone(model).get_weights())
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert task.weights_used == "imagenet"
     without = Task(("a", "b"), (32,), "imagenet", {})
-    family.load(FILES["vgg16"]).model(HyperParameters(fixed({})), without)
+    loading.load(FILES["vgg16"]).model(HyperParameters(fixed({})), without)
     assert without.weights_used == MISSING
 
 

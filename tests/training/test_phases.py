@@ -12,8 +12,8 @@ keras = pytest.importorskip("keras")
 from bench import data  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
 from bench.records import Epoch  # noqa: E402
-from bench.training import estimators, jobs, trainer  # noqa: E402
-from bench.training.phases import FINE_TUNE_LEARNING_RATE, Phase, phases  # noqa: E402
+from bench.training import jobs, network, trainer  # noqa: E402
+from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases  # noqa: E402
 from bench.training.trainer import best_epochs  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -21,16 +21,16 @@ pytestmark = pytest.mark.slow
 
 def test_without_epochs_for_the_head_there_is_one_phase():
     for values in ({}, {"head_epochs": 0}, {"head_epochs": None, "fine_tune_learning_rate": None}):
-        assert phases(values, 7) == [Phase("", 7)]
-    assert phases({"epochs": 3}, 7) == [Phase("", 3)]
+        assert phases(values, 7) == [TrainingPhase("", 7)]
+    assert phases({"epochs": 3}, 7) == [TrainingPhase("", 3)]
 
 
 def test_each_phase_has_its_own_cap_and_the_second_its_own_rate():
     head, fine = phases({"head_epochs": 3, "epochs": 20, "fine_tune_learning_rate": 2e-4}, 7)
-    assert (head, fine) == (Phase("head", 3, head_only=True), Phase("fine-tuning", 7, 2e-4))
+    assert (head, fine) == (TrainingPhase("head", 3, head_only=True), TrainingPhase("fine-tuning", 7, 2e-4))
     assert phases({"head_epochs": 9}, 7) == [
-        Phase("head", 7, head_only=True),
-        Phase("fine-tuning", 7, FINE_TUNE_LEARNING_RATE),
+        TrainingPhase("head", 7, head_only=True),
+        TrainingPhase("fine-tuning", 7, FINE_TUNE_LEARNING_RATE),
     ]
 
 
@@ -38,7 +38,7 @@ def test_each_phase_has_its_own_cap_and_the_second_its_own_rate():
 def watched(monkeypatch):
     """What every phase was fitted with: its model, optimizer and rate, and the backbone's weights before and after."""
     found, fit = [], trainer.fit
-    networks, create = [], estimators.Network.__init__
+    networks, create = [], network.Network.__init__
 
     def created(self, *given, **named):
         create(self, *given, **named)
@@ -53,7 +53,7 @@ def watched(monkeypatch):
         found.append((phase, optimizer, rate, before, weights(backbone.model), networks[-1]))
         return history
 
-    monkeypatch.setattr(estimators.Network, "__init__", created)
+    monkeypatch.setattr(network.Network, "__init__", created)
     monkeypatch.setattr(trainer, "fit", watch)
     return found
 

@@ -30,7 +30,7 @@ from bench.data.sources import StageCallback
 from bench.errors import DataError
 from bench.training import cost
 from bench.training.frozen.graph import Cut, Graph, NoPrefix, Tensor
-from bench.training.frozen.views import View
+from bench.training.frozen.views import PictureView
 from bench.training.trainer import traced
 
 BATCH = 64
@@ -115,11 +115,11 @@ class FeatureCache:
                 f"cache's {directory.format_size(int(most / SHARE_OF_CACHE))}; BENCH_CACHE_GB sets that"
             )
 
-    def has(self, cut: Cut, views: Sequence[View]) -> bool:
+    def has(self, cut: Cut, views: Sequence[PictureView]) -> bool:
         """Whether all features of these views are there."""
         return not len(_missing(self.stores(cut), _digests(views)))
 
-    def fetch(self, cut: Cut, views: Sequence[View], progress: StageCallback | None = None) -> Fetched:
+    def fetch(self, cut: Cut, views: Sequence[PictureView], progress: StageCallback | None = None) -> Fetched:
         """The features of these views; those that the cache does not have are computed into it.
 
         Raises:
@@ -148,7 +148,7 @@ class FeatureCache:
             latency_ms=max(self._latency_ms(each) for each in abouts),
         )
 
-    def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> Start | None:
+    def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> _Start | None:
         """A tensor's features as a start, where all these rows of it are there."""
         if None in tensor.shape[1:]:
             return None
@@ -157,7 +157,7 @@ class FeatureCache:
         if not len(store.segments) or (places < 0).any():
             return None
         abouts = store.metadata(places)
-        return Start(tensor, store.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
+        return _Start(tensor, store.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
 
     # -- stores
 
@@ -180,7 +180,7 @@ class FeatureCache:
         return float(np.average([about["latency_ms"] for _, about in abouts], weights=[count for count, _ in abouts]))
 
 
-class Start(NamedTuple):
+class _Start(NamedTuple):
     """What a computation starts from: a tensor, its rows, and what they cost; pictures cost nothing."""
 
     tensor: Tensor
@@ -199,7 +199,7 @@ class _Computation:
         self,
         cache: FeatureCache,
         cut: Cut,
-        views: Sequence[View],
+        views: Sequence[PictureView],
         wanted: Digests,
         missing: NDArray[np.int64],
         progress: StageCallback | None,
@@ -207,7 +207,7 @@ class _Computation:
         self._cache, self._cut, self._progress = cache, cut, progress
         self._wanted = wanted[missing]
         self._names = hexadecimal(self._wanted)
-        self._given = self._starts(_Pictures(views, missing))
+        self._given = self._starts(_ViewedPictures(views, missing))
         self._predict = traced(cut.prefix([each.tensor for each in self._given]))
         self._layers = len(cut.graph.above(cut.tensors))
         self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
@@ -281,10 +281,10 @@ class _Computation:
             raise NoPrefix("its features are too large for float16")
         return rows
 
-    def _starts(self, pictures: _Pictures) -> list[Start]:
+    def _starts(self, pictures: _ViewedPictures) -> list[_Start]:
         """What the features are computed from: features of shallower cuts that are there, or pictures."""
         graph = self._cut.graph
-        found: list[Start] = []
+        found: list[_Start] = []
         above = [tensor for each in self._cut.tensors for tensor in graph.maker(each).input_tensors]
         seen: set[int] = set()
         while above:
@@ -293,7 +293,7 @@ class _Computation:
                 continue
             seen.add(id(tensor))
             if tensor is graph.input:
-                found.append(Start(tensor, pictures))
+                found.append(_Start(tensor, pictures))
             elif start := self._cache.start(graph, tensor, self._wanted):
                 found.append(start)
             else:
@@ -307,10 +307,10 @@ class _Computation:
             self._progress(what, self._done, len(self._names))
 
 
-class _Pictures:
+class _ViewedPictures:
     """Some rows of several views, counted through all of them; indexed by arrays."""
 
-    def __init__(self, views: Sequence[View], rows: NDArray[np.int64]) -> None:
+    def __init__(self, views: Sequence[PictureView], rows: NDArray[np.int64]) -> None:
         self._views, self._rows = views, rows
         self._starts = np.cumsum([0, *map(len, views)])
 
@@ -323,7 +323,7 @@ class _Pictures:
         return result
 
 
-def _digests(views: Sequence[View]) -> Digests:
+def _digests(views: Sequence[PictureView]) -> Digests:
     return np.concatenate([digests(view.sha256) for view in views])
 
 

@@ -104,11 +104,13 @@ class Sketched(keras.layers.Layer):  # type: ignore[misc]
     def __init__(self, outline: Outline) -> None:
         super().__init__(name=outline.name)
         self.outline = outline
-        backbone = Backbone(outline)
-        self._backbone: Callable[[], Backbone] = lambda: backbone  # Keras makes a layer of what passes for a model
+        backbone = SketchedBackbone(outline)
+        self._backbone: Callable[[], SketchedBackbone] = lambda: (
+            backbone
+        )  # Keras makes a layer of what passes for a model
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> SketchedBackbone:
         """What the family freezes."""
         return self._backbone()
 
@@ -158,7 +160,7 @@ class _Known:
         raise NotSketched(f"a call of {self.name}")
 
 
-class Backbone(_Known):
+class SketchedBackbone(_Known):
     """What a family gets in place of the backbone: its layers, by name and number, and whether they are trained."""
 
     def __init__(self, outline: Outline) -> None:

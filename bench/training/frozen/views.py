@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 
 from bench.hyperparameters import Value
-from bench.training.augmentation import AUGMENTATIONS, Pictures
-from bench.training.examples import Part
+from bench.training.augmentation import AUGMENTATIONS, PictureArray
+from bench.training.batches import Part
 
 VIEWS = {"none": 1, "flip": 2, "light": 4}
 """How many views of a training picture stand for an augmentation."""
@@ -25,7 +25,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class View:
+class PictureView:
     """One view of every picture of a part.
 
     Attributes:
@@ -52,9 +52,9 @@ class View:
         what = f"{self.augmentation} {drawn}, version {VERSION}"
         return [hashlib.sha256(f"{each} {what}".encode()).hexdigest() for each in self.part.sha256]
 
-    def pictures(self, indices: Sequence[int]) -> Pictures:
+    def pictures(self, indices: Sequence[int]) -> PictureArray:
         """Some of them, uint8, shape (n, size, size, 3)."""
-        pictures: Pictures = self.part.pixels[np.asarray(indices)]
+        pictures: PictureArray = self.part.pixels[np.asarray(indices)]
         if self._plain:
             return pictures
         if self.augmentation == "flip":
@@ -72,7 +72,7 @@ class View:
         return np.random.default_rng([self.seed, self.number, int(self.part.sha256[index][:16], 16)])
 
 
-def views(part: Part, augmentation: Value, seed: int) -> list[View]:
+def views(part: Part, augmentation: Value, seed: int) -> list[PictureView]:
     """Every view of training pictures under a value of the hyperparameter `augmentation`."""
     name = str(augmentation or "none")
-    return [View(part, name, number, seed) for number in range(VIEWS[name])]
+    return [PictureView(part, name, number, seed) for number in range(VIEWS[name])]

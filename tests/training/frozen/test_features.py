@@ -14,12 +14,12 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
 
 from bench.cache import directory, rows  # noqa: E402
-from bench.training import examples, jobs  # noqa: E402
-from bench.training.examples import Part  # noqa: E402
-from bench.training.frozen import features, stage  # noqa: E402
+from bench.training import batches, jobs  # noqa: E402
+from bench.training.batches import Part  # noqa: E402
+from bench.training.frozen import features, preparation  # noqa: E402
 from bench.training.frozen.features import FeatureCache  # noqa: E402
 from bench.training.frozen.graph import Graph, NoPrefix  # noqa: E402
-from bench.training.frozen.views import View, views  # noqa: E402
+from bench.training.frozen.views import PictureView, views  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -53,13 +53,13 @@ def store(tmp_path, monkeypatch):
 @pytest.fixture
 def read(monkeypatch):
     """The views whose pictures went through a prefix, one entry a picture."""
-    found, pictures = [], View.pictures
+    found, pictures = [], PictureView.pictures
 
     def watched(self, indices):
         found.extend((self.augmentation, self.number) for _ in indices)
         return pictures(self, indices)
 
-    monkeypatch.setattr(View, "pictures", watched)
+    monkeypatch.setattr(PictureView, "pictures", watched)
     return found
 
 
@@ -75,16 +75,16 @@ def segments(store):
 
 
 def test_features_are_computed_once_in_whatever_split_order_or_model_they_are_asked_for(store, read):
-    first, of = store.fetch(cut(), [View(part(*range(70)))]), cut()
+    first, of = store.fetch(cut(), [PictureView(part(*range(70)))]), cut()
     assert (len(read), first.cached, first.spent_s > 0) == (70, 0, True)
     np.testing.assert_allclose(np.asarray(first.rows[0]), expected(of, part(*range(70)).pixels), atol=1e-4)
-    again = store.fetch(of, [View(part(5, 69, 0)), View(part(33))])
+    again = store.fetch(of, [PictureView(part(5, 69, 0)), PictureView(part(33))])
     assert (len(read), again.cached, again.spent_s) == (70, 1, 0)
     np.testing.assert_array_equal(np.asarray(again.rows[0]), np.asarray(first.rows[0])[[5, 69, 0, 33]])
-    some = store.fetch(of, [View(part(100, 3, 101, 4))])
+    some = store.fetch(of, [PictureView(part(100, 3, 101, 4))])
     assert (len(read), some.cached) == (72, 0.5)
     np.testing.assert_allclose(np.asarray(some.rows[0]), expected(of, part(100, 3, 101, 4).pixels), atol=1e-4)
-    store.fetch(cut(seed=1), [View(part(5))])
+    store.fetch(cut(seed=1), [PictureView(part(5))])
     assert len(read) == 73  # other weights, other features
 
 
@@ -97,13 +97,13 @@ def test_a_deeper_cut_starts_from_a_shallower_one(store, read, monkeypatch):
 
     monkeypatch.setattr(features, "traced", watched)
     pictures = part(*range(40))
-    shallow, deep = (store.fetch(cut(frozen), [View(pictures)]) for frozen in (1, 2))
+    shallow, deep = (store.fetch(cut(frozen), [PictureView(pictures)]) for frozen in (1, 2))
     assert computed == [["conv_0"], ["conv_1"]]
     assert len(read) == 40
     np.testing.assert_allclose(np.asarray(deep.rows[0]), expected(cut(2), pictures.pixels), atol=1e-4)
     assert deep.cold_s > shallow.cold_s  # it is charged for both
     assert deep.cold_s > deep.spent_s
-    store.fetch(cut(2), [View(part(*range(30, 50)))])
+    store.fetch(cut(2), [PictureView(part(*range(30, 50)))])
     assert computed[2:] == [["conv_0", "conv_1"]]  # of the new pictures the shallow features are not there
     assert len(read) == 50
 
@@ -120,11 +120,11 @@ def test_a_deeper_cut_starts_from_a_shallower_one(store, read, monkeypatch):
 def test_a_damaged_file_is_not_used_but_computed_again(store, read, damage, monkeypatch):
     monkeypatch.setattr(rows, "_verified", set())  # as in a process that opens it for the first time
     pictures = part(*range(20))
-    store.fetch(cut(), [View(pictures)])
+    store.fetch(cut(), [PictureView(pictures)])
     (path,) = segments(store)
     path.write_bytes(damage(path.read_bytes()))
     rows._verified.clear()
-    found = store.fetch(cut(), [View(pictures)])
+    found = store.fetch(cut(), [PictureView(pictures)])
     assert (len(read), found.cached) == (40, 0)
     np.testing.assert_allclose(np.asarray(found.rows[0]), expected(cut(), pictures.pixels), atol=1e-4)
 
@@ -134,7 +134,7 @@ def asked_at_once(store, pictures):
     cuts, found = [cut(), cut()], {}
 
     def fetch(number):
-        found[number] = store.fetch(cuts[number], [View(pictures)])
+        found[number] = store.fetch(cuts[number], [PictureView(pictures)])
 
     threads = [threading.Thread(target=fetch, args=(number,)) for number in (0, 1)]
     for thread in threads:
@@ -164,16 +164,16 @@ def test_of_two_that_ask_at_once_one_computes(store, read):
 
 def test_half_precision_takes_half_the_room_and_is_kept_apart(store, read):
     pictures = part(*range(20))
-    whole = store.fetch(cut(), [View(pictures)])
-    half = replace(store, dtype="float16").fetch(cut(), [View(pictures)])
+    whole = store.fetch(cut(), [PictureView(pictures)])
+    half = replace(store, dtype="float16").fetch(cut(), [PictureView(pictures)])
     assert (half.rows[0].dtype, half.bytes) == (np.float16, whole.bytes / 2)
     np.testing.assert_allclose(np.asarray(half.rows[0]), np.asarray(whole.rows[0]), rtol=1e-3, atol=1e-2)
 
 
 def test_seconds_are_those_of_as_many_cores_as_there_are(store):
     pictures = part(*range(20))
-    measured = store.fetch(cut(), [View(pictures)]).cold_s
-    assert replace(store, cores=2).fetch(cut(), [View(pictures)]).cold_s == pytest.approx(measured / 2)
+    measured = store.fetch(cut(), [PictureView(pictures)]).cold_s
+    assert replace(store, cores=2).fetch(cut(), [PictureView(pictures)]).cold_s == pytest.approx(measured / 2)
 
 
 # -- views
@@ -236,7 +236,7 @@ def test_what_was_used_longest_ago_goes_and_the_cache_stays_under_its_cap(store,
     for seed in range(5):
         of = cut(seed=seed)
         store.check(of, 40)
-        found = store.fetch(of, [View(part(*range(40)))])
+        found = store.fetch(of, [PictureView(part(*range(40)))])
         assert found.bytes == 40 * 4 * 4 * 4 * 4
         np.testing.assert_allclose(np.asarray(found.rows[0]), expected(of, part(*range(40)).pixels), atol=1e-4)
         assert 10_000 < cached_bytes(store.root) < 30_000 + 5_000
@@ -263,13 +263,13 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
         )
         return result.prefixes[0], losses(result), held.pop()
 
-    held, create = [], examples.Features.__init__
+    held, create = [], batches.FeatureExamples.__init__
     monkeypatch.setattr(
-        examples.Features, "__init__", lambda self, *given: held.append(given[-1]) or create(self, *given)
+        batches.FeatureExamples, "__init__", lambda self, *given: held.append(given[-1]) or create(self, *given)
     )
     in_memory, curve, is_held = trained()
     assert is_held
-    monkeypatch.setattr(stage, "HELD_MB", 0.001)
+    monkeypatch.setattr(preparation, "HELD_MB", 0.001)
     streamed, same, is_held = trained()
     assert not is_held
     assert in_memory.disk_mb == streamed.disk_mb > 0

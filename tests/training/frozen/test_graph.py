@@ -15,7 +15,7 @@ from keras import layers  # noqa: E402
 from bench.data import pixels  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
-from bench.training import family  # noqa: E402
+from bench.training import loading  # noqa: E402
 from bench.training.frozen.graph import Graph, NoPrefix  # noqa: E402
 from bench.training.task import Task  # noqa: E402
 
@@ -75,7 +75,7 @@ def on(*parts):
 def test_prefix_and_tail_of_the_built_in_families_are_the_model(name, values, features):
     (space,) = spaces.select([name])
     task = Task(["cats", "dogs"], [32])
-    model = family.load(space.path).model(HyperParameters(fixed(values)), task)
+    model = loading.load(space.path).model(HyperParameters(fixed(values)), task)
     graph = Graph(model)
     cut = graph.cut()
     assert len(cut.tensors) == features

@@ -62,7 +62,7 @@ class Examples(Protocol):
         ...
 
 
-class Pictures:
+class PictureExamples:
     """Pictures, read when they are needed."""
 
     held: Arrays | None = None
@@ -82,7 +82,7 @@ class Pictures:
         raise NotImplementedError
 
 
-class Features:
+class FeatureExamples:
     """Features of pictures: for every view of every picture a row, all first views first.
 
     Args:

@@ -1,0 +1,100 @@
+"""Import of a search-space file where a trial runs, and the call of its `build`."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.errors import SpaceError
+from bench.hyperparameters import HyperParameters, Value
+
+
+@dataclass(frozen=True)
+class LoadedFamily:
+    """An imported search-space file.
+
+    Attributes:
+        path: The file.
+        line: Line on which `build` is defined.
+        build: Takes `hp` and, where it wants it, `task`.
+        known: Its `KNOWN_CONFIGURATIONS`.
+        neighbours: Modules of its folder that it has imported, by name.
+    """
+
+    path: Path
+    line: int
+    build: Callable[..., Any]
+    known: tuple[Mapping[str, Value], ...]
+    neighbours: dict[str, ModuleType] = field(default_factory=dict)
+
+    def model(self, hp: HyperParameters, task: Any) -> Any:
+        """Build a model with these hyperparameters."""
+        arguments = (hp, task) if len(inspect.signature(self.build).parameters) > 1 else (hp,)
+        with _importing_from(self.path.parent, self.neighbours):
+            return self.build(*arguments)
+
+
+def load(path: Path) -> LoadedFamily:
+    """Import a search-space file anew, and whatever it imports of its folder.
+
+    Raises:
+        SpaceError: Importing it fails; names the line in the file.
+    """
+    spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    neighbours: dict[str, ModuleType] = {}
+    try:
+        with _importing_from(path.parent, neighbours):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        raise space_error(path, error) from error
+    build = module.build
+    line = inspect.unwrap(build).__code__.co_firstlineno if hasattr(inspect.unwrap(build), "__code__") else 1
+    return LoadedFamily(path, line, build, tuple(getattr(module, "KNOWN_CONFIGURATIONS", ())), neighbours)
+
+
+@contextmanager
+def _importing_from(folder: Path, neighbours: dict[str, ModuleType]) -> Iterator[None]:
+    """Let a family's code import the files beside it, which no other family sees.
+
+    Args:
+        folder: The family's folder.
+        neighbours: Modules of the folder that the family has imported, by name; new ones are added.
+    """
+    names = {path.stem for path in folder.glob("_*.py")}
+    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    before = set(sys.modules)
+    sys.modules.update(neighbours)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # a file that has just been written is found
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(folder):
+                neighbours[name] = sys.modules.pop(name)
+        sys.modules.update(hidden)
+
+
+def space_error(path: Path, error: BaseException) -> SpaceError:
+    """Describe an exception of a search-space file in one line, with the place in its folder that raised it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return SpaceError(Path(error.filename), error.lineno or 1, f"SyntaxError: {error.msg}")
+    place, line = path, 1
+    for frame in traceback.extract_tb(error.__traceback__):
+        if Path(frame.filename).parent == path.parent:
+            place, line = Path(frame.filename), frame.lineno or 1
+    message = " ".join(str(error).split())
+    return SpaceError(place, line, f"{type(error).__name__}: {message}")
