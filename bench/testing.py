@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Epoch, Failure, FailureKind, Metrics
+from bench.records import Cost, Epoch, Failure, FailureKind, Metrics, Weights
 from bench.workers import (
     Job,
     Listener,
@@ -107,7 +107,7 @@ class FakePool:
         family = Path(job.path).stem
         hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))
         self._build(hp, family)
-        if listener.built(hp.values, ""):
+        if listener.built(hp.values, Weights.NONE):
             return TrialResult(hp.values, stopped=True)
         self.trained.append((family, dict(hp.values)))
         accuracy = self._score(family, hp.values)

@@ -1,16 +1,16 @@
-"""Transfer learning, shared by the families with a pretrained backbone: frozen below, trained above."""
+"""Transfer learning: a new head on a pretrained backbone, shared by the families that have one."""
 
 import keras
 from keras import layers
 
 
 def transfer(hp, task, application, preprocess, block):
-    """A backbone on preprocessed pixels, its first layers frozen, under a new head.
+    """Build a new head on a backbone whose first layers are frozen.
 
     Args:
         application: A function of `keras.applications`.
-        preprocess: Takes the raw pixels' tensor, 0 to 255, to what the backbone was trained on.
-        block: How the names of a block's last layers begin, with `{}` for the block's number, e.g. `block{}_`.
+        preprocess: Converts raw pixels, 0 to 255, to the inputs that the backbone was trained on.
+        block: Prefix of the names of a block's layers, with `{}` for the block's number, e.g. `block{}_`.
     """
     size = hp.Choice("input_size", task.input_sizes)
     inputs = keras.Input((size, size, 3))
@@ -36,10 +36,10 @@ def transfer(hp, task, application, preprocess, block):
 
 
 def frozen_layers(hp, backbone, block):
-    """How many of the backbone's first layers are frozen: all, those up to the end of a block, or a number of them.
+    """Count the backbone's first layers that are frozen: all, those up to the end of a block, or a number of them.
 
-    They are counted as published recipes count: Keras' own layers, the input layer included. Where not all are frozen,
-    the rest may wait in a first phase for the head (two phases: Keras guide "Transfer learning & fine-tuning").
+    Layers are counted as in published recipes: Keras' own layers, the input layer included. Where not all are frozen,
+    the head may be trained first (two phases: Keras guide "Transfer learning & fine-tuning").
     """
     ends, count = block_ends(backbone, block), len(backbone.layers)
     frozen = hp.Choice("frozen", ["all", "blocks", "layers"])
@@ -55,7 +55,7 @@ def frozen_layers(hp, backbone, block):
 
 
 def block_ends(backbone, block):
-    """By a block's name how many layers there are up to its end; "none" is before the first layer.
+    """Count the layers up to the end of each block, by the block's name; "none" has 0.
 
     A block that ends the whole backbone is left out: freezing through it is freezing all.
     """
@@ -68,12 +68,12 @@ def block_ends(backbone, block):
 
 
 def scaled(x):
-    """Pixels in -1 to 1, as the MobileNets were trained (`keras.applications`, mode "tf")."""
+    """Scale pixels to -1 to 1, as the MobileNets were trained (`keras.applications`, mode "tf")."""
     return layers.Rescaling(1 / 127.5, offset=-1.0)(x)
 
 
 def centred(x):
-    """Blue, green, red less their ImageNet means, as the VGGs were trained (mode "caffe")."""
+    """Order channels as blue, green, red and subtract their ImageNet means, as the VGGs were trained (mode "caffe")."""
     return layers.Normalization(mean=[103.939, 116.779, 123.68], variance=[1.0, 1.0, 1.0])(x[..., ::-1])
 
 

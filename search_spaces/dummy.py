@@ -1,4 +1,4 @@
-"""Baselines that never look at a picture: what accuracy is worth nothing."""
+"""Baselines that ignore the picture: the accuracy to beat."""
 
 from sklearn.dummy import DummyClassifier
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.search.spaces import BUILT_IN
 
 ROOT = Path(bench.__file__).parent
-SPACES = ROOT.parent / "search_spaces"
 
 LAYERS = [
     {"errors", "hyperparameters"},
@@ -77,7 +77,7 @@ def module_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
+FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py" and BUILT_IN not in path.parents]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,7 +100,7 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
         assert not {name.split(".")[0] for name in imported(path, top_level_only=True)} & HEAVY
 
 
-@pytest.mark.parametrize("path", sorted(SPACES.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.py")), ids=lambda path: path.name)
 def test_search_spaces_know_nothing_of_bench(path):
-    own = {each.stem for each in SPACES.glob("_*.py")}
+    own = {each.stem for each in BUILT_IN.glob("_*.py")}
     assert {name.split(".")[0] for name in imported(path)} <= {"keras", "sklearn"} | own

@@ -17,8 +17,10 @@ from pathlib import Path
 import bench
 from bench.errors import ConfigError, SpaceError, unknown
 
-BUILT_IN = Path(bench.__file__).parent.parent / "search_spaces"
-"""The families that come with the suite; installed beside the package."""
+_INSTALLED = Path(bench.__file__).parent / "search_spaces"
+
+BUILT_IN = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "search_spaces"
+"""Families that come with the suite: inside the installed package, beside it in the repository."""
 
 LOCAL = Path("search_spaces")
 """A folder of this name where the command is started adds to them."""

@@ -1,8 +1,8 @@
-"""Pictures altered at random while a model is trained, so that no two epochs show the same (Krizhevsky et al., 2012).
+"""Random alterations of training pictures, so that no two epochs show the same (Krizhevsky et al., 2012).
 
-NumPy and OpenCV rather than Keras' random layers: their random state has moved on by as many batches as happened to be
-prefetched when `Model.fit` looks at one before its first epoch, so that a seed does not repeat; and they resample a
-picture three times, which takes about ten times as long.
+NumPy and OpenCV rather than Keras' random layers, for two reasons. `Model.fit` looks at a batch before its first epoch,
+and the layers' random state then moves on by the number of prefetched batches, so that a seed does not repeat. And they
+resample a picture three times, which takes about ten times as long.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 from bench.hyperparameters import Hyperparameter, Value
 
 ROTATION = 10.0
-"""Degrees to either side, at most."""
+"""Maximum rotation to either side, in degrees."""
 ZOOM = 0.1
-"""The share by which a picture is made larger or smaller, at most."""
+"""Maximum change of a picture's scale, as a share."""
 SHIFT = 0.1
-"""The share of its side by which a picture is moved along each axis, at most."""
+"""Maximum shift along each axis, as a share of the side."""
 BRIGHTNESS = 0.1
-"""The share of the range 0 to 255 that is added or taken away, at most."""
+"""Maximum change of brightness, as a share of the range 0 to 255."""
 
 PictureArray = NDArray[np.uint8]
 Augmentation = Callable[[PictureArray, np.random.Generator], PictureArray]
-"""Alters pictures, uint8 (n, size, size, 3), each in its own way; those given are left as they are."""
+"""Alters copies of pictures, uint8 (n, size, size, 3), each in another way."""
 
 
 def none(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
-    """The pictures themselves."""
+    """Return the pictures themselves."""
     return pictures
 
 
 def flip(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
-    """Each picture or, as often, its mirror image, left for right."""
+    """Mirror each picture, left for right, with probability one half."""
     altered = pictures.copy()
     for index in np.flatnonzero(random.random(len(pictures)) < 0.5):
         cv2.flip(pictures[index], 1, dst=altered[index])
@@ -43,9 +43,9 @@ def flip(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
 
 
 def light(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
-    """Flipped, then a little turned, zoomed, shifted, and lighter or darker.
+    """Mirror each picture or not, then rotate, zoom and shift it a little, and change its brightness.
 
-    One bilinear resampling a picture; what comes in from outside its edge is its reflection.
+    One bilinear resampling a picture; pixels beyond its edge are reflected.
     """
     count, size = len(pictures), pictures.shape[1]
     mirrored = random.random(count) < 0.5
@@ -74,7 +74,7 @@ def _positions(
     shifts: NDArray[np.float64],
     size: int,
 ) -> NDArray[np.float64]:
-    """Where in the old picture a pixel of the new one lies: affine maps about the centre, shape (n, 2, 3)."""
+    """Map pixels of the new pictures to places in the old ones: affine, about the centre, shape (n, 2, 3)."""
     cosine, sine = scales * np.cos(angles), scales * np.sin(angles)
     side = np.where(mirrored, -1, 1)
     turned = np.array([[side * cosine, -sine], [side * sine, cosine]]).transpose(2, 0, 1)
@@ -84,11 +84,11 @@ def _positions(
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {"none": none, "flip": flip, "light": light}
-"""What the hyperparameter `augmentation` can be."""
+"""Values of the hyperparameter `augmentation`."""
 
 
 def augmentation(value: Value) -> Augmentation:
-    """What a value of the hyperparameter `augmentation` stands for; None (it is not declared) stands for "none".
+    """Look up a value of the hyperparameter `augmentation`; None (it is not declared) is "none".
 
     Raises:
         ValueError: There is no such augmentation.
@@ -100,7 +100,7 @@ def augmentation(value: Value) -> Augmentation:
 
 
 def check_declared(space: Iterable[Hyperparameter]) -> None:
-    """Raises ValueError where a family offers an augmentation that there is not."""
+    """Raise ValueError where a family declares an unknown augmentation."""
     for declared in space:
         if declared.name == "augmentation":
             for value in declared.finite_values() or (declared.default,):

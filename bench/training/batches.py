@@ -1,7 +1,7 @@
-"""What a network is trained on and judged by: pictures, or the features that its frozen layers make of them.
+"""Examples that a network is trained and judged on: pictures, or the features that its frozen layers make of them.
 
-Whichever it is, the order of an epoch's examples and what augmentation does to each batch follow from the seed alone,
-so that training on features repeats training on pictures.
+In both cases the order of an epoch's examples and the augmentation of each batch follow from the seed alone, so that
+training on features repeats training on pictures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.training.augmentation import AUGMENTATIONS, Augmentation
 Arrays = tuple[NDArray[Any], ...]
 
 READ_BYTES = 4 * 2**20
-"""Predicting reads so much at a time, at most."""
+"""Bytes that predicting reads at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Part:
     Attributes:
         pixels: uint8, shape (n, size, size, 3).
         labels: int64, shape (n,).
-        sha256: Of each picture's content, hexadecimal; what its features are kept under.
+        sha256: Hash of each picture's content, hexadecimal; the key of its features.
     """
 
     pixels: Rows
@@ -40,12 +40,12 @@ class Part:
 
 
 class Examples(Protocol):
-    """Examples in a fixed order, each an array for every input of a model.
+    """Examples in a fixed order; each has an array for every input of a model.
 
     Attributes:
         labels: int64, shape (n,).
-        shapes, dtypes: Of one example, input by input.
-        held: All rows by input, where they are held in memory; `choose` says which of them is an example's.
+        shapes, dtypes: Shape and dtype of one example, input by input.
+        held: All rows by input, where they are in memory; `choose` gives the rows of an example.
     """
 
     labels: NDArray[np.int64]
@@ -54,11 +54,11 @@ class Examples(Protocol):
     held: Arrays | None
 
     def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Some examples; with a generator as they are trained on, augmented, else as they are."""
+        """Read some examples, augmented where there is a generator."""
         ...
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """The rows of `held` that these examples are trained on."""
+        """Choose the rows of `held` that these examples are trained on."""
         ...
 
 
@@ -73,39 +73,39 @@ class PictureExamples:
         self._pixels, self._augment = part.pixels, augment
 
     def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Pictures, uint8."""
+        """Read pictures, uint8."""
         pictures = self._pixels[indices]
         return (self._augment(pictures, random) if random is not None else pictures,)
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Nothing is held."""
+        """Fail: no rows are in memory."""
         raise NotImplementedError
 
 
 class FeatureExamples:
-    """Features of pictures: for every view of every picture a row, all first views first.
+    """Features of pictures: a row for every view of every picture, all first views first.
 
     Args:
-        rows: By input of the model, shape (views * n, …).
-        labels: Of the pictures, shape (n,).
-        views: How many each has.
-        hold: Whether they are read into memory.
+        rows: Rows by input of the model, shape (views * n, …).
+        labels: Labels of the pictures, shape (n,).
+        views: Number of views of each picture.
+        hold: Whether the rows are read into memory.
     """
 
     def __init__(self, rows: Sequence[Rows], labels: NDArray[np.int64], views: int, hold: bool) -> None:
         self.labels, self._views = labels, views
-        self.shapes, self.dtypes = [each.shape[1:] for each in rows], [each.dtype for each in rows]
-        self.held = tuple(np.asarray(each) for each in rows) if hold else None
+        self.shapes, self.dtypes = [array.shape[1:] for array in rows], [array.dtype for array in rows]
+        self.held = tuple(np.asarray(array) for array in rows) if hold else None
         self._rows: Sequence[Rows] | Arrays = self.held or rows
 
     def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Rows as they are stored; the first view without a generator."""
+        """Read rows as they are stored; without a generator those of the first view."""
         if random is not None:
             indices = self.choose(indices, random)
         return tuple(rows[indices] for rows in self._rows)
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """A view of each, by chance: of two the second where `augmentation.flip` would flip."""
+        """Draw a view of each picture: of two the second where `augmentation.flip` would flip."""
         if self._views == 1:
             return indices
         if self._views == 2:
@@ -117,10 +117,10 @@ class Batches:
     """Training batches of one epoch after the other, shuffled anew in each, the same for the same seed.
 
     Args:
-        examples: What is trained on.
-        targets: What the loss compares with, shape (n, …).
+        examples: Examples to train on.
+        targets: Targets of the loss, shape (n, …).
         batch_size: Examples in a batch; the last one of an epoch may have fewer.
-        seed: Of the order, and of augmentation.
+        seed: Seed of the order and of augmentation.
 
     Attributes:
         steps: Batches in an epoch.
@@ -133,11 +133,11 @@ class Batches:
         self._epoch = 0
         self._order = np.arange(self._count)
         held = examples.held
-        self._held = None if held is None else tuple(tf.constant(each) for each in (*held, targets))
+        self._held = None if held is None else tuple(tf.constant(array) for array in (*held, targets))
         self._stream = self._streamed() if held is None else None
 
     def begin(self, epoch: int) -> Any:
-        """Shuffles for an epoch; gives what `next` needs to know of it, an argument of a traced function."""
+        """Shuffle for an epoch; return the first argument of `next`, which a traced function can take."""
         self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(self._count)
         if self._stream is not None:
             return iter(self._stream)
@@ -145,18 +145,18 @@ class Batches:
         return tf.constant(np.concatenate(rows)), tf.constant(self._order)
 
     def next(self, epoch: Any, step: Any) -> tuple[Any, Any]:
-        """A batch inside a traced function: inputs, float32 (a list where there are several), and targets."""
+        """Make a batch inside a traced function: inputs, float32 (a list where there are several), and targets."""
         if self._held is None:
             *inputs, targets = epoch.get_next()
         else:
             within = slice(step * self._size, (step + 1) * self._size)
-            inputs = [tf.gather(each, epoch[0][within]) for each in self._held[:-1]]
+            inputs = [tf.gather(array, epoch[0][within]) for array in self._held[:-1]]
             targets = tf.gather(self._held[-1], epoch[1][within])
-        floats = [tf.cast(each, tf.float32) for each in inputs]
+        floats = [tf.cast(array, tf.float32) for array in inputs]
         return floats if len(floats) > 1 else floats[0], targets
 
     def one_target(self) -> Any:
-        """The target of one example, shape (1, …)."""
+        """Return the target of one example, shape (1, …)."""
         return tf.constant(self._targets[:1])
 
     def _indices(self, step: int) -> NDArray[np.int64]:
@@ -166,7 +166,7 @@ class Batches:
         return np.random.default_rng([self._seed, self._epoch, step])
 
     def _streamed(self) -> tf.data.Dataset:
-        """Batches that are read while the one before is trained on; it begins at this object's current epoch."""
+        """Read each batch of the current epoch while the one before is trained on."""
         shapes = [*self._examples.shapes, self._targets.shape[1:]]
         dtypes = [*self._examples.dtypes, self._targets.dtype]
 
@@ -176,13 +176,13 @@ class Batches:
 
         def batch(step: Any) -> Any:
             arrays = tf.numpy_function(read, [step], dtypes, stateful=False)
-            return tuple(tf.ensure_shape(each, [None, *shape]) for each, shape in zip(arrays, shapes, strict=True))
+            return tuple(tf.ensure_shape(array, [None, *shape]) for array, shape in zip(arrays, shapes, strict=True))
 
         return tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=1, deterministic=True).prefetch(2)
 
 
 def chunks(examples: Examples, least: int) -> list[slice]:
-    """Slices for reading all examples in order, at least so many at a time, more where they are small."""
+    """Slice all examples in order for reading, at least `least` at a time, more where they are small."""
     count = len(examples.labels)
     row_bytes = 4 * sum(math.prod(shape) for shape in examples.shapes)
     size = max(least, READ_BYTES // row_bytes)

@@ -30,7 +30,7 @@ class ModelCost:
 
 @dataclass(frozen=True)
 class Use:
-    """One use of an operation or layer in a model: the shapes that go in and come out, without the batch."""
+    """One use of an operation or layer in a model, with its shapes without the batch."""
 
     operation: Any
     input_shape: tuple[int, ...]

@@ -21,7 +21,7 @@ from bench.data.manifest import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Epoch, Metrics
+from bench.records import Cost, Epoch, Metrics, Weights
 from bench.training import loading, metrics, trainer
 from bench.training.batches import Part, PictureExamples
 from bench.training.classifier import Classifier
@@ -240,13 +240,13 @@ class _Built:
     Attributes:
         model: A Keras model or a scikit-learn classifier.
         params: Active hyperparameters.
-        weights: Label of what the backbones started from.
+        weights: Weights that the backbones started from.
         backbones: Those that the family asked for.
     """
 
     model: Any
     params: Mapping[str, Value]
-    weights: str
+    weights: Weights
     backbones: Sequence[Backbone]
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Epoch, Metrics, Prefix
+from bench.records import Cost, Epoch, Metrics, Prefix, Weights
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TrialResult:
     """
 
     params: Mapping[str, Value]
-    weights: str = ""
+    weights: Weights = Weights.NONE
     stopped: bool = False
     validation: Metrics | None = None
     test: Metrics | None = None
@@ -141,16 +141,16 @@ class WeightsJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(Job):
-    """What every training is told.
+    """Settings of every training.
 
     Attributes:
         path: The family's file.
         files: Weights files, found and checked, by `task.backbone_key`.
         manifest: The split, `split.json`.
-        cache: The folder of what is kept between runs.
+        cache: The folder of decoded pictures and features.
         features: One of `config.FEATURES`.
-        epochs: At most so many, in each phase.
-        values: Hyperparameters to train with; None asks the driver's engine for each.
+        epochs: Maximum number of epochs in each phase.
+        values: Hyperparameters to train with; None asks the driver's engine.
         predictions: A file for the class probabilities of the test pictures; "" writes none.
     """
 
@@ -176,7 +176,7 @@ class TrialJob(TrainingJob):
 
     Attributes:
         score: Whether it is scored on the test pictures too.
-        whole: Whether the model is built whole, so that a `.keras` file can be kept of it.
+        whole: Whether backbones are built rather than sketched, so that the model is saved as a `.keras` file.
     """
 
     result_type: ClassVar[type] = TrialResult
@@ -190,7 +190,7 @@ class ScoreJob(TrainingJob):
     """Score the chosen trial's model on the test pictures.
 
     Attributes:
-        trained: The file that the trial kept; "" trains the configuration again (scikit-learn models have no file).
+        trained: The file that the trial saved; "" trains the configuration again (scikit-learn models have no file).
         model: The `.keras` file, made where `trained` holds only what was trained beside a sketch.
     """
 
@@ -233,7 +233,7 @@ class Channel(Protocol):
         """Report how much of a stage is done; `total` is 0 where that is not known."""
         ...
 
-    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Announce the built configuration; True stops the job, since the configuration was trained before."""
         ...
 

@@ -1,4 +1,4 @@
-"""How well class probabilities fit the labels. Pure functions on arrays; scikit-learn does the counting."""
+"""Metrics of class probabilities against labels: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Probabilities = NDArray[np.float64]
 
 
 def as_probabilities(output: NDArray[np.floating]) -> Probabilities:
-    """A model's output as class probabilities, shape (pictures, classes): one sigmoid unit becomes two columns."""
+    """Convert a model's output to class probabilities, shape (n, classes); one sigmoid unit becomes two columns."""
     values = np.asarray(output, dtype=np.float64)
     values = values.reshape(len(values), -1)
     if values.shape[1] == 1:
@@ -23,18 +23,18 @@ def as_probabilities(output: NDArray[np.floating]) -> Probabilities:
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:
-    """Share of pictures whose most probable class is the right one."""
+    """Compute the share of pictures whose most probable class is the right one."""
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
 def log_loss(probabilities: Probabilities, labels: Labels) -> float:
-    """Mean negative log-likelihood in nats; probabilities are clipped to float32's resolution, as Keras does."""
+    """Compute the mean negative log-likelihood in nats; like Keras, clip probabilities to float32's resolution."""
     right = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
     return float(-np.mean(np.log(np.clip(right, np.finfo(np.float32).eps, 1.0))))
 
 
 def measure(probabilities: Probabilities, labels: Labels) -> Metrics:
-    """All metrics of one part of the split.
+    """Compute all metrics of one part of the split.
 
     Args:
         probabilities: Shape (pictures, classes).

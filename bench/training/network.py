@@ -28,7 +28,7 @@ from bench.training.frozen.graph import Graph, Nested, NoPrefix, fingerprint
 from bench.training.frozen.preparation import PreparedPhase, TrainingPictures
 from bench.training.phases import TrainingPhase, phases
 from bench.training.task import Backbone
-from bench.training.trainer import Best, EpochReport
+from bench.training.trainer import BestEpoch, EpochReport
 
 
 class Network:
@@ -75,7 +75,7 @@ class Network:
         """
         start = time.perf_counter()
         history: list[Epoch] = []
-        best = Best()
+        best = BestEpoch()
         ready = self._prepared(train, validation, epochs)
         for phase, prepared in ready:
             assert prepared.validation is not None

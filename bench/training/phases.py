@@ -1,7 +1,7 @@
-"""The phases of a training: at once, or first the head on frozen backbones and then what is fine-tuned.
+"""Phases of a training: one for all layers, or first the head on frozen backbones and then fine-tuning.
 
-Two phases are how transfer learning is taught (Keras guide "Transfer learning & fine-tuning"): a head that knows
-nothing yet sends large gradients, which would spoil the pretrained layers below it.
+Two phases are the usual way of transfer learning (Keras guide "Transfer learning & fine-tuning"): an untrained head
+sends large gradients, which would spoil the pretrained layers below it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import keras
 from bench.hyperparameters import Value
 
 FINE_TUNE_LEARNING_RATE = 1e-5
-"""Where a family declares `head_epochs` and no `fine_tune_learning_rate`."""
+"""Learning rate of fine-tuning where a family declares `head_epochs` and no `fine_tune_learning_rate`."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class TrainingPhase:
     """One phase of a training.
 
     Attributes:
-        name: What its epochs are called; "" where it is the only one.
-        epochs: At most so many.
+        name: Label of its epochs; "" where it is the only one.
+        epochs: Maximum number of epochs.
         learning_rate: None takes the hyperparameter of that name.
         head_only: Whether the backbones are frozen as a whole.
     """
@@ -36,7 +36,7 @@ class TrainingPhase:
 
     @contextmanager
     def freezing(self, backbones: Sequence[keras.Model]) -> Iterator[None]:
-        """Freezes what this phase does not train; afterwards everything is as `build` has left it."""
+        """Freeze what this phase does not train; afterwards restore what `build` has frozen."""
         layers = [layer for model in backbones for layer in model._flatten_layers()] if self.head_only else []
         before = [layer.trainable for layer in layers]
         for layer in layers:
@@ -49,11 +49,11 @@ class TrainingPhase:
 
 
 def phases(values: Mapping[str, Value], epochs: int) -> list[TrainingPhase]:
-    """How a configuration is trained.
+    """List the phases in which a configuration is trained.
 
     Args:
         values: Hyperparameters; `epochs`, `head_epochs` and `fine_tune_learning_rate` are read.
-        epochs: The cap in each phase.
+        epochs: Maximum number of epochs in each phase.
     """
     most = min(epochs, int(values.get("epochs") or epochs))
     head = min(epochs, int(values.get("head_epochs") or 0))

@@ -1,4 +1,4 @@
-"""A look at a family before anything is searched: what it declares, whether it can be built, and its weights."""
+"""Check of a family before the search: its declared space, its builds, and its weights files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.training.trainer import WrongModel
 
 
 def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
-    """Build a family with default values: what it declares, whether it can be trained, the weights that it wants.
+    """Build a family with default values; collect what it declares and the weights that it wants.
 
     Raises:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
@@ -46,7 +46,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
 
 
 def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> list[dict[str, Value]]:
-    """Values under which what is inactive now is active, in as few builds as do: a large backbone takes a second."""
+    """Find values that activate the inactive hyperparameters, in few builds: a large backbone takes a second."""
     corners: list[dict[str, Value]] = []
     for hidden in space:
         if hidden.is_active(values):
@@ -69,7 +69,11 @@ class _Declaration:
 
 
 def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> _Declaration:
-    """Builds once with given values and defaults; raises SpaceError with the line where it fails."""
+    """Build once with these values, and defaults for the others.
+
+    Raises:
+        SpaceError: The build fails, or its model cannot be trained; names file and line.
+    """
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:
@@ -81,7 +85,7 @@ def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, 
             trainer.check_model(model, task.num_classes)
             augmentation.check_declared(hp.space)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)
-            if "head_epochs" in [each.name for each in hp.space] and not nested:
+            if "head_epochs" in [declared.name for declared in hp.space] and not nested:
                 raise WrongModel("head_epochs is declared, but there is no backbone to freeze: see task.backbone")
         elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
             raise WrongModel(
@@ -90,30 +94,30 @@ def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, 
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return _Declaration(hp.space, hp.values, [(each.application, each.options) for each in task.backbones])
+    return _Declaration(hp.space, hp.values, [(backbone.application, backbone.options) for backbone in task.backbones])
 
 
 def _known(
     loaded: loading.LoadedFamily, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
 ) -> dict[str, Value]:
-    """A known configuration, checked against what the family declares.
+    """Check a known configuration against the declared space.
 
-    `input_size` takes the nearest size that this data offers, so that one file serves small and large pictures.
+    `input_size` becomes the nearest size that suits the data, so that one file serves small and large pictures.
     """
     checked: dict[str, Value] = {}
     for name, value in values.items():
-        named = [each for each in space if each.name == name]
+        named = [declared for declared in space if declared.name == name]
         if not named:
-            message = str(unknown("hyperparameter", name, [each.name for each in space]))
+            message = str(unknown("hyperparameter", name, [declared.name for declared in space]))
             raise SpaceError(
                 loaded.path, _line_of(loaded.path, "KNOWN_CONFIGURATIONS"), f"configuration {number}: {message}"
             )
         if name == "input_size" and named[0].kind == "Choice" and isinstance(value, int):
             wanted = value
-            value = min((int(each or 0) for each in named[0].values), key=lambda size: abs(size - wanted))
+            value = min((int(size or 0) for size in named[0].values), key=lambda size: abs(size - wanted))
         if named[0].kind == "Float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if not any(each.accepts(value) for each in named):
+        if not any(declared.accepts(value) for declared in named):
             raise SpaceError(
                 loaded.path,
                 _line_of(loaded.path, "KNOWN_CONFIGURATIONS"),

@@ -1,4 +1,4 @@
-"""`task`: all that a search-space file asks of the suite."""
+"""`task`: the second argument of a search space's `build`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from bench.records import Weights
 from bench.training.frozen import sketch
 from bench.training.frozen.graph import fingerprint
-
-MISSING = "random (missing)"
-"""The label of a backbone whose pretrained weights could not be had."""
 
 
 @dataclass(frozen=True)
@@ -24,35 +22,35 @@ class Backbone:
 
     Attributes:
         application: A function of `keras.applications`.
-        options: What it was called with.
-        weights: The label of what it started from.
-        identity: What decides on it (`sketch.identity`).
-        pristine: Its fingerprint before the family did anything with it; "" where none is needed.
+        options: Arguments that it was called with.
+        weights: Weights that it started from.
+        identity: Everything that it depends on (`sketch.identity`).
+        pristine: Its fingerprint before the family changed anything; "" where none is needed.
         model: The backbone, or its sketch.
     """
 
     application: Callable[..., Any]
     options: Mapping[str, Any]
-    weights: str
+    weights: Weights
     identity: Sequence[Any]
     pristine: str
     model: Any
 
 
 class Task:
-    """What is classified, and with which weights backbones start.
+    """Description of the classification task, and source of backbones.
 
     Args:
-        class_names: In the order of the labels.
+        class_names: Names in the order of the labels.
         input_sizes: Picture sizes in pixels that suit the data.
         weights: "imagenet" or "random".
         files: Weights files that were found and checked, by `backbone_key`.
-        seed: Of what is drawn: weights that come from no file.
-        outlines: What is known of backbones that were built before; None where nobody wants to know.
-        sketching: Whether those need not be built.
+        seed: Seed of random weights.
+        outlines: Outlines of backbones that were built before; None neither reads nor records any.
+        sketching: Whether a sketch stands for a backbone that has an outline.
 
     Attributes:
-        backbones: Every backbone asked for so far.
+        backbones: Backbones that the family has asked for so far.
     """
 
     def __init__(
@@ -69,39 +67,39 @@ class Task:
         self.num_classes = len(self.class_names)
         self.input_sizes = list(input_sizes)
         self.backbones: list[Backbone] = []
-        self._weights = weights
+        self._weights = Weights(weights)
         self._files = dict(files or {})
         self._seed, self._outlines, self._sketching = seed, outlines, sketching
 
     def classify(self, x: Any) -> Any:
-        """The last layer, shape (batch, units): one sigmoid unit for two classes, else a softmax over all."""
+        """Add the last layer, shape (batch, units): one sigmoid unit for two classes, else a softmax over all."""
         if self.num_classes == 2:
             return layers.Dense(1, activation="sigmoid", name="classify")(x)
         return layers.Dense(self.num_classes, activation="softmax", name="classify")(x)
 
     def backbone(self, application: Callable[..., Any], x: Any, **options: Any) -> tuple[Any, keras.Model]:
-        """A Keras application, without its top, on a tensor of shape (batch, height, width, 3).
+        """Put a Keras application, without its top, on a tensor of shape (batch, height, width, 3).
 
-        Its batch normalisation is frozen, and so in inference mode while the rest is fine-tuned: small batches of
-        another kind of picture would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). Calling the
+        Its batch normalisation is frozen, which keeps it in inference mode while the rest is fine-tuned: small batches
+        of other pictures would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). Calling the
         backbone with `training=False`, as that guide does, is not enough: Keras 3.15 lets the outer model's
         `training=True` override it.
 
         Args:
             application: A function of `keras.applications`.
             x: The preprocessed pixels.
-            options: Passed on to the application, e.g. `alpha=0.35`.
+            options: Arguments of the application, e.g. `alpha=0.35`.
 
         Returns:
-            Its feature maps, and the backbone itself, whose `layers` can be frozen.
+            Its feature maps, and the backbone itself, whose `layers` the family may freeze.
         """
         key = backbone_key(application, options)
         file = self._files.get(key)
-        used = self._weights if file or self._weights == "random" else MISSING
-        which = sketch.identity(key, file, x.shape[1:], self._seed + len(self.backbones))
-        own = not application.__module__.startswith("keras.")  # its code may be another tomorrow
-        outlines = None if own else self._outlines
-        outline = outlines.find(which) if outlines and self._sketching else None
+        weights = Weights.MISSING if self._weights == Weights.IMAGENET and not file else self._weights
+        identity = sketch.identity(key, file, x.shape[1:], self._seed + len(self.backbones))
+        of_keras = application.__module__.startswith("keras.")  # other code may change between trials
+        outlines = self._outlines if of_keras else None
+        outline = outlines.find(identity) if outlines and self._sketching else None
         if outline is not None:
             sketched = sketch.Sketched(outline)
             features, model = sketched(x), sketched.backbone
@@ -109,8 +107,9 @@ class Task:
             model = self._built(application, file, x, options)
             features = model(x)
         pristine = fingerprint(model) if outlines and not outline else ""
-        self.backbones.append(Backbone(application, options, used, which, pristine, model))
-        keras.utils.set_random_seed(self._seed + len(self.backbones))  # what follows is drawn alike, built or sketched
+        self.backbones.append(Backbone(application, options, weights, identity, pristine, model))
+        # Later random weights are then the same, whether the backbone is built or sketched.
+        keras.utils.set_random_seed(self._seed + len(self.backbones))
         return features, model
 
     def _built(
@@ -126,12 +125,12 @@ class Task:
         return model
 
     @property
-    def weights_used(self) -> str:
-        """The label of what the backbones started from; "" where none was asked for."""
+    def weights_used(self) -> Weights:
+        """Weights that the backbones started from."""
         used = {backbone.weights for backbone in self.backbones}
-        return MISSING if MISSING in used else ", ".join(sorted(used))
+        return Weights.MISSING if Weights.MISSING in used else next(iter(used), Weights.NONE)
 
 
 def backbone_key(application: Callable[..., Any], options: Mapping[str, Any]) -> str:
-    """Names a backbone by what decides on its weights file, e.g. `MobileNetV2 {"alpha": 0.35}`."""
+    """Name a backbone by what decides on its weights file, e.g. `MobileNetV2 {"alpha": 0.35}`."""
     return f"{application.__name__} {json.dumps(options, sort_keys=True, default=str)}"

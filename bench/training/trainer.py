@@ -1,4 +1,4 @@
-"""Trains one Keras model, on whatever it takes: compile, fit with early stopping, predict."""
+"""Training of one Keras model, on pictures or features: compile, fit with early stopping, predict."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from bench.training.cost import training_memory_mb
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
 BATCH_SIZE = 32
-"""Defaults where a family does not declare the hyperparameter of that name."""
+"""Defaults where a family does not declare the hyperparameter."""
 
 PREDICT_BATCH = 64
 
 LEAST_GAIN = 0.01
-"""The share by which a validation loss must fall to count as better."""
+"""Share by which a validation loss must fall to count as better."""
 
 
 class NonFinite(ArithmeticError):
@@ -45,39 +45,39 @@ class Stopped(Exception):
 
 
 class WrongModel(ValueError):
-    """What `build` returned cannot be trained on these pictures."""
+    """The return value of `build` cannot be trained on these pictures."""
 
 
 class EpochReport(Protocol):
-    """Takes an epoch's figures; True stops the training."""
+    """Called with every epoch; True stops the training."""
 
     def __call__(self, epoch: Epoch) -> bool: ...
 
 
 def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
-    """What a model takes, input by input, the batch first.
+    """Return the shape of every input of a model, the batch first.
 
     Raises:
-        WrongModel: It is a subclassed model that was never called, so nobody knows.
+        WrongModel: It is a subclassed model that was never called, so its input shape is unknown.
     """
     if getattr(model, "inputs", None):
-        return [tuple(each.shape) for each in model.inputs]
-    about = model.get_build_config() or {}
-    shapes = [about["input_shape"]] if "input_shape" in about else list(about.get("shapes_dict", {}).values())
+        return [tuple(tensor.shape) for tensor in model.inputs]
+    built = model.get_build_config() or {}
+    shapes = [built["input_shape"]] if "input_shape" in built else list(built.get("shapes_dict", {}).values())
     if not shapes:
         raise WrongModel("the model has no input shape: call it in build, e.g. model(keras.Input((size, size, 3)))")
     return [tuple(shapes[0])]
 
 
 def output_shape(model: keras.Model) -> tuple[Any, ...]:
-    """What a model gives, the batch first."""
+    """Return the shape of a model's output, the batch first."""
     if getattr(model, "inputs", None):
         return tuple(model.output_shape)
     return tuple(model.compute_output_spec(keras.KerasTensor(input_shapes(model)[0])).shape)
 
 
 def check_model(model: keras.Model, num_classes: int) -> int:
-    """The input size in pixels of a model that can be trained here.
+    """Check that a model can be trained here; return its input size in pixels.
 
     Raises:
         WrongModel: Its input is not square RGB or its output has not one sigmoid unit or a unit a class.
@@ -98,13 +98,13 @@ def check_model(model: keras.Model, num_classes: int) -> int:
 def compile_model(
     model: keras.Model, values: Mapping[str, Value], source: keras.Model | None = None, learning_rate: Value = None
 ) -> None:
-    """Compiles a model for its training.
+    """Compile a model for its training.
 
     Args:
-        model: What is trained: the model that a family built, or its tail.
+        model: The model that is trained: the one that a family built, or its tail.
         values: Hyperparameters; `optimizer` and `learning_rate` are read.
         source: The model that the family built. Where it has compiled that, its loss and its optimizer are kept.
-        learning_rate: Another one than in `values`, with a fresh optimizer.
+        learning_rate: Overrides the one in `values`, with a fresh optimizer.
     """
     compiled = source if source is not None and source.compiled else model if model.compiled else None
     if compiled is not None and learning_rate is None:
@@ -112,8 +112,8 @@ def compile_model(
             model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
         return
     if compiled is not None:
-        about = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
-        optimizer, loss = type(compiled.optimizer).from_config(about), compiled.loss
+        settings = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
+        optimizer, loss = type(compiled.optimizer).from_config(settings), compiled.loss
     else:
         optimizer = keras.optimizers.get(str(values.get("optimizer", OPTIMIZER)))
         loss = "binary_crossentropy" if output_shape(model)[-1] == 1 else "sparse_categorical_crossentropy"
@@ -122,7 +122,7 @@ def compile_model(
 
 
 def refuse_too_large(model: keras.Model, batch_size: int, available_mb: float) -> None:
-    """Raises TooLarge with the numbers where training would need more memory than there is."""
+    """Raise TooLarge with the numbers where training would need more memory than there is."""
     parameters_mb, activations_mb = training_memory_mb(model, batch_size)
     if parameters_mb + activations_mb > available_mb:
         raise TooLarge(
@@ -133,7 +133,7 @@ def refuse_too_large(model: keras.Model, batch_size: int, available_mb: float) -
 
 
 def traced(model: keras.Model) -> Callable[..., Any]:
-    """A model as one traced function for every batch size: takes an array for every input; nothing is trained."""
+    """Trace a model as one function for every batch size, in inference mode; it takes an array for every input."""
     signature = [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in input_shapes(model)]
     takes_list = isinstance(getattr(model, "input", None), list)
     function = tf.function(
@@ -141,7 +141,7 @@ def traced(model: keras.Model) -> Callable[..., Any]:
         autograph=False,
         input_signature=signature,
     )
-    return lambda *inputs: function(*(tf.cast(each, tf.float32) for each in inputs))
+    return lambda *inputs: function(*(tf.cast(array, tf.float32) for array in inputs))
 
 
 class Predictor:
@@ -160,9 +160,9 @@ class Predictor:
         self._logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits"))
 
     def __call__(self, examples: Examples) -> metrics.Probabilities:
-        """Probabilities, shape (n, classes)."""
-        read = (examples.read(each) for each in chunks(examples, PREDICT_BATCH))
-        output = np.concatenate([np.asarray(self.raw(*x)) for x in read])
+        """Return probabilities, shape (n, classes)."""
+        inputs = (examples.read(chunk) for chunk in chunks(examples, PREDICT_BATCH))
+        output = np.concatenate([np.asarray(self.raw(*arrays)) for arrays in inputs])
         output = output.astype(np.float64)
         if not np.isfinite(output).all():
             raise NonFinite("the model's predictions are not finite numbers")
@@ -178,7 +178,7 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
-    """Labels as the model's loss wants them: a column for one unit, one-hot for categorical losses, else integers."""
+    """Convert labels for the model's loss: a column for one unit, one-hot for categorical losses, else integers."""
     if output_shape(model)[-1] == 1:
         return labels.astype(np.float32).reshape(-1, 1)
     loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", type(model.loss).__name__)
@@ -188,8 +188,8 @@ def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
 
 
 @dataclass
-class Best:
-    """The best epoch so far, over all phases of a training, and the weights that its model had.
+class BestEpoch:
+    """The best epoch so far, over all phases of a training, and its weights.
 
     An epoch counts as better with a higher validation accuracy or a lower validation loss (`keras.callbacks.
     EarlyStopping` watches one figure): small networks often stay at chance for some epochs while their loss falls
@@ -202,12 +202,12 @@ class Best:
     weights: list[NDArray[Any]] | None = None
 
     def begin(self, model: keras.Model) -> None:
-        """Another phase: it starts from the best weights, which are the model's now."""
+        """Begin another phase, from the best weights, which are the model's now."""
         self.waited = 0
         self.weights = model.get_weights() if self.weights is not None else None
 
     def note(self, done: Epoch, model: keras.Model) -> None:
-        """Compares an epoch, and keeps its weights if it is the best."""
+        """Compare an epoch with the best one, and keep its weights if it is better."""
         better = done.val_accuracy > self.quality[0] or done.val_loss < (1 - LEAST_GAIN) * self.lowest_loss
         self.waited = 0 if better else self.waited + 1
         if _quality(done) > self.quality:
@@ -215,16 +215,16 @@ class Best:
         self.lowest_loss = min(self.lowest_loss, done.val_loss)
 
     def restore(self, model: keras.Model) -> None:
-        """Gives the model the best weights."""
+        """Set the model's weights to the best ones."""
         if self.weights is not None:
             model.set_weights(self.weights)
 
 
 class _EpochLoop:
-    """Trains a compiled model epoch by epoch; one traced function runs all steps of an epoch.
+    """The epochs of a compiled model; one traced function runs all steps of an epoch.
 
-    `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which for a small tail
-    takes longer than the step. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
+    `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which takes longer than the
+    step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
     """
 
     def __init__(self, model: keras.Model, batches: Batches) -> None:
@@ -247,11 +247,11 @@ class _EpochLoop:
 
     @property
     def steps(self) -> int:
-        """How many there are in an epoch."""
+        """Number of steps in an epoch."""
         return self._batches.steps
 
     def epoch(self, number: int) -> tuple[float, float | None]:
-        """Trains for an epoch; its loss and, where the model is compiled with that metric, its accuracy."""
+        """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy."""
         self._model.reset_metrics()
         self._run(self._batches.begin(number))
         logs = self._model.get_metrics_result()
@@ -261,7 +261,7 @@ class _EpochLoop:
         return loss, float(logs["accuracy"]) if "accuracy" in logs else None
 
     def _build(self) -> None:
-        """Makes the variables of the optimizer and of the metrics, which cannot be made inside a loop."""
+        """Create the variables of the optimizer and of the metrics: a traced loop cannot create any."""
         model = self._model
         model.optimizer.build(model.trainable_variables)
         inputs = [tf.zeros([1, *shape[1:]]) for shape in input_shapes(model)]
@@ -281,34 +281,34 @@ def fit(
     seed: int,
     report: EpochReport,
     predict: Predictor,
-    best: Best | None = None,
+    best: BestEpoch | None = None,
     phase: str = "",
     before: int = 0,
 ) -> list[Epoch]:
-    """Trains with early stopping; the weights of the epoch with the best validation accuracy are restored.
+    """Train with early stopping, and restore the weights of the epoch with the best validation accuracy.
 
     Args:
         model: Compiled; takes examples such as these.
-        train: What it is trained on.
-        validation: What every epoch is judged by.
-        epochs: At most so many.
+        train: Examples to train on.
+        validation: Examples that judge every epoch.
+        epochs: Maximum number of epochs.
         patience: Epochs without a better validation accuracy or loss after which it stops.
         batch_size: Examples in a batch.
-        seed: Of the order of the examples and of their augmentation.
-        report: Told of every epoch.
-        predict: Of the model.
-        best: The best epoch of earlier phases; it is kept up to date.
-        phase: What the epochs are of.
-        before: How many epochs earlier phases had.
+        seed: Seed of the order of the examples and of their augmentation.
+        report: Called with every epoch.
+        predict: Predictor of the model.
+        best: The best epoch of earlier phases; updated in place.
+        phase: Name of the phase.
+        before: Number of epochs of earlier phases.
 
     Returns:
-        The epochs.
+        The epochs of this phase.
 
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
         Stopped: `report` asked for it.
     """
-    best = best or Best()
+    best = best or BestEpoch()
     best.begin(model)
     training = _EpochLoop(model, _batches(model, train, batch_size, seed))
     history: list[Epoch] = []
@@ -340,15 +340,15 @@ def fit(
 
 
 def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, seed: int, before: int = 0) -> None:
-    """Trains for so many epochs with nothing held out: no validation, no early stopping, the last weights stay.
+    """Train with nothing held out: no validation, no early stopping; the last weights stay.
 
     Args:
         model: Compiled; takes examples such as these.
-        train: What it is trained on.
-        epochs: How many.
+        train: Examples to train on.
+        epochs: Number of epochs.
         batch_size: Examples in a batch.
-        seed: Of the order of the examples and of their augmentation.
-        before: How many epochs earlier phases had.
+        seed: Seed of the order of the examples and of their augmentation.
+        before: Number of epochs of earlier phases.
 
     Raises:
         NonFinite: A loss is NaN or infinite.
@@ -359,18 +359,18 @@ def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, 
 
 
 def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
-    """After how many epochs of each phase the weights are had that are kept.
+    """Count, for each phase, the epochs up to the one whose weights were kept.
 
-    Each phase begins with the best weights of those before; one that gave nothing better counts 0.
+    Each phase begins with the best weights of those before; a phase that brought nothing better counts 0.
     """
-    found: list[int] = []
+    counts: list[int] = []
     best, before = (-math.inf, -math.inf), 0
     for _, group in itertools.groupby(history, key=lambda epoch: epoch.phase):
         epochs = list(group)
         top = max(epochs, key=_quality)
-        found.append(top.epoch - before if _quality(top) > best else 0)
+        counts.append(top.epoch - before if _quality(top) > best else 0)
         best, before = max(best, _quality(top)), epochs[-1].epoch
-    return tuple(found)
+    return tuple(counts)
 
 
 def _quality(epoch: Epoch) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Where jobs run: a pool takes typed jobs and gives outcomes; meanwhile a listener answers what a job asks."""
+"""Workers: a pool runs typed jobs and returns their outcomes; meanwhile a listener answers what a job asks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bench.config import RunConfig
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind
+from bench.records import Epoch, Failure, FailureKind, Weights
 from bench.training.messages import (
     Job,
     ProbeJob,
@@ -72,7 +72,7 @@ class Listener:
     def progress(self, stage: str, done: int, total: int) -> None:
         """Take how much of a stage is done; `total` is 0 where that is not known."""
 
-    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Take the built configuration; True stops the job."""
         return False
 
@@ -126,10 +126,10 @@ def run_jobs(
     """Run jobs, as many at a time as the pool has room for, and yield their outcomes as they end.
 
     Args:
-        pool: Where they run.
-        ask: Gives the next job, or None where there is none for now. Asked again after every outcome that the caller
-            has handled; the end is where it gives None and no job runs.
-        stop: Once it has a reason, no job starts any more, and those that run are cancelled.
+        pool: The pool that runs them.
+        ask: Returns the next job, or None where there is none for now. It is called again after the caller has handled
+            an outcome; the loop ends when it returns None and no job runs.
+        stop: Once it has a reason, no job starts any more, and running ones are cancelled.
         meanwhile: Called after an outcome was handled and new jobs were started: what need not delay them.
     """
     running, cancelled, handled = 0, False, False

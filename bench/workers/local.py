@@ -25,7 +25,7 @@ from typing import Any
 from bench.data.parallel import usable_cores
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind, from_data
+from bench.records import Epoch, Failure, FailureKind, Weights, from_data
 from bench.workers import Job, Listener, Outcome, TrialResult
 from bench.workers.process import TRACEBACK_CHARACTERS, main
 
@@ -183,7 +183,7 @@ def _stop(running: _WorkerProcess, failure: Failure) -> None:
 ARGUMENTS: dict[str, Any] = {
     "suggest": tuple[Hyperparameter],
     "progress": tuple[str, int, int],
-    "built": tuple[dict[str, Value], str],
+    "built": tuple[dict[str, Value], Weights],
     "epoch": tuple[Epoch, int, int],
     "result": tuple[TrialResult],
 }
@@ -245,7 +245,7 @@ def _death(exit_code: int | None) -> Failure:
     if exit_code is None or exit_code >= 0:
         return Failure(FailureKind.ENDED, f"the process ended without a result, exit status {exit_code}")
     number = -exit_code
-    names = {each.value: each.name for each in signal.Signals}
+    names = {known.value: known.name for known in signal.Signals}
     name = names.get(number, f"SIG{number}")  # most real-time signals have no name
     hint = "; out of memory is a likely reason" if name == "SIGKILL" else ""
     return Failure(FailureKind.SIGNAL, f"the process was killed by {name} (signal {number}){hint}", error=name)

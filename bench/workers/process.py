@@ -24,7 +24,7 @@ import msgspec
 
 from bench.errors import SpaceError
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind
+from bench.records import Epoch, Failure, FailureKind, Weights
 from bench.training.messages import Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
@@ -54,7 +54,7 @@ class PipeChannel:
         """Report how much of a stage is done."""
         self._call("progress", stage, done, total)
 
-    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Announce the built configuration; True stops the job."""
         return bool(self._call("built", params, weights))
 

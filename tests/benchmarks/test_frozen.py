@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 import bench
+from bench.search.spaces import BUILT_IN
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("asked_for")]
 
@@ -208,7 +209,7 @@ CONFIGURATIONS = {
 
 def mixed_spaces(folder):
     """The built-in families, their known configurations replaced."""
-    shutil.copytree(ROOT / "search_spaces", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BUILT_IN, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for family, wanted in CONFIGURATIONS.items():
         if wanted == ["first"]:
             ending = "KNOWN_CONFIGURATIONS = KNOWN_CONFIGURATIONS[:1]\n"

@@ -15,10 +15,11 @@ import h5py  # noqa: E402
 from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
+from bench.records import Weights  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import cost, jobs, loading, weights  # noqa: E402
 from bench.training.messages import WeightsFile, WeightsJob  # noqa: E402
-from bench.training.task import MISSING, Task, backbone_key  # noqa: E402
+from bench.training.task import Task, backbone_key  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -275,7 +276,7 @@ def test_a_backbone_starts_from_its_file(tmp_path):
     assert task.weights_used == "imagenet"
     without = Task(("a", "b"), (32,), "imagenet", {})
     loading.load(FILES["vgg16"]).model(HyperParameters(fixed({})), without)
-    assert without.weights_used == MISSING
+    assert without.weights_used == Weights.MISSING
 
 
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):

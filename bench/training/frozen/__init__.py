@@ -1,1 +1,1 @@
-"""The frozen part of a model: where it ends, its features and their views."""
+"""The frozen prefix of a model, its features, and the views of pictures that they are computed of."""

@@ -1,13 +1,13 @@
-"""The feature cache: what frozen layers make of every picture, computed once for all epochs, trials and runs.
+"""The feature cache: outputs of frozen layers, computed once for all epochs, trials and runs.
 
     features/<key of the tensor>-<dtype>/*.npy     one row a view of a picture (`cache/rows.py`)
 
-A tensor is known by its key (`prefix.py`: operations, settings and weights down to the pictures' size), a row by the
-content of its picture. So trials of another head, another split or another run find what is there, a changed weight
-finds nothing, and processes that need the same features at once share the work, so that each is computed once. A deeper
-cut is computed from a shallower one that is there already.
+The key of a tensor depends on operations, settings and weights down to the pictures' size (`graph.py`), the key of a
+row on the content of its picture. So trials of another head, another split or another run find the rows, and a changed
+weight finds none. Processes that need the same features at once share the work. A deeper cut is computed from a
+shallower one that is in the cache.
 
-Beside its rows a segment says how long they took, so that a trial that finds them is charged for them all the same.
+A segment records how long its rows took to compute, so that a trial that finds them is charged for them all the same.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from bench.training.frozen.views import PictureView
 from bench.training.trainer import traced
 
 BATCH = 64
-"""Pictures that go through a prefix at a time."""
+"""Pictures in a batch of a prefix."""
 
 SHARES = 4
-"""Missing features are computed in so many shares, which processes that want the same take in turn."""
+"""Number of shares in which missing features are computed; processes that want the same take them in turn."""
 
 LEAST_SHARED = 1000
-"""Views of pictures from which on that is done; of fewer, one process computes all."""
+"""Minimum number of views for which processes share the work; of fewer, one process computes all."""
 
 SHARE_OF_CACHE = 0.5
-"""The features of one trial take at most this share of what the cache may hold: pictures and other cuts need room."""
+"""Maximum share of the cache for the features of one trial: pictures and other cuts need room."""
 
 LEAST_MACS_PER_BYTE = 30
-"""Features that took fewer multiply-accumulates for each of their bytes are not worth being kept.
+"""Minimum multiply-accumulates for a byte of features; cheaper features are computed again.
 
 Reading a byte back takes about 1 ns here (page cache, gathered by row), a multiply-accumulate of MobileNetV2 0.04 ns.
 """
@@ -54,15 +54,15 @@ Reading a byte back takes about 1 ns here (page cache, gathered by row), a multi
 
 @dataclass(frozen=True)
 class Fetched:
-    """Features of views, and what they cost.
+    """Features of views, and their cost.
 
     Attributes:
-        rows: Tensor by tensor, in the order of the views.
-        cold_s: Seconds that computing them takes, as measured when it was done.
+        rows: Rows by tensor, in the order of the views.
+        cold_s: Seconds that computing them takes, measured when they were computed.
         spent_s: Seconds that computing took now.
-        waited_s: Seconds until they were there, those for computing and for waiting for another process included.
-        cached: The share that was there, 0 to 1.
-        latency_ms: What the prefix takes for one picture.
+        waited_s: Seconds of the whole fetch, with computing and waiting for another process.
+        cached: Share that was in the cache, 0 to 1.
+        latency_ms: Milliseconds that the prefix takes for one picture.
     """
 
     rows: tuple[Rows, ...]
@@ -74,18 +74,18 @@ class Fetched:
 
     @property
     def bytes(self) -> int:
-        """What they take on disk."""
-        return sum(math.prod(each.shape) * each.dtype.itemsize for each in self.rows)
+        """Size on disk."""
+        return sum(math.prod(rows.shape) * rows.dtype.itemsize for rows in self.rows)
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Where features are kept.
+    """Features on disk.
 
     Attributes:
-        root: The folder of the cache (`bench.cache.folder()`).
-        dtype: What they are stored as, "float32" or "float16".
-        cores: CPU cores that this process has; what was measured on others is scaled to them.
+        root: The folder of the cache.
+        dtype: Stored type, "float32" or "float16".
+        cores: CPU cores of this process; seconds that were measured on other numbers of cores are scaled to it.
     """
 
     root: Path
@@ -93,10 +93,10 @@ class FeatureCache:
     cores: int = 1
 
     def check(self, cut: Cut, count: int) -> None:
-        """Whether the features of so many views are worth being kept, and have room.
+        """Check that the features of so many views are worth their room, and have it.
 
         Raises:
-            NoPrefix: They are not, or have none.
+            NoPrefix: They are not, or have not.
         """
         for tensor in cut.tensors:
             if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
@@ -116,11 +116,11 @@ class FeatureCache:
             )
 
     def has(self, cut: Cut, views: Sequence[PictureView]) -> bool:
-        """Whether all features of these views are there."""
+        """Tell whether all features of these views are in the cache."""
         return not len(_missing(self.stores(cut), _digests(views)))
 
     def fetch(self, cut: Cut, views: Sequence[PictureView], progress: StageCallback | None = None) -> Fetched:
-        """The features of these views; those that the cache does not have are computed into it.
+        """Read the features of these views, computing those that the cache does not have.
 
         Raises:
             NoPrefix: The disk has no room for them.
@@ -134,35 +134,35 @@ class FeatureCache:
             spent_s = _Computation(self, cut, views, wanted, missing, progress).run()
             stores = self.stores(cut)
         places = [store.places(wanted) for store in stores]
-        if any((each < 0).any() for each in places):
+        if any((numbers < 0).any() for numbers in places):
             raise NoPrefix("its features were cleared while they were computed")
-        abouts = [store.metadata(each) for store, each in zip(stores, places, strict=True)]
-        for store, each in zip(stores, places, strict=True):
-            directory.touch(store.paths(each))
+        segments = [store.metadata(numbers) for store, numbers in zip(stores, places, strict=True)]
+        for store, numbers in zip(stores, places, strict=True):
+            directory.touch(store.paths(numbers))
         return Fetched(
-            rows=tuple(store.rows(each) for store, each in zip(stores, places, strict=True)),
-            cold_s=max(self._seconds(each) for each in abouts),
+            rows=tuple(store.rows(numbers) for store, numbers in zip(stores, places, strict=True)),
+            cold_s=max(map(self._seconds, segments)),
             spent_s=spent_s,
             waited_s=time.perf_counter() - start,
             cached=cached,
-            latency_ms=max(self._latency_ms(each) for each in abouts),
+            latency_ms=max(map(self._latency_ms, segments)),
         )
 
     def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> _Start | None:
-        """A tensor's features as a start, where all these rows of it are there."""
+        """Read a tensor's features as the start of a computation; None where one of the rows is missing."""
         if None in tensor.shape[1:]:
             return None
         store = self._store(graph.key(tensor), tensor.shape[1:])
         places = store.places(wanted)
         if not len(store.segments) or (places < 0).any():
             return None
-        abouts = store.metadata(places)
-        return _Start(tensor, store.rows(places), self._seconds(abouts) / len(wanted), self._latency_ms(abouts))
+        segments = store.metadata(places)
+        return _Start(tensor, store.rows(places), self._seconds(segments) / len(wanted), self._latency_ms(segments))
 
     # -- stores
 
     def stores(self, cut: Cut) -> list[RowStore]:
-        """Where a cut's features are kept, tensor by tensor."""
+        """Open the store of each tensor of a cut."""
         return [self._store(key, shape) for key, shape in zip(cut.keys, cut.shapes, strict=True)]
 
     def _store(self, key: str, shape: Sequence[int]) -> RowStore:
@@ -172,16 +172,18 @@ class FeatureCache:
     def _row_bytes(self, tensor: Tensor) -> int:
         return int(math.prod(tensor.shape[1:])) * np.dtype(self.dtype).itemsize
 
-    def _seconds(self, abouts: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
-        """What computing took, on as many cores as there are here."""
-        return float(sum(count * about["seconds_per_row"] * about["cores"] / self.cores for count, about in abouts))
+    def _seconds(self, segments: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+        """Sum the seconds that computing took, scaled to the cores of this process."""
+        scaled = (count * measured["seconds_per_row"] * measured["cores"] / self.cores for count, measured in segments)
+        return float(sum(scaled))
 
-    def _latency_ms(self, abouts: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
-        return float(np.average([about["latency_ms"] for _, about in abouts], weights=[count for count, _ in abouts]))
+    def _latency_ms(self, segments: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+        counts, measurements = zip(*segments, strict=True)
+        return float(np.average([measured["latency_ms"] for measured in measurements], weights=counts))
 
 
 class _Start(NamedTuple):
-    """What a computation starts from: a tensor, its rows, and what they cost; pictures cost nothing."""
+    """Start of a computation: a tensor, its rows, and their cost; pictures cost nothing."""
 
     tensor: Tensor
     rows: Any
@@ -190,9 +192,10 @@ class _Start(NamedTuple):
 
 
 class _Computation:
-    """Computes missing features, share by share.
+    """Computation of missing features, share by share.
 
-    Processes that want the same rows at once share the work: each takes what no other is at, and then waits for them.
+    Processes that want the same rows at once share the work: each takes the shares that no other computes, and then
+    waits for the others.
     """
 
     def __init__(
@@ -207,15 +210,15 @@ class _Computation:
         self._cache, self._cut, self._progress = cache, cut, progress
         self._wanted = wanted[missing]
         self._names = hexadecimal(self._wanted)
-        self._given = self._starts(_ViewedPictures(views, missing))
-        self._predict = traced(cut.prefix([each.tensor for each in self._given]))
+        self._starts = self._find_starts(_ViewedPictures(views, missing))
+        self._predict = traced(cut.prefix([start.tensor for start in self._starts]))
         self._layers = len(cut.graph.above(cut.tensors))
         self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
         self._latency_ms = 0.0
         self._done = 0
 
     def run(self) -> float:
-        """Sees to it that everything is there; gives the seconds that this process has computed.
+        """Compute everything that is missing; return the seconds that this process has computed.
 
         Raises:
             NoPrefix: The disk has no room for them.
@@ -233,7 +236,7 @@ class _Computation:
         return spent_s
 
     def _compute(self, rows: NDArray[np.int64]) -> float:
-        """Computes those that are still missing, segment by segment: what is done stays, even if a later one fails."""
+        """Compute the rows that are still missing, segment by segment; finished segments stay if a later one fails."""
         begun = time.perf_counter()
         stores = self._cache.stores(self._cut)
         rows = rows[_missing(stores, self._wanted[rows])]
@@ -248,29 +251,29 @@ class _Computation:
         return time.perf_counter() - begun if len(rows) else 0.0
 
     def _write(self, stores: Sequence[RowStore], rows: NDArray[np.int64]) -> None:
-        """Computes rows into a new segment of each tensor's store."""
-        start = time.perf_counter()
+        """Compute rows into a new segment of each tensor's store."""
+        begun = time.perf_counter()
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(store.writing(store.new_path())) for store in stores]
             for at in range(0, len(rows), BATCH):
                 some = rows[at : at + BATCH]
-                outputs = keras.tree.flatten(self._predict(*(each.rows[some] for each in self._given)))
+                outputs = keras.tree.flatten(self._predict(*(start.rows[some] for start in self._starts)))
                 for writer, output in zip(writers, outputs, strict=True):
                     for row, features in zip(some, self._stored(output), strict=True):
                         writer(self._names[row], features)
                 self._tell(len(some))
-            about = self._about((time.perf_counter() - start) / len(rows))
+            metadata = self._metadata((time.perf_counter() - begun) / len(rows))
             for writer in writers:
-                writer.metadata = about
+                writer.metadata = metadata
 
-    def _about(self, seconds_per_row: float) -> dict[str, float]:
-        """What a segment says of its rows: what they cost, from the pictures on."""
+    def _metadata(self, seconds_per_row: float) -> dict[str, float]:
+        """Describe the cost of a segment's rows, from the pictures on."""
         if not self._latency_ms:
-            shapes = [tuple(each.tensor.shape[1:]) for each in self._given]
-            self._latency_ms = cost.latency_ms(self._predict, shapes) + max(each.latency_ms for each in self._given)
+            shapes = [tuple(start.tensor.shape[1:]) for start in self._starts]
+            self._latency_ms = cost.latency_ms(self._predict, shapes) + max(start.latency_ms for start in self._starts)
         return {
             "cores": self._cache.cores,
-            "seconds_per_row": seconds_per_row + max(each.seconds_per_row for each in self._given),
+            "seconds_per_row": seconds_per_row + max(start.seconds_per_row for start in self._starts),
             "latency_ms": self._latency_ms,
         }
 
@@ -281,11 +284,11 @@ class _Computation:
             raise NoPrefix("its features are too large for float16")
         return rows
 
-    def _starts(self, pictures: _ViewedPictures) -> list[_Start]:
-        """What the features are computed from: features of shallower cuts that are there, or pictures."""
+    def _find_starts(self, pictures: _ViewedPictures) -> list[_Start]:
+        """Find the tensors that the features are computed from: shallower cuts in the cache, or pictures."""
         graph = self._cut.graph
-        found: list[_Start] = []
-        above = [tensor for each in self._cut.tensors for tensor in graph.maker(each).input_tensors]
+        starts: list[_Start] = []
+        above = [tensor for feature in self._cut.tensors for tensor in graph.maker(feature).input_tensors]
         seen: set[int] = set()
         while above:
             tensor = above.pop()
@@ -293,12 +296,12 @@ class _Computation:
                 continue
             seen.add(id(tensor))
             if tensor is graph.input:
-                found.append(_Start(tensor, pictures))
+                starts.append(_Start(tensor, pictures))
             elif start := self._cache.start(graph, tensor, self._wanted):
-                found.append(start)
+                starts.append(start)
             else:
                 above += graph.maker(tensor).input_tensors
-        return found
+        return starts
 
     def _tell(self, count: int) -> None:
         self._done += count
@@ -308,7 +311,7 @@ class _Computation:
 
 
 class _ViewedPictures:
-    """Some rows of several views, counted through all of them; indexed by arrays."""
+    """Pictures of several views, by rows that count through all views; indexed by arrays."""
 
     def __init__(self, views: Sequence[PictureView], rows: NDArray[np.int64]) -> None:
         self._views, self._rows = views, rows
@@ -328,6 +331,6 @@ def _digests(views: Sequence[PictureView]) -> Digests:
 
 
 def _missing(stores: Sequence[RowStore], wanted: Digests) -> NDArray[np.int64]:
-    """The rows that not all of the stores have."""
+    """Find the rows that not all stores have."""
     there = np.all([store.places(wanted) >= 0 for store in stores], axis=0)
     return np.flatnonzero(~there)

@@ -1,9 +1,9 @@
-"""The frozen prefix: the part of a Keras model that is a fixed function of the picture, and where it ends.
+"""The graph of a Keras model, and its frozen prefix: the part that is a fixed function of the picture.
 
-An operation is frozen when all its inputs are, it has no trainable variable, and it does the same at training time as
-at prediction. The tensors that cross from frozen operations to others are the model's features: the prefix computes
-them from pictures, and the tail, which is what gets trained, takes them. Both share the model's own layers, so that the
-whole model is there, trained, when the tail is.
+An operation is frozen when all its inputs are, it has no trainable variable, and it does the same in training as in
+prediction. The tensors that cross from frozen operations to others are the model's features: the prefix computes them
+from pictures, and the tail is trained on them. Both share the model's own layers, so that training the tail trains the
+model.
 
 A tensor that the prefix computes has a key: a hash of the operations above it, their settings and their weights, down
 to the pictures (Merkle, 1987). Two models that share a prefix share the keys of its tensors, whoever built them.
@@ -35,12 +35,12 @@ Node = Any
 
 
 class NoPrefix(Exception):
-    """A model is trained end to end; says why."""
+    """A model is trained end to end; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Nested:
-    """A model inside another: what goes in and comes out."""
+    """A model inside another, with its inputs and outputs there."""
 
     model: keras.Model
     inputs: Sequence[Tensor]
@@ -48,19 +48,19 @@ class Nested:
 
 
 class Graph:
-    """The operations of a functional or sequential model, those of models that are nested in it included.
+    """Operations of a functional or sequential model, with those of the models nested in it.
 
     Args:
-        model: On pictures of shape (size, size, 3).
+        model: A model on pictures of shape (size, size, 3).
 
     Attributes:
         model: The model.
         input, output: Its tensors.
-        nested: Models in it, whose operations are among its own.
-        nodes: Every use of an operation, inputs before what they go into.
+        nested: Models in it; their operations are in `nodes` too.
+        nodes: Every use of an operation, in order of computation.
 
     Raises:
-        NoPrefix: The model is no such model, or trains in a way of its own.
+        NoPrefix: The model is of another class, or has several inputs or outputs.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -77,7 +77,7 @@ class Graph:
         self._keys: dict[int, str] = {}
 
     def _flattened(self, model: keras.Model, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """A model's outputs for other inputs, the layers of models nested in it called one by one."""
+        """Call a model's layers one by one on other inputs, also those of nested models; return the outputs."""
         if not isinstance(model, Functional):
             model = keras.Model(model.inputs, model.outputs)
         tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
@@ -86,20 +86,20 @@ class Graph:
                 if node.is_input:
                     continue
                 if type(node.operation) in (Functional, keras.Sequential):
-                    given = [tensors[id(tensor)] for tensor in node.input_tensors]
-                    outputs = self._flattened(node.operation, given)
-                    self.nested.append(Nested(node.operation, given, outputs))
+                    nested_inputs = [tensors[id(tensor)] for tensor in node.input_tensors]
+                    outputs = self._flattened(node.operation, nested_inputs)
+                    self.nested.append(Nested(node.operation, nested_inputs, outputs))
                 else:
                     outputs = _called_again(node, tensors)
                 tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
         return [tensors[id(tensor)] for tensor in model.outputs]
 
     def maker(self, tensor: Tensor) -> Node:
-        """The use of an operation that a tensor comes from."""
+        """Return the use of an operation that computes a tensor."""
         return self._makers[id(tensor)]
 
     def cut(self) -> Cut:
-        """Where the frozen prefix ends, as the layers are frozen now.
+        """Find the end of the frozen prefix, as the layers are frozen now.
 
         Raises:
             NoPrefix: Nothing is trained, or no layer with weights is frozen at the beginning.
@@ -113,8 +113,8 @@ class Graph:
         crossing: dict[int, Tensor] = {}
         for node in self.nodes:
             if id(node.outputs[0]) not in frozen:
-                found = (self._before_growth(tensor) for tensor in node.input_tensors if id(tensor) in frozen)
-                crossing |= {id(tensor): tensor for tensor in found}
+                ends = (self._before_growth(tensor) for tensor in node.input_tensors if id(tensor) in frozen)
+                crossing |= {id(tensor): tensor for tensor in ends}
         if id(self.input) in crossing and len(crossing) > 1:
             raise NoPrefix("its pictures go past the frozen layers")
         cut = Cut(self, tuple(crossing.values()))
@@ -123,7 +123,7 @@ class Graph:
         return cut
 
     def _before_growth(self, tensor: Tensor) -> Tensor:
-        """The tensor, or a smaller one that it is made of without weights, e.g. by padding."""
+        """Return the tensor, or a smaller one that it is computed from without weights, e.g. by padding."""
         while tensor is not self.input:
             node = self.maker(tensor)
             if _has_weights(node.operation) or len(node.input_tensors) != 1:
@@ -133,24 +133,24 @@ class Graph:
             tensor = node.input_tensors[0]
         return tensor
 
-    def above(self, tensors: Sequence[Tensor], given: Sequence[Tensor] = ()) -> list[Node]:
-        """What computes these tensors from the input, or from tensors that are given."""
+    def above(self, tensors: Sequence[Tensor], known: Sequence[Tensor] = ()) -> list[Node]:
+        """List the nodes that compute these tensors from the input, or from tensors that are known."""
         needed = {id(tensor) for tensor in tensors}
-        known = {id(tensor) for tensor in (self.input, *given)}
-        found = []
+        starts = {id(tensor) for tensor in (self.input, *known)}
+        nodes = []
         for node in reversed(self.nodes):
-            if any(id(tensor) in needed - known for tensor in node.outputs):
-                found.append(node)
+            if any(id(tensor) in needed - starts for tensor in node.outputs):
+                nodes.append(node)
                 needed.update(id(tensor) for tensor in node.input_tensors)
-        return found[::-1]
+        return nodes[::-1]
 
     # -- keys
 
     def key(self, tensor: Tensor) -> str:
-        """Tells apart what tensors hold, given the same pictures: 32 hexadecimal digits.
+        """Hash everything that a tensor's values depend on, given the same pictures: 32 hexadecimal digits.
 
         Raises:
-            NoPrefix: An operation above it does not say what it does.
+            NoPrefix: An operation above it has no configuration or code to hash.
         """
         if tensor is self.input:
             return _digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
@@ -159,7 +159,7 @@ class Graph:
             for node in self.above([tensor]):
                 for number, output in enumerate(node.outputs):
                     if id(output) not in known:
-                        above = [self.key(each) for each in node.input_tensors]
+                        above = [self.key(tensor) for tensor in node.input_tensors]
                         if isinstance(node.operation, Sketched):
                             known[id(output)] = node.operation.key(*above)
                         else:
@@ -169,11 +169,11 @@ class Graph:
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a model's frozen prefix ends.
+    """End of a model's frozen prefix.
 
     Attributes:
-        graph: The model's.
-        tensors: The features: what crosses from the prefix into the tail.
+        graph: Graph of the model.
+        tensors: The features: tensors that cross from the prefix into the tail.
     """
 
     graph: Graph
@@ -181,33 +181,33 @@ class Cut:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers whose outputs the features are."""
+        """Names of the layers whose outputs are the features."""
         return tuple(self.graph.maker(tensor).operation.name for tensor in self.tensors)
 
     @property
     def keys(self) -> list[str]:
-        """The features' keys."""
+        """Keys of the features."""
         return [self.graph.key(tensor) for tensor in self.tensors]
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """The features' shapes, for one picture."""
+        """Shapes of the features, for one picture."""
         return [tuple(tensor.shape[1:]) for tensor in self.tensors]
 
     def tail(self) -> keras.Model:
-        """What is trained: a model from the features to the model's output. It shares the model's layers."""
+        """Make the model that is trained: from the features to the model's output. It shares the model's layers."""
         inputs, (output,) = self._replayed(self.tensors, [self.graph.output])
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], output)
 
-    def prefix(self, given: Sequence[Tensor]) -> keras.Model:
-        """A model from tensors that are known, e.g. the input, to the features; it takes and gives lists."""
-        return keras.Model(*self._replayed(given, self.tensors))
+    def prefix(self, known: Sequence[Tensor]) -> keras.Model:
+        """Make a model from known tensors, e.g. the input, to the features; it takes and returns lists."""
+        return keras.Model(*self._replayed(known, self.tensors))
 
-    def _replayed(self, given: Sequence[Tensor], wanted: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Calls the layers once more, from new inputs on, since one may be used on both sides of the cut."""
-        inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in given]
-        tensors = {id(old): new for old, new in zip(given, inputs, strict=True)}
-        for node in self.graph.above(wanted, given):
+    def _replayed(self, known: Sequence[Tensor], wanted: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Call the layers once more on new inputs, since a layer may be used on both sides of the cut."""
+        inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in known]
+        tensors = {id(old): new for old, new in zip(known, inputs, strict=True)}
+        for node in self.graph.above(wanted, known):
             tensors |= {id(old): new for old, new in zip(node.outputs, _called_again(node, tensors), strict=True)}
         return inputs, [tensors[id(tensor)] for tensor in wanted]
 
@@ -215,20 +215,20 @@ class Cut:
 # -- the graph
 
 
-def _nodes(given: Tensor, wanted: Tensor) -> Iterator[Node]:
-    by_depth = keras.Model(given, wanted)._nodes_by_depth
+def _nodes(first: Tensor, last: Tensor) -> Iterator[Node]:
+    by_depth = keras.Model(first, last)._nodes_by_depth
     return (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input)
 
 
 def _called_again(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-    """What an operation gives for other tensors, which are found under the ids of those that it was used on."""
+    """Call an operation on other tensors, which are found under the ids of the original ones."""
     args, kwargs = node.arguments.fill_in(tensors)
     outputs: list[Tensor] = keras.tree.flatten(node.operation(*args, **kwargs))
     return outputs
 
 
 def _changes(operation: Any) -> bool:
-    """Whether an operation is trained, is random, or does something else at training time than at prediction."""
+    """Tell whether an operation is trained, is random, or does something else in training than in prediction."""
     if isinstance(operation, Sketched):
         return not operation.frozen
     if not isinstance(operation, keras.Layer):
@@ -241,7 +241,7 @@ def _changes_itself(layer: keras.Layer) -> bool:
         return True
     if isinstance(layer, keras.layers.BatchNormalization):  # frozen, it is in inference mode even while training
         return bool(layer.trainable)
-    if not _is_keras(type(layer)):  # nobody knows what it does with it
+    if not _is_keras(type(layer)):  # it may use the argument in any way
         return bool(layer._call_has_training_arg)
     return isinstance(layer, keras.layers.Lambda | keras.layers.SpectralNormalization)
 
@@ -258,19 +258,19 @@ def _size(tensor: Tensor) -> int:
 
 
 def _identity(node: Node) -> list[Any]:
-    """What tells apart two uses of operations on the same inputs: class, settings, arguments and weights."""
+    """List what an operation's output depends on besides its inputs: class, settings, arguments and weights."""
     operation = node.operation
     arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
     return [_code(operation), _settings(operation), arguments, _weights(operation)]
 
 
 def _settings(operation: Any) -> dict[str, Any]:
-    """Those that decide on what it computes."""
+    """Return the settings that its output depends on."""
     try:
         settings = operation.get_config()
     except NotImplementedError:
         raise NoPrefix(f"{type(operation).__name__} has no get_config, so its features cannot be told apart") from None
-    return {name: each for name, each in settings.items() if name not in ("name", "trainable")}
+    return {name: value for name, value in settings.items() if name not in ("name", "trainable")}
 
 
 def _described(argument: Any) -> str:
@@ -286,22 +286,24 @@ def _weights(layer: Any) -> list[str]:
 
 
 def _code(operation: Any) -> list[Any]:
-    """The class of an operation, and what its settings do not say: code and attributes that are not Keras' own."""
-    found: list[Any] = [f"{type(operation).__module__}.{type(operation).__qualname__}"]
-    own = [cls for cls in type(operation).__mro__ if not _is_keras(cls)]
-    functions = [each for cls in own for each in vars(cls).values() if inspect.isfunction(each)]
+    """List an operation's class, and what is not in its settings: code and attributes that are not Keras' own."""
+    identity: list[Any] = [f"{type(operation).__module__}.{type(operation).__qualname__}"]
+    custom = [cls for cls in type(operation).__mro__ if not _is_keras(cls)]
+    functions = [value for cls in custom for value in vars(cls).values() if inspect.isfunction(value)]
     attributes = vars(operation)
-    functions += [each for each in attributes.values() if inspect.isfunction(each) and not _is_keras(each)]
+    functions += [value for value in attributes.values() if inspect.isfunction(value) and not _is_keras(value)]
     for function in functions:
         try:
-            found.append(_file_digest(Path(inspect.unwrap(function).__code__.co_filename)))
+            identity.append(_file_digest(Path(inspect.unwrap(function).__code__.co_filename)))
         except OSError:
             raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
-        found += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    if own:
-        plain = {name: each for name, each in attributes.items() if isinstance(each, (bool, int, float, str, tuple))}
-        found.append({name: repr(plain[name]) for name in sorted(plain) if not name.startswith("_") and name != "name"})
-    return found
+        identity += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
+    if custom:
+        plain = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str, tuple))}
+        identity.append(
+            {name: repr(plain[name]) for name in sorted(plain) if not name.startswith("_") and name != "name"}
+        )
+    return identity
 
 
 def _file_digest(path: Path) -> str:
@@ -313,8 +315,8 @@ def _is_keras(thing: Any) -> bool:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Tells whether a model's layers still have the settings and weights that they had, whatever is frozen of them."""
-    layers = [each for each in model._flatten_layers(include_self=False) if not isinstance(each, keras.Model)]
+    """Hash the settings and weights of a model's layers, whatever of them is frozen."""
+    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
     return _digest([_settings(layer) for layer in layers], [_weights(layer) for layer in layers])
 
 

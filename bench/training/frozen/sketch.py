@@ -1,9 +1,9 @@
-"""Backbones that need not be built: what is known of one that was built before stands for it.
+"""Sketches of backbones: a family gets one instead of a backbone that was built before.
 
 Building MobileNetV2 and loading its weights takes a second, which is most of a trial whose features are in the cache.
-A family gets a sketch instead of the backbone: a layer with the backbone's output shape, and the backbone's layers,
-which can be looked at and frozen. Where more is asked of it, where it is not frozen as a whole, or where features are
-missing, the family is built again with the backbone itself.
+A sketch is a layer with the backbone's output shape, and the names, classes and `trainable` of the backbone's layers.
+Where the family asks for more, where the backbone is not frozen as a whole, or where features are missing, the family
+is built again with the backbone itself.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from bench.cache.files import write_text
 
 
 class NotSketched(Exception):
-    """A family wants something of a backbone that its sketch does not know."""
+    """A family asks a sketch for something that only the backbone has."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a backbone.
+    """Recorded description of a backbone.
 
     Attributes:
-        name: The model's.
-        output_shape: For one picture.
+        name: Name of the model.
+        output_shape: Shape of its output for one picture.
         layers: Name, module and class of every layer, in order.
-        frozen: Of every layer, whether it was frozen to begin with.
-        parameters, macs: Numbers in it, and multiply-accumulates for one picture.
-        keys: The key of its output by that of its input (`prefix.Graph.key`).
+        frozen: For every layer, whether `Task` has frozen it.
+        parameters, macs: Count of its parameters, and its multiply-accumulates for one picture.
+        keys: Key of its output by key of its input (`graph.Graph.key`).
     """
 
     name: str
@@ -51,7 +51,7 @@ class Outline:
 
 
 class Outlines:
-    """Outlines that are kept in the feature cache.
+    """Outlines in the feature cache.
 
     Args:
         root: The folder of the cache.
@@ -61,14 +61,14 @@ class Outlines:
         self._folder = directory.kind_folder("features", root) / "outlines"
 
     def find(self, identity: Sequence[Any]) -> Outline | None:
-        """The outline of a backbone that was built before; see `identity`."""
+        """Read the outline of a backbone that was built before; see `identity`."""
         try:
             return Outline(**json.loads(self._path(identity).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # none, or damaged: the backbone is built
+        except (OSError, ValueError, TypeError):  # missing or damaged: the backbone is built
             return None
 
     def keep(self, identity: Sequence[Any], outline: Outline) -> None:
-        """Adds what was found out of a backbone."""
+        """Record the outline of a backbone, with the keys that are recorded already."""
         known = self.find(identity)
         if known is not None and set(outline.keys) <= set(known.keys):
             return
@@ -81,24 +81,24 @@ class Outlines:
 
 
 def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -> list[Any]:
-    """What decides on a backbone: its application and options, its weights, its pictures' shape.
+    """List everything that a backbone depends on: its application and options, its weights, its pictures' shape.
 
     Args:
         backbone: `task.backbone_key`.
-        file: The weights file; None where weights are drawn from the seed.
-        shape: Of its input, for one picture.
-        seed: Of that drawing.
+        file: The weights file; None where the weights are random.
+        shape: Shape of its input, for one picture.
+        seed: Seed of these random weights.
     """
-    about = Path(file).stat() if file else None
-    weights = [file, about.st_size, about.st_mtime_ns] if about else [seed]
+    status = Path(file).stat() if file else None
+    weights = [file, status.st_size, status.st_mtime_ns] if status else [seed]
     return [1, keras.version(), backbone, weights, list(shape)]
 
 
 class Sketched(keras.layers.Layer):  # type: ignore[misc]
-    """Stands in a model for a backbone that is not built.
+    """Layer that stands for a backbone which is not built.
 
     Attributes:
-        outline: What is known of it.
+        outline: Description of the backbone.
     """
 
     def __init__(self, outline: Outline) -> None:
@@ -111,33 +111,33 @@ class Sketched(keras.layers.Layer):  # type: ignore[misc]
 
     @property
     def backbone(self) -> SketchedBackbone:
-        """What the family freezes."""
+        """The object whose layers the family freezes."""
         return self._backbone()
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing of it would be trained."""
+        """True where no layer of it is trained."""
         return not any(layer.trainable for layer in self.backbone.layers)
 
     def key(self, above: str) -> str:
-        """The key of its output, given that of its input."""
+        """Look up the key of its output by the key of its input."""
         if above not in self.outline.keys:
             raise NotSketched(f"{self.name} on other inputs")
         return self.outline.keys[above]
 
     def call(self, inputs: Any) -> Any:
-        """Not to be computed."""
+        """Fail: its output cannot be computed."""
         raise NotSketched(f"the output of {self.name}")
 
     def compute_output_spec(self, inputs: Any) -> Any:
-        """A tensor of the shape that the backbone gives."""
+        """Return a symbolic tensor of the shape of the backbone's output."""
         return keras.KerasTensor((None, *self.outline.output_shape), "float32")
 
 
-class _Known:
-    """An object of which some things are known; asking for others raises `NotSketched`.
+class _StandIn:
+    """Stand-in for a layer or model: it has a name and `trainable`; other attributes raise `NotSketched`.
 
-    It passes for an instance of the class that it stands for.
+    `isinstance` takes it for an instance of the class that it stands for.
     """
 
     def __init__(self, name: str, cls: Callable[[], type], trainable: bool) -> None:
@@ -160,13 +160,13 @@ class _Known:
         raise NotSketched(f"a call of {self.name}")
 
 
-class SketchedBackbone(_Known):
-    """What a family gets in place of the backbone: its layers, by name and number, and whether they are trained."""
+class SketchedBackbone(_StandIn):
+    """Stand-in for a backbone, with stand-ins for its layers."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__(outline.name, lambda: Functional, True)
         vars(self)["layers"] = [
-            _Known(name, functools.partial(_class, module, cls), not frozen)
+            _StandIn(name, functools.partial(_class, module, cls), not frozen)
             for (name, module, cls), frozen in zip(outline.layers, outline.frozen, strict=True)
         ]
 
@@ -176,7 +176,7 @@ class SketchedBackbone(_Known):
             layer.trainable = value
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
-        """A layer, as `keras.Model.get_layer` gives it."""
+        """Return a layer by name or number, as `keras.Model.get_layer` does."""
         for number, layer in enumerate(self.layers):
             if layer.name == name or number == index:
                 return layer
@@ -187,5 +187,5 @@ class SketchedBackbone(_Known):
 
 
 def _class(module: str, name: str) -> type:
-    found: type = getattr(importlib.import_module(module), name)
-    return found
+    layer_class: type = getattr(importlib.import_module(module), name)
+    return layer_class

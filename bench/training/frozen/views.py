@@ -1,7 +1,7 @@
-"""The views of pictures that features are computed of: a picture as it is, its mirror image, or altered by chance.
+"""Views of pictures that features are computed of: the picture itself, its mirror image, or random alterations.
 
-A network that is trained on features meets a finite number of views of each picture, drawn once. Of a flip that is all
-there is; of other augmentation it is `VIEWS`, each another draw, the same for the same seed, picture and number.
+A network that is trained on features sees a finite number of views of each picture, drawn once. A flip has two; other
+augmentation has `VIEWS`, each another draw, the same for the same seed, picture and number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from bench.training.augmentation import AUGMENTATIONS, PictureArray
 from bench.training.batches import Part
 
 VIEWS = {"none": 1, "flip": 2, "light": 4}
-"""How many views of a training picture stand for an augmentation."""
+"""Number of views of a training picture, by augmentation."""
 
 VERSION = 1
-"""Goes up when the same seed draws other views."""
+"""Version of the views; increase it when the same seed draws others."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class PictureView:
     Attributes:
         part: The pictures.
         augmentation: A name in `AUGMENTATIONS`.
-        number: Which of its `VIEWS`.
-        seed: Of what is drawn.
+        number: Number of the view, below `VIEWS`.
+        seed: Seed of the draw.
     """
 
     part: Part
@@ -45,15 +45,15 @@ class PictureView:
 
     @cached_property
     def sha256(self) -> Sequence[str]:
-        """What each is known by, hexadecimal: a plain picture by its content."""
+        """Keys of the pictures' features, hexadecimal; of a plain picture the hash of its content."""
         if self._plain:
             return self.part.sha256
         drawn = [self.number] if self.augmentation == "flip" else [self.number, self.seed]
-        what = f"{self.augmentation} {drawn}, version {VERSION}"
-        return [hashlib.sha256(f"{each} {what}".encode()).hexdigest() for each in self.part.sha256]
+        view = f"{self.augmentation} {drawn}, version {VERSION}"
+        return [hashlib.sha256(f"{sha256} {view}".encode()).hexdigest() for sha256 in self.part.sha256]
 
     def pictures(self, indices: Sequence[int]) -> PictureArray:
-        """Some of them, uint8, shape (n, size, size, 3)."""
+        """Read this view of some pictures, uint8, shape (n, size, size, 3)."""
         pictures: PictureArray = self.part.pixels[np.asarray(indices)]
         if self._plain:
             return pictures
@@ -73,6 +73,6 @@ class PictureView:
 
 
 def views(part: Part, augmentation: Value, seed: int) -> list[PictureView]:
-    """Every view of training pictures under a value of the hyperparameter `augmentation`."""
+    """List the views of training pictures under a value of the hyperparameter `augmentation`."""
     name = str(augmentation or "none")
     return [PictureView(part, name, number, seed) for number in range(VIEWS[name])]
