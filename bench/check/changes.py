@@ -20,33 +20,27 @@ from bench.text import listing, one_line, plain, plural
 CALIBRATE = "`python -m bench baseline RUN --seeds 5` measures it"
 
 
+ABSENT = object()
+"""Stands for a setting that one side does not have."""
+
+
 class SettingChange(NamedTuple):
-    """A setting that is not the same on both sides; None: it is not there."""
+    """A setting that is not the same on both sides, or `ABSENT` on one."""
 
     name: str
-    before: str | None
-    after: str | None
+    before: object
+    after: object
 
 
 def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[SettingChange]:
     """Compare two sets of settings, in the order in which they are first named; those in tables as `budget.trials`."""
     one, other = flat_settings(before), flat_settings(after)
+    pairs = (SettingChange(name, one.get(name, ABSENT), other.get(name, ABSENT)) for name in {**one, **other})
     return [
-        SettingChange(name, _shown(one, name), _shown(other, name))
-        for name in dict.fromkeys([*one, *other])
-        if name not in one or name not in other or not _same(one[name], other[name])
+        pair
+        for pair in pairs
+        if pair.before != pair.after or isinstance(pair.before, bool) != isinstance(pair.after, bool)
     ]
-
-
-def _same(one: object, other: object) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
-def _shown(settings: Mapping[str, object], name: str) -> str | None:
-    if name not in settings:
-        return None
-    value = settings[name]
-    return repr(value) if isinstance(value, str) else str(value)
 
 
 @dataclass(frozen=True)
@@ -75,6 +69,11 @@ class FamilyChange:
     seeds: tuple[int, int]
     families: int
 
+    @property
+    def significant(self) -> bool:
+        """Whether the change is more than noise, in either direction."""
+        return self.p < stats.LEVEL
+
 
 def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
     """Compare every family that has a test accuracy on both sides; none where the test pictures are not the same."""
@@ -98,7 +97,7 @@ def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
             p_mcnemar=exact[at],
             gained=gained,
             lost=lost,
-            pictures=before.split.n,
+            pictures=old.correct.shape[1],
             seeds=(len(old.correct), len(new.correct)),
             families=len(tests),
         )
@@ -216,12 +215,12 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
             yield f"{short(name)}: another configuration was chosen: {told}"
 
 
-def _sides(before: str | None, after: str | None) -> str:
+def _sides(before: object, after: object) -> str:
     return f"{_value(before)} in the baseline, {_value(after)} in this run"
 
 
-def _value(value: str | None) -> str:
-    return "not there" if value is None else short(value)
+def _value(value: object) -> str:
+    return "not there" if value is ABSENT else short(repr(value) if isinstance(value, str) else str(value))
 
 
 def _weights(family: FamilyResult) -> str:

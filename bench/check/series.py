@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import stats
 from bench.check import levels
-from bench.check.changes import setting_changes
+from bench.check.changes import ABSENT, setting_changes
 from bench.check.levels import Measured
 from bench.errors import BaselineError
 from bench.runs.results import FILE, Environment, FamilyResult, Results, read
@@ -426,8 +426,8 @@ def _differences(before: Results, after: Results) -> Iterator[str]:
         yield f"{name} {_setting(old)} → {_setting(new)}"
 
 
-def _setting(value: str | None) -> str:
-    return "not set" if value is None else value
+def _setting(value: object) -> str:
+    return "not set" if value is ABSENT else str(value)
 
 
 # -- as plain data

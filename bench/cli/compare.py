@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.cli.options import output, run_folder, written
 from bench.errors import ConfigError
+from bench.text import NOTHING, count, mean_of_seeds, one_line, p_value, percent, plural, points, seconds
+
+if TYPE_CHECKING:  # they bring rich and Jinja2 along
+    from rich.table import Table
+
+    from bench.report.compare import FamilyComparison, RunComparison, ValueGroup
 
 SUMMARY = "two runs side by side: what was different, and what became of every family"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which runs, and where the page is written."""
+    """Declare the two runs and the page."""
     parser.add_argument("runs", metavar="RUN", nargs=2, help="a run folder, the earlier one first")
     parser.add_argument("--out", metavar="FILE", help="the page; default compare-RUN-RUN.html beside the first run")
     parser.add_argument("--all", action="store_true", help="unfold what is equal in both, and print it")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Holds two runs against each other, writes the page, and prints it in short."""
+    """Hold two runs against each other, write the page, and print it in short."""
     folders = [run_folder(each) for each in options.runs]
     names = [path.name for path in folders]
     if folders[0].resolve() == folders[1].resolve():
         raise ConfigError(f"compare: {options.runs[0]} and {options.runs[1]} are one run; name two")
     usual = folders[0].parent / f"compare-{'-'.join(names)}.html"
     page = output("out", options.out or usual, "comparison.html")
-    from bench.cli.comparison import print_comparison
     from bench.report import compare
     from bench.runs import store
 
@@ -35,3 +44,84 @@ def run(options: argparse.Namespace) -> int:
         write_text(page, compare.html(compared, page.parent, every=options.all))
     print_comparison(compared, page, every=options.all)
     return 0
+
+
+# -- in the terminal
+
+
+def print_comparison(compared: RunComparison, page: Path, every: bool = False, stream: TextIO | None = None) -> None:
+    """Print two runs side by side: the families as a table, then what was different, then where the page is.
+
+    Args:
+        compared: The comparison.
+        page: Where the page is.
+        every: Whether what is equal is printed too.
+        stream: Where to, standard output by default.
+    """
+    from bench.cli.console import Terminal, printable
+
+    console = Terminal(file=stream or sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 140)
+    shown = [*compared.changed, *(compared.unchanged if every else ())]
+    if shown:
+        console.print(_change_table(shown))
+    for line in _lines(compared, shown, every):
+        console.print(printable(line), soft_wrap=True)
+    console.print(printable(f"page: {page}"), soft_wrap=True)
+
+
+def _lines(compared: RunComparison, shown: Sequence[FamilyComparison], every: bool) -> Iterator[str]:
+    for change in shown:
+        for when, side in (("before", change.before), ("after", change.after)):
+            if side.reason:
+                yield f"{one_line(change.family)}, {when}: {side.reason}"
+    if compared.unchanged and not every:
+        yield f"{plural(len(compared.unchanged), 'family', 'families')} the same, --all lists them"
+    yield compared.headline
+    if mean := mean_of_seeds(side.trial for change in shown for side in (change.before, change.after) if side.trial):
+        yield f"accuracy: {mean}; where both runs have several, the paired test has their noise in it"
+    for notice in compared.notices:
+        yield f"{notice.title.lower()}: {notice.text}"
+    for group in compared.groups:
+        yield from _group_lines(group, every)
+
+
+def _change_table(changes: Sequence[FamilyComparison]) -> Table:
+    from rich.table import Table
+
+    from bench.cli.console import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("family", no_wrap=True)
+    for name in ("before", "after", "points", "paired test", "training", "parameters"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for change in changes:
+        table.add_row(*map(printable, _change_cells(change)))
+    return table
+
+
+def _change_cells(change: FamilyComparison) -> Iterable[str]:
+    sides = (change.before, change.after)
+    yield one_line(change.family, 40)
+    for side in sides:
+        yield percent(side.accuracy)
+    yield NOTHING if change.difference is None else points(change.difference)
+    yield p_value(change.test.p) if change.test else NOTHING
+    costs = [side.trial.cost if side.trial else None for side in sides]
+    yield _step(*(seconds(cost.train_time_s) if cost else NOTHING for cost in costs))
+    yield _step(*(count(cost.parameters) if cost else NOTHING for cost in costs))
+
+
+def _step(before: str, after: str) -> str:
+    return before if before == after else f"{before} → {after}"
+
+
+def _group_lines(group: ValueGroup, every: bool) -> Iterator[str]:
+    equal = f"{len(group.equal)} equal" if group.equal else ""
+    differing = f"{len(group.differing)} different" if group.differing else "no difference"
+    yield f"{group.title.lower()}: {', '.join(each for each in (differing, equal) if each)}"
+    for value in group.differing:
+        yield f"    {one_line(value.name)}: {one_line(value.before)} → {one_line(value.after)}"
+    for value in group.equal if every else ():
+        yield f"    {one_line(value.name)}: {one_line(value.before)}"

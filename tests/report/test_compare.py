@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +15,11 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.cli import comparison
-from bench.config import RunConfig
+from bench.check.changes import FamilyChange
+from bench.cli.compare import print_comparison
 from bench.records import Run, Trial
 from bench.report import compare
-from bench.report.compare import Change
-from bench.text import points
+from bench.report.compare import FamilyComparison
 
 from .browser import launched, opened
 from .conftest import with_seeds
@@ -51,11 +51,14 @@ def of_family(run: Run, family: str, **changes: Any) -> Run:
 
 
 def predicted(run: Run, right: Mapping[str, list[int]], order: list[int] | None = None, seed: int = 0) -> None:
-    """Writes what the families' models say of as many pictures, of which they have `right` right."""
+    """Writes a split of as many test pictures, and predictions of the families that have `right` of them right."""
     for family, each in right.items():
         places = np.array(order or range(len(each)))
         truth = np.where(np.array(each), 0.9, 0.1)[places]
         pictures = [f"{place:064x}" for place in places]
+        items = [{"sha256": sha256, "label": 0, "part": "test"} for sha256 in pictures]
+        run.path.mkdir(parents=True, exist_ok=True)
+        (run.path / "split.json").write_text(json.dumps({"items": items}), encoding="utf-8")
         save_predictions(run.path, family, pictures, np.zeros(len(places)), np.stack([truth, 1 - truth], axis=1), seed)
 
 
@@ -71,8 +74,13 @@ def with_wrong(run: Run, family: str, wrong: list[int], order: list[int] | None 
     return replace(run, studies=tuple(replace(study, trials=tuple(map(scored, study.trials))) for study in run.studies))
 
 
-def changed(before: Run, after: Run) -> dict[str, Change]:
+def changed(before: Run, after: Run) -> dict[str, FamilyComparison]:
     return {change.family: change for change in compare.comparison(before, after).changed}
+
+
+def family_tests(before: Run, after: Run) -> dict[str, FamilyChange]:
+    families = compare.compared_families(before, after, timed=True)
+    return {family.family: family.test for family in families if family.test}
 
 
 def words(page: str) -> str:
@@ -85,7 +93,7 @@ def test_a_run_and_its_repetition_are_the_same(before: Run, after: Run, tmp_path
     assert compared.headline == "Both runs have the same results."
     assert (list(compared.changed), list(compared.notices)) == ([], [])
     assert len(compared.unchanged) == 6
-    assert not any(aspect.differing for aspect in compared.aspects)
+    assert not any(group.differing for group in compared.groups)
 
 
 def test_what_differs_is_shown_and_what_is_equal_is_counted(before: Run, after: Run, tmp_path: Path) -> None:
@@ -113,10 +121,10 @@ def test_models_are_paired_picture_by_picture_whatever_their_order(before: Run, 
     """Six pictures gained and none lost: p is 2 / 2**6, and twice that for two families."""
     predicted(before, {"cnn": [1] * 10 + [0] * 10, "mobilenet_v2": [1] * 20})
     predicted(after, {"cnn": [1] * 16 + [0] * 4, "mobilenet_v2": [1] * 20}, order=list(range(19, -1, -1)))
-    tests = compare.paired_tests(before, after)
-    assert (tests["cnn"].only_before, tests["cnn"].only_after, tests["cnn"].n) == (0, 6, 20)
+    tests = family_tests(before, after)
+    assert (tests["cnn"].lost, tests["cnn"].gained, tests["cnn"].pictures) == (0, 6, 20)
     assert tests["cnn"].p == pytest.approx(2 * 2 / 2**6)
-    assert tests["cnn"].low < 0.3 < tests["cnn"].high
+    assert tests["cnn"].accuracy.low < 0.3 < tests["cnn"].accuracy.high
     assert tests["mobilenet_v2"].p == 1
 
 
@@ -128,7 +136,9 @@ def test_a_significant_change_is_the_headline(before: Run, after: Run, tmp_path:
     assert best.test is not None
     after = of_family(after, "cnn", test=replace(best.test, accuracy=1.0, accuracy_low=0.88, accuracy_high=1.0))
     compared = compare.comparison(before, after)
-    assert compared.headline == "cnn does measurably better than before."
+    assert compared.headline == (
+        "cnn does better than before by more than the test pictures explain; the noise of seeds is not known."
+    )
     text = words(compare.html(compared, tmp_path))
     assert "+8.9 " in text
     assert "p < 0.001 20 gained, 0 lost of 30" in text
@@ -141,21 +151,18 @@ def test_with_several_seeds_the_means_are_compared(before: Run, after: Run, tmp_
     compared = compare.comparison(before, after)
     change = changed(before, after)["cnn"]
     one, other = (np.array([np.arange(200) >= each for each in wrong]) for wrong in ([40, 12, 25], [20, 31, 22]))
-    found = stats.difference_over_seeds(other, one)
     assert change.difference == pytest.approx(4 / 600)
     assert change.test is not None
-    assert (change.test.value, change.test.low, change.test.high, change.test.p, change.test.seeds) == (
-        pytest.approx(4 / 600), pytest.approx(found.low), pytest.approx(found.high), pytest.approx(found.p), (3, 3)
-    )  # fmt: skip
-    assert not change.one_seed
+    assert (change.test.accuracy, change.test.seeds) == (stats.change(one, other), (3, 3))
+    assert change.test.p == change.test.accuracy.p > 0.1
     assert compared.headline == "cnn does not do measurably better or worse than before."
     text = words(compare.html(compared, tmp_path))
-    assert "Where both have several seeds on the same pictures, the means over these are compared" in text
+    assert "the noise of the pictures, and of the seeds where a run has several, is in them" in text
     assert "McNemar" not in text
     assert "mean of 3 seeds" in text
     assert "3 and 3 seeds on 200" in text
     out = io.StringIO()
-    comparison.print_comparison(compared, tmp_path / "page.html", stream=out)
+    print_comparison(compared, tmp_path / "page.html", stream=out)
     assert re.search(r"^cnn +87\.2 % +87\.8 % +\+0\.7 +p = 0\.", out.getvalue(), re.M)
     assert "accuracy: mean of 3 seeds; where both" in out.getvalue()
 
@@ -165,20 +172,21 @@ def test_a_change_beyond_the_noise_of_seeds_is_the_headline(before: Run, after: 
     assert compare.comparison(before, after).headline == "cnn does measurably worse than before."
 
 
-@pytest.mark.parametrize(("wrong", "significant"), [([30, 29], False), ([20, 43], False), ([70, 72], True)])
-def test_one_seed_against_several_decides_only_what_the_means_and_intervals_bear_out(
+@pytest.mark.parametrize(("wrong", "significant"), [([40, 43], False), ([20, 43], False), ([70, 72], True)])
+def test_one_seed_against_several_is_never_a_measurable_change(
     before: Run, after: Run, tmp_path: Path, wrong: list[int], significant: bool
 ) -> None:
-    """Before 40 of 200 are wrong; McNemar's test alone has p < 0.01 each time."""
+    """Before 40 of 200 are wrong; the mean of the seeds counts, not the first one alone."""
     before, after = with_wrong(before, "cnn", [40]), with_wrong(after, "cnn", wrong)
     change = changed(before, after)["cnn"]
-    assert change.one_seed
     assert change.test is not None
-    assert change.test.seeds is None
-    assert change.test.significant == significant
-    assert change.test.value == pytest.approx((40 - wrong[0]) / 200)
-    text = words(compare.html(compare.comparison(before, after), tmp_path))
-    assert f"one seed: {points(change.test.value)}" in text
+    assert (change.test.significant, change.test.accuracy.calibrated) == (significant, False)
+    assert change.test.accuracy.difference == pytest.approx((40 - sum(wrong) / 2) / 200)
+    compared = compare.comparison(before, after)
+    assert ("the noise of seeds is not known" in compared.headline) == significant
+    text = words(compare.html(compared, tmp_path))
+    assert "1 and 2 seeds on 200" in text
+    assert "Another seed may do as much." in text
 
 
 def test_different_pictures_are_not_paired_and_the_page_says_so(before: Run, after: Run, tmp_path: Path) -> None:
@@ -199,14 +207,17 @@ def test_the_same_test_pictures_of_two_splits_are_paired(before: Run, after: Run
     (notice,) = compare.comparison(before, replace(after, split=replace(after.split, sha256="other"))).notices
     assert "compare picture by picture" in notice.text
     other = replace(after, split=replace(after.split, classes=("dog", "cat")))
-    assert compare.paired_tests(before, other) == {}
+    assert family_tests(before, other) == {}
 
 
 @pytest.mark.parametrize(
-    "other", [{"environment": {"cpu": "another"}}, {"config": RunConfig(workers=4)}], ids=["processor", "workers"]
+    "other", [{"environment": {"cpu": "another"}}, {"cores": 1}], ids=["processor", "cores of a trial"]
 )
 def test_times_of_two_machines_do_not_compare(before: Run, after: Run, tmp_path: Path, other: dict[str, Any]) -> None:
+    cores = other.pop("cores", None)
     after = of_family(replace(after, **other), "cnn", cost={"train_time_s": 99.0})
+    for family in after.families if cores else ():
+        after = of_family(after, family.name, cost={"cores": cores})
     compared = compare.comparison(before, after)
     (notice,) = compared.notices
     assert (notice.title, notice.text.startswith("The two runs had other hardware")) == ("Times do not compare", True)
@@ -253,8 +264,8 @@ def test_only_pages_below_the_comparison_are_linked(before: Run, after: Run, tmp
 def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: Path) -> None:
     after = of_family(replace(after, config=replace(after.config, seed=1)), "cnn", cost={"train_time_s": 60.0})
     compared, short, long = compare.comparison(before, after), io.StringIO(), io.StringIO()
-    comparison.print_comparison(compared, tmp_path / "page.html", stream=short)
-    comparison.print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
+    print_comparison(compared, tmp_path / "page.html", stream=short)
+    print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
     assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +– +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
     assert "5 families the same, --all lists them" in short.getvalue()
     assert "configuration: 1 different, 22 equal\n    seed: 0 → 1\n" in short.getvalue()
