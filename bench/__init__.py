@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 
 def run(config: RunConfig | None = None) -> Run:
-    """Searches, scores, writes a run folder with its report, and returns the run.
+    """Search, score, write a run folder with its report, and return the run.
 
     Args:
         config: What to do; None takes every default.
@@ -36,7 +36,7 @@ def run(config: RunConfig | None = None) -> Run:
 
 
 def load(path: str | Path) -> Run:
-    """Reads a run folder.
+    """Read a run folder.
 
     Raises:
         RunFolderError: It is no run folder, or of a newer version.

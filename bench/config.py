@@ -40,7 +40,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads `20`, `30m` or `20,30m`."""
+        """Read `20`, `30m` or `20,30m`."""
         trials: int | None = None
         seconds: float | None = None
         for part in text.split(","):
@@ -186,7 +186,7 @@ class Setting:
         return self.option or f"--{self.name.replace('_', '-')}"
 
     def read(self, text: str) -> Any:
-        """Makes a value of the text on the command line.
+        """Make a value of the text on the command line.
 
         Raises:
             ConfigError: It is none, or none that is allowed.
@@ -201,7 +201,7 @@ class Setting:
         return value
 
     def check(self, value: Any) -> None:
-        """Raises ConfigError where a value is not allowed."""
+        """Raise ConfigError where a value is not allowed."""
         if not self.values.allow(value):
             raise self._refusal(value)
 

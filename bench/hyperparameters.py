@@ -213,7 +213,7 @@ class HyperParameters:
 
     @contextmanager
     def name_scope(self, name: str) -> Iterator[None]:
-        """Prefixes the names declared inside with `name/`."""
+        """Prefix the names declared inside with `name/`."""
         self._name_scopes.append(str(name))
         try:
             yield
@@ -222,7 +222,7 @@ class HyperParameters:
 
     @contextmanager
     def conditional_scope(self, parent_name: str, parent_values: Any) -> Iterator[None]:
-        """Makes the declarations inside active only while the parent has one of `parent_values`."""
+        """Make the declarations inside active only while the parent has one of `parent_values`."""
         parent = self._full_name(parent_name)
         if not any(known.name == parent for known in self.space):
             raise ValueError(f"hp: the parent {parent!r} of a condition must be declared before it")

@@ -20,11 +20,13 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/root(?![^/\s\"':])|\b[A-Za-z]:\\Users\\[^\\\s\"':]+")
-_PASSWORD = re.compile(r"""(://[^\s:/]*:)[^\s"'<>]*(?=@)|([?&;](?:ssl)?(?:password|passwd|pwd)=)[^\s"'<>&;]*""", re.I)
+_PASSWORD = re.compile(
+    r"""(://[^\s:/]*:)[^\s"'<>]{0,999}(?=@)|([?&;](?:ssl)?(?:password|passwd|pwd)=)[^\s"'<>&;]*""", re.I
+)
 
 
 def clean(text: str) -> str:
-    """Makes text from outside safe to show.
+    """Make text from outside safe to show.
 
     Colour codes go; control, reordering and invisible characters become visible escapes such as `\\u202e`; the path
     of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
@@ -34,14 +36,13 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str, limit: int | None = None, end: str = "…") -> str:
-    """Makes a name from outside safe to show on one line, of at most `limit` characters: `clean`, with visible line
-    ends and tabs."""
+    """Make a name from outside safe to show on one line: `clean`, visible line ends and tabs, cut after `limit`."""
     line = clean(text).replace("\n", "\\n").replace("\t", "\\t")
     return line if limit is None else shorten(line, limit, end)
 
 
 def without_password(text: str) -> str:
-    """Replaces the password in each URL by `***`: `user:password@host` and `?password=`.
+    """Replace the password in each URL by `***`: `user:password@host` and `?password=`.
 
     It ends at the last `@` before a space or a quote, since a password may hold an `@` or a `/` that was not encoded.
     """
@@ -49,7 +50,7 @@ def without_password(text: str) -> str:
 
 
 def without_commands(line: str) -> str:
-    """Changes a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
+    """Change a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
 
     Source: ActionCommand.cs of github.com/actions/runner; logging commands of Azure Pipelines.
     """
@@ -59,12 +60,12 @@ def without_commands(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Replaces the typeset spaces of a page for a terminal or a file: by plain ones, in numbers by commas."""
+    """Replace the typeset spaces of a page for a terminal or a file: by plain ones, in numbers by commas."""
     return text.replace("\u00a0", " ").replace("\u202f", ",")
 
 
 def shorten(text: str, limit: int, end: str = "…") -> str:
-    """Joins the lines of a text and cuts it after `limit` characters."""
+    """Join the lines of a text and cut it after `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - len(end)].rstrip() + end
 

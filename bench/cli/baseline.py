@@ -39,7 +39,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which run, how many seeds, and where the file is written."""
+    """Declare the run, the number of seeds, and the file."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Trains more seeds where that is asked for, writes the file, and says what a check will see with it."""
+    """Train more seeds if asked for, write the file, and print the drop that a check will see with it."""
     seeds = read_whole("seeds", options.seeds) if options.seeds else 1
     out = output("out", options.out or BASELINE, BASELINE)
     if not 1 <= seeds <= MOST_SEEDS:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hold two runs against each other, write the page, and print it in short."""
+    """Compare two runs, write the page, and print it in short."""
     folders = [run_folder(each) for each in options.runs]
     names = [path.name for path in folders]
     if folders[0].resolve() == folders[1].resolve():

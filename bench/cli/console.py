@@ -45,7 +45,7 @@ STAGE_LINE_EVERY_S = 5.0
 
 @contextlib.contextmanager
 def progress_on_stderr(silent: bool) -> Iterator[Progress]:
-    """Shows a run's progress on standard error and cleans up at the end; shows nothing if `silent`."""
+    """Show a run's progress on standard error and clean up at the end; show nothing if `silent`."""
     if silent:
         yield Progress()
         return
@@ -54,14 +54,14 @@ def progress_on_stderr(silent: bool) -> Iterator[Progress]:
 
 
 class Terminal(Console):
-    """Raises BrokenPipeError for the command line where the reader of a pipe has gone; rich would exit with 1."""
+    """Raise BrokenPipeError for the command line where the reader of a pipe has gone; rich would exit with 1."""
 
     def on_broken_pipe(self) -> NoReturn:
         raise  # what is being handled
 
 
 class ConsoleProgress(Progress):
-    """Prints a run's progress to a stream.
+    """Print a run's progress to a stream.
 
     Args:
         stream: Where to, standard error by default, so that standard output holds results only.
@@ -85,7 +85,7 @@ class ConsoleProgress(Progress):
     # -- before the search
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """Shows a bar for each kind of work; without a terminal, a line at its start and now and then."""
+        """Show a bar for each kind of work; without a terminal, a line at its start and now and then."""
         if not what:
             return
         if self._live:
@@ -101,7 +101,7 @@ class ConsoleProgress(Progress):
         self._stage, self._stage_told_s = what, now
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
-        """Prints the summary of the pictures and of their faults, a line each."""
+        """Print the summary of the pictures and of their faults, a line each."""
         self._hide()
         self._folds, self._repeats = split.folds, config.repeats
         audit = inventory(split, config)
@@ -112,12 +112,12 @@ class ConsoleProgress(Progress):
             self.warning(warning)
 
     def warning(self, text: str) -> None:
-        """Prints a line that begins with `warning:`."""
+        """Print a line that begins with `warning:`."""
         self._hide()
         self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
 
     def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
-        """Prints the families and the path of the live page."""
+        """Print the families and the path of the live page."""
         self._hide()
         self._trials, self._seconds = trials, seconds
         self._began_s = time.monotonic()
@@ -129,18 +129,18 @@ class ConsoleProgress(Progress):
     # -- the search
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
-        """Shows the trial that is in training."""
+        """Show the trial that is in training."""
         self._running[order] = f"{family} · {engine}"
         self._show_search(order, "")
 
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
-        """Shows the epoch on the live line; nothing without a terminal."""
+        """Show the epoch on the live line; nothing without a terminal."""
         where = f"fold {fold} of {folds}, " if folds else ""
         of = f" of {epochs}" if epoch <= epochs else ""  # epochs are counted through both phases, the cap is for each
         self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
-        """Prints a line for the trial, with the best so far, the elapsed time and the time to go."""
+        """Print a line for the trial, with the best so far, the elapsed time and the time to go."""
         if trial.order == 0:  # answered from the record, no trial of its own
             return
         self._running.pop(trial.order, None)
@@ -156,7 +156,7 @@ class ConsoleProgress(Progress):
         self._print(line.rstrip())
 
     def scoring(self, family: str, done: int, total: int) -> None:
-        """Shows the work on the test set, the last part of a run."""
+        """Show the work on the test set, the last part of a run."""
         doing = (
             f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
         )
@@ -164,11 +164,11 @@ class ConsoleProgress(Progress):
         self.stage(plain(f"{doing} on the test pictures{seeds}"), done, total)
 
     def end(self, run: Run, report: Path) -> None:
-        """Removes the live line."""
-        self.close()
+        """Remove the live line."""
+        self._hide()
 
     def close(self) -> None:
-        """Removes the live line."""
+        """Remove the live line, whatever ended the run."""
         self._hide()
 
     # -- inside
@@ -210,7 +210,7 @@ class ConsoleProgress(Progress):
 
 
 def printable(text: str) -> str:
-    """Makes text safe for the terminal: no markup, no control sequences, plain spaces."""
+    """Make text safe for the terminal: no markup, no control sequences, plain spaces."""
     return escape(plain(clean(text)))
 
 
@@ -228,7 +228,7 @@ def _outcome(trial: Trial) -> str:
 
 
 def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
-    """Prints the leaderboard, the families without a result, and the path of the page."""
+    """Print the leaderboard, the families without a result, and the path of the page."""
     console = Terminal(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
@@ -258,7 +258,7 @@ SHOWN_PICTURES = 3
 
 
 def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
-    """Prints the classes of the pictures, their split and their faults.
+    """Print the classes of the pictures, their split and their faults.
 
     Args:
         split: The split to describe.

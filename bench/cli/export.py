@@ -11,7 +11,7 @@ SUMMARY = "a trial's model as a .keras file; trained again from the record where
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the trial and the file of its model."""
+    """Declare the trial and the file of its model."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument(
         "trial",
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copies or trains a model, and prints how to use it."""
+    """Copy or train a model, and print how to use it."""
     from bench.cli.console import progress_on_stderr
     from bench.deploy import export
     from bench.runs import store

@@ -11,11 +11,11 @@ SUMMARY = "families, engines, data sets and runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares nothing: there is no choice."""
+    """Declare nothing: there is no choice."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints the choices of every kind, then the runs so far."""
+    """Print the choices of every kind, then the runs so far."""
     from bench.data.sources import KNOWN
 
     print("families (--spaces)")

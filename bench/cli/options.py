@@ -20,7 +20,7 @@ RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnai
 
 
 def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
-    """Declares the option of a setting.
+    """Declare the option of a setting.
 
     Args:
         add: The `add_argument` of a parser or a group.
@@ -74,7 +74,7 @@ def output(option: str, text: str | Path, example: str | Path) -> Path:
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Turns a failure to write a file into a ConfigError, and refuses the files that hold a run's records."""
+    """Turn a failure to write a file into a ConfigError, and refuse the files that hold a run's records."""
     if path.name in RECORDS and (path.parent / "run.json").exists():
         raise ConfigError(f"{path}: holds the records of a run; name another file")
     try:

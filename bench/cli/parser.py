@@ -31,10 +31,10 @@ class Command(Protocol):
     SUMMARY: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declares its arguments."""
+        """Declare its arguments."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Runs it and gives the exit status; `options.argv` has the arguments as they were typed."""
+        """Run it and return the exit status; `options.argv` has the arguments as they were typed."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -82,7 +82,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; gives the exit status."""
+    """Run a command; return the exit status."""
     argv = sys.argv[1:] if arguments is None else arguments
     try:
         try:
@@ -116,7 +116,7 @@ def _status(argv: Sequence[str]) -> int:
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Reads the arguments; the result has the function that runs the command as `command`.
+    """Read the arguments; the result has the function that runs the command as `command`.
 
     Raises:
         ConfigError: There is no such command, or it does not take such arguments.
@@ -132,13 +132,13 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Makes every mistake a ConfigError of one line."""
+    """Make every mistake a ConfigError of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}. See `{self.prog} --help`")
 
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
-        """Raises ConfigError for arguments that the command does not know, with the nearest option."""
+        """Raise ConfigError for arguments that the command does not know, with the nearest option."""
         known = [option for action in self._actions for option in action.option_strings]
         first = arguments[0].partition("=")[0]
         near = difflib.get_close_matches(first, known, n=1) if first.startswith("-") else []
@@ -147,7 +147,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keeps names such as keras-tuner:random in one piece."""
+    """Keep names such as keras-tuner:random in one piece."""
 
     def _split_lines(self, text: str, width: int) -> Sequence[str]:  # type: ignore[override]
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)

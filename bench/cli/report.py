@@ -11,13 +11,13 @@ SUMMARY = "draw the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the run and the source of Plotly."""
+    """Declare the run and the source of Plotly."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draws the page and the table of a run again, and the list of the runs beside it."""
+    """Draw the page and the table of a run again, and the list of the runs beside it."""
     plotlyjs = SETTINGS["plotlyjs"].read(options.plotlyjs) if options.plotlyjs else ""
     from bench import report
     from bench.report import index

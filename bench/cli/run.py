@@ -22,7 +22,7 @@ result, 130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares every setting in its group, and the options for the output."""
+    """Declare every setting in its group, and the options for the output."""
     parser.epilog = STATUSES
     headings = dict.fromkeys(setting.group for setting in SETTINGS.values())
     groups = {heading: parser.add_argument_group(heading) for heading in headings}
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the benchmark and prints its board; `FAMILY_FAILED` where a family has no result."""
+    """Run the benchmark and print its board; `FAMILY_FAILED` where a family has no result."""
     config = read_config(options)
     from bench import runner
     from bench.cli.console import print_board, progress_on_stderr

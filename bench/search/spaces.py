@@ -1,4 +1,4 @@
-"""Finds search-space files and checks them without importing them.
+"""Find search-space files and check them without importing them.
 
 A family is a Python file with a function `build`; its name is the file's stem. Files whose name begins with an
 underscore are shared parts. What needs Keras to be checked (the output's shape, the known configurations) is checked
@@ -135,7 +135,7 @@ def _paths(wanted: str) -> list[Path]:
 
 
 def read(path: Path) -> SearchSpace:
-    """Reads one file without importing it.
+    """Read one file without importing it.
 
     Raises:
         SpaceError: It cannot be read or parsed, or has no `build(hp)` or `build(hp, task)`.
