@@ -54,15 +54,13 @@ def open_storage(url: str, create: bool) -> Any:
         if sqlite and create:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
             storage.engine.dispose()  # the connections that were opened before
-    except ImportError as error:
-        raise RunFolderError(
-            f"storage {without_password(url)}: its driver is not installed; pip install '.[postgresql]' or '.[mysql]' "
-            "(with a URL mysql+pymysql://…)"
-        ) from error
-    except (SQLAlchemyError, RuntimeError) as error:
-        hint = "; the scheme is postgresql://" if url.startswith("postgres://") else ""
+    except (ImportError, SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"storage {without_password(url)}: cannot be opened, {reason}{hint}") from error
+        if isinstance(error, ImportError) and not sqlite:
+            reason += "; pip install '.[postgresql]' or '.[mysql]' (with a URL mysql+pymysql://…)"
+        elif url.startswith("postgres://"):
+            reason += "; the scheme is postgresql://"
+        raise RunFolderError(f"storage {without_password(url)}: cannot be opened, {reason}") from error
     return storage
 
 
