@@ -232,22 +232,25 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     console = Terminal(file=stream or sys.stdout, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)
-    if ranking := run.ranking():
+    ranking = run.ranking()
+    if ranking:
         console.print(_board(ranking, console.width))
+    for line in (*_remarks(run, ranking), f"report: {report}"):
+        console.print(printable(line), soft_wrap=True)
+
+
+def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     for family in run.families:
         if run.best(family.name) is None:
-            console.print(printable(f"{family.name}: {no_result(run, family)}"), soft_wrap=True)
+            yield f"{family.name}: {no_result(run, family)}"
     if mean := mean_of_seeds(ranking):
-        line = f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
-        console.print(printable(line), soft_wrap=True)
+        yield f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
     if ranking and run.split.folds:
-        console.print(f"validation: {over_folds(run.split.folds)}", soft_wrap=True)
-    console.print(printable(verdict(run).headline), soft_wrap=True)
+        yield f"validation: {over_folds(run.split.folds)}"
+    yield verdict(run).headline
     if saved := savings(run):
-        console.print(printable(saved), soft_wrap=True)
-    for note in run.notes:
-        console.print(printable(f"note: {note}"), soft_wrap=True)
-    console.print(printable(f"report: {report}"), soft_wrap=True)
+        yield saved
+    yield from (f"note: {note}" for note in run.notes)
 
 
 SHOWN_CLASSES = 20
