@@ -49,7 +49,7 @@ class RunStatus(StrEnum):
 
 
 class Weights(StrEnum):
-    """What a model's backbone started from; MISSING are random weights, since pretrained ones could not be had."""
+    """Start of a model's backbone; MISSING are random weights, since pretrained ones could not be had."""
 
     NONE = ""
     IMAGENET = "imagenet"
@@ -93,7 +93,7 @@ latter is None. `test_accuracy` is the mean over so many `seeds`; its interval h
 
 @dataclass(frozen=True)
 class Metrics:
-    """How well a model classifies one part of the split.
+    """Quality of a model on one part of the split.
 
     Attributes:
         n: Number of pictures.
@@ -165,7 +165,7 @@ def steady(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What became of the frozen part of a trial's model in one phase of its training.
+    """The frozen part of a trial's model in one phase of its training.
 
     Attributes:
         phase: Of which `Epoch`s; "" where there is one phase.
@@ -192,7 +192,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a trial's model costs to train and to use.
+    """Cost of training and using a trial's model.
 
     With folds, `fit_time_s` and `train_time_s` are means over them: what one training costs, as without folds.
 
@@ -318,7 +318,7 @@ class Trial:
         prefixes: What became of the frozen layers, phase by phase; with folds, in the first one. Empty where nothing
             is trained by epochs.
         intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
-        weights: What the backbone started from: "imagenet", "random", "random (missing)"; "" without a backbone.
+        weights: Start of its backbone.
         max_epochs: The cap on its epochs, in each phase.
         ending: Why it ended early; None where it ran to its end or failed.
         worker: Number of the worker that trained it, from 0; None in older records and before it is trained.
@@ -347,7 +347,7 @@ class Trial:
     prefixes: tuple[Prefix, ...] = ()
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
     input_size: int | None = None
-    weights: str = ""
+    weights: Weights = Weights.NONE
     seed: int | None = None
     max_epochs: int | None = None
     failure: Failure | None = None
@@ -361,7 +361,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """How a user names it: `family/engine#number`."""
+        """The name that a user calls it by: `family/engine#number`."""
         return f"{self.study}#{self.number}"
 
     @property
@@ -376,7 +376,7 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """How many epochs were trained; with folds, in the first one."""
+        """The number of trained epochs; with folds, of the first one."""
         return len(self.history) or len(self.intermediate_values)
 
     @property
@@ -386,7 +386,7 @@ class Trial:
 
     @property
     def test_accuracy(self) -> float | None:
-        """What families are ranked by: the test accuracy, with several seeds the mean; None where it was not scored."""
+        """The figure for ranks: test accuracy, the mean with several seeds; None where it was not scored."""
         if self.over_seeds:
             return self.over_seeds.accuracy
         return self.test.accuracy if self.test else None
@@ -424,12 +424,12 @@ class Study:
 
 @dataclass(frozen=True)
 class FamilyInfo:
-    """What is known of a family before anything trains.
+    """Facts about a family from before anything trains.
 
     Attributes:
         name: The stem of its file.
         title: First line of its docstring.
-        weights: "imagenet", "random", "random (missing)"; "" without a backbone.
+        weights: Start of its backbone.
         skipped: Why nothing of it is trained; "" where it is.
         configurations: How many distinct configurations it has; None where they are not countable.
         sha256: Of its file and the shared parts beside it; "" in older records.
@@ -437,7 +437,7 @@ class FamilyInfo:
 
     name: str
     title: str = ""
-    weights: str = ""
+    weights: Weights = Weights.NONE
     skipped: str = ""
     configurations: int | None = None
     sha256: str = ""
@@ -476,7 +476,7 @@ class LeftOutKind(StrEnum):
 
     @property
     def is_leak(self) -> bool:
-        """Whether a ready-made part has a picture that a later part has too."""
+        """Tell whether it stands for a picture that two ready-made parts have."""
         return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE)
 
     def reason(self, detail: str) -> str:
@@ -590,7 +590,7 @@ class Run:
         return self.path / "split.json"
 
     def model(self, family: str) -> Path:
-        """Where the best model of a family is kept."""
+        """The file of a family's best model."""
         return self.path / "models" / f"{family}.keras"
 
     @cached_property

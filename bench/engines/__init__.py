@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # Optuna is heavy; `--help` and `list` do without it
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What is known of an engine before it is imported.
+    """Facts about an engine that need no import of it.
 
     Attributes:
         about: One line for `bench list`.
@@ -58,11 +58,11 @@ ENGINES: Mapping[str, EngineInfo] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What an engine is told once.
+    """Settings of an engine on one family.
 
     Attributes:
         seed: The run's seed; each study derives its own from it (`study_seed`).
-        space: What a trial build of the family declared, conditional hyperparameters included.
+        space: All hyperparameters of the family that the probe found, conditional ones included.
         epochs: The most epochs that a trial is trained.
         pruner: One of `config.PRUNERS`.
         trials: How many trials the study may expect; None where only time limits it.
@@ -118,7 +118,7 @@ class Engine(Protocol):
         ...
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """How the trial ended: COMPLETE with its validation accuracy, PRUNED or FAIL; `params` is what was active."""
+        """Tell how the trial ended: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What all engines share: their trials live in an Optuna study, whoever chooses the values."""
+"""The base of all engines: trials live in an Optuna study, whoever chooses the values."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ class StudyEngine:
         return sampled if value is None else nearest(hyperparameter, value)  # free of what mirroring rounds
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
-        """Takes the validation accuracy after an epoch (from 1); True stops the trial (it is then PRUNED)."""
+        """Take the validation accuracy after an epoch (from 1); True stops the trial (it is then PRUNED)."""
         with quiet():
             proposal.trial.report(value, epoch)
             return proposal.trial.should_prune()
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """How the trial ended; a COMPLETE one without a finite value is a FAIL, one already told stays as it is."""
+        """Tell how the trial ended; COMPLETE without a finite value is FAIL, one already told stays as it is."""
         self._known.pop(proposal.trial.number, None)
         with quiet():
             end_trial(self.study, proposal.trial, state, value)
@@ -123,11 +123,11 @@ class GivenFirst(BaseSampler):
         self._joint: dict[int, dict[str, tuple[BaseDistribution, Any]]] = {}
 
     def give(self, number: int, name: str, stored: Value) -> None:
-        """Fixes a value of trial `number` before it is suggested."""
+        """Fix a value of trial `number` before it is suggested."""
         self._given.setdefault(number, {})[name] = stored
 
     def forget(self, number: int) -> None:
-        """Drops what was kept for a trial that ended."""
+        """Drop the values of a trial that ended."""
         self._given.pop(number, None)
         self._joint.pop(number, None)
 
@@ -158,17 +158,17 @@ class GivenFirst(BaseSampler):
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Passes it on."""
+        """Pass it on."""
         self.inner.before_trial(study, trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Passes it on."""
+        """Pass it on."""
         self.inner.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """Passes it on."""
+        """Pass it on."""
         self.inner.reseed_rng()
 
 

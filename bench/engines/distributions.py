@@ -1,4 +1,4 @@
-"""How a hyperparameter is written into an Optuna trial: its name there, its distribution, and its value both ways."""
+"""Hyperparameters in an Optuna trial: the name, the distribution, and the value in both directions."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Parameter:
 
     @property
     def distribution(self) -> BaseDistribution:
-        """Where its stored values come from."""
+        """The Optuna distribution of its stored values."""
         return distribution(self.hyperparameter)
 
     def encode(self, value: Value) -> Value:
-        """What is stored for a value, after moving it to the nearest one that is allowed."""
+        """The stored form of a value, moved to the nearest allowed one first."""
         allowed = nearest(self.hyperparameter, value)
         return self._mirror(allowed) if is_mirrored(self.hyperparameter) else allowed
 
@@ -61,7 +61,7 @@ class Parameter:
         return nearest(self.hyperparameter, self._mirror(stored) if is_mirrored(self.hyperparameter) else stored)
 
     def suggest(self, trial: optuna.Trial) -> Value:
-        """Asks a running trial, whose record then shows the value."""
+        """Ask a running trial, whose record then shows the value."""
         about = self.distribution
         stored: Value
         if isinstance(about, FloatDistribution):
@@ -79,7 +79,7 @@ class Parameter:
 
 
 def is_mirrored(hyperparameter: Hyperparameter) -> bool:
-    """Whether the stored value is low + high - value."""
+    """Tell whether the stored value is low + high - value."""
     return hyperparameter.sampling == "reverse_log" and hyperparameter.step is None
 
 
@@ -115,7 +115,7 @@ def thinned(hyperparameter: Hyperparameter, points: int) -> tuple[Value, ...]:
 
 @dataclass
 class _Owner:
-    """Who a name in the storage belongs to; conditions are None where only the storage knows it."""
+    """The hyperparameter that a name in the storage stands for; conditions are None where only the storage knows it."""
 
     distribution: BaseDistribution
     conditions: tuple[Condition, ...] | None
@@ -123,7 +123,7 @@ class _Owner:
 
 @dataclass
 class Names:
-    """Gives every hyperparameter its name in a study's storage.
+    """Names of the hyperparameters in a study's storage.
 
     One name may be declared under several conditions with different ranges; Optuna takes one distribution a
     name, so the second and later ones are stored as `name [parent=value]`.
@@ -183,7 +183,7 @@ def _compatible(known: BaseDistribution, wanted: BaseDistribution) -> bool:
 
 
 def _divides(step: float, low: float, high: float) -> bool:
-    """Whether Optuna, which counts in decimals, takes the step as it is; it does not take one third."""
+    """Tell whether Optuna, which counts in decimals, takes the step as it is; it does not take one third."""
     return (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0
 
 

@@ -106,7 +106,7 @@ class KerasTunerEngine(StudyEngine):
         return super().suggest(proposal, hyperparameter)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """How the trial ended.
+        """Tell how the trial ended.
 
         A PRUNED trial (out of time) is a failed one to the oracle: what it reached is no fair score beside others.
         """
@@ -250,7 +250,7 @@ def _fit_bracket(oracle: Any, settings: Settings) -> None:
 
 
 def _rounds(first: int, count: int, settings: Settings) -> list[int]:
-    """How many trials each of `count` rounds gets, beginning with at most `first`."""
+    """The number of trials in each of `count` rounds, beginning with at most `first`."""
     every = configurations(settings.space, first)
     largest = len(every) if every else first
     for start in range(largest, 0, -1):

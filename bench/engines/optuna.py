@@ -75,7 +75,7 @@ class OptunaEngine(StudyEngine):
         return proposal
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """How the trial ended."""
+        """Tell how the trial ended."""
         super().tell(proposal, state, value, params)
         self._points.pop(proposal.trial.number, None)
 

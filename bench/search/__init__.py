@@ -1,1 +1,1 @@
-"""Which trial is next: families, the schedule of one engine's search, one trial seen from the driver, scoring."""
+"""The search: families, the schedule of one engine, one trial seen from the driver, scoring."""

@@ -1,4 +1,4 @@
-"""Before the search: every family is built once, and its pretrained weights are looked for, loaded and labelled."""
+"""Families before the search: each is built once; its pretrained weights are looked for, loaded and labelled."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Family:
     """A family that is ready to be searched.
 
     Attributes:
-        info: What the records say of it.
+        info: Its record.
         path: Its file.
-        space: What it declares.
+        space: Its hyperparameters.
         known: Its known configurations, checked.
         files: Weights files by backbone, found and checked.
     """
@@ -66,7 +66,7 @@ class Family:
 def prepare(
     config: RunConfig, chosen: Sequence[SearchSpace], dataset: Dataset, pool: Pool, progress: Progress
 ) -> tuple[list[Family], list[str]]:
-    """Looks at every family in a worker process, and at its weights.
+    """Build every family once in a worker process, and look for its weights.
 
     Returns:
         The families, skipped ones included, and the names of the GPUs that the workers see.
@@ -95,7 +95,7 @@ def prepare(
 
 
 def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tuple[RunConfig, Family]:
-    """What is needed to train a recorded trial's family again as it was, from the same weights.
+    """Prepare a recorded trial's family to be trained again as it was, from the same weights.
 
     Raises:
         RunFolderError: Its file is not among the spaces any more, or was changed since.

@@ -162,7 +162,7 @@ class TrialListener(Listener):
 
     @property
     def _candidate(self) -> Path:
-        """Where this trial's model waits until it is known to be its family's best: others may end meanwhile."""
+        """The file of this trial's model until it is known to be its family's best: others may end meanwhile."""
         model = self._folder.run.model(self.trial.family)
         return model.with_name(f".{self.trial.engine.replace(':', '-')}-{self.trial.number}-{model.name}")
 

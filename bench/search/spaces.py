@@ -68,7 +68,7 @@ def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
 
 
 def content_sha256(path: Path) -> str:
-    """Of a family's file and the shared parts beside it: another one where either was changed.
+    """Hash of a family's file and the shared parts beside it.
 
     Raises:
         SpaceError: One cannot be read.
