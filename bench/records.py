@@ -7,7 +7,7 @@ Nothing here trains, stores or draws. `runs.store` writes and reads them; the re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -523,37 +523,50 @@ class LeftOut:
         return self.kind.reason(self.detail)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuditFindings:
+    """What an audit of pictures found.
+
+    Attributes:
+        quarantined: Pictures that are not used.
+        ignored: Number of files that are not meant to be pictures, by reason.
+        noticed: Number of pictures that decoding put right, by what was odd.
+        alike: Groups of near duplicates, by id.
+        contradicting: Those of these groups whose pictures carry several labels.
+        sizes: Smallest, median and largest picture; None if they were not measured.
+    """
+
+    quarantined: tuple[LeftOut, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    noticed: Mapping[str, int] = field(default_factory=dict)
+    alike: tuple[tuple[str, ...], ...] = ()
+    contradicting: tuple[tuple[str, ...], ...] = ()
+    sizes: PictureSizes | None = None
+
+    def findings(self) -> dict[str, Any]:
+        """These fields alone, as keyword arguments."""
+        return {each.name: getattr(self, each.name) for each in fields(AuditFindings)}
+
+
 @dataclass(frozen=True)
-class SplitInfo:
+class SplitInfo(AuditFindings):
     """The common split in numbers, and what the audit of the pictures found.
 
     Attributes:
-        source: What people call the data.
-        classes: Their names.
-        counts: Pictures by part and class.
-        sha256: Of parts, classes and contents.
-        quarantined: Pictures that are not used.
+        source: Name of the data for people.
+        classes: Names of the classes.
+        counts: Number of pictures by part and class.
+        sha256: Hash of parts, classes and contents.
         input_sizes: Sides in pixels that suit the pictures.
-        folds: How many folds the training part is in; 0 where there is a validation part.
-        ignored: How many files are no pictures and not meant to be, by reason.
-        noticed: How many pictures had something that decoding put right, by what it was.
-        alike: Ids of pictures that show nearly the same, group by group.
-        contradicting: Those of these groups whose pictures carry several labels.
-        sizes: How large the pictures are.
+        folds: Number of folds of the training part; 0 with a validation part.
     """
 
     source: str
     classes: tuple[str, ...]
     counts: Mapping[str, Mapping[str, int]]
     sha256: str
-    quarantined: tuple[LeftOut, ...] = ()
     input_sizes: tuple[int, ...] = ()
     folds: int = 0
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    noticed: Mapping[str, int] = field(default_factory=dict)
-    alike: tuple[tuple[str, ...], ...] = ()
-    contradicting: tuple[tuple[str, ...], ...] = ()
-    sizes: PictureSizes | None = None
 
     def n(self, part: str) -> int:
         """Pictures in a part ("train", "validation" or "test")."""

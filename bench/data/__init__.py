@@ -49,25 +49,21 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     source = create(config, progress)
     listing = source.listing()
     with _recording(config, len(listing.entries), cache) as keep:
-        found = audit(source, listing, progress, keep)
-    usable: Iterable[UsablePicture] = found.usable
+        audited = audit(source, listing, progress, keep)
+    usable: Iterable[UsablePicture] = audited.usable
     if config.near_duplicates == "ignore":
-        usable = [replace(each, group="") for each in usable]
+        usable = [replace(picture, group="") for picture in usable]
     placed, leaks = assign(usable, config.split, config.seed, config.folds)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
-    numbers = {name: number for number, name in enumerate(found.classes)}
+    numbers = {name: number for number, name in enumerate(audited.classes)}
+    left_out = tuple(sorted((*audited.quarantined, *leaks), key=lambda picture: picture.id))
     return Dataset(
         source=source,
-        classes=found.classes,
+        classes=audited.classes,
         items=tuple(Item(each.id, numbers[each.label], str(each.part), each.sha256, each.fold) for each in placed),
-        quarantined=tuple(sorted((*found.left_out, *leaks), key=lambda each: each.id)),
-        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(min(found.sizes.median)),
-        ignored=found.ignored,
-        noticed=found.noticed,
-        alike=found.alike,
-        contradicting=found.contradicting,
-        sizes=found.sizes,
+        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(min(audited.sizes.median)),
+        **(audited.findings() | {"quarantined": left_out}),
     )
 
 

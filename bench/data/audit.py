@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -15,7 +15,7 @@ from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, Size, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
-from bench.records import LeftOut, LeftOutKind, PictureSizes
+from bench.records import AuditFindings, LeftOut, LeftOutKind, PictureSizes
 
 FOREIGN = (LeftOutKind.EMPTY, LeftOutKind.UNKNOWN_FORMAT)
 """Kinds of content that is no picture at all."""
@@ -24,29 +24,19 @@ PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, kw_only=True)
+class Audit(AuditFindings):
     """Result of an audit.
 
     Attributes:
         classes: Names of the classes, sorted.
         usable: Pictures that decode, each content once.
-        left_out: Pictures that are not used, sorted by id.
-        ignored: Number of files that are not meant to be pictures, by reason.
-        noticed: Number of usable pictures that decoding put right, by what was odd.
         sizes: Smallest, median and largest usable picture.
-        alike: Groups of near duplicates among the usable pictures, by id, sorted.
-        contradicting: Those of these groups whose pictures carry several labels.
     """
 
     classes: tuple[str, ...]
     usable: tuple[UsablePicture, ...]
-    left_out: tuple[LeftOut, ...]
-    ignored: Mapping[str, int]
-    noticed: Mapping[str, int]
     sizes: PictureSizes
-    alike: tuple[tuple[str, ...], ...]
-    contradicting: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +84,7 @@ def audit(
     return Audit(
         classes=listing.classes,
         usable=_placed(kept, groups),
-        left_out=tuple(sorted(left_out, key=lambda each: each.id)),
+        quarantined=tuple(sorted(left_out, key=lambda each: each.id)),
         ignored=dict(sorted(ignored.items())),
         noticed=dict(sorted(Counter(note for each in kept for note in each.notes).items())),
         sizes=_sizes(kept),

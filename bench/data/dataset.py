@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,25 @@ from bench.data.pictures import Picture
 from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError
-from bench.records import LeftOut, PictureSizes, SplitInfo
+from bench.records import AuditFindings, SplitInfo
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(AuditFindings):
     """Labelled pictures and their common split.
 
     Attributes:
         source: Source of the pictures.
         classes: Names of the classes; a label is an index into them.
         items: Every picture that is used, ordered by part and content.
-        quarantined: Pictures that are not used.
         input_sizes: Sides in pixels that suit the pictures.
-        ignored: Number of files that are not meant to be pictures, by reason.
-        noticed: Number of pictures that decoding put right, by what was odd.
-        alike: Groups of near duplicates, by id.
-        contradicting: Those of these groups whose pictures carry several labels.
-        sizes: Smallest, median and largest picture; None if they were not measured.
         sha256: Hash of the split: parts, folds, classes and contents, but not file names.
     """
 
     source: Source
     classes: tuple[str, ...]
     items: Items
-    quarantined: tuple[LeftOut, ...]
     input_sizes: tuple[int, ...]
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    noticed: Mapping[str, int] = field(default_factory=dict)
-    alike: tuple[tuple[str, ...], ...] = ()
-    contradicting: tuple[tuple[str, ...], ...] = ()
-    sizes: PictureSizes | None = None
     sha256: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,14 +81,9 @@ class Dataset:
             classes=self.classes,
             counts={part: {name: counted[part, label] for label, name in enumerate(self.classes)} for part in PARTS},
             sha256=self.sha256,
-            quarantined=self.quarantined,
             input_sizes=self.input_sizes,
             folds=self.folds,
-            ignored=self.ignored,
-            noticed=self.noticed,
-            alike=self.alike,
-            contradicting=self.contradicting,
-            sizes=self.sizes,
+            **self.findings(),
         )
 
     def write(self, path: Path) -> None:
@@ -112,12 +94,7 @@ class Dataset:
             classes=self.classes,
             input_sizes=self.input_sizes,
             items=self.items,
-            quarantined=self.quarantined,
-            ignored=self.ignored,
-            noticed=self.noticed,
-            alike=self.alike,
-            contradicting=self.contradicting,
-            sizes=self.sizes,
+            **self.findings(),
         )
         manifest.write(path, content)
 
@@ -159,13 +136,8 @@ def load(path: Path) -> Dataset:
             source=rebuild(content.source),
             classes=content.classes,
             items=content.items,
-            quarantined=content.quarantined,
             input_sizes=content.input_sizes,
-            ignored=content.ignored,
-            noticed=content.noticed,
-            alike=content.alike,
-            contradicting=content.contradicting,
-            sizes=content.sizes,
+            **content.findings(),
         )
     except (ValueError, KeyError, TypeError, IndexError) as error:  # of a part, a label or a source that there is not
         raise DataError(f"{path}: not a split manifest ({type(error).__name__}: {error})") from None

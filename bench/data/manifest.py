@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.cache.files import write_text
 from bench.errors import DataError, NewerSchemaError
-from bench.records import LeftOut, LeftOutKind, PictureSizes, from_data, to_data, upgraded
+from bench.records import AuditFindings, LeftOutKind, from_data, to_data, upgraded
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ Items = tuple[Item, ...]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(AuditFindings):
     """Content of a manifest; for the fields see `Dataset`.
 
     Attributes:
@@ -49,12 +49,6 @@ class Manifest:
     classes: tuple[str, ...]
     input_sizes: tuple[int, ...]
     items: Items
-    quarantined: tuple[LeftOut, ...]
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    noticed: Mapping[str, int] = field(default_factory=dict)
-    alike: tuple[tuple[str, ...], ...] = ()
-    contradicting: tuple[tuple[str, ...], ...] = ()
-    sizes: PictureSizes | None = None
 
 
 def write(path: Path, manifest: Manifest) -> None:

@@ -306,7 +306,7 @@ def messy_run(run: Run) -> Run:
         ("cat", "dog", "owl"),
         counts,
         "9f2c44c1b0d6a7e1" * 4,
-        left_out,
+        quarantined=left_out,
         ignored={"hidden or system file": 12, "not a picture": 3},
         noticed={"grey": 41, "turned as EXIF says": 7, "CMYK": 1},
         alike=(("train/cat/7.jpg", "test/cat/9.jpg"), ("train/dog/1.jpg", "train/dog/2.jpg", f"train/dog/{HOSTILE}")),

@@ -35,7 +35,7 @@ def made_up(classes: int, each: int) -> Dataset:
     """A data set of which nobody looks at the pictures."""
     numbers = itertools.count()
     items = [Item(f"{n}.jpg", label, "train", f"{next(numbers):064x}") for label in range(classes) for n in range(each)]
-    return Dataset(Drawn(0, 0), tuple(f"class {n:03d}" for n in range(classes)), tuple(items), (), (32,))
+    return Dataset(Drawn(0, 0), tuple(f"class {n:03d}" for n in range(classes)), tuple(items), (32,))
 
 
 def of(dataset: Dataset, run: Path, seed: int = 0) -> tuple[ThumbnailWriter, list[str]]:
