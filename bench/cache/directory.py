@@ -81,9 +81,9 @@ class CacheEntry:
 
 def folder() -> Path:
     """Cache folder of this user, absolute; it need not exist yet."""
-    given = os.environ.get("BENCH_CACHE")
-    if given:
-        return Path(given).expanduser().absolute()
+    path = os.environ.get("BENCH_CACHE")
+    if path:
+        return Path(path).expanduser().absolute()
     import platformdirs
 
     return platformdirs.user_cache_path("image-model-bench", appauthor=False)
@@ -100,7 +100,7 @@ def kind_folder(kind: str, root: Path | None = None) -> Path:
         return path
     try:
         path.mkdir(parents=True, exist_ok=True)
-        others = [each for each in path.iterdir() if each.name != TAG and not each.name.startswith(".")]
+        others = [entry for entry in path.iterdir() if entry.name != TAG and not entry.name.startswith(".")]
         if others and not _is_ours(path):  # checked again: another process may have tagged and filled it meanwhile
             raise ConfigError(
                 f"{display_path(path)}: has other things in it; set BENCH_CACHE to a folder for this alone"
@@ -117,29 +117,29 @@ def cap_bytes(root: Path) -> int:
     Raises:
         ConfigError: BENCH_CACHE_GB is not a number of at least 0.
     """
-    given = os.environ.get("BENCH_CACHE_GB")
-    if not given:
+    setting = os.environ.get("BENCH_CACHE_GB")
+    if not setting:
         held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
         return min(MOST_BYTES, (held + free_bytes(root)) // 2)
     try:
-        size = float(given)
+        size = float(setting)
     except ValueError:
         size = math.nan
     if not 0 <= size < math.inf:
-        raise ConfigError(f"BENCH_CACHE_GB {given!r}: must be a number of gigabytes, e.g. 50")
+        raise ConfigError(f"BENCH_CACHE_GB {setting!r}: must be a number of gigabytes, e.g. 50")
     return int(size * GB)
 
 
 def free_bytes(root: Path) -> int:
     """Free bytes on the disk of that folder."""
-    above = next(each for each in (root, *root.absolute().parents) if each.exists())
+    above = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
     return shutil.disk_usage(above).free
 
 
 def entries(root: Path, kinds: Collection[str] = tuple(KINDS)) -> list[CacheEntry]:
     """List entries, least recently used first. Entries that vanish meanwhile or cannot be read are left out."""
-    found = [entry for kind in kinds for path in _paths(root, kind) if (entry := _entry(kind, path))]
-    return sorted(found, key=lambda entry: (entry.used, entry.path))
+    every = [entry for kind in kinds for path in _paths(root, kind) if (entry := _entry(kind, path))]
+    return sorted(every, key=lambda entry: (entry.used, entry.path))
 
 
 def touch(paths: Collection[Path]) -> None:
@@ -247,7 +247,7 @@ def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
     level = [root / kind] if _is_ours(root / kind) else []
     for depth in range(KINDS[kind].depth):
         folders = [path for path in level if depth == 0 or not path.is_symlink()]
-        level = [path for each in folders for path in _listed(each)]
+        level = [path for folder in folders for path in _listed(folder)]
     return [path for path in level if path.name.startswith(".") == hidden and path.name != TAG]
 
 
@@ -260,9 +260,9 @@ def _listed(path: Path) -> Sequence[Path]:
 
 def _entry(kind: str, path: Path) -> CacheEntry | None:
     try:
-        about = path.lstat()
-        files = path.rglob("*") if stat.S_ISDIR(about.st_mode) else (path,)
-        return CacheEntry(kind, path, sum(each.lstat().st_size for each in files), about.st_mtime)
+        status = path.lstat()
+        files = path.rglob("*") if stat.S_ISDIR(status.st_mode) else (path,)
+        return CacheEntry(kind, path, sum(file.lstat().st_size for file in files), status.st_mtime)
     except OSError:
         return None
 
@@ -300,7 +300,7 @@ def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:
 def _last_written(path: Path) -> float:
     """Time of the last write; now, if it cannot be read."""
     try:
-        return max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+        return max(file.lstat().st_mtime for file in (path, *path.rglob("*")))
     except OSError:
         return time.time()
 

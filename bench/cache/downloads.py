@@ -88,9 +88,9 @@ def verify(path: Path, checksum: str) -> None:
         return
     algorithm = "md5" if len(checksum) == 32 else "sha256"
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found != checksum:
-        raise DownloadError(f"its {algorithm} is {found}, expected {checksum}")
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+    if actual != checksum:
+        raise DownloadError(f"its {algorithm} is {actual}, expected {checksum}")
 
 
 class _Partial:

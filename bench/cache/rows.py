@@ -88,8 +88,8 @@ class Rows:
         return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
 
     def _read(self, number: int, places: int | slice) -> npt.NDArray[Any]:
-        found: npt.NDArray[Any] = self._segments[number][places]
-        return found
+        rows: npt.NDArray[Any] = self._segments[number][places]
+        return rows
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return (self[number] for number in range(len(self)))
@@ -196,8 +196,8 @@ class RowStore:
         digests, order = self._sorted
         digest = bytes.fromhex(sha256)
         nearest = digests.searchsorted(digest)
-        found = digests[nearest : nearest + 1].tobytes() == digest
-        return self.segments[int(self._numbers(order[nearest]))].path if found else None
+        is_there = digests[nearest : nearest + 1].tobytes() == digest
+        return self.segments[int(self._numbers(order[nearest]))].path if is_there else None
 
     def paths(self, places: Places) -> list[Path]:
         """Segments of these rows; missing rows are left out."""
@@ -290,15 +290,15 @@ def digests(sha256: Sequence[str]) -> Digests:
 
 def hexadecimal(wanted: Digests) -> list[str]:
     """The inverse of `digests`."""
-    return [bytes(each).hex().ljust(64, "0") for each in wanted]  # NumPy leaves out zeros at the end
+    return [bytes(digest).hex().ljust(64, "0") for digest in wanted]  # NumPy leaves out zeros at the end
 
 
 def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
     """Read the shape of the next array."""
     version = np.lib.format.read_magic(file)
-    shape, fortran_order, found = np.lib.format.read_array_header_1_0(file)
-    if version != (1, 0) or fortran_order or found != dtype:
-        raise ValueError(f"version {version}, {found}, Fortran's order: {fortran_order}")
+    shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
+    if version != (1, 0) or fortran_order or found_dtype != dtype:
+        raise ValueError(f"version {version}, {found_dtype}, Fortran's order: {fortran_order}")
     return shape
 
 

@@ -78,18 +78,18 @@ def audit(
             left_out.append(LeftOut(entry.id, seen.kind, seen.detail, entry.label))
     rows, repeated = _without_repetitions(sound)
     left_out += repeated
-    kept = [sound[row] for row in rows]
-    _check_none_is_lost(listing.classes, kept, left_out)
+    usable = [sound[row] for row in rows]
+    _check_none_is_lost(listing.classes, usable, left_out)
     groups = [[sound[row] for row in group] for group in looks.groups(rows)]
     return Audit(
         classes=listing.classes,
-        usable=_placed(kept, groups),
-        quarantined=tuple(sorted(left_out, key=lambda each: each.id)),
+        usable=_placed(usable, groups),
+        quarantined=tuple(sorted(left_out, key=lambda picture: picture.id)),
         ignored=dict(sorted(ignored.items())),
-        noticed=dict(sorted(Counter(note for each in kept for note in each.notes).items())),
-        sizes=_sizes(kept),
+        noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
+        sizes=_sizes(usable),
         alike=_ids(groups),
-        contradicting=_ids(group for group in groups if len({each.entry.label for each in group}) > 1),
+        contradicting=_ids(group for group in groups if len({picture.entry.label for picture in group}) > 1),
     )
 
 
@@ -123,21 +123,21 @@ def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], l
     Of equal files the one in the latest ready-made part stays: the test part keeps its pictures, training loses them.
     """
     repeated: dict[str, list[int]] = defaultdict(list)
-    for row, each in enumerate(sound):
-        repeated[each.sha256].append(row)
-    kept, left_out = [], []
+    for row, picture in enumerate(sound):
+        repeated[picture.sha256].append(row)
+    unique, left_out = [], []
     for _, rows in sorted(repeated.items()):
         rows.sort(key=lambda row: (-_place(sound[row].entry.part), sound[row].entry.id))
         first, *others = (sound[row].entry for row in rows)
-        labels = sorted({first.label, *(each.label for each in others)})
+        labels = sorted({first.label, *(picture.label for picture in others)})
         if len(labels) > 1:
             detail = " and ".join(labels)
             kind = LeftOutKind.CONTRADICTING_LABELS
-            left_out += [LeftOut(each.id, kind, detail, each.label) for each in (first, *others)]
+            left_out += [LeftOut(picture.id, kind, detail, picture.label) for picture in (first, *others)]
             continue
-        kept.append(rows[0])
-        left_out += [_duplicate(each, first) for each in others]
-    return kept, left_out
+        unique.append(rows[0])
+        left_out += [_duplicate(picture, first) for picture in others]
+    return unique, left_out
 
 
 def _duplicate(entry: ListedPicture, first: ListedPicture) -> LeftOut:
@@ -150,20 +150,24 @@ def _place(part: str | None) -> int:
     return PARTS.index(part) if part else 0
 
 
-def _placed(kept: Iterable[_DecodedPicture], groups: Iterable[Sequence[_DecodedPicture]]) -> tuple[UsablePicture, ...]:
-    names = {each.sha256: min(other.sha256 for other in group) for group in groups for each in group}
+def _placed(
+    pictures: Iterable[_DecodedPicture], groups: Iterable[Sequence[_DecodedPicture]]
+) -> tuple[UsablePicture, ...]:
+    names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     return tuple(
-        UsablePicture(each.entry.id, each.entry.label, each.sha256, each.entry.part, names.get(each.sha256, ""))
-        for each in kept
+        UsablePicture(
+            picture.entry.id, picture.entry.label, picture.sha256, picture.entry.part, names.get(picture.sha256, "")
+        )
+        for picture in pictures
     )
 
 
 def _ids(groups: Iterable[Sequence[_DecodedPicture]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(sorted(tuple(sorted(each.entry.id for each in group)) for group in groups))
+    return tuple(sorted(tuple(sorted(picture.entry.id for picture in group)) for group in groups))
 
 
-def _sizes(kept: Iterable[_DecodedPicture]) -> PictureSizes:
-    sizes = sorted((each.size for each in kept), key=lambda size: (size[0] * size[1], size))
+def _sizes(pictures: Iterable[_DecodedPicture]) -> PictureSizes:
+    sizes = sorted((picture.size for picture in pictures), key=lambda size: (size[0] * size[1], size))
     return PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1])
 
 
@@ -178,10 +182,10 @@ def _check_none_is_empty(classes: Iterable[str], entries: Iterable[ListedPicture
             raise DataError(f"class {name!r} has no pictures: at least 3 are needed, one for each part")
 
 
-def _check_none_is_lost(classes: Iterable[str], kept: Iterable[_DecodedPicture], left_out: Iterable[LeftOut]) -> None:
-    counts = Counter(each.entry.label for each in kept)
+def _check_none_is_lost(classes: Iterable[str], usable: Iterable[_DecodedPicture], left_out: Iterable[LeftOut]) -> None:
+    counts = Counter(picture.entry.label for picture in usable)
     for name in classes:
         if not counts[name]:
-            first = next((each for each in left_out if each.label == name), None)
+            first = next((picture for picture in left_out if picture.label == name), None)
             why = f"; {first.id!r}: {first.reason}" if first else ""
             raise DataError(f"class {name!r} has no picture that can be used{why}")

@@ -86,11 +86,11 @@ class NearDuplicates:
         self._hash_fresh()
         hashes = np.frombuffer(self._hashes, np.uint64)
         thumbnails = _Thumbnails(np.frombuffer(self._thumbnails, np.uint8).reshape(-1, SIDE * SIDE // 4))
-        telling = np.asarray(rows, np.int64)
-        telling = telling[thumbnails.contrast[telling] > LEAST_CONTRAST]
-        telling = telling[np.lexsort((thumbnails.brightness[telling], hashes[telling]))]
-        found = [thumbnails.alike(telling[pairs]) for pairs in _close(hashes[telling])]
-        return _joined(np.concatenate([np.empty((2, 0), np.int64), *found], axis=1))
+        candidates = np.asarray(rows, np.int64)
+        candidates = candidates[thumbnails.contrast[candidates] > LEAST_CONTRAST]
+        candidates = candidates[np.lexsort((thumbnails.brightness[candidates], hashes[candidates]))]
+        pairs_found = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
+        return _joined(np.concatenate([np.empty((2, 0), np.int64), *pairs_found], axis=1))
 
     def _hash_fresh(self) -> None:
         if self._fresh:

@@ -96,15 +96,17 @@ def assign(
     Raises:
         DataError: A class has too few pictures, or too many that are alike, to be in every part.
     """
-    every = list(pictures)
+    all_pictures = list(pictures)
     if folds:
-        every = [replace(each, part=TRAIN) if each.part == VALIDATION else each for each in every]
-    every, left_out = _without_leaks(every)
-    ready = {each.part for each in every} - {None, TRAIN}
+        all_pictures = [
+            replace(picture, part=TRAIN) if picture.part == VALIDATION else picture for picture in all_pictures
+        ]
+    all_pictures, left_out = _without_leaks(all_pictures)
+    ready = {picture.part for picture in all_pictures} - {None, TRAIN}
     bins = _bins(ready, shares, folds)
-    placed = [each for each in every if each.part in ready]
-    pool = [each for each in every if each.part not in ready]
-    _check_classes(every, pool, ready, bins)
+    placed = [picture for picture in all_pictures if picture.part in ready]
+    pool = [picture for picture in all_pictures if picture.part not in ready]
+    _check_classes(all_pictures, pool, ready, bins)
     return placed + _deal(pool, bins, seed), left_out
 
 
@@ -126,7 +128,7 @@ def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[Usa
     return [
         picture
         for name, count in zip(names, counts, strict=True)
-        for picture in sorted(cells[name], key=lambda each: rank(seed, each.sha256))[:count]
+        for picture in sorted(cells[name], key=lambda picture: rank(seed, picture.sha256))[:count]
     ]
 
 
@@ -147,42 +149,42 @@ def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _bins(ready: Iterable[str | None], shares: tuple[float, float, float], folds: int) -> list[_Bin]:
-    every = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
+    bins = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
     if not folds:
-        return every
+        return bins
     share = (shares[0] + shares[1]) / folds
-    return [_Bin(TRAIN, share, fold) for fold in range(folds)] + [each for each in every if each.part == TEST]
+    return [_Bin(TRAIN, share, fold) for fold in range(folds)] + [one for one in bins if one.part == TEST]
 
 
 def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> list[UsablePicture]:
     """Deal groups first, the largest first, each into the bin that lacks most; single pictures fill the rest."""
     singles: dict[str, list[UsablePicture]] = defaultdict(list)
     groups: dict[str, list[UsablePicture]] = defaultdict(list)
-    for each in pool:
-        (groups[each.group] if each.group else singles[each.label]).append(each)
-    counts = Counter(each.label for each in pool)
-    shares = [each.share for each in bins]
+    for picture in pool:
+        (groups[picture.group] if picture.group else singles[picture.label]).append(picture)
+    counts = Counter(picture.label for picture in pool)
+    shares = [target.share for target in bins]
     lacking = {label: allocate(counts[label], shares, turn) for turn, label in enumerate(sorted(counts))}
     placed: list[UsablePicture] = []
     for name in sorted(groups, key=lambda name: (-len(groups[name]), rank(seed, name))):
-        held = Counter(each.label for each in groups[name])
+        held = Counter(picture.label for picture in groups[name])
         room = [min(lacking[label][number] - held[label] for label in held) for number in range(len(bins))]
         chosen = room.index(max(room))
         for label, count in held.items():
             lacking[label][chosen] -= count
-        placed += [_into(bins[chosen], each) for each in groups[name]]
+        placed += [_into(bins[chosen], picture) for picture in groups[name]]
     for label, left in singles.items():
-        left.sort(key=lambda each: rank(seed, each.sha256))
+        left.sort(key=lambda picture: rank(seed, picture.sha256))
         counted = zip(bins, _fill(lacking[label], len(left)), strict=True)
-        where = [each for each, count in counted for _ in range(count)]
-        placed += [_into(each, picture) for each, picture in zip(where, left, strict=True)]
+        targets = [target for target, count in counted for _ in range(count)]
+        placed += [_into(target, picture) for target, picture in zip(targets, left, strict=True)]
     _check_every_bin(placed, counts, bins)
     return placed
 
 
 def _fill(lacking: Sequence[int], total: int) -> list[int]:
     """Number of the `total` single pictures for each bin: what it lacks, less where groups overfilled another."""
-    counts = [max(0, each) for each in lacking]
+    counts = [max(0, number) for number in lacking]
     while sum(counts) > total:
         counts[counts.index(max(counts))] -= 1
     return counts
@@ -194,18 +196,22 @@ def _into(where: _Bin, picture: UsablePicture) -> UsablePicture:
 
 def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[LeftOut]]:
     last: dict[str, UsablePicture] = {}
-    for each in pictures:
-        if each.group and each.part and (each.group not in last or _order(each) > _order(last[each.group])):
-            last[each.group] = each
-    kept, left_out = [], []
-    for each in pictures:
-        other = last.get(each.group)
-        if other is None or other.part == each.part:
-            kept.append(each)
+    for picture in pictures:
+        if (
+            picture.group
+            and picture.part
+            and (picture.group not in last or _order(picture) > _order(last[picture.group]))
+        ):
+            last[picture.group] = picture
+    used, left_out = [], []
+    for picture in pictures:
+        other = last.get(picture.group)
+        if other is None or other.part == picture.part:
+            used.append(picture)
         else:
             detail = f"{other.id} in the {other.part} part"
-            left_out.append(LeftOut(each.id, LeftOutKind.LEAKED_NEAR_DUPLICATE, detail, each.label))
-    return kept, left_out
+            left_out.append(LeftOut(picture.id, LeftOutKind.LEAKED_NEAR_DUPLICATE, detail, picture.label))
+    return used, left_out
 
 
 def _order(picture: UsablePicture) -> tuple[int, str]:
@@ -213,14 +219,14 @@ def _order(picture: UsablePicture) -> tuple[int, str]:
 
 
 def _check_classes(
-    every: Sequence[UsablePicture], pool: Sequence[UsablePicture], ready: Iterable[str | None], bins: Sequence[_Bin]
+    pictures: Sequence[UsablePicture], pool: Sequence[UsablePicture], ready: Iterable[str | None], bins: Sequence[_Bin]
 ) -> None:
-    held = Counter((each.label, each.part) for each in every)
-    left = Counter(each.label for each in pool)
-    for label in sorted({each.label for each in every}):
+    held = Counter((picture.label, picture.part) for picture in pictures)
+    left = Counter(picture.label for picture in pool)
+    for label in sorted({picture.label for picture in pictures}):
         if left[label] < len(bins):
             where = "in training " if ready else ""
-            needed = f"at least {len(bins)} are needed, one for each of {', '.join(each.name for each in bins)}"
+            needed = f"at least {len(bins)} are needed, one for each of {', '.join(target.name for target in bins)}"
             raise DataError(f"class {label!r} has {_pictures(left[label])} {where}that can be used: {needed}")
         for part in ready:
             if not held[label, part]:
@@ -228,13 +234,13 @@ def _check_classes(
 
 
 def _check_every_bin(placed: Iterable[UsablePicture], counts: Iterable[str], bins: Sequence[_Bin]) -> None:
-    held = {(each.label, each.part, each.fold) for each in placed}
+    held = {(picture.label, picture.part, picture.fold) for picture in placed}
     for label in sorted(counts):
-        for each in bins:
-            if (label, each.part, each.fold) not in held:
+        for target in bins:
+            if (label, target.part, target.fold) not in held:
                 raise DataError(
                     f"class {label!r} has so many pictures that show nearly the same that none is left for "
-                    f"{each.name}: such pictures stay together. Add others, or choose --near-duplicates ignore"
+                    f"{target.name}: such pictures stay together. Add others, or choose --near-duplicates ignore"
                 )
 
 

@@ -111,7 +111,7 @@ class Inventory:
     @property
     def lost(self) -> int:
         """Number of pictures that are left out."""
-        return sum(len(each.pictures) for each in self.left_out)
+        return sum(len(group.pictures) for group in self.left_out)
 
     @property
     def sound(self) -> str:
@@ -132,13 +132,13 @@ class Inventory:
     @property
     def findings(self) -> str:
         """Findings in a few words; "" if there are none."""
-        reasons = [f"{each.title}: {text.thousands(len(each.pictures))}" for each in self.left_out]
-        said = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
+        reasons = [f"{group.title}: {text.thousands(len(group.pictures))}" for group in self.left_out]
+        parts = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
         if self.alike:
-            said.append(self.groups)
+            parts.append(self.groups)
         if ignored := sum(count for _, count in self.ignored):
-            said.append(f"{text.plural(ignored, 'other file')} ignored")
-        return ", ".join(said)
+            parts.append(f"{text.plural(ignored, 'other file')} ignored")
+        return ", ".join(parts)
 
     @property
     def groups(self) -> str:
@@ -238,7 +238,7 @@ def _losses(split: SplitInfo) -> tuple[str, ...]:
 
 
 def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _sizes(sizes: PictureSizes) -> str:

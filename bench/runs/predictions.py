@@ -97,27 +97,27 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
     """
     numbers = (0, *(repeat.number for repeat in trial.repeats))
     files = ((number, path(run.path, trial.family, number)) for number in numbers)
-    found = _of_seeds(tuple((number, file, _version(file)) for number, file in files))
-    return dict(found) if 0 in found else {}
+    by_number = _of_seeds(tuple((number, file, _version(file)) for number, file in files))
+    return dict(by_number) if 0 in by_number else {}
 
 
 def right_by_seed(run: Run, trial: Trial) -> NDArray[np.bool_]:
     """Right answers of each training of a scored trial, shape (seeds, n), ordered as by `of_seeds`."""
-    return np.array([each.right for each in of_seeds(run, trial).values()], np.bool_)
+    return np.array([predictions.right for predictions in of_seeds(run, trial).values()], np.bool_)
 
 
 def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
     """Read files by key; those that cannot be read or are of other pictures than the first are left out."""
-    found: dict[Any, Predictions] = {}
+    readable: dict[Any, Predictions] = {}
     for key, file, _ in files:
         try:
-            own = read(file)
+            predictions = read(file)
         except (OSError, ValueError):
             continue
-        first = next(iter(found.values()), own)
-        if own.same_pictures(first):  # whose names take the most memory
-            found[key] = replace(own, sha256=first.sha256, labels=first.labels)
-    return found
+        first = next(iter(readable.values()), predictions)
+        if predictions.same_pictures(first):  # whose names take the most memory
+            readable[key] = replace(predictions, sha256=first.sha256, labels=first.labels)
+    return readable
 
 
 _of_families = lru_cache(maxsize=2)(_read_all)
@@ -127,10 +127,10 @@ _of_seeds = lru_cache(maxsize=32)(_read_all)
 def _version(file: Path) -> tuple[int, ...]:
     """Identify a file's content; empty if there is no file."""
     try:
-        found = file.stat()
+        status = file.stat()
     except (OSError, ValueError):
         return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
@@ -143,7 +143,7 @@ def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
     """
     if len(every) < 2:
         return []
-    wrong = np.flatnonzero(~np.any([each.right for each in every], axis=0))
+    wrong = np.flatnonzero(~np.any([predictions.right for predictions in every], axis=0))
     labels = every[0].labels[wrong]
-    truth = np.mean([each.probabilities[wrong, labels] for each in every], axis=0)
+    truth = np.mean([predictions.probabilities[wrong, labels] for predictions in every], axis=0)
     return [int(place) for place in wrong[np.argsort(truth, kind="stable")]]

@@ -202,7 +202,7 @@ def read(run: Path) -> dict[str, Thumbnail]:
     file = run / "thumbnails.json"
     try:
         listed = upgraded(json.loads(file.read_text(encoding="utf-8")), _UPGRADES)
-        return {each.sha256: each for each in from_data(tuple[Thumbnail, ...], listed["pictures"])}
+        return {thumbnail.sha256: thumbnail for thumbnail in from_data(tuple[Thumbnail, ...], listed["pictures"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file}: no list of thumbnails ({type(error).__name__}: {error})") from None
 
@@ -213,10 +213,10 @@ def of_run(run: Run) -> dict[str, Thumbnail]:
     A picture whose class the run does not have is left out.
     """
     try:
-        found = read(run.path)
+        listed = read(run.path)
     except (OSError, ValueError):
         return {}
-    return {sha256: each for sha256, each in found.items() if 0 <= each.label < len(run.split.classes)}
+    return {sha256: thumbnail for sha256, thumbnail in listed.items() if 0 <= thumbnail.label < len(run.split.classes)}
 
 
 def jpeg(run: Path, sha256: str) -> bytes:
@@ -231,7 +231,7 @@ def jpeg(run: Path, sha256: str) -> bytes:
 
 def _list_1_to_2(listed: dict[str, Any]) -> dict[str, Any]:
     """Turn version 1's object, `sha256` → the rest, into a list."""
-    return {**listed, "pictures": [{"sha256": sha256, **about} for sha256, about in listed["pictures"].items()]}
+    return {**listed, "pictures": [{"sha256": sha256, **fields} for sha256, fields in listed["pictures"].items()]}
 
 
 _UPGRADES = (_list_1_to_2,)

@@ -398,10 +398,10 @@ def _pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
 
 
 def _varied(rng: np.random.Generator, colour: Colour) -> Colour:
-    red, green, blue = (int(np.clip(each + rng.normal(0, 12), 0, 255)) for each in colour)
+    red, green, blue = (int(np.clip(channel + rng.normal(0, 12), 0, 255)) for channel in colour)
     return red, green, blue
 
 
 def _shaded(colour: Colour, factor: float) -> Colour:
-    red, green, blue = (min(255, int(each * factor)) for each in colour)
+    red, green, blue = (min(255, int(channel * factor)) for channel in colour)
     return red, green, blue

@@ -111,16 +111,16 @@ class _Level:
     @classmethod
     def of(cls, path: Path) -> _Level:
         kinds: dict[str, list[Path]] = {"folders": [], "links": [], "others": []}
-        with os.scandir(path) as found:
-            for each in sorted(found, key=lambda each: each.name):
-                is_folder = each.is_dir(follow_symlinks=False) and not _is_hidden_folder(each.name)
-                kinds["links" if each.is_symlink() else "folders" if is_folder else "others"].append(path / each.name)
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                is_folder = entry.is_dir(follow_symlinks=False) and not _is_hidden_folder(entry.name)
+                kinds["links" if entry.is_symlink() else "folders" if is_folder else "others"].append(path / entry.name)
         return cls(path, *map(tuple, kinds.values()))
 
     @property
     def named(self) -> list[str]:
         """The classes that names of files give."""
-        return sorted({name for each in (*self.others, *self.links) if (name := class_in(each.name))})
+        return sorted({name for path in (*self.others, *self.links) if (name := class_in(path.name))})
 
 
 _Classes = Mapping[str, list[Path]]
@@ -141,12 +141,12 @@ class _Walk:
             raise DataError(f"data folder {str(self.root)!r} does not exist")
         if not self.root.is_dir():
             raise DataError(f"data {str(self.root)!r} is a file: a folder of pictures is expected")
-        found = self._by_part()
-        for part, classes in found.items():
+        classes_by_part = self._by_part()
+        for part, classes in classes_by_part.items():
             for label, paths in classes.items():
                 for path in paths:
                     self._collect(path, label, part)
-        names = next(iter(found.values()))
+        names = next(iter(classes_by_part.values()))
         return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(self.ignored))
 
     def _by_part(self) -> dict[str | None, _Classes]:
@@ -159,33 +159,33 @@ class _Walk:
             return {None: classes}
         self._leave_out(top, set(parts.values()))
         train = _Level.of(parts["train"])
-        found: dict[str | None, _Classes] = {"train": self._classes(train)}
-        self._check_classes(found["train"], train)
+        classes_by_part: dict[str | None, _Classes] = {"train": self._classes(train)}
+        self._check_classes(classes_by_part["train"], train)
         for part in PARTS[1:]:
-            if part in parts and (classes := self._classes(_Level.of(parts[part]), found["train"])):
-                self._check_part(parts[part], set(classes), parts["train"], set(found["train"]))
-                found[part] = classes
-        return found
+            if part in parts and (classes := self._classes(_Level.of(parts[part]), classes_by_part["train"])):
+                self._check_part(parts[part], set(classes), parts["train"], set(classes_by_part["train"]))
+                classes_by_part[part] = classes
+        return classes_by_part
 
     def _parts(self, top: _Level) -> dict[str, Path]:
         """Folders of ready-made parts; none if the folders are classes, of which one may be called "test"."""
-        found: dict[str, Path] = {}
+        parts: dict[str, Path] = {}
         for folder in top.folders:
             part = part_named(folder.name)
-            if part in found:
+            if part in parts:
                 raise DataError(
-                    f"data folder {str(self.root)!r}: {found[part].name!r} and {folder.name!r} both mean {part}"
+                    f"data folder {str(self.root)!r}: {parts[part].name!r} and {folder.name!r} both mean {part}"
                 )
             if part:
-                found[part] = folder
-        if "train" not in found:
+                parts[part] = folder
+        if "train" not in parts:
             return {}
-        train = _Level.of(found["train"])
-        several, nothing_else = len(found) > 1, len(found) == len(top.folders)
+        train = _Level.of(parts["train"])
+        several, nothing_else = len(parts) > 1, len(parts) == len(top.folders)
         if train.folders:
-            return found if several else {}
+            return parts if several else {}
         by_name = len(train.named) > 1
-        return found if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
+        return parts if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
 
     def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
         """Classes by sub-folders if there are any, else by file names; of `known` classes only, if some are given."""
@@ -222,8 +222,8 @@ class _Walk:
             what = f"{files} but no sub-folder, and none named after its class" if count else "nothing"
             raise DataError(f"{where} holds {what}: {LAYOUTS}")
         if len(classes) == 1:
-            inner = [each for folder in level.folders for each in folder.iterdir() if _is_class(each)]
-            hint = f". Did you mean {str(level.folders[0])!r}?" if len(inner) > 1 else ""
+            class_folders = [path for folder in level.folders for path in folder.iterdir() if _is_class(path)]
+            hint = f". Did you mean {str(level.folders[0])!r}?" if len(class_folders) > 1 else ""
             raise DataError(f"{where} holds one class, {min(classes)!r}: at least two are needed{hint}")
 
     def _check_part(self, part: Path, classes: set[str], train: Path, train_classes: set[str]) -> None:

@@ -32,7 +32,7 @@ COLUMNS = {
 
 TABLE_ROW = LeftOutKind.TABLE_ROW
 
-LEFT_OUT_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMPLIED_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Tried in this order for a path without one that is not there: in Kaggle's tables an id is a picture's name."""
 
 
@@ -56,25 +56,26 @@ class Table(Source):
         rows = _rows(self.path)
         place = _Place(self.path.parent)
         left_out: list[LeftOut] = []
-        named: dict[str, list[_Row]] = defaultdict(list)
+        rows_by_id: dict[str, list[_Row]] = defaultdict(list)
         for row in rows:
             item_id, kind, detail = place.find(row.path) if row.path else (self._row_id(row), TABLE_ROW, "no path")
-            if kind is None and row.wrong:
-                kind, detail = TABLE_ROW, row.wrong
+            if kind is None and row.fault:
+                kind, detail = TABLE_ROW, row.fault
             if kind:
                 where = f"line {row.line}"
                 left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, row.label))
             else:
-                named[item_id].append(row)
+                rows_by_id[item_id].append(row)
         entries = []
-        for item_id, each in named.items():
-            if reason := _contradiction(each):
+        for item_id, item_rows in rows_by_id.items():
+            if reason := _contradiction(item_rows):
                 left_out.append(LeftOut(item_id, TABLE_ROW, reason))
                 continue
-            first, *again = each
+            first, *repetitions = item_rows
             entries.append(ListedPicture(item_id, first.label, first.part))
             left_out += [
-                LeftOut(item_id, TABLE_ROW, f"line {row.line}: named in line {first.line} already") for row in again
+                LeftOut(item_id, TABLE_ROW, f"line {row.line}: named in line {first.line} already")
+                for row in repetitions
             ]
         classes = tuple(sorted({entry.label for entry in entries}))
         self._check(classes, left_out)
@@ -108,7 +109,7 @@ class _Row:
     path: str
     label: str
     part: str | None
-    wrong: str
+    fault: str
 
 
 def _rows(path: Path) -> list[_Row]:
@@ -148,12 +149,12 @@ def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
     names = max(headers.values(), key=len)
     missing = [what for what in ("path", "label") if what not in _columns(names)]
     wanted = " and ".join(f"one of {', '.join(COLUMNS[what])} for the {what}" for what in missing)
-    found = ", ".join(map(repr, names[:8])) or "nothing"
-    raise DataError(f"{where}: its first line names the columns {found}; {wanted} is expected")
+    columns_found = ", ".join(map(repr, names[:8])) or "nothing"
+    raise DataError(f"{where}: its first line names the columns {columns_found}; {wanted} is expected")
 
 
 def _columns(names: Sequence[str]) -> dict[str, int]:
-    plain = ["".join(each for each in name.casefold() if each not in "_- ") for name in names]
+    plain = ["".join(letter for letter in name.casefold() if letter not in "_- ") for name in names]
     return {
         what: plain.index(known)
         for what, accepted in COLUMNS.items()
@@ -162,16 +163,16 @@ def _columns(names: Sequence[str]) -> dict[str, int]:
 
 
 def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int, has_parts: bool) -> _Row:
-    said = {what: cells[place] if place < len(cells) else "" for what, place in columns.items()}
-    part, wrong = None, ""
+    values = {what: cells[place] if place < len(cells) else "" for what, place in columns.items()}
+    part, fault = None, ""
     if has_parts:  # a row that says nothing is for training, as where test pictures alone are marked
-        part = part_named(said["part"] or "train")
-        wrong = "" if part else f"part {said['part']!r} is none of {', '.join(PARTS)}"
-    if not said["label"]:
-        wrong = "no label"
+        part = part_named(values["part"] or "train")
+        fault = "" if part else f"part {values['part']!r} is none of {', '.join(PARTS)}"
+    if not values["label"]:
+        fault = "no label"
     if any(cells[width:]):
-        wrong = f"{len(cells)} cells under {width} columns"
-    return _Row(line, said["path"], said["label"], part, wrong)
+        fault = f"{len(cells)} cells under {width} columns"
+    return _Row(line, values["path"], values["label"], part, fault)
 
 
 def _contradiction(rows: Sequence[_Row]) -> str:
@@ -180,8 +181,10 @@ def _contradiction(rows: Sequence[_Row]) -> str:
         first, *others = rows
         for other in others:
             if getattr(first, what) != getattr(other, what):
-                said = f"{getattr(first, what)} in line {first.line} and {getattr(other, what)} in line {other.line}"
-                return f"its {what} is {said}"
+                contradiction = (
+                    f"{getattr(first, what)} in line {first.line} and {getattr(other, what)} in line {other.line}"
+                )
+                return f"its {what} is {contradiction}"
     return ""
 
 
@@ -194,13 +197,13 @@ class _Place:
         self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(self._root))
 
     def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
-        """The id of a picture, its path with "/" on every system; the kind and detail of what is wrong with it."""
+        """The id of a picture, its path with "/" on every system; the kind and detail of what is fault with it."""
         if "\0" in path:
             return path, TABLE_ROW, "a null character in its path"
         item_id = os.path.normpath(path)
         full = self._full(item_id)
         if not os.path.lexists(full):
-            item_id = next((each for each in _readings(item_id) if os.path.lexists(self._full(each))), item_id)
+            item_id = next((reading for reading in _readings(item_id) if os.path.lexists(self._full(reading))), item_id)
             full = self._full(item_id)
         return item_id.replace(os.sep, "/"), *self._fault(item_id, full)
 
@@ -224,4 +227,4 @@ def _readings(item_id: str) -> Iterator[str]:
     slashed = os.path.normpath(item_id.replace("\\", "/"))
     yield slashed
     if os.path.splitext(slashed)[1].lower() not in SUFFIXES:
-        yield from (slashed + suffix for suffix in LEFT_OUT_SUFFIXES)
+        yield from (slashed + suffix for suffix in IMPLIED_SUFFIXES)

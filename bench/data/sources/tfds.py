@@ -166,15 +166,15 @@ def _package() -> Any:
 
 def _features(tfds: Any, info: Any) -> tuple[str, str]:
     """The names of the picture and of its class: those that it is supervised by, else the only ones of their types."""
-    images = [name for name, each in info.features.items() if isinstance(each, tfds.features.Image)]
-    labels = [name for name, each in info.features.items() if isinstance(each, tfds.features.ClassLabel)]
+    images = [name for name, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [name for name, feature in info.features.items() if isinstance(feature, tfds.features.ClassLabel)]
     image, label, *_ = info.supervised_keys or ("", "")
     if image in images and label in labels:
         return image, label
     if len(images) == len(labels) == 1:
         return images[0], labels[0]
-    found = ", ".join(f"{name} ({type(each).__name__})" for name, each in info.features.items())
-    raise DataError(f"one Image and one ClassLabel are needed, and its features are {found}")
+    features = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in info.features.items())
+    raise DataError(f"one Image and one ClassLabel are needed, and its features are {features}")
 
 
 def _parts(splits: Mapping[str, Any]) -> dict[str, str]:
@@ -211,11 +211,11 @@ def _lift(part: Path) -> None:
 def _folder_names(classes: Sequence[str]) -> list[str]:
     """A name for the folder of each class: its own, or with its number where that cannot be or is taken."""
     names: dict[str, str] = {}
-    for number, each in enumerate(classes):
-        own = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", each).strip(" .")[:60]
-        name = own
+    for number, class_name in enumerate(classes):
+        stem = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", class_name).strip(" .")[:60]
+        name = stem
         while not name or name.casefold() in {*names, *CLUTTER_FOLDERS}:
-            name, own = f"{own or 'class'}-{number}", f"{own}_"
+            name, stem = f"{stem or 'class'}-{number}", f"{stem}_"
         names[name.casefold()] = name
     return list(names.values())
 
@@ -229,7 +229,7 @@ def main(name: str, target: str) -> int:
             print(json.dumps({key: value}), file=channel, flush=True)
 
         try:
-            export(name, Path(target), lambda *about: tell("progress", about))
+            export(name, Path(target), lambda *progress: tell("progress", progress))
         except Exception as error:
             traceback.print_exc()
             tell("error", _in_one_line(error))
