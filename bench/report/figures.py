@@ -13,6 +13,7 @@ from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Trial
+from bench.report.links import anchor
 
 Figure = dict[str, Any]
 """Arguments of `Plotly.newPlot`: `data` and `layout`."""
@@ -78,13 +79,39 @@ def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
     return {"title": {"text": f"{title}, {name}"}, "range": [0, 1.02 * (longest_s or 1) / unit]}, unit
 
 
+def points(trials: Sequence[Trial], x: Sequence[object], shares: Sequence[float], **more: Any) -> Any:
+    """A trace with a marker a trial, which leads to its row in the leaderboard; `more` is given to `go.Scatter`.
+
+    Numbers are rounded finer than any screen shows, so that thousands of points stay small.
+    """
+    import plotly.graph_objects as go
+
+    defaults = {"mode": "markers", "hoverinfo": "text", "cliponaxis": False}
+    return go.Scatter(
+        x=[rounded(value) if isinstance(value, float) else value for value in x],
+        y=[round(100 * share, 2) for share in shares],
+        customdata=[anchor(trial) for trial in trials],
+        **{**defaults, **more},
+    )
+
+
+def title(trial: Trial) -> str:
+    """The name of a trial as the first line beside its point."""
+    return f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"
+
+
+def whole_numbers(most: int) -> Figure:
+    """An axis of whole numbers up to `most`."""
+    return {"tickformat": "d", **({"dtick": 1, "tick0": 1} if most <= 10 else {"nticks": 10})}
+
+
 def label(name: str, limit: int = 80) -> str:
     """Text from outside for Plotly, which reads a subset of HTML in every label."""
     return html.escape(text.shorten(text.clean(name), limit), quote=False)
 
 
 def rounded(value: float) -> float:
-    """Six significant digits, finer than any screen, so that thousands of points stay small."""
+    """A number with six significant digits."""
     return float(f"{value:.6g}")
 
 

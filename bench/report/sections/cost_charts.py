@@ -11,6 +11,7 @@ from typing import Any
 from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import Figure, figure, label, layout, log_axis, rounded
+from bench.report.figures import points as trial_points
 from bench.report.links import anchor
 from bench.report.sections.leaderboard import listed
 from bench.report.sections.verdict import test_interval
@@ -137,7 +138,8 @@ def draw_cost_chart(
 ) -> Figure:
     """Hollow marks for validation accuracy, filled ones with error bars for the test accuracy of chosen trials.
 
-    The front is a stepped line: at every cost the best validation accuracy that can be had for it.
+    The front is a stepped line: at every cost the best validation accuracy that can be had for it. The page's script
+    puts in the text beside a point (`CostCharts.hovers`).
     """
     import plotly.graph_objects as go
 
@@ -156,21 +158,13 @@ def draw_cost_chart(
         hoverinfo="skip",
     )
     traces = [line]
-    for part in ("validation", "test"):
+    for part, drawn_as in (("validation", _validation_marks), ("test", _test_marks)):
         for family in dict.fromkeys(point.trial.family for point in points):
             own = [p for p in points if p.trial.family == family and (part == "validation" or p.test is not None)]
             if own:
-                traces.append(
-                    go.Scatter(
-                        x=across(own),
-                        customdata=[anchor(point.trial) for point in own],
-                        mode="markers",
-                        name=label(text.label(own[0].trial)),
-                        hoverinfo="text",  # the page's script puts it in
-                        cliponaxis=False,
-                        **(_validation_marks if part == "validation" else _test_marks)(own, looks[family]),
-                    )
-                )
+                shares = [(p.trial.value if part == "validation" else p.test) or 0.0 for p in own]
+                name, look = label(text.label(own[0].trial)), drawn_as(own, looks[family])
+                traces.append(trial_points([p.trial for p in own], across(own), shares, name=name, **look))
     shares = [share for p in points for share in (p.trial.value, p.low, p.high) if share is not None]
     shape = layout(shares)
     shape["xaxis"] |= {**axis, **TICKS[cost], "title": {"text": COSTS[cost] + " (log scale)"}}
@@ -183,12 +177,11 @@ def draw_cost_chart(
 
 def _validation_marks(points: Sequence[CostPoint], mark: Mark) -> dict[str, Any]:
     look = {"symbol": f"{mark.symbol}-open", "size": 9, "color": mark.colour, "opacity": 0.75, "line": {"width": 1.75}}
-    return {"y": [rounded(100 * (point.trial.value or 0.0)) for point in points], "marker": look}
+    return {"marker": look}
 
 
 def _test_marks(points: Sequence[CostPoint], mark: Mark) -> dict[str, Any]:
     return {
-        "y": [rounded(100 * (point.test or 0.0)) for point in points],
         "marker": {
             "symbol": mark.symbol,
             "size": 13,

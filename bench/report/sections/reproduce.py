@@ -7,7 +7,7 @@ import gzip
 import json
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench import text
-from bench.records import LEADERBOARD_COLUMNS, Run, Trial, leaderboard_row, to_data
+from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row, to_data
 
 DIGITS = 5
 """Significant digits of numbers in the page's record; trials.sqlite3 has them in full."""
@@ -23,18 +23,7 @@ DIGITS = 5
 TIMES = ("started_s", "finished_s")
 """Columns of seconds since the run's start, to a tenth, so that differences between two of them stay exact."""
 
-FIELDS: Mapping[str, Callable[[Trial], Any]] = {
-    "order": lambda trial: trial.order,
-    "started_s": lambda trial: trial.started_s,
-    "finished_s": lambda trial: trial.finished_s,
-    "epochs": lambda trial: trial.epochs,
-    "known": lambda trial: trial.known,
-    "counted": lambda trial: trial.counted,
-    "duplicate_of": lambda trial: trial.duplicate_of,
-    "failure": lambda trial: trial.failure.name if trial.failure else "",
-    "note": lambda trial: trial.note,
-    "params": lambda trial: trial.params,
-}
+FIELDS = "order started_s finished_s epochs known counted duplicate_of failure note params".split()
 """Columns of the page's record after those of the leaderboard."""
 
 
@@ -109,8 +98,11 @@ def trial_table(run: Run) -> dict[str, Any]:
         `columns`, those of the leaderboard and then `FIELDS`, and `rows`; the last column has the hyperparameters by
         name.
     """
-    every = [leaderboard_row(trial) | {name: read(trial) for name, read in FIELDS.items()} for trial in run.trials]
-    rows = [[_plain(value, tenths=column in TIMES) for column, value in row.items()] for row in every]
+    rows = []
+    for trial in run.trials:
+        values = leaderboard_row(trial) | {name: getattr(trial, name) for name in FIELDS}
+        values["failure"] = trial.failure.name if trial.failure else ""
+        rows.append([_plain(value, tenths=column in TIMES) for column, value in values.items()])
     return {"columns": [*LEADERBOARD_COLUMNS, *FIELDS], "rows": rows}
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, thinned, time_axis
-from bench.report.links import anchor
+from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
 from bench.report.sections.feature_cache import Saved, in_all, saved_by_family
 from bench.report.sections.slices import DRAWN as POINTS_DRAWN
 from bench.report.sections.slices import FamilySlices, slices
@@ -67,7 +66,7 @@ class SearchHistory:
     saved_in_all: Saved
 
     bars = BARS_DRAWN
-    points = POINTS_DRAWN
+    panel_points = POINTS_DRAWN
     words = STATE_WORDS
 
     @property
@@ -166,13 +165,11 @@ def improvements(steps: Sequence[Step]) -> list[Step]:
 
 def draw_best_so_far(steps: Mapping[str, Sequence[Step]], looks: Mapping[str, Mark], by_time: bool = False) -> Figure:
     """One stepped line an engine, to its last trial, with a marker at each improvement."""
-    import plotly.graph_objects as go
-
     last = [own[-1] for own in steps.values() if own]
     axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
     if not by_time:
         most = max((step.n for step in last), default=1)
-        axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **_whole_numbers(most)}
+        axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **whole_numbers(most)}
     traces, shares = [], []
     for engine, own in steps.items():
         better = improvements(own)
@@ -181,26 +178,20 @@ def draw_best_so_far(steps: Mapping[str, Sequence[Step]], looks: Mapping[str, Ma
         shares += [step.best for step in better if step.best is not None]
         corners, mark = [*better, own[-1]], looks[engine]
         traces.append(
-            go.Scatter(
-                x=[round(step.time_s / unit_s, 3) if by_time else step.n for step in corners],
-                y=[round(100 * (step.best or 0.0), 3) for step in corners],
+            points(
+                [step.trial for step in corners],
+                [step.time_s / unit_s if by_time else step.n for step in corners],
+                [step.best or 0.0 for step in corners],
                 mode="lines+markers",
                 name=label(engine),
                 line={"shape": "hv", "color": mark.colour, "dash": mark.dash, "width": 2.5},
                 marker={"symbol": mark.symbol, "size": [9] * len(better) + [0], "opacity": 1, "line": {"width": 0}},
-                customdata=[anchor(step.trial) for step in corners],
                 hovertext=[_step_hover(engine, step) for step in corners],
-                hoverinfo="text",
-                cliponaxis=False,
             )
         )
     shape = layout(shares)
     shape["xaxis"] |= axis
     return figure(traces, shape)
-
-
-def _whole_numbers(most: int) -> Figure:
-    return {"tickformat": "d", **({"dtick": 1, "tick0": 1} if most <= 10 else {"nticks": 10})}
 
 
 def _step_hover(engine: str, step: Step) -> str:
@@ -246,48 +237,34 @@ def draw_trials(drawn: Sequence[EndedTrial], looks: Mapping[str, Mark]) -> Figur
 
     Trials without an accuracy stand at the bottom. Every trace has the place of its family among `looks` as `meta`.
     """
-    import plotly.graph_objects as go
-
     shape = layout([each.accuracy for each in drawn if each.accuracy is not None])
-    bottom = shape["yaxis"]["range"][0]
-    numbers = {family: number for number, family in enumerate(looks)}
-
-    def points(trials: Sequence[EndedTrial], **more: object) -> object:
-        return go.Scatter(
-            x=[each.place for each in trials],
-            y=[bottom if each.accuracy is None else round(100 * each.accuracy, 3) for each in trials],
-            mode="markers",
-            meta=numbers[trials[0].trial.family],
-            cliponaxis=False,
-            **more,
-        )
-
+    bottom = shape["yaxis"]["range"][0] / 100
     groups: dict[tuple[str, str], list[EndedTrial]] = {}
     for each in drawn:
-        groups.setdefault((each.trial.state, each.trial.family), []).append(each)
+        groups.setdefault((each.trial.family, each.trial.state), []).append(each)
+        if each.trial.known:
+            groups.setdefault((each.trial.family, ""), []).append(each)
     traces = []
-    for (state, family), own in groups.items():
-        symbol, colour = SYMBOLS[state], looks[family].colour
-        line = {"width": 1.5 if "open" in symbol else 0}
+    for (family, state), own in groups.items():
+        symbol, colour = SYMBOLS.get(state, "circle-open"), looks[family].colour if state else "var(--ink)"
         traces.append(
             points(
-                own,
-                name=label(family),
-                marker={"symbol": symbol, "size": 8, "color": colour, "line": line},
-                customdata=[anchor(each.trial) for each in own],
-                hovertext=[_trial_hover(each) for each in own],
-                hoverinfo="text",
+                [each.trial for each in own],
+                [each.place for each in own],
+                [bottom if each.accuracy is None else each.accuracy for each in own],
+                name=label(family) if state else "known configuration",
+                marker={"symbol": symbol, "size": 8 if state else 15, "color": colour, "line": {"width": 1.5}},
+                hovertext=[_trial_hover(each) for each in own] if state else None,
+                hoverinfo="text" if state else "skip",
+                meta=list(looks).index(family),
             )
         )
-        ring = {"symbol": "circle-open", "size": 15, "color": "var(--ink)", "line": {"width": 1.25}}
-        if known := [each for each in own if each.trial.known]:
-            traces.append(points(known, name="known configuration", marker=ring, hoverinfo="skip"))
     first, last = (drawn[0].place, drawn[-1].place) if drawn else (1, 1)
     room = max(0.5, 0.015 * (last - first))
     shape["xaxis"] |= {
         "title": {"text": "Trials, in the order in which they ended"},
         "range": [first - room, last + room],
-        **_whole_numbers(last),
+        **whole_numbers(last),
     }
     return figure(traces, shape)
 
@@ -297,6 +274,5 @@ def _trial_hover(each: EndedTrial) -> str:
     state = STATE_WORDS[trial.state] if trial.state != COMPLETE else ""
     failure = f": {trial.failure.name}" if trial.failure else ""
     accuracy = text.percent(each.accuracy) if each.accuracy is not None else ""
-    lines = [f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"]
-    lines.append(label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60))
-    return "<br>".join(filter(None, [*lines, "known configuration" if trial.known else ""]))
+    said = label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60)
+    return "<br>".join(filter(None, (title(trial), said, "known configuration" if trial.known else "")))

@@ -9,11 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, rounded, thinned
-from bench.report.links import anchor
+from bench.report.figures import Figure, figure, label, layout, points, thinned
 from bench.report.styles import Mark, family_marks
 
 DRAWN = 160
@@ -156,21 +156,18 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 
 def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
     """A panel: the later a trial, the stronger its colour; the best one has a ring. The y axis holds all accuracies."""
-    import plotly.graph_objects as go
-
     value_of = dict(zip((trial.name for trial in data.trials), data.values, strict=True))
     drawn = thinned(data.trials, DRAWN)
 
-    def points(trials: Sequence[Trial], marker: Figure) -> object:
+    def trace(trials: Sequence[Trial], marker: Figure) -> Any:
         values = [value_of[trial.name] for trial in trials]
-        return go.Scatter(
-            x=[label(_choice(value)) if data.choices else rounded(_number(value)) for value in values],
-            y=[round(100 * (trial.value or 0.0), 2) for trial in trials],
-            mode="markers",
+        return points(
+            trials,
+            [label(_choice(value)) if data.choices else _number(value) for value in values],
+            [trial.value or 0.0 for trial in trials],
             marker=marker,
-            customdata=[anchor(trial) for trial in trials],
-            hovertemplate="%{x}: %{y} %<extra></extra>",
-            cliponaxis=False,
+            hoverinfo=None,
+            hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
         )
 
     shades = {
@@ -190,4 +187,4 @@ def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
         shape["xaxis"] |= {"range": [-0.6, len(choices) - 0.4]}
     else:
         shape["xaxis"] |= {"type": "log" if data.log else "linear", "tickformat": "~g", "nticks": 4}
-    return figure([points(drawn, shades), points([t for t in drawn if t is data.best], ring)], shape)
+    return figure([trace(drawn, shades), trace([t for t in drawn if t is data.best], ring)], shape)

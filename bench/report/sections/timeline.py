@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, rounded, time_axis
+from bench.report.figures import Figure, figure, label, layout, rounded, time_axis, title, whole_numbers
 from bench.report.links import anchor
 from bench.report.styles import Mark
 
@@ -140,10 +140,9 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
         for (family, state), own in groups.items()
     ]
     shape = layout([])
-    rows = {"title": {"text": "Worker" if data.by_worker else "Trial"}, "autorange": "reversed", "tickformat": "d"}
-    shape["yaxis"] = {**shape["xaxis"], **rows, "nticks": 8}
-    if data.by_worker and data.workers <= 8:
-        shape["yaxis"] |= {"dtick": 1, "tick0": 1}
+    rows = {"title": {"text": "Worker" if data.by_worker else "Trial"}, "autorange": "reversed"}
+    last = data.workers if data.by_worker else len(data.bars)
+    shape["yaxis"] = {**shape["xaxis"], **rows, **whole_numbers(last)}
     shape["xaxis"] |= axis
     shape["barmode"] = "overlay"
     return figure(traces, shape)
@@ -152,7 +151,4 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
 def _hover(bar: TimelineBar) -> str:
     trial = bar.trial
     accuracy = f" {text.percent(trial.value)}" if trial.value is not None else ""
-    return (
-        f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}<br>"
-        f"{STATE_WORDS[trial.state]}{accuracy}, {text.seconds(bar.end_s - bar.start_s)}"
-    )
+    return f"{title(trial)}<br>{STATE_WORDS[trial.state]}{accuracy}, {text.seconds(bar.end_s - bar.start_s)}"
