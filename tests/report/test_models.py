@@ -237,11 +237,7 @@ class TestCalibration:
 def test_the_best_model_comes_first_and_stands_open(scored: Run) -> None:
     shown = Page(section(scored))
     keys = [(a["data-key"], "open" in a) for _, a in shown.elements if a.get("class") == "model"]
-    assert keys == [
-        ("model mobilenet_v2 · random weights", True),
-        ("model cnn", False),
-        ("model dummy", False),
-    ]
+    assert keys == [("model mobilenet_v2 · random weights", True), ("model cnn", False), ("model dummy", False)]
     assert "93.3 % on the test pictures, optuna:tpe #1" in shown.words
     assert "It is not trained by epochs, so there is no learning curve." in shown.words
 
@@ -347,10 +343,7 @@ def test_hostile_names_are_text(hostile_run: Run, tmp_path: Path) -> None:
     trials = tuple(replace(each, family=family) for each in study.trials)
     families = (replace(hostile_run.families[0], name=family),)
     run = replace(
-        hostile_run,
-        path=tmp_path / "run",
-        studies=(replace(study, family=family, trials=trials),),
-        families=families,
+        hostile_run, path=tmp_path / "run", studies=(replace(study, family=family, trials=trials),), families=families
     )
     save(run, {family: two_classes(dict.fromkeys(range(9), 0.8))})
     test = [Thumbnail(sha256(number), f"{HOSTILE}/{number}.jpg", number % 2, "test") for number in range(9)]

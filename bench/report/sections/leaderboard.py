@@ -10,17 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench import text
-from bench.records import (
-    COMPLETE,
-    FAIL,
-    LEADERBOARD_COLUMNS,
-    RUNNING,
-    WAITING,
-    FamilyInfo,
-    Run,
-    Trial,
-    leaderboard_row,
-)
+from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
 from bench.report.links import anchor
 from bench.report.sections.learning_curves import LearningPhase, learning_phases, sparkline
 from bench.report.sections.pairwise import Standing, standings

@@ -130,14 +130,7 @@ def compare(run: Run) -> FamilyComparison | None:
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
     return FamilyComparison(
-        families=tuple(found),
-        n=n,
-        accuracy=accuracy,
-        value=value,
-        low=low,
-        high=high,
-        p=p,
-        over_seeds=over_seeds,
+        families=tuple(found), n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
     )
 
 
