@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from bench import text
@@ -79,10 +79,22 @@ def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
     return {"title": {"text": f"{title}, {name}"}, "range": [0, 1.02 * (longest_s or 1) / unit]}, unit
 
 
-def points(trials: Sequence[Trial], x: Sequence[object], shares: Sequence[float], **more: Any) -> Any:
-    """A trace with a marker a trial, which leads to its row in the leaderboard; `more` is given to `go.Scatter`.
+def points(
+    trials: Sequence[Trial],
+    x: Sequence[object],
+    shares: Sequence[float],
+    listed: Container[str] | None = None,
+    **more: Any,
+) -> Any:
+    """A trace with a marker a trial, which leads to its row in the leaderboard.
 
     Numbers are rounded finer than any screen shows, so that thousands of points stay small.
+
+    Args:
+        trials: The trials.
+        x, shares: Their places and their accuracies.
+        listed: Names of the trials that have such a row; None for all.
+        more: Further arguments of `go.Scatter`.
     """
     import plotly.graph_objects as go
 
@@ -90,7 +102,7 @@ def points(trials: Sequence[Trial], x: Sequence[object], shares: Sequence[float]
     return go.Scatter(
         x=[rounded(value) if isinstance(value, float) else value for value in x],
         y=[round(100 * share, 2) for share in shares],
-        customdata=[anchor(trial) for trial in trials],
+        customdata=[anchor(trial) if listed is None or trial.name in listed else "" for trial in trials],
         **{**defaults, **more},
     )
 

@@ -32,8 +32,10 @@ from bench.records import (
     Repeat,
     Run,
     SplitInfo,
+    State,
     Study,
     Trial,
+    Weights,
 )
 from bench.runs import predictions
 from bench.runs.thumbnails import MISTAKES, MOST_SAMPLES, SHARED_MISTAKES, Thumbnail
@@ -100,7 +102,7 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
             "git_commit": "0123456789ab",
         },
         split=_split(size),
-        families=tuple(FamilyInfo(family, f"Family number {n}.", "random") for n, family in enumerate(families)),
+        families=tuple(FamilyInfo(family, f"Family number {n}.", Weights.RANDOM) for n, family in enumerate(families)),
         studies=tuple(Study(family, engine, tuple(trials)) for (engine, family), trials in studies.items()),
         command=f"python -m bench run --data photos --budget {budget} --engine {','.join(engines)}",
         elapsed_s=clock,
@@ -140,7 +142,7 @@ def _trial(draw: np.random.Generator, size: Size, rank: int, started_s: float) -
     strength = 0.55 + 0.4 * (rank + 1) / size.families
     accuracy = float(np.clip(strength * fit + draw.normal(0, 0.01), 1 / size.classes, 0.999))
     seconds = 3.0 * (1 + rank) * (params["input_size"] / 96) ** 2 * float(draw.uniform(0.8, 1.2))
-    state = str(draw.choice([COMPLETE, PRUNED, FAIL], p=[0.86, 0.1, 0.04]))
+    state = State(draw.choice([COMPLETE, PRUNED, FAIL], p=[0.86, 0.1, 0.04]))
     epochs = {COMPLETE: size.epochs, PRUNED: size.epochs // 3, FAIL: 0}[state]
     history = _history(draw, accuracy, epochs, seconds / size.epochs)
     trial = Trial(
@@ -155,7 +157,7 @@ def _trial(draw: np.random.Generator, size: Size, rank: int, started_s: float) -
         history=history,
         intermediate_values={epoch.epoch: epoch.val_accuracy for epoch in history},
         input_size=params["input_size"],
-        weights="random",
+        weights=Weights.RANDOM,
         seed=0,
         max_epochs=size.epochs,
     )

@@ -193,7 +193,7 @@ def test_a_family_of_hundreds_of_trials_is_drawn_wherever_its_zero_ranks(zero: i
     best = found.figures[0]["data"][1]
     assert list(best["y"]) == [90.0]
     assert "420 complete trials" in words(run_of(*trials))
-    assert "an evenly spaced sample of the others, 160 a panel" in words(run_of(*trials))
+    assert "an evenly spaced sample of the others, 120 a panel" in words(run_of(*trials))
 
 
 def test_a_ring_is_around_the_best_trial_alone() -> None:
@@ -337,7 +337,7 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     said = words(large)
     assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said.replace("\u202f", " ")
     assert "The best 100 of 5 000 trials." in said.replace("\u202f", " ")
-    assert "the last 1 000 are drawn" in said.replace("\u202f", " ")
+    assert "the last 600 are drawn" in said.replace("\u202f", " ")
 
 
 @pytest.mark.slow

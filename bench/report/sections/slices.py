@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned
+from bench.report.sections.leaderboard import listed
 from bench.report.styles import Mark, family_marks
 
-DRAWN = 160
+DRAWN = 120
 """Limit on the points of a panel."""
 
 CHOICES = 8
@@ -66,6 +67,7 @@ class FamilySlices:
         slices: Hyperparameters with more than one value, most important first.
         fixed: Hyperparameters with the same value in every trial.
         engines: Engines for which the record has importances.
+        listed: Names of the trials that have a row in the leaderboard.
     """
 
     family: str
@@ -75,17 +77,18 @@ class FamilySlices:
     slices: tuple[Slice, ...]
     fixed: Mapping[str, object]
     engines: tuple[str, ...]
+    listed: frozenset[str]
 
     @property
     def figures(self) -> list[Figure]:
         """A figure for each of the slices."""
-        accuracies = [trial.value or 0.0 for trial in self.trials]
-        return [draw_slice(each, self.mark, accuracies) for each in self.slices]
+        shape = layout([trial.value or 0.0 for trial in self.trials])
+        return [draw_slice(each, self.mark, shape, self.listed) for each in self.slices]
 
 
 def slices(run: Run) -> list[FamilySlices]:
     """The families of which at least two complete trials differ, in the order in which they are declared."""
-    found = []
+    found, rows = [], listed(run)
     for family, mark in family_marks(run).items():
         own = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
         trials = tuple(t for t in own if not t.duplicate_of and t.value is not None and math.isfinite(t.value))
@@ -100,8 +103,9 @@ def slices(run: Run) -> list[FamilySlices]:
                     mark=mark,
                     trials=trials,
                     slices=tuple(sorted(varied, key=lambda each: -sum(each.importance.values()))),
-                    fixed={each.name: each.values[0] for each in every if each not in varied},
+                    fixed={each.name: each.values[0] for each in every if all(each is not one for one in varied)},
                     engines=tuple(engine for engine, shares in importance.items() if shares),
+                    listed=frozenset(trial.name for trial in rows[family]),
                 )
             )
     return found
@@ -154,8 +158,15 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 # -- drawing
 
 
-def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
-    """A panel: the later a trial, the stronger its colour; the best one has a ring. The y axis holds all accuracies."""
+def draw_slice(data: Slice, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
+    """A panel: the later a trial, the stronger its colour; the best one has a ring.
+
+    Args:
+        data: The hyperparameter.
+        mark: The family's mark.
+        shape: The layout that all panels of the family have in common.
+        linked: Names of the trials that have a row in the leaderboard.
+    """
     value_of = dict(zip((trial.name for trial in data.trials), data.values, strict=True))
     drawn = thinned(data.trials, DRAWN)
 
@@ -165,6 +176,7 @@ def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
             trials,
             [label(_choice(value)) if data.choices else _number(value) for value in values],
             [trial.value or 0.0 for trial in trials],
+            listed=linked,
             marker=marker,
             hoverinfo=None,
             hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
@@ -177,14 +189,12 @@ def draw_slice(data: Slice, mark: Mark, accuracies: Sequence[float]) -> Figure:
         "line": {"color": "var(--soft)", "width": 0.75},
     }
     ring = {"symbol": "circle-open", "size": 14, "color": "var(--ink)", "line": {"width": 1.5}}
-    shape = layout(accuracies)
-    shape["font"] = {**shape["font"], "size": 11}
-    shape["yaxis"] |= {"nticks": 5}
-    shape["xaxis"] |= {"title": {"text": label(data.name, 30) + (" (log)" if data.log else "")}, "nticks": 5}
+    axis = {**shape["xaxis"], "title": {"text": label(data.name, 30) + (" (log)" if data.log else "")}, "nticks": 4}
     if data.choices:
         choices = [label(choice) for choice in data.choices]
-        shape["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": choices}
-        shape["xaxis"] |= {"range": [-0.6, len(choices) - 0.4]}
+        axis |= {"type": "category", "categoryorder": "array", "categoryarray": choices}
+        axis |= {"range": [-0.6, len(choices) - 0.4], "nticks": 8}
     else:
-        shape["xaxis"] |= {"type": "log" if data.log else "linear", "tickformat": "~g", "nticks": 4}
-    return figure([trace(drawn, shades), trace([t for t in drawn if t is data.best], ring)], shape)
+        axis |= {"type": "log" if data.log else "linear", "tickformat": "~g"}
+    small = {"font": {**shape["font"], "size": 11}, "yaxis": {**shape["yaxis"], "nticks": 5}, "xaxis": axis}
+    return figure([trace(drawn, shades), trace([t for t in drawn if t is data.best], ring)], {**shape, **small})

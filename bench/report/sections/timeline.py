@@ -11,7 +11,7 @@ from bench.report.figures import Figure, figure, label, layout, rounded, time_ax
 from bench.report.links import anchor
 from bench.report.styles import Mark
 
-DRAWN = 1000
+DRAWN = 600
 """Limit on the bars; of more trials, the last ones are drawn."""
 
 PATTERNS: Mapping[str, str] = {COMPLETE: "", PRUNED: "/", FAIL: "x", RUNNING: "."}
