@@ -525,7 +525,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditFindings:
-    """What an audit of pictures found.
+    """Findings of an audit of pictures.
 
     Attributes:
         quarantined: Pictures that are not used.

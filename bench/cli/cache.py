@@ -1,4 +1,4 @@
-"""`bench cache`: show or clear what is kept between runs."""
+"""`bench cache`: show or clear the cache."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from bench.cache import directory
 from bench.errors import unknown
 
-SUMMARY = "show or clear what is kept between runs"
+SUMMARY = "show or clear the cache of pictures, features and downloads"
 
 HELP = f"""\
-Shows or clears what is kept between runs:
+Shows or clears the cache, which all runs share:
 
 {chr(10).join(f"  {name:<12}{kind.description}" for name, kind in directory.KINDS.items())}
 
-Pictures and features are kept under their content, so that no run decodes a picture twice at one size, or puts it
-twice through the same frozen layers. Up to BENCH_CACHE_GB gigabytes of both are kept (default 20, or half of what the
-disk has where that is less); what was used longest ago goes first. BENCH_CACHE names another folder. Clearing is safe
-at any time: what a run still needs is made again."""
+Pictures and features are stored under their content, so that no run decodes a picture twice at one size, or puts it
+twice through the same frozen layers. Both take up to BENCH_CACHE_GB gigabytes (default 20, or half of what the disk has
+if that is less); the least recently used entries go first. BENCH_CACHE names another folder. Clearing is safe at any
+time: what a run still needs is made again."""
 
 EXAMPLES = """\
 examples:

@@ -197,7 +197,7 @@ class _Place:
         self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(self._root))
 
     def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
-        """The id of a picture, its path with "/" on every system; the kind and detail of what is fault with it."""
+        """The id of a picture, its path with "/" on every system; the kind and detail of its fault."""
         if "\0" in path:
             return path, TABLE_ROW, "a null character in its path"
         item_id = os.path.normpath(path)
