@@ -1,4 +1,4 @@
-"""What changed between two runs: the one answer of `check`, `compare` and `history`.
+"""The changes between two runs: one rule for `check`, `compare` and `history`.
 
 Two runs compare where their test pictures, their settings and their weights are the same: everything else is named by
 `differences`, and never judged. How a family's accuracy changed, and how surely, is `family_changes`.
@@ -45,7 +45,7 @@ def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -
 
 @dataclass(frozen=True)
 class FamilyChange:
-    """How a family's accuracy changed, and how surely, among all families that are compared.
+    """The change of a family's accuracy and its p-values, among all families that are compared.
 
     Attributes:
         accuracy: The change, with the noise of test pictures and seeds.
@@ -71,7 +71,7 @@ class FamilyChange:
 
     @property
     def significant(self) -> bool:
-        """Whether the change is more than noise, in either direction."""
+        """True where the change is more than noise, in either direction."""
         return self.p < stats.LEVEL
 
 
@@ -211,8 +211,8 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
         yield f"other versions: {'; '.join(versions)}"
     for name, (before, after) in both.items():
         if chosen := setting_changes(before.params, after.params):
-            told = "; ".join(f"{short(key)} {_value(was)}, now {_value(now)}" for key, was, now in chosen)
-            yield f"{short(name)}: another configuration was chosen: {told}"
+            pairs = "; ".join(f"{short(key)} {_value(was)}, now {_value(now)}" for key, was, now in chosen)
+            yield f"{short(name)}: another configuration was chosen: {pairs}"
 
 
 def _sides(before: object, after: object) -> str:

@@ -1,4 +1,4 @@
-"""What the regression gate found: one finding for each family and metric, and the exit status that follows."""
+"""The findings of the regression gate, one for each family and metric, and the exit status that follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REGRESSION, NOT_COMPARABLE, INCOMPLETE = 1, 3, 4
 """Exit statuses; 3 before 4 before 1, 0 where there is none of them."""
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     """The verdict on a finding; SKIP: not comparable, so nothing was judged."""
 
     PASS = "pass"
@@ -73,7 +73,7 @@ class Finding:
 
     family: str
     metric: Metric
-    outcome: Outcome
+    outcome: GateOutcome
     mark: Sign = Sign.NONE
     change: str = ""
     before: str = ""
@@ -117,14 +117,14 @@ class Judgement:
     notes: Sequence[str] = ()
     policy: Policy = field(default_factory=Policy)
 
-    def of(self, outcome: Outcome) -> list[Finding]:
+    def of(self, outcome: GateOutcome) -> list[Finding]:
         """The findings with an outcome."""
         return [finding for finding in self.findings if finding.outcome == outcome]
 
     @property
     def problems(self) -> list[Finding]:
-        """What failed, then what warns."""
-        return [*self.of(Outcome.FAIL), *self.of(Outcome.WARN)]
+        """The findings that failed, then those that warn."""
+        return [*self.of(GateOutcome.FAIL), *self.of(GateOutcome.WARN)]
 
     @property
     def exit_status(self) -> int:
@@ -133,7 +133,7 @@ class Judgement:
             return NOT_COMPARABLE
         if self.incomplete:
             return INCOMPLETE
-        return REGRESSION if self.of(Outcome.FAIL) else 0
+        return REGRESSION if self.of(GateOutcome.FAIL) else 0
 
     @property
     def headline(self) -> str:
@@ -149,7 +149,7 @@ class Judgement:
             rest = len(self.differences) - 1
             more = f" (and {plural(rest, 'more difference')})" if rest else ""
             return plain(f"NOT COMPARABLE: {self.differences[0]}{more}; nothing was judged {against}")
-        failed, warned = len(self.of(Outcome.FAIL)), len(self.of(Outcome.WARN))
+        failed, warned = len(self.of(GateOutcome.FAIL)), len(self.of(GateOutcome.WARN))
         underpowered = sum(finding.underpowered for finding in self.findings)
         uncalibrated = sum(finding.figures.get("calibrated") is False for finding in self.findings)
         counts = [plural(failed, "regression") if failed else "no regression"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.check import rules, wording
 from bench.check.changes import differences, family_changes, incomplete, notes, scored
-from bench.check.findings import Finding, Judgement, Metric, Outcome, Sign
+from bench.check.findings import Finding, GateOutcome, Judgement, Metric, Sign
 from bench.check.policy import Policy
 from bench.runs.results import FamilyResult, Results
 
@@ -44,7 +44,7 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
 
 def _place(findings: Sequence[Finding]) -> int:
     outcomes = {finding.outcome for finding in findings}
-    return 0 if Outcome.FAIL in outcomes else 1 if Outcome.WARN in outcomes else 2
+    return 0 if GateOutcome.FAIL in outcomes else 1 if GateOutcome.WARN in outcomes else 2
 
 
 def _judged(names: Sequence[str], baseline: Results, candidate: Results, policy: Policy) -> list[list[Finding]]:
@@ -80,7 +80,7 @@ def _skipped(name: str, baseline: Results, candidate: Results, why: str) -> Iter
             yield Finding(
                 family=name,
                 metric=metric,
-                outcome=Outcome.SKIP,
+                outcome=GateOutcome.SKIP,
                 mark=Sign.UNJUDGED,
                 before=before,
                 after=after,

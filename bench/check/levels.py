@@ -1,4 +1,4 @@
-"""Where a series of runs changes level: a scan proposes where, and the gate's own test says how sure that is.
+"""Changes of level in a series of runs: a scan proposes the places, the gate's own test gives the p-values.
 
 Runs in a row that repeat each other picture by picture are one entry of a series: a deterministic program repeats
 itself until it changes, and says nothing new. How many they are counts only for how long a level has lasted.
@@ -53,12 +53,12 @@ class Measured:
 
     @property
     def pictures(self) -> int:
-        """How many test pictures there are; 0 for times."""
+        """The number of test pictures; 0 for times."""
         return 0 if self.right is None else self.right.shape[1]
 
     @property
     def calibrated(self) -> bool:
-        """Whether the noise of making a run once more is known, from several seeds or from enough runs."""
+        """True where the noise of making a run once more is known, from several seeds or from enough runs."""
         return max(map(len, self.samples)) > 1 or self.distinct >= stats.CALIBRATION_SEEDS
 
     @cached_property
@@ -74,7 +74,7 @@ class Measured:
 
     @cached_property
     def run_sd(self) -> float | None:
-        """How far a run's figure scatters, by the median step between neighbours; None of fewer runs than that takes.
+        """The scatter of a run's figure, by the median step between neighbours; None of too few runs.
 
         Source: F. R. Hampel (1974), "The influence curve and its role in robust estimation", Journal of the American
         Statistical Association 69, 383-393, for the median of absolute deviations; a step has twice a run's variance.
@@ -85,7 +85,7 @@ class Measured:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """All that are compared: at every place the entries on both sides, 1, 2, 4, ... of them, and all there are."""
+        """The windows that are compared: at every place 1, 2, 4, ... entries on both sides, and all entries."""
         ends, m, found = self.starts, len(self.runs), []
         for split in range(1, m):
             lengths = (2**power for power in range(m.bit_length()) if 2**power <= min(split, m - split))
@@ -103,7 +103,11 @@ class Measured:
         return [0, *np.cumsum(self.runs).tolist()]
 
     def test(self, window: Window) -> stats.MeanChange:
-        """The gate's test between the trainings of the two sides."""
+        """Test the trainings of the two sides against each other, as the gate does.
+
+        Runs may scatter beyond their seeds, so the larger of two errors counts: that of single trainings and that of
+        runs.
+        """
         begin, split, end = window
         before, after = np.concatenate(self.samples[begin:split]), np.concatenate(self.samples[split:end])
         if self._totals is None:
@@ -120,7 +124,7 @@ class Measured:
 
 
 def accuracies(correct: Sequence[NDArray[np.bool_]]) -> Measured:
-    """The accuracy of a family over runs.
+    """Measure the accuracy of a family over runs.
 
     Args:
         correct: For each run, which pictures each seed's model classifies rightly, shape (seeds, n): the same pictures
@@ -139,7 +143,7 @@ def accuracies(correct: Sequence[NDArray[np.bool_]]) -> Measured:
 
 
 def step_times(seconds: Sequence[Sequence[float]]) -> Measured:
-    """The logarithm of a family's step time over runs, so that a change is a ratio; of each run its median.
+    """Measure the logarithm of a family's step time over runs, so that a change is a ratio; of each run its median.
 
     Args:
         seconds: For each run, step times above 0, at least one run and a time each.
@@ -149,7 +153,7 @@ def step_times(seconds: Sequence[Sequence[float]]) -> Measured:
 
 
 @dataclass(frozen=True)
-class Step:
+class LevelStep:
     """A change of level that noise does not explain.
 
     Attributes:
@@ -167,7 +171,7 @@ class Step:
     p: float
 
 
-def steps(measured: Measured, least: float, tests: int) -> list[Step]:
+def steps(measured: Measured, least: float, tests: int) -> list[LevelStep]:
     """Find where the level changes, oldest first.
 
     The window that noise explains least is taken first, and its step is where its two levels fit best; others follow
@@ -190,7 +194,7 @@ def steps(measured: Measured, least: float, tests: int) -> list[Step]:
 
 
 def _fitted(measured: Measured, window: Window) -> int:
-    """Where least squares put a step within a window: there, not where p is smallest, is it most likely."""
+    """Place a step within a window by least squares: it is more likely there than where p is smallest."""
     begin, _, end = window
     means, ends = measured.means, measured.starts
     places = [
@@ -200,18 +204,18 @@ def _fitted(measured: Measured, window: Window) -> int:
     return places[int(np.argmax(explained))]
 
 
-def _placed(measured: Measured, found: dict[int, float], least: float) -> Iterator[Step]:
-    """Every step with the levels up to its neighbours, where these differ by `least`."""
+def _placed(measured: Measured, found: dict[int, float], least: float) -> Iterator[LevelStep]:
+    """Measure each step between its neighbours, and leave out those smaller than `least`."""
     bounds = [0, *sorted(found), len(measured.runs)]
     for begin, split, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
         change = measured.test(Window(begin, split, end))
         before, after = float(measured.means[begin:split].mean()), float(measured.means[split:end].mean())
         if abs(after - before) >= least - 1e-12:
-            yield Step(measured.starts[split], before, after, change.low, change.high, found[split])
+            yield LevelStep(measured.starts[split], before, after, change.low, change.high, found[split])
 
 
 def smallest_visible(measured: Measured, least: float, tests: int) -> float | None:
-    """The smallest change in the middle of the series that would be found with 80 % power; None in too short a one."""
+    """Estimate the smallest change in the middle that is found with 80 % power; None where there are too few runs."""
     whole = [window for window in measured.windows if window.begin == 0 and window.end == len(measured.runs)]
     if not whole:
         return None

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from bench.check.findings import MEANINGS, NOT_COMPARABLE, Finding, Judgement, NoBaseline, Outcome
+from bench.check.findings import MEANINGS, NOT_COMPARABLE, Finding, GateOutcome, Judgement, NoBaseline
 from bench.check.wording import short
 from bench.text import clean, listing, one_line, plain, thousands
 
@@ -52,13 +52,13 @@ def junit(verdict: Verdict) -> str:
 
 def _case(finding: Finding) -> ElementTree.Element:
     case = _element("testcase", name=finding.metric, classname=finding.family, time="0")
-    if finding.outcome == Outcome.FAIL:  # many a CI shows the text only, so the numbers stand there
+    if finding.outcome == GateOutcome.FAIL:  # many a CI shows the text only, so the numbers stand there
         text = "\n".join([finding.message, *(f"{name}: {value}" for name, value in finding.figures.items())])
         _element("failure", case, type=finding.metric, message=finding.message).text = _xml(clean(text))
-    elif finding.outcome == Outcome.SKIP:
+    elif finding.outcome == GateOutcome.SKIP:
         _element("skipped", case, type="not comparable", message=finding.message)
-    elif finding.outcome != Outcome.PASS:
-        kind = "warning" if finding.outcome == Outcome.WARN else "information"
+    elif finding.outcome != GateOutcome.PASS:
+        kind = "warning" if finding.outcome == GateOutcome.WARN else "information"
         _element("system-out", case).text = _xml(clean(f"{kind}: {finding.message}"))
     return case
 
@@ -106,7 +106,7 @@ MOST_BYTES = 1024 * 1024
 """What a step's summary on GitHub may hold; with more, nothing of it is shown."""
 
 RESERVED = 4096
-"""Bytes of it that are kept for how the page begins and ends."""
+"""Bytes of it for the first and the last lines."""
 
 LONGEST_SENTENCE = 1500
 
@@ -203,7 +203,7 @@ def _line(finding: Finding, outcome: str) -> str:
 
 
 def _row(finding: Finding) -> str:
-    loud = finding.outcome in (Outcome.FAIL, Outcome.WARN)
+    loud = finding.outcome in (GateOutcome.FAIL, GateOutcome.WARN)
     cells = (
         code(finding.mark) if finding.mark else "",
         code(finding.family),
@@ -216,8 +216,8 @@ def _row(finding: Finding) -> str:
 
 def _details(judgement: Judgement) -> Iterator[str]:
     for name, results in (("Baseline", judgement.baseline), ("Run", judgement.candidate)):
-        told = f"commit {code(results.git_sha)}, {sentence(results.created_utc)}, {sentence(results.status)}"
-        yield f"- {name}: {code(results.run)}, {told}"
+        origin = f"commit {code(results.git_sha)}, {sentence(results.created_utc)}, {sentence(results.status)}"
+        yield f"- {name}: {code(results.run)}, {origin}"
     if judgement.policy.path:
         yield f"- Policy: {code(str(judgement.policy.path))}"
     yield from (f"- Note: {sentence(note)}" for note in judgement.notes)
@@ -246,7 +246,7 @@ def github(verdict: Verdict) -> str:
     whole = "error" if verdict.exit_status else "notice"
     lines = [_annotation(whole, NAME, verdict.headline)]
     lines += [_annotation("error", NAME, f"not comparable: {each}") for each in verdict.differences[: SHOWN - 1]]
-    for kind, outcome in (("error", Outcome.FAIL), ("warning", Outcome.WARN), ("notice", Outcome.INFO)):
+    for kind, outcome in (("error", GateOutcome.FAIL), ("warning", GateOutcome.WARN), ("notice", GateOutcome.INFO)):
         lines += _annotations(kind, verdict.of(outcome), SHOWN - (whole == kind))
     return "".join(f"{line}\n" for line in lines)
 

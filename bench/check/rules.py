@@ -23,7 +23,7 @@ from statistics import median
 
 from bench import stats
 from bench.check.changes import CALIBRATE, FamilyChange, same_hardware, scored, seed_sd
-from bench.check.findings import Finding, Metric, Outcome, Sign
+from bench.check.findings import Finding, GateOutcome, Metric, Sign
 from bench.check.policy import FamilyPolicy
 from bench.check.wording import accuracy, amount, chance, exact, parameters, percent, points, ratio, step_time
 from bench.runs.results import Environment, FamilyResult, FamilyStatus
@@ -45,18 +45,18 @@ def presence(name: str, old: FamilyResult | None, new: FamilyResult | None) -> F
     why = f": {one_line(new.reason)}" if new and new.reason else ""
     now = f"has none now ({ended(new)}){why}" if new else "is not in this run"
     if scored(old) and scored(new):
-        return finding(outcome=Outcome.PASS, message="has a test accuracy, as in the baseline")
+        return finding(outcome=GateOutcome.PASS, message="has a test accuracy, as in the baseline")
     if scored(old):
         hint = "" if new else ": was its file renamed or removed, or is it left out by --spaces?"
         message = f"had a test accuracy of {accuracy(old)} in the baseline and {now}{hint}"
-        return finding(outcome=Outcome.FAIL, mark=Sign.GONE, change=ended(new), message=message)
+        return finding(outcome=GateOutcome.FAIL, mark=Sign.GONE, change=ended(new), message=message)
     if scored(new):
         has = f"has a test accuracy of {accuracy(new)}"
         both = f"{has} and had none in the baseline ({ended(old)})" if old else f"is not in the baseline and {has}"
         message = f"{both}: it is compared once the baseline has it"
-        return finding(outcome=Outcome.INFO, mark=Sign.NEW, change="new", message=message)
+        return finding(outcome=GateOutcome.INFO, mark=Sign.NEW, change="new", message=message)
     had = f"had no test accuracy in the baseline ({ended(old)})" if old else "is not in the baseline"
-    return finding(outcome=Outcome.WARN, mark=Sign.GONE, change=ended(new), message=f"{had} and {now}")
+    return finding(outcome=GateOutcome.WARN, mark=Sign.GONE, change=ended(new), message=f"{had} and {now}")
 
 
 def ended(family: FamilyResult | None) -> str:
@@ -89,7 +89,7 @@ def accuracy_change(
     finding = Finding(
         family=name,
         metric=Metric.ACCURACY,
-        outcome=Outcome.FAIL if fails else Outcome.WARN if large or sure or underpowered else Outcome.PASS,
+        outcome=GateOutcome.FAIL if fails else GateOutcome.WARN if large or sure or underpowered else GateOutcome.PASS,
         mark=Sign.WORSE if sure else Sign.BETTER if better else doubtful,
         change=points(difference, limit),
         before=accuracy(old),
@@ -124,7 +124,7 @@ def accuracy_of_new(name: str, new: FamilyResult, allowed: FamilyPolicy) -> Find
     """Judge a family that is not compared: it may be below the floor, if there is one."""
     if not allowed.min_accuracy:
         return None
-    finding = Finding(family=name, metric=Metric.ACCURACY, outcome=Outcome.PASS, after=accuracy(new))
+    finding = Finding(family=name, metric=Metric.ACCURACY, outcome=GateOutcome.PASS, after=accuracy(new))
     return _with_floor(finding, new, allowed)
 
 
@@ -172,7 +172,7 @@ def _with_floor(finding: Finding, new: FamilyResult, allowed: FamilyPolicy) -> F
     )
     return replace(
         finding,
-        outcome=Outcome.FAIL if surely or finding.outcome == Outcome.FAIL else Outcome.WARN,
+        outcome=GateOutcome.FAIL if surely or finding.outcome == GateOutcome.FAIL else GateOutcome.WARN,
         mark=Sign.WORSE if surely else finding.mark or Sign.DOUBTFUL,
         message=f"{message}; it {finding.message}" if finding.message else message,
         figures=figures,
@@ -192,7 +192,7 @@ def step_time_change(
     finding = partial(Finding, family=name, metric=Metric.TIME, before=before, after=after)
     if not _timed(old) or not _timed(new):
         message = f"has no step times {'now' if _timed(old) else 'in the baseline'}, so they are not compared"
-        return finding(outcome=Outcome.SKIP, mark=Sign.UNJUDGED, message=message)
+        return finding(outcome=GateOutcome.SKIP, mark=Sign.UNJUDGED, message=message)
     times, p = stats.slower(old.step_time_s, new.step_time_s)
     shown = ratio(times, limit)
     figures: dict[str, float | int | str | None] = {
@@ -203,31 +203,31 @@ def step_time_change(
         "times_after": len(new.step_time_s),
         "max_slowdown": limit,
     }
-    said = f"a step takes {after}, {shown} times the baseline's {before} (medians)"
+    change = f"a step takes {after}, {shown} times the baseline's {before} (medians)"
 
-    def judged(outcome: Outcome, mark: Sign, message: str) -> Finding:
-        message = f"{said}: {message}"
+    def judged(outcome: GateOutcome, mark: Sign, message: str) -> Finding:
+        message = f"{change}: {message}"
         return finding(outcome=outcome, mark=mark, change=f"x{shown}", message=message, figures=figures)
 
     unlike, few = _unlike(old, new, on), _few_times(old, new)
     if times <= limit and unlike:
-        return judged(Outcome.SKIP, Sign.UNJUDGED, f"not judged, for {unlike}")
+        return judged(GateOutcome.SKIP, Sign.UNJUDGED, f"not judged, for {unlike}")
     if times <= limit:
         faster = False
         if times * limit < 1:
             p = figures["p_faster"] = stats.slower(new.step_time_s, old.step_time_s)[1]
             faster = p < STEP_LEVEL and not few and not _waits(new, old, on, limit, {})
-        return judged(Outcome.PASS, Sign.BETTER if faster else Sign.NONE, f"within the limit of {limit:g}")
+        return judged(GateOutcome.PASS, Sign.BETTER if faster else Sign.NONE, f"within the limit of {limit:g}")
     if doubt := unlike or few:
         message = f"above the limit of {limit:g}, but that only warns, for {doubt}"
-        return judged(Outcome.WARN, Sign.DOUBTFUL, message)
+        return judged(GateOutcome.WARN, Sign.DOUBTFUL, message)
     figures["p_slower"] = p
     above = f"that is above the limit of {limit:g}"
     if p >= STEP_LEVEL:
-        return judged(Outcome.WARN, Sign.DOUBTFUL, f"{above} but may be noise ({chance(p)})")
+        return judged(GateOutcome.WARN, Sign.DOUBTFUL, f"{above} but may be noise ({chance(p)})")
     if waits := _waits(old, new, on, limit, figures):
-        return judged(Outcome.WARN, Sign.DOUBTFUL, f"{above}, but {waits}")
-    return judged(Outcome.FAIL, Sign.WORSE, f"{above} and more than noise ({chance(p)})")
+        return judged(GateOutcome.WARN, Sign.DOUBTFUL, f"{above}, but {waits}")
+    return judged(GateOutcome.FAIL, Sign.WORSE, f"{above} and more than noise ({chance(p)})")
 
 
 def _waits(
@@ -297,12 +297,12 @@ def size(name: str, old: FamilyResult | None, new: FamilyResult, allowed: Family
     was = "not known" if then is None else f"{then:,}"
     if now is None:
         held = f", so the cap of {cap:,} could not be checked" if cap is not None else f"; they were {was}"
-        return finding(outcome=Outcome.WARN, mark=Sign.DOUBTFUL, message=f"are not known{held}")
+        return finding(outcome=GateOutcome.WARN, mark=Sign.DOUBTFUL, message=f"are not known{held}")
     if cap is not None and now > cap:
         message = f"are {now:,}{f', and were {was}' if changed else ''}: that is more than the cap of {cap:,}"
-        return finding(outcome=Outcome.FAIL, mark=Sign.WORSE, message=message)
+        return finding(outcome=GateOutcome.FAIL, mark=Sign.WORSE, message=message)
     if changed:
         message = f"were {was} and are {now:,}: the model is another one"
-        return finding(outcome=Outcome.WARN, mark=Sign.DOUBTFUL, message=message)
+        return finding(outcome=GateOutcome.WARN, mark=Sign.DOUBTFUL, message=message)
     message = f"are {now:,}, as in the baseline" if old else f"are {now:,}; the cap is {cap:,}"
-    return finding(outcome=Outcome.PASS, message=message)
+    return finding(outcome=GateOutcome.PASS, message=message)

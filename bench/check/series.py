@@ -159,7 +159,7 @@ class RunSeries:
 
 @dataclass(frozen=True)
 class FoundResults:
-    """What lies below a folder.
+    """The results below a folder.
 
     Attributes:
         results: Of the runs that could be read, oldest first.
@@ -231,7 +231,7 @@ def _when(results: Results) -> tuple[str, str]:
 
 
 def _identity(results: Results) -> tuple[str, str, str, Environment]:
-    """What a copy of a run has in common with it."""
+    """Identify a run: a copy of it has the same."""
     return results.created_utc, results.run, results.git_sha, results.env
 
 
@@ -330,7 +330,7 @@ def _families(
 
 
 def _tests(every: Iterable[Measured]) -> int:
-    """How many windows are compared in several series together."""
+    """Count the windows that are compared in several series together."""
     return sum(len(measured.windows) for measured in every)
 
 

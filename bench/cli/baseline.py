@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
             with progress_on_stderr(options.quiet) as progress:
                 made = add_seeds(made, seeds, progress)
         except KeyboardInterrupt:
-            told_last = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"
-            print(f"interrupted: {told_last}", file=sys.stderr)
+            message = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"
+            print(f"interrupted: {message}", file=sys.stderr)
             return 130
     found = results.of_run(made)
     if all(family.accuracy is None for family in found.families.values()):
@@ -78,13 +78,13 @@ def run(options: argparse.Namespace) -> int:
     with written(out):
         results.write(out, found)
     if not options.quiet:
-        for line in _said(found):
+        for line in _lines(found):
             print(line)
     print(out)
     return 0
 
 
-def _said(found: Results) -> Iterator[str]:
+def _lines(found: Results) -> Iterator[str]:
     from bench.text import one_line, percent, plain, plural
 
     yield plain(f"{one_line(found.split.source)}, {plural(found.split.n, 'test picture')}")
@@ -94,5 +94,5 @@ def _said(found: Results) -> Iterator[str]:
             yield f"  {name:<{width}}  {family.status}: {family.reason}"
             continue
         seeds, drop = plural(len(family.seeds), "seed"), family.visible_drop
-        told = f"a check of {seeds} sees a drop of {100 * drop:.1f} points or more" if drop else ONE_SEED
-        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {told}")
+        sight = f"a check of {seeds} sees a drop of {100 * drop:.1f} points or more" if drop else ONE_SEED
+        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {sight}")

@@ -274,11 +274,11 @@ def _cells(finding: Finding) -> Iterator[str]:
 
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """Lines and their styles."""
-    from bench.check.findings import MEANINGS, Outcome
+    from bench.check.findings import MEANINGS, GateOutcome
 
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
-    for finding in [*judgement.problems, *judgement.of(Outcome.INFO)]:
+    for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
         yield f"{NAMES[finding.outcome]} {finding.title}: {finding.message}", STYLES[finding.outcome]
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:

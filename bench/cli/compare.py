@@ -16,7 +16,7 @@ from bench.text import NOTHING, count, mean_of_seeds, one_line, p_value, percent
 if TYPE_CHECKING:  # they bring rich and Jinja2 along
     from rich.table import Table
 
-    from bench.report.compare import FamilyComparison, RunComparison, ValueGroup
+    from bench.report.compare import ComparedFamily, RunComparison, ValueGroup
 
 SUMMARY = "two runs side by side: what was different, and what became of every family"
 
@@ -71,7 +71,7 @@ def print_comparison(compared: RunComparison, page: Path, every: bool = False, s
     console.print(printable(f"page: {page}"), soft_wrap=True)
 
 
-def _lines(compared: RunComparison, shown: Sequence[FamilyComparison], every: bool) -> Iterator[str]:
+def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool) -> Iterator[str]:
     for change in shown:
         for when, side in (("before", change.before), ("after", change.after)):
             if side.reason:
@@ -87,7 +87,7 @@ def _lines(compared: RunComparison, shown: Sequence[FamilyComparison], every: bo
         yield from _group_lines(group, every)
 
 
-def _change_table(changes: Sequence[FamilyComparison]) -> Table:
+def _change_table(changes: Sequence[ComparedFamily]) -> Table:
     from rich.table import Table
 
     from bench.cli.console import printable
@@ -101,7 +101,7 @@ def _change_table(changes: Sequence[FamilyComparison]) -> Table:
     return table
 
 
-def _change_cells(change: FamilyComparison) -> Iterable[str]:
+def _change_cells(change: ComparedFamily) -> Iterable[str]:
     sides = (change.before, change.after)
     yield one_line(change.family, 40)
     for side in sides:

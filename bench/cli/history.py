@@ -183,7 +183,7 @@ _ASCII = str.maketrans({**_SIGNS, **dict(zip(BARS, ASCII_BARS, strict=True))})
 
 @dataclass(frozen=True)
 class HistoryView:
-    """How much is told: `every` change, and how many characters a sparkline has at most."""
+    """The length of the output: `every` change, and the characters of a sparkline."""
 
     every: bool
     cells: int
@@ -208,8 +208,8 @@ def print_history(
     view = HistoryView(every, CELLS if not console.is_terminal or console.width >= WIDE else NARROW_CELLS)
 
     def tell(text: str, style: str = "") -> None:
-        said = printable(text)
-        console.print(said if fits else _ascii(said), style=style or None)
+        line = printable(text)
+        console.print(line if fits else _ascii(line), style=style or None)
 
     for number, series in enumerate(histories.series):
         if number and not every:
@@ -234,7 +234,7 @@ def print_history(
 
 
 def _fits(stream: TextIO) -> bool:
-    """Whether a stream has room for more than ASCII."""
+    """Tell whether a stream has room for more than ASCII."""
     try:
         f"{BARS}→−–…·".encode(getattr(stream, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
@@ -302,8 +302,8 @@ def _accuracy(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryVie
 
 def _times(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
     values = [reading.value for reading in track.readings]
-    told = "" if track.changes else f", {times_unchanged(track, brief=True)}"
-    yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), told), ""
+    unchanged = "" if track.changes else f", {times_unchanged(track, brief=True)}"
+    yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), unchanged), ""
     if view.every:
         yield f"    on {one_line(track.where, 80)}", "dim"
     for change in _latest(track, view):
@@ -323,8 +323,8 @@ def _parameters(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> I
     yield from _earlier(track, view)
 
 
-def _line(view: HistoryView, what: str, values: Sequence[float], span: float, *told: str) -> str:
-    return f"  {what:<11}{sparkline(values, span, view.cells)}  {''.join(told)}"
+def _line(view: HistoryView, what: str, values: Sequence[float], span: float, *words: str) -> str:
+    return f"  {what:<11}{sparkline(values, span, view.cells)}  {''.join(words)}"
 
 
 def _course(values: Sequence[float], word: Callable[[float], str]) -> str:
@@ -347,9 +347,14 @@ def _with_interval(by: str, ends: str) -> str:
 
 def _change(change: LevelChange, runs: Sequence[SeriesRun], word: Callable[[float], str], by: str) -> str:
     last, at = runs[change.last], runs[change.at]
-    told = [f"{day(at)} {one_line(at.run, 40)}", commits(last, at), f"{word(change.before)} → {word(change.after)}", by]
-    told += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
-    return f"    {', '.join(each for each in told if each)}"
+    parts = [
+        f"{day(at)} {one_line(at.run, 40)}",
+        commits(last, at),
+        f"{word(change.before)} → {word(change.after)}",
+        by,
+    ]
+    parts += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
+    return f"    {', '.join(part for part in parts if part)}"
 
 
 def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:

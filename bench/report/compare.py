@@ -84,7 +84,7 @@ class ValueGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyComparison:
+class ComparedFamily:
     """A family in both runs.
 
     Attributes:
@@ -105,14 +105,14 @@ class FamilyComparison:
 
     @property
     def apart(self) -> bool | None:
-        """Whether the two intervals lie apart: all that can be said without pairs; None where one is missing."""
+        """True where the two intervals lie apart: all that can be said without pairs; None where one is missing."""
         if self.before.low is None or self.before.high is None or self.after.low is None or self.after.high is None:
             return None
         return self.before.high < self.after.low or self.after.high < self.before.low
 
     @property
     def equal(self) -> bool:
-        """Whether both runs chose the same configuration with the same result, at about the same training time."""
+        """True where both runs chose the same configuration with the same result, at about the same training time."""
         slower = self.ratio is not None and not 1 / NOISE <= self.ratio <= NOISE
         return self.before.outcome == self.after.outcome and not slower
 
@@ -133,8 +133,8 @@ class RunComparison:
     after: Run
     headline: str
     notices: Sequence[Notice]
-    changed: Sequence[FamilyComparison]
-    unchanged: Sequence[FamilyComparison]
+    changed: Sequence[ComparedFamily]
+    unchanged: Sequence[ComparedFamily]
     timed: bool
     groups: Sequence[ValueGroup]
 
@@ -189,7 +189,7 @@ def _href(run: Run, folder: Path) -> str:
 # -- the families
 
 
-def compared_families(before: Run, after: Run, timed: bool) -> list[FamilyComparison]:
+def compared_families(before: Run, after: Run, timed: bool) -> list[ComparedFamily]:
     """Compare every family of either run: those with a result in the later run first, best first.
 
     Args:
@@ -203,7 +203,7 @@ def compared_families(before: Run, after: Run, timed: bool) -> list[FamilyCompar
     one, other = _results(before), _results(after)
     tests = family_changes(one, other) if one and other else {}
 
-    def compared(family: str) -> FamilyComparison:
+    def compared(family: str) -> ComparedFamily:
         mark = looks[family]
         first, second = (_side(run, family, mark, scale) for run in (before, after))
         difference = configuration = None
@@ -211,7 +211,7 @@ def compared_families(before: Run, after: Run, timed: bool) -> list[FamilyCompar
             difference = second.accuracy - first.accuracy
         if first.trial and second.trial:
             configuration = value_group(family, first.trial.params, second.trial.params, text.number)
-        return FamilyComparison(
+        return ComparedFamily(
             family=family,
             mark=mark,
             before=first,
@@ -317,7 +317,7 @@ def _setting(value: object) -> str:
 # -- in words
 
 
-def _headline(families: Sequence[FamilyComparison]) -> str:
+def _headline(families: Sequence[ComparedFamily]) -> str:
     both = [family for family in families if family.before.trial and family.after.trial]
     if not both:
         return "No family has a result in both runs."
@@ -347,7 +347,7 @@ def _headline(families: Sequence[FamilyComparison]) -> str:
     return f"{which} measurably better or worse than before."
 
 
-def _notices(before: Run, after: Run, families: Sequence[FamilyComparison], timed: bool) -> list[Notice]:
+def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed: bool) -> list[Notice]:
     notices = []
     if before.split.sha256 != after.split.sha256:
         why = (

@@ -1,6 +1,6 @@
 """The results of a run, small enough to be committed: the file that the regression gate compares.
 
-Every run folder has one, `results.json`, written when the run ends; a baseline is one that was kept
+Every run folder has one, `results.json`, written when the run ends; a baseline is one that is committed
 (`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs.
 
     schema_version, created_utc, git_sha, tool_version, run, status
@@ -53,7 +53,7 @@ Seconds = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
 class FamilyStatus(StrEnum):
-    """How a family ended: with a scored model; every trial failed; left out; trained but not scored; not tried."""
+    """The end of a family: with a scored model; every trial failed; left out; trained but not scored; not tried."""
 
     COMPLETE = "complete"
     FAILED = "failed"
@@ -157,7 +157,7 @@ class Environment:
 
     @property
     def hardware(self) -> tuple[str, int, str]:
-        """What must be the same for times to compare."""
+        """The part that must be the same for times to compare."""
         return self.cpu, self.cores, self.gpu
 
 

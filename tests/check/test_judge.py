@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.check.findings import Metric, Outcome
+from bench.check.findings import GateOutcome, Metric
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import amount, exact, percent, points, ratio
@@ -17,7 +17,7 @@ from bench.runs.results import FamilyResult, FamilyStatus
 
 from .made import STEPS, again, family, results
 
-PASS, INFO, WARN, FAIL, SKIP = Outcome
+PASS, INFO, WARN, FAIL, SKIP = GateOutcome
 PRESENCE, ACCURACY, TIME, PARAMETERS = Metric
 GONE = FamilyResult(FamilyStatus.FAILED, "none of 5 trials is complete, the last one with OOM: too large")
 SLOW = tuple(time * 1.6 for time in STEPS)

@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench.check import outputs
-from bench.check.findings import Finding, Metric, NoBaseline, Outcome, Sign
+from bench.check.findings import Finding, GateOutcome, Metric, NoBaseline, Sign
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import short
@@ -241,7 +241,7 @@ def test_junit_is_never_greener_than_the_exit_status():
     assert incomplete.find("testcase/error").get("message").startswith("the run is partial")
     other = judge(before, replace(again(before), config={}))
     suite = valid(outputs.junit(other))
-    assert int(suite.get("skipped")) == len(other.of(Outcome.SKIP)) == len(other.findings)
+    assert int(suite.get("skipped")) == len(other.of(GateOutcome.SKIP)) == len(other.findings)
     assert suite.find("testcase/error").get("type") == "not comparable"
     assert valid(outputs.junit(NoBaseline("no\x00 baseline"))).find("testcase/error").text == "no\\x00 baseline"
 
@@ -265,7 +265,7 @@ def test_another_parser_reads_the_same_counts(told, tmp_path):
     suite.update_statistics()
     assert before == (suite.tests, suite.failures, suite.errors, suite.skipped)
     failed = [case for case in suite if any(isinstance(each, junitparser.Failure) for each in case.result)]
-    assert len(failed) == len(told.of(Outcome.FAIL)) > 0
+    assert len(failed) == len(told.of(GateOutcome.FAIL)) > 0
 
 
 # -- Markdown
@@ -356,7 +356,7 @@ def test_markdown_tells_failures_before_the_table_and_the_rest_folded():
 @pytest.mark.parametrize("limit", [5_000, 8_000, 20_000, outputs.MOST_BYTES])
 def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit):
     made = Finding(
-        family="family" * 20, metric=Metric.ACCURACY, outcome=Outcome.FAIL, mark=Sign.WORSE, message="fell " * 100
+        family="family" * 20, metric=Metric.ACCURACY, outcome=GateOutcome.FAIL, mark=Sign.WORSE, message="fell " * 100
     )
     judgement = replace(usual(), findings=[replace(made, family=f"{made.family}{i}") for i in range(2000)])
     text = outputs.markdown(judgement, limit)
@@ -370,7 +370,7 @@ def test_a_page_that_is_too_long_in_the_table_alone_counts_its_rows():
     judgement = replace(
         usual(),
         findings=[
-            Finding(family=f"family{i}", metric=Metric.ACCURACY, outcome=Outcome.SKIP, mark=Sign.UNJUDGED)
+            Finding(family=f"family{i}", metric=Metric.ACCURACY, outcome=GateOutcome.SKIP, mark=Sign.UNJUDGED)
             for i in range(500)
         ],
     )
@@ -403,7 +403,7 @@ def test_annotations_have_the_result_first_then_failures():
         ("warning", "vgg16, step time"),
         ("notice", "new, presence"),
     ]
-    assert said[1][2] == made.of(Outcome.FAIL)[0].message
+    assert said[1][2] == made.of(GateOutcome.FAIL)[0].message
     before = results()
     assert next(iter(obeyed(outputs.github(judge(before, again(before))))))[0] == "notice"
 
@@ -411,7 +411,7 @@ def test_annotations_have_the_result_first_then_failures():
 def test_ten_of_a_kind_are_shown_and_the_tenth_sums_up_the_rest():
     findings = [
         Finding(family=f"{outcome}{i}", metric=Metric.ACCURACY, outcome=outcome, message="m")
-        for outcome in (Outcome.FAIL, Outcome.WARN)
+        for outcome in (GateOutcome.FAIL, GateOutcome.WARN)
         for i in range(25)
     ]
     said = list(obeyed(outputs.github(replace(usual(), findings=findings))))
@@ -477,6 +477,6 @@ def test_json_keeps_hostile_names_as_they_are(which, request):
 
 def test_figures_that_json_does_not_have_are_null():
     figures = {"x": float("nan"), "y": float("inf")}
-    finding = Finding(family="a", metric=Metric.ACCURACY, outcome=Outcome.WARN, figures=figures)
+    finding = Finding(family="a", metric=Metric.ACCURACY, outcome=GateOutcome.WARN, figures=figures)
     made = replace(usual(), findings=[finding])
     assert strictly(outputs.as_json(made))["findings"][0]["figures"] == {"x": None, "y": None}

@@ -19,7 +19,7 @@ from bench.check.changes import FamilyChange
 from bench.cli.compare import print_comparison
 from bench.records import Run, Trial
 from bench.report import compare
-from bench.report.compare import FamilyComparison
+from bench.report.compare import ComparedFamily
 
 from .browser import launched, opened
 from .conftest import with_seeds
@@ -74,7 +74,7 @@ def with_wrong(run: Run, family: str, wrong: list[int], order: list[int] | None 
     return replace(run, studies=tuple(replace(study, trials=tuple(map(scored, study.trials))) for study in run.studies))
 
 
-def changed(before: Run, after: Run) -> dict[str, FamilyComparison]:
+def changed(before: Run, after: Run) -> dict[str, ComparedFamily]:
     return {change.family: change for change in compare.comparison(before, after).changed}
 
 
