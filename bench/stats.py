@@ -217,19 +217,11 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
         raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
     if not len(before) or not len(after):
         raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
-    each = after.mean(axis=0) - before.mean(axis=0)
-    # Through whole numbers, so that equal counts of right answers differ by nothing at all.
-    wins, losses = int(after.sum()) * len(before), int(before.sum()) * len(after)
-    difference = (wins - losses) / (len(before) * len(after) * len(each))
-    return change_of_means(before.mean(axis=1), after.mean(axis=1), each, seed_sd, difference)
+    return change_of_means(before.mean(axis=1), after.mean(axis=1), after.mean(axis=0) - before.mean(axis=0), seed_sd)
 
 
 def change_of_means(
-    before: Floats,
-    after: Floats,
-    each: Floats | None = None,
-    seed_sd: float | None = None,
-    difference: float | None = None,
+    before: Floats, after: Floats, each: Floats | None = None, seed_sd: float | None = None
 ) -> MeanChange:
     """Test whether two groups of trainings have different means: Welch's test, with the noise of shared pictures.
 
@@ -243,7 +235,6 @@ def change_of_means(
         each: The c of accuracies, shape (n,); None for figures that are not of pictures.
         seed_sd: Standard deviation of the figure over seeds, from a calibration; it stands for a side that has one
             training only. None: such a side is taken to have no noise, and the change is not `calibrated`.
-        difference: The difference, where it is known more exactly than the means of floats give it.
 
     Source:
         B. L. Welch (1947), "The generalization of 'Student's' problem when several different population variances are
@@ -256,8 +247,9 @@ def change_of_means(
     """
     from scipy.special import stdtr, stdtrit
 
-    if difference is None:
-        difference = float(after.mean() - before.mean())
+    difference = round(
+        float(after.mean() - before.mean()), 12
+    )  # equal counts of right answers differ by nothing at all
     several = [side for side in (before, after) if len(side) > 1]
     between = [float(side.var(ddof=1)) / len(side) for side in several]
     uncertain = sum(part**2 / (len(side) - 1) for part, side in zip(between, several, strict=True))

@@ -82,12 +82,12 @@ class FamilyResult:
     reason: str = ""
     weights: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
-    parameters: int | None = None
+    parameters: Count | None = None
     on_features: bool = False
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Count, ...] = ()
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
-    step_time_s: tuple[float, ...] = ()
-    step_cpu_s: tuple[float, ...] = ()
+    step_time_s: tuple[Seconds, ...] = ()
+    step_cpu_s: tuple[Seconds, ...] = ()
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
@@ -344,40 +344,10 @@ def flat_settings(config: Mapping[str, object], above: str = "") -> dict[str, ob
 
 # -- as a file
 
-
-@dataclass(frozen=True, kw_only=True)
-class _FamilyLayout:
-    """A family as the file has it; see the top of this module."""
-
-    status: FamilyStatus
-    reason: str = ""
-    weights: str
-    params: dict[str, Value]
-    config_sha256: str
-    parameters: Count | None
-    on_features: bool
-    seeds: tuple[Count, ...]
-    accuracy: tuple[float, ...]
-    correct: tuple[str, ...]
-    step_time_s: tuple[Seconds, ...]
-    step_cpu_s: tuple[Seconds, ...]
-    seed_sd: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FileLayout:
-    """The file; a family's data is read by itself, so that a mistake in it names the family."""
-
-    created_utc: str
-    git_sha: str
-    tool_version: str
-    run: str
-    status: str
-    config: dict[str, Any]
-    config_sha256: str
-    split: Split
-    env: Environment
-    families: dict[str, dict[str, Any]]
+FAMILY_KEYS = frozenset(
+    "status weights params parameters on_features seeds accuracy correct step_time_s step_cpu_s".split()
+)
+"""Everything that the file says of every family, and that is read."""
 
 
 def write(path: Path, results: Results) -> None:
@@ -386,26 +356,24 @@ def write(path: Path, results: Results) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    families = {}
-    for name, family in results.families.items():
-        layout = _FamilyLayout(
-            status=family.status,
-            reason=family.reason,
-            weights=family.weights,
-            params=dict(family.params),
-            config_sha256=family.config_sha256,
-            parameters=family.parameters,
-            on_features=family.on_features,
-            seeds=family.seeds,
-            accuracy=tuple(round(share, 6) for share in family.accuracies),
-            correct=tuple(base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct),
-            step_time_s=tuple(float(f"{time:.4g}") for time in family.step_time_s),
-            step_cpu_s=tuple(float(f"{time:.4g}") for time in family.step_cpu_s),
-            seed_sd=None if family.seed_sd is None else round(family.seed_sd, 6),
-        )
-        families[name] = to_data(layout)
-        if not family.reason:
-            del families[name]["reason"]
+    families = {
+        name: {
+            "status": family.status,
+            **({"reason": family.reason} if family.reason else {}),
+            "weights": family.weights,
+            "params": family.params,
+            "config_sha256": family.config_sha256,
+            "parameters": family.parameters,
+            "on_features": family.on_features,
+            "seeds": family.seeds,
+            "accuracy": [round(share, 6) for share in family.accuracies],
+            "correct": [base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct],
+            "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
+            "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
+            "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
+        }
+        for name, family in results.families.items()
+    }
     write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.head, "families": families}) + "\n")
 
 
@@ -437,59 +405,42 @@ def read(path: Path) -> Results:
     except (ValueError, RecursionError) as error:
         raise BaselineError(f"{path}: damaged or cut short, {error}") from None
     try:
-        return _results(from_data(_FileLayout, upgraded(data, ())))
+        return _results(upgraded(data, ()))
     except NewerSchemaError as error:
         raise BaselineError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise BaselineError(f"{path}: damaged, {text.one_line(str(error))}") from None
+    except (ValueError, KeyError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise BaselineError(f"{path}: damaged, {text.one_line(why)}") from None
 
 
-def _results(layout: _FileLayout) -> Results:
-    if sum(layout.split.class_counts.values()) != layout.split.n:
-        raise ValueError(f"split: class_counts do not sum to n={layout.split.n}")
-    results = Results(
-        run=layout.run,
-        status=layout.status,
-        created_utc=layout.created_utc,
-        git_sha=layout.git_sha,
-        tool_version=layout.tool_version,
-        config=layout.config,
-        split=layout.split,
-        env=layout.env,
-        families={name: _family(name, data, layout.split.n) for name, data in layout.families.items()},
-    )
-    if results.config_sha256 != layout.config_sha256:
+def _results(data: Mapping[str, Any]) -> Results:
+    results = from_data(Results, {**data, "families": {}})
+    n, counts = results.split.n, results.split.class_counts
+    if sum(counts.values()) != n:
+        raise ValueError(f"split: class_counts do not sum to n={n}")
+    if results.config_sha256 != data["config_sha256"]:
         raise ValueError("config is not that of config_sha256")
-    return results
+    families = from_data(dict[str, dict[str, Any]], data["families"])
+    return replace(results, families={name: _family(name, family, n) for name, family in families.items()})
 
 
 def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
     try:
-        layout = from_data(_FamilyLayout, data)
+        if missing := FAMILY_KEYS - data.keys():
+            raise ValueError(f"{min(missing)!r} is missing")
+        family = from_data(FamilyResult, {key: value for key, value in data.items() if key != "correct"})
+        accuracies = from_data(tuple[float, ...], data["accuracy"])
+        correct = from_data(tuple[str, ...], data["correct"])
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    seeds = layout.seeds
-    family = FamilyResult(
-        status=layout.status,
-        reason=layout.reason,
-        weights=layout.weights,
-        params=layout.params,
-        parameters=layout.parameters,
-        on_features=layout.on_features,
-        seeds=seeds,
-        correct=_correct(name, layout.correct, n),
-        step_time_s=layout.step_time_s,
-        step_cpu_s=layout.step_cpu_s,
-    )
-    if not len(seeds) == len(layout.accuracy) == len(family.correct):
-        raise ValueError(
-            f"{name}: {len(seeds)} seeds, {len(layout.accuracy)} accuracies, {len(family.correct)} bitsets"
-        )
+    seeds, family = family.seeds, replace(family, correct=_correct(name, correct, n))
+    if not len(seeds) == len(accuracies) == len(family.correct):
+        raise ValueError(f"{name}: {len(seeds)} seeds, {len(accuracies)} accuracies, {len(family.correct)} bitsets")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"{name}: a seed stands twice in {list(seeds)}")
     if (family.status == FamilyStatus.COMPLETE) != bool(seeds):
         raise ValueError(f"{name}: is {family.status}, with {len(seeds)} seeds")
-    for seed, written, counted in zip(seeds, layout.accuracy, family.accuracies, strict=True):
+    for seed, written, counted in zip(seeds, accuracies, family.accuracies, strict=True):
         if not math.isclose(written, counted, abs_tol=1e-6):
             raise ValueError(f"{name}, seed {seed}: accuracy {written}, but by its bits {counted:.6g}")
     return family

@@ -252,7 +252,7 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
         (lambda data: data["families"]["mine"].update(status="complete"), "mine: is complete, with 0 seeds"),
         (lambda data: data["families"]["cnn"].update(parameters=-1), "cnn: Expected `int` >= 0 - at `\\$.parameters`"),
         (lambda data: data["families"]["cnn"].update(step_time_s=["fast"]), "got `str` - at"),
-        (lambda data: data["families"]["cnn"].pop("weights"), "cnn: Object missing required field `weights`"),
+        (lambda data: data["families"]["cnn"].pop("weights"), "cnn: 'weights' is missing"),
         (lambda data: data["split"].update(n=14), "class_counts do not sum to n=14"),
         (lambda data: data["split"].pop("n"), "required field `n` - at `\\$.split`"),
         (lambda data: data["split"].update(source=5), "Expected `str`, got `int` - at `\\$.split.source`"),
