@@ -97,7 +97,7 @@ def section(run: Run) -> Models:
 
 
 def _is_of_classes(found: Predictions, run: Run) -> bool:
-    """Whether predictions can be of this run's classes; a file that was put there by hand need not."""
+    """True if predictions can be of this run's classes; a file that was put there by hand need not be."""
     classes = len(run.split.classes)
     labels = found.labels
     return found.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes

@@ -24,7 +24,7 @@ class Difference:
 
     Attributes:
         p: P-value of the test, corrected over all pairs (Holm).
-        over_seeds: Whether means over seeds were compared, else the run's own seed of each (see `FamilyComparison`).
+        over_seeds: Whether means over seeds were compared, else the run's own seed of each (see `PairwiseTests`).
     """
 
     value: float
@@ -35,7 +35,7 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the test tells the two apart."""
+        """True if the test tells the two apart."""
         return self.p < stats.LEVEL and self.value != 0
 
 
@@ -59,7 +59,7 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class FamilyComparison:
+class PairwiseTests:
     """Every pair of families on the test pictures that they have in common.
 
     Means over seeds are compared where both families have several (`stats.difference_over_seeds`), else the run's own
@@ -106,7 +106,7 @@ class FamilyComparison:
         return Difference(value, low, high, p, bool(self.over_seeds[one, other]))
 
 
-def compare(run: Run) -> FamilyComparison | None:
+def compare(run: Run) -> PairwiseTests | None:
     """Compares all families whose predictions of the test pictures are there; None where these are less than two."""
     found = predictions.of_run(run)
     right = np.array([own.right for own in found.values()])
@@ -129,7 +129,7 @@ def compare(run: Run) -> FamilyComparison | None:
     p[above] = p.T[above] = stats.holm(p[above])
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
-    return FamilyComparison(
+    return PairwiseTests(
         families=tuple(found), n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
     )
 
@@ -187,7 +187,7 @@ class Pairwise:
             predictions that fit the others.
     """
 
-    comparison: FamilyComparison | None
+    comparison: PairwiseTests | None
     families: Sequence[tuple[str, Mark]]
     ranking: Sequence[Trial]
     unscored: Sequence[str]

@@ -1,4 +1,4 @@
-"""What repeats a run: commands, seeds, versions, hardware, and the record of every trial."""
+"""Everything that repeats a run: commands, seeds, versions, hardware, and the record of every trial."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reproduction:
 
 
 def section(run: Run) -> Reproduction:
-    """What repeats a run."""
+    """Collect what repeats a run."""
     files = [
         ("leaderboard.csv", "the leaderboard"),
         ("split.json", "every picture with its part, its label and the hash of its content"),

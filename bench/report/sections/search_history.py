@@ -49,7 +49,7 @@ class SearchHistory:
         saved_in_all: The same for all families together.
     """
 
-    steps: Mapping[str, Sequence[Step]]
+    steps: Mapping[str, Sequence[SearchStep]]
     best_figures: Mapping[str, Figure]
     engines: Mapping[str, Mark]
     families: Sequence[tuple[int, str, Mark]]
@@ -70,7 +70,7 @@ class SearchHistory:
     words = STATE_WORDS
 
     @property
-    def improvements(self) -> Mapping[str, Sequence[Step]]:
+    def improvements(self) -> Mapping[str, Sequence[SearchStep]]:
         """By engine, the steps at which its best improved."""
         return {engine: improvements(steps) for engine, steps in self.steps.items()}
 
@@ -123,7 +123,7 @@ def _ended_s(trial: Trial) -> float:
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchStep:
     """The state of an engine's search after a trial.
 
     Attributes:
@@ -139,12 +139,12 @@ class Step:
     time_s: float
 
 
-def best_so_far(run: Run) -> dict[str, list[Step]]:
+def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     """By engine, its best validation accuracy over all families after each trial of its budget.
 
     Trials count in the order in which they ended. Failed and pruned trials used budget too.
     """
-    steps: dict[str, list[Step]] = {engine: [] for engine in engine_marks(run)}
+    steps: dict[str, list[SearchStep]] = {engine: [] for engine in engine_marks(run)}
     began: dict[str, float] = {}
     for trial in run.trials:
         began.setdefault(trial.engine, trial.started_s)  # they come in the order in which they were started
@@ -153,17 +153,19 @@ def best_so_far(run: Run) -> dict[str, list[Step]]:
         best = own[-1].best if own else None
         if trial.state == COMPLETE and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
-        own.append(Step(len(own) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0)))
+        own.append(SearchStep(len(own) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0)))
     return steps
 
 
-def improvements(steps: Sequence[Step]) -> list[Step]:
+def improvements(steps: Sequence[SearchStep]) -> list[SearchStep]:
     """The steps at which the best improved, the first complete trial among them."""
     before = [None, *(step.best for step in steps)]
     return [step for step, best in zip(steps, before, strict=False) if step.best is not None and step.best != best]
 
 
-def draw_best_so_far(steps: Mapping[str, Sequence[Step]], looks: Mapping[str, Mark], by_time: bool = False) -> Figure:
+def draw_best_so_far(
+    steps: Mapping[str, Sequence[SearchStep]], looks: Mapping[str, Mark], by_time: bool = False
+) -> Figure:
     """One stepped line an engine, to its last trial, with a marker at each improvement."""
     last = [own[-1] for own in steps.values() if own]
     axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
@@ -194,7 +196,7 @@ def draw_best_so_far(steps: Mapping[str, Sequence[Step]], looks: Mapping[str, Ma
     return figure(traces, shape)
 
 
-def _step_hover(engine: str, step: Step) -> str:
+def _step_hover(engine: str, step: SearchStep) -> str:
     return (
         f"<b>{label(engine)}</b><br>best after {text.plural(step.n, 'trial')}, {text.seconds(step.time_s)}: "
         f"{text.percent(step.best)}"

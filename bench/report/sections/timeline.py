@@ -129,7 +129,7 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
             name=label(family),
             marker={
                 "color": looks[family].colour,
-                "line": {"color": "var(--paper)", "width": 0.5},
+                "line": {"color": "var(--paper)", "width": 0.5 if len(data.bars) <= 100 else 0},
                 "pattern": {"shape": PATTERNS[state], "fgcolor": "var(--paper)", "size": 6, "solidity": 0.4},
             },
             customdata=[anchor(bar.trial) for _, bar in own],
