@@ -91,8 +91,8 @@ def _plotly(plotlyjs: str) -> Script:
 
 def _sources(files: Sequence[str], ending: str) -> list[str]:
     folder = resources.files("bench.report") / "templates"
-    found = [folder / f"{file}.{ending}" for file in files]
-    return [file.read_text(encoding="utf-8") for file in found if file.is_file()]
+    paths = [folder / f"{file}.{ending}" for file in files]
+    return [file.read_text(encoding="utf-8") for file in paths if file.is_file()]
 
 
 def _sha256(script: str) -> str:

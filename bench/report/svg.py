@@ -51,11 +51,11 @@ class Frame:
         """A line through points of the data, with a gap at each None; a point alone is a dot."""
         drawn = Markup()
         for is_there, stroke in groupby(points, key=lambda point: point is not None):
-            found = [point for point in stroke if is_there and point]
-            places = " ".join("{:.1f},{:.1f}".format(*self.place(*point)) for point in found)
-            if len(found) == 1:
-                drawn += self.dot(found[0], mark, 2.5)
-            elif found:
+            present = [point for point in stroke if is_there and point]
+            places = " ".join("{:.1f},{:.1f}".format(*self.place(*point)) for point in present)
+            if len(present) == 1:
+                drawn += self.dot(present[0], mark, 2.5)
+            elif present:
                 drawn += Markup('<polyline points="{}" fill="none" stroke="{}" stroke-dasharray="{}"/>').format(
                     places, mark.colour, DASHES[mark.dash]
                 )

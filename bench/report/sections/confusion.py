@@ -78,7 +78,7 @@ class Confusion:
         """The rows of the matrix; empty where the classes are too many."""
         labels = range(len(self.classes) if len(self.classes) <= MOST_CLASSES else 0)
         counts = [tuple(self.counts.get((true, other), 0) for other in labels) for true in labels]
-        return [ConfusionRow(self.classes[true], own, sum(own), true) for true, own in enumerate(counts)]
+        return [ConfusionRow(self.classes[true], row, sum(row), true) for true, row in enumerate(counts)]
 
     @property
     def pairs(self) -> list[ConfusedPair]:
@@ -97,24 +97,24 @@ class Confusion:
     def worst(self) -> list[ClassRecall]:
         """The classes with the lowest recall, lowest first; only those of which a picture is classified wrongly."""
         taken_for = {true: other for (true, other), _ in reversed(self._confused)}
-        found = []
+        recalls = []
         for true, other in taken_for.items():
             right, n = self.counts.get((true, true), 0), self._n[true]
             low, high = stats.wilson(right, n)
-            found.append(
+            recalls.append(
                 ClassRecall(
                     name=self.classes[true], right=right, n=n, low=low, high=high, taken_for=self.classes[other]
                 )
             )
-        return sorted(found, key=lambda each: (each.recall, -each.n, each.name))[:WORST]
+        return sorted(recalls, key=lambda each: (each.recall, -each.n, each.name))[:WORST]
 
     @cached_property
     def _n(self) -> Mapping[int, int]:
         """Pictures by true label."""
-        found: Counter[int] = Counter()
+        totals: Counter[int] = Counter()
         for (true, _), count in self.counts.items():
-            found[true] += count
-        return found
+            totals[true] += count
+        return totals
 
     @cached_property
     def _confused(self) -> list[tuple[tuple[int, int], int]]:

@@ -80,14 +80,14 @@ def section(run: Run) -> CostCharts:
     charts = cost_charts(trials, looks)
     points = {anchor(point.trial): point for chart in charts.values() for point in chart.points}
     fronts = {COSTS[cost].lower(): {anchor(p.trial) for p in chart.front} for cost, chart in charts.items()}
-    rows = [(point, [cost for cost in fronts if own in fronts[cost]]) for own, point in points.items()]
+    rows = [(point, [cost for cost in fronts if row_id in fronts[cost]]) for row_id, point in points.items()]
     names = {point.trial.family: text.label(point.trial) for point in points.values()}
     return CostCharts(
         charts=charts,
         rows=[row for row in rows if len(rows) <= TABLE_UP_TO or row[1] or row[0].test is not None],
         drawn=len(points),
         left_out=sum(map(_is_shown, run.trials)) - len(trials),
-        hovers={own: _hover(point) for own, point in points.items()},
+        hovers={row_id: _hover(point) for row_id, point in points.items()},
         families=[(names[family], looks[family]) for family in looks if family in names],
     )
 
@@ -114,10 +114,10 @@ def points_of(trials: Sequence[Trial], cost: str) -> list[CostPoint]:
 def front(points: Sequence[CostPoint]) -> list[CostPoint]:
     """The Pareto front of validation accuracy and cost, cheapest first; of equal points the first."""
     best = [points[place] for place in stats.pareto([(point.cost, -(point.trial.value or 0.0)) for point in points])]
-    found: dict[tuple[float, float | None], CostPoint] = {}
+    distinct: dict[tuple[float, float | None], CostPoint] = {}
     for point in sorted(best, key=lambda point: point.cost):
-        found.setdefault((point.cost, point.trial.value), point)
-    return list(found.values())
+        distinct.setdefault((point.cost, point.trial.value), point)
+    return list(distinct.values())
 
 
 def cost_charts(trials: Sequence[Trial], looks: Mapping[str, Mark]) -> dict[str, CostChart]:
@@ -160,11 +160,11 @@ def draw_cost_chart(
     traces = [line]
     for part, drawn_as in (("validation", _validation_marks), ("test", _test_marks)):
         for family in dict.fromkeys(point.trial.family for point in points):
-            own = [p for p in points if p.trial.family == family and (part == "validation" or p.test is not None)]
-            if own:
-                shares = [(p.trial.value if part == "validation" else p.test) or 0.0 for p in own]
-                name, look = label(text.label(own[0].trial)), drawn_as(own, looks[family])
-                traces.append(trial_points([p.trial for p in own], across(own), shares, name=name, **look))
+            shown = [p for p in points if p.trial.family == family and (part == "validation" or p.test is not None)]
+            if shown:
+                shares = [(p.trial.value if part == "validation" else p.test) or 0.0 for p in shown]
+                name, look = label(text.label(shown[0].trial)), drawn_as(shown, looks[family])
+                traces.append(trial_points([p.trial for p in shown], across(shown), shares, name=name, **look))
     shares = [share for p in points for share in (p.trial.value, p.low, p.high) if share is not None]
     shape = layout(shares)
     shape["xaxis"] |= {**axis, **TICKS[cost], "title": {"text": COSTS[cost] + " (log scale)"}}

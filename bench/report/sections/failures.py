@@ -72,12 +72,12 @@ def section(run: Run) -> Failures:
 
 def groups(run: Run) -> list[FailureGroup]:
     """The failed trials in groups; of groups of one size, the one that failed first."""
-    found: dict[tuple[str, str], list[Trial]] = {}
+    by_reason: dict[tuple[str, str], list[Trial]] = {}
     for trial in run.trials:
         if trial.state == FAIL:
             reason = (trial.failure.name, trial.failure.message) if trial.failure else ("Unknown", "")
-            found.setdefault(reason, []).append(trial)
-    made = [FailureGroup(name, message, _traceback(trials), trials) for (name, message), trials in found.items()]
+            by_reason.setdefault(reason, []).append(trial)
+    made = [FailureGroup(name, message, _traceback(trials), trials) for (name, message), trials in by_reason.items()]
     return sorted(made, key=lambda group: -len(group.trials))
 
 

@@ -39,7 +39,7 @@ def saved_by_family(run: Run, looks: Mapping[str, Mark]) -> list[Saved]:
 
     Answers from the record are left out: nothing was trained for them. With folds, a trial's times are means over them.
     """
-    found = []
+    every = []
     for family, mark in looks.items():
         trials = [t for t in run.trials if t.family == family and t.cost and not t.duplicate_of]
         costs = [(trial.cost, len(trial.folds) or 1) for trial in trials if trial.cost]
@@ -51,8 +51,8 @@ def saved_by_family(run: Run, looks: Mapping[str, Mark]) -> list[Saved]:
             cold_s=sum(cost.train_time_s * times for cost, times in costs),
             saved_s=sum(cost.saved_time_s * times for cost, times in costs),
         )
-        found += [saved] if costs else []
-    return sorted(found, key=lambda saved: -saved.saved_s)
+        every += [saved] if costs else []
+    return sorted(every, key=lambda saved: -saved.saved_s)
 
 
 def in_all(saved: Sequence[Saved]) -> Saved:

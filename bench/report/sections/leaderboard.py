@@ -143,11 +143,11 @@ class BoardRow:
         if trial is None or not trial.repeats:
             return ()
         shares = [repeat.test.accuracy for repeat in trial.repeats]
-        said = text.plural(len(shares), "other seed")
+        words = text.plural(len(shares), "other seed")
         if trial.over_seeds and trial.test:
             shares.append(trial.test.accuracy)
-            said = f"{text.plural(trial.over_seeds.seeds, 'seed')}, sd\u00a0{100 * trial.over_seeds.sd:.1f}"
-        return f"{said}:", text.interval(min(shares), max(shares))
+            words = f"{text.plural(trial.over_seeds.seeds, 'seed')}, sd\u00a0{100 * trial.over_seeds.sd:.1f}"
+        return f"{words}:", text.interval(min(shares), max(shares))
 
 
 @dataclass(frozen=True)
@@ -206,21 +206,27 @@ def board(run: Run) -> list[BoardRow]:
     looks, scale, ranking, compared = family_marks(run), board_scale(run), run.ranking(), standings(run)
     infos, every, shown = {family.name: family for family in run.families}, _by_family(run), listed(run)
     overlapping = unseparated(ranking)
-    values = [value for own in shown.values() for t in own for phase in learning_phases(t) for value in phase.values]
+    values = [
+        value
+        for family_trials in shown.values()
+        for t in family_trials
+        for phase in learning_phases(t)
+        for value in phase.values
+    ]
     curve_scale = (min(values, default=0.0), max(values, default=1.0))
     chosen = {trial.family: trial for trial in ranking}
     rows = []
     for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
-        info, own = infos.get(name, FamilyInfo(name)), every.get(name, [])
+        info, family_trials = infos.get(name, FamilyInfo(name)), every.get(name, [])
         best, standing = chosen.get(name), compared.get(name)
         trials = tuple(TrialRow(t, t is best, sparkline(t, curve_scale)) for t in shown.get(name, []))
         row = BoardRow(
             family=info,
             mark=looks[name],
-            status=_status(run, info, own, best),
-            states=text.states(own),
+            status=_status(run, info, family_trials, best),
+            states=text.states(family_trials),
             trials=trials,
-            left_out=len(own) - len(trials),
+            left_out=len(family_trials) - len(trials),
             reason="" if best else no_result(run, info),
         )
         if best:
@@ -247,36 +253,36 @@ def listed(run: Run) -> dict[str, list[Trial]]:
     failures, and then the best.
     """
     front = {trial.name for trial in efficient(run)}
-    return {family: _listed(own, front) for family, own in _by_family(run).items()}
+    return {family: _listed(trials, front) for family, trials in _by_family(run).items()}
 
 
-def _listed(own: list[Trial], front: set[str]) -> list[Trial]:
-    if len(own) <= LISTED:
-        return own
-    best = sorted(own, key=lambda trial: (trial.state != COMPLETE or trial.duplicate_of != "", trial.rank_key))
-    must = [best[0], *(trial for trial in own if trial.name in front or trial.state in (RUNNING, WAITING))]
-    must += [trial for trial in own if trial.state == FAIL][:FAILURES]
+def _listed(trials: list[Trial], front: set[str]) -> list[Trial]:
+    if len(trials) <= LISTED:
+        return trials
+    best = sorted(trials, key=lambda trial: (trial.state != COMPLETE or trial.duplicate_of != "", trial.rank_key))
+    must = [best[0], *(trial for trial in trials if trial.name in front or trial.state in (RUNNING, WAITING))]
+    must += [trial for trial in trials if trial.state == FAIL][:FAILURES]
     names = {trial.name for trial in must}
     names |= {trial.name for trial in [each for each in best if each.name not in names][: max(0, LISTED - len(names))]}
-    return [trial for trial in own if trial.name in names]
+    return [trial for trial in trials if trial.name in names]
 
 
 def _by_family(run: Run) -> dict[str, list[Trial]]:
-    found: dict[str, list[Trial]] = {}
+    families: dict[str, list[Trial]] = {}
     for trial in run.trials:
-        found.setdefault(trial.family, []).append(trial)
-    return found
+        families.setdefault(trial.family, []).append(trial)
+    return families
 
 
-def _status(run: Run, family: FamilyInfo, own: Sequence[Trial], best: Trial | None) -> str:
-    if run.status == "running" and any(trial.state in (RUNNING, WAITING) for trial in own):
+def _status(run: Run, family: FamilyInfo, trials: Sequence[Trial], best: Trial | None) -> str:
+    if run.status == "running" and any(trial.state in (RUNNING, WAITING) for trial in trials):
         return "running"
     if best:
         return "complete"
     if family.skipped:
         return "skipped"
-    if own:
-        return "failed" if any(trial.state == FAIL for trial in own) else "no result"
+    if trials:
+        return "failed" if any(trial.state == FAIL for trial in trials) else "no result"
     return "waiting" if run.status == "running" else "no result"
 
 

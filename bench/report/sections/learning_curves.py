@@ -39,8 +39,11 @@ def learning_phases(trial: Trial) -> list[LearningPhase]:
     """The phases of a trial's training; of a running or pruned trial as far as it has reported."""
     epochs = [(epoch.phase, epoch.epoch, epoch.val_accuracy) for epoch in trial.history]
     epochs = epochs or [("", epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
-    groups = [(name, list(own)) for name, own in groupby(epochs, key=lambda each: each[0])]
-    return [LearningPhase(name, tuple(n for _, n, _ in own), tuple(v for _, _, v in own)) for name, own in groups]
+    groups = [(name, list(reports)) for name, reports in groupby(epochs, key=lambda each: each[0])]
+    return [
+        LearningPhase(name, tuple(n for _, n, _ in reports), tuple(v for _, _, v in reports))
+        for name, reports in groups
+    ]
 
 
 def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:

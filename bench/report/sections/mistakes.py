@@ -79,20 +79,20 @@ def mistakes_of_all(every: Mapping[str, Predictions], classes: Sequence[str], al
     """
     if len(every) < 2:
         return None
-    first, *_ = found = list(every.values())
-    wrong = shared_mistakes(found)
+    first, *_ = models = list(every.values())
+    wrong = shared_mistakes(models)
     shown = []
     for place in wrong[:SHARED_MISTAKES]:
         sha256, label = str(first.sha256[place]), int(first.labels[place])
         if sha256 in album.thumbnails:
-            guesses = Counter(text.one_line(classes[int(each.probabilities[place].argmax())]) for each in found)
+            guesses = Counter(text.one_line(classes[int(model.probabilities[place].argmax())]) for model in models)
             names = [f"{name} ({count})" for name, count in guesses.most_common()]
             shown.append(
                 Mistake(
                     picture=album.photo(sha256),
                     true=classes[label],
                     predicted=text.listing(names) if len(guesses) > 1 else next(iter(guesses)),
-                    probability=float(np.mean([each.probabilities[place, label] for each in found])),
+                    probability=float(np.mean([model.probabilities[place, label] for model in models])),
                 )
             )
-    return Mistakes(models=len(found), count=len(wrong), n=len(first.labels), shown=tuple(shown))
+    return Mistakes(models=len(models), count=len(wrong), n=len(first.labels), shown=tuple(shown))

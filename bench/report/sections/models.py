@@ -77,11 +77,13 @@ class Models:
 def section(run: Run) -> Models:
     """The chosen models of a run."""
     album, looks, ranking = PhotoAlbum(run, MOST_BYTES), family_marks(run), run.ranking()
-    found = {family: own for family, own in predictions.of_run(run).items() if _is_of_classes(own, run)}
-    shared = mistakes_of_all(found, run.split.classes, album)  # the first to take of the page's room
+    suitable = {
+        family: predicted for family, predicted in predictions.of_run(run).items() if _is_of_classes(predicted, run)
+    }
+    shared = mistakes_of_all(suitable, run.split.classes, album)  # the first to take of the page's room
     models = []
     for place, trial in enumerate(ranking):
-        label, mark, own = text.label(trial), looks[trial.family], found.get(trial.family)
+        label, mark, predicted = text.label(trial), looks[trial.family], suitable.get(trial.family)
         models.append(
             ChosenModel(
                 trial=trial,
@@ -89,27 +91,29 @@ def section(run: Run) -> Models:
                 mark=mark,
                 opened=place == 0 or len(ranking) <= OPEN,
                 curves=learning_curves(trial, label),
-                tested=_tested(own, run, album, label, mark) if own else None,
-                untested="" if own else _why_untested(trial, run),
+                tested=_tested(predicted, run, album, label, mark) if predicted else None,
+                untested="" if predicted else _why_untested(trial, run),
             )
         )
     return Models(tuple(models), shared, bool(album.thumbnails), album.withheld)
 
 
-def _is_of_classes(found: Predictions, run: Run) -> bool:
+def _is_of_classes(predicted: Predictions, run: Run) -> bool:
     """True if predictions can be of this run's classes; a file that was put there by hand need not be."""
     classes = len(run.split.classes)
-    labels = found.labels
-    return found.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
+    labels = predicted.labels
+    return (
+        predicted.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
+    )
 
 
-def _tested(found: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> TestedModel:
-    classes, calibrated = run.split.classes, calibration(found)
+def _tested(predicted: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> TestedModel:
+    classes, calibrated = run.split.classes, calibration(predicted)
     return TestedModel(
-        confusion=confusion(found, classes),
+        confusion=confusion(predicted, classes),
         calibration=calibrated,
         reliability=draw_reliability(calibrated, label, mark),
-        mistakes=mistakes(found, classes, album),
+        mistakes=mistakes(predicted, classes, album),
     )
 
 

@@ -108,9 +108,9 @@ class PairwiseTests:
 
 def compare(run: Run) -> PairwiseTests | None:
     """Compares all families whose predictions of the test pictures are there; None where these are less than two."""
-    found = predictions.of_run(run)
-    right = np.array([own.right for own in found.values()])
-    if len(found) < 2 or not right.size:
+    by_family = predictions.of_run(run)
+    right = np.array([predicted.right for predicted in by_family.values()])
+    if len(by_family) < 2 or not right.size:
         return None
     k, n = right.shape
     ahead = stats.discordant(right)
@@ -121,16 +121,16 @@ def compare(run: Run) -> PairwiseTests | None:
     p = np.ones((k, k))
     p[above] = stats.mcnemar(ahead[above], ahead.T[above])
     over_seeds = np.zeros((k, k), np.bool_)
-    trials = [trial for trial in run.ranking() if trial.family in found]
-    for (one, other), each in _over_seeds(run, trials).items():
-        value[one, other], low[one, other], high[one, other] = each.value, each.low, each.high
-        value[other, one], low[other, one], high[other, one] = -each.value, -each.high, -each.low
-        p[one, other], over_seeds[one, other], over_seeds[other, one] = each.p, True, True
+    trials = [trial for trial in run.ranking() if trial.family in by_family]
+    for (one, other), difference in _over_seeds(run, trials).items():
+        value[one, other], low[one, other], high[one, other] = difference.value, difference.low, difference.high
+        value[other, one], low[other, one], high[other, one] = -difference.value, -difference.high, -difference.low
+        p[one, other], over_seeds[one, other], over_seeds[other, one] = difference.p, True, True
     p[above] = p.T[above] = stats.holm(p[above])
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
     return PairwiseTests(
-        families=tuple(found), n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
+        families=tuple(by_family), n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
     )
 
 
@@ -138,9 +138,9 @@ def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stat
     """The pairs of trials that both have predictions of several seeds, by their places, the lower one first."""
     right = {}
     for place, trial in enumerate(trials):
-        found = predictions.right_by_seed(run, trial) if trial.over_seeds else None
-        if found is not None and len(found) > 1 < found.shape[1]:
-            right[place] = found
+        rights = predictions.right_by_seed(run, trial) if trial.over_seeds else None
+        if rights is not None and len(rights) > 1 < rights.shape[1]:
+            right[place] = rights
     return {(i, j): stats.difference_over_seeds(right[i], right[j]) for i, j in combinations(right, 2)}
 
 

@@ -74,15 +74,15 @@ def calibration(predictions: Predictions) -> Calibration:
     numbers = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
     bins = []
     for number in np.unique(numbers):
-        own = numbers == number
-        n, correct = int(own.sum()), int(right[own].sum())
+        is_in = numbers == number
+        n, correct = int(is_in.sum()), int(right[is_in].sum())
         low, high = stats.wilson(correct, n)
         bins.append(
             Bin(
                 low=number / BINS,
                 high=(number + 1) / BINS,
                 n=n,
-                confidence=float(sure[own].mean()),
+                confidence=float(sure[is_in].mean()),
                 accuracy=correct / n,
                 accuracy_low=low,
                 accuracy_high=high,

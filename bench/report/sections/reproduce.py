@@ -69,9 +69,9 @@ def commands(run: Run) -> list[tuple[str, str]]:
     """
     folder = str(run.path) if not run.path.is_absolute() else run.path.name
     bench = ["python", "-m", "bench"]
-    found = [("The run", run.command)] if run.command else []
+    first = [("The run", run.command)] if run.command else []
     return [
-        *found,
+        *first,
         ("Another run on the same split", shlex.join([*bench, "run", "--split-file", f"{folder}/split.json"])),
         ("This page, from the records", shlex.join([*bench, "report", folder])),
     ]
@@ -79,11 +79,11 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 def environment_facts(run: Run) -> list[tuple[str, str]]:
     """The environment as names and values: hardware and commit first, then versions."""
-    known = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
-    known |= {"platform": "Platform", "python": "Python"}
+    titles = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
+    titles |= {"platform": "Platform", "python": "Python"}
     packages = run.environment.get("packages") or {}
-    rest = {name: value for name, value in run.environment.items() if name not in known and name != "packages"}
-    every = {title: run.environment.get(name) for name, title in known.items()} | rest | packages
+    rest = {name: value for name, value in run.environment.items() if name not in titles and name != "packages"}
+    every = {title: run.environment.get(name) for name, title in titles.items()} | rest | packages
     shown = {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in every.items() if v}
     return list(shown.items())
 

@@ -85,7 +85,7 @@ class SearchHistory:
 def section(run: Run) -> SearchHistory:
     """The search of a run."""
     steps, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
-    is_found = any(own and own[-1].best is not None for own in steps.values())
+    is_found = any(engine_steps and engine_steps[-1].best is not None for engine_steps in steps.values())
     ended, workers, spaces = ended_trials(run), timeline(run), slices(run)
     shown = {each.trial.name for each in ended}
     drawn = {trial.name for trial in thinned([each.trial for each in ended], DRAWN)}
@@ -149,11 +149,13 @@ def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     for trial in run.trials:
         began.setdefault(trial.engine, trial.started_s)  # they come in the order in which they were started
     for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=_ended_s):
-        own = steps[trial.engine]
-        best = own[-1].best if own else None
+        engine_steps = steps[trial.engine]
+        best = engine_steps[-1].best if engine_steps else None
         if trial.state == COMPLETE and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
-        own.append(SearchStep(len(own) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0)))
+        engine_steps.append(
+            SearchStep(len(engine_steps) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0))
+        )
     return steps
 
 
@@ -167,18 +169,18 @@ def draw_best_so_far(
     steps: Mapping[str, Sequence[SearchStep]], looks: Mapping[str, Mark], by_time: bool = False
 ) -> Figure:
     """One stepped line an engine, to its last trial, with a marker at each improvement."""
-    last = [own[-1] for own in steps.values() if own]
+    last = [engine_steps[-1] for engine_steps in steps.values() if engine_steps]
     axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
     if not by_time:
         most = max((step.n for step in last), default=1)
         axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **whole_numbers(most)}
     traces, shares = [], []
-    for engine, own in steps.items():
-        better = improvements(own)
+    for engine, engine_steps in steps.items():
+        better = improvements(engine_steps)
         if not better:
             continue
         shares += [step.best for step in better if step.best is not None]
-        corners, mark = [*better, own[-1]], looks[engine]
+        corners, mark = [*better, engine_steps[-1]], looks[engine]
         traces.append(
             points(
                 [step.trial for step in corners],
@@ -247,16 +249,16 @@ def draw_trials(drawn: Sequence[EndedTrial], looks: Mapping[str, Mark]) -> Figur
         if each.trial.known:
             groups.setdefault((each.trial.family, ""), []).append(each)
     traces = []
-    for (family, state), own in groups.items():
+    for (family, state), group in groups.items():
         symbol, colour = SYMBOLS.get(state, "circle-open"), looks[family].colour if state else "var(--ink)"
         traces.append(
             points(
-                [each.trial for each in own],
-                [each.place for each in own],
-                [bottom if each.accuracy is None else each.accuracy for each in own],
+                [each.trial for each in group],
+                [each.place for each in group],
+                [bottom if each.accuracy is None else each.accuracy for each in group],
                 name=label(family) if state else "known configuration",
                 marker={"symbol": symbol, "size": 8 if state else 15, "color": colour, "line": {"width": 1.5}},
-                hovertext=[_trial_hover(each) for each in own] if state else None,
+                hovertext=[_trial_hover(each) for each in group] if state else None,
                 hoverinfo="text" if state else "skip",
                 meta=list(looks).index(family),
             )
@@ -276,5 +278,5 @@ def _trial_hover(each: EndedTrial) -> str:
     state = STATE_WORDS[trial.state] if trial.state != COMPLETE else ""
     failure = f": {trial.failure.name}" if trial.failure else ""
     accuracy = text.percent(each.accuracy) if each.accuracy is not None else ""
-    said = label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60)
-    return "<br>".join(filter(None, (title(trial), said, "known configuration" if trial.known else "")))
+    result = label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60)
+    return "<br>".join(filter(None, (title(trial), result, "known configuration" if trial.known else "")))

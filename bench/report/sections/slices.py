@@ -88,15 +88,15 @@ class FamilySlices:
 
 def slices(run: Run) -> list[FamilySlices]:
     """The families of which at least two complete trials differ, in the order in which they are declared."""
-    found, rows = [], listed(run)
+    families, rows = [], listed(run)
     for family, mark in family_marks(run).items():
-        own = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
-        trials = tuple(t for t in own if not t.duplicate_of and t.value is not None and math.isfinite(t.value))
+        complete = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
+        trials = tuple(t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value))
         importance = {study.engine: study.importance for study in run.studies if study.family == family}
         every = [_slice(name, trials, importance) for name in dict.fromkeys(name for t in trials for name in t.params)]
         varied = [each for each in every if len(set(map(_choice, each.values))) > 1 or each.inactive]
         if varied:
-            found.append(
+            families.append(
                 FamilySlices(
                     family=family,
                     label=text.label(trials[0]),
@@ -108,7 +108,7 @@ def slices(run: Run) -> list[FamilySlices]:
                     listed=frozenset(trial.name for trial in rows[family]),
                 )
             )
-    return found
+    return families
 
 
 def _slice(name: str, trials: Sequence[Trial], importance: Mapping[str, Mapping[str, float]]) -> Slice:

@@ -122,9 +122,9 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
     traces = [
         go.Bar(
             orientation="h",
-            y=[row for row, _ in own],
-            base=[rounded(bar.start_s / unit_s) for _, bar in own],
-            x=[rounded((bar.end_s - bar.start_s) / unit_s) for _, bar in own],
+            y=[row for row, _ in group],
+            base=[rounded(bar.start_s / unit_s) for _, bar in group],
+            x=[rounded((bar.end_s - bar.start_s) / unit_s) for _, bar in group],
             width=0.8,
             name=label(family),
             marker={
@@ -132,12 +132,12 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
                 "line": {"color": "var(--paper)", "width": 0.5 if len(data.bars) <= 100 else 0},
                 "pattern": {"shape": PATTERNS[state], "fgcolor": "var(--paper)", "size": 6, "solidity": 0.4},
             },
-            customdata=[anchor(bar.trial) for _, bar in own],
-            hovertext=[_hover(bar) for _, bar in own],
+            customdata=[anchor(bar.trial) for _, bar in group],
+            hovertext=[_hover(bar) for _, bar in group],
             hoverinfo="text",
             meta=list(looks).index(family),
         )
-        for (family, state), own in groups.items()
+        for (family, state), group in groups.items()
     ]
     shape = layout([])
     rows = {"title": {"text": "Worker" if data.by_worker else "Trial"}, "autorange": "reversed"}

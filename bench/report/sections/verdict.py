@@ -117,17 +117,17 @@ def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
 
 def no_result(run: Run, family: FamilyInfo) -> str:
     """The reason why a family has no result, in a few words."""
-    own = [trial for trial in run.trials if trial.family == family.name and trial.counted]
+    trials = [trial for trial in run.trials if trial.family == family.name and trial.counted]
     if family.skipped:
         return f"skipped: {family.skipped}"
-    if any(trial.state in (RUNNING, WAITING) for trial in own) and run.status == "running":
+    if any(trial.state in (RUNNING, WAITING) for trial in trials) and run.status == "running":
         return "in training"
-    if not own:
+    if not trials:
         return "waiting for its turn" if run.status == "running" else "no trial: the budget went to other families"
-    failures = [trial.failure for trial in own if trial.failure]
+    failures = [trial.failure for trial in trials if trial.failure]
     last = [failures[-1].name, text.shorten(failures[-1].message, 120)] if failures else []
     why = ": ".join(filter(None, last))
-    return f"no complete trial: {text.states(own)}" + (f" ({why})" if why else "")
+    return f"no complete trial: {text.states(trials)}" + (f" ({why})" if why else "")
 
 
 def savings(run: Run) -> str:
@@ -230,8 +230,8 @@ def _costs(group: Sequence[Trial]) -> tuple[str, ...]:
             trial = min(measured, key=lambda each: getattr(each.cost, cost))
             least.setdefault(text.label(trial), []).append(f"{title} ({write(getattr(trial.cost, cost))})")
     best = _cost(group[0], f"The most accurate of them, {text.label(group[0])},")
-    said = [f"{label} is {text.listing(titles)}" for label, titles in least.items()]
-    return (*best, f"Of them, {'; '.join(said)}.") if said else best
+    winners = [f"{label} is {text.listing(titles)}" for label, titles in least.items()]
+    return (*best, f"Of them, {'; '.join(winners)}.") if winners else best
 
 
 def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
@@ -240,17 +240,19 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
     tied = [trial for trial in others if standings[trial.family].tied]
     below = [trial for trial in others if not standings[trial.family].tied]
     lost = [trial for trial in ranking if trial.test and trial.family not in standings]
-    said = []
+    sentences = []
     if tied:
         p = _p_values([standings[trial.family] for trial in tied], min, "≥")
-        said.append(f"No paired test puts {_named(tied)} below {text.label(leader)} ({p}).")
+        sentences.append(f"No paired test puts {_named(tied)} below {text.label(leader)} ({p}).")
     if below:
         p = _p_values([standings[trial.family] for trial in below], max, "≤")
         verb, best = "is" if len(below) == 1 else "are", text.label(leader) if tied else "it"
-        said.append(f"{_named(below)} {verb} significantly below {best} ({p}).")
+        sentences.append(f"{_named(below)} {verb} significantly below {best} ({p}).")
     if lost:
         intervals = "interval decides" if len(lost) == 1 else "intervals decide"
-        said.append(f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there.")
+        sentences.append(
+            f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there."
+        )
     over_seeds = [gap.over_seeds for trial in others if (gap := standings[trial.family].gap)]
     if all(over_seeds):
         kind = "of the means over seeds, with the noise of seeds and pictures in them,"
@@ -260,7 +262,7 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
         kind = "McNemar's exact ones" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
     corrected = f", corrected over {len(standings) * (len(standings) - 1) // 2} pairs after Holm" if others[1:] else ""
     n = text.plural(leader.test.n if leader.test else 0, "picture")
-    return (*said, f"The tests are {kind} on the same {n}{corrected}.")
+    return (*sentences, f"The tests are {kind} on the same {n}{corrected}.")
 
 
 def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:
@@ -301,17 +303,17 @@ def _alone(run: Run, ranking: Sequence[Trial]) -> tuple[str, ...]:
 
 def notices(run: Run) -> list[Notice]:
     """The banners, the state of the run first."""
-    found = []
+    banners = []
     if run.status == "running":
         training = sum(trial.state == RUNNING for trial in run.trials)
         now = f", {training} in training" if training else ""
         so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
-        found.append(Notice("going", "Still going", so_far))
+        banners.append(Notice("going", "Still going", so_far))
     if run.status == "partial":
         stopped = f"It was stopped after {progress(run)}; what was finished by then is here."
-        found.append(Notice("warning", "Partial run", stopped))
+        banners.append(Notice("warning", "Partial run", stopped))
     if run.status == "failed":
-        found.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
+        banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
     missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
     if missing:
@@ -319,7 +321,7 @@ def notices(run: Run) -> list[Notice]:
             f"{text.listing(sorted(missing), 8)} started from random weights, because the pretrained ones could not be "
             "had. What these figures say holds for training from scratch, not for fine-tuning."
         )
-        found.append(Notice("warning", "Pretrained weights missing", warning))
+        banners.append(Notice("warning", "Pretrained weights missing", warning))
     tried = {trial.family for trial in run.trials}
     idle = [family.name for family in run.families if family.name not in tried and not family.skipped]
     reasons = {
@@ -327,15 +329,15 @@ def notices(run: Run) -> list[Notice]:
         "No trial within the budget": idle if run.status != "running" else [],
         "Skipped": [family.name for family in run.families if family.skipped],
     }
-    said = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
+    families = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
     account = inventory(run.split, run.config)
     titled = {
-        "Some families have no result": said,
+        "Some families have no result": families,
         "Pictures left out": account.losses,
         "Labels in doubt": account.doubts,
     }
-    found += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
-    return found + [Notice("note", "Note", note) for note in run.notes]
+    banners += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
+    return banners + [Notice("note", "Note", note) for note in run.notes]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
