@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,10 @@ class FakePool:
         if isinstance(job, ScoreJob):
             return ScoreResult(_metrics(accuracy, 1000), result.history)
         if not result.stopped and (path := listener.result(result)):
-            self._save(Path(path), hp.values)
+            try:
+                self._save(Path(path), hp.values)
+            except OSError as error:
+                return replace(result, unsaved=str(error))
         return result
 
     def _save(self, path: Path, values: Mapping[str, Value]) -> None:

@@ -802,6 +802,23 @@ def test_records_that_cannot_be_written_for_a_moment_cost_a_warning(start, tmp_p
     assert len([text for text in warnings if "run.json could not be written" in text]) == 1
 
 
+def test_a_model_that_cannot_be_saved_is_a_warning_and_the_trial_stays(start):
+    class Full(FakePool):
+        def _save(self, path, values):
+            raise OSError("No space left on device")
+
+    warnings = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            warnings.append(text)
+
+    run = start(pool=Full(depth, deeper_is_better), families=("a",), progress=Listening(), budget=Budget(1))
+    assert [trial.state for trial in run.trials] == ["COMPLETE"]
+    assert warnings == ["the model of a/optuna:tpe#0 could not be saved: No space left on device"]
+    assert not run.model("a").exists()
+
+
 def test_a_warm_up_import_may_fail(start, monkeypatch):
     monkeypatch.setattr(runner, "WARM_UP_IMPORTS", ("no.such.module",))
     assert start(budget=Budget(1)).status == "complete"

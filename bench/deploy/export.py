@@ -87,9 +87,11 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         (outcome,) = run_jobs(used, lambda: next(work, None), Stop())
     if outcome.failure:
         raise WorkerError(f"the training failed: {outcome.failure.name}: {outcome.failure.message}")
+    assert isinstance(outcome.result, TrialResult)
+    if outcome.result.unsaved:
+        raise WorkerError(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
     if not out.exists():
         raise ConfigError(f"{trial.family}: its model is no Keras model, so there is no .keras file of it")
-    assert isinstance(outcome.result, TrialResult)
     assert outcome.result.validation is not None
     return outcome.result.validation.accuracy
 

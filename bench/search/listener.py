@@ -190,6 +190,8 @@ class TrialListener(Listener):
         assert isinstance(outcome.result, TrialResult)
         if outcome.result.stopped:
             return _pruned(trial, Ending.PRUNER)
+        if outcome.result.unsaved:
+            self._context.progress.warning(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
         complete = replace(self._complete(outcome.result), finished_s=finished_s, worker=outcome.worker)
         loss = complete.validation.log_loss if complete.validation else math.nan
         if complete.value is not None and math.isfinite(complete.value) and math.isfinite(loss):

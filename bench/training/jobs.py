@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import gc
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -68,7 +69,11 @@ def trial(job: TrialJob, channel: Channel) -> TrialResult:
     """
     result, estimator = _train(job, channel, score=job.score)
     if estimator is not None and (path := channel.result(result)):
-        estimator.save(Path(path))
+        try:
+            estimator.save(Path(path))
+        except Exception as error:  # a full disk, or a layer that Keras cannot save: the trial's figures are valid
+            traceback.print_exc()
+            return replace(result, unsaved=f"{type(error).__name__}: {' '.join(str(error).split())}")
     return result
 
 

@@ -65,6 +65,7 @@ class TrialResult:
     Attributes:
         stopped: Whether the driver stopped it: the pruner, or since the configuration was trained before. All that was
             not measured by then is empty.
+        unsaved: Reason why the model could not be saved where the driver asked for it; "" where it was.
     """
 
     params: Mapping[str, Value]
@@ -78,6 +79,7 @@ class TrialResult:
     prefixes: tuple[Prefix, ...] = ()
     cost: Cost | None = None
     input_size: int | None = None
+    unsaved: str = ""
 
 
 @dataclass(frozen=True)

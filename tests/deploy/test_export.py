@@ -9,7 +9,7 @@ import pytest
 
 from bench import Budget, RunConfig, runner
 from bench.deploy import export
-from bench.errors import ConfigError
+from bench.errors import ConfigError, WorkerError
 from bench.records import FAIL
 from bench.search.progress import Progress
 from bench.testing import FakePool
@@ -77,6 +77,16 @@ def test_any_other_is_trained_again_with_its_own_configuration(run, tmp_path):
     assert (job.values, job.seed, job.whole) == (dict(trial.params), 0, True)
     assert job.manifest == str(run.path / "split.json")
     assert not job.score  # the test pictures are left alone
+
+
+def test_a_model_that_cannot_be_saved_is_an_error_with_the_reason(run, tmp_path):
+    class Full(FakePool):
+        def _save(self, path, values):
+            raise OSError("No space left on device")
+
+    trial = min(run.trials, key=lambda trial: trial.value)
+    with pytest.raises(WorkerError, match=f"the model of {trial.name} could not be saved: No space left on device"):
+        export.export(run, trial, tmp_path / "worst.keras", Progress(), Full(build, score))
 
 
 def test_no_file_is_overwritten(run, tmp_path):

@@ -101,6 +101,12 @@ def test_the_saved_model_is_the_scored_one(space, channel, job, score_job, tmp_p
     assert alone(np.zeros((1, 16, 16, 3))).shape == (1, 1)
 
 
+def test_a_model_that_cannot_be_saved_costs_its_file_and_not_the_trial(space, channel, job, tmp_path):
+    result = jobs.trial(job(space("tiny")), channel(keep=tmp_path / "missing" / "tiny.keras"))
+    assert result.validation.n == 12
+    assert "No such file or directory" in result.unsaved
+
+
 def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, job, score_job):
     config = job(DUMMY, values={"strategy": "stratified"})
     result = jobs.trial(replace(config, score=True), channel())
