@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.text import NOTHING, listing, one_line, plural, points
+from bench.text import NOTHING, listing, one_line, p_value, percent, plural, points, seconds, thousands
 
 if TYPE_CHECKING:  # it brings NumPy along
     from bench.check.series import LevelChange, RunSeries, SeriesRun, Track
@@ -42,24 +43,52 @@ def _commit(entry: SeriesRun) -> str:
     return one_line(entry.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
 
 
-def between(change: LevelChange, word: Callable[[float], str]) -> str:
-    """Write the interval of a change; "" where it has none."""
-    return "" if change.low is None or change.high is None else f"{word(change.low)} to {word(change.high)}"
+class Figure(NamedTuple):
+    """The words for a figure: its name, a level, the size of a change, and an end of the change's interval."""
+
+    name: str
+    level: Callable[[float], str]
+    size: Callable[[float, float], str]
+    end: Callable[[float], str]
 
 
-def by_points(change: LevelChange) -> str:
-    """Write how far an accuracy moved."""
-    return f"{points(change.after - change.before)} points"
+ACCURACY = Figure("accuracy", percent, lambda before, after: f"{points(after - before)} points", points)
+STEP_TIME = Figure("step time", seconds, lambda before, after: f"{after / before:.2f} times", "{:.2f}".format)
+PARAMETERS = Figure("parameters", lambda level: thousands(round(level)), lambda before, after: "", str)
 
 
-def by_ratio(change: LevelChange) -> str:
-    """Write how many times as long a step takes."""
-    return f"{two_decimals(change.after / change.before)} times"
+@dataclass(frozen=True, kw_only=True)
+class ChangeInWords:
+    """A change of level; `interval` and `p` are "" for a figure without noise."""
+
+    figure: str
+    since: str
+    run: str
+    commits: str
+    before: str
+    after: str
+    size: str
+    interval: str
+    p: str
+    reconfigured: bool
 
 
-def two_decimals(ratio: float) -> str:
-    """Write a ratio, or an end of its interval."""
-    return f"{ratio:.2f}"
+def in_words(change: LevelChange, runs: Sequence[SeriesRun], figure: Figure) -> ChangeInWords:
+    """Put a change of level into words."""
+    last, at = runs[change.last], runs[change.at]
+    ends = [figure.end(end) for end in (change.low, change.high) if end is not None]
+    return ChangeInWords(
+        figure=figure.name,
+        since=day(at),
+        run=at.run,
+        commits=commits(last, at),
+        before=figure.level(change.before),
+        after=figure.level(change.after),
+        size=figure.size(change.before, change.after),
+        interval=" to ".join(ends),
+        p="" if change.p is None else p_value(change.p),
+        reconfigured=change.reconfigured,
+    )
 
 
 def accuracy_unchanged(track: Track) -> str:

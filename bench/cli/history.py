@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.check.history_wording import (
+    ACCURACY,
+    PARAMETERS,
+    STEP_TIME,
+    Figure,
     accuracy_unchanged,
-    between,
-    by_points,
-    by_ratio,
-    commits,
     day,
     differing,
+    in_words,
     times_unchanged,
-    two_decimals,
 )
 from bench.cli.options import output, written
 from bench.errors import ConfigError, unknown
@@ -31,10 +31,8 @@ from bench.text import (
     interval,
     listing,
     one_line,
-    p_value,
     percent,
     plural,
-    points,
     seconds,
     thousands,
     with_weights,
@@ -45,7 +43,6 @@ if TYPE_CHECKING:  # it brings NumPy along
         FamilyHistories,
         FamilyHistory,
         FoundResults,
-        LevelChange,
         RunSeries,
         SeriesRun,
         Track,
@@ -290,10 +287,7 @@ def _accuracy(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryVie
     baseline_reading = next((reading for reading in track.readings if runs[reading.at].baseline), None)
     baseline = f", baseline {100 * baseline_reading.value:.1f}" if baseline_reading else ""
     yield _line(view, "accuracy", values, FLAT, _course(values, percent), known, extremes, baseline), ""
-    for change in _latest(track, view):
-        by = _with_interval(by_points(change), between(change, points))
-        yield _change(change, runs, percent, by), "green" if change.after > change.before else "red"
-    yield from _earlier(track, view)
+    yield from _changes(track, ACCURACY, runs, view)
     if not track.changes:
         yield f"    {accuracy_unchanged(track)}", "dim"
     if not track.calibrated and len(set(values)) > 1:
@@ -306,10 +300,7 @@ def _times(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterat
     yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), unchanged), ""
     if view.every:
         yield f"    on {one_line(track.where, 80)}", "dim"
-    for change in _latest(track, view):
-        by = _with_interval(by_ratio(change), between(change, two_decimals))
-        yield _change(change, runs, seconds, by), "green" if change.after < change.before else "red"
-    yield from _earlier(track, view)
+    yield from _changes(track, STEP_TIME, runs, view)
 
 
 def _parameters(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
@@ -318,9 +309,7 @@ def _parameters(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> I
         yield f"  {'parameters':<11}{count(values[-1])}, always the same", ""
         return
     yield _line(view, "parameters", values, FLAT_RATIO * max(min(values), 1), _course(values, count)), ""
-    for change in _latest(track, view):
-        yield _change(change, runs, lambda value: thousands(int(value)), ""), ""
-    yield from _earlier(track, view)
+    yield from _changes(track, PARAMETERS, runs, view)
 
 
 def _line(view: HistoryView, what: str, values: Sequence[float], span: float, *words: str) -> str:
@@ -332,29 +321,17 @@ def _course(values: Sequence[float], word: Callable[[float], str]) -> str:
     return first if len(values) == 1 else f"{first} → {last}"
 
 
-def _latest(track: Track, view: HistoryView) -> Sequence[LevelChange]:
-    return track.changes if view.every else track.changes[-SHOWN:]
-
-
-def _earlier(track: Track, view: HistoryView) -> Iterator[Line]:
+def _changes(track: Track, figure: Figure, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
+    for change in track.changes if view.every else track.changes[-SHOWN:]:
+        words = in_words(change, runs, figure)
+        size = f"{words.size} ({words.interval})" if words.interval else words.size
+        parts = [f"{words.since} {one_line(words.run, 40)}", words.commits, f"{words.before} → {words.after}", size]
+        parts += [words.p, "another configuration" if words.reconfigured else ""]
+        higher = change.after > change.before
+        style = "" if figure is PARAMETERS else "green" if higher is (figure is ACCURACY) else "red"
+        yield f"    {', '.join(part for part in parts if part)}", style
     if len(track.changes) > SHOWN and not view.every:
         yield f"    … {plural(len(track.changes) - SHOWN, 'earlier change')}, --all lists them", "dim"
-
-
-def _with_interval(by: str, ends: str) -> str:
-    return f"{by} ({ends})" if ends else by
-
-
-def _change(change: LevelChange, runs: Sequence[SeriesRun], word: Callable[[float], str], by: str) -> str:
-    last, at = runs[change.last], runs[change.at]
-    parts = [
-        f"{day(at)} {one_line(at.run, 40)}",
-        commits(last, at),
-        f"{word(change.before)} → {word(change.after)}",
-        by,
-    ]
-    parts += ["" if change.p is None else p_value(change.p), "another configuration" if change.reconfigured else ""]
-    return f"    {', '.join(part for part in parts if part)}"
 
 
 def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:

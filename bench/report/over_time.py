@@ -11,17 +11,17 @@ from markupsafe import Markup
 
 from bench import text
 from bench.check.history_wording import (
+    ACCURACY,
+    PARAMETERS,
+    STEP_TIME,
+    ChangeInWords,
     accuracy_unchanged,
-    between,
-    by_points,
-    by_ratio,
-    commits,
     day,
     differing,
+    in_words,
     times_unchanged,
-    two_decimals,
 )
-from bench.check.series import FamilyHistories, FamilyHistory, FoundResults, LevelChange, RunSeries, SeriesRun, Track
+from bench.check.series import FamilyHistories, FamilyHistory, FoundResults, RunSeries, SeriesRun, Track
 from bench.report import svg
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -36,20 +36,11 @@ LISTED = 200
 
 @dataclass(frozen=True)
 class LevelChangeRow:
-    """A change of level in words."""
+    """A change of level in the table."""
 
     mark: Mark
     family: str
-    figure: str
-    since: str
-    run: str
-    commits: str
-    before: str
-    after: str
-    by: str
-    interval: str
-    p: str
-    reconfigured: bool
+    words: ChangeInWords
 
 
 @dataclass(frozen=True)
@@ -226,31 +217,13 @@ def _levels(frame: svg.Frame, track: Track, unit: Callable[[float], float]) -> I
         yield frame.rule((begin + 0.5, unit(height)), (end + 0.5, unit(height)), "level")
 
 
-# -- changes in words
+# -- the table of changes
 
 
 def _changes(family: FamilyHistory, runs: Sequence[SeriesRun], mark: Mark) -> Iterator[LevelChangeRow]:
-    def row(change: LevelChange, figure: str, word: Callable[[float], str], by: str, interval: str) -> LevelChangeRow:
-        last, at = runs[change.last], runs[change.at]
-        return LevelChangeRow(
-            mark=mark,
-            family=text.with_weights(family.name, family.weights),
-            figure=figure,
-            since=day(at),
-            run=at.run,
-            commits=commits(last, at),
-            before=word(change.before),
-            after=word(change.after),
-            by=by,
-            interval=interval,
-            p="" if change.p is None else text.p_value(change.p),
-            reconfigured=change.reconfigured,
-        )
-
-    for change in family.accuracy.changes:
-        yield row(change, "accuracy", text.percent, by_points(change), between(change, text.points))
-    for track in family.times:
+    tracks = [(family.accuracy, ACCURACY), *((track, STEP_TIME) for track in family.times)]
+    tracks += [(family.parameters, PARAMETERS)] if family.parameters else []
+    for track, figure in tracks:
         for change in track.changes:
-            yield row(change, "step time", text.seconds, by_ratio(change), between(change, two_decimals))
-    for change in family.parameters.changes if family.parameters else ():
-        yield row(change, "parameters", lambda count: text.thousands(round(count)), "", "")
+            label = text.with_weights(family.name, family.weights)
+            yield LevelChangeRow(mark, label, in_words(change, runs, figure))
