@@ -7,7 +7,7 @@ Two runs compare where their test pictures, their settings and their weights are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
 import numpy as np
@@ -77,37 +77,36 @@ class FamilyChange:
 
 def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
     """Compare every family that has a test accuracy on both sides; none where the test pictures are not the same."""
-    if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
+    if before.split.test_ids_sha256 != after.split.test_ids_sha256 or not 1 < before.split.n == after.split.n:
         return {}
-    both = scored_pairs(before, after)
-    tests = [(stats.change(old.correct, new.correct, seed_sd(old, new)), *_first_seeds(old, new))
-             for old, new in both.values()] if before.split.n > 1 else []  # fmt: skip
-    drops = stats.holm([test.p_drop for test, _, _ in tests]).tolist()
-    rises = stats.holm([test.p_rise for test, _, _ in tests]).tolist()
-    exact = [float(stats.mcnemar(gained, lost)) for _, gained, lost in tests]
-    two_sided = stats.holm(
-        [test.p if test.calibrated else max(test.p, p) for (test, _, _), p in zip(tests, exact, strict=True)]
-    ).tolist()
+    changes = {name: _family_change(old, new) for name, (old, new) in scored_pairs(before, after).items()}
+    drops, rises, both = (
+        stats.holm([getattr(change, name) for change in changes.values()]).tolist()
+        for name in ("p_drop", "p_rise", "p")
+    )
     return {
-        name: FamilyChange(
-            accuracy=test,
-            p_drop=drops[at],
-            p_rise=rises[at],
-            p=two_sided[at],
-            p_mcnemar=exact[at],
-            gained=gained,
-            lost=lost,
-            pictures=old.correct.shape[1],
-            seeds=(len(old.correct), len(new.correct)),
-            families=len(tests),
-        )
-        for at, ((name, (old, new)), (test, gained, lost)) in enumerate(zip(both.items(), tests, strict=False))
+        name: replace(change, p_drop=drops[at], p_rise=rises[at], p=both[at], families=len(changes))
+        for at, (name, change) in enumerate(changes.items())
     }
 
 
-def _first_seeds(old: FamilyResult, new: FamilyResult) -> tuple[int, int]:
-    counts = stats.discordant(np.array([old.correct[0], new.correct[0]]))
-    return int(counts[1, 0]), int(counts[0, 1])
+def _family_change(old: FamilyResult, new: FamilyResult) -> FamilyChange:
+    """The change of a family by itself, its p-values not yet corrected."""
+    accuracy = stats.change(old.correct, new.correct, seed_sd(old, new))
+    ahead = stats.discordant(np.array([old.correct[0], new.correct[0]]))
+    p_mcnemar = float(stats.mcnemar(ahead[0, 1], ahead[1, 0]))
+    return FamilyChange(
+        accuracy=accuracy,
+        p_drop=accuracy.p_drop,
+        p_rise=accuracy.p_rise,
+        p=accuracy.p if accuracy.calibrated else max(accuracy.p, p_mcnemar),
+        p_mcnemar=p_mcnemar,
+        gained=int(ahead[1, 0]),
+        lost=int(ahead[0, 1]),
+        pictures=old.correct.shape[1],
+        seeds=(len(old.correct), len(new.correct)),
+        families=1,
+    )
 
 
 def seed_sd(old: FamilyResult, new: FamilyResult) -> float | None:
