@@ -86,16 +86,16 @@ class Measured:
     @cached_property
     def windows(self) -> tuple[Window, ...]:
         """The windows that are compared: at every place 1, 2, 4, ... entries on both sides, and all entries."""
-        ends, m, found = self.starts, len(self.runs), []
+        ends, m, windows = self.starts, len(self.runs), []
         for split in range(1, m):
             lengths = (2**power for power in range(m.bit_length()) if 2**power <= min(split, m - split))
             around = dict.fromkeys([*((split - length, split + length) for length in lengths), (0, m)])
-            found += [
+            windows += [
                 Window(begin, split, end)
                 for begin, end in around
                 if min(ends[split] - ends[begin], ends[end] - ends[split]) >= self.shortest
             ]
-        return tuple(found)
+        return tuple(windows)
 
     @cached_property
     def starts(self) -> list[int]:
@@ -183,14 +183,14 @@ def steps(measured: Measured, least: float, tests: int) -> list[LevelStep]:
         least: The smallest change that counts, in the unit of the figure.
         tests: How many windows were compared in all series together, this one's own among them.
     """
-    found: dict[int, float] = {}
+    places: dict[int, float] = {}
     tested = [(measured.test(window), window) for window in measured.windows]
     for change, window in sorted(tested, key=lambda each: each[0].p):
         if change.p * tests >= stats.LEVEL:
             break
-        if not any(window.begin < at < window.end for at in found):
-            found[_fitted(measured, window)] = change.p * tests
-    return [*_placed(measured, found, least)]
+        if not any(window.begin < at < window.end for at in places):
+            places[_fitted(measured, window)] = change.p * tests
+    return [*_placed(measured, places, least)]
 
 
 def _fitted(measured: Measured, window: Window) -> int:
@@ -204,14 +204,14 @@ def _fitted(measured: Measured, window: Window) -> int:
     return places[int(np.argmax(explained))]
 
 
-def _placed(measured: Measured, found: dict[int, float], least: float) -> Iterator[LevelStep]:
+def _placed(measured: Measured, places: dict[int, float], least: float) -> Iterator[LevelStep]:
     """Measure each step between its neighbours, and leave out those smaller than `least`."""
-    bounds = [0, *sorted(found), len(measured.runs)]
+    bounds = [0, *sorted(places), len(measured.runs)]
     for begin, split, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
         change = measured.test(Window(begin, split, end))
         before, after = float(measured.means[begin:split].mean()), float(measured.means[split:end].mean())
         if abs(after - before) >= least - 1e-12:
-            yield LevelStep(measured.starts[split], before, after, change.low, change.high, found[split])
+            yield LevelStep(measured.starts[split], before, after, change.low, change.high, places[split])
 
 
 def smallest_visible(measured: Measured, least: float, tests: int) -> float | None:

@@ -97,7 +97,7 @@ def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: 
 
 
 def _xml(text: str) -> str:
-    return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _NOT_XML.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 # -- Markdown
@@ -163,11 +163,11 @@ def sentence(text: str) -> str:
     return _OUTSIDE.sub(_harmless, one_line(plain(text), LONGEST_SENTENCE))
 
 
-def _harmless(found: re.Match[str]) -> str:
-    last = f"&#{ord(found[0][-1])};"
-    if found["reference"]:
-        return f"{found[0]}{_ZERO_WIDTH}" if found[0] == "GH" else f"{last}{_ZERO_WIDTH}"
-    return found[0][:-1] + last
+def _harmless(match: re.Match[str]) -> str:
+    last = f"&#{ord(match[0][-1])};"
+    if match["reference"]:
+        return f"{match[0]}{_ZERO_WIDTH}" if match[0] == "GH" else f"{last}{_ZERO_WIDTH}"
+    return match[0][:-1] + last
 
 
 class _MarkdownPage:

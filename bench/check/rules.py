@@ -70,17 +70,17 @@ def ended(family: FamilyResult | None) -> str:
 
 
 def accuracy_change(
-    name: str, old: FamilyResult, new: FamilyResult, found: FamilyChange, *, allowed: FamilyPolicy, alpha: float
+    name: str, old: FamilyResult, new: FamilyResult, tested: FamilyChange, *, allowed: FamilyPolicy, alpha: float
 ) -> Finding:
     """Judge how a family's accuracy changed."""
-    change, limit = found.accuracy, allowed.max_drop
-    difference, mde = change.difference, change.detectable(alpha / found.families, found.pictures)
-    large, sure = difference <= -limit, difference < 0 and found.p_drop < alpha
-    better = difference > 0 and found.p_rise < alpha
+    change, limit = tested.accuracy, allowed.max_drop
+    difference, mde = change.difference, change.detectable(alpha / tested.families, tested.pictures)
+    large, sure = difference <= -limit, difference < 0 and tested.p_drop < alpha
+    better = difference > 0 and tested.p_rise < alpha
     underpowered = mde > 2 * limit
     fails = large and sure and change.calibrated
     doubtful = Sign.DOUBTFUL if large or underpowered else Sign.NONE
-    message = _accuracy_message(old, new, found, limit=limit, large=large, sure=sure, better=better)
+    message = _accuracy_message(old, new, tested, limit=limit, large=large, sure=sure, better=better)
     if underpowered:
         message += (
             f"; UNDERPOWERED: only a drop of {amount(mde, 2 * limit)} points or more would be seen in 4 of 5 cases, "
@@ -106,12 +106,12 @@ def accuracy_change(
             "standard_error": change.standard_error,
             "degrees_of_freedom": change.freedom if math.isfinite(change.freedom) else None,
             "p_drop": change.p_drop,
-            "p_drop_holm": found.p_drop,
-            "p_mcnemar": found.p_mcnemar,
+            "p_drop_holm": tested.p_drop,
+            "p_mcnemar": tested.p_mcnemar,
             "minimum_detectable_drop": mde,
-            "n": found.pictures,
-            "seeds_before": found.seeds[0],
-            "seeds_after": found.seeds[1],
+            "n": tested.pictures,
+            "seeds_before": tested.seeds[0],
+            "seeds_after": tested.seeds[1],
             "seed_sd": seed_sd(old, new),
             "calibrated": change.calibrated,
             "max_drop": limit,
@@ -129,18 +129,18 @@ def accuracy_of_new(name: str, new: FamilyResult, allowed: FamilyPolicy) -> Find
 
 
 def _accuracy_message(
-    old: FamilyResult, new: FamilyResult, found: FamilyChange, *, limit: float, large: bool, sure: bool, better: bool
+    old: FamilyResult, new: FamilyResult, tested: FamilyChange, *, limit: float, large: bool, sure: bool, better: bool
 ) -> str:
-    difference = found.accuracy.difference
+    difference = tested.accuracy.difference
     if not difference:
         return f"is {accuracy(new)}, as in the baseline"
-    holm = f" after Holm over {found.families} families" if found.families > 1 else ""
-    p = found.p_drop if difference < 0 else found.p_rise
-    evidence = f"{chance(p)}{holm}; exact McNemar of the first seeds {chance(found.p_mcnemar)}"
+    holm = f" after Holm over {tested.families} families" if tested.families > 1 else ""
+    p = tested.p_drop if difference < 0 else tested.p_rise
+    evidence = f"{chance(p)}{holm}; exact McNemar of the first seeds {chance(tested.p_mcnemar)}"
     size = amount(difference, limit if difference < 0 else None)
     moved = f"{'fell' if difference < 0 else 'rose'} by {size} points from {accuracy(old)} to {accuracy(new)}"
     reaches = f"that reaches the limit of {exact(limit)} points"
-    if large and sure and found.accuracy.calibrated:
+    if large and sure and tested.accuracy.calibrated:
         return f"{moved}: {reaches} and is more than noise ({evidence})"
     if large and sure:
         return (

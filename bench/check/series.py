@@ -158,7 +158,7 @@ class RunSeries:
 
 
 @dataclass(frozen=True)
-class FoundResults:
+class StoredResults:
     """The results below a folder.
 
     Attributes:
@@ -196,19 +196,19 @@ class FamilyHistories:
 # -- from files
 
 
-def find(folder: Path) -> FoundResults:
+def find(folder: Path) -> StoredResults:
     """Read the results of every run below a folder; those that cannot be read are named, never fatal."""
     files, underived = _files(folder)
-    found, unreadable = [], {}
+    contents, unreadable = [], {}
     baseline_path = folder / BASELINE
     for path in [*files, *([baseline_path] if baseline_path.is_file() else [])]:
         try:
-            found.append((path, read(path)))
+            contents.append((path, read(path)))
         except BaselineError as error:
             unreadable[path] = str(error).removeprefix(f"{path}: ")
-    baseline = next((results for path, results in found if path == baseline_path), None)
-    runs = sorted((results for path, results in found if path != baseline_path), key=_when)
-    return FoundResults(tuple(runs), baseline, unreadable, tuple(underived))
+    baseline = next((results for path, results in contents if path == baseline_path), None)
+    runs = sorted((results for path, results in contents if path != baseline_path), key=_when)
+    return StoredResults(tuple(runs), baseline, unreadable, tuple(underived))
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -238,17 +238,17 @@ def _identity(results: Results) -> tuple[str, str, str, Environment]:
 # -- series
 
 
-def history(found: FoundResults, families: Iterable[str] = (), least: float = LEAST) -> FamilyHistories:
+def history(stored: StoredResults, families: Iterable[str] = (), least: float = LEAST) -> FamilyHistories:
     """Put all complete runs into series, the baseline's among them, the latest series first.
 
     Args:
-        found: The results.
+        stored: The results.
         families: Names of those that are wanted; empty: all. What is found of them is the same either way: where a
             change is looked for in all families, it is corrected for all.
         least: The smallest change of accuracy that counts, as a share.
     """
-    runs = {_identity(results): results for results in found.results}
-    baseline = found.baseline
+    runs = {_identity(results): results for results in stored.results}
+    baseline = stored.baseline
     if baseline is not None:
         runs[_identity(baseline)] = baseline  # the same run as its folder has, perhaps with more seeds
     finished = sorted((results for results in runs.values() if results.status == "complete"), key=_when)
@@ -433,12 +433,12 @@ def _setting(value: object) -> str:
 # -- as plain data
 
 
-def as_data(found: FoundResults, histories: FamilyHistories) -> dict[str, Any]:
+def as_data(stored: StoredResults, histories: FamilyHistories) -> dict[str, Any]:
     """Give all of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
     return {
         "schema_version": SCHEMA_VERSION,
         "series": [asdict(series) for series in histories.series],
         "unfinished": [asdict(entry) for entry in histories.unfinished],
-        "unreadable": [{"file": str(path), "reason": reason} for path, reason in found.unreadable.items()],
-        "without_results": [str(path) for path in found.underived],
+        "unreadable": [{"file": str(path), "reason": reason} for path, reason in stored.unreadable.items()],
+        "without_results": [str(path) for path in stored.underived],
     }

@@ -72,24 +72,24 @@ def run(options: argparse.Namespace) -> int:
             message = f"what was trained is kept in {folder}, the same command goes on; no baseline was written"
             print(f"interrupted: {message}", file=sys.stderr)
             return 130
-    found = results.of_run(made)
-    if all(family.accuracy is None for family in found.families.values()):
+    baseline = results.of_run(made)
+    if all(family.accuracy is None for family in baseline.families.values()):
         raise IncompleteError(f"{folder}: no family has a test accuracy, so there is nothing to compare with")
     with written(out):
-        results.write(out, found)
+        results.write(out, baseline)
     if not options.quiet:
-        for line in _lines(found):
+        for line in _lines(baseline):
             print(line)
     print(out)
     return 0
 
 
-def _lines(found: Results) -> Iterator[str]:
+def _lines(baseline: Results) -> Iterator[str]:
     from bench.text import one_line, percent, plain, plural
 
-    yield plain(f"{one_line(found.split.source)}, {plural(found.split.n, 'test picture')}")
-    width = max(map(len, found.families), default=0)
-    for name, family in found.families.items():
+    yield plain(f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}")
+    width = max(map(len, baseline.families), default=0)
+    for name, family in baseline.families.items():
         if family.accuracy is None:
             yield f"  {name:<{width}}  {family.status}: {family.reason}"
             continue

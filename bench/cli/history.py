@@ -42,9 +42,9 @@ if TYPE_CHECKING:  # it brings NumPy along
     from bench.check.series import (
         FamilyHistories,
         FamilyHistory,
-        FoundResults,
         RunSeries,
         SeriesRun,
+        StoredResults,
         Track,
     )
 
@@ -95,23 +95,23 @@ def run(options: argparse.Namespace) -> int:
     out = _out(options)
     from bench.check import series
 
-    found = series.find(folder)
-    if options.derive and found.underived:
-        _derive(found.underived)
-        found = series.find(folder)
+    stored = series.find(folder)
+    if options.derive and stored.underived:
+        _derive(stored.underived)
+        stored = series.find(folder)
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
     for name in wanted:
-        if found.families and name not in found.families:
-            raise unknown("family", name, map(one_line, found.families))
-    histories = series.history(found, wanted, least)
+        if stored.families and name not in stored.families:
+            raise unknown("family", name, map(one_line, stored.families))
+    histories = series.history(stored, wanted, least)
     if options.json:
-        text = json.dumps(series.as_data(found, histories), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(series.as_data(stored, histories), indent=1, allow_nan=False) + "\n"
     elif out is not None:
         from bench.report.over_time import html
 
-        text = html(found, histories)
+        text = html(stored, histories)
     else:
-        print_history(found, histories, options.all)
+        print_history(stored, histories, options.all)
         return 0
     if out is None:
         print(text, end="")
@@ -187,12 +187,12 @@ class HistoryView:
 
 
 def print_history(
-    found: FoundResults, histories: FamilyHistories, every: bool = False, stream: TextIO | None = None
+    stored: StoredResults, histories: FamilyHistories, every: bool = False, stream: TextIO | None = None
 ) -> None:
     """Print the latest series family by family, earlier ones in a line each, then what was left out.
 
     Args:
-        found: What was read.
+        stored: The results that were read.
         histories: What it shows.
         every: Whether earlier series and all changes are printed too.
         stream: Where to, standard output by default.
@@ -226,7 +226,7 @@ def print_history(
         tell(f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them")
         for series in histories.series[1:]:
             tell(f"  {_title(series)}")
-    for line in _left_out(found, histories):
+    for line in _left_out(stored, histories):
         tell(line)
 
 
@@ -353,22 +353,22 @@ def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:
 # -- what is not in it
 
 
-def _left_out(found: FoundResults, histories: FamilyHistories) -> Iterator[str]:
+def _left_out(stored: StoredResults, histories: FamilyHistories) -> Iterator[str]:
     if not histories.series:
         yield "no complete run with results here: python -m bench run --budget 20"
     if histories.unfinished:
         names = _names(entry.run for entry in histories.unfinished)
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
-    if found.unreadable:
-        yield f"left out, not readable: {plural(len(found.unreadable), 'file')}"
-        for path, reason in list(found.unreadable.items())[:SHOWN]:
+    if stored.unreadable:
+        yield f"left out, not readable: {plural(len(stored.unreadable), 'file')}"
+        for path, reason in list(stored.unreadable.items())[:SHOWN]:
             yield f"  {one_line(str(path))}: {one_line(reason, 160)}"
-        if len(found.unreadable) > SHOWN:
-            yield f"  … and {len(found.unreadable) - SHOWN} more"
-    if found.underived:
-        names = _names(path.name for path in found.underived)
+        if len(stored.unreadable) > SHOWN:
+            yield f"  … and {len(stored.unreadable) - SHOWN} more"
+    if stored.underived:
+        names = _names(path.name for path in stored.underived)
         yield (
-            f"left out, without results.json: {plural(len(found.underived), 'run')} ({names}); "
+            f"left out, without results.json: {plural(len(stored.underived), 'run')} ({names}); "
             "--derive reads their records, once"
         )
 

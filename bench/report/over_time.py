@@ -21,7 +21,7 @@ from bench.check.history_wording import (
     in_words,
     times_unchanged,
 )
-from bench.check.series import FamilyHistories, FamilyHistory, FoundResults, RunSeries, SeriesRun, Track
+from bench.check.series import FamilyHistories, FamilyHistory, RunSeries, SeriesRun, StoredResults, Track
 from bench.report import svg
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -81,18 +81,18 @@ class SeriesSection:
     calibrated: bool
 
 
-def html(found: FoundResults, histories: FamilyHistories) -> str:
+def html(stored: StoredResults, histories: FamilyHistories) -> str:
     """Draw the page."""
     names = dict.fromkeys(family.name for series in histories.series for family in series.families)
     looks = marks(list(names))
     sections = [_section(series, looks) for series in histories.series]
     headline = _headline(histories)
-    unreadable = [f"{path.parent.name}/{path.name}" for path in found.unreadable]
+    unreadable = [f"{path.parent.name}/{path.name}" for path in stored.unreadable]
     values = {
         "headline": headline,
         "sections": sections,
         "unreadable": unreadable,
-        "underived": found.underived,
+        "underived": stored.underived,
         "unfinished": histories.unfinished,
     }
     body = environment().get_template("history.html").render(values)

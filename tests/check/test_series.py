@@ -19,11 +19,11 @@ from bench.check.history_wording import accuracy_unchanged, commits
 from bench.check.series import (
     BASELINE,
     FamilyHistories,
-    FoundResults,
     LevelChange,
     Reading,
     RunSeries,
     SeriesRun,
+    StoredResults,
     Track,
     as_data,
     find,
@@ -77,7 +77,7 @@ def runs(accuracies: Sequence[float], name: str = "cnn", **changes: Any) -> list
 
 
 def made(every: Sequence[Results], baseline: Results | None = None, **options: Any) -> FamilyHistories:
-    return history(FoundResults(tuple(every), baseline), **options)
+    return history(StoredResults(tuple(every), baseline), **options)
 
 
 def kept(folder: Path, every: Sequence[Results]) -> Path:
@@ -97,7 +97,7 @@ def only(series: Sequence[RunSeries], name: str = "cnn") -> Any:
 
 def told(every: Sequence[Results], stream: io.TextIOBase | None = None, baseline: Results | None = None) -> str:
     out = stream or io.StringIO()
-    found = FoundResults(tuple(every), baseline)
+    found = StoredResults(tuple(every), baseline)
     print_history(found, history(found), stream=out)
     return out.getvalue()
 

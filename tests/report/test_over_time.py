@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.check.series import FoundResults, find, history
+from bench.check.series import StoredResults, find, history
 from bench.cli import parser
 from bench.report.over_time import html
 from bench.runs.results import FILE, Results
@@ -21,7 +21,7 @@ from ..report.test_browser import axe  # noqa: F401 (a fixture)
 
 
 def page(every: list[Results], baseline: Results | None = None, **found: Any) -> str:
-    read = FoundResults(tuple(every), baseline, **found)
+    read = StoredResults(tuple(every), baseline, **found)
     return html(read, history(read))
 
 
