@@ -4,8 +4,7 @@
     python docs/screenshots.py reports/shown
 
 It writes leaderboard-light.png, leaderboard-dark.png and leaderboard-phone.png beside itself, each below 250 kB. It
-needs Playwright and Pillow (`pip install --group test`) and a Chromium on the PATH; nothing is downloaded. The page is
-taken as it is, `python -m bench report RUN` draws it again.
+needs Playwright and Pillow (`pip install --group test`) and a Chromium on the PATH; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import argparse
 import io
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,72 +23,52 @@ LEADERBOARD_ENDS = """
 () => Math.ceil(document.getElementById("leaderboard").getBoundingClientRect().bottom + scrollY)
 """
 
-
-@dataclass(frozen=True)
-class Shot:
-    """How the page is looked at: from its top to the end of the leaderboard.
-
-    Attributes:
-        width: In CSS pixels, of which each is `scale` pixels of the picture.
-        most: It is cut off below so many CSS pixels.
-    """
-
-    name: str
-    theme: str
-    width: int
-    most: int
-    scale: int = 1
-    phone: bool = False
-
-
-SHOTS = (
-    Shot("light", "light", 1280, most=2000),
-    Shot("dark", "dark", 1280, most=2000),
-    Shot("phone", "light", 390, most=1700, scale=2, phone=True),
-)
+DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 900}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+SHOTS: dict[str, tuple[dict[str, Any], int]] = {
+    "light": ({**DESKTOP, "color_scheme": "light"}, 2000),
+    "dark": ({**DESKTOP, "color_scheme": "dark"}, 2000),
+    "phone": ({**PHONE, "color_scheme": "light"}, 1700),
+}
+"""By name: options of the browser's context, and the CSS pixels below which the picture is cut off."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; gives the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog="See the beginning of this file.", allow_abbrev=False
-    )
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="a run folder with its report.html")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the pictures go: %(default)s")
-    given = parser.parse_args(arguments)
-    page = given.run / "report.html"
+    options = parser.parse_args(arguments)
+    page = options.run / "report.html"
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not page.is_file():
-        parser.error(f"{page}: there is no such page; `python -m bench report {given.run}` draws it")
+        parser.error(f"{page}: there is no such page; `python -m bench report {options.run}` draws it")
     if browser is None:
         parser.error(f"no browser on the PATH; one of {', '.join(BROWSERS)} is needed")
-    for path in take(page, given.out, browser):
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in take(page, browser).items():
+        path = options.out / f"leaderboard-{name}.png"
+        path.write_bytes(small(picture))
         print(f"{path}  {path.stat().st_size / 1000:.0f} kB")
     return 0
 
 
-def take(page: Path, out: Path, executable: str) -> list[Path]:
-    """Takes all pictures of a page.
-
-    Args:
-        page: The HTML file.
-        out: A folder.
-        executable: A Chromium.
-
-    Raises:
-        ValueError: A picture cannot be made small enough.
-    """
+def take(page: Path, executable: str) -> dict[str, bytes]:
+    """Take the pictures of a page as PNG, by name, from its top to the end of the leaderboard, with this Chromium."""
     from playwright.sync_api import sync_playwright
 
-    out.mkdir(parents=True, exist_ok=True)
-    paths = []
+    pictures = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        for shot in SHOTS:
-            paths.append(out / f"leaderboard-{shot.name}.png")
-            paths[-1].write_bytes(small(_picture(browser, page, shot)))
+        for name, (options, most) in SHOTS.items():
+            context = browser.new_context(**options, reduced_motion="reduce", offline=True)
+            tab = context.new_page()
+            tab.goto(page.absolute().as_uri())
+            height = min(tab.evaluate(LEADERBOARD_ENDS), most)
+            area = {"x": 0, "y": 0, "width": options["viewport"]["width"], "height": height}
+            pictures[name] = tab.screenshot(full_page=True, clip=area)
         browser.close()
-    return paths
+    return pictures
 
 
 def small(picture: bytes) -> bytes:
@@ -109,25 +87,6 @@ def small(picture: bytes) -> bytes:
         if written.tell() < MOST_BYTES:
             return written.getvalue()
     raise ValueError(f"a picture of {image.width} x {image.height} pixels takes {written.tell()} bytes in 32 colours")
-
-
-def _picture(browser: Any, page: Path, shot: Shot) -> bytes:
-    context = browser.new_context(
-        viewport={"width": shot.width, "height": 900},
-        device_scale_factor=shot.scale,
-        color_scheme=shot.theme,
-        reduced_motion="reduce",
-        has_touch=shot.phone,
-        is_mobile=shot.phone,
-        offline=True,
-    )
-    tab = context.new_page()
-    tab.goto(page.absolute().as_uri())
-    height = min(tab.evaluate(LEADERBOARD_ENDS), shot.most)
-    area = {"x": 0, "y": 0, "width": shot.width, "height": height}
-    picture: bytes = tab.screenshot(full_page=True, clip=area)
-    context.close()
-    return picture
 
 
 if __name__ == "__main__":
