@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -127,146 +128,46 @@ def build(studies: tuple[Study, ...], families: tuple[FamilyInfo, ...], **more: 
 def run() -> Run:
     """Six families under two engines: complete, pruned, failed, duplicate and running trials, missing weights."""
     missing = {"weights": "random (missing)"}
+    traceback = "Traceback …\n  fit()\nOOM"
     out_of_memory = Failure(
-        FailureKind.EXCEPTION,
-        "out of memory on a tensor of 2 GB",
-        "Traceback …\n  fit()\nOOM",
-        error="ResourceExhaustedError",
+        FailureKind.EXCEPTION, "out of memory on a tensor of 2 GB", traceback, error="ResourceExhaustedError"
     )
     v2 = {"params": {"input_size": 64, "learning_rate": 0.00031, "frozen_layers": 40, "head": "pooling"}, **missing}
     dummy = {"epochs": 0, "input_size": None}
-    studies = (
-        Study(
-            "dummy",
-            TPE,
-            (
-                trial(
-                    "dummy",
-                    TPE,
-                    0,
-                    1,
-                    0.5,
-                    0.0012,
-                    0,
-                    params={"strategy": "uniform"},
-                    known=True,
-                    **dummy,
-                    test=metrics(0.4944, 180, 0.4222, 0.5669),
-                ),
-                trial("dummy", TPE, 1, 2, 0.4833, 0.0009, 0, params={"strategy": "stratified"}, **dummy),
-            ),
-            exhausted=True,
-        ),
-        Study(
-            "cnn",
-            TPE,
-            (
-                trial(
-                    "cnn",
-                    TPE,
-                    0,
-                    3,
-                    0.861,
-                    14.2,
-                    93_500,
-                    params={
-                        "conv_blocks": 4,
-                        "dropout": 0.5,
-                        "filters": 32,
-                        "learning_rate": 0.001,
-                        "batch_normalisation": True,
-                        "head": "pooling",
-                    },
-                    known=True,
-                ),
-                trial(
-                    "cnn",
-                    TPE,
-                    1,
-                    4,
-                    0.9222,
-                    31.7,
-                    287_000,
-                    params={
-                        "conv_blocks": 5,
-                        "dropout": 0.31,
-                        "filters": 32,
-                        "learning_rate": 0.0021,
-                        "batch_normalisation": True,
-                        "head": "dense",
-                    },
-                    test=metrics(0.9111, 180, 0.8605, 0.9445),
-                    repeats=(Repeat(1, metrics(0.9, 180)), Repeat(2, metrics(0.9167, 180))),
-                ),
-                replace(
-                    trial("cnn", TPE, 2, 5, 0.61, 6.0, 41_000, params={"conv_blocks": 2}, epochs=3),
-                    state=PRUNED,
-                    ending=Ending.PRUNER,
-                ),
-                trial(
-                    "cnn",
-                    TPE,
-                    3,
-                    0,
-                    0.861,
-                    14.2,
-                    93_500,
-                    params={"conv_blocks": 4, "dropout": 0.5},
-                    duplicate_of="cnn/optuna:tpe#0",
-                    counted=False,
-                    started_s=110.0,
-                    finished_s=110.0,
-                ),
-            ),
-        ),
-        Study(
-            "mobilenet_v2",
-            TPE,
-            (
-                trial("mobilenet_v2", TPE, 0, 6, 0.8889, 61.0, 2_260_000, known=True, **v2),
-                trial(
-                    "mobilenet_v2", TPE, 1, 7, 0.9389, 95.3, 2_422_000, **v2, test=metrics(0.9333, 180, 0.8872, 0.9614)
-                ),
-            ),
-        ),
-        Study("vgg19", TPE, (failed("vgg19", TPE, 0, 8, out_of_memory, **missing),)),
-        Study(
-            "cnn",
-            BAYESIAN,
-            (
-                trial(
-                    "cnn",
-                    BAYESIAN,
-                    0,
-                    9,
-                    0.861,
-                    14.2,
-                    93_500,
-                    params={"conv_blocks": 4, "dropout": 0.5},
-                    duplicate_of="cnn/optuna:tpe#0",
-                    known=True,
-                ),
-                trial("cnn", BAYESIAN, 1, 10, 0.8944, 22.4, 160_000, params={"conv_blocks": 5, "dropout": 0.1}),
-                failed("cnn", BAYESIAN, 2, 11, Failure(FailureKind.TIMEOUT, "longer than 3600 s")),
-            ),
-        ),
-        Study(
-            "mobilenet_v2",
-            BAYESIAN,
-            (
-                trial("mobilenet_v2", BAYESIAN, 0, 12, 0.9167, 77.7, 2_260_000, **v2),
-                Trial(
-                    "mobilenet_v2",
-                    BAYESIAN,
-                    1,
-                    13,
-                    RUNNING,
-                    started_s=400.0,
-                    intermediate_values={1: 0.6, 2: 0.8},
-                    **v2,
-                ),
-            ),
-        ),
+    first = {"conv_blocks": 4, "dropout": 0.5, "filters": 32, "learning_rate": 0.001, "batch_normalisation": True}
+    first["head"] = "pooling"
+    second = {**first, "conv_blocks": 5, "dropout": 0.31, "learning_rate": 0.0021, "head": "dense"}
+    again = {"params": {"conv_blocks": 4, "dropout": 0.5}, "duplicate_of": "cnn/optuna:tpe#0"}
+    free = {"counted": False, "started_s": 110.0, "finished_s": 110.0}
+    repeats = (Repeat(1, metrics(0.9, 180)), Repeat(2, metrics(0.9167, 180)))
+    pruned = trial("cnn", TPE, 2, 5, 0.61, 6.0, 41_000, params={"conv_blocks": 2}, epochs=3)
+    late = Failure(FailureKind.TIMEOUT, "longer than 3600 s")
+    tests = {
+        "dummy": metrics(0.4944, 180, 0.4222, 0.5669),
+        "cnn": metrics(0.9111, 180, 0.8605, 0.9445),
+        "mobilenet_v2": metrics(0.9333, 180, 0.8872, 0.9614),
+    }
+    uniform, stratified = ({"params": {"strategy": strategy}, **dummy} for strategy in ("uniform", "stratified"))
+    going = {"started_s": 400.0, "intermediate_values": {1: 0.6, 2: 0.8}}
+    every = [
+        trial("dummy", TPE, 0, 1, 0.5, 0.0012, 0, known=True, test=tests["dummy"], **uniform),
+        trial("dummy", TPE, 1, 2, 0.4833, 0.0009, 0, **stratified),
+        trial("cnn", TPE, 0, 3, 0.861, 14.2, 93_500, params=first, known=True),
+        trial("cnn", TPE, 1, 4, 0.9222, 31.7, 287_000, params=second, test=tests["cnn"], repeats=repeats),
+        replace(pruned, state=PRUNED, ending=Ending.PRUNER),
+        trial("cnn", TPE, 3, 0, 0.861, 14.2, 93_500, **again, **free),
+        trial("mobilenet_v2", TPE, 0, 6, 0.8889, 61.0, 2_260_000, known=True, **v2),
+        trial("mobilenet_v2", TPE, 1, 7, 0.9389, 95.3, 2_422_000, **v2, test=tests["mobilenet_v2"]),
+        failed("vgg19", TPE, 0, 8, out_of_memory, **missing),
+        trial("cnn", BAYESIAN, 0, 9, 0.861, 14.2, 93_500, known=True, **again),
+        trial("cnn", BAYESIAN, 1, 10, 0.8944, 22.4, 160_000, params={"conv_blocks": 5, "dropout": 0.1}),
+        failed("cnn", BAYESIAN, 2, 11, late),
+        trial("mobilenet_v2", BAYESIAN, 0, 12, 0.9167, 77.7, 2_260_000, **v2),
+        Trial("mobilenet_v2", BAYESIAN, 1, 13, RUNNING, **v2, **going),
+    ]
+    studies = tuple(
+        Study(family, engine, tuple(own), exhausted=family == "dummy")
+        for (engine, family), own in groupby(every, key=lambda each: (each.engine, each.family))
     )
     families = (
         FamilyInfo("dummy", "What no learning reaches.", configurations=3),
@@ -444,31 +345,18 @@ def hostile_run() -> Run:
         HOSTILE,
     )
     params = {HOSTILE: HOSTILE, "learning_rate": 0.1}
-    studies = (
-        Study(
-            family,
-            engine,
-            (
-                trial(
-                    family,
-                    engine,
-                    0,
-                    1,
-                    0.9,
-                    3.0,
-                    1000,
-                    params=params,
-                    weights=HOSTILE,
-                    duplicate_of="",
-                    history=tuple(replace(epoch, phase=HOSTILE) for epoch in history(0.9, 2)),
-                    prefixes=(Prefix(HOSTILE, True, "", (HOSTILE,), 3, 2, HOSTILE), Prefix(HOSTILE, reason=HOSTILE)),
-                    test=metrics(0.9, 100, 0.826, 0.945),
-                ),
-                trial(family, engine, 1, 2, 0.9, 3.0, 1000, duplicate_of=HOSTILE),
-                failed(family, engine, 2, 3, failure, params=params),
-            ),
-        ),
+    texts = {
+        "weights": HOSTILE,
+        "history": tuple(replace(epoch, phase=HOSTILE) for epoch in history(0.9, 2)),
+        "prefixes": (Prefix(HOSTILE, True, "", (HOSTILE,), 3, 2, HOSTILE), Prefix(HOSTILE, reason=HOSTILE)),
+    }
+    test = metrics(0.9, 100, 0.826, 0.945)
+    trials = (
+        trial(family, engine, 0, 1, 0.9, 3.0, 1000, params=params, test=test, **texts),
+        trial(family, engine, 1, 2, 0.9, 3.0, 1000, duplicate_of=HOSTILE),
+        failed(family, engine, 2, 3, failure, params=params),
     )
+    studies = (Study(family, engine, trials),)
     families = (FamilyInfo(family, HOSTILE, HOSTILE), FamilyInfo(f"{HOSTILE}2", HOSTILE, skipped=HOSTILE))
     split = SplitInfo(HOSTILE, (HOSTILE, "dog"), {"train": {HOSTILE: 3}}, HOSTILE)
     environment = {"cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}, HOSTILE: HOSTILE, "git_commit": HOSTILE}
