@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig
-from bench.records import LeftOut, LeftOutKind, Run
+from bench.records import LeftOut, LeftOutKind, Run, Weights
 from bench.runs import predictions
 from bench.runs.store import SCHEMA_VERSION
 from bench.runs.thumbnails import Thumbnail
@@ -98,11 +99,14 @@ def seeds(folder: Path) -> None:
 
 
 def texts(value: Any, renamed: dict[str, str]) -> Any:
-    """A record with some of its texts replaced, and without lone surrogates, which no database takes."""
+    """A record that can be saved: some texts replaced, no lone surrogates, which no database takes, known weights."""
+    if isinstance(value, Enum):
+        return value
     if isinstance(value, str):
         return renamed.get(value, value).replace("\ud800", "")
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: texts(getattr(value, each.name), renamed) for each in fields(value)})
+        values = {each.name: texts(getattr(value, each.name), renamed) for each in fields(value)}
+        return replace(value, **values | ({"weights": Weights.NONE} if "weights" in values else {}))
     if isinstance(value, dict):
         return {texts(key, renamed): texts(each, renamed) for key, each in value.items()}
     if isinstance(value, tuple | list):

@@ -80,7 +80,7 @@ def remove_the_database(folder: Path) -> None:
 
 def break_a_trial(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "trials.sqlite3")) as connection, connection:
-        connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'cost'")
+        connection.execute("UPDATE trial_user_attributes SET value_json = '{' WHERE key IN ('cost', 'record')")
 
 
 def cut_the_json(folder: Path) -> None:
