@@ -12,7 +12,6 @@ from bench.check.findings import GateOutcome, Metric
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import amount, exact, percent, points, ratio
-from bench.errors import ConfigError
 from bench.runs.results import FamilyResult, FamilyStatus
 
 from .made import STEPS, again, family, results
@@ -531,11 +530,6 @@ def test_other_hardware_is_told(env):
 
 def test_a_run_held_against_itself_is_told():
     assert judge(results(), results()).notes == ["the baseline is of this very run"]
-
-
-def test_a_policy_for_a_family_that_is_nowhere_is_a_mistake():
-    with pytest.raises(ConfigError, match=r"^policy: \[check.families.cmn\]: unknown family 'cmn'\. Did you mean cnn"):
-        judge(results(), results(), Policy(families={"cmn": FamilyPolicy()}))
 
 
 @pytest.mark.parametrize(

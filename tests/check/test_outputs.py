@@ -100,31 +100,6 @@ def test_the_table_has_failures_first_and_the_result_last():
     assert problems == ["FAIL cnn, accuracy", "WARN vgg16, step time", "info new, presence"]
 
 
-def test_what_did_not_change_is_printed_if_asked_for():
-    assert "dummy   parameters" not in printed(usual())
-    assert "dummy   parameters" in printed(usual(), every=True)
-
-
-def test_in_brief_it_is_the_result_alone():
-    assert printed(usual(), brief=True) == f"{usual().headline}\n"
-
-
-def test_underpowered_stands_in_capitals():
-    before = results({"cnn": 0.9}, n=200)
-    text = printed(judge(before, again(before, cnn=family(0.9, n=200, draw=1, luck=0.5))))
-    assert "; UNDERPOWERED: " in text
-    assert "1 UNDERPOWERED in 1 family" in text.splitlines()[-1]
-
-
-def test_what_differs_and_what_is_incomplete_is_said():
-    before = results()
-    text = printed(judge(before, replace(again(before), config={}, status="partial")))
-    assert "not comparable: setting images: 9000 in the baseline, not there in this run" in text
-    assert text.splitlines()[-1].startswith("NOT COMPARABLE: setting data: ")
-    text = printed(judge(before, replace(again(before), status="partial")))
-    assert text.splitlines()[-1].startswith("INCOMPLETE: the run is partial: it was stopped")
-
-
 @pytest.mark.parametrize("which", ["told", "unlike"])
 def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(which, request):
     judgement = request.getfixturevalue(which)
