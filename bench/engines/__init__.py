@@ -144,17 +144,7 @@ def check_installed(names: Sequence[str]) -> None:
 
 
 def create(engine: str, family: str, storage: Any, settings: Settings) -> Engine:
-    """Make an engine and its study.
-
-    Args:
-        engine: A name in `ENGINES`.
-        family: The family that it searches.
-        storage: An Optuna storage.
-        settings: Seed, space and limits.
-
-    Raises:
-        ConfigError: The engine is not known, or needs a package that is not installed.
-    """
+    """Make an engine of `ENGINES` and its study of a family in an Optuna storage; ConfigError as `check_installed`."""
     check_installed([engine])
     module, _, name = ENGINES[engine].place.partition(":")
     made: Engine = getattr(importlib.import_module(module), name)(engine, family, storage, settings)

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.engines import Proposal, Settings, end_trial
-from bench.engines.distributions import Names, nearest
+from bench.engines.distributions import Names, Parameters, nearest
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import study_name
 
@@ -31,10 +31,6 @@ class StudyEngine:
         storage: An Optuna storage; a study that is there already is gone on with.
         settings: Seed, space and limits.
         pruner: Stops poor trials.
-
-    Attributes:
-        study: The record of the trials.
-        exhausted: Whether there is nothing left to propose.
     """
 
     def __init__(
@@ -54,16 +50,12 @@ class StudyEngine:
         self.study.set_user_attr("engine", engine)
         self.exhausted = bool(self.study.user_attrs.get("exhausted", False))
         trials = self.study.get_trials(deepcopy=False)
-        stored = {name: each for trial in trials for name, each in trial.distributions.items()}
-        self._names = Names(stored, settings.space)
+        self._names = Names(settings.space)
+        self._parameters = Parameters(self._names, {k: v for trial in trials for k, v in trial.distributions.items()})
         self._known: dict[int, Mapping[str, Value]] = {}
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """The value of one active hyperparameter in this proposal; asked again, it is the same.
-
-        Raises:
-            ValueError: The known value is outside the hyperparameter's range.
-        """
+        """Take the known value, which must be in the range, the engine's own, or the sampler's."""
         if hyperparameter.kind == "Fixed":
             return hyperparameter.default
         number = proposal.trial.number
@@ -74,7 +66,7 @@ class StudyEngine:
                 raise ValueError(f"{hyperparameter.name}={value!r} is outside {hyperparameter.describe()}")
         else:
             value = self._propose(number, hyperparameter)
-        parameter = self._names.parameter(hyperparameter)
+        parameter = self._parameters.of(hyperparameter)
         if value is not None:
             self._sampler.give(number, parameter.name, parameter.encode(value))
         with quiet():
@@ -82,20 +74,17 @@ class StudyEngine:
         return sampled if value is None else nearest(hyperparameter, value)  # free of what mirroring rounds
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
-        """Take the validation accuracy after an epoch (from 1); True stops the trial (it is then PRUNED)."""
         with quiet():
             proposal.trial.report(value, epoch)
             return proposal.trial.should_prune()
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell how the trial ended; COMPLETE without a finite value is FAIL, one already told stays as it is."""
         self._known.pop(proposal.trial.number, None)
         with quiet():
             end_trial(self.study, proposal.trial, state, value)
         self._sampler.forget(proposal.trial.number)
 
     def _start(self, known: Mapping[str, Value] | None) -> optuna.Trial:
-        """A new running trial."""
         with quiet():
             trial = self.study.ask()
         self._known[trial.number] = dict(known or {})
@@ -132,13 +121,11 @@ class GivenFirst(BaseSampler):
         self._joint.pop(number, None)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: joint sampling is done in `sample_independent`."""
-        return {}
+        return {}  # joint sampling is done in `sample_independent`
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing: joint sampling is done in `sample_independent`."""
         return {}
 
     def sample_independent(
@@ -158,17 +145,14 @@ class GivenFirst(BaseSampler):
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Pass it on."""
         self.inner.before_trial(study, trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Pass it on."""
         self.inner.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
-        """Pass it on."""
         self.inner.reseed_rng()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 import optuna
@@ -37,19 +37,10 @@ class Parameter:
 
     `reverse_log` without a step, which Optuna does not know, is stored mirrored: y = low + high - value is
     log-uniform. A step that multiplies, which Optuna refuses, is a choice of its finite values.
-
-    Attributes:
-        name: Its name in the Optuna trial.
-        hyperparameter: What it stands for.
     """
 
     name: str
     hyperparameter: Hyperparameter
-
-    @property
-    def distribution(self) -> BaseDistribution:
-        """The Optuna distribution of its stored values."""
-        return distribution(self.hyperparameter)
 
     def encode(self, value: Value) -> Value:
         """The stored form of a value, moved to the nearest allowed one first."""
@@ -62,8 +53,8 @@ class Parameter:
 
     def suggest(self, trial: optuna.Trial) -> Value:
         """Ask a running trial, whose record then shows the value."""
-        about = self.distribution
         stored: Value
+        about = distribution(self.hyperparameter)
         if isinstance(about, FloatDistribution):
             stored = trial.suggest_float(self.name, about.low, about.high, step=about.step, log=about.log)
         elif isinstance(about, IntDistribution):
@@ -113,73 +104,56 @@ def thinned(hyperparameter: Hyperparameter, points: int) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(nearest(hyperparameter, value) for value in values))
 
 
-@dataclass
-class _Owner:
-    """The hyperparameter that a name in the storage stands for; conditions are None where only the storage knows it."""
-
-    distribution: BaseDistribution
-    conditions: tuple[Condition, ...] | None
-
-
-@dataclass
 class Names:
-    """Names of the hyperparameters in a study's storage.
+    """Names of declared hyperparameters, one for each: the first declaration of a name has that name.
 
-    One name may be declared under several conditions with different ranges; Optuna takes one distribution a
-    name, so the second and later ones are stored as `name [parent=value]`.
+    One name may be declared under several conditions with different ranges, which neither Optuna nor Keras Tuner
+    keeps apart: the second and later ones are `name [parent=value]`.
 
     Args:
-        stored: Names and distributions that the storage already has.
-        space: Declared hyperparameters, named in this order.
+        space: Hyperparameters to name first, in this order.
     """
 
-    stored: Mapping[str, BaseDistribution] = field(default_factory=dict)
-    space: Iterable[Hyperparameter] = ()
+    def __init__(self, space: Iterable[Hyperparameter] = ()) -> None:
+        self._names: dict[tuple[str, tuple[Condition, ...]], str] = {}
+        for hyperparameter in space:
+            self.of(hyperparameter)
 
-    def __post_init__(self) -> None:
-        self._owners = {name: _Owner(known, None) for name, known in self.stored.items()}
-        for hyperparameter in self.space:
-            if hyperparameter.kind != "Fixed":
-                self.parameter(hyperparameter)
+    def of(self, hyperparameter: Hyperparameter) -> str:
+        """Give a hyperparameter's name."""
+        name, conditions = hyperparameter.name, hyperparameter.conditions
+        if (name, conditions) not in self._names:
+            taken = any(other == name for other, _ in self._names)
+            when = ", ".join(f"{parent}={'|'.join(map(str, values))}" for parent, values in conditions)
+            self._names[name, conditions] = f"{name} [{when or 'always'}]" if taken else name
+        return self._names[name, conditions]
 
-    def parameter(self, hyperparameter: Hyperparameter) -> Parameter:
-        """The hyperparameter under the name that is its own from now on."""
-        wanted = distribution(hyperparameter)
-        name = next(name for name in _candidates(hyperparameter, wanted) if self._claim(name, hyperparameter, wanted))
+    def declared(self) -> dict[str, str]:
+        """Map the names to those that the search space declares."""
+        return {unique: name for (name, _), unique in self._names.items()}
+
+
+class Parameters:
+    """The parameters of a study in an Optuna storage.
+
+    Args:
+        names: Names of the hyperparameters.
+        stored: Names and distributions that the storage already has.
+    """
+
+    def __init__(self, names: Names, stored: Mapping[str, BaseDistribution]) -> None:
+        self._names, self._stored = names, dict(stored)
+
+    def of(self, hyperparameter: Hyperparameter) -> Parameter:
+        """Give a hyperparameter's parameter: one of its own for each range that Optuna does not take under one name."""
+        name, wanted = self._names.of(hyperparameter), distribution(hyperparameter)
+        if is_mirrored(hyperparameter):
+            name += "/reverse_log"
+        try:
+            check_distribution_compatibility(self._stored.setdefault(name, wanted), wanted)
+        except ValueError:  # choices depend on another value; numeric bounds may differ from trial to trial
+            name = f"{name} [{wanted}]"
         return Parameter(name, hyperparameter)
-
-    def _claim(self, name: str, hyperparameter: Hyperparameter, wanted: BaseDistribution) -> bool:
-        owner = self._owners.setdefault(name, _Owner(wanted, hyperparameter.conditions))
-        if owner.distribution == wanted:
-            owner.conditions = owner.conditions or hyperparameter.conditions
-            return True
-        # A range that depends on another value: Optuna lets numeric bounds differ from trial to trial.
-        if owner.conditions not in (None, hyperparameter.conditions) or not _compatible(owner.distribution, wanted):
-            return False
-        owner.conditions = hyperparameter.conditions
-        return True
-
-
-def when(hyperparameter: Hyperparameter) -> str:
-    """Its conditions as text, e.g. `kind=cnn|vgg, dense=True`; "" where it is always active."""
-    return ", ".join(f"{parent}={'|'.join(map(str, values))}" for parent, values in hyperparameter.conditions)
-
-
-def _candidates(hyperparameter: Hyperparameter, wanted: BaseDistribution) -> Iterator[str]:
-    base = f"{hyperparameter.name}/reverse_log" if is_mirrored(hyperparameter) else hyperparameter.name
-    yield base
-    if hyperparameter.conditions:
-        yield f"{base} [{when(hyperparameter)}]"
-    yield f"{base} [{hyperparameter.describe()}]"
-    yield f"{base} [{wanted}]"
-
-
-def _compatible(known: BaseDistribution, wanted: BaseDistribution) -> bool:
-    try:
-        check_distribution_compatibility(known, wanted)
-    except ValueError:
-        return False
-    return True
 
 
 def _divides(step: float, low: float, high: float) -> bool:

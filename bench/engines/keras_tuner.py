@@ -28,8 +28,8 @@ import threadpoolctl  # type: ignore[import-untyped]  # a dependency of scikit-l
 
 from bench.engines import Proposal, Settings, is_score, study_seed
 from bench.engines.base import StudyEngine
-from bench.engines.distributions import nearest, when
-from bench.hyperparameters import Condition, Hyperparameter, Value, configurations
+from bench.engines.distributions import Names, nearest
+from bench.hyperparameters import Hyperparameter, Value, configurations
 
 HYPERBAND_FACTOR = 3
 """The share of a Hyperband round that goes on is one in so many (Li et al., 2018, recommend 3 or 4)."""
@@ -66,12 +66,6 @@ class KerasTunerEngine(StudyEngine):
 
     Hyperband trains a promoted configuration afresh for its larger number of epochs, where Keras Tuner would load
     the weights of the shorter trial: every trial then costs and scores what it would alone.
-
-    Args:
-        engine: "keras-tuner:random", "keras-tuner:bayesian", "keras-tuner:hyperband" or "keras-tuner:grid".
-        family: The family that it searches.
-        storage: An Optuna storage.
-        settings: Seed, space and limits; its pruner is not used.
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
@@ -80,7 +74,7 @@ class KerasTunerEngine(StudyEngine):
         if kind == "hyperband" and all(each.kind == "Fixed" for each in settings.space):
             kind = "random"  # Hyperband takes a configuration without values for the end of the search
         self._learns_known = kind in ("random", "bayesian")
-        self._space = _Space()
+        self._space = _Space(self._names)
         _keras_tuner()  # before the threads are counted: it brings some
         with _undisturbed():
             self._oracle = _oracle(kind, settings, self._space, study_seed(settings.seed, engine, family))
@@ -88,7 +82,6 @@ class KerasTunerEngine(StudyEngine):
         self._asked = 0
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
-        """A new proposal, or None: nothing left (`exhausted`), or nothing until a running trial has ended."""
         oracle_trial = self._ask_oracle() if not known or self._learns_known else None
         if oracle_trial is None and not known:
             return None
@@ -100,16 +93,12 @@ class KerasTunerEngine(StudyEngine):
         return Proposal(trial, values.get("tuner/epochs"))
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """The value of one active hyperparameter in this proposal; asked again, it is the same."""
         declared = self._running[proposal.trial.number].declared
-        declared.setdefault(self._space.name(hyperparameter), hyperparameter)
+        declared.setdefault(self._names.of(hyperparameter), hyperparameter)
         return super().suggest(proposal, hyperparameter)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell how the trial ended.
-
-        A PRUNED trial (out of time) is a failed one to the oracle: what it reached is no fair score beside others.
-        """
+        """Tell the oracle too: a PRUNED trial (out of time) as failed, for its score is no fair one beside others."""
         super().tell(proposal, state, value, params)
         running = self._running.pop(proposal.trial.number, None)
         if running is None or running.oracle_trial is None:
@@ -128,10 +117,9 @@ class KerasTunerEngine(StudyEngine):
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
         values = self._running[number].values
-        return nearest(hyperparameter, values.get(self._space.name(hyperparameter), hyperparameter.default))
+        return nearest(hyperparameter, values.get(self._names.of(hyperparameter), hyperparameter.default))
 
     def _ask_oracle(self) -> Any:
-        """Keras Tuner's next trial; None where it has none."""
         with _undisturbed():
             trial = self._oracle.create_trial(f"tuner{self._asked}")  # a tuner has one trial at a time
         if trial.status == "RUNNING":
@@ -213,13 +201,12 @@ class _Regressor:
         self._mean = self._scale = 0.0
 
     def fit(self, x: Any, y: Any) -> None:
-        """Fits rows of `x` to scores `y`."""
         self._regressor.fit(x, y)
         self._mean, self._scale = y.mean(), y.std() or 1.0
         self._inverse = np.linalg.inv(self._regressor.L_)
 
     def predict(self, x: Any, return_std: bool = True) -> tuple[Any, Any]:
-        """Means and standard deviations at rows of `x`; the prior's before a fit."""
+        """Means and standard deviations; the prior's before a fit."""
         fitted = self._regressor
         if self._inverse is None:
             prior: tuple[Any, Any] = fitted.predict(x, return_std=True)
@@ -261,35 +248,22 @@ def _rounds(first: int, count: int, settings: Settings) -> list[int]:
 
 
 class _Space:
-    """Translates hyperparameters and their values to Keras Tuner's.
+    """Translates hyperparameters and their values to Keras Tuner's."""
 
-    Keras Tuner confuses values where one name is declared under several conditions, so the second and later ones
-    are `name [parent=value]` there.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[tuple[str, tuple[Condition, ...]], str] = {}
-
-    def name(self, hyperparameter: Hyperparameter) -> str:
-        """Its name in Keras Tuner."""
-        key = hyperparameter.name, hyperparameter.conditions
-        if key not in self._names:
-            taken = any(name == hyperparameter.name for name, _ in self._names)
-            self._names[key] = f"{hyperparameter.name} [{when(hyperparameter)}]" if taken else hyperparameter.name
-        return self._names[key]
+    def __init__(self, names: Names) -> None:
+        self._names = names
 
     def container(self, space: Iterable[Hyperparameter]) -> Any:
-        """Keras Tuner's container of a declared space."""
         container = _keras_tuner().HyperParameters()
         container.merge(self._translated(space))
         return container
 
     def put(self, container: Any, values: Mapping[str, Value]) -> None:
         """Puts values under our names into a trial's container, where it can take them."""
-        own = {theirs: name for (name, _), theirs in self._names.items()}
+        declared = self._names.declared()
         for each in container.space:
-            if own[each.name] in values:
-                value = values[own[each.name]]
+            if declared[each.name] in values:
+                value = values[declared[each.name]]
                 if not hasattr(each, "ordered") or value in each.values:  # a Choice can only score its own values
                     container.values[each.name] = value
         _settle(container)
@@ -305,9 +279,8 @@ class _Space:
         return [getattr(classes, each.kind).from_config(self._config(each)) for each in taken]
 
     def _config(self, each: Hyperparameter) -> dict[str, Any]:
-        """Keras Tuner's description of a hyperparameter as plain data."""
         config: dict[str, Any] = {
-            "name": self.name(each),
+            "name": self._names.of(each),
             "conditions": [
                 {"class_name": "Parent", "config": {"name": name, "values": list(values)}}
                 for name, values in each.conditions
@@ -337,7 +310,6 @@ def _settle(hyperparameters: Any) -> None:
 
 
 def _keras_tuner() -> Any:
-    """The package, which is untyped."""
     if "keras_tuner" in sys.modules:
         return sys.modules["keras_tuner"]
     with _standard_error_closed(), warnings.catch_warnings():

@@ -33,15 +33,6 @@ class OptunaEngine(StudyEngine):
     The grid is a list of active configurations (Optuna's own `GridSampler` multiplies inactive hyperparameters,
     stops the study from inside `tell`, and raises on a hyperparameter that is declared later; here that one keeps
     its default). It is shuffled by the seed, so that a budget smaller than the grid is spread over it.
-
-    Args:
-        engine: "optuna:tpe", "optuna:random", "optuna:gp", "optuna:cmaes" or "optuna:grid".
-        family: The family that it searches.
-        storage: An Optuna storage.
-        settings: Seed, space and limits.
-
-    Raises:
-        ConfigError: "optuna:gp" without PyTorch, "optuna:cmaes" without cmaes.
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
@@ -61,7 +52,6 @@ class OptunaEngine(StudyEngine):
         self._unvisited = iter([point for point in range(len(self._grid or ())) if point not in visited])
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
-        """A new proposal, or None where the grid is used up."""
         if self._grid is None:
             return Proposal(self._start(known))
         if known:
@@ -75,7 +65,6 @@ class OptunaEngine(StudyEngine):
         return proposal
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell how the trial ended."""
         super().tell(proposal, state, value, params)
         self._points.pop(proposal.trial.number, None)
 
@@ -115,31 +104,6 @@ def _draw(options: Mapping[Hyperparameter, Sequence[Value]], generator: random.R
     return values
 
 
-def _tpe(seed: int) -> BaseSampler:
-    # Optuna 5 models the hyperparameters jointly by default, which suits learning rate with optimizer or depth.
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
-
-
-def _random(seed: int) -> BaseSampler:
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _gp(seed: int) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False)
-
-
-def _cmaes(seed: int) -> BaseSampler:
-    return _CmaEsSampler(seed=seed, warn_independent_sampling=False)
-
-
-_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "optuna:tpe": _tpe,
-    "optuna:random": _random,
-    "optuna:gp": _gp,
-    "optuna:cmaes": _cmaes,
-}
-
-
 class _CmaEsSampler(optuna.samplers.CmaEsSampler):
     """CMA-ES that keeps its state in memory.
 
@@ -158,6 +122,17 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
     def _init_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         self._optimizer = super()._init_optimizer(*args, **kwargs)
         return self._optimizer
+
+
+_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
+    # Optuna 5 models the hyperparameters jointly by default, which suits learning rate with optimizer or depth.
+    "optuna:tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
+    "optuna:random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "optuna:gp": lambda seed: optuna.samplers.GPSampler(
+        seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
+    ),
+    "optuna:cmaes": lambda seed: _CmaEsSampler(seed=seed, warn_independent_sampling=False),
+}
 
 
 def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:

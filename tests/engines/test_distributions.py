@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from bench.engines.distributions import Names, Parameter, distribution, nearest, thinned
+from bench.engines.distributions import Names, Parameter, Parameters, distribution, nearest, thinned
 from bench.hyperparameters import Hyperparameter
 
 
@@ -44,7 +45,7 @@ def test_distribution(hyperparameter: Hyperparameter, expected: Any) -> None:
 def test_every_stepped_value_is_stored_and_read_as_it_is(step: float) -> None:
     parameter = Parameter("x", number("Float", -0.3, 1.0, step=step))
     for value in parameter.hyperparameter.finite_values() or ():
-        about = parameter.distribution
+        about = distribution(parameter.hyperparameter)
         assert about._contains(about.to_internal_repr(parameter.encode(value)))
         assert parameter.decode(parameter.encode(value)) == value
 
@@ -78,28 +79,25 @@ def test_a_grid_keeps_stated_values_and_thins_ranges_on_their_own_scale() -> Non
 
 
 def under(value: str, hyperparameter: Hyperparameter) -> Hyperparameter:
-    return Hyperparameter.from_dict({**hyperparameter.to_dict(), "conditions": [("kind", [value])]})
+    return replace(hyperparameter, conditions=(("kind", (value,)),))
 
 
-def test_one_name_with_two_ranges_is_stored_under_two_names() -> None:
+def test_one_name_under_two_conditions_is_stored_under_two_names() -> None:
     small, large = under("cnn", number("Int", 1, 3)), under("vgg", number("Int", 10, 30))
-    names = Names(space=[small, large])
-    assert names.parameter(large).name == "x [kind=vgg]"
-    assert names.parameter(small).name == "x"
-    same = under("mlp", number("Int", 1, 3))
-    assert names.parameter(same).name == "x"  # one range, shared
+    parameters = Parameters(Names([small, large]), {})
+    assert parameters.of(large).name == "x [kind=vgg]"
+    assert parameters.of(small).name == "x"
 
 
-def test_names_stay_where_a_study_is_gone_on_with() -> None:
-    small, choice = under("cnn", number("Int", 1, 3)), under("vgg", Hyperparameter("Choice", "x", "a", values=("a",)))
-    stored = {"x": distribution(choice), "x [kind=cnn]": distribution(small)}
-    names = Names(stored, [small, choice])
-    assert names.parameter(choice).name == "x"
-    assert names.parameter(small).name == "x [kind=cnn]"
+def test_a_stored_range_of_another_kind_is_left_alone_where_a_study_is_gone_on_with() -> None:
+    choice = Hyperparameter("Choice", "x", "a", values=("a",))
+    stored = {"x": distribution(choice)}
+    assert Parameters(Names(), stored).of(choice).name == "x"
+    assert Parameters(Names(), stored).of(number("Int", 1, 3)).name.startswith("x [IntDistribution")
 
 
 def test_a_range_that_depends_on_another_value_keeps_its_name_where_optuna_takes_it() -> None:
-    names = Names()
-    assert names.parameter(number("Int", 1, 3)).name == "x"
-    assert names.parameter(number("Int", 1, 5)).name == "x"
-    assert names.parameter(Hyperparameter("Choice", "x", "a", values=("a", "b"))).name == "x [Choice of a, b]"
+    parameters = Parameters(Names(), {})
+    assert parameters.of(number("Int", 1, 3)).name == "x"
+    assert parameters.of(number("Int", 1, 5)).name == "x"
+    assert parameters.of(Hyperparameter("Choice", "x", "a", values=("a", "b"))).name != "x"
