@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -105,16 +105,9 @@ class Hyperparameter:
             return "Boolean"
         return f"{self.kind} of {', '.join(map(str, self.values))}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data, for a channel or a file."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Hyperparameter:
-        """The inverse of `to_dict`, also after a trip through JSON."""
-        conditions = tuple((parent, tuple(allowed)) for parent, allowed in data["conditions"])
-        return cls(**{**data, "values": tuple(data["values"]), "conditions": conditions})
-
+_Parent = tuple[str | None, Any]
+"""The name and the values of a parent, as an argument of `hp.Int` and its like; None for no parent."""
 
 Suggest = Callable[[Hyperparameter], Value]
 """Answers what value an active hyperparameter takes in this trial."""
@@ -152,7 +145,8 @@ class HyperParameters:
         parent_values: Any = None,
     ) -> Any:
         """An integer from `min_value` to `max_value`, both included; None while inactive."""
-        return self._numerical("Int", name, min_value, max_value, step, sampling, default, parent_name, parent_values)
+        parent = parent_name, parent_values
+        return self._numerical("Int", name, min_value, max_value, step, sampling, default, parent)
 
     def Float(  # noqa: N802
         self,
@@ -166,7 +160,8 @@ class HyperParameters:
         parent_values: Any = None,
     ) -> Any:
         """A number from `min_value` to `max_value`, both included; None while inactive."""
-        return self._numerical("Float", name, min_value, max_value, step, sampling, default, parent_name, parent_values)
+        parent = parent_name, parent_values
+        return self._numerical("Float", name, min_value, max_value, step, sampling, default, parent)
 
     def Choice(  # noqa: N802
         self,
@@ -192,22 +187,19 @@ class HyperParameters:
         )
         choices = tuple(plain(choice) for choice in choices)
         first = choices[0] if default is None else plain(default)
-        with self._parent(parent_name, parent_values):
-            return self._declare("Choice", name, first, values=choices)
+        return self._declare("Choice", name, first, (parent_name, parent_values), values=choices)
 
     def Boolean(  # noqa: N802
         self, name: str, default: bool = False, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
         """True or False; None while inactive."""
-        with self._parent(parent_name, parent_values):
-            return self._declare("Boolean", name, bool(default))
+        return self._declare("Boolean", name, bool(default), (parent_name, parent_values))
 
     def Fixed(  # noqa: N802
         self, name: str, value: Value, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
         """A value that is recorded but not searched; None while inactive."""
-        with self._parent(parent_name, parent_values):
-            return self._declare("Fixed", name, value, values=(value,))
+        return self._declare("Fixed", name, value, (parent_name, parent_values), values=(value,))
 
     # -- scopes
 
@@ -261,14 +253,6 @@ class HyperParameters:
     def _full_name(self, name: str) -> str:
         return "/".join([*self._name_scopes, str(name)])
 
-    @contextmanager
-    def _parent(self, parent_name: str | None, parent_values: Any) -> Iterator[None]:
-        if not parent_name:
-            yield
-        else:
-            with self.conditional_scope(parent_name, parent_values):
-                yield
-
     def _numerical(
         self,
         kind: str,
@@ -278,8 +262,7 @@ class HyperParameters:
         step: float | None,
         sampling: str | None,
         default: float | None,
-        parent_name: str | None,
-        parent_values: Any,
+        parent: _Parent,
     ) -> Value:
         number = int if kind == "Int" else float
         sampling = (sampling or "linear").lower()
@@ -297,19 +280,22 @@ class HyperParameters:
             raise ValueError(f"{call}: step must be above {0 if sampling == 'linear' else 1}, got {step}")
         if default is not None and not low <= default <= high:
             raise ValueError(f"{call}: the default {default} is outside {low} to {high}")
-        with self._parent(parent_name, parent_values):
-            return self._declare(
-                kind,
-                name,
-                number(low if default is None else default),
-                low=number(low),
-                high=number(high),
-                step=None if step is None else number(step),
-                sampling=sampling,
-            )
+        return self._declare(
+            kind,
+            name,
+            number(low if default is None else default),
+            parent,
+            low=number(low),
+            high=number(high),
+            step=None if step is None else number(step),
+            sampling=sampling,
+        )
 
-    def _declare(self, kind: str, name: str, default: Value, **about: Any) -> Value:
-        declared = Hyperparameter(kind, self._full_name(name), default, conditions=tuple(self._conditions), **about)
+    def _declare(self, kind: str, name: str, default: Value, parent: _Parent, **values: Any) -> Value:
+        if parent[0]:
+            with self.conditional_scope(parent[0], parent[1]):
+                return self._declare(kind, name, default, (None, None), **values)
+        declared = Hyperparameter(kind, self._full_name(name), default, conditions=tuple(self._conditions), **values)
         if any(parent == declared.name for parent, _ in declared.conditions):
             raise ValueError(f"hp: {declared.name!r} cannot be a condition of itself")
         if self._is_new(declared):
@@ -381,9 +367,3 @@ def configurations(
             return None
         partial = grown
     return partial
-
-
-def count_configurations(space: Iterable[Hyperparameter], limit: int) -> int | None:
-    """The number of distinct configurations of a space; None if it is continuous or they are over `limit`."""
-    every = configurations(space, limit)
-    return None if every is None else len(every)

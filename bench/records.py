@@ -96,7 +96,6 @@ class Metrics:
     """Quality of a model on one part of the split.
 
     Attributes:
-        n: Number of pictures.
         accuracy: Share of pictures whose most probable class is the right one.
         balanced_accuracy: Mean over classes of the recall.
         roc_auc: Area under the ROC curve; more than two classes: one against the rest, macro average; NaN-free:
@@ -168,14 +167,11 @@ class Prefix:
     """The frozen part of a trial's model in one phase of its training.
 
     Attributes:
-        phase: Of which `Epoch`s; "" where there is one phase.
         used: Whether the model was trained on the features, which are computed once; else it was trained end to end.
-        reason: Why it was trained end to end.
         cut: The layers whose outputs are the features.
         features: How many numbers they are, for one view of one picture.
         views: Views of every training picture: 1, 2 with flips, more with other augmentation.
-        dtype: What the features are stored as.
-        disk_mb: What they take on disk, training and validation pictures, 10**6 bytes.
+        disk_mb: What the features take on disk, training and validation pictures, 10**6 bytes.
         cached: The share that was in the cache already, 0 to 1.
     """
 
@@ -204,11 +200,9 @@ class Cost:
         saved_time_s: What the feature cache saved of that.
         total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
-        parameters, trainable_parameters: Counts of numbers in the model.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
-        cores: CPU cores that the trial had.
     """
 
     fit_time_s: float
@@ -231,7 +225,6 @@ class Repeat:
 
     Attributes:
         number: Which one, from 1: its seed is the run's plus that.
-        test: Its metrics.
         step_time_s, step_cpu_s: Of its training steps (see `Epoch`), one figure for each of its `steady` epochs.
     """
 
@@ -244,10 +237,8 @@ class Repeat:
     def of(cls, number: int, test: Metrics, history: Sequence[Epoch]) -> Repeat:
         """Of a training with these epochs."""
         timed = steady(history)
-        clock, cpu = (
-            tuple(epoch.step_time_s or 0.0 for epoch in timed),
-            tuple(epoch.step_cpu_s or 0.0 for epoch in timed),
-        )
+        clock = tuple(epoch.step_time_s or 0.0 for epoch in timed)
+        cpu = tuple(epoch.step_cpu_s or 0.0 for epoch in timed)
         return cls(number, test, clock, cpu)
 
 
@@ -256,8 +247,6 @@ class OverSeeds:
     """Test accuracy of one configuration over several seeds, the run's own among them.
 
     Attributes:
-        seeds: How many.
-        accuracy: The mean.
         low, high: 95 % interval of it, with the sampling of test pictures and of seeds in it (`stats.over_seeds`).
         sd: Sample standard deviation over the seeds.
     """
@@ -274,8 +263,6 @@ class Failure:
     """The reason why a job has no result.
 
     Attributes:
-        kind: What stopped it.
-        message: One line.
         traceback: The end of the traceback or of the process's output.
         error: The exception's class or the signal's name; "" for other kinds.
         path, line: Place in a search-space file, for a `SpaceError`.
@@ -301,9 +288,6 @@ class Trial:
     Attributes:
         family, engine, number: Its study and its place there.
         order: Its place in the run over all studies, from 1; 0 where it is answered from the record.
-        state: COMPLETE, PRUNED, FAIL, RUNNING or WAITING.
-        params: Active hyperparameters.
-        known: Whether it is one of the family's known configurations.
         duplicate_of: Name of the trial whose record answered this one; "" for a trial of its own.
         counted: Whether it used up budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
@@ -312,14 +296,11 @@ class Trial:
         folds: Validation metrics of every fold, of which `validation` is the mean; empty without folds.
         best_epochs: How many epochs of each phase the folds' best weights took, in the mean: for so many the chosen
             trial is trained on all folds together. Empty without folds, and where nothing is trained by epochs.
-        repeats: Retrainings with other seeds.
         over_seeds: Test accuracy over all its seeds; None where there is one, or their predictions are missing.
         history: Every epoch of the training; with folds, of the first one's.
-        prefixes: What became of the frozen layers, phase by phase; with folds, in the first one. Empty where nothing
-            is trained by epochs.
+        prefixes: The frozen layers, phase by phase; with folds, in the first one. Empty where nothing is trained by
+            epochs.
         intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
-        weights: Start of its backbone.
-        max_epochs: The cap on its epochs, in each phase.
         ending: Why it ended early; None where it ran to its end or failed.
         worker: Number of the worker that trained it, from 0; None in older records and before it is trained.
     """
@@ -366,7 +347,7 @@ class Trial:
 
     @property
     def note(self) -> str:
-        """One phrase for the reader where the trial ended early; else ""."""
+        """Why it ended early, as a phrase; else ""."""
         return {
             None: "",
             Ending.PRUNER: "stopped by the pruner",
@@ -410,7 +391,6 @@ class Study:
     """One engine on one family within a run.
 
     Attributes:
-        exhausted: Whether there was nothing left to propose.
         importance: Share of each hyperparameter in the variance of the validation accuracy (PED-ANOVA), largest first;
             empty where there are too few trials to tell.
     """
@@ -428,8 +408,6 @@ class FamilyInfo:
 
     Attributes:
         name: The stem of its file.
-        title: First line of its docstring.
-        weights: Start of its backbone.
         skipped: Why nothing of it is trained; "" where it is.
         configurations: How many distinct configurations it has; None where they are not countable.
         sha256: Of its file and the shared parts beside it; "" in older records.
@@ -453,52 +431,37 @@ class PictureSizes:
 
 
 class LeftOutKind(StrEnum):
-    """Why a picture is not used."""
+    """Why a picture is not used, with `words` for it."""
 
-    EMPTY = "empty"
-    DAMAGED = "damaged"
-    UNREADABLE = "unreadable"
-    TOO_LARGE = "too_large"
-    UNKNOWN_FORMAT = "unknown_format"
-    DUPLICATE = "duplicate"
-    LEAKED_DUPLICATE = "leaked_duplicate"
-    LEAKED_NEAR_DUPLICATE = "leaked_near_duplicate"
-    CONTRADICTING_LABELS = "contradicting_labels"
-    LINK = "link"
-    NOT_A_FILE = "not_a_file"
-    TABLE_ROW = "table_row"
-    OTHER = "other"
+    words: str
 
-    @property
-    def words(self) -> str:
-        """The kind in words."""
-        return _LEFT_OUT_WORDS[self]
+    def __new__(cls, value: str, words: str) -> LeftOutKind:
+        kind = str.__new__(cls, value)
+        kind._value_, kind.words = value, words
+        return kind
+
+    EMPTY = "empty", "empty file (0 bytes)"
+    DAMAGED = "damaged", "cannot be decoded"
+    UNREADABLE = "unreadable", "cannot be read"
+    TOO_LARGE = "too_large", "too many pixels"
+    UNKNOWN_FORMAT = "unknown_format", "not a picture of a known format"
+    DUPLICATE = "duplicate", "the same content as another picture"
+    LEAKED_DUPLICATE = "leaked_duplicate", "the same content as a picture in another part"
+    LEAKED_NEAR_DUPLICATE = "leaked_near_duplicate", "nearly the same as a picture in another part"
+    CONTRADICTING_LABELS = "contradicting_labels", "the same content under several labels"
+    LINK = "link", "link, not followed"
+    NOT_A_FILE = "not_a_file", "not a regular file"
+    TABLE_ROW = "table_row", "row of the table that cannot be used"
+    OTHER = "other", "another reason"
 
     @property
     def is_leak(self) -> bool:
-        """Tell whether it stands for a picture that two ready-made parts have."""
+        """True for a picture that two ready-made parts have."""
         return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE)
 
     def reason(self, detail: str) -> str:
         """The kind and what is particular of a picture, in words."""
         return f"{self.words}: {detail}" if detail else self.words
-
-
-_LEFT_OUT_WORDS = {
-    LeftOutKind.EMPTY: "empty file (0 bytes)",
-    LeftOutKind.DAMAGED: "cannot be decoded",
-    LeftOutKind.UNREADABLE: "cannot be read",
-    LeftOutKind.TOO_LARGE: "too many pixels",
-    LeftOutKind.UNKNOWN_FORMAT: "not a picture of a known format",
-    LeftOutKind.DUPLICATE: "the same content as another picture",
-    LeftOutKind.LEAKED_DUPLICATE: "the same content as a picture in another part",
-    LeftOutKind.LEAKED_NEAR_DUPLICATE: "nearly the same as a picture in another part",
-    LeftOutKind.CONTRADICTING_LABELS: "the same content under several labels",
-    LeftOutKind.LINK: "link, not followed",
-    LeftOutKind.NOT_A_FILE: "not a regular file",
-    LeftOutKind.TABLE_ROW: "row of the table that cannot be used",
-    LeftOutKind.OTHER: "another reason",
-}
 
 
 @dataclass(frozen=True)
@@ -507,7 +470,6 @@ class LeftOut:
 
     Attributes:
         id: Its path relative to the source.
-        kind: Why it is not used.
         detail: What is particular of it, e.g. the decoder's message or the other picture's id.
         label: Its class; "" where that is not known.
     """
@@ -528,7 +490,6 @@ class AuditFindings:
     """Findings of an audit of pictures.
 
     Attributes:
-        quarantined: Pictures that are not used.
         ignored: Number of files that are not meant to be pictures, by reason.
         noticed: Number of pictures that decoding put right, by what was odd.
         alike: Groups of near duplicates, by id.
@@ -553,8 +514,6 @@ class SplitInfo(AuditFindings):
     """The common split in numbers, and what the audit of the pictures found.
 
     Attributes:
-        source: Name of the data for people.
-        classes: Names of the classes.
         counts: Number of pictures by part and class.
         sha256: Hash of parts, classes and contents.
         input_sizes: Sides in pixels that suit the pictures.
@@ -573,9 +532,9 @@ class SplitInfo(AuditFindings):
         return sum(self.counts.get(part, {}).values())
 
 
-@dataclass(frozen=True)
-class Run:
-    """One invocation: data, split, families, engines, budget, seed, environment, and every trial.
+@dataclass(frozen=True, kw_only=True)
+class RunHeader:
+    """A run without its trials.
 
     Attributes:
         config: What the run was asked to do.
@@ -585,17 +544,27 @@ class Run:
         notes: What a reader should know of the run as a whole.
     """
 
-    path: Path
     status: RunStatus
     created_utc: str
     config: RunConfig
     environment: Mapping[str, Any]
     split: SplitInfo
     families: tuple[FamilyInfo, ...]
-    studies: tuple[Study, ...]
     command: str = ""
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
+
+    def header(self) -> dict[str, Any]:
+        """These fields alone, as keyword arguments."""
+        return {each.name: getattr(self, each.name) for each in fields(RunHeader)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunHeader):
+    """One invocation: data, split, families, engines, budget, seed, environment, and every trial."""
+
+    path: Path
+    studies: tuple[Study, ...]
 
     @property
     def manifest(self) -> Path:
@@ -650,9 +619,9 @@ class Leader:
     test_accuracy_high: float | None = None
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """The content of `run.json`: a `Run` without its trials, and enough of these for a list of runs.
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunHeader):
+    """The content of `run.json`: enough of a run for a list of runs.
 
     Attributes:
         prefix: Stands before the names of the run's studies in the storage.
@@ -660,15 +629,6 @@ class RunRecord:
         best: The leading family.
     """
 
-    status: RunStatus
-    created_utc: str
-    command: str
-    elapsed_s: float
-    config: RunConfig
-    environment: Mapping[str, Any]
-    split: SplitInfo
-    families: tuple[FamilyInfo, ...]
-    notes: tuple[str, ...]
     prefix: str
     trials: Mapping[str, int] = field(default_factory=dict)
     best: Leader | None = None
@@ -734,9 +694,7 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 def upgraded(data: object, upgrades: Sequence[Upgrade]) -> dict[str, Any]:
     """A file's data in the newest schema version, upgraded step by step.
 
-    Args:
-        data: As read from the file, with its `schema_version`.
-        upgrades: The step from version 1 to 2, from 2 to 3, and so on; the newest version is their number plus one.
+    The steps lead from version 1 to 2, from 2 to 3, and so on; the newest version is their number plus one.
 
     Raises:
         NewerSchemaError: A newer version of this program wrote it.

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench.engines import Proposal, Settings, end_trial
 from bench.engines.distributions import Names, Parameters, nearest
-from bench.hyperparameters import Hyperparameter, Value
+from bench.hyperparameters import Hyperparameter, Value, fixed
 from bench.records import study_name
 
 IMPORTANCE_TRIALS = 10
@@ -60,12 +60,8 @@ class StudyEngine:
             return hyperparameter.default
         number = proposal.trial.number
         known = self._known.get(number, {})
-        if hyperparameter.name in known:
-            value = known[hyperparameter.name]
-            if not hyperparameter.accepts(value):
-                raise ValueError(f"{hyperparameter.name}={value!r} is outside {hyperparameter.describe()}")
-        else:
-            value = self._propose(number, hyperparameter)
+        is_known = hyperparameter.name in known
+        value = fixed(known)(hyperparameter) if is_known else self._propose(number, hyperparameter)
         parameter = self._parameters.of(hyperparameter)
         if value is not None:
             self._sampler.give(number, parameter.name, parameter.encode(value))

@@ -335,19 +335,7 @@ def load(path: Path) -> Run:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
     """
     file = _read_run(path)
-    run = Run(
-        path=path,
-        status=file.status,
-        created_utc=file.created_utc,
-        config=file.config,
-        environment=file.environment,
-        split=file.split,
-        families=file.families,
-        studies=(),
-        command=file.command,
-        elapsed_s=file.elapsed_s,
-        notes=file.notes,
-    )
+    run = Run(path=path, studies=(), **file.header())
     return replace(run, studies=optuna_storage.read_studies(run, file.prefix))
 
 
@@ -393,18 +381,10 @@ def _write_run(run: Run, prefix: str) -> None:
     ranking = run.ranking()
     row = leaderboard_row(ranking[0]) if ranking else {}
     content = RunRecord(
-        status=run.status,
-        created_utc=run.created_utc,
-        command=run.command,
-        elapsed_s=run.elapsed_s,
-        config=run.config,
-        environment=run.environment,
-        split=run.split,
-        families=run.families,
-        notes=run.notes,
         prefix=prefix,
         trials=Counter(trial.state.value for trial in run.trials if not trial.duplicate_of),
         best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
+        **run.header(),
     )
     data = {"schema_version": SCHEMA_VERSION, **to_data(content)}
     write_text(run.path / "run.json", json.dumps(data, indent=1) + "\n")

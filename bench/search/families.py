@@ -14,7 +14,7 @@ from bench.config import RunConfig
 from bench.data import Dataset
 from bench.engines import ENGINES
 from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
-from bench.hyperparameters import Hyperparameter, Value, count_configurations
+from bench.hyperparameters import Hyperparameter, Value, configurations
 from bench.records import FailureKind, FamilyInfo, Run, Trial, Weights
 from bench.runs.store import RunFolder
 from bench.search import spaces
@@ -89,7 +89,7 @@ def prepare(
     found = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, found, strict=True)]
     wanted = {key: file for probe in probes for key, file in probe.weights_files.items()}
-    files, reasons = _Weights(config, pool, progress).obtain(wanted)
+    files, reasons = _WeightsFinder(config, pool, progress).obtain(wanted)
     families = [_family(config, space, probe, files, reasons) for space, probe in zip(chosen, probes, strict=True)]
     return families, sorted({gpu for probe in probes for gpu in probe.gpus})
 
@@ -182,10 +182,11 @@ def _family(
     files: Mapping[str, str],
     reasons: Mapping[str, str],
 ) -> Family:
+    every = configurations(probe.space, COUNTABLE)
     info = FamilyInfo(
         name=space.name,
         title=space.title,
-        configurations=count_configurations(probe.space, COUNTABLE),
+        configurations=None if every is None else len(every),
         sha256=spaces.content_sha256(space.path),
     )
     missing = [reasons[key] for key in probe.weights_files if key in reasons]
@@ -199,7 +200,7 @@ def _family(
     return Family(info, space.path, probe.space, probe.known, own)
 
 
-class _Weights:
+class _WeightsFinder:
     """Downloads weights that are not in the Keras cache; a probe has looked at those that are."""
 
     def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:

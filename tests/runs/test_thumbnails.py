@@ -19,7 +19,7 @@ from PIL import Image
 from bench import Budget, RunConfig, data, runner
 from bench.data import Dataset, Item
 from bench.data.sources.drawn import Drawn
-from bench.records import Run, SplitInfo
+from bench.records import Run, RunStatus, SplitInfo
 from bench.runs import predictions, thumbnails
 from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES, Thumbnail, ThumbnailWriter, encoded, samples
 from bench.search.progress import SILENT, Progress
@@ -242,7 +242,16 @@ JPEG = b"\xff\xd8\xff and so on"
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     split = SplitInfo("photos", ("cat", "dog"), {}, "")
-    return Run(tmp_path, "complete", "", {}, {}, split, (), ())
+    return Run(
+        path=tmp_path,
+        status=RunStatus.COMPLETE,
+        created_utc="",
+        config=RunConfig(),
+        environment={},
+        split=split,
+        families=(),
+        studies=(),
+    )
 
 
 def test_what_is_written_is_read(run: Run) -> None:
