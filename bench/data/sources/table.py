@@ -54,11 +54,11 @@ class Table(Source):
 
     def listing(self) -> Listing:
         rows = _rows(self.path)
-        place = _Place(self.path.parent)
+        finder = _PictureFinder(self.path.parent)
         left_out: list[LeftOut] = []
         rows_by_id: dict[str, list[_Row]] = defaultdict(list)
         for row in rows:
-            item_id, kind, detail = place.find(row.path) if row.path else (self._row_id(row), TABLE_ROW, "no path")
+            item_id, kind, detail = finder.find(row.path) if row.path else (self._row_id(row), TABLE_ROW, "no path")
             if kind is None and row.fault:
                 kind, detail = TABLE_ROW, row.fault
             if kind:
@@ -188,7 +188,7 @@ def _contradiction(rows: Sequence[_Row]) -> str:
     return ""
 
 
-class _Place:
+class _PictureFinder:
     """Finds the pictures of a table: below its folder, or at absolute paths."""
 
     def __init__(self, folder: Path) -> None:
