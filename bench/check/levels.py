@@ -211,7 +211,14 @@ def _placed(measured: Measured, places: dict[int, float], least: float) -> Itera
         change = measured.test(Window(begin, split, end))
         before, after = float(measured.means[begin:split].mean()), float(measured.means[split:end].mean())
         if abs(after - before) >= least - 1e-12:
-            yield LevelStep(measured.starts[split], before, after, change.low, change.high, places[split])
+            yield LevelStep(
+                at=measured.starts[split],
+                before=before,
+                after=after,
+                low=change.low,
+                high=change.high,
+                p=places[split],
+            )
 
 
 def smallest_visible(measured: Measured, least: float, tests: int) -> float | None:
