@@ -275,6 +275,14 @@ def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
     assert "2 workers were busy with trials for 50.0 % of the 20.0 s so far." in words(run_of(*trials, **going))
 
 
+def test_a_trial_in_training_is_drawn_once_its_worker_is_recorded() -> None:
+    trials = at(0, 10, 0, worker=1), at(5, None, 1, RUNNING, value=None)
+    going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
+    found = timeline_of(*trials, **going)
+    assert [(row, bar.trial.number) for row, bar in found.drawn] == [(2, 0)]
+    assert "Of 2 trials, 1 is drawn" in words(run_of(*trials, **going))
+
+
 def test_patterns_say_the_state() -> None:
     found = timeline_of(
         at(0, 10, 0), at(10, 15, 1, FAIL, value=None, failure=Failure(FailureKind.OOM, "out of memory"))
@@ -337,7 +345,7 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     said = words(large)
     assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said.replace("\u202f", " ")
     assert "The best 100 of 5 000 trials." in said.replace("\u202f", " ")
-    assert "the last 600 are drawn" in said.replace("\u202f", " ")
+    assert "600 are drawn: at most the last 600" in said.replace("\u202f", " ")
 
 
 @pytest.mark.slow

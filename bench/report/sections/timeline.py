@@ -38,7 +38,7 @@ class Timeline:
         bars: In the order in which they were started.
         workers: Number of workers.
         start_s, end_s: Start of the first trial and end of the last one.
-        by_worker: Whether the worker of every trial is known; older records of several workers do not name them.
+        by_worker: Whether the worker of every finished trial is known; older records of several workers name none.
     """
 
     bars: tuple[TimelineBar, ...]
@@ -53,6 +53,13 @@ class Timeline:
         return min(
             sum(bar.end_s - bar.start_s for bar in self.bars) / (self.workers * (self.end_s - self.start_s)), 1.0
         )
+
+    @property
+    def drawn(self) -> list[tuple[int, TimelineBar]]:
+        """The bars of the chart with their rows: the worker, or where that is not recorded the trial's place."""
+        if self.by_worker:
+            return [(bar.worker + 1, bar) for bar in self.bars if bar.worker is not None][-DRAWN:]
+        return list(enumerate(self.bars, start=1))[-DRAWN:]
 
     @property
     def height_rem(self) -> float:
@@ -97,12 +104,13 @@ def timeline(run: Run) -> Timeline | None:
     if not bars:
         return None
     workers = [bar.worker for bar in bars if bar.worker is not None]
+    finished = [bar for bar in bars if bar.trial.finished_s is not None]
     return Timeline(
         bars=bars,
         workers=max([run.config.workers, *(worker + 1 for worker in workers)]),
         start_s=min(bar.start_s for bar in bars),
         end_s=max(bar.end_s for bar in bars),
-        by_worker=len(workers) == len(bars),
+        by_worker=only == 0 or (finished != [] and all(bar.worker is not None for bar in finished)),
     )
 
 
@@ -116,8 +124,7 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
 
     axis, unit_s = time_axis("Time since the run began", data.end_s)
     groups: dict[tuple[str, str], list[tuple[int, TimelineBar]]] = {}
-    for place, bar in list(enumerate(data.bars, start=1))[-DRAWN:]:
-        row = place if bar.worker is None or not data.by_worker else bar.worker + 1
+    for row, bar in data.drawn:
         groups.setdefault((bar.trial.family, bar.trial.state), []).append((row, bar))
     traces = [
         go.Bar(
