@@ -14,7 +14,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig
-from bench.records import LeftOut, LeftOutKind, Run, Weights
+from bench.records import FamilyInfo, LeftOut, LeftOutKind, Run, Trial, Weights
 from bench.runs import predictions
 from bench.runs.store import SCHEMA_VERSION
 from bench.runs.thumbnails import Thumbnail
@@ -106,7 +106,7 @@ def texts(value: Any, renamed: dict[str, str]) -> Any:
         return renamed.get(value, value).replace("\ud800", "")
     if is_dataclass(value) and not isinstance(value, type):
         values = {each.name: texts(getattr(value, each.name), renamed) for each in fields(value)}
-        return replace(value, **values | ({"weights": Weights.NONE} if "weights" in values else {}))
+        return replace(value, **values | ({"weights": Weights.NONE} if isinstance(value, Trial | FamilyInfo) else {}))
     if isinstance(value, dict):
         return {texts(key, renamed): texts(each, renamed) for key, each in value.items()}
     if isinstance(value, tuple | list):
