@@ -110,7 +110,7 @@ def change(folder: Path, changed: Callable[[dict[str, object]], object]) -> None
         (remove_the_database, "trials.sqlite3 is missing"),
         (break_a_trial, "trials.sqlite3: damaged"),
         (cut_the_json, "run.json: damaged"),
-        (lose_the_split, "run.json: damaged, KeyError('split')"),
+        (lose_the_split, "run.json: damaged, Object missing required field `split`"),
         (come_from_the_future, f"schema version {SCHEMA_VERSION + 1}"),
     ],
 )
