@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
@@ -106,7 +106,7 @@ MOST_BYTES = 1024 * 1024
 """What a step's summary on GitHub may hold; with more, nothing of it is shown."""
 
 RESERVED = 4096
-"""Bytes of it for the first and the last lines."""
+"""Bytes of it for how a page that was cut ends, and for what a later step adds."""
 
 LONGEST_SENTENCE = 1500
 
@@ -127,25 +127,32 @@ def markdown(verdict: Verdict, most_bytes: int = MOST_BYTES) -> str:
 
     A name from outside is in a code span, in which nothing is a mention, a reference or HTML; a sentence with outside
     text in it has all that Markdown would take for its own as character references. Where the page would be longer than
-    `most_bytes`, the last rows are left out and counted.
+    `most_bytes`, the last lines are left out and counted.
     """
     if isinstance(verdict, NoBaseline):
         return f"## NO BASELINE: nothing was judged\n\n{sentence(verdict.message)}\n"
-    page = _MarkdownPage(most_bytes, f"## {sentence(verdict.headline)}", "")
+    lines = [f"## {sentence(verdict.headline)}", ""]
     if verdict.differences:
-        page.add("Nothing was judged, for the two do not compare:", "")
-        page.add_all((f"- {sentence(each)}" for each in verdict.differences), "difference")
-        page.add("")
+        lines += ["Nothing was judged, for the two do not compare:", ""]
+        lines += [*(f"- {sentence(each)}" for each in verdict.differences), ""]
     elif verdict.problems:
-        page.add_all((_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), "problem")
-        page.add("")
-    if page.add("|" + "|".join(COLUMNS) + "|", RULE):
-        page.add_all(map(_row, verdict.findings), "row")
-        page.add("")
+        lines += [*(_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), ""]
+    lines += ["|" + "|".join(COLUMNS) + "|", RULE, *map(_row, verdict.findings), ""]
     summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
-    page.add("<details>", f"<summary>{summary}</summary>", "")
-    page.add_all(_details(verdict), "line")
-    return "\n".join([*page.lines, "", "</details>", ""])
+    lines += ["<details>", f"<summary>{summary}</summary>", "", *_details(verdict), "", "</details>", ""]
+    return "\n".join(_cut(lines, most_bytes))
+
+
+def _cut(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
+    """Leave out the last lines that do not fit, and count them."""
+    room = most_bytes - RESERVED
+    for number, line in enumerate(lines):
+        room -= len(line.encode(errors="backslashreplace")) + 1
+        if room < 0:
+            rest = plain(thousands(len(lines) - number))
+            end = ["", "</details>", ""] if "<details>" in lines[:number] else [""]
+            return [*lines[:number], "", f"{rest} more lines left out: the page would be too long", *end]
+    return lines
 
 
 def code(name: str) -> str:
@@ -168,34 +175,6 @@ def _harmless(match: re.Match[str]) -> str:
     if match["reference"]:
         return f"{match[0]}{_ZERO_WIDTH}" if match[0] == "GH" else f"{last}{_ZERO_WIDTH}"
     return match[0][:-1] + last
-
-
-class _MarkdownPage:
-    """Lines, as long as they fit; the first ones are always there."""
-
-    def __init__(self, most_bytes: int, *first: str) -> None:
-        self.lines = list(first)
-        self._left = most_bytes - RESERVED
-
-    def add(self, *lines: str) -> bool:
-        """Add all of the lines or none."""
-        size = sum(len(line.encode(errors="backslashreplace")) + 1 for line in lines)
-        if size > self._left:
-            return False
-        self._left -= size
-        self.lines += lines
-        return True
-
-    def add_all(self, lines: Iterable[str], what: str) -> None:
-        """Add lines while they fit; those that do not are counted."""
-        every = list(lines)
-        for number, line in enumerate(every):
-            if not self.add(line):
-                rest = plain(thousands(len(every) - number))
-                more = f"{rest} more {what}{'s' if rest != '1' else ''} left out: the page would be too long"
-                self.lines += ["", more, ""]  # from what is reserved
-                self._left = 0
-                return
 
 
 def _line(finding: Finding, outcome: str) -> str:
