@@ -27,11 +27,10 @@ from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
 from bench.search import spaces
 from bench.search.families import Family, run_all
-from bench.search.listener import Context
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
-from bench.search.state import Ledger
+from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop, stop_on_signal
 from bench.workers import Pool, run_jobs
 

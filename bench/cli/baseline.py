@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         raise IncompleteError(f"{folder}: is {made.status}; a baseline must be of a complete run")
     if seeds > 1:
         from bench.cli.console import progress_on_stderr
-        from bench.search.retrain import add_seeds
+        from bench.search.scoring import add_seeds
 
         try:
             with progress_on_stderr(options.quiet) as progress:

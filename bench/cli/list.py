@@ -41,8 +41,8 @@ def _print_families() -> None:
             print(f"  {path.stem:<22}{spaces.read(path).title}")
         except SpaceError as error:
             print(f"  {path.stem:<22}broken: {error}")
-    for name, _, path in spaces.hidden():
-        print(f"  note: {path} hides the built-in family {name}")
+    for path in spaces.hidden():
+        print(f"  note: {path} hides the built-in family {path.stem}")
 
 
 def _print_runs() -> None:

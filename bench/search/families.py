@@ -44,9 +44,6 @@ class Family:
     """A family that is ready to be searched.
 
     Attributes:
-        info: Its record.
-        path: Its file.
-        space: Its hyperparameters.
         known: Its known configurations, checked.
         files: Weights files by backbone, found and checked.
     """
@@ -59,7 +56,6 @@ class Family:
 
     @property
     def name(self) -> str:
-        """The family's name."""
         return self.info.name
 
 
@@ -264,9 +260,9 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     if budget.trials is not None and budget.trials < len(tried):
         without = ", ".join(tried[budget.trials :])
         warnings.append(f"a budget of {budget} does not reach every family: {without} will get none")
-    hidden = {path: name for name, _, path in spaces.hidden()}
+    hiding = set(spaces.hidden())
     warnings += [
-        f"{family.path} hides the built-in family {family.name}" for family in families if family.path in hidden
+        f"{family.path} hides the built-in family {family.name}" for family in families if family.path in hiding
     ]
     unpruned = [engine for engine in config.engines if not ENGINES[engine].prunes]
     if config.pruner != "none" and unpruned:

@@ -5,28 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bench.config import RunConfig
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Trial, Weights
-from bench.runs.store import RunFolder
-from bench.search.progress import Progress
-from bench.search.state import Ledger, StudyState
+from bench.search.state import StudyState
 from bench.workers import Listener, Outcome, TrialResult
-
-
-@dataclass(frozen=True)
-class Context:
-    """All that the trials of one engine's search share."""
-
-    engine: str
-    config: RunConfig
-    folder: RunFolder
-    ledger: Ledger
-    progress: Progress
 
 
 class TrialListener(Listener):
@@ -36,7 +22,6 @@ class TrialListener(Listener):
     other one answers it.
 
     Args:
-        context: Shared by the search's trials.
         study: Its study.
         proposal: The engine's proposal.
         known: Whether that is one of the family's known configurations.
@@ -47,30 +32,29 @@ class TrialListener(Listener):
         twin: Whether another trial trains or has trained this configuration.
     """
 
-    def __init__(self, context: Context, study: StudyState, proposal: Proposal, known: bool) -> None:
+    def __init__(self, study: StudyState, proposal: Proposal, known: bool) -> None:
         self.study, self.proposal = study, proposal
-        self._context, self._folder = context, context.folder
+        self._context, self._folder = study.context, study.context.folder
+        config = self._context.config
         self.key, self.twin = "", False
         self.trial = Trial(
             family=study.family.name,
-            engine=context.engine,
+            engine=self._context.engine,
             number=proposal.trial.number,
             order=0,
             state=RUNNING,
             known=known,
             started_s=self._folder.elapsed_s(),
             weights=study.family.info.weights,
-            seed=context.config.seed,
-            max_epochs=min(context.config.epochs, proposal.epochs or context.config.epochs),
+            seed=config.seed,
+            max_epochs=min(config.epochs, proposal.epochs or config.epochs),
         )
         self._folder.keep(self.trial)
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Ask the engine."""
         return self.study.suggest(self.proposal, hyperparameter)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Pass on how much of a stage is done."""
         self._context.progress.stage(stage, done, total)
 
     def built(self, params: Mapping[str, Value], weights: str) -> bool:
@@ -78,8 +62,7 @@ class TrialListener(Listener):
         self.trial = replace(self.trial, params=dict(params), weights=Weights(weights))
         family, cap = self.trial.family, self.trial.max_epochs
         self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
-        ledger = self._context.ledger
-        self.twin = ledger.find(self.key) is not None or not ledger.begin(self.key)
+        self.twin = not self._context.ledger.begin(self.key)
         if not self.twin:
             self.study.note_new(self.key, params)
             self._number()
@@ -129,21 +112,21 @@ class TrialListener(Listener):
             ended = replace(self.trial, finished_s=self._folder.elapsed_s(), counted=False)
             self._write(replace(ended, state=original.state, ending=original.ending, failure=original.failure))
             return self.trial
-        first_here = original.engine != self.trial.engine and self.key not in self.study.distinct
+        trial = self.trial
+        first_here = original.engine != trial.engine and self.key not in self.study.distinct
         self.study.note_answer(self.key)
         if first_here:
             self.study.answers_in_a_row = 0
             self._number()
         else:
             self.study.counted -= 1
-        own = self.trial
         trial = replace(
             original,
-            engine=own.engine,
-            number=own.number,
-            order=own.order,
-            known=own.known,
-            started_s=own.started_s,
+            engine=trial.engine,
+            number=trial.number,
+            order=self.trial.order,
+            known=trial.known,
+            started_s=trial.started_s,
             finished_s=self._folder.elapsed_s(),
             intermediate_values={},
             duplicate_of=original.name,
@@ -153,10 +136,6 @@ class TrialListener(Listener):
         )
         self._write(trial)
         return trial
-
-    def original(self) -> Trial | None:
-        """The trial whose record answers this one; None while it is in training."""
-        return self._context.ledger.find(self.key)
 
     # -- inside
 

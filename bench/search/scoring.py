@@ -5,6 +5,7 @@ With folds no trial has a model: the best configurations are trained once more, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import stdev
@@ -13,33 +14,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import stats
+from bench import stats, workers
 from bench.config import RunConfig
-from bench.records import Metrics, OverSeeds, Repeat, Trial
-from bench.runs import predictions
+from bench.errors import WorkerError
+from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
+from bench.report.live import LivePage
+from bench.runs import environment, predictions, store
 from bench.runs.store import RunFolder
-from bench.search.families import Family, training
-from bench.workers import Job, Outcome, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
+from bench.search.families import Family, prepare_again, run_all, training
+from bench.search.progress import Progress
+from bench.workers import Job, Outcome, Pool, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
 
 
 class Scoring:
-    """Scores chosen trials, and records the result.
-
-    Args:
-        config: Of the run.
-        folder: Of the run.
-    """
+    """Scores chosen trials of a run, and records the result."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self._config, self._folder = config, folder
 
     def jobs(self, family: Family, trial: Trial, numbers: Sequence[int]) -> list[Job]:
-        """The jobs that score the chosen trial of a family.
+        """The jobs that score the chosen trial of a family, one for each number.
 
-        Args:
-            family: Its family.
-            trial: The trial.
-            numbers: What is added to the run's seed, one job each: 0 scores the trial as it is.
+        A number is added to the run's seed: 0 scores the trial as it is.
         """
         return [self._job(family, trial, number) for number in numbers]
 
@@ -92,3 +88,52 @@ def _with_interval(test: Metrics) -> Metrics:
 def _over_seeds(right: NDArray[np.bool_]) -> OverSeeds:
     """The accuracy over seeds of answers of shape (seeds, pictures)."""
     return OverSeeds(len(right), *stats.over_seeds(right), sd=stdev(map(float, right.mean(axis=1))))
+
+
+def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
+    """Train what a run has chosen until each has so many seeds, and record it as `run --repeats` would have.
+
+    Every training is recorded at once: where this is interrupted, the next call goes on from there.
+
+    Args:
+        run: A complete one.
+        seeds: Their number in all, the run's own among them.
+        progress: Told of the trainings.
+        pool: Where they run; None starts processes on this machine, as many as the run had.
+
+    Raises:
+        UsageError: A family cannot be trained again, for instance since its file was changed; nothing was trained then.
+        WorkerError: A training failed.
+    """
+    wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
+    if not wanted:
+        return run
+    if (now := environment.git_commit()) != (then := run.environment.get("git_commit", "")):
+        progress.warning(
+            f"the run is of commit {then or 'unknown'}, and what is trained now of {now or 'unknown'}: "
+            "whatever changed between them is in the noise of the seeds"
+        )
+    config = run.config
+    with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as used:
+        chosen = [trial for trial in run.ranking() if trial.family in wanted]
+        ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]
+        try:
+            for trial, own, family in ready:
+                numbers = wanted[trial.family]
+                for place in range(0, len(numbers), config.workers):
+                    some = numbers[place : place + config.workers]
+                    stage = f"{trial.family}, seed {' and '.join(str(number + 1) for number in some)} of {seeds}"
+                    scoring = Scoring(own, folder)
+                    outcomes = run_all(used, scoring.jobs(family, trial, some), progress, f"training {stage}")
+                    trial = scoring.record(trial, some, outcomes)
+                    for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
+                        raise WorkerError(f"{trial.family} with another seed: {failure.name}: {failure.message}")
+        finally:
+            made = LivePage(folder, progress.warning).write(run.status)
+    return made
+
+
+def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
+    """Numbers of the repeats to be trained, those with lost predictions too; none of a trial without its own."""
+    there = predictions.of_seeds(run, trial) if trial.test else {}
+    return [number for number in range(1, seeds) if number not in there] if there else []

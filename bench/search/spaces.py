@@ -34,7 +34,6 @@ class SearchSpace:
     """A search-space file that was found and read.
 
     Attributes:
-        name: The family's name, the file's stem.
         path: The file, absolute.
         title: First line of its docstring; "" without one.
     """
@@ -54,11 +53,7 @@ def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
         ConfigError: A name or path is not there, or two files make one family.
         SpaceError: A file is broken; names file and line.
     """
-    paths: list[Path] = []
-    for each in wanted:
-        paths += _paths(each)
-    if not wanted:
-        paths = known()
+    paths = [path for name in wanted for path in _paths(name)] if wanted else known()
     spaces = [read(path) for path in dict.fromkeys(paths)]
     for space in spaces:
         twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
@@ -90,23 +85,19 @@ def known() -> list[Path]:
     return [path for path in built_in if path.stem not in names] + local
 
 
-def hidden() -> list[tuple[str, Path, Path]]:
-    """The built-in families that a file in `./search_spaces` hides: name, built-in file, local file."""
-    built_in = {path.stem: path for path in _built_in()}
-    return [(path.stem, built_in[path.stem], path) for path in _local() if path.stem in built_in]
+def hidden() -> list[Path]:
+    """The files in `./search_spaces` that hide a built-in family."""
+    names = {path.stem for path in _files(BUILT_IN)}
+    return [path for path in _local() if path.stem in names]
 
 
 def _built_in() -> list[Path]:
-    return sorted(_files(BUILT_IN), key=lambda path: (_rank(path.stem), path.stem))
+    return sorted(_files(BUILT_IN), key=lambda path: ORDER.index(path.stem) if path.stem in ORDER else len(ORDER))
 
 
 def _local() -> list[Path]:
     built_in = _files(BUILT_IN)  # the same folder in the repository itself
     return [path for path in _files(LOCAL.absolute()) if path not in built_in]
-
-
-def _rank(name: str) -> int:
-    return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -155,22 +146,16 @@ def read(path: Path) -> SearchSpace:
 
 def _check_build(path: Path, tree: ast.Module) -> None:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "build":
-            _check_signature(path, node)
-            return
-        if isinstance(node, ast.AsyncFunctionDef) and node.name == "build":
-            raise SpaceError(path, node.lineno, "build must be a plain function, not async")
-        if _binds_build(node):
-            return
+        match node:
+            case ast.FunctionDef(name="build"):
+                return _check_signature(path, node)
+            case ast.AsyncFunctionDef(name="build"):
+                raise SpaceError(path, node.lineno, "build must be a plain function, not async")
+            case ast.Assign() if any(isinstance(each, ast.Name) and each.id == "build" for each in node.targets):
+                return None
+            case ast.ImportFrom() if any((alias.asname or alias.name) == "build" for alias in node.names):
+                return None
     raise SpaceError(path, 1, "there is no function `build(hp, task)` at the top level of the file")
-
-
-def _binds_build(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id == "build" for target in node.targets)
-    if isinstance(node, ast.ImportFrom):
-        return any((alias.asname or alias.name) == "build" for alias in node.names)
-    return False
 
 
 def _check_signature(path: Path, build: ast.FunctionDef) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.engines import Engine, Proposal, end_trial
+from bench import engines
+from bench.config import RunConfig
+from bench.engines import Proposal, Settings, end_trial
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import COMPLETE, Trial
+from bench.runs.store import RunFolder
 from bench.search.families import Family
+from bench.search.progress import Progress
 
 T = TypeVar("T")
 
@@ -35,8 +39,8 @@ class Ledger:
         return self._trained.get(key)
 
     def begin(self, key: str) -> bool:
-        """Mark a configuration as in training; False where it is so already."""
-        if key in self._in_training:
+        """Mark a configuration as in training; False where it is so already, or was trained."""
+        if key in self._trained or key in self._in_training:
             return False
         self._in_training.add(key)
         return True
@@ -64,44 +68,62 @@ class Ledger:
         return self._orders
 
 
-@dataclass
+@dataclass(frozen=True)
+class Context:
+    """All that the trials of one engine's search share."""
+
+    engine: str
+    config: RunConfig
+    folder: RunFolder
+    ledger: Ledger
+    progress: Progress
+
+    def warn(self, text: str) -> None:
+        """Note something about the engine in the run and tell the user."""
+        self.folder.note(f"{self.engine}, {text}")
+        self.progress.warning(f"{self.engine}, {text}")
+
+
 class StudyState:
     """One engine on one family, while it is searched. An exception of the engine ends neither the run nor the search.
 
+    Args:
+        context: Shared by the search.
+        family: The family.
+        share: The trials that the study may expect; None where only time limits it.
+
     Attributes:
-        warn: Takes a warning and the traceback behind it.
-        only_known: Whether nothing but the family's known configurations is asked for.
         counted: Trials that used up budget, running ones included.
-        asked_known: How many known configurations were asked for.
         answers_in_a_row: Proposals since the last new one that were answered from the record.
         distinct: Configurations that were tried.
-        countable: Whether all that trials were asked for had been declared before; a hyperparameter behind a plain
-            `if` may not have been.
-        faults: Exceptions of the engine so far.
     """
 
-    family: Family
-    engine: Engine
-    warn: Callable[[str, str], None]
-    only_known: bool = False
-    counted: int = 0
-    asked_known: int = 0
-    answers_in_a_row: int = 0
-    distinct: set[str] = field(default_factory=set)
-    countable: bool = True
-    exhausted: bool = False
-    faults: int = 0
+    def __init__(self, context: Context, family: Family, share: int | None) -> None:
+        config, folder = context.config, context.folder
+        settings = Settings(
+            seed=config.seed,
+            space=family.space,
+            epochs=config.epochs,
+            pruner=config.pruner,
+            trials=share,
+            prefix=folder.prefix,
+        )
+        self.context, self.family = context, family
+        self.engine = engines.create(context.engine, family.name, folder.storage, settings)
+        self.counted = self.answers_in_a_row = 0
+        self.distinct: set[str] = set()
+        self.exhausted = False
+        self._known = iter(family.known)
+        self._faults = 0
+        self._countable = True  # until a trial is asked for a hyperparameter that a plain `if` has hidden so far
 
     def ask(self) -> tuple[Proposal, bool] | None:
         """The next proposal and whether it is a known configuration; None for now, or for good (`exhausted`)."""
-        known = self.family.known
-        if self.asked_known < len(known):
-            values = known[self.asked_known]
-            self.asked_known += 1
+        if (values := next(self._known, None)) is not None:
             proposal = self._guarded(lambda: self.engine.ask(values), None)
             if proposal is not None:
                 return proposal, True
-        if self.only_known:
+        if self.context.config.only_known:
             return None
         proposal = self._guarded(self.engine.ask, None)
         if proposal is None:
@@ -134,12 +156,6 @@ class StudyState:
             self._note_fault(error)
             end_trial(self.engine.study, proposal.trial, trial.state, trial.value)
 
-    def importance(self) -> dict[str, float]:
-        """The share of each hyperparameter in what makes trials good; empty where that cannot be told."""
-        from bench.engines.base import importance
-
-        return self._guarded(lambda: importance(self.engine.study), {})
-
     def note_answer(self, key: str) -> None:
         """Count a proposal that is answered from the record."""
         self.distinct.add(key)
@@ -150,12 +166,26 @@ class StudyState:
         """Count a proposal that is trained."""
         self.distinct.add(key)
         self.answers_in_a_row = 0
-        self.countable = self.countable and set(params) <= {each.name for each in self.family.space}
+        self._countable = self._countable and set(params) <= {each.name for each in self.family.space}
         self.exhausted = self.exhausted or self._all_tried()
+
+    def end(self) -> None:
+        """Record what the search has shown of the study, and note where it was used up."""
+        from bench.engines.base import importance
+
+        shares: dict[str, float] = self._guarded(lambda: importance(self.engine.study), {})
+        used_up = self.exhausted and not self.context.config.only_known
+        folder, engine = self.context.folder, self.context.engine
+        name, tried = self.family.name, len(self.distinct)
+        folder.end_study(engine, name, self.engine.study, exhausted=used_up, importance=shares)
+        if used_up and self.family.info.configurations == tried:
+            folder.note(f"{name}: all {tried} configurations were tried, the rest of its share went to others")
+        elif used_up:
+            folder.note(f"{name}: {engine} proposed nothing new after {tried} configurations")
 
     def _all_tried(self) -> bool:
         count = self.family.info.configurations
-        return self.countable and count is not None and len(self.distinct) >= count
+        return self._countable and count is not None and len(self.distinct) >= count
 
     def _guarded(self, call: Callable[[], T], otherwise: T) -> T:
         try:
@@ -165,8 +195,9 @@ class StudyState:
             return otherwise
 
     def _note_fault(self, error: Exception) -> str:
-        self.faults += 1
-        self.exhausted = self.exhausted or self.faults >= MAX_ENGINE_FAULTS
+        self._faults += 1
+        self.exhausted = self.exhausted or self._faults >= MAX_ENGINE_FAULTS
         text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        self.warn(f"{self.family.name}: {text}", traceback.format_exc())
+        self.context.warn(f"{self.family.name}: {text}")
+        self.context.folder.log(traceback.format_exc())
         return text

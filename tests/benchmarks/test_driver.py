@@ -16,10 +16,9 @@ from bench.config import Budget, RunConfig
 from bench.runs import store
 from bench.search import families as preparation
 from bench.search import spaces
-from bench.search.listener import Context
 from bench.search.progress import SILENT
 from bench.search.schedule import Schedule
-from bench.search.state import Ledger
+from bench.search.state import Context, Ledger
 from bench.testing import FakePool
 from bench.workers import Stop, run_jobs
 

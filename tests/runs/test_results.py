@@ -20,7 +20,7 @@ from bench.records import Epoch, Prefix, Run, steady
 from bench.runs import predictions, results, store
 from bench.runs.results import FamilyStatus, Results
 from bench.search.progress import Progress
-from bench.search.retrain import add_seeds
+from bench.search.scoring import add_seeds
 from bench.testing import FakePool
 
 

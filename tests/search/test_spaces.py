@@ -41,7 +41,7 @@ def test_a_local_file_that_hides_a_built_in_family_is_known(tmp_path):
     local = tmp_path / "search_spaces" / "cnn.py"
     local.parent.mkdir()
     local.write_text("def build(hp, task):\n    pass\n")
-    assert spaces.hidden() == [("cnn", spaces.BUILT_IN / "cnn.py", local)]
+    assert spaces.hidden() == [local]
     assert [space.path for space in spaces.select(["cnn"])] == [local]
 
 
