@@ -6,6 +6,7 @@ They show what `optuna.visualization.plot_slice` shows: one small panel a hyperp
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,16 +132,9 @@ def _slice(name: str, trials: Sequence[Trial], importance: Mapping[str, Mapping[
 
 
 def _choice(value: object) -> str:
-    """A value as the label of a choice; that of a text has quotes where it would look like a number or truth value."""
-    looks_other = (isinstance(value, str) and value in ("True", "False", "None")) or _is_number(value)
-    return repr(value) if looks_other else text.shorten(text.clean(text.number(value)), 40)
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        return False
+    """A value as the label of a choice; a text that looks like a number or a truth value has quotes."""
+    is_ambiguous = isinstance(value, str) and re.fullmatch(r"True|False|None|[-+.\de]+", value)
+    return repr(value) if is_ambiguous else text.shorten(text.clean(text.number(value)), 40)
 
 
 def _number(value: object) -> float:

@@ -148,7 +148,7 @@ const page = (() => {
     for (const trace of figure.data) {
       if (trace.hoverinfo === "text" && !trace.hovertext) trace.hovertext = trace.customdata?.map(said);
     }
-    if (paper.matches) figure.layout.width = paperWidth;
+    if (paper.matches) figure.layout.width = place.classList.contains("slice") ? paperWidth / 3 - 16 : paperWidth;
     if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
     Plotly.react(place, figure.data, figure.layout, config);
     if (place.dataset.drawn) return;
