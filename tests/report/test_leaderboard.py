@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 from bench import text
-from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, Failure, FailureKind, FamilyInfo, Run, Study, Trial
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    LEADERBOARD_COLUMNS,
+    Ending,
+    Failure,
+    FailureKind,
+    FamilyInfo,
+    Run,
+    Study,
+    Trial,
+)
 from bench.report.links import anchor
 from bench.report.page import environment
 from bench.report.sections import leaderboard, recommendation
@@ -173,6 +184,12 @@ def test_a_long_list_of_trials_is_cut_but_never_what_matters(long_run: Run) -> N
     words = section(long_run).replace("\u202f", " ")
     assert f"These are {len(shown)} of them" in words
     assert f"The other {row.left_out} are in the data of" in words
+
+
+def test_an_answer_from_the_record_says_so_once() -> None:
+    answered = trial("cnn", TPE, 1, 0, 0.9, 3.0, 10, duplicate_of="cnn/optuna:tpe#0", ending=Ending.RECORD)
+    run = build((Study("cnn", TPE, (trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), answered)),), (FamilyInfo("cnn"),))
+    assert section(run).count("answered from the record of cnn/optuna:tpe#0") == 1
 
 
 def test_a_trials_row_is_light(cached_run: Run, long_run: Run) -> None:

@@ -65,7 +65,7 @@ class TrialRow:
             trial.failure.name if trial.failure else "",
             trial.note,
         ]
-        return [remark for remark in remarks if remark]
+        return [remark for remark in dict.fromkeys(remarks) if remark]
 
     @property
     def frozen(self) -> list[str]:
