@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench import text
-from bench.records import RUNNING, Run
+from bench.records import Run, Weights
 from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
 from bench.report.links import anchor
@@ -118,7 +118,7 @@ def environment() -> jinja2.Environment:
     environment.filters |= {"anchor": anchor, "embed": embed}
     environment.globals |= {
         "nothing": text.NOTHING,
-        "RUNNING": RUNNING,
+        "MISSING": Weights.MISSING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED},
         "COSTS": COSTS,
     }
