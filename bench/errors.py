@@ -23,11 +23,7 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """Base of all errors that this package raises on purpose.
-
-    Attributes:
-        exit_status: What a command ends with that meets one.
-    """
+    """Base of all errors that this package raises on purpose; a command that meets one ends with `exit_status`."""
 
     exit_status: int = 1
 
@@ -47,13 +43,7 @@ class DataError(UsageError):
 
 
 class SpaceError(UsageError):
-    """A search-space file is broken.
-
-    Args:
-        path: The file.
-        line: The line in it, counted from 1.
-        message: What is wrong there.
-    """
+    """A search-space file is broken, at a line counted from 1."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         super().__init__(f"{path}:{line}: {message}")
@@ -85,12 +75,7 @@ class WorkerError(BenchError):
 
 
 class Interrupted(BenchError):
-    """The run was stopped from outside; what was finished is recorded.
-
-    Args:
-        signal_number: 2 for Ctrl-C, 15 for SIGTERM.
-        run_path: Where the partial run lies.
-    """
+    """The run was stopped by a signal; what was finished is recorded in its folder."""
 
     def __init__(self, signal_number: int, run_path: Path) -> None:
         super().__init__(f"interrupted by signal {signal_number}; the partial run is in {run_path}")
@@ -99,12 +84,7 @@ class Interrupted(BenchError):
 
 
 class NewerSchemaError(ValueError):
-    """A file has a schema version that this version of the program does not know; readers name the file.
-
-    Args:
-        version: The file's.
-        newest: The newest that is known.
-    """
+    """A file has a schema version that this version of the program does not know; readers name the file."""
 
     def __init__(self, version: int, newest: int) -> None:
         from bench import __version__

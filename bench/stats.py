@@ -56,7 +56,7 @@ def discordant(right: NDArray[np.bool_]) -> Counts:
     """Count, for every pair of classifiers, the pictures that one has right and the other wrong.
 
     Args:
-        right: Which pictures each classifies rightly, shape (classifiers, pictures).
+        right: Right answers, shape (classifiers, pictures).
 
     Returns:
         Shape (classifiers, classifiers): at [i, j] the number of pictures that i has right and j has wrong.
@@ -166,7 +166,7 @@ def paired_difference(
 
 @dataclass(frozen=True)
 class MeanChange:
-    """How far a mean moved from one group of trainings to another, and how much of that is noise.
+    """Change of a mean from one group of trainings to another, and its noise.
 
     Accuracies are shares, not points; step times are logarithms.
 
@@ -445,15 +445,14 @@ def _larger(first: Floats, second: Floats) -> float:
 
 
 def rank_intervals(p: Floats, accuracy: Floats, level: float = LEVEL) -> Counts:
-    """The places that each may have: behind all that are significantly better, before all that are worse.
+    """The best and the worst place that each may have, from 1, shape (k, 2).
+
+    Behind all that are significantly better, before all that are worse.
 
     Args:
         p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Their shares of right answers, shape (k,).
-        level: What counts as significant.
-
-    Returns:
-        The best and the worst place, from 1, shape (k, 2).
+        accuracy: Shares of right answers, shape (k,).
+        level: A p-value below it is significant.
     """
     beats = _beats(p, accuracy, level)
     places: Counts = np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
@@ -461,15 +460,12 @@ def rank_intervals(p: Floats, accuracy: Floats, level: float = LEVEL) -> Counts:
 
 
 def tied_with_best(p: Floats, accuracy: Floats, level: float = LEVEL) -> NDArray[np.bool_]:
-    """Which ones no corrected test puts below the most accurate, which is itself among them.
+    """Mark those that no corrected test puts below the most accurate, which is itself among them; shape (k,).
 
     Args:
         p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Their shares of right answers, shape (k,), k at least 1; of equal ones the first is the best.
-        level: What counts as significant.
-
-    Returns:
-        Shape (k,).
+        accuracy: Shares of right answers, shape (k,), k at least 1; of equal ones the first is the best.
+        level: A p-value below it is significant.
     """
     tied: NDArray[np.bool_] = ~_beats(p, accuracy, level)[int(np.argmax(accuracy))]
     return tied

@@ -16,10 +16,8 @@ import numpy as np
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Cost, Epoch, Failure, FailureKind, Metrics, Weights
-from bench.workers import (
+from bench.training.messages import (
     Job,
-    Listener,
-    Outcome,
     ProbeJob,
     ProbeResult,
     RefitJob,
@@ -29,6 +27,7 @@ from bench.workers import (
     TrialJob,
     TrialResult,
 )
+from bench.workers import Listener, Outcome
 
 Build = Callable[[HyperParameters, str], object]
 """Declares hyperparameters; takes `hp` and the family's name."""
@@ -50,8 +49,8 @@ class FakePool:
         build: Declares every family's hyperparameters.
         score: Gives a trial's accuracy, the same in each of its epochs.
         known: Every family's known configurations.
-        epochs: How many epochs a trial reports.
-        slots: How many jobs it takes before it runs them.
+        epochs: Number of epochs that a trial reports.
+        slots: Number of jobs that it takes before it runs them.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class FakePool:
         self.closed = False
 
     def has_room(self) -> bool:
-        """Tell whether fewer than `slots` jobs wait."""
         return len(self._waiting) < self._slots
 
     def submit(self, job: Job, listener: Listener) -> None:
@@ -91,11 +89,9 @@ class FakePool:
             return [Outcome(job, failure=Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__))]
 
     def cancel(self, kind: FailureKind, message: str) -> None:
-        """End waiting jobs as failures of that kind."""
         self._cancelled = Failure(kind, message)
 
     def close(self) -> None:
-        """Forget what waits."""
         self._waiting, self.closed = [], True
 
     def _run(self, job: Job, listener: Listener) -> object:

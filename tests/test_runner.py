@@ -18,7 +18,8 @@ from bench.records import Epoch, Failure, FailureKind
 from bench.runs import store
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.workers import Outcome, ProbeJob, RefitJob, TrialJob, TrialResult
+from bench.training.messages import ProbeJob, RefitJob, TrialJob, TrialResult
+from bench.workers import Outcome
 
 
 def depth(hp, family):

@@ -34,7 +34,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments: the part to clear."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("action", metavar="clear", nargs="?", help="remove what is kept")
     choices, default = ", ".join((*directory.KINDS, "all")), " and ".join(directory.REPRODUCIBLE)
@@ -42,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the content of the cache, or clear it."""
     root = directory.folder()
     if options.action == "clear":
         return _clear(root, options.kind)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
-from bench.report.inventory import Inventory, inventory
+from bench.report.inventory import inventory
 from bench.report.sections.verdict import no_result, savings, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
@@ -27,14 +27,12 @@ from bench.text import (
     label,
     mean_of_seeds,
     milliseconds,
-    one_line,
     over_folds,
     percent,
     plain,
     plural,
     seconds,
     shorten,
-    thousands,
     validation,
     with_weights,
 )
@@ -61,11 +59,7 @@ class Terminal(Console):
 
 
 class ConsoleProgress(Progress):
-    """Print a run's progress to a stream.
-
-    Args:
-        stream: Where to, standard error by default, so that standard output holds results only.
-    """
+    """Print a run's progress, to standard error by default, so that standard output holds results only."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
@@ -73,7 +67,7 @@ class ConsoleProgress(Progress):
         self._live = self._console.is_terminal
         self._bar: Bar | None = None
         self._task: Any = None
-        self._stage, self._stage_told_s = "", 0.0
+        self._stage, self._stage_shown_s = "", 0.0
         self._began_s = time.monotonic()
         self._trials: int | None = None
         self._seconds: float | None = None
@@ -86,22 +80,19 @@ class ConsoleProgress(Progress):
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Show a bar for each kind of work; without a terminal, a line at its start and now and then."""
-        if not what:
-            return
         if self._live:
             self._show(what, done, total)
             return
         now = time.monotonic()
         if what != self._stage:
             self._print(f"{what} …")
-        elif now - self._stage_told_s > STAGE_LINE_EVERY_S and done < total > 1:
+        elif now - self._stage_shown_s > STAGE_LINE_EVERY_S and done < total > 1:
             self._print(f"{what}: {done} of {total}")
         else:
             return
-        self._stage, self._stage_told_s = what, now
+        self._stage, self._stage_shown_s = what, now
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
-        """Print the summary of the pictures and of their faults, a line each."""
         self._hide()
         self._folds, self._repeats = split.folds, config.repeats
         audit = inventory(split, config)
@@ -112,12 +103,10 @@ class ConsoleProgress(Progress):
             self.warning(warning)
 
     def warning(self, text: str) -> None:
-        """Print a line that begins with `warning:`."""
         self._hide()
         self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
 
     def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
-        """Print the families and the path of the live page."""
         self._hide()
         self._trials, self._seconds = trials, seconds
         self._began_s = time.monotonic()
@@ -129,7 +118,6 @@ class ConsoleProgress(Progress):
     # -- the search
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
-        """Show the trial that is in training."""
         self._running[order] = f"{family} · {engine}"
         self._show_search(order, "")
 
@@ -156,7 +144,6 @@ class ConsoleProgress(Progress):
         self._print(line.rstrip())
 
     def scoring(self, family: str, done: int, total: int) -> None:
-        """Show the work on the test set, the last part of a run."""
         doing = (
             f"training the best {family} on all folds and scoring it" if self._folds else f"scoring the best {family}"
         )
@@ -164,7 +151,6 @@ class ConsoleProgress(Progress):
         self.stage(plain(f"{doing} on the test pictures{seeds}"), done, total)
 
     def end(self, run: Run, report: Path) -> None:
-        """Remove the live line."""
         self._hide()
 
     def close(self) -> None:
@@ -251,86 +237,6 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if saved := savings(run):
         yield saved
     yield from (f"note: {note}" for note in run.notes)
-
-
-SHOWN_CLASSES = 20
-"""Maximum number of classes listed: the largest and the smallest; the others are counted."""
-
-SHOWN_PICTURES = 3
-"""Maximum number of pictures listed for each kind of finding; the others are counted."""
-
-
-def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
-    """Print the classes of the pictures, their split and their faults.
-
-    Args:
-        split: The split to describe.
-        config: The configuration that made it.
-        every: Prints long lists in full.
-        stream: Standard output by default.
-    """
-    console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-    audit = inventory(split, config)
-    console.print(printable(f"{audit.headline}\n"))
-    console.print(_class_table(audit, every))
-    for line in _account(audit, split, None if every else SHOWN_PICTURES):
-        console.print(printable(line))
-
-
-def _class_table(audit: Inventory, every: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class", overflow="fold")
-    for name in (*audit.parts, "all", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    rows, half = audit.rows, SHOWN_CLASSES // 2
-    hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
-    for row in rows:
-        if row not in hidden:
-            cells = [one_line(row.name, 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
-            table.add_row(*map(printable, cells))
-        elif row is hidden[0]:
-            table.add_row(f"… {len(hidden)} more, --all lists them")
-    if len(rows) > 2:
-        totals = [*map(thousands, (*audit.parts.values(), audit.total))]
-        table.add_row("all", *map(printable, totals), style="bold")
-    return table
-
-
-def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
-    yield ""
-    if audit.balance:
-        yield f"balance  {audit.balance}"
-    sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
-    yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
-    yield f"split    sha256 {split.sha256}"
-    yield ""
-    if audit.sound:
-        yield audit.sound
-    for warning in audit.warnings:
-        yield f"warning: {warning}"
-    if audit.left_out:
-        yield f"left out: {plural(audit.lost, 'picture')}"
-    for group in audit.left_out:
-        yield f"  {group.title}: {thousands(len(group.pictures))}"
-        pictures = (f"{one_line(id)} {f'({one_line(detail)})' if detail else ''}" for id, detail in group.pictures)
-        yield from _first(pictures, limit)
-    if audit.alike:
-        yield audit.groups
-        yield from _first((_group(group, audit) for group in audit.alike), limit)
-    for title, counts in (("ignored", audit.ignored), ("put right while decoding", audit.noticed)):
-        if counts:
-            yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
-
-
-def _group(group: Sequence[str], audit: Inventory) -> str:
-    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.contradicting else "")
-
-
-def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:
-    all_lines = list(lines)
-    yield from (f"    {line.rstrip()}" for line in all_lines[:limit])
-    if limit is not None and len(all_lines) > limit:
-        yield f"    … {thousands(len(all_lines) - limit)} more, --all lists them"
 
 
 COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
 
 from bench.cli.options import add_setting, output, read_config, written
 from bench.config import DATA, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
+from bench.report.inventory import Inventory, inventory
+from bench.text import one_line, percent, plain, plural, thousands
+
+if TYPE_CHECKING:  # heavy
+    from rich.table import Table
 
 SUMMARY = "look at the pictures: what they are, what is wrong, and the split; nothing is trained"
 
@@ -20,7 +28,6 @@ SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "input_sizes", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options: the pictures, the settings of their split, and the output."""
     parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
     for name in SPLIT:
         add_setting(parser.add_argument, name)
@@ -30,13 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Audit the pictures, print the inventory, and write the split if asked for."""
     if not options.data:
         raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
     config = read_config(options, ("data", *SPLIT))
     out = output("out", options.out, "split.json") if options.out else None
     from bench import data
-    from bench.cli.console import print_inventory, progress_on_stderr
+    from bench.cli.console import progress_on_stderr
 
     with progress_on_stderr(silent=options.json) as progress:
         dataset = data.open(config, progress.stage)
@@ -52,7 +58,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _search_command(options: argparse.Namespace) -> str:
-    """The command that searches the split that was shown."""
     words = ["python", "-m", "bench", "run", "--budget", str(Budget.trials)]
     if options.out:
         return shlex.join([*words, "--split-file", options.out])
@@ -63,10 +68,86 @@ def _search_command(options: argparse.Namespace) -> str:
 
 
 def _as_json(split: SplitInfo, config: RunConfig) -> str:
-    from bench.report.inventory import inventory
-    from bench.text import plain
-
     found = inventory(split, config)
     balance = asdict(found.balance) if found.balance else None
-    told = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
-    return json.dumps(told, indent=1)
+    content = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
+    return json.dumps(content, indent=1)
+
+
+SHOWN_CLASSES = 20
+"""Maximum number of classes listed: the largest and the smallest; the others are counted."""
+
+SHOWN_PICTURES = 3
+"""Maximum number of pictures listed for each kind of finding; the others are counted."""
+
+
+def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
+    """Print the classes of the pictures, their split and their faults; with `every`, long lists in full."""
+    from bench.cli.console import Terminal, printable
+
+    console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+    audit = inventory(split, config)
+    console.print(printable(f"{audit.headline}\n"))
+    console.print(_class_table(audit, every))
+    for line in _account(audit, split, None if every else SHOWN_PICTURES):
+        console.print(printable(line))
+
+
+def _class_table(audit: Inventory, every: bool) -> Table:
+    from rich.table import Table
+
+    from bench.cli.console import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in (*audit.parts, "all", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows, half = audit.rows, SHOWN_CLASSES // 2
+    hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
+    for row in rows:
+        if row not in hidden:
+            cells = [one_line(row.name, 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
+            table.add_row(*map(printable, cells))
+        elif row is hidden[0]:
+            table.add_row(f"… {len(hidden)} more, --all lists them")
+    if len(rows) > 2:
+        totals = [*map(thousands, (*audit.parts.values(), audit.total))]
+        table.add_row("all", *map(printable, totals), style="bold")
+    return table
+
+
+def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
+    yield ""
+    if audit.balance:
+        yield f"balance  {audit.balance}"
+    sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
+    yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
+    yield f"split    sha256 {split.sha256}"
+    yield ""
+    if audit.sound:
+        yield audit.sound
+    for warning in audit.warnings:
+        yield f"warning: {warning}"
+    if audit.left_out:
+        yield f"left out: {plural(audit.lost, 'picture')}"
+    for group in audit.left_out:
+        yield f"  {group.title}: {thousands(len(group.pictures))}"
+        pictures = (f"{one_line(id)} {f'({one_line(detail)})' if detail else ''}" for id, detail in group.pictures)
+        yield from _first(pictures, limit)
+    if audit.alike:
+        yield audit.groups
+        yield from _first((_group(group, audit) for group in audit.alike), limit)
+    for title, counts in (("ignored", audit.ignored), ("put right while decoding", audit.noticed)):
+        if counts:
+            yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
+
+
+def _group(group: Sequence[str], audit: Inventory) -> str:
+    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.contradicting else "")
+
+
+def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:
+    all_lines = list(lines)
+    yield from (f"    {line.rstrip()}" for line in all_lines[:limit])
+    if limit is not None and len(all_lines) > limit:
+        yield f"    … {thousands(len(all_lines) - limit)} more, --all lists them"

@@ -11,7 +11,6 @@ SUMMARY = "a trial's model as a .keras file; trained again from the record where
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the trial and the file of its model."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument(
         "trial",

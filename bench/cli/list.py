@@ -15,7 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the choices of every kind, then the runs so far."""
     from bench.data.sources import KNOWN
 
     print("families (--spaces)")

@@ -20,13 +20,7 @@ RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnai
 
 
 def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
-    """Declare the option of a setting.
-
-    Args:
-        add: The `add_argument` of a parser or a group.
-        name: The field of `RunConfig`.
-        default: The default in words, where it is not the field's.
-    """
+    """Declare the option of a setting with the `add_argument` of a parser; `default` is its default in words."""
     setting = SETTINGS[name]
     value = setting.default
     text = setting.help.format(
@@ -47,7 +41,6 @@ def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTIN
 
 
 def read_whole(name: str, text: str) -> int:
-    """A whole number that an option takes."""
     try:
         return int(text)
     except ValueError:
@@ -61,11 +54,7 @@ def run_folder(text: str) -> Path:
 
 
 def output(option: str, text: str | Path, example: str | Path) -> Path:
-    """A file to be written.
-
-    Raises:
-        ConfigError: It is a folder.
-    """
+    """A file to be written; ConfigError where it is a folder."""
     path = Path(text)
     if path.is_dir():
         raise ConfigError(f"{option} {str(text)!r}: is a folder; a file is expected, e.g. {example}")

@@ -11,7 +11,6 @@ SUMMARY = "draw the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run and the source of Plotly."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 

@@ -22,7 +22,6 @@ result, 130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare every setting in its group, and the options for the output."""
     parser.epilog = STATUSES
     headings = dict.fromkeys(setting.group for setting in SETTINGS.values())
     groups = {heading: parser.add_argument_group(heading) for heading in headings}

@@ -13,7 +13,8 @@ from bench.errors import ConfigError, WorkerError, unknown
 from bench.records import COMPLETE, Epoch, Run, Trial
 from bench.search import families
 from bench.search.progress import Progress
-from bench.workers import Listener, Pool, Stop, TrialJob, TrialResult, run_jobs
+from bench.training.messages import TrialJob, TrialResult
+from bench.workers import Listener, Pool, Stop, run_jobs
 
 
 def find(run: Run, name: str) -> Trial:
@@ -45,13 +46,13 @@ def kept_model(run: Run, trial: Trial) -> Path | None:
 
 
 def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None = None) -> float | None:
-    """Write a trial's model.
+    """Copy a trial's model to a file, or train it again where the run did not keep it.
 
     Args:
         run: Of the trial.
         trial: A complete one.
         out: The `.keras` file; it must not be there yet.
-        progress: Told of the training, where the model was not kept.
+        progress: Told of the training.
         pool: Where it is trained; None starts a process on this machine.
 
     Returns:
@@ -103,14 +104,11 @@ class _Keeping(Listener):
         self._out, self._epochs, self._progress = out, epochs, progress
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Pass on how much of a stage is done."""
         self._progress.stage(stage, done, total)
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Tell of an epoch."""
         self._progress.stage("training", epoch.epoch, max(epoch.epoch, self._epochs))
         return False
 
     def result(self, result: TrialResult) -> str | None:
-        """Name the file."""
         return str(self._out.absolute())

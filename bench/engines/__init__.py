@@ -25,7 +25,7 @@ class EngineInfo:
         about: One line for `bench list`.
         place: Its class, as `module:Class`; called with the engine's name, the family's, a storage and `Settings`.
         prunes: Whether it works with `--pruner`.
-        package: A package that it needs and that may not be installed; "" if none.
+        package: A package that may not be installed; "" if it needs none.
         extra: The extra of this project that brings the package; "" if none.
     """
 
@@ -63,9 +63,9 @@ class Settings:
     Attributes:
         seed: The run's seed; each study derives its own from it (`study_seed`).
         space: All hyperparameters of the family that the probe found, conditional ones included.
-        epochs: The most epochs that a trial is trained.
+        epochs: Maximum number of epochs of a trial.
         pruner: One of `config.PRUNERS`.
-        trials: How many trials the study may expect; None where only time limits it.
+        trials: Expected number of trials; None where only time limits them.
         prefix: Stands before the study's name in a storage that several runs share.
     """
 
@@ -83,7 +83,7 @@ class Proposal:
 
     Attributes:
         trial: The running trial in the Optuna storage: its record.
-        epochs: The most epochs for it, where the engine decides that (Hyperband); None otherwise.
+        epochs: Maximum number of epochs, where the engine decides that (Hyperband); else None.
     """
 
     trial: optuna.Trial

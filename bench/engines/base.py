@@ -23,15 +23,7 @@ IMPORTANCE_TRIALS = 10
 
 
 class StudyEngine:
-    """An Optuna study whose values come from a known configuration, from `_propose`, or from the study's sampler.
-
-    Args:
-        engine: A name in `engines.ENGINES`.
-        family: The family that it searches.
-        storage: An Optuna storage; a study that is there already is gone on with.
-        settings: Seed, space and limits.
-        pruner: Stops poor trials.
-    """
+    """An Optuna study whose values come from a known configuration, from `_propose`, or from the study's sampler."""
 
     def __init__(
         self, engine: str, family: str, storage: Any, settings: Settings, pruner: optuna.pruners.BasePruner
@@ -153,14 +145,13 @@ class GivenFirst(BaseSampler):
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
-    """The share of each hyperparameter in what makes trials good (PED-ANOVA), largest first.
+    """Shares of the hyperparameters in what makes trials good (PED-ANOVA), largest first; they add up to 1.
+
+    Empty with fewer than `IMPORTANCE_TRIALS` complete trials, or where all are equal.
 
     Source:
         S. Watanabe, A. Bansal, F. Hutter (2023), "PED-ANOVA: Efficiently quantifying hyperparameter importance in
         arbitrary subspaces", IJCAI, as `optuna.importance` computes it.
-
-    Returns:
-        Shares that add up to 1; empty with fewer than `IMPORTANCE_TRIALS` complete trials, or where all are equal.
     """
     complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     if len(complete) < IMPORTANCE_TRIALS or len({trial.value for trial in complete}) < 2:

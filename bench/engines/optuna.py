@@ -22,7 +22,7 @@ GRID_LIMIT = 10_000
 """The most points of a grid."""
 
 GRID_POINTS = (10, 7, 5, 4, 3, 2)
-"""How many values a range without a step gets in a grid: the first number that stays within `GRID_LIMIT`."""
+"""Numbers of values of a range without a step in a grid: the first one that stays within `GRID_LIMIT` is taken."""
 
 _GRID_POINT = "grid_point"  # user attribute of a trial: its place in the shuffled grid
 

@@ -21,11 +21,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def storage_url(path: Path, config: RunConfig) -> str:
-    """The storage of a run's trials.
-
-    Raises:
-        RunFolderError: It should be in the folder and is not.
-    """
+    """The storage of a run's trials; RunFolderError where it should be in the folder and is not."""
     if config.storage:
         return config.storage
     if not (path / "trials.sqlite3").exists():
@@ -34,11 +30,7 @@ def storage_url(path: Path, config: RunConfig) -> str:
 
 
 def open_storage(url: str, create: bool) -> Any:
-    """Open an Optuna storage.
-
-    Args:
-        url: Of SQLAlchemy.
-        create: Whether this program alone writes it from now on.
+    """Open an Optuna storage by its URL; with `create`, this program alone writes it from now on.
 
     Raises:
         RunFolderError: It cannot be opened, or its driver is not installed.
@@ -65,7 +57,6 @@ def open_storage(url: str, create: bool) -> Any:
 
 
 def close_storage(storage: Any) -> None:
-    """Close the connections of a storage."""
     storage.remove_session()
     if hasattr(storage, "engine"):
         storage.engine.dispose()
@@ -81,11 +72,7 @@ def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> N
 
 
 def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
-    """Read the studies of a run with every trial's record.
-
-    Args:
-        run: Its engines and families.
-        prefix: Stands before the names of its studies.
+    """Read the studies of a run, by its engines and families, with every trial's record.
 
     Raises:
         RunFolderError: The storage cannot be opened, or is damaged.
@@ -126,7 +113,6 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
 
 
 def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
-    """The record of a trial of the storage."""
     data = of_study.get(f"trial/{frozen.number}") or frozen.user_attrs.get("record")
     if data is None:
         data = upgrades.trial_from_1(frozen.number, frozen.user_attrs, of_study)

@@ -137,9 +137,6 @@ def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
     """Places of the pictures that all models, at least two, classify wrongly; empty for a single one.
 
     Sorted by the mean probability of the right class, least first.
-
-    Args:
-        every: Predictions of the same pictures in the same order.
     """
     if len(every) < 2:
         return []

@@ -78,8 +78,6 @@ class RunFolder:
         storage: The open Optuna storage; None opens SQLite in the folder when it is first needed.
 
     Attributes:
-        path: The folder.
-        prefix: As given.
         run: The run as it was at the last `as_run`.
         begun: Whether `begin` was called; a folder that was only reserved is removed again.
     """
@@ -115,7 +113,7 @@ class RunFolder:
         Args:
             split: The split in numbers.
             write_split: Writes the split's manifest to a path.
-            families: What is known of them.
+            families: Their records.
             gpus: Names of the GPUs that the workers see.
 
         Raises:
@@ -134,7 +132,6 @@ class RunFolder:
         self.begun = True
 
     def predictions(self, family: str, repeat: int = 0) -> Path:
-        """The file of a family's probabilities on the test pictures (see `predictions.path`)."""
         return predictions.path(self.path, family, repeat)
 
     def elapsed_s(self) -> float:
@@ -227,10 +224,6 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
 
     A folder in which `begin` was not called is removed again, without anything that others have put there.
 
-    Args:
-        config: The run's configuration.
-        command: The command line that repeats the run.
-
     Raises:
         RunFolderError: The folder is in use or cannot be written, or the storage cannot be opened.
     """
@@ -309,9 +302,6 @@ def _now() -> str:
 @contextlib.contextmanager
 def reopen(run: Run) -> Iterator[RunFolder]:
     """Open the folder of a run that has ended, so that more can be recorded of it, and close it at the end.
-
-    Args:
-        run: As `load` gives it.
 
     Raises:
         RunFolderError: It cannot be read any more, or not be written.

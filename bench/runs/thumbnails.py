@@ -51,13 +51,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """Record of a picture that has a thumbnail.
+    """Record of a picture that has a thumbnail; its `sha256`, of the content, names the file.
 
     Attributes:
-        sha256: Hash of the picture's content, hexadecimal; names the thumbnail's file.
         id: The picture's path relative to the source.
         label: Index of its class.
-        part: "train", "validation" or "test".
     """
 
     sha256: str
@@ -71,7 +69,6 @@ class Thumbnail:
 
 
 def path(run: Path, sha256: str) -> Path:
-    """File of a picture's thumbnail in a run folder."""
     return run / "thumbnails" / f"{sha256}.jpg"
 
 
@@ -79,14 +76,7 @@ def path(run: Path, sha256: str) -> Path:
 
 
 class ThumbnailWriter:
-    """Writer of a run's thumbnails. The first error is reported as a warning; none stops the run.
-
-    Args:
-        dataset: The run's pictures.
-        run: Its folder.
-        seed: Seed of the samples.
-        warn: Takes the warning.
-    """
+    """Writer of a run's thumbnails. The first error is reported as a warning; none stops the run."""
 
     def __init__(self, dataset: Dataset, run: Path, seed: int, warn: Callable[[str], None]) -> None:
         self._dataset, self._run, self._seed, self._warn = dataset, run, seed, warn
@@ -163,11 +153,7 @@ def samples(dataset: Dataset, seed: int) -> list[Item]:
 
 
 def encoded(pixels: Pixels) -> bytes:
-    """Shrink a whole picture to a JPEG whose longer side is at most `SIDE`.
-
-    Args:
-        pixels: RGB, uint8, shape (height, width, 3).
-    """
+    """Shrink a whole picture, RGB of shape (height, width, 3), to a JPEG whose longer side is at most `SIDE`."""
     import cv2
     import numpy as np
     import simplejpeg
@@ -180,11 +166,7 @@ def encoded(pixels: Pixels) -> bytes:
 
 
 def write(run: Path, every: Iterable[Thumbnail]) -> None:
-    """Write the list of a run folder's thumbnails, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write the list of a run folder's thumbnails."""
     listed = {"schema_version": 1 + len(_UPGRADES), "pictures": to_data(list(every))}
     write_text(run / "thumbnails.json", json.dumps(listed, indent=1) + "\n")
 

@@ -19,10 +19,7 @@ def run_1_to_2(data: dict[str, Any]) -> dict[str, Any]:
 def trial_from_1(number: int, attributes: Mapping[str, Any], of_study: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's record out of the many attributes that version 1 wrote.
 
-    Args:
-        number: The trial's number in its study.
-        attributes: User attributes of the Optuna trial.
-        of_study: User attributes of the study, where version 1 kept what came after the trial's end.
+    What came after the trial's end, version 1 kept in the attributes of the study.
     """
     ending = dict(attributes.get("ending", {}))
     note = str(ending.pop("note", ""))

@@ -20,18 +20,8 @@ from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
-from bench.workers import (
-    Job,
-    Listener,
-    Outcome,
-    Pool,
-    ProbeJob,
-    ProbeResult,
-    Stop,
-    WeightsFile,
-    WeightsJob,
-    run_jobs,
-)
+from bench.training.messages import Job, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.workers import Listener, Outcome, Pool, Stop, run_jobs
 
 COUNTABLE = 10_000
 """Spaces with more configurations than that are never used up by a budget; they are not counted."""

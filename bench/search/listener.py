@@ -12,7 +12,8 @@ from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Trial, Weights
 from bench.search.state import StudyState
-from bench.workers import Listener, Outcome, TrialResult
+from bench.training.messages import TrialResult
+from bench.workers import Listener, Outcome
 
 
 class TrialListener(Listener):

@@ -15,7 +15,8 @@ from bench.records import Trial
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
 from bench.search.state import Context, StudyState
-from bench.workers import Job, Listener, Outcome, TrialJob
+from bench.training.messages import Job, TrialJob
+from bench.workers import Listener, Outcome
 
 
 class Schedule:

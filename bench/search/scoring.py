@@ -23,7 +23,8 @@ from bench.runs import environment, predictions, store
 from bench.runs.store import RunFolder
 from bench.search.families import Family, prepare_again, run_all, training
 from bench.search.progress import Progress
-from bench.workers import Job, Outcome, Pool, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
+from bench.training.messages import Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
+from bench.workers import Outcome, Pool
 
 
 class Scoring:

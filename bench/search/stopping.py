@@ -14,33 +14,22 @@ from bench.workers import Stop
 
 
 class SignalStop(Stop):
-    """Stops when a signal has come.
-
-    Attributes:
-        signal: Its number; 0 if none has come.
-    """
+    """Stops when a signal has come; `signal` is its number, 0 if none has."""
 
     signal = 0
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        """Give the kind and a message once a signal has come."""
         return (FailureKind.INTERRUPTED, "the run was interrupted") if self.signal else None
 
 
 class Deadline(Stop):
-    """Stops when a time budget is spent, or for another reason.
-
-    Args:
-        other: The other reason to stop.
-        seconds: The budget from now on, in seconds; None has no end.
-    """
+    """Stops when a time budget (None has no end) is spent, or for another reason."""
 
     def __init__(self, other: Stop, seconds: float | None) -> None:
         self._other = other
         self._end_s = None if seconds is None else time.monotonic() + seconds
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        """Give the other reason, else the time budget's once it is spent."""
         if reason := self._other.reason():
             return reason
         if self._end_s is not None and time.monotonic() > self._end_s:

@@ -1,6 +1,6 @@
 """Jobs, their results, and the channel between a worker process and the driver: typed, plain data.
 
-No TensorFlow here: the driver imports this module too (through `bench.workers`).
+No TensorFlow here: the driver imports this module too.
 """
 
 from __future__ import annotations

@@ -9,39 +9,7 @@ from typing import Protocol
 from bench.config import RunConfig
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, Weights
-from bench.training.messages import (
-    Job,
-    ProbeJob,
-    ProbeResult,
-    RefitJob,
-    ScoreJob,
-    ScoreResult,
-    TrainingJob,
-    TrialJob,
-    TrialResult,
-    WeightsFile,
-    WeightsJob,
-)
-
-__all__ = [
-    "Job",
-    "Listener",
-    "Outcome",
-    "Pool",
-    "ProbeJob",
-    "ProbeResult",
-    "RefitJob",
-    "ScoreJob",
-    "ScoreResult",
-    "Stop",
-    "TrainingJob",
-    "TrialJob",
-    "TrialResult",
-    "WeightsFile",
-    "WeightsJob",
-    "run_jobs",
-    "start",
-]
+from bench.training.messages import Job, TrialResult
 
 POLL_S = 0.5
 """Seconds between two looks at whether a stop has been requested."""

@@ -26,7 +26,8 @@ from bench.data.parallel import usable_cores
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, Weights, from_data
-from bench.workers import Job, Listener, Outcome, TrialResult
+from bench.training.messages import Job, TrialResult
+from bench.workers import Listener, Outcome
 from bench.workers.process import TRACEBACK_CHARACTERS, main
 
 PRELOAD = [
@@ -49,8 +50,6 @@ GRACE_S = 5.0
 
 @dataclass(eq=False)
 class _WorkerProcess:
-    """A job in its process."""
-
     job: Job
     listener: Listener
     process: multiprocessing.process.BaseProcess
@@ -85,15 +84,10 @@ class LocalPool:
                 forkserver.ensure_running()
 
     def has_room(self) -> bool:
-        """Tell whether a share of the cores is free."""
         return len(self._running) < len(self._shares)
 
     def submit(self, job: Job, listener: Listener) -> None:
-        """Start a process for the job, on the first free share of the cores.
-
-        Raises:
-            WorkerError: No process can be started.
-        """
+        """Start a process for the job, on the first free share of the cores; WorkerError where none can be started."""
         worker = min(set(range(len(self._shares))) - {running.worker for running in self._running})
         cores = self._shares[worker]
         here, there = self._context.Pipe()
@@ -111,7 +105,6 @@ class LocalPool:
         self._running.append(_WorkerProcess(job, listener, process, here, worker, log, deadline))
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Answer messages until a job has ended or the time is up."""
         until = time.monotonic() + timeout_s
         while True:
             self._enforce_limits()
@@ -123,7 +116,6 @@ class LocalPool:
             self._answer(min(left, 0.5))
 
     def cancel(self, kind: FailureKind, message: str) -> None:
-        """Ask every running process to end."""
         for running in self._running:
             if running.result is None:
                 _stop(running, Failure(kind, message))
@@ -226,7 +218,6 @@ def _reply(running: _WorkerProcess, method: str, content: object) -> dict[str, o
 
 
 def _outcome(running: _WorkerProcess) -> Outcome:
-    """Describe the end of a job whose process has ended."""
     running.connection.close()
     exit_code = running.process.exitcode
     output = _tail(running.log)

@@ -46,24 +46,19 @@ class PipeChannel:
         self._connection = connection
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Ask the driver's engine for a value."""
         value: Value = self._call("suggest", hyperparameter)
         return value
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Report how much of a stage is done."""
         self._call("progress", stage, done, total)
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Announce the built configuration; True stops the job."""
         return bool(self._call("built", params, weights))
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Report an epoch; True prunes the trial."""
         return bool(self._call("epoch", epoch, fold, folds))
 
     def result(self, result: TrialResult) -> str | None:
-        """Send a trial's result; the answer is the path to save its model to, or None."""
         path: str | None = self._call("result", result)
         return path
 
@@ -100,7 +95,8 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
         log: A file for everything that the job prints, and for the stack of a crash.
     """
     _detach(Path(log))
-    _stay_on(cores)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
     channel = PipeChannel(connection)
     try:
         from bench.training import jobs
@@ -137,7 +133,8 @@ def _detach(log: Path) -> None:
     os.dup2(output, 2)
     os.close(output)
     faulthandler.enable()
-    _prefer_as_victim()
+    with contextlib.suppress(OSError):  # Linux kills the job and not the driver when memory runs out, if allowed to
+        Path("/proc/self/oom_score_adj").write_text("500")
     threading.Thread(target=_end_with_driver, daemon=True).start()
 
 
@@ -146,17 +143,6 @@ def _end_with_driver() -> None:
     if driver is not None:
         driver.join()
         os._exit(1)
-
-
-def _prefer_as_victim() -> None:
-    """Have Linux kill the job and not the driver when memory runs out."""
-    with contextlib.suppress(OSError):  # not Linux, or not allowed: then the kernel chooses
-        Path("/proc/self/oom_score_adj").write_text("500")
-
-
-def _stay_on(cores: Sequence[int]) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def _limit_threads(count: int) -> None:

@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from bench.workers import Listener, ProbeJob
+from bench.training.messages import ProbeJob
+from bench.workers import Listener
 from bench.workers.local import LocalPool
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from bench.errors import ConfigError, WorkerError
 from bench.records import FAIL
 from bench.search.progress import Progress
 from bench.testing import FakePool
-from bench.workers import TrialJob
+from bench.training.messages import TrialJob
 
 
 def build(hp, family):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.cli.console import ConsoleProgress, print_inventory
+from bench.cli.console import ConsoleProgress
+from bench.cli.data import print_inventory
 from bench.config import RunConfig
 from bench.records import LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
 from bench.report.inventory import inventory

@@ -13,7 +13,8 @@ from bench.records import Failure, FailureKind
 from bench.search import families, spaces
 from bench.search.progress import Progress
 from bench.testing import FakePool
-from bench.workers import Outcome, WeightsFile, WeightsJob
+from bench.training.messages import WeightsFile, WeightsJob
+from bench.workers import Outcome
 
 NOWHERE = "http://127.0.0.1:9/weights.h5"
 

@@ -15,7 +15,8 @@ import pytest
 from bench.config import RunConfig
 from bench.data import open as open_data
 from bench.records import FailureKind
-from bench.workers import Listener, ProbeJob, TrialJob, TrialResult
+from bench.training.messages import ProbeJob, TrialJob, TrialResult
+from bench.workers import Listener
 from bench.workers import local as local_pool
 from bench.workers.local import LocalPool, core_shares
 
@@ -268,7 +269,8 @@ def test_a_trial_ends_with_its_driver(tmp_path):
     (tmp_path / "family.py").write_text("import time\ntime.sleep(600)\n")
     script.write_text(
         "import time\n"
-        "from bench.workers import Listener, ProbeJob\n"
+        "from bench.training.messages import ProbeJob\n"
+        "from bench.workers import Listener\n"
         "from bench.workers.local import LocalPool\n"
         "pool = LocalPool(1)\n"
         f"job = ProbeJob(id='1', timeout_s=600.0, path={str(tmp_path / 'family.py')!r}, class_names=('a', 'b'),\n"
