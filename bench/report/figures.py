@@ -1,4 +1,4 @@
-"""Plotly charts: the layout, axes and labels that all of them share.
+"""Plotly charts: the layout, axes, labels and links to trials that all of them share.
 
 A chart is made in two steps: plain data, then a Plotly figure. A figure says `var(--name)` where a colour belongs; the
 page's script puts in the stylesheet's colour for the theme. Plotly places the ticks.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Container, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Trial
-from bench.report.links import anchor
 
 Figure = dict[str, Any]
 """Arguments of `Plotly.newPlot`: `data` and `layout`."""
@@ -105,6 +105,12 @@ def points(
         customdata=[anchor(trial) if listed is None or trial.name in listed else "" for trial in trials],
         **{**defaults, **more},
     )
+
+
+def anchor(trial: Trial) -> str:
+    """The id of a trial's row, such as `trial-3f2a9c0d41be`: a hash, so that nothing from outside shows in it."""
+    name = trial.name.encode("utf-8", "surrogatepass")
+    return f"trial-{blake2b(name, digest_size=6).hexdigest()}"
 
 
 def title(trial: Trial) -> str:

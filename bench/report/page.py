@@ -18,7 +18,7 @@ from bench import text
 from bench.records import Run, Weights
 from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
-from bench.report.links import anchor
+from bench.report.figures import anchor
 from bench.report.sections import (
     cost_charts,
     failures,

@@ -10,7 +10,7 @@ import pytest
 from bench import text
 from bench.records import Run
 from bench.report import figures
-from bench.report.links import anchor
+from bench.report.figures import anchor
 from bench.report.sections import cost_charts, verdict
 from bench.report.sections.learning_curves import learning_phases
 from bench.report.styles import COLOURS, family_marks, interval_bar, marks

@@ -24,7 +24,7 @@ from bench.records import (
     Study,
     Trial,
 )
-from bench.report.links import anchor
+from bench.report.figures import anchor
 from bench.report.page import environment
 from bench.report.sections import leaderboard, recommendation
 from bench.runs import predictions

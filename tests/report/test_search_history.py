@@ -16,7 +16,7 @@ from bench import report
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind, FamilyInfo, Run, Study, Trial
 from bench.report import page
-from bench.report.links import anchor
+from bench.report.figures import anchor
 from bench.report.sections import search_history, verdict
 from bench.report.sections.feature_cache import in_all, saved_by_family
 from bench.report.sections.slices import DRAWN, FamilySlices, slices

@@ -10,9 +10,8 @@ from typing import Any
 
 from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, log_axis, rounded
+from bench.report.figures import Figure, anchor, figure, label, layout, log_axis, rounded
 from bench.report.figures import points as trial_points
-from bench.report.links import anchor
 from bench.report.sections.leaderboard import listed
 from bench.report.sections.verdict import test_interval
 from bench.report.styles import Mark, family_marks

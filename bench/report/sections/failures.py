@@ -54,9 +54,8 @@ class Failures:
     """The section.
 
     Attributes:
-        groups: The groups on the page.
         trials: Number of failed trials.
-        left_out: Number of further groups.
+        left_out: Number of groups that are not on the page.
     """
 
     groups: Sequence[FailureGroup]

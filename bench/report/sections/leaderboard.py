@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
-from bench.report.links import anchor
+from bench.report.figures import anchor
 from bench.report.sections.learning_curves import LearningPhase, learning_phases, sparkline
 from bench.report.sections.pairwise import Standing, standings
 from bench.report.sections.recommendation import efficient
@@ -80,11 +80,9 @@ class BoardRow:
     Attributes:
         status: "complete", "running", "waiting", "skipped", "failed" or "no result".
         states: States of its trials, in words.
-        trials: The listed ones, in the order in which they were started.
-        left_out: Number of further trials.
+        trials: The listed ones, as they were started; `left_out` are not listed.
         rank: From 1; None where the family has no result, for the `reason`.
-        trial: The chosen trial.
-        bar: Its test accuracy and interval as a picture.
+        trial: The chosen trial, with its test accuracy and interval as the picture `bar`.
         standing: Result of the paired comparison; None where it was not compared.
         difference: Its test accuracy minus the leader's, as a share.
         one_seed: Whether it was compared with the leader on the run's own seed alone, though one of the two has more.
@@ -155,12 +153,9 @@ class Leaderboard:
     """The section.
 
     Attributes:
-        rows: Families, best first.
         scale: Ends of the scale that the intervals share.
         states: Numbers of listed trials by state, and of families without a trial by status.
         savings: The time that the feature cache saved, in a sentence; "" where it is less than a second.
-        cached: Whether the cache saved any time.
-        two_phases: Whether a trial was trained in two phases.
     """
 
     rows: tuple[BoardRow, ...]

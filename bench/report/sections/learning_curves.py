@@ -88,7 +88,6 @@ class LearningCurves:
     Attributes:
         epochs: In order, at least one.
         best: The epoch with the highest validation accuracy, the first of several.
-        losses, accuracies: The charts.
     """
 
     epochs: tuple[Epoch, ...]

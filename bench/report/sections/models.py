@@ -39,8 +39,6 @@ class ChosenModel:
     """The chosen model of a family.
 
     Attributes:
-        label: The family's name, with the label that its weights demand.
-        opened: Whether it stands open.
         curves: None where nothing was trained by epochs.
         tested: None where there are no predictions, for the reason in `untested`.
     """
@@ -59,9 +57,8 @@ class Models:
     """The section.
 
     Attributes:
-        models: The chosen model of every family that has one, best first.
+        models: Best first.
         shared: Mistakes of all models; None where fewer than two have predictions.
-        has_thumbnails: Whether the run has any.
         withheld: Number of thumbnails that the page has no room for.
     """
 

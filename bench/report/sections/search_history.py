@@ -33,20 +33,13 @@ class SearchHistory:
 
     Attributes:
         steps: By engine, its best accuracy after each trial.
-        best_figures: Charts of these, by what is on the x axis: "wall-clock time" or "trials"; empty without a result.
-        engines: Legend of engines.
+        best_figures: Charts of these, by their x axis: "wall-clock time" or "trials"; empty without a result.
         families: Legend of the families that were tried: number, label and mark.
-        ended: Trials that ended, in that order; answers from the record left out.
-        answered: Number of these answers.
-        drawn: Number of trials in the chart.
-        figure: The chart of all of them; None before one has ended.
-        spaces: Slice plots, by family.
+        ended: Trials that ended, in that order, without the `answered` ones, which were answered from the record.
+        drawn: Number of these in the `figure`.
         unfolded: The family whose slice plots stand open: that of the best trial among them.
-        narrow: Tried families that have no slice plot.
-        timeline: The workers' time; None where no trial took time.
-        timeline_figure: The chart of that.
-        saved: What the feature cache saved, by family; empty where it is less than a second in all.
-        saved_in_all: The same for all families together.
+        narrow: Tried families without slice plots.
+        saved: Empty where the feature cache saved less than a second in all.
     """
 
     steps: Mapping[str, Sequence[SearchStep]]
@@ -129,8 +122,7 @@ class SearchStep:
     Attributes:
         n: Number of trials of its budget that the engine has used, from 1.
         best: The highest validation accuracy so far; None before the first complete trial.
-        trial: The trial.
-        time_s: Its end, in seconds since the engine's first trial began: engines search one after the other.
+        time_s: End of the trial, in seconds since the engine's first trial began: engines search one after the other.
     """
 
     n: int

@@ -30,10 +30,8 @@ class Slice:
     """One hyperparameter of a family.
 
     Attributes:
-        trials: The complete trials in which it was active, in the order in which they were started.
-        values: Its value in each of these.
+        trials, values: The complete trials in which it was active, as they were started, and its value in each.
         choices: The different values as labels, in order, where it is drawn as choices; else empty.
-        log: Whether the values are drawn on a logarithmic axis.
         best: The family's best trial; it may be one in which the hyperparameter was not active.
         inactive: Number of complete trials in which it was not active.
         importance: Its share of the importance, 0 to 1, by engine; only engines for which the record has it.
@@ -63,10 +61,8 @@ class FamilySlices:
     """The searched space of a family.
 
     Attributes:
-        label: The family's name, with the label that its weights demand.
         trials: Its complete trials, answers from the record left out.
-        slices: Hyperparameters with more than one value, most important first.
-        fixed: Hyperparameters with the same value in every trial.
+        slices: Hyperparameters with more than one value, most important first; the others are `fixed`.
         engines: Engines for which the record has importances.
         listed: Names of the trials that have a row in the leaderboard.
     """
@@ -155,11 +151,7 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 def draw_slice(data: Slice, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
     """A panel: the later a trial, the stronger its colour; the best one has a ring.
 
-    Args:
-        data: The hyperparameter.
-        mark: The family's mark.
-        shape: The layout that all panels of the family have in common.
-        linked: Names of the trials that have a row in the leaderboard.
+    `shape` is the layout that the family's panels have in common, `linked` names the trials with a row to lead to.
     """
     value_of = dict(zip((trial.name for trial in data.trials), data.values, strict=True))
     drawn = thinned(data.trials, DRAWN)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, rounded, time_axis, title, whole_numbers
-from bench.report.links import anchor
+from bench.report.figures import Figure, anchor, figure, label, layout, rounded, time_axis, title, whole_numbers
 from bench.report.styles import Mark
 
 DRAWN = 600
@@ -32,12 +31,9 @@ class TimelineBar:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All trials that took time.
+    """All trials that took time, in the order in which they were started, between `start_s` and `end_s`.
 
     Attributes:
-        bars: In the order in which they were started.
-        workers: Number of workers.
-        start_s, end_s: Start of the first trial and end of the last one.
         by_worker: Whether the worker of every finished trial is known; older records of several workers name none.
     """
 
