@@ -16,7 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def render(run: Run, path: Path, plotlyjs: str = "") -> None:
-    """Writes the page of a run: one file that needs neither network nor another file, unless `plotlyjs` says otherwise.
+    """Write the page of a run: one file that needs neither network nor another file, unless `plotlyjs` says otherwise.
 
     Args:
         run: The records of a run, finished or not.
@@ -38,7 +38,7 @@ def render(run: Run, path: Path, plotlyjs: str = "") -> None:
 
 
 def write_csv(run: Run, path: Path) -> None:
-    """Writes the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as UTF-8 CSV (RFC 4180).
+    """Write the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as UTF-8 CSV (RFC 4180).
 
     Missing values are empty. A text that a spreadsheet would read as a formula gets a leading apostrophe.
 

@@ -58,7 +58,7 @@ class IndexRow:
 
 
 def write(summaries: Sequence[Summary], path: Path) -> None:
-    """Writes the list of runs, in the order of `summaries`; their folders lie beside the page.
+    """Write the list of runs, in the order of `summaries`; their folders lie beside the page.
 
     Raises:
         OSError: The file cannot be written; the old one is intact.
@@ -73,7 +73,7 @@ def write(summaries: Sequence[Summary], path: Path) -> None:
 
 
 def update(run: Path) -> Path | None:
-    """Writes the list of the runs beside a run again and returns its path; None where there is to be no list.
+    """Write the list of the runs beside a run again and return its path; None where there is to be no list.
 
     The default folder for reports has one, and so has every folder in which the suite wrote one before. `--out` may
     name any folder, so no list is begun elsewhere. An `index.html` from elsewhere is left alone.

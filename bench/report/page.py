@@ -92,7 +92,7 @@ def embed(data: object) -> Markup:
 
 
 def _finalize(value: Any) -> Any:
-    """Cleans everything that a template prints, before it is escaped."""
+    """Clean everything that a template prints, before it is escaped."""
     return text.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

@@ -124,6 +124,6 @@ class Confusion:
 
 
 def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
-    """Counts the pictures by true and by predicted class; a label is an index into `classes`."""
+    """Count the pictures by true and by predicted class; a label is an index into `classes`."""
     pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
     return Confusion(tuple(classes), Counter(pairs))

@@ -107,7 +107,7 @@ class PairwiseTests:
 
 
 def compare(run: Run) -> PairwiseTests | None:
-    """Compares all families whose predictions of the test pictures are there; None where these are less than two."""
+    """Compare all families whose predictions of the test pictures are there; None where they are fewer than two."""
     by_family = predictions.of_run(run)
     right = np.array([predicted.right for predicted in by_family.values()])
     if len(by_family) < 2 or not right.size:
