@@ -318,15 +318,10 @@ class RunConfig:
             setting.check(value)
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: at least one of trials and seconds must be given")
-        if self.split_file:
-            self._check_nothing_else_decides_the_split()
-
-    def _check_nothing_else_decides_the_split(self) -> None:
-        for name in ("limit", "split", "folds", "near_duplicates"):
+        for name in ("limit", "split", "folds", "near_duplicates") if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
-                raise ConfigError(
-                    f"split_file {self.split_file!r}: holds the split as it is; leave out {SETTINGS[name].flag}"
-                )
+                flag = SETTINGS[name].flag
+                raise ConfigError(f"split_file {self.split_file!r}: holds the split as it is; leave out {flag}")
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -506,7 +506,7 @@ class AuditFindings:
 
     def findings(self) -> dict[str, Any]:
         """These fields alone, as keyword arguments."""
-        return {each.name: getattr(self, each.name) for each in fields(AuditFindings)}
+        return {finding.name: getattr(self, finding.name) for finding in fields(AuditFindings)}
 
 
 @dataclass(frozen=True)
@@ -556,7 +556,7 @@ class RunHeader:
 
     def header(self) -> dict[str, Any]:
         """These fields alone, as keyword arguments."""
-        return {each.name: getattr(self, each.name) for each in fields(RunHeader)}
+        return {one.name: getattr(self, one.name) for one in fields(RunHeader)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -568,11 +568,9 @@ class Run(RunHeader):
 
     @property
     def manifest(self) -> Path:
-        """The file of its split."""
         return self.path / "split.json"
 
     def model(self, family: str) -> Path:
-        """The file of a family's best model."""
         return self.path / "models" / f"{family}.keras"
 
     @cached_property

@@ -38,9 +38,6 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     Returns:
         The lower and the upper bound.
 
-    Raises:
-        ValueError: An argument is outside its range.
-
     Source:
         E. B. Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal of the
         American Statistical Association 22, 209-212; recommended by Brown, Cai and DasGupta (2001), "Interval
@@ -113,10 +110,10 @@ def holm(p: ArrayLike) -> Floats:
         S. Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics
         6(2), 65-70.
     """
-    given = np.asarray(p, np.float64)
-    order = np.argsort(given, kind="stable")
-    steps = given[order] * np.arange(len(given), 0, -1)
-    adjusted = np.empty_like(given)
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
 
@@ -136,9 +133,6 @@ def paired_difference(
 
     Returns:
         Lower and upper bounds of the first's share less the second's, same shape.
-
-    Raises:
-        ValueError: An argument is outside its range.
 
     Source:
         R. G. Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions based on
@@ -221,7 +215,7 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
 
 
 def change_of_means(
-    before: Floats, after: Floats, each: Floats | None = None, seed_sd: float | None = None
+    before: Floats, after: Floats, by_picture: Floats | None = None, seed_sd: float | None = None
 ) -> MeanChange:
     """Test whether two groups of trainings have different means: Welch's test, with the noise of shared pictures.
 
@@ -232,7 +226,7 @@ def change_of_means(
 
     Args:
         before, after: A figure of each training, shapes (trainings before,) and (trainings after,), at least one each.
-        each: The c of accuracies, shape (n,); None for figures that are not of pictures.
+        by_picture: The c of accuracies, shape (n,); None for figures that are not of pictures.
         seed_sd: Standard deviation of the figure over seeds, from a calibration; it stands for a side that has one
             training only. None: such a side is taken to have no noise, and the change is not `calibrated`.
 
@@ -247,16 +241,14 @@ def change_of_means(
     """
     from scipy.special import stdtr, stdtrit
 
-    difference = round(
-        float(after.mean() - before.mean()), 12
-    )  # equal counts of right answers differ by nothing at all
+    difference = round(float(after.mean() - before.mean()), 12)  # equal counts of right answers do not differ at all
     several = [side for side in (before, after) if len(side) > 1]
     between = [float(side.var(ddof=1)) / len(side) for side in several]
     uncertain = sum(part**2 / (len(side) - 1) for part, side in zip(between, several, strict=True))
     if seed_sd is not None and len(several) < 2:  # the calibration stands in both parts, and errs alike in both
         between += [seed_sd**2] * (2 - len(several))
         uncertain = sum(between) ** 2 / (CALIBRATION_SEEDS - 1)
-    squared = (0.0 if each is None else float(each.var(ddof=1)) / len(each)) + sum(between)
+    squared = (0.0 if by_picture is None else float(by_picture.var(ddof=1)) / len(by_picture)) + sum(between)
     freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
     error = float(np.sqrt(squared))
     p_drop = float(stdtr(freedom, difference / error)) if error > 0 else float(difference >= 0)
@@ -293,8 +285,8 @@ def detectable(
     """
     from scipy.special import stdtrit
 
-    found = float(stdtrit(freedom, 1 - level) + stdtrit(freedom, 0.8)) * standard_error
-    return max(found, detectable(1.0, level=level) ** 2 / pictures) if pictures else found
+    drop = float(stdtrit(freedom, 1 - level) + stdtrit(freedom, 0.8)) * standard_error
+    return max(drop, detectable(1.0, level=level) ** 2 / pictures) if pictures else drop
 
 
 def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, float, float]:
@@ -314,9 +306,6 @@ def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[floa
     Returns:
         The mean share of right answers, and the lower and the upper bound; with one seed exactly Wilson's, which is
         about that one model and not about other seeds.
-
-    Raises:
-        ValueError: An argument is outside its range.
 
     Source:
         J. Cornfield and J. W. Tukey (1956), "Average values of mean squares in factorials", Annals of Mathematical
@@ -367,9 +356,6 @@ def difference_over_seeds(
             the same order, n at least 2 and seeds at least 2 on both sides.
         confidence: Level of the interval, above 0 and below 1.
 
-    Raises:
-        ValueError: An argument is outside its range.
-
     Source:
         The variances are those of `over_seeds`, pictures paired and each side with seeds of its own; Student's t with
         Satterthwaite's degrees of freedom, in which those of the pictures are taken for infinite. See also N. A.
@@ -383,9 +369,9 @@ def difference_over_seeds(
         raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
     if not 0 < confidence < 1:
         raise ValueError(f"0 < confidence < 1 must hold, but got {confidence}")
-    each = one.mean(axis=0) - other.mean(axis=0)
-    value = float(each.mean())
-    pictures = float(each.var(ddof=1)) / len(each)
+    by_picture = one.mean(axis=0) - other.mean(axis=0)
+    value = float(by_picture.mean())
+    pictures = float(by_picture.var(ddof=1)) / len(by_picture)
     squared, uncertain = pictures, 0.0
     for side in (one, other):
         _, interaction, between = _components(side)
@@ -495,7 +481,7 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
 
 
 def _beats(p: Floats, accuracy: Floats, level: float) -> NDArray[np.bool_]:
-    """At [i, j] whether i is significantly better than j."""
+    """True at [i, j] where i is significantly better than j."""
     return (p < level) & (accuracy[:, np.newaxis] > accuracy)
 
 

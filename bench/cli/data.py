@@ -68,9 +68,9 @@ def _search_command(options: argparse.Namespace) -> str:
 
 
 def _as_json(split: SplitInfo, config: RunConfig) -> str:
-    found = inventory(split, config)
-    balance = asdict(found.balance) if found.balance else None
-    content = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in found.warnings]}
+    audit = inventory(split, config)
+    balance = asdict(audit.balance) if audit.balance else None
+    content = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in audit.warnings]}
     return json.dumps(content, indent=1)
 
 

@@ -120,15 +120,15 @@ class GivenFirst(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The given value, else the other sampler's joint one, else its independent one."""
-        given = self._given.get(trial.number, {})
-        if param_name in given:
-            return given[param_name]
+        known = self._given.get(trial.number, {})
+        if param_name in known:
+            return known[param_name]
         if trial.number not in self._joint:
             space = self.inner.infer_relative_search_space(study, trial)
             sampled = self.inner.sample_relative(study, trial, space)
             self._joint[trial.number] = {name: (space[name], value) for name, value in sampled.items()}
-        known, value = self._joint[trial.number].get(param_name, (None, None))
-        if known == param_distribution:
+        distribution, value = self._joint[trial.number].get(param_name, (None, None))
+        if distribution == param_distribution:
             return value
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
@@ -159,8 +159,8 @@ def importance(study: optuna.Study) -> dict[str, float]:
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: share for name, share in found.items() if math.isfinite(share)}
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {name: value for name, value in shares.items() if math.isfinite(value)}
 
 
 @contextmanager

@@ -54,14 +54,14 @@ class Parameter:
     def suggest(self, trial: optuna.Trial) -> Value:
         """Ask a running trial, whose record then shows the value."""
         stored: Value
-        about = distribution(self.hyperparameter)
-        if isinstance(about, FloatDistribution):
-            stored = trial.suggest_float(self.name, about.low, about.high, step=about.step, log=about.log)
-        elif isinstance(about, IntDistribution):
-            stored = trial.suggest_int(self.name, about.low, about.high, step=about.step, log=about.log)
+        wanted = distribution(self.hyperparameter)
+        if isinstance(wanted, FloatDistribution):
+            stored = trial.suggest_float(self.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+        elif isinstance(wanted, IntDistribution):
+            stored = trial.suggest_int(self.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
         else:
-            assert isinstance(about, CategoricalDistribution)
-            stored = trial.suggest_categorical(self.name, about.choices)
+            assert isinstance(wanted, CategoricalDistribution)
+            stored = trial.suggest_categorical(self.name, wanted.choices)
         return self.decode(stored)
 
     def _mirror(self, value: Value) -> Value:

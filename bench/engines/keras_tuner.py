@@ -71,7 +71,7 @@ class KerasTunerEngine(StudyEngine):
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
         super().__init__(engine, family, storage, settings, optuna.pruners.NopPruner())
         kind = engine.removeprefix("keras-tuner:")
-        if kind == "hyperband" and all(each.kind == "Fixed" for each in settings.space):
+        if kind == "hyperband" and all(hyperparameter.kind == "Fixed" for hyperparameter in settings.space):
             kind = "random"  # Hyperband takes a configuration without values for the end of the search
         self._learns_known = kind in ("random", "bayesian")
         self._space = _Space(self._names)
@@ -147,7 +147,7 @@ class KerasTunerEngine(StudyEngine):
 def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
     """An oracle that lives in memory and is silent, whatever fails."""
     keras_tuner = _keras_tuner()
-    searched = sum(each.kind != "Fixed" for each in settings.space)
+    searched = sum(hyperparameter.kind != "Fixed" for hyperparameter in settings.space)
     specific: dict[str, dict[str, Any]] = {
         "random": {"max_trials": None},
         # Keras Tuner's own 3 a dimension is more than most budgets hold.
@@ -261,11 +261,11 @@ class _Space:
     def put(self, container: Any, values: Mapping[str, Value]) -> None:
         """Puts values under our names into a trial's container, where it can take them."""
         declared = self._names.declared()
-        for each in container.space:
-            if declared[each.name] in values:
-                value = values[declared[each.name]]
-                if not hasattr(each, "ordered") or value in each.values:  # a Choice can only score its own values
-                    container.values[each.name] = value
+        for hp in container.space:
+            if declared[hp.name] in values:
+                value = values[declared[hp.name]]
+                if not hasattr(hp, "ordered") or value in hp.values:  # a Choice scores its own values only
+                    container.values[hp.name] = value
         _settle(container)
 
     def learn(self, container: Any, declared: Iterable[Hyperparameter], known: Mapping[str, Value]) -> None:
@@ -275,38 +275,38 @@ class _Space:
 
     def _translated(self, space: Iterable[Hyperparameter]) -> list[Any]:
         classes = importlib.import_module("keras_tuner.engine.hyperparameters")
-        taken = [each for each in space if each.values != (None,)]  # it has no Fixed of None
-        return [getattr(classes, each.kind).from_config(self._config(each)) for each in taken]
+        known = [hp for hp in space if hp.values != (None,)]  # it has no Fixed of None
+        return [getattr(classes, hp.kind).from_config(self._config(hp)) for hp in known]
 
-    def _config(self, each: Hyperparameter) -> dict[str, Any]:
+    def _config(self, hp: Hyperparameter) -> dict[str, Any]:
         config: dict[str, Any] = {
-            "name": self._names.of(each),
+            "name": self._names.of(hp),
             "conditions": [
                 {"class_name": "Parent", "config": {"name": name, "values": list(values)}}
-                for name, values in each.conditions
+                for name, values in hp.conditions
             ],
         }
-        if each.kind == "Fixed":
-            return config | {"value": each.default}
-        config["default"] = nearest(each, each.default)
-        if each.kind == "Boolean":
+        if hp.kind == "Fixed":
+            return config | {"value": hp.default}
+        config["default"] = nearest(hp, hp.default)
+        if hp.kind == "Boolean":
             return config
-        if each.kind == "Choice":
-            return config | {"values": list(each.values)}
-        high = each.high
-        if each.kind == "Float" and each.step is not None and each.sampling == "linear":
+        if hp.kind == "Choice":
+            return config | {"values": list(hp.values)}
+        high = hp.high
+        if hp.kind == "Float" and hp.step is not None and hp.sampling == "linear":
             # Its floor division drops the last value where the step is no binary fraction.
-            high = each.low + (len(each.finite_values() or ()) - 0.5) * each.step
-        return config | {"min_value": each.low, "max_value": high, "step": each.step, "sampling": each.sampling}
+            high = hp.low + (len(hp.finite_values() or ()) - 0.5) * hp.step
+        return config | {"min_value": hp.low, "max_value": high, "step": hp.step, "sampling": hp.sampling}
 
 
 def _settle(hyperparameters: Any) -> None:
     """Leaves a value for every active hyperparameter and for no other; Keras Tuner would fill in unseeded ones."""
-    for each in hyperparameters.space:
-        if not hyperparameters.is_active(each):
-            hyperparameters.values.pop(each.name, None)
+    for hp in hyperparameters.space:
+        if not hyperparameters.is_active(hp):
+            hyperparameters.values.pop(hp.name, None)
         else:
-            hyperparameters.values.setdefault(each.name, each.default)
+            hyperparameters.values.setdefault(hp.name, hp.default)
 
 
 def _keras_tuner() -> Any:
@@ -320,14 +320,14 @@ def _keras_tuner() -> Any:
 @contextmanager
 def _standard_error_closed() -> Iterator[None]:
     """TensorFlow's C++ greets on the descriptor itself, whatever TF_CPP_MIN_LOG_LEVEL says."""
-    kept = os.dup(2)
+    real = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(real, 2)
+        os.close(real)
 
 
 @contextmanager

@@ -24,9 +24,9 @@ import os
 import re
 import secrets
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,21 +51,14 @@ from bench.records import (
     to_data,
     upgraded,
 )
-from bench.runs import environment, optuna_storage, predictions, upgrades
+from bench.runs import environment, optuna_storage, upgrades
 
 UPGRADES = (upgrades.run_1_to_2,)
 SCHEMA_VERSION = len(UPGRADES) + 1
 REPORTS = Path("reports")
 LOG = "log.txt"
 
-
-@dataclass
-class _StudyRecord:
-    """The records of one study while the run goes on."""
-
-    trials: dict[int, Trial] = field(default_factory=dict)
-    exhausted: bool = False
-    importance: Mapping[str, float] = field(default_factory=dict)
+_StudyKey = tuple[str, str]  # engine, family
 
 
 class RunFolder:
@@ -87,12 +80,12 @@ class RunFolder:
         self.begun = False
         self._storage = storage
         self._began_s = time.monotonic() - run.elapsed_s
-        self._studies = {
-            (study.engine, study.family): _StudyRecord(
-                {trial.number: trial for trial in study.trials}, study.exhausted, study.importance
-            )
-            for study in run.studies
-        }
+        self._trials: dict[_StudyKey, dict[int, Trial]] = defaultdict(dict)
+        self._ended: dict[_StudyKey, dict[str, Any]] = {}
+        for study in run.studies:
+            key = study.engine, study.family
+            self._trials[key] = {trial.number: trial for trial in study.trials}
+            self._ended[key] = {"exhausted": study.exhausted, "importance": study.importance}
 
     @property
     def storage(self) -> Any:
@@ -131,9 +124,6 @@ class RunFolder:
             raise errors.RunFolderError(f"out {str(self.path)!r}: cannot be written, {error.strerror}") from error
         self.begun = True
 
-    def predictions(self, family: str, repeat: int = 0) -> Path:
-        return predictions.path(self.path, family, repeat)
-
     def elapsed_s(self) -> float:
         """Monotonic seconds since the run began, without those in which its folder was closed."""
         return time.monotonic() - self._began_s
@@ -150,7 +140,7 @@ class RunFolder:
 
     def keep(self, trial: Trial) -> None:
         """Take over a trial's record without writing it: one that has just begun."""
-        self._study(trial.engine, trial.family).trials[trial.number] = trial
+        self._trials[trial.engine, trial.family][trial.number] = trial
 
     def record(self, trial: Trial, optuna_trial: Any) -> None:
         """Write a trial's record into its Optuna trial, which must not be finished yet."""
@@ -167,24 +157,23 @@ class RunFolder:
 
     def end_study(self, engine: str, family: str, optuna_study: Any, **about: Any) -> None:
         """Write what is known of a study once its search has ended: `exhausted`, `importance`."""
-        study = self._study(engine, family)
+        self._ended[engine, family] = about
         for name, value in about.items():
-            setattr(study, name, value)
             optuna_study.set_user_attr(name, value)
 
     def as_run(self, status: RunStatus = RunStatus.RUNNING) -> Run:
         """The run as it is now."""
+        begun = self._trials.keys() | self._ended.keys()
         studies = [
             Study(
                 family=family.name,
                 engine=engine,
-                trials=tuple(study.trials[number] for number in sorted(study.trials)),
-                exhausted=study.exhausted,
-                importance=study.importance,
+                trials=tuple(trial for _, trial in sorted(self._trials[engine, family.name].items())),
+                **self._ended.get((engine, family.name), {}),
             )
             for engine in self.run.config.engines
             for family in self.run.families
-            if (study := self._studies.get((engine, family.name)))
+            if (engine, family.name) in begun
         ]
         self.run = replace(self.run, status=status, elapsed_s=self.elapsed_s(), studies=tuple(studies))
         return self.run
@@ -210,9 +199,6 @@ class RunFolder:
             return
         optuna_storage.close_storage(self._storage)
         optuna_storage.as_single_file(self.path)
-
-    def _study(self, engine: str, family: str) -> _StudyRecord:
-        return self._studies.setdefault((engine, family), _StudyRecord())
 
 
 # -- a new run
@@ -329,20 +315,13 @@ def load(path: Path) -> Run:
     return replace(run, studies=optuna_storage.read_studies(run, file.prefix))
 
 
-def find_runs(folder: Path = REPORTS) -> list[Path]:
-    """Run folders below a folder, newest first."""
-    if not folder.is_dir():
-        return []
-    return sorted((path.parent for path in folder.glob("*/run.json")), reverse=True)
-
-
 def summaries(folder: Path = REPORTS) -> list[Summary]:
     """Every run below a folder, the newest first and what cannot be read last; of each, only `run.json` is read."""
 
     def begun(run: Summary) -> tuple[str, str]:
         return run.record.created_utc if run.record else "", run.path.name
 
-    return sorted(map(_summary, find_runs(folder)), key=begun, reverse=True)
+    return sorted((_summary(file.parent) for file in folder.glob("*/run.json")), key=begun, reverse=True)
 
 
 def _summary(path: Path) -> Summary:

@@ -72,8 +72,8 @@ def prepare(
         )
         for space in chosen
     ]
-    found = run_all(pool, jobs, progress, "building every family once")
-    probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, found, strict=True)]
+    outcomes = run_all(pool, jobs, progress, "building every family once")
+    probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
     wanted = {key: file for probe in probes for key, file in probe.weights_files.items()}
     files, reasons = _WeightsFinder(config, pool, progress).obtain(wanted)
     families = [_family(config, space, probe, files, reasons) for space, probe in zip(chosen, probes, strict=True)]
@@ -182,8 +182,8 @@ def _family(
             info = replace(info, skipped=f"no imagenet weights: {missing[0]}")
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
-    own = {key: files[key] for key in probe.weights_files if key in files}
-    return Family(info, space.path, probe.space, probe.known, own)
+    weights = {key: files[key] for key in probe.weights_files if key in files}
+    return Family(info, space.path, probe.space, probe.known, weights)
 
 
 class _WeightsFinder:

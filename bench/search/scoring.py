@@ -71,7 +71,7 @@ class Scoring:
             "epochs": trial.max_epochs or self._config.epochs,
             "values": dict(trial.params),
             "seed": self._config.seed + number,
-            "predictions": str(self._folder.predictions(family.name, number).absolute()),
+            "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
         if self._folder.run.split.folds:
             return RefitJob(**shared, phase_epochs=trial.best_epochs, model="" if number else str(model.absolute()))
@@ -115,18 +115,18 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
             "whatever changed between them is in the noise of the seeds"
         )
     config = run.config
-    with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as used:
+    with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as running:
         chosen = [trial for trial in run.ranking() if trial.family in wanted]
-        ready = [(trial, *prepare_again(run, trial, used, progress)) for trial in chosen]
+        ready = [(trial, *prepare_again(run, trial, running, progress)) for trial in chosen]
         try:
-            for trial, own, family in ready:
+            for trial, its_config, family in ready:
                 numbers = wanted[trial.family]
                 for place in range(0, len(numbers), config.workers):
-                    some = numbers[place : place + config.workers]
-                    stage = f"{trial.family}, seed {' and '.join(str(number + 1) for number in some)} of {seeds}"
-                    scoring = Scoring(own, folder)
-                    outcomes = run_all(used, scoring.jobs(family, trial, some), progress, f"training {stage}")
-                    trial = scoring.record(trial, some, outcomes)
+                    batch = numbers[place : place + config.workers]
+                    stage = f"{trial.family}, seed {' and '.join(str(number + 1) for number in batch)} of {seeds}"
+                    scoring = Scoring(its_config, folder)
+                    outcomes = run_all(running, scoring.jobs(family, trial, batch), progress, f"training {stage}")
+                    trial = scoring.record(trial, batch, outcomes)
                     for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
                         raise WorkerError(f"{trial.family} with another seed: {failure.name}: {failure.message}")
         finally:

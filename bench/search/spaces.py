@@ -68,14 +68,14 @@ def content_sha256(path: Path) -> str:
     Raises:
         SpaceError: One cannot be read.
     """
-    found = hashlib.sha256()
-    for each in (path, *sorted(path.parent.glob("_*.py"))):
+    digest = hashlib.sha256()
+    for file in (path, *sorted(path.parent.glob("_*.py"))):
         try:
-            content = each.read_bytes()
+            content = file.read_bytes()
         except OSError as error:
-            raise SpaceError(each, 1, f"cannot be read: {error}") from error
-        found.update(f"{each.name} {len(content)}\n".encode() + content)
-    return found.hexdigest()
+            raise SpaceError(file, 1, f"cannot be read: {error}") from error
+        digest.update(f"{file.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def known() -> list[Path]:
