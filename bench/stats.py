@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 LEVEL = 0.05
 """A corrected p-value below it counts as significant."""
 
+QUANTILE = 0.975
+"""Intervals are of 95 %, two-sided."""
+
 DROP_LEVEL = 0.05
 """One-sided level at which a drop is more than noise (before any correction for several families)."""
 
@@ -25,15 +28,14 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, without continuity correction.
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, 95 %, without continuity correction.
 
     Unlike the textbook interval it stays inside 0 to 1 and holds its level for shares near 0 and 1 and for small n.
 
     Args:
         correct: Number of successes, 0 to n.
         n: Number of trials, at least 1.
-        confidence: Its level, above 0 and below 1.
 
     Returns:
         The lower and the upper bound.
@@ -45,7 +47,7 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"0 <= correct <= n and n >= 1 must hold, but got correct={correct}, n={n}")
-    low, high = _score_bounds(np.asarray(correct), np.asarray(n), confidence)
+    low, high = _score_bounds(np.asarray(correct), np.asarray(n))
     return float(low), float(high)
 
 
@@ -119,9 +121,9 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def paired_difference(
-    both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike, confidence: float = 0.95
+    both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Newcombe's interval of the difference between two shares of right answers on the same pictures.
+    """Newcombe's 95 % interval of the difference between two shares of right answers on the same pictures.
 
     It adds Wilson's intervals of the two shares in squares, less what their correlation takes away: it stays inside
     -1 to 1 and holds its level where the shares are near 1 and where few pictures tell the two apart.
@@ -129,7 +131,6 @@ def paired_difference(
     Args:
         both, only_first, only_second, neither: How many pictures both classify rightly, the first alone, the second
             alone, and neither; all of one shape, of which each sum is at least 1.
-        confidence: Its level, above 0 and below 1.
 
     Returns:
         Lower and upper bounds of the first's share less the second's, same shape.
@@ -144,8 +145,8 @@ def paired_difference(
     if (cells < 0).any() or (n < 1).any():
         raise ValueError(f"counts must be >= 0 and their sum >= 1, but got {cells.reshape(4, -1).T.tolist()}")
     first, second = (e + f) / n, (e + g) / n
-    low_first, high_first = _score_bounds(e + f, n, confidence)
-    low_second, high_second = _score_bounds(e + g, n, confidence)
+    low_first, high_first = _score_bounds(e + f, n)
+    low_second, high_second = _score_bounds(e + g, n)
     correlation = _correlation(e, f, g, h)
 
     def reach(one: Floats, other: Floats) -> Floats:
@@ -252,7 +253,7 @@ def change_of_means(
     freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
     error = float(np.sqrt(squared))
     p_drop = float(stdtr(freedom, difference / error)) if error > 0 else float(difference >= 0)
-    reach = float(stdtrit(freedom, 0.975)) * error
+    reach = float(stdtrit(freedom, QUANTILE)) * error
     calibrated = seed_sd is not None or len(several) == 2
     return MeanChange(
         difference=difference,
@@ -289,7 +290,7 @@ def detectable(
     return max(drop, detectable(1.0, level=level) ** 2 / pictures) if pictures else drop
 
 
-def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, float, float]:
+def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
     """A configuration's accuracy over several trainings of it, with an interval over test pictures and seeds.
 
     The variance of the mean is that of pictures and seeds crossed, both random, from an analysis of variance. Wilson's
@@ -301,7 +302,6 @@ def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[floa
 
     Args:
         right: Which pictures each training's model classifies rightly, shape (seeds, n), both at least 1.
-        confidence: Level of the interval, above 0 and below 1.
 
     Returns:
         The mean share of right answers, and the lower and the upper bound; with one seed exactly Wilson's, which is
@@ -319,7 +319,7 @@ def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[floa
     seeds, n = right.shape
     share = float(right.mean())
     if seeds == 1 or share in (0.0, 1.0):
-        return share, *wilson(int(right[0].sum()), n, confidence)
+        return share, *wilson(int(right[0].sum()), n)
     pictures, interaction, between = _components(right)
     squared = max(pictures + between - interaction, pictures, between)  # the interaction is in both
     alike = share * (1 - share) / n  # the variance if the seeds agreed in all
@@ -327,7 +327,7 @@ def over_seeds(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[floa
     squared = max(squared, (1 - prior) * squared + prior * alike)
     freedom = (seeds - 1) * (squared / between) ** 2 if between > 0 else np.inf
     effective = n * alike / squared
-    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), confidence, freedom)
+    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), freedom)
     return share, float(low), float(high)
 
 
@@ -346,15 +346,12 @@ class SeedsDifference:
     p: float
 
 
-def difference_over_seeds(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], confidence: float = 0.95
-) -> SeedsDifference:
+def difference_over_seeds(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> SeedsDifference:
     """The difference in accuracy of two configurations that were each trained with several seeds.
 
     Args:
         one, other: Which pictures each training's model classifies rightly, shapes (seeds, n) with the same pictures in
             the same order, n at least 2 and seeds at least 2 on both sides.
-        confidence: Level of the interval, above 0 and below 1.
 
     Source:
         The variances are those of `over_seeds`, pictures paired and each side with seeds of its own; Student's t with
@@ -367,8 +364,6 @@ def difference_over_seeds(
 
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(*one.shape, *other.shape) < 2:
         raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"0 < confidence < 1 must hold, but got {confidence}")
     by_picture = one.mean(axis=0) - other.mean(axis=0)
     value = float(by_picture.mean())
     pictures = float(by_picture.var(ddof=1)) / len(by_picture)
@@ -382,7 +377,7 @@ def difference_over_seeds(
         return SeedsDifference(value, value, value, float(value == 0))
     error = float(np.sqrt(squared))
     freedom = squared**2 / uncertain if uncertain > 0 else np.inf
-    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
+    reach = float(stdtrit(freedom, QUANTILE)) * error
     p = min(2.0 * float(stdtr(freedom, -abs(value) / error)), 1.0)
     return SeedsDifference(value, max(value - reach, -1.0), min(value + reach, 1.0), p)
 
@@ -430,7 +425,7 @@ def _larger(first: Floats, second: Floats) -> float:
     return float(ndtr(-excess / np.sqrt(some * len(first) * spread))) if len(values) > 1 else 1.0
 
 
-def rank_intervals(p: Floats, accuracy: Floats, level: float = LEVEL) -> Counts:
+def rank_intervals(p: Floats, accuracy: Floats) -> Counts:
     """The best and the worst place that each may have, from 1, shape (k, 2).
 
     Behind all that are significantly better, before all that are worse.
@@ -438,22 +433,20 @@ def rank_intervals(p: Floats, accuracy: Floats, level: float = LEVEL) -> Counts:
     Args:
         p: Corrected p-values of every pair, shape (k, k).
         accuracy: Shares of right answers, shape (k,).
-        level: A p-value below it is significant.
     """
-    beats = _beats(p, accuracy, level)
+    beats = _beats(p, accuracy)
     places: Counts = np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
     return places
 
 
-def tied_with_best(p: Floats, accuracy: Floats, level: float = LEVEL) -> NDArray[np.bool_]:
+def tied_with_best(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
     """Mark those that no corrected test puts below the most accurate, which is itself among them; shape (k,).
 
     Args:
         p: Corrected p-values of every pair, shape (k, k).
         accuracy: Shares of right answers, shape (k,), k at least 1; of equal ones the first is the best.
-        level: A p-value below it is significant.
     """
-    tied: NDArray[np.bool_] = ~_beats(p, accuracy, level)[int(np.argmax(accuracy))]
+    tied: NDArray[np.bool_] = ~_beats(p, accuracy)[int(np.argmax(accuracy))]
     return tied
 
 
@@ -480,9 +473,9 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
     return sorted(front)
 
 
-def _beats(p: Floats, accuracy: Floats, level: float) -> NDArray[np.bool_]:
+def _beats(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
     """True at [i, j] where i is significantly better than j."""
-    return (p < level) & (accuracy[:, np.newaxis] > accuracy)
+    return (p < LEVEL) & (accuracy[:, np.newaxis] > accuracy)
 
 
 def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -498,14 +491,12 @@ def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 
 def _score_bounds(
-    correct: NDArray[np.generic], n: NDArray[np.generic], confidence: float, freedom: float = np.inf
+    correct: NDArray[np.generic], n: NDArray[np.generic], freedom: float = np.inf
 ) -> tuple[Floats, Floats]:
     """Wilson's intervals, any shape; with degrees of freedom by the quantiles of Student's t."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"0 < confidence < 1 must hold, but got {confidence}")
     from scipy.special import ndtri, stdtrit
 
-    z = float(ndtri(0.5 + confidence / 2) if np.isinf(freedom) else stdtrit(freedom, 0.5 + confidence / 2))
+    z = float(ndtri(QUANTILE) if np.isinf(freedom) else stdtrit(freedom, QUANTILE))
     total = n.astype(np.float64)
     share = correct.astype(np.float64) / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)

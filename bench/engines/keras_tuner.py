@@ -146,27 +146,23 @@ class KerasTunerEngine(StudyEngine):
 
 def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
     """An oracle that lives in memory and is silent, whatever fails."""
-    keras_tuner = _keras_tuner()
+    keras_tuner, oracles = _keras_tuner(), _keras_tuner().oracles
     searched = sum(hyperparameter.kind != "Fixed" for hyperparameter in settings.space)
-    specific: dict[str, dict[str, Any]] = {
-        "random": {"max_trials": None},
-        # Keras Tuner's own 3 a dimension is more than most budgets hold.
-        "bayesian": {"max_trials": None, "num_initial_points": min(3 * searched, max(3, (settings.trials or 40) // 4))},
-        "hyperband": {"max_epochs": settings.epochs, "factor": HYPERBAND_FACTOR, "hyperband_iterations": None},
-        "grid": {},
-    }
-    classes = {
-        "random": keras_tuner.oracles.RandomSearchOracle,
-        "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
-        "hyperband": keras_tuner.oracles.HyperbandOracle,
-        "grid": keras_tuner.oracles.GridSearchOracle,
-    }
-    oracle = classes[kind](
+    # Keras Tuner's own 3 a dimension is more than most budgets hold.
+    initial = min(3 * searched, max(3, (settings.trials or 40) // 4))
+    brackets = {"max_epochs": settings.epochs, "factor": HYPERBAND_FACTOR, "hyperband_iterations": None}
+    make, options = {
+        "random": (oracles.RandomSearchOracle, {"max_trials": None}),
+        "bayesian": (oracles.BayesianOptimizationOracle, {"max_trials": None, "num_initial_points": initial}),
+        "hyperband": (oracles.HyperbandOracle, brackets),
+        "grid": (oracles.GridSearchOracle, {}),
+    }[kind]
+    oracle = make(
         objective=keras_tuner.Objective(_OBJECTIVE, "max"),
         hyperparameters=space.container(settings.space),
         seed=seed,
         max_consecutive_failed_trials=math.inf,
-        **specific[kind],
+        **options,
     )
     oracle.verbose = 0
     oracle._max_collisions = _MAX_COLLISIONS
