@@ -151,12 +151,13 @@ def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
     # Keras Tuner's own 3 a dimension is more than most budgets hold.
     initial = min(3 * searched, max(3, (settings.trials or 40) // 4))
     brackets = {"max_epochs": settings.epochs, "factor": HYPERBAND_FACTOR, "hyperband_iterations": None}
-    make, options = {
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
         "random": (oracles.RandomSearchOracle, {"max_trials": None}),
         "bayesian": (oracles.BayesianOptimizationOracle, {"max_trials": None, "num_initial_points": initial}),
         "hyperband": (oracles.HyperbandOracle, brackets),
         "grid": (oracles.GridSearchOracle, {}),
-    }[kind]
+    }
+    make, options = kinds[kind]
     oracle = make(
         objective=keras_tuner.Objective(_OBJECTIVE, "max"),
         hyperparameters=space.container(settings.space),
