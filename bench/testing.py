@@ -75,6 +75,7 @@ class FakePool:
         """Take a job; it runs when `finished` is called."""
         self._cancelled = None
         self._waiting.append((job, listener))
+        listener.started(0)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
         """Run the job that has waited longest."""

@@ -52,6 +52,11 @@ class TrialListener(Listener):
         )
         self._folder.keep(self.trial)
 
+    def started(self, worker: int) -> None:
+        """Record the worker."""
+        self.trial = replace(self.trial, worker=worker)
+        self._folder.keep(self.trial)
+
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
         return self.study.suggest(self.proposal, hyperparameter)
 
@@ -162,7 +167,7 @@ class TrialListener(Listener):
 
     def _ended(self, outcome: Outcome) -> Trial:
         finished_s, failure = self._folder.elapsed_s(), outcome.failure
-        trial = replace(self.trial, finished_s=finished_s, worker=outcome.worker)
+        trial = replace(self.trial, finished_s=finished_s)
         if failure is not None and failure.kind == FailureKind.BUDGET_SPENT:
             return _pruned(trial, Ending.BUDGET)
         if failure is not None:
@@ -172,7 +177,7 @@ class TrialListener(Listener):
             return _pruned(trial, Ending.PRUNER)
         if outcome.result.unsaved:
             self._context.progress.warning(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
-        complete = replace(self._complete(outcome.result), finished_s=finished_s, worker=outcome.worker)
+        complete = replace(self._complete(outcome.result), finished_s=finished_s)
         loss = complete.validation.log_loss if complete.validation else math.nan
         if complete.value is not None and math.isfinite(complete.value) and math.isfinite(loss):
             return complete

@@ -21,17 +21,18 @@ class Outcome:
 
     Attributes:
         result: An instance of the job's `result_type`.
-        worker: Number of the worker that it ran on, from 0.
     """
 
     job: Job
     result: object | None = None
     failure: Failure | None = None
-    worker: int = 0
 
 
 class Listener:
     """Driver's side of `training.messages.Channel`; this one is for jobs that ask nothing."""
+
+    def started(self, worker: int) -> None:
+        """Take the number of the worker that the job runs on, from 0."""
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
         """Choose the value of an active hyperparameter; a ValueError is raised in the job."""

@@ -103,6 +103,7 @@ class LocalPool:
         there.close()
         deadline = time.monotonic() + job.timeout_s
         self._running.append(_WorkerProcess(job, listener, process, here, worker, log, deadline))
+        listener.started(worker)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
         until = time.monotonic() + timeout_s
@@ -224,11 +225,11 @@ def _outcome(running: _WorkerProcess) -> Outcome:
     running.log.unlink(missing_ok=True)
     running.process.close()
     if running.result is not None:
-        return Outcome(running.job, result=running.result, worker=running.worker)
+        return Outcome(running.job, result=running.result)
     failure = running.failure or _death(exit_code)
     if not failure.traceback:
         failure = replace(failure, traceback=output)
-    return Outcome(running.job, failure=failure, worker=running.worker)
+    return Outcome(running.job, failure=failure)
 
 
 def _death(exit_code: int | None) -> Failure:

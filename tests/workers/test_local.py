@@ -80,6 +80,9 @@ def outcome_of(pool, job, listener=None):
 class Recording(Listener):
     """Records what a trial reports."""
 
+    def started(self, worker):
+        self.worker = worker
+
     def __init__(self, on_built=lambda: None):
         self.params, self.epochs, self.results, self._on_built = [], [], [], on_built
 
@@ -107,7 +110,7 @@ def test_a_process_finds_everything_imported_and_out_of_the_collectors_way(pool,
 def test_a_trial_gives_its_figures(pool, trial):
     listener, job = Recording(), trial("hp.Int('depth', 1, 3)")
     outcome = outcome_of(pool, job, listener)
-    assert (outcome.job, outcome.failure, outcome.worker) == (job, None, 0)
+    assert (outcome.job, outcome.failure, listener.worker) == (job, None, 0)
     assert outcome.result.validation.n == 6
     assert outcome.result.cost.parameters == 4
     assert outcome.result.cost.cores == len(os.sched_getaffinity(0))
