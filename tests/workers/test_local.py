@@ -80,11 +80,11 @@ def outcome_of(pool, job, listener=None):
 class Recording(Listener):
     """Records what a trial reports."""
 
-    def started(self, worker):
-        self.worker = worker
-
     def __init__(self, on_built=lambda: None):
         self.params, self.epochs, self.results, self._on_built = [], [], [], on_built
+
+    def started(self, worker):
+        self.worker = worker
 
     def built(self, params, weights):
         self.params.append(params)
