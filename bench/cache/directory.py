@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,27 +45,15 @@ ABANDONED_S = 24 * 60 * 60
 """Seconds without a write after which an unfinished file counts as left behind by a killed process."""
 
 
-@dataclass(frozen=True)
-class CacheKind:
-    """Kind of entries in one sub-folder.
-
-    Attributes:
-        description: A few words.
-        depth: Folder levels of an entry: 1 for entries in the sub-folder itself.
-        reproducible: Can be made again without the network, and so falls under the cap.
-    """
-
-    description: str
-    depth: int
-    reproducible: bool
-
-
 KINDS = {
-    "pixels": CacheKind("decoded pictures", depth=2, reproducible=True),
-    "features": CacheKind("features of frozen layers", depth=2, reproducible=True),
-    "downloads": CacheKind("data sets from the network", depth=1, reproducible=False),
+    "pixels": "decoded pictures",
+    "features": "features of frozen layers",
+    "downloads": "data sets from the network",
 }
-REPRODUCIBLE = tuple(name for name, kind in KINDS.items() if kind.reproducible)
+"""Kinds of entries, each in a sub-folder of its name, in a few words."""
+
+REPRODUCIBLE = ("pixels", "features")
+"""Kinds that can be made again without the network, and so fall under the cap; their entries lie in folders there."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +68,7 @@ class CacheEntry:
 
 def folder() -> Path:
     """Cache folder of this user, absolute; it need not exist yet."""
-    path = os.environ.get("BENCH_CACHE")
-    if path:
+    if path := os.environ.get("BENCH_CACHE"):
         return Path(path).expanduser().absolute()
     import platformdirs
 
@@ -121,13 +107,10 @@ def cap_bytes(root: Path) -> int:
     if not setting:
         held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
         return min(MOST_BYTES, (held + free_bytes(root)) // 2)
-    try:
-        size = float(setting)
-    except ValueError:
-        size = math.nan
-    if not 0 <= size < math.inf:
-        raise ConfigError(f"BENCH_CACHE_GB {setting!r}: must be a number of gigabytes, e.g. 50")
-    return int(size * GB)
+    with contextlib.suppress(ValueError, OverflowError):  # int() of what is no number, or infinite
+        if (cap := int(float(setting) * GB)) >= 0:
+            return cap
+    raise ConfigError(f"BENCH_CACHE_GB {setting!r}: must be a number of gigabytes, e.g. 50")
 
 
 def free_bytes(root: Path) -> int:
@@ -163,7 +146,12 @@ def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> It
         ConfigError: The folder cannot be written.
     """
     _remove_abandoned(root, REPRODUCIBLE)
-    _evict(root, needed_bytes, frozenset(spared))
+    held = entries(root, REPRODUCIBLE)
+    above_cap = sum(entry.size_bytes for entry in held) + needed_bytes - cap_bytes(root)
+    too_much = max(above_cap, needed_bytes - free_bytes(root))
+    for entry in held:
+        if too_much > 0 and entry.path not in spared and _remove(entry.path):
+            too_much -= entry.size_bytes
     if needed_bytes > free_bytes(root):
         raise _full(root, needed_bytes)
     try:
@@ -185,7 +173,6 @@ def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
     Args:
         path: The folder, made if need be.
         name: Name of the lock file; begins with `LOCK`.
-        wait: Wait until the lock is free.
     """
     import filelock
 
@@ -226,10 +213,8 @@ def display_path(path: Path) -> str:
 
 def format_size(size_bytes: int) -> str:
     """Format a number of bytes: "49.2 GB"."""
-    for unit, of in (("GB", GB), ("MB", 10**6), ("kB", 1000)):
-        if size_bytes >= of:
-            return f"{size_bytes / of:.1f} {unit}"
-    return f"{size_bytes} bytes"
+    units = (("GB", GB), ("MB", 10**6), ("kB", 1000))
+    return next((f"{size_bytes / of:.1f} {unit}" for unit, of in units if size_bytes >= of), f"{size_bytes} bytes")
 
 
 # -- inside
@@ -245,17 +230,16 @@ def _is_ours(path: Path) -> bool:
 def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
     """Paths at the depth of a kind's entries; links are not followed. Hidden ones are locks and unfinished files."""
     level = [root / kind] if _is_ours(root / kind) else []
-    for depth in range(KINDS[kind].depth):
-        folders = [path for path in level if depth == 0 or not path.is_symlink()]
-        level = [path for folder in folders for path in _listed(folder)]
+    level = [path for folder in level for path in _listed(folder)]
+    if kind in REPRODUCIBLE:
+        level = [path for folder in level if not folder.is_symlink() for path in _listed(folder)]
     return [path for path in level if path.name.startswith(".") == hidden and path.name != TAG]
 
 
-def _listed(path: Path) -> Sequence[Path]:
-    try:
+def _listed(path: Path) -> list[Path]:
+    with contextlib.suppress(OSError):  # a file, gone, or not to be read
         return list(path.iterdir())
-    except OSError:  # a file, gone, or not to be read
-        return ()
+    return []
 
 
 def _entry(kind: str, path: Path) -> CacheEntry | None:
@@ -267,27 +251,15 @@ def _entry(kind: str, path: Path) -> CacheEntry | None:
         return None
 
 
-def _evict(root: Path, needed_bytes: int, spared: frozenset[Path]) -> None:
-    held = entries(root, REPRODUCIBLE)
-    above_cap = sum(entry.size_bytes for entry in held) + needed_bytes - cap_bytes(root)
-    too_much = max(above_cap, needed_bytes - free_bytes(root))
-    for entry in held:
-        if too_much <= 0:
-            break
-        if entry.path not in spared and _remove(entry.path):
-            too_much -= entry.size_bytes
-
-
 def _remove(path: Path) -> bool:
     """Remove a file or folder; True if it is gone."""
-    try:
+    with contextlib.suppress(OSError):  # not ours to remove, or (Windows) mapped by a process
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    except OSError:  # not ours to remove, or (Windows) mapped by a process
-        return False
-    return True
+        return True
+    return False
 
 
 def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""Download one file: resumable, with a stall timeout, renamed into place only when it is complete."""
+"""Download files, resumable and with a stall timeout; files and data sets are renamed into place when complete."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import os
 import queue
 import re
+import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from bench.cache import directory
 from bench.cache.files import write_text
+from bench.errors import DataError
 
 GIVE_UP_S = 10.0
 """Seconds without a byte after which an attempt is given up."""
@@ -52,7 +55,7 @@ def fetch(
     process at a time downloads; another waits for it and finds the file.
 
     Args:
-        url: Address of the file. Redirections from https to anything else are refused.
+        url: Redirections from https to anything else are refused.
         path: Destination; folders above are made. An existing file is left alone.
         checksum: MD5 or SHA-256 in hexadecimal, told apart by length; "" checks nothing.
         progress: Called after every block.
@@ -68,14 +71,15 @@ def fetch(
         with FileLock(path.with_name(f".{path.name}.lock")):
             if path.exists():
                 return
-            partial = _Partial(url, path, bool(checksum))
-            _Download(url, partial, progress, give_up_s).run(pause)
+            download = _Download(url, path, bool(checksum), progress, give_up_s)
+            download.run(pause)
             try:
-                verify(partial.path, checksum)
+                verify(download.partial, checksum)
             except DownloadError:
-                partial.discard()
+                download.discard()
                 raise
-            partial.become(path)
+            download.partial.replace(path)
+            download.discard()
     except DownloadError:
         raise
     except OSError as error:
@@ -93,48 +97,13 @@ def verify(path: Path, checksum: str) -> None:
         raise DownloadError(f"its {algorithm} is {actual}, expected {checksum}")
 
 
-class _Partial:
-    """The beginning of a file that has arrived so far, with a note of which file it is."""
-
-    def __init__(self, url: str, path: Path, checked: bool) -> None:
-        self.path = path.with_name(f".{path.name}.part")
-        self._note = path.with_name(f".{path.name}.part.json")
-        self._url, self._checked = url, checked
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def rest(self) -> dict[str, str]:
-        """Headers that ask for the missing bytes; empty if the file must be sent from its first byte."""
-        try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
-            same, validator = note["url"] == self._url, str(note["validator"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        if not self.size or not same or not (validator or self._checked):
-            return {}
-        return {"Range": f"bytes={self.size}-"} | ({"If-Range": validator} if validator else {})
-
-    def begin(self, validator: str) -> None:
-        """Start anew with the file that the validator identifies."""
-        self.discard()
-        write_text(self._note, json.dumps({"url": self._url, "validator": validator}))
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-
-    def become(self, path: Path) -> None:
-        self.path.replace(path)
-        self._note.unlink(missing_ok=True)
-
-
 class _Download:
-    """Attempts at one file until it is complete."""
+    """Attempts at one file until `partial` holds all of it; a note beside it says which file it is."""
 
-    def __init__(self, url: str, partial: _Partial, progress: ByteCallback | None, give_up_s: float) -> None:
-        self._url, self._partial, self._progress, self._give_up_s = url, partial, progress, give_up_s
+    def __init__(self, url: str, path: Path, checked: bool, progress: ByteCallback | None, give_up_s: float) -> None:
+        self.partial = path.with_name(f".{path.name}.part")
+        self._note = path.with_name(f".{path.name}.part.json")
+        self._url, self._checked, self._progress, self._give_up_s = url, checked, progress, give_up_s
         self._moved = False
 
     def run(self, pause: Callable[[float], None]) -> None:
@@ -147,29 +116,42 @@ class _Download:
             pause(wait_s)
         self._attempt()
 
+    def discard(self) -> None:
+        self.partial.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def _rest(self, done: int) -> dict[str, str]:
+        """Headers that ask for the missing bytes; empty if the file must be sent from its first byte."""
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            same, validator = note["url"] == self._url, str(note["validator"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        if not done or not same or not (validator or self._checked):
+            return {}
+        return {"Range": f"bytes={done}-"} | ({"If-Range": validator} if validator else {})
+
     def _attempt(self) -> None:
-        partial = self._partial
-        with _opened(self._url, partial.rest(), self._give_up_s) as response:
-            done, (start, total) = partial.size, _range(response)
+        done = self.partial.stat().st_size if self.partial.exists() else 0
+        with _opened(self._url, self._rest(done), self._give_up_s) as response:
+            start, total = _range(response)
             if response.status == 416 and total == done > 0:  # all of it is here already
                 return
-            if response.status == 200:
-                partial.begin(_validator(response.headers))
+            if response.status == 200:  # another file, or a server that sends no ranges
+                self.discard()
+                write_text(self._note, json.dumps({"url": self._url, "validator": _validator(response.headers)}))
                 done = 0
-            elif response.status == 206 and start == done:
-                pass
-            elif done:
-                partial.discard()
+            elif response.status != 206 or start != done:
+                if not done:
+                    raise DownloadError(f"unexpected answer: HTTP status {response.status}")
+                self.discard()
                 return self._attempt()
-            else:
-                raise DownloadError(f"unexpected answer: HTTP status {response.status}")
             self._receive(response, done, total)
 
     def _receive(self, response: Any, done: int, total: int) -> None:
-        with self._partial.path.open("ab") as file:
-            for block in self._blocks(response):
-                file.write(block)
-                done += len(block)
+        with self.partial.open("ab") as file:
+            while block := self._block(response):
+                done += file.write(block)
                 self._moved = True
                 if self._progress:
                     self._progress(done, total)
@@ -177,10 +159,9 @@ class _Download:
         if total and done != total:
             raise DownloadError(f"the transfer ended after {done} of {total} bytes")
 
-    def _blocks(self, response: Any) -> Iterator[bytes]:
+    def _block(self, response: Any) -> bytes:
         try:
-            while block := response.read1(BLOCK):
-                yield block
+            return bytes(response.read1(BLOCK))
         except TimeoutError:
             raise _no_answer(self._give_up_s) from None
         except (OSError, HTTPException) as error:
@@ -244,3 +225,44 @@ class _StaysSecure(urllib.request.HTTPRedirectHandler):
         if req.type == "https" and urlsplit(newurl).scheme != "https":
             raise urllib.error.HTTPError(req.full_url, code, "leads away from https, not followed", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+# -- data sets, which stay in the cache folder
+
+
+def dataset_folder(name: str) -> Path:
+    """Folder of a downloaded data set."""
+    return directory.folder() / "downloads" / name
+
+
+def obtain(name: str, fill: Callable[[Path], None]) -> Path:
+    """Return the folder of a data set, filled first if need be: whole or not at all, by one process at a time.
+
+    Args:
+        name: Name of its folder.
+        fill: Puts its files into an empty folder.
+
+    Raises:
+        DataError: It could not be written; `fill` may raise others.
+        ConfigError: The cache folder cannot be used.
+    """
+    folder = directory.kind_folder("downloads") / name
+    hidden = folder.with_name(f".{name}")
+    if not folder.is_dir():
+        with directory.locked(hidden):
+            if not folder.is_dir():
+                _fill(folder, hidden / "new", fill)
+    directory.touch([folder])
+    return folder
+
+
+def _fill(folder: Path, new: Path, fill: Callable[[Path], None]) -> None:
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    try:
+        new.mkdir()
+        fill(new)
+        new.rename(folder)
+    except OSError as error:
+        raise DataError(f"{directory.display_path(folder)!r} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

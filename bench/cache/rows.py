@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import zlib
@@ -50,10 +51,8 @@ class Rows:
 
     Args:
         segments: Arrays that hold the rows.
-        numbers: The segment of each row.
-        places: The place of each row in its segment.
-        row_shape: Shape of one row.
-        dtype: Type of its numbers.
+        numbers, places: The segment of each row, and its place there.
+        row_shape, dtype: Shape of one row and type of its numbers.
     """
 
     def __init__(
@@ -100,41 +99,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of rows, open.
-
-    Attributes:
-        path: The file.
-        rows: All rows, mapped.
-        digests: Their digests.
-        metadata: Notes of the writer.
-    """
+    """A file of rows, open: all rows, mapped, their digests, and the notes of its writer."""
 
     path: Path
     rows: npt.NDArray[Any]
     digests: Digests
     metadata: Mapping[str, Any]
-
-    @classmethod
-    def open(cls, path: Path, row_shape: Sequence[int], dtype: np.dtype[Any], verify: bool) -> Segment | None:
-        """Open a segment; None if it is gone, damaged or something else: its rows then count as missing."""
-        try:
-            with path.open("rb") as file:
-                count, *shape = _header(file, dtype)
-                start = file.tell()
-                file.seek(count * _row_bytes(row_shape, dtype), os.SEEK_CUR)
-                digests = np.frombuffer(_bytes(file, count, np.dtype("V32")), "S32")
-                metadata = json.loads(_bytes(file, None, np.dtype(np.uint8)))
-                if shape != list(row_shape) or file.read(1):
-                    return None
-            mapped = np.memmap(path, dtype, "r", start, (count, *row_shape)) if count else np.empty((0, *row_shape))
-            rows = np.asarray(mapped)
-            if verify and (path, path.stat().st_ino) not in _verified:
-                if zlib.crc32(rows.data) != metadata["crc32"]:
-                    return None
-                _verified.add((path, path.stat().st_ino))
-            return cls(path, rows, digests, metadata)
-        except Exception:  # whatever a foreign file makes a parser raise
-            return None
 
 
 @dataclass(frozen=True)
@@ -158,7 +128,7 @@ class RowStore:
     def open(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike, verify: bool = False) -> RowStore:
         """Open the segments that the folder has now."""
         empty = cls(folder, tuple(row_shape), np.dtype(dtype), verify)
-        opened = (empty._open(path) for path in sorted(folder.glob("*.npy")))
+        opened = map(empty._open, sorted(folder.glob("*.npy")))
         return replace(empty, segments=tuple(segment for segment in opened if segment))
 
     def with_segment(self, path: Path) -> RowStore:
@@ -169,12 +139,33 @@ class RowStore:
         return replace(self, segments=(*self.segments, segment))
 
     def _open(self, path: Path) -> Segment | None:
-        return Segment.open(path, self.row_shape, self.dtype, self.verify)
+        """Open a segment; None if it is gone, damaged or something else: its rows then count as missing."""
+        try:
+            with path.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                (count, *shape), fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+                if version != (1, 0) or fortran_order or (tuple(shape), dtype) != (self.row_shape, self.dtype):
+                    return None
+                start = file.tell()
+                file.seek(count * self.row_bytes, os.SEEK_CUR)
+                digests, noted = np.lib.format.read_array(file), np.lib.format.read_array(file)
+                if digests.dtype != "V32" or digests.shape != (count,) or file.read(1):
+                    return None
+            whole = (count, *self.row_shape)
+            rows = np.asarray(np.memmap(path, dtype, "r", start, whole)) if count else np.empty(whole, dtype)
+            metadata = json.loads(noted.tobytes())
+            if self.verify and (path, path.stat().st_ino) not in _verified:
+                if zlib.crc32(rows.data) != metadata["crc32"]:
+                    return None
+                _verified.add((path, path.stat().st_ino))
+            return Segment(path, rows, digests.view("S32"), metadata)
+        except Exception:  # whatever a foreign file makes a parser raise
+            return None
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row on disk."""
-        return _row_bytes(self.row_shape, self.dtype)
+        return math.prod(self.row_shape) * self.dtype.itemsize
 
     @property
     def most_rows(self) -> int:
@@ -248,16 +239,11 @@ class RowStore:
 
 
 class SegmentWriter:
-    """Writer of a segment, row by row.
-
-    Attributes:
-        metadata: JSON data about the segment.
-    """
+    """Writer of a segment, row by row; `metadata` is JSON data about it."""
 
     def __init__(self, file: IO[bytes], row_shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-        self._file, self._row_shape, self._dtype = file, tuple(row_shape), dtype
-        self._digests = bytearray()
-        self._crc32 = 0
+        self._file, self._row_shape, self._dtype = file, row_shape, dtype
+        self._digests, self._crc32 = bytearray(), 0
         self.metadata: dict[str, Any] = {}
         self._header(0)
 
@@ -277,10 +263,8 @@ class SegmentWriter:
         self._header(len(self._digests) // 32)
 
     def _header(self, count: int) -> None:  # NumPy leaves room in it for the number of rows to grow
-        descr = np.lib.format.dtype_to_descr(self._dtype)
-        shape = (count, *self._row_shape)
-        header = {"descr": descr, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (count, *self._row_shape)})
 
 
 def digests(sha256: Sequence[str]) -> Digests:
@@ -291,25 +275,3 @@ def digests(sha256: Sequence[str]) -> Digests:
 def hexadecimal(wanted: Digests) -> list[str]:
     """The inverse of `digests`."""
     return [bytes(digest).hex().ljust(64, "0") for digest in wanted]  # NumPy leaves out zeros at the end
-
-
-def _header(file: IO[bytes], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """Read the shape of the next array."""
-    version = np.lib.format.read_magic(file)
-    shape, fortran_order, found_dtype = np.lib.format.read_array_header_1_0(file)
-    if version != (1, 0) or fortran_order or found_dtype != dtype:
-        raise ValueError(f"version {version}, {found_dtype}, Fortran's order: {fortran_order}")
-    return shape
-
-
-def _bytes(file: IO[bytes], count: int | None, dtype: np.dtype[Any]) -> bytes:
-    """Read the next array; it must be complete and, if a count is given, of that length."""
-    (length,) = _header(file, dtype)
-    data = file.read(length * dtype.itemsize)
-    if len(data) < length * dtype.itemsize or count not in (None, length):
-        raise ValueError(f"{len(data)} bytes of {length} x {dtype}, {count} wanted")
-    return data
-
-
-def _row_bytes(row_shape: Sequence[int], dtype: np.dtype[Any]) -> int:
-    return int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize

@@ -14,7 +14,7 @@ SUMMARY = "show or clear the cache of pictures, features and downloads"
 HELP = f"""\
 Shows or clears the cache, which all runs share:
 
-{chr(10).join(f"  {name:<12}{kind.description}" for name, kind in directory.KINDS.items())}
+{chr(10).join(f"  {name:<12}{words}" for name, words in directory.KINDS.items())}
 
 Pictures and features are stored under their content, so that no run decodes a picture twice at one size, or puts it
 twice through the same frozen layers. Both take up to BENCH_CACHE_GB gigabytes (default 20, or half of what the disk has

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from bench.config import RunConfig
 from bench.data.audit import PixelSink, audit
-from bench.data.dataset import Dataset, labels, load, write_predictions
-from bench.data.manifest import Item
-from bench.data.parallel import ordered
-from bench.data.pictures import SHARED_SIDE, quiet
+from bench.data.dataset import Dataset, Item, labels, load, write_predictions
+from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
 from bench.data.sources import StageCallback, create
 from bench.data.split import UsablePicture, assign, sample

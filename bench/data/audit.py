@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from PIL import Image
 
 from bench.data import near_duplicates
-from bench.data.parallel import ordered
-from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, Size, quiet
+from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
@@ -39,24 +38,13 @@ class Audit(AuditFindings):
     sizes: PictureSizes
 
 
-@dataclass(frozen=True, slots=True)
-class _DecodedPicture:
-    """A picture that decodes."""
-
-    entry: ListedPicture
-    sha256: str
-    size: Size
-    notes: tuple[str, ...]
-
-
 def audit(
     source: Source, listing: Listing, progress: StageCallback | None = None, keep: PixelSink | None = None
 ) -> Audit:
     """Decode every picture of the source and leave out those that cannot be used.
 
     Args:
-        source: Source of the pictures.
-        listing: Its pictures.
+        source, listing: Source of the pictures, and what it lists.
         progress: Called after every picture.
         keep: Called with every picture that decodes, from several threads at once. The pixels are fit for squares of up
             to `pictures.SHARED_SIDE`; larger squares need another decoding.
@@ -64,60 +52,58 @@ def audit(
     Raises:
         DataError: A class has no pictures, or none that can be used.
     """
-    _check_none_is_empty(listing.classes, listing.entries)
+    if empty := set(listing.classes) - {entry.label for entry in listing.entries}:
+        raise DataError(f"class {min(empty)!r} has no pictures: at least 3 are needed, one for each part")
     left_out, ignored = list(listing.left_out), Counter(listing.ignored)
-    sound: list[_DecodedPicture] = []
+    sound: list[UsablePicture] = []
     looks = near_duplicates.NearDuplicates()
-    for entry, seen in _look_at_all(source, listing.entries, progress, keep):
-        if not isinstance(seen, PictureError):
-            sound.append(seen[0])
-            looks.add(seen[1])
-        elif seen.kind in FOREIGN and not _is_picture_name(entry.id):
-            ignored["not a picture"] += 1
-        else:
-            left_out.append(LeftOut(entry.id, seen.kind, seen.detail, entry.label))
-    rows, repeated = _without_repetitions(sound)
-    left_out += repeated
-    usable = [sound[row] for row in rows]
-    _check_none_is_lost(listing.classes, usable, left_out)
-    groups = [[sound[row] for row in group] for group in looks.groups(rows)]
-    return Audit(
-        classes=listing.classes,
-        usable=_placed(usable, groups),
-        quarantined=tuple(sorted(left_out, key=lambda picture: picture.id)),
-        ignored=dict(sorted(ignored.items())),
-        noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
-        sizes=_sizes(usable),
-        alike=_ids(groups),
-        contradicting=_ids(group for group in groups if len({picture.entry.label for picture in group}) > 1),
-    )
 
-
-def _look_at_all(
-    source: Source, entries: Sequence[ListedPicture], progress: StageCallback | None, keep: PixelSink | None
-) -> Iterator[tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]]:
-    """Every picture with its grey square, or the error."""
-
-    def look_at(entry: ListedPicture) -> tuple[ListedPicture, tuple[_DecodedPicture, Pixels] | PictureError]:
+    def look_at(entry: ListedPicture) -> tuple[UsablePicture, Pixels] | LeftOut:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
-            return entry, fault
+            return LeftOut(entry.id, fault.kind, fault.detail, entry.label)
         if keep:
             keep(picture.sha256, picture.pixels)
-        return entry, (
-            _DecodedPicture(entry, picture.sha256, picture.size, picture.notes),
-            near_duplicates.grey_square(picture.pixels),
+        usable = UsablePicture(
+            entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
         )
+        return usable, near_duplicates.grey_square(picture.pixels)
 
     with quiet():
-        for done, seen in enumerate(ordered(look_at, entries), start=1):
+        for done, seen in enumerate(ordered(look_at, listing.entries), start=1):
+            if not isinstance(seen, LeftOut):
+                sound.append(seen[0])
+                looks.add(seen[1])
+            elif seen.kind in FOREIGN and not _is_picture_name(seen.id):
+                ignored["not a picture"] += 1
+            else:
+                left_out.append(seen)
             if progress:
-                progress("checking pictures", done, len(entries))
-            yield seen
+                progress("checking pictures", done, len(listing.entries))
+    rows, repeated = _without_repetitions(sound)
+    left_out += repeated
+    usable = [sound[row] for row in rows]
+    if lost := set(listing.classes) - {picture.label for picture in usable}:
+        first = next((picture for picture in left_out if picture.label == min(lost)), None)
+        why = f"; {first.id!r}: {first.reason}" if first else ""
+        raise DataError(f"class {min(lost)!r} has no picture that can be used{why}")
+    groups = [[sound[row] for row in group] for group in looks.groups(rows)]
+    names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
+    sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
+    return Audit(
+        classes=listing.classes,
+        usable=tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable),
+        quarantined=tuple(sorted(left_out, key=lambda picture: picture.id)),
+        ignored=dict(sorted(ignored.items())),
+        noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
+        sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
+        alike=_ids(groups),
+        contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
+    )
 
 
-def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], list[LeftOut]]:
+def _without_repetitions(sound: Sequence[UsablePicture]) -> tuple[list[int], list[LeftOut]]:
     """One row of each content, in order of the contents, and what is left out; no row if the labels contradict.
 
     Of equal files the one in the latest ready-made part stays: the test part keeps its pictures, training loses them.
@@ -127,65 +113,25 @@ def _without_repetitions(sound: Sequence[_DecodedPicture]) -> tuple[list[int], l
         repeated[picture.sha256].append(row)
     unique, left_out = [], []
     for _, rows in sorted(repeated.items()):
-        rows.sort(key=lambda row: (-_place(sound[row].entry.part), sound[row].entry.id))
-        first, *others = (sound[row].entry for row in rows)
+        rows.sort(key=lambda row: (-PARTS.index(sound[row].part or PARTS[0]), sound[row].id))
+        first, *others = (sound[row] for row in rows)
         labels = sorted({first.label, *(picture.label for picture in others)})
         if len(labels) > 1:
-            detail = " and ".join(labels)
-            kind = LeftOutKind.CONTRADICTING_LABELS
+            detail, kind = " and ".join(labels), LeftOutKind.CONTRADICTING_LABELS
             left_out += [LeftOut(picture.id, kind, detail, picture.label) for picture in (first, *others)]
             continue
         unique.append(rows[0])
-        left_out += [_duplicate(picture, first) for picture in others]
+        for picture in others:
+            kind, detail = LeftOutKind.DUPLICATE, first.id
+            if picture.part != first.part:
+                kind, detail = LeftOutKind.LEAKED_DUPLICATE, f"{first.id} in the {first.part} part"
+            left_out.append(LeftOut(picture.id, kind, detail, picture.label))
     return unique, left_out
 
 
-def _duplicate(entry: ListedPicture, first: ListedPicture) -> LeftOut:
-    if entry.part == first.part:
-        return LeftOut(entry.id, LeftOutKind.DUPLICATE, first.id, entry.label)
-    return LeftOut(entry.id, LeftOutKind.LEAKED_DUPLICATE, f"{first.id} in the {first.part} part", entry.label)
-
-
-def _place(part: str | None) -> int:
-    return PARTS.index(part) if part else 0
-
-
-def _placed(
-    pictures: Iterable[_DecodedPicture], groups: Iterable[Sequence[_DecodedPicture]]
-) -> tuple[UsablePicture, ...]:
-    names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
-    return tuple(
-        UsablePicture(
-            picture.entry.id, picture.entry.label, picture.sha256, picture.entry.part, names.get(picture.sha256, "")
-        )
-        for picture in pictures
-    )
-
-
-def _ids(groups: Iterable[Sequence[_DecodedPicture]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(sorted(tuple(sorted(picture.entry.id for picture in group)) for group in groups))
-
-
-def _sizes(pictures: Iterable[_DecodedPicture]) -> PictureSizes:
-    sizes = sorted((picture.size for picture in pictures), key=lambda size: (size[0] * size[1], size))
-    return PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1])
+def _ids(groups: Iterable[Sequence[UsablePicture]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted(tuple(sorted(picture.id for picture in group)) for group in groups))
 
 
 def _is_picture_name(item_id: str) -> bool:
     return PurePosixPath(item_id).suffix.lower() in Image.registered_extensions()
-
-
-def _check_none_is_empty(classes: Iterable[str], entries: Iterable[ListedPicture]) -> None:
-    counts = Counter(entry.label for entry in entries)
-    for name in classes:
-        if not counts[name]:
-            raise DataError(f"class {name!r} has no pictures: at least 3 are needed, one for each part")
-
-
-def _check_none_is_lost(classes: Iterable[str], usable: Iterable[_DecodedPicture], left_out: Iterable[LeftOut]) -> None:
-    counts = Counter(picture.entry.label for picture in usable)
-    for name in classes:
-        if not counts[name]:
-            first = next((picture for picture in left_out if picture.label == name), None)
-            why = f"; {first.id!r}: {first.reason}" if first else ""
-            raise DataError(f"class {name!r} has no picture that can be used{why}")

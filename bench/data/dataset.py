@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cache.files import replacing
-from bench.data import manifest
-from bench.data.manifest import Item, Items, Manifest
+from bench.cache.files import replacing, write_text
 from bench.data.pictures import Picture
 from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash
-from bench.errors import DataError
-from bench.records import AuditFindings, SplitInfo
+from bench.errors import DataError, NewerSchemaError
+from bench.records import AuditFindings, LeftOutKind, SplitInfo, from_data, to_data, upgraded
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of the split.
+
+    Attributes:
+        id: Its path relative to the source, with "/" on every system.
+        label: Index of its class.
+        part: "train", "validation" or "test".
+        sha256: Hash of its content, hexadecimal.
+        fold: The fold in which it validates, from 0; None without folds, and in the test part.
+    """
+
+    id: str
+    label: int
+    part: str
+    sha256: str
+    fold: int | None = None
+
+
+Items = tuple[Item, ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,10 @@ class Dataset(AuditFindings):
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.items, key=lambda item: (PARTS.index(item.part), item.sha256)))
-        digest = content_hash((_place(item), self.classes[item.label], item.sha256) for item in ordered)
+        digest = content_hash(
+            (item.part if item.fold is None else f"fold {item.fold}", self.classes[item.label], item.sha256)
+            for item in ordered
+        )
         object.__setattr__(self, "items", ordered)
         object.__setattr__(self, "sha256", digest)
 
@@ -88,7 +114,7 @@ class Dataset(AuditFindings):
 
     def write(self, path: Path) -> None:
         """Write the manifest, whole or not at all."""
-        content = Manifest(
+        content = _Manifest(
             sha256=self.sha256,
             source=self.source.describe(),
             classes=self.classes,
@@ -96,7 +122,11 @@ class Dataset(AuditFindings):
             items=self.items,
             **self.findings(),
         )
-        manifest.write(path, content)
+        data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
+        for item in data["items"]:
+            if item["fold"] is None:
+                del item["fold"]
+        write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def labels(items: Items) -> npt.NDArray[np.int64]:
@@ -108,8 +138,7 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
     """Write class probabilities of pictures as an .npz file, whole or not at all; `runs.predictions` reads it.
 
     Args:
-        path: The file.
-        items: The pictures.
+        path, items: The file and the pictures.
         probabilities: Shape (pictures, classes), in the order of the pictures.
 
     Raises:
@@ -124,14 +153,30 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
         )
 
 
+# -- the manifest
+
+
+@dataclass(frozen=True)
+class _Manifest(AuditFindings):
+    """Content of `split.json`; for the fields see `Dataset`, but `source` is what `sources.rebuild` takes."""
+
+    sha256: str
+    source: dict[str, Any]
+    classes: tuple[str, ...]
+    input_sizes: tuple[int, ...]
+    items: Items
+
+
 def load(path: Path) -> Dataset:
-    """Open the data set of a manifest, without looking at the pictures.
+    """Open the data set of a manifest of this version or an older one, without looking at the pictures.
+
+    `json` parses it, not msgspec: file names may be of any bytes, and msgspec refuses lone surrogates.
 
     Raises:
         DataError: It is not there, damaged, changed by hand, or of a newer version.
     """
-    content = manifest.read(path)
     try:
+        content = from_data(_Manifest, upgraded(json.loads(path.read_text(encoding="utf-8")), _UPGRADES))
         dataset = Dataset(
             source=rebuild(content.source),
             classes=content.classes,
@@ -139,12 +184,57 @@ def load(path: Path) -> Dataset:
             input_sizes=content.input_sizes,
             **content.findings(),
         )
-    except (ValueError, KeyError, TypeError, IndexError) as error:  # of a part, a label or a source that there is not
+    except OSError as error:
+        raise DataError(f"{path}: the split cannot be read: {error.strerror}") from None
+    except NewerSchemaError as error:
+        raise DataError(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path}: not a split manifest ({type(error).__name__}: {error})") from None
     if dataset.sha256 != content.sha256:
         raise DataError(f"{path}: its pictures are not those of its sha256; it was changed by hand or damaged")
     return dataset
 
 
-def _place(item: Item) -> str:
-    return item.part if item.fold is None else f"fold {item.fold}"
+# -- older versions
+
+
+def upgrade_split_v1(split: dict[str, Any]) -> dict[str, Any]:
+    """Turn the sentences of `run.json` version 1 (`id` and `reason`) into kinds, details and labels."""
+    classes = frozenset(split["classes"])
+    sentences = split.get("quarantined", ())
+    return {**split, "quarantined": [_left_out(each["id"], each["reason"], classes) for each in sentences]}
+
+
+_UPGRADES = (lambda manifest: manifest, upgrade_split_v1)
+"""Version 1 had no folds and less of the audit: all that version 2 added has a default."""
+
+_REASONS = (
+    (r"empty file \(0 bytes\)", LeftOutKind.EMPTY),
+    (r"cannot be decoded: (.*)", LeftOutKind.DAMAGED),
+    (r"cannot be read: (.*)", LeftOutKind.UNREADABLE),
+    (r"(.* pixels, limit .*)", LeftOutKind.TOO_LARGE),
+    (r"not a picture of a known format", LeftOutKind.UNKNOWN_FORMAT),
+    (r"the same content as (.*), which is (in the \w+ part)", LeftOutKind.LEAKED_DUPLICATE),
+    (r"the same content as (.*)", LeftOutKind.DUPLICATE),
+    (r"nearly the same picture as (.*), which is (in the \w+ part)", LeftOutKind.LEAKED_NEAR_DUPLICATE),
+    (r"the same content is labelled (.*)", LeftOutKind.CONTRADICTING_LABELS),
+    (r"link, not followed", LeftOutKind.LINK),
+    (r"link (?:that )?(.*?)(?:, not followed)?", LeftOutKind.LINK),
+    (r"not a regular file", LeftOutKind.NOT_A_FILE),
+    (r"(line \d+: .*|its (?:label|part) is .*)", LeftOutKind.TABLE_ROW),
+    (r"(.*)", LeftOutKind.OTHER),
+)
+"""Sentences of older versions: a pattern whose groups are the detail, and the kind."""
+
+
+def _left_out(item_id: str, reason: str, classes: Collection[str]) -> dict[str, Any]:
+    matches = ((kind, re.fullmatch(pattern, reason, re.DOTALL)) for pattern, kind in _REASONS)
+    kind, detail = next((kind, " ".join(match.groups())) for kind, match in matches if match)
+    return {"id": item_id, "kind": kind, "detail": detail, "label": _class_of(item_id, classes)}
+
+
+def _class_of(item_id: str, classes: Collection[str]) -> str:
+    """The class that a folder of the path, or the beginning of the file's name, is called after; "" where none is."""
+    path = PurePosixPath(item_id)
+    names = (*path.parts[:-1], path.name.partition(".")[0])
+    return next((name for name in names if name in classes), "")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -29,20 +34,22 @@ SHARED_SIDE = 256
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are decoded if this Pillow can. Not EPS: its decoder starts Ghostscript on the file."""
 
+MOST_THREADS = 16
+"""Most threads that decode. Each may hold one picture of `MOST_PIXELS` in memory."""
+
+BATCH = 8
+"""Pictures that a thread gets at once: handing over takes a tenth of the time of a small picture."""
+
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+T = TypeVar("T")
+R = TypeVar("R")
 
 cv2.setNumThreads(0)  # pictures are worked on in our own threads, one each
 
 
 class PictureError(DataError):
-    """One picture cannot be used.
-
-    Args:
-        name: Its path.
-        kind: Why not.
-        detail: What is particular of it.
-    """
+    """One picture cannot be used: its path, why not, and what is particular of it."""
 
     def __init__(self, name: str, kind: LeftOutKind, detail: str = "") -> None:
         super().__init__(f"picture {name!r}: {kind.reason(detail)}")
@@ -57,21 +64,15 @@ class Picture:
         pixels: Upright, RGB, uint8, shape (height, width, 3).
         sha256: Hash of its content as stored, hexadecimal.
         name: Its path, for messages.
+        size: Upright width and height in pixels, as stored; `pixels` may have been decoded smaller.
         notes: Oddities that decoding put right, e.g. "grey", "turned as EXIF says", "PNG named .jpg".
-        full_size: Upright width and height in pixels, as stored; None where they are those of `pixels`.
     """
 
     pixels: Pixels
     sha256: str
     name: str
+    size: Size
     notes: tuple[str, ...] = ()
-    full_size: Size | None = None
-
-    @property
-    def size(self) -> Size:
-        """Upright width and height in pixels, at full scale."""
-        height, width = self.pixels.shape[:2]
-        return self.full_size or (width, height)
 
 
 def decode(content: bytes, name: str, least: int = 0) -> Picture:
@@ -90,8 +91,7 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
     108 photographs, photographs with noise at 12 megapixels), and decoding takes 0.5 to 0.7 of the time.
 
     Args:
-        content: The encoded picture.
-        name: Its path, for messages.
+        content, name: The encoded picture, and its path for messages.
         least: Side in pixels of the largest square that will be made of it (`resized`); 0 decodes it in full.
 
     Raises:
@@ -101,7 +101,7 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
         raise PictureError(name, LeftOutKind.EMPTY)
     notes: list[str] = []
     pixels, size = _by_libjpeg(content, name, least, notes) or _by_pillow(content, name, notes)
-    return Picture(pixels, hashlib.sha256(content).hexdigest(), name, tuple(notes), size)
+    return Picture(pixels, hashlib.sha256(content).hexdigest(), name, size, tuple(notes))
 
 
 def resized(pixels: Pixels, size: int) -> Pixels:
@@ -120,15 +120,11 @@ def resized(pixels: Pixels, size: int) -> Pixels:
         uint8, shape (size, size) or (size, size, 3).
     """
     height, width = (size << max(0, (side // size).bit_length() - 1) for side in pixels.shape[:2])
-    square = _bilinear(pixels, width, height)
+    square = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
     while width > size or height > size:
         width, height = max(size, width // 2), max(size, height // 2)
-        square = _bilinear(square, width, height)
-    return square
-
-
-def _bilinear(pixels: Pixels, width: int, height: int) -> Pixels:
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        square = cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(square, np.uint8)
 
 
 @contextmanager
@@ -155,37 +151,20 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
         _check_size(name, width, height)
         if colours not in ("YCbCr", "Gray", "RGB"):
             return None
-        factor = _reduction(min(width, height), least)
+        largest = min(width, height) // (2 * max(least, SHARED_SIDE)) if least else 1
+        factor = min(8, 1 << max(0, largest.bit_length() - 1))  # libjpeg-turbo is fast at powers of two alone
         pixels = simplejpeg.decode_jpeg(
             content, min_height=-(-height // factor), min_width=-(-width // factor), min_factor=factor
         )
     except (ValueError, KeyError) as error:  # KeyError: a colour space that it has no name for
-        notes += _complaint(str(error))
+        if "extraneous bytes before marker" in str(error):
+            notes.append("extraneous bytes before a marker")
+        elif str(error).startswith("Corrupt JPEG data"):
+            notes.append("corrupt JPEG data, decoded all the same")
         return None
-    if colours == "Gray":
-        notes.append("grey")
     orientation = _jpeg_orientation(content)
-    _note_orientation(orientation, notes)
-    _note_suffix("JPEG", name, notes)
+    notes += ["grey"] * (colours == "Gray") + [TURNED] * (orientation > 1) + _suffix_notes("JPEG", name)
     return _turned(pixels, orientation), (width, height) if orientation < 5 else (height, width)
-
-
-def _reduction(side: int, least: int) -> int:
-    """Factor by which a picture with this shorter side is reduced: 1, 2, 4 or 8.
-
-    Powers of two, since libjpeg-turbo is fast at these alone.
-    """
-    if not least:
-        return 1
-    return next((factor for factor in (8, 4, 2) if side >= 2 * factor * max(least, SHARED_SIDE)), 1)
-
-
-def _complaint(message: str) -> Iterator[str]:
-    """Translate a warning of libjpeg to a note."""
-    if "extraneous bytes before marker" in message:
-        yield "extraneous bytes before a marker"
-    elif message.startswith("Corrupt JPEG data"):
-        yield "corrupt JPEG data, decoded all the same"
 
 
 def _jpeg_orientation(content: bytes) -> int:
@@ -205,21 +184,23 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_size(name, image.width, image.height)
-            _note_mode(image, notes)
-            _note_suffix(str(image.format), name, notes)
+            notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
             stored = _orientation(image)
             image.load()
             orientation = _orientation(image)  # TIFF is turned while it is loaded; PNG may tell at its end
-            _note_orientation(max(stored, orientation), notes)
+            notes += [TURNED] * (max(stored, orientation) > 1)
             pixels = _turned(np.asarray(_to_rgb(image)), orientation)
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large("far too many")) from None
+        raise PictureError(
+            name, LeftOutKind.TOO_LARGE, _too_large("far too many")
+        ) from None
     except UnidentifiedImageError:
         raise PictureError(name, LeftOutKind.UNKNOWN_FORMAT) from None
     except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
-        raise PictureError(name, LeftOutKind.DAMAGED, _one_line(error)) from None
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(name, LeftOutKind.DAMAGED, message) from None
     height, width = pixels.shape[:2]
     return pixels, (width, height)
 
@@ -228,11 +209,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert to mode RGB: transparency on white, 16-bit grey divided by 256, floats clipped to 0..255."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
-        grey = np.asarray(image).astype(np.int64) >> 8
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
+        grey = np.asarray(image)
+        grey = np.nan_to_num(grey) if image.mode == "F" else grey.astype(np.int64) >> 8
         return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -264,38 +244,31 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
 
 
-# -- notes
+# -- notes and refusals
+
+TURNED = "turned as EXIF says"
 
 
-def _note_mode(image: Image.Image, notes: list[str]) -> None:
+def _mode_notes(image: Image.Image) -> Iterator[str]:
     if Image.getmodebase(image.mode) == "L":
-        notes.append("grey")
+        yield "grey"
     elif image.mode in ("P", "PA"):
-        notes.append("palette")
+        yield "palette"
     elif not image.mode.startswith("RGB"):
-        notes.append(image.mode)
+        yield image.mode
     if image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")):  # Pillow loads 16-bit RGB as mode RGB
-        notes.append("16 bits a channel")
+        yield "16 bits a channel"
     if image.has_transparency_data:
-        notes.append("transparency")
+        yield "transparency"
     with suppress(Exception):  # a damaged second frame: the first, which is looked at here, may be sound
         if getattr(image, "is_animated", False):
-            notes.append("animation, first frame")
+            yield "animation, first frame"
 
 
-def _note_orientation(orientation: int, notes: list[str]) -> None:
-    if orientation in _TURNS:
-        notes.append("turned as EXIF says")
-
-
-def _note_suffix(found: str, name: str, notes: list[str]) -> None:
+def _suffix_notes(found: str, name: str) -> list[str]:
     suffix = "." + name.rpartition(".")[2].lower()
-    meant = _suffixes().get(suffix, found)
-    if meant != found and {meant, found} != {"JPEG", "MPO"}:
-        notes.append(f"{found} named {suffix}")
-
-
-# -- refusals
+    meant = Image.registered_extensions().get(suffix, found)
+    return [f"{found} named {suffix}"] if meant != found and {meant, found} != {"JPEG", "MPO"} else []
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -307,17 +280,48 @@ def _too_large(size: str) -> str:
     return f"{size}, limit {MOST_PIXELS // 10**6} megapixels"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-@cache
-def _suffixes() -> dict[str, str]:
-    """Formats by suffix, of all that Pillow knows."""
-    return Image.registered_extensions()
+# -- many pictures
+
+
+def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+    """Apply a function in threads: decoding, resizing and hashing release the interpreter lock.
+
+    Yield results in the order of the values, with a bounded number of them in flight. An error of the function is
+    raised in place of its result or shortly before. After an error, or when the caller stops early, values that have
+    not started are dropped.
+    """
+    threads = min(len(usable_cores()), MOST_THREADS)
+    remaining = iter(values)
+    stopped = threading.Event()
+
+    def work(batch: list[T]) -> list[R]:
+        return [function(value) for value in batch if not stopped.is_set()]
+
+    def submit(count: int) -> Iterator[Future[list[R]]]:
+        for _ in range(count):
+            if batch := list(islice(remaining, BATCH)):
+                yield executor.submit(work, batch)
+
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
+    try:
+        running = deque(submit(2 * threads))
+        while running:
+            results = running.popleft().result()
+            running.extend(submit(1))
+            yield from results
+    finally:
+        stopped.set()  # at Ctrl-C nobody waits for the rest of a batch
+        executor.shutdown(cancel_futures=True)
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the CPU cores that this process may use, sorted."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))

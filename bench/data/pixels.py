@@ -18,10 +18,8 @@ import numpy as np
 from bench.cache import directory
 from bench.cache.rows import Digests, Rows, RowStore, digests
 from bench.data.audit import PixelSink
-from bench.data.dataset import Dataset
-from bench.data.manifest import Item
-from bench.data.parallel import ordered
-from bench.data.pictures import SHARED_SIDE, Pixels, quiet, resized
+from bench.data.dataset import Dataset, Item
+from bench.data.pictures import SHARED_SIDE, Pixels, ordered, quiet, resized
 from bench.data.sources import StageCallback
 
 VERSION = 2

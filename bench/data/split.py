@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.data.pictures import Size
 from bench.data.sources import PARTS
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
@@ -19,9 +20,9 @@ from bench.records import LeftOut, LeftOutKind
 TRAIN, VALIDATION, TEST = PARTS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UsablePicture:
-    """A picture that is used, and its part.
+    """A picture that decodes, and its part.
 
     Attributes:
         id, label: Its path and its class.
@@ -29,6 +30,7 @@ class UsablePicture:
         part: Its part; None before it is assigned.
         group: The smallest `sha256` among its near duplicates; "" without any.
         fold: The fold in which it validates, from 0; None without folds, and in the test part.
+        size, notes: As of `pictures.Picture`.
     """
 
     id: str
@@ -37,6 +39,8 @@ class UsablePicture:
     part: str | None = None
     group: str = ""
     fold: int | None = None
+    size: Size = (0, 0)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,17 @@ def assign(
     Raises:
         DataError: A class has too few pictures, or too many that are alike, to be in every part.
     """
-    all_pictures = list(pictures)
+    kept, left_out = _without_leaks(
+        [replace(picture, part=TRAIN) if folds and picture.part == VALIDATION else picture for picture in pictures]
+    )
+    ready = {picture.part for picture in kept} - {None, TRAIN}
+    bins = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
     if folds:
-        all_pictures = [
-            replace(picture, part=TRAIN) if picture.part == VALIDATION else picture for picture in all_pictures
-        ]
-    all_pictures, left_out = _without_leaks(all_pictures)
-    ready = {picture.part for picture in all_pictures} - {None, TRAIN}
-    bins = _bins(ready, shares, folds)
-    placed = [picture for picture in all_pictures if picture.part in ready]
-    pool = [picture for picture in all_pictures if picture.part not in ready]
-    _check_classes(all_pictures, pool, ready, bins)
+        bins = [_Bin(TRAIN, (shares[0] + shares[1]) / folds, fold) for fold in range(folds)]
+        bins += [_Bin(TEST, shares[2])] if TEST not in ready else []
+    placed = [picture for picture in kept if picture.part in ready]
+    pool = [picture for picture in kept if picture.part not in ready]
+    _check_classes(kept, pool, ready, bins)
     return placed + _deal(pool, bins, seed), left_out
 
 
@@ -148,14 +152,6 @@ def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
 # -- inside
 
 
-def _bins(ready: Iterable[str | None], shares: tuple[float, float, float], folds: int) -> list[_Bin]:
-    bins = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
-    if not folds:
-        return bins
-    share = (shares[0] + shares[1]) / folds
-    return [_Bin(TRAIN, share, fold) for fold in range(folds)] + [one for one in bins if one.part == TEST]
-
-
 def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> list[UsablePicture]:
     """Deal groups first, the largest first, each into the bin that lacks most; single pictures fill the rest."""
     singles: dict[str, list[UsablePicture]] = defaultdict(list)
@@ -172,37 +168,24 @@ def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> lis
         chosen = room.index(max(room))
         for label, count in held.items():
             lacking[label][chosen] -= count
-        placed += [_into(bins[chosen], picture) for picture in groups[name]]
+        placed += [replace(picture, part=bins[chosen].part, fold=bins[chosen].fold) for picture in groups[name]]
     for label, left in singles.items():
         left.sort(key=lambda picture: rank(seed, picture.sha256))
-        counted = zip(bins, _fill(lacking[label], len(left)), strict=True)
-        targets = [target for target, count in counted for _ in range(count)]
-        placed += [_into(target, picture) for target, picture in zip(targets, left, strict=True)]
+        room = [max(0, number) for number in lacking[label]]
+        while sum(room) > len(left):  # groups overfilled another bin
+            room[room.index(max(room))] -= 1
+        targets = [target for target, count in zip(bins, room, strict=True) for _ in range(count)]
+        placed += [
+            replace(picture, part=target.part, fold=target.fold) for target, picture in zip(targets, left, strict=True)
+        ]
     _check_every_bin(placed, counts, bins)
     return placed
 
 
-def _fill(lacking: Sequence[int], total: int) -> list[int]:
-    """Number of the `total` single pictures for each bin: what it lacks, less where groups overfilled another."""
-    counts = [max(0, number) for number in lacking]
-    while sum(counts) > total:
-        counts[counts.index(max(counts))] -= 1
-    return counts
-
-
-def _into(where: _Bin, picture: UsablePicture) -> UsablePicture:
-    return replace(picture, part=where.part, fold=where.fold)
-
-
 def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[LeftOut]]:
-    last: dict[str, UsablePicture] = {}
-    for picture in pictures:
-        if (
-            picture.group
-            and picture.part
-            and (picture.group not in last or _order(picture) > _order(last[picture.group]))
-        ):
-            last[picture.group] = picture
+    ready = [picture for picture in pictures if picture.group and picture.part]
+    ready.sort(key=lambda picture: (PARTS.index(str(picture.part)), picture.sha256))
+    last = {picture.group: picture for picture in ready}
     used, left_out = [], []
     for picture in pictures:
         other = last.get(picture.group)
@@ -214,10 +197,6 @@ def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePictur
     return used, left_out
 
 
-def _order(picture: UsablePicture) -> tuple[int, str]:
-    return PARTS.index(picture.part or TRAIN), picture.sha256
-
-
 def _check_classes(
     pictures: Sequence[UsablePicture], pool: Sequence[UsablePicture], ready: Iterable[str | None], bins: Sequence[_Bin]
 ) -> None:
@@ -227,7 +206,8 @@ def _check_classes(
         if left[label] < len(bins):
             where = "in training " if ready else ""
             needed = f"at least {len(bins)} are needed, one for each of {', '.join(target.name for target in bins)}"
-            raise DataError(f"class {label!r} has {_pictures(left[label])} {where}that can be used: {needed}")
+            pictures_left = f"{left[label]} picture{'s' * (left[label] != 1)}"
+            raise DataError(f"class {label!r} has {pictures_left} {where}that can be used: {needed}")
         for part in ready:
             if not held[label, part]:
                 raise DataError(f"class {label!r} has no {part} picture that can be used: at least 1 is needed")
@@ -242,7 +222,3 @@ def _check_every_bin(placed: Iterable[UsablePicture], counts: Iterable[str], bin
                     f"class {label!r} has so many pictures that show nearly the same that none is left for "
                     f"{target.name}: such pictures stay together. Add others, or choose --near-duplicates ignore"
                 )
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture" if count == 1 else f"{count} pictures"

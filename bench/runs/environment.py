@@ -16,7 +16,7 @@ PACKAGES = (
 
 def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
     """Describe the environment as plain data, without the user's home or environment variables."""
-    from bench.data.parallel import usable_cores
+    from bench.data.pictures import usable_cores
 
     return {
         "python": platform.python_version(),

@@ -110,8 +110,7 @@ class ThumbnailWriter:
         return [self._test[name] for name in names if name in self._test]
 
     def _add(self, items: Sequence[Item]) -> None:
-        from bench.data.parallel import ordered
-        from bench.data.pictures import quiet
+        from bench.data.pictures import ordered, quiet
 
         new = [item for item in items if item.sha256 not in self._written]
         with quiet():

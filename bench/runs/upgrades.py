@@ -10,7 +10,7 @@ from bench.records import Ending, FailureKind
 
 def run_1_to_2(data: dict[str, Any]) -> dict[str, Any]:
     """`run.json`: version 1 had sentences for what is left out of the data; its account of the trials was optional."""
-    from bench.data.manifest import upgrade_split_v1  # its decoders are heavy, and only old runs need it
+    from bench.data.dataset import upgrade_split_v1  # its decoders are heavy, and only old runs need it
 
     split = upgrade_split_v1(data["split"])
     return {**data, "split": split, "trials": data.get("trials") or {}, "best": data.get("best")}

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from bench import data
-from bench.data.manifest import Items
+from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench.data.parallel import usable_cores
+from bench.data.pictures import usable_cores
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, Weights, from_data

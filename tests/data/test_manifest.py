@@ -11,7 +11,7 @@ import pytest
 
 from bench import data
 from bench.config import RunConfig
-from bench.data.manifest import upgrade_split_v1
+from bench.data.dataset import upgrade_split_v1
 from bench.errors import ConfigError, DataError
 from bench.records import LeftOutKind
 

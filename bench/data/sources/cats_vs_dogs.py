@@ -6,17 +6,20 @@ https://www.microsoft.com/en-us/download/details.aspx?id=54765. Some of the pict
 
 from __future__ import annotations
 
+import stat
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipInfo
 
 from bench.cache import directory, downloads
-from bench.cache.datasets import dataset_folder, obtain
+from bench.cache.downloads import ByteCallback, dataset_folder, obtain
 from bench.config import RunConfig
 from bench.data.sources import StageCallback
-from bench.data.sources.archive import unpack
 from bench.data.sources.folder import Folder
 from bench.errors import DataError
 
@@ -55,29 +58,97 @@ def rebuild(description: Mapping[str, Any]) -> CatsVsDogs:
 
 def _fill(folder: Path, progress: StageCallback | None) -> None:
     archive = dataset_folder(URL.rpartition("/")[2])
-    _obtain(archive, progress)
-    unpack(archive, folder, PICTURES, MOST_MEMBERS, MOST_BYTES, _told(progress, f"unpacking {NAME}"))
-    archive.unlink()  # what is in it lies beside it now
-
-
-def _obtain(archive: Path, progress: StageCallback | None) -> None:
-    """Download the archive, or verify the one that is there."""
+    shown = directory.display_path(archive)
     if archive.exists():
         try:
             downloads.verify(archive, SHA256)
         except OSError as error:
-            raise DataError(
-                f"{directory.display_path(archive)!r}: {error}. Remove it, or put the right one there"
-            ) from None
-        return
+            raise DataError(f"{shown!r}: {error}. Remove it, or put the right one there") from None
     try:
-        downloads.fetch(URL, archive, SHA256, _told(progress, f"downloading {NAME}"))
+        downloads.fetch(URL, archive, SHA256, partial(progress, f"downloading {NAME}") if progress else None)
     except downloads.DownloadError as error:
         raise DataError(
             f"{NAME} could not be downloaded ({error}) from {URL}: call again to go on, put that file at "
-            f"{directory.display_path(archive)!r} (removed once it is unpacked), or use --data FOLDER or --data drawn"
+            f"{shown!r} (removed once it is unpacked), or use --data FOLDER or --data drawn"
         ) from None
+    unpack(archive, folder, progress=partial(progress, f"unpacking {NAME}") if progress else None)
+    archive.unlink()  # what is in it lies beside it now
 
 
-def _told(progress: StageCallback | None, what: str) -> downloads.ByteCallback | None:
-    return partial(progress, what) if progress else None
+# -- unpacking an archive that nobody trusts
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    most_members: int = MOST_MEMBERS,
+    most_bytes: int = MOST_BYTES,
+    progress: ByteCallback | None = None,
+) -> None:
+    """Unpack the files below `PICTURES` of a zip file; the rest is skipped.
+
+    Only regular files are written, and only inside the target. The limits hold for the sizes that the archive declares
+    and for those that come out of it, since a zip bomb lies.
+
+    Args:
+        archive, folder: The zip file, and where its files go.
+        most_members, most_bytes: Limits on the files and on their bytes, unpacked.
+        progress: Called with the files done and in total.
+
+    Raises:
+        DataError: It is damaged, or not what an honest archive of pictures looks like; the message names the member.
+        OSError: The files cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if _path(member).parts[:1] == (PICTURES,)]
+            members = [member for member in members if not member.is_dir()]
+            if wrong := _objection(members, most_members, most_bytes):
+                raise DataError(f"{archive.name}: {wrong}")
+            left = most_bytes
+            for done, member in enumerate(members, start=1):
+                left -= _write(opened, member, folder / _path(member), left)
+                if left < 0:
+                    raise DataError(f"{archive.name}: unpacks to more than its limit, at {member.filename!r}")
+                if progress:
+                    progress(done, len(members))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # The last two: a method of compression that Python lacks, an encrypted member.
+        raise DataError(f"{archive.name}: damaged or not a plain zip file ({error})") from None
+
+
+def _objection(members: list[ZipInfo], most_members: int, most_bytes: int) -> str:
+    """Reason why the members are not unpacked; "" if there is none."""
+    size = sum(member.file_size for member in members)
+    if not members:
+        return f"has no files in {PICTURES}/"
+    if len(members) > most_members:
+        return f"has {len(members)} files, limit {most_members}"
+    if size > most_bytes:
+        return f"unpacks to {size} bytes, limit {most_bytes}"
+    seen: set[PurePosixPath] = set()
+    for member in members:
+        path, mode = _path(member), member.external_attr >> 16  # the upper half is the mode on Unix, or 0
+        if ".." in path.parts:
+            return f"member {member.filename!r} leads out of its folder"
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            return f"member {member.filename!r} is not a regular file"
+        if path in seen:
+            return f"member {member.filename!r} is there twice"
+        seen.add(path)
+    return ""
+
+
+def _write(opened: zipfile.ZipFile, member: ZipInfo, path: Path, most_bytes: int) -> int:
+    """Unpack a file, one block beyond the limit at most; return the bytes written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with opened.open(member) as packed, path.open("xb") as file:
+        while size <= most_bytes and (block := packed.read(downloads.BLOCK)):
+            size += file.write(block)
+    return size
+
+
+def _path(member: ZipInfo) -> PurePosixPath:
+    """Path of a member; some archivers write it with backslashes."""
+    return PurePosixPath(member.filename.replace("\\", "/"))

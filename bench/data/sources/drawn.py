@@ -67,7 +67,7 @@ class Drawn(Source):
         if not number.isdigit() or int(number) >= self.images or label != CLASSES[int(number) % 2]:
             raise PictureError(item_id, LeftOutKind.UNREADABLE, f"none of the {self.images} drawn ones")
         pixels = np.asarray(draw(self.seed, int(number)))
-        return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), item_id)
+        return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), item_id, (SIDE, SIDE))
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Drawn:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import bench
-from bench.cache.datasets import dataset_folder, obtain
+from bench.cache.downloads import dataset_folder, obtain
 from bench.config import RunConfig
 from bench.data.sources import StageCallback, part_named
 from bench.data.sources.folder import CLUTTER_FOLDERS, Folder

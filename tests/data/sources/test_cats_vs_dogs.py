@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.config import RunConfig
 from bench.data.sources import cats_vs_dogs, create, rebuild
-from bench.data.sources.archive import unpack
+from bench.data.sources.cats_vs_dogs import unpack
 from bench.errors import DataError
 
 CONFIG = RunConfig(data="cats_vs_dogs")
@@ -171,9 +171,7 @@ def damaged(archive):
 class TestUnpacking:
     def unpacked(self, content, tmp_path, **limits):
         (tmp_path / "pets.zip").write_bytes(content)
-        unpack(
-            tmp_path / "pets.zip", tmp_path / "into", "PetImages", **{"most_members": 3, "most_bytes": 9000} | limits
-        )
+        unpack(tmp_path / "pets.zip", tmp_path / "into", **{"most_members": 3, "most_bytes": 9000} | limits)
         return sorted(str(path.relative_to(tmp_path / "into")) for path in tmp_path.rglob("into/**/*.jpg"))
 
     def test_what_lies_elsewhere_in_it_is_passed_over(self, tmp_path):
