@@ -74,21 +74,17 @@ class Rows:
     def __getitem__(self, index: int | slice | npt.NDArray[Any] | Sequence[int]) -> npt.NDArray[Any]:
         numbers, places = np.asarray(self._numbers[index]), np.asarray(self._places[index])
         if places.ndim == 0:
-            return self._read(int(numbers), int(places))
+            return np.asarray(self._segments[int(numbers)][int(places)])
         if len(places) and (np.diff(places) == 1).all() and (numbers == numbers[0]).all():  # nothing need be copied
-            return self._read(int(numbers[0]), slice(places[0], places[-1] + 1))
+            return np.asarray(self._segments[numbers[0]][places[0] : places[-1] + 1])
         result = np.empty((len(places), *self.shape[1:]), self.dtype)
         for row, number, place in zip(result, numbers.tolist(), places.tolist(), strict=True):
-            row[...] = self._read(number, place)
+            row[...] = self._segments[number][place]
         return result
 
     def select(self, index: slice) -> Rows:
         """Select some of the rows, still unread."""
         return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
-
-    def _read(self, number: int, places: int | slice) -> npt.NDArray[Any]:
-        rows: npt.NDArray[Any] = self._segments[number][places]
-        return rows
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return (self[number] for number in range(len(self)))

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
-from bench.report.inventory import inventory
+from bench.report.inventory import Inventory
 from bench.report.sections.verdict import no_result, savings, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
@@ -95,7 +95,7 @@ class ConsoleProgress(Progress):
     def data(self, split: SplitInfo, config: RunConfig) -> None:
         self._hide()
         self._folds, self._repeats = split.folds, config.repeats
-        audit = inventory(split, config)
+        audit = Inventory(split, config)
         self._print(f"data: {audit.headline}")
         if audit.findings:
             self._print(f"  {audit.findings}; the report lists them")

@@ -14,7 +14,7 @@ from bench.cli.options import add_setting, output, read_config, written
 from bench.config import DATA, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
-from bench.report.inventory import Inventory, inventory
+from bench.report.inventory import Inventory
 from bench.text import one_line, percent, plain, plural, thousands
 
 if TYPE_CHECKING:  # heavy
@@ -68,7 +68,7 @@ def _search_command(options: argparse.Namespace) -> str:
 
 
 def _as_json(split: SplitInfo, config: RunConfig) -> str:
-    audit = inventory(split, config)
+    audit = Inventory(split, config)
     balance = asdict(audit.balance) if audit.balance else None
     content = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in audit.warnings]}
     return json.dumps(content, indent=1)
@@ -86,7 +86,7 @@ def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, st
     from bench.cli.console import Terminal, printable
 
     console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
-    audit = inventory(split, config)
+    audit = Inventory(split, config)
     console.print(printable(f"{audit.headline}\n"))
     console.print(_class_table(audit, every))
     for line in _account(audit, split, None if every else SHOWN_PICTURES):
@@ -103,7 +103,7 @@ def _class_table(audit: Inventory, every: bool) -> Table:
     for name in (*audit.parts, "all", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     rows, half = audit.rows, SHOWN_CLASSES // 2
-    hidden = () if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
+    hidden = [] if every or len(rows) <= SHOWN_CLASSES else rows[half:-half]
     for row in rows:
         if row not in hidden:
             cells = [one_line(row.name, 60), *map(thousands, (*row.counts, row.total)), percent(row.share)]
@@ -130,10 +130,10 @@ def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[
         yield f"warning: {warning}"
     if audit.left_out:
         yield f"left out: {plural(audit.lost, 'picture')}"
-    for group in audit.left_out:
-        yield f"  {group.title}: {thousands(len(group.pictures))}"
-        pictures = (f"{one_line(id)} {f'({one_line(detail)})' if detail else ''}" for id, detail in group.pictures)
-        yield from _first(pictures, limit)
+    for title, pictures in audit.left_out.items():
+        yield f"  {title}: {thousands(len(pictures))}"
+        lines = (f"{one_line(id)} {f'({one_line(detail)})' if detail else ''}" for id, detail in pictures)
+        yield from _first(lines, limit)
     if audit.alike:
         yield audit.groups
         yield from _first((_group(group, audit) for group in audit.alike), limit)
@@ -143,7 +143,7 @@ def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[
 
 
 def _group(group: Sequence[str], audit: Inventory) -> str:
-    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.contradicting else "")
+    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.split.contradicting else "")
 
 
 def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:

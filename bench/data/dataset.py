@@ -124,8 +124,8 @@ class Dataset(AuditFindings):
         )
         data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
         for item in data["items"]:
-            if item["fold"] is None:
-                del item["fold"]
+            if item.get("fold") is None:  # msgspec leaves it out of an item that it read
+                item.pop("fold", None)
         write_text(path, json.dumps(data, indent=1) + "\n")
 
 

@@ -193,9 +193,7 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(
-            name, LeftOutKind.TOO_LARGE, _too_large("far too many")
-        ) from None
+        raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large("far too many")) from None
     except UnidentifiedImageError:
         raise PictureError(name, LeftOutKind.UNKNOWN_FORMAT) from None
     except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …

@@ -11,7 +11,6 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ def pixels(
     waste pixels.
 
     Args:
-        dataset: The data set. Its pictures at this size are never evicted to make room for new ones.
+        dataset: Its pictures at this size are never evicted to make room for new ones.
         items: The pictures, in the wanted order.
         size: Side of the square, in pixels.
         cache: The folder of the cache (`bench.cache.folder()`), made if need be. Of several processes that ask at once,
@@ -76,7 +75,9 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
         ConfigError: The cache cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        recorders = [stack.enter_context(_Recorder(size, count, cache)) for size in sizes if size <= SHARED_SIDE]
+        recorders = [_Recorder(size, count, cache) for size in sizes if size <= SHARED_SIDE]
+        for recorder in recorders:
+            stack.enter_context(recorder.segment)
 
         def keep(sha256: str, picture: Pixels) -> None:
             for recorder in recorders:
@@ -122,24 +123,19 @@ class _Recorder:
         self._claimed: set[str] = set()  # only what no finished segment has: bounded, however many pictures come
         self._written: set[str] = set()
         self._lock = threading.Lock()
-        self._segment = contextlib.ExitStack()
-        self._path: Path | None = None
+        self.segment = contextlib.ExitStack()  # of the one that is being written; an error discards it
+        self._path = Path()
         self._write: PixelSink | None = None
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._segment.__exit__(*error)
 
     def keep(self, sha256: str, picture: Pixels) -> None:
         if self._claim(sha256):
             square = resized(picture, self._size)
             with self._lock:
-                self._open_segment()(sha256, square)
+                self._write = self._write or self._begin()
+                self._write(sha256, square)
                 self._written.add(sha256)
                 if len(self._written) == self._store.most_rows:
-                    self._close_segment()
+                    self._finish()
 
     def _claim(self, sha256: str) -> bool:
         """Claim a picture; True if the caller is to write it."""
@@ -153,20 +149,17 @@ class _Recorder:
             self._claimed.add(sha256)
             return True
 
-    def _open_segment(self) -> PixelSink:
-        if self._write is None:
-            self._path = self._store.new_path()
-            most = min(self._store.most_rows, self._left + len(self._claimed))
-            self._segment.enter_context(directory.reserved(self._cache, most * self._store.row_bytes, self._in_use))
-            self._write = self._segment.enter_context(self._store.writing(self._path))
-        return self._write
+    def _begin(self) -> PixelSink:
+        self._path = self._store.new_path()
+        most = min(self._store.most_rows, self._left + len(self._claimed))
+        self.segment.enter_context(directory.reserved(self._cache, most * self._store.row_bytes, self._in_use))
+        return self.segment.enter_context(self._store.writing(self._path))
 
-    def _close_segment(self) -> None:
-        path, self._path, self._write = self._path, None, None
-        self._segment.close()
-        if path:
-            self._store = self._store.with_segment(path)
-            self._in_use.add(path)
+    def _finish(self) -> None:
+        self._write = None
+        self.segment.close()
+        self._store = self._store.with_segment(self._path)
+        self._in_use.add(self._path)
         self._claimed -= self._written
         self._written.clear()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
 from bench import text
 from bench.config import RunConfig
-from bench.records import PictureSizes, SplitInfo
+from bench.records import SplitInfo
 
 UNBALANCED = 1.5
 """Largest ratio of class sizes that is not called unbalanced."""
@@ -50,68 +50,63 @@ class Balance:
         return f"Unbalanced: {largest} has {self.ratio:.1f} times as many pictures as {smallest}; a{reach}"
 
 
-@dataclass(frozen=True)
-class LeftOutGroup:
-    """Pictures that are not used for the same kind of reason.
-
-    Attributes:
-        title: The kind in words.
-        pictures: Their ids, each with its detail or "".
-    """
-
-    title: str
-    pictures: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
 class Inventory:
-    """The pictures of a run, in numbers and words.
+    """The pictures of a split, in numbers and words.
+
+    Args:
+        split: The split.
+        config: The run's configuration; read are `limit`, `near_duplicates` and `split_file`.
 
     Attributes:
-        source: Name of the data.
         parts: Names of the parts, with pictures in each.
+        total, lost: Number of pictures that are used, and of those that are left out.
         rows: The classes, the largest first.
         balance: Balance of the classes; None without test pictures.
-        sizes: The smallest, the median and the largest picture; "" if they were not measured.
-        left_out: Pictures that are not used, the most frequent kind first.
+        left_out: Ids of the pictures that are not used, each with its detail or "", by kind, the most frequent first.
         ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
         alike: Groups of near duplicates by id, those of several labels first.
-        contradicting: Those of these groups whose pictures carry several labels.
         together: True if each of those groups is kept in one part; None if that is not known.
-        sha256: Hash of the split.
-        losses: Warnings about pictures that are left out.
-        doubts: Warnings about labels that contradict each other.
+        losses, doubts: Warnings about pictures that are left out, and about labels that contradict each other.
     """
 
-    source: str
-    parts: Mapping[str, int]
-    rows: tuple[ClassRow, ...]
-    balance: Balance | None
-    sizes: str
-    left_out: tuple[LeftOutGroup, ...]
-    ignored: tuple[tuple[str, int], ...]
-    noticed: tuple[tuple[str, int], ...]
-    alike: tuple[tuple[str, ...], ...]
-    contradicting: tuple[tuple[str, ...], ...]
-    together: bool | None
-    sha256: str
-    losses: tuple[str, ...]
-    doubts: tuple[str, ...]
+    def __init__(self, split: SplitInfo, config: RunConfig) -> None:
+        self.split = split
+        names = {"train": "train", "validation": "validation", "test": "test"}
+        if split.folds:
+            names = {"train": f"in {split.folds} folds", "test": "test"}
+        self.parts = {name: split.n(part) for part, name in names.items()}
+        self.total, self.lost = sum(self.parts.values()), len(split.quarantined)
+        rows = [self._row(name, names) for name in split.classes]
+        self.rows = sorted(rows, key=lambda row: (-row.total, row.name))
+        self.balance = self._balance()
+        left_out: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for picture in split.quarantined:
+            left_out[picture.kind.words].append((picture.id, picture.detail))
+        self.left_out = dict(sorted(left_out.items(), key=lambda group: (-len(group[1]), group[0])))
+        self.ignored, self.noticed = (
+            sorted(counts.items(), key=lambda item: (-item[1], item[0])) for counts in (split.ignored, split.noticed)
+        )
+        self.alike = sorted(split.alike, key=lambda group: group not in split.contradicting)
+        self.together = None if config.split_file else config.near_duplicates == "group"
+        sampled = config.split_file or config.limit
+        self.losses = [*self._leaks(), *([] if sampled else self._losses())]
+        self.doubts = []
+        if count := len(split.contradicting):
+            groups = f"{text.plural(count, 'group')} of near-duplicates {'carries' if count == 1 else 'carry'}"
+            self.doubts = [f"{groups} several labels, one of which is likely to be wrong."]
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def warnings(self) -> list[str]:
         """All warnings; they stand before any figure."""
-        return (*self.losses, *self.doubts)
+        return [*self.losses, *self.doubts]
 
     @property
-    def total(self) -> int:
-        """Number of pictures that are used."""
-        return sum(self.parts.values())
-
-    @property
-    def lost(self) -> int:
-        """Number of pictures that are left out."""
-        return sum(len(group.pictures) for group in self.left_out)
+    def sizes(self) -> str:
+        """The smallest, the median and the largest picture; "" if they were not measured."""
+        if not self.split.sizes:
+            return ""
+        smallest, median, largest = (f"{width} × {height}" for width, height in astuple(self.split.sizes))
+        return f"{smallest} to {largest} pixels, median {median}" if smallest != largest else f"{smallest} pixels"
 
     @property
     def sound(self) -> str:
@@ -125,20 +120,19 @@ class Inventory:
     def headline(self) -> str:
         """Summary: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
         parts = ", ".join(f"{text.thousands(count)} {part}" for part, count in self.parts.items())
-        source = text.one_line(self.source)
         classes, pictures = text.plural(len(self.rows), "class", "classes"), text.plural(self.total, "picture")
-        return f"{source}, {classes}, {pictures}: {parts}"
+        return f"{text.one_line(self.split.source)}, {classes}, {pictures}: {parts}"
 
     @property
     def findings(self) -> str:
         """Findings in a few words; "" if there are none."""
-        reasons = [f"{group.title}: {text.thousands(len(group.pictures))}" for group in self.left_out]
-        parts = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if self.left_out else []
+        reasons = [f"{title}: {text.thousands(len(pictures))}" for title, pictures in self.left_out.items()]
+        found = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if reasons else []
         if self.alike:
-            parts.append(self.groups)
+            found.append(self.groups)
         if ignored := sum(count for _, count in self.ignored):
-            parts.append(f"{text.plural(ignored, 'other file')} ignored")
-        return ", ".join(parts)
+            found.append(f"{text.plural(ignored, 'other file')} ignored")
+        return ", ".join(found)
 
     @property
     def groups(self) -> str:
@@ -146,101 +140,37 @@ class Inventory:
         became = {True: " kept together", False: " not kept together", None: ""}[self.together]
         return f"{text.plural(len(self.alike), 'group')} of near-duplicates{became}"
 
+    def _row(self, name: str, parts: Iterable[str]) -> ClassRow:
+        counts = tuple(self.split.counts.get(part, {}).get(name, 0) for part in parts)
+        return ClassRow(name, counts, sum(counts), sum(counts) / self.total if self.total else 0.0)
 
-def inventory(split: SplitInfo, config: RunConfig) -> Inventory:
-    """Take the inventory of a split.
+    def _balance(self) -> Balance | None:
+        split = self.split
+        held = Counter(dict.fromkeys(split.classes, 0))
+        for part in ("train", "validation"):
+            held.update(split.counts.get(part, {}))
+        ordered = sorted(held, key=lambda name: (-held[name], name))
+        if not split.n("test") or not held[ordered[-1]]:
+            return None
+        largest, smallest = ordered[0], ordered[-1]
+        right = split.counts["test"].get(largest, 0) / split.n("test")
+        return Balance(largest, smallest, held[largest] / held[smallest], right)
 
-    Args:
-        split: The split.
-        config: The run's configuration; read are `limit`, `near_duplicates` and `split_file`.
-    """
-    parts = {"train": "train", "validation": "validation", "test": "test"}
-    if split.folds:
-        parts = {"train": f"in {split.folds} folds", "test": "test"}
-    reused = bool(config.split_file)
-    return Inventory(
-        source=split.source,
-        parts={name: split.n(part) for part, name in parts.items()},
-        rows=_rows(split, tuple(parts)),
-        balance=_balance(split),
-        sizes=_sizes(split.sizes) if split.sizes else "",
-        left_out=_left_out(split),
-        ignored=_most_first(split.ignored),
-        noticed=_most_first(split.noticed),
-        alike=tuple(sorted(split.alike, key=lambda group: group not in split.contradicting)),
-        contradicting=split.contradicting,
-        together=None if reused else config.near_duplicates == "group",
-        sha256=split.sha256,
-        losses=(*_leaks(split), *(() if reused or config.limit else _losses(split))),
-        doubts=_contradictions(split),
-    )
+    def _leaks(self) -> list[str]:
+        leaks = sum(picture.kind.is_leak for picture in self.split.quarantined)
+        show = "shows" if leaks == 1 else "show"
+        pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {show} the same as one of a later part"
+        return [f"{pictures}: left out, so that no model sees what it is judged by."] if leaks else []
 
-
-def _rows(split: SplitInfo, parts: tuple[str, ...]) -> tuple[ClassRow, ...]:
-    every = sum(split.n(part) for part in parts)
-    rows = []
-    for name in split.classes:
-        counts = tuple(split.counts.get(part, {}).get(name, 0) for part in parts)
-        rows.append(ClassRow(name, counts, sum(counts), sum(counts) / every if every else 0.0))
-    return tuple(sorted(rows, key=lambda row: (-row.total, row.name)))
-
-
-def _balance(split: SplitInfo) -> Balance | None:
-    held: Counter[str] = Counter(dict.fromkeys(split.classes, 0))
-    for part in ("train", "validation"):
-        held.update(split.counts.get(part, {}))
-    ordered = sorted(held, key=lambda name: (-held[name], name))
-    if not split.n("test") or not held[ordered[-1]]:
-        return None
-    largest, smallest = ordered[0], ordered[-1]
-    right = split.counts["test"].get(largest, 0) / split.n("test")
-    return Balance(largest, smallest, held[largest] / held[smallest], right)
-
-
-def _left_out(split: SplitInfo) -> tuple[LeftOutGroup, ...]:
-    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for picture in split.quarantined:
-        groups[picture.kind.words].append((picture.id, picture.detail))
-    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return tuple(LeftOutGroup(title, tuple(pictures)) for title, pictures in ordered)
-
-
-def _leaks(split: SplitInfo) -> tuple[str, ...]:
-    leaks = sum(picture.kind.is_leak for picture in split.quarantined)
-    if not leaks:
-        return ()
-    show = "shows" if leaks == 1 else "show"
-    pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {show} the same as one of a later part"
-    return (f"{pictures}: left out, so that no model sees what it is judged by.",)
-
-
-def _contradictions(split: SplitInfo) -> tuple[str, ...]:
-    count = len(split.contradicting)
-    if not count:
-        return ()
-    carry = "carries" if count == 1 else "carry"
-    groups = f"{text.plural(count, 'group')} of near-duplicates"
-    return (f"{groups} {carry} several labels, one of which is likely to be wrong.",)
-
-
-def _losses(split: SplitInfo) -> tuple[str, ...]:
-    """Warn of classes that lost much."""
-    lost = Counter(picture.label for picture in split.quarantined)
-    warnings = []
-    for name in split.classes:
-        total = lost[name] + sum(counts.get(name, 0) for counts in split.counts.values())
-        if total and lost[name] / total > MANY:
-            of = f"{text.thousands(lost[name])} of {text.plural(total, 'picture')}"
-            warnings.append(f"Of {text.one_line(name)}, {of} ({text.percent(lost[name] / total)}) are left out.")
-    if len(warnings) > 4:
-        warnings[3:] = [f"{text.plural(len(warnings) - 3, 'more class', 'more classes')} lost as much."]
-    return tuple(warnings)
-
-
-def _most_first(counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _sizes(sizes: PictureSizes) -> str:
-    smallest, median, largest = (f"{width} × {height}" for width, height in astuple(sizes))
-    return f"{smallest} to {largest} pixels, median {median}" if smallest != largest else f"{smallest} pixels"
+    def _losses(self) -> list[str]:
+        """Warn of classes that lost much."""
+        lost = Counter(picture.label for picture in self.split.quarantined)
+        warnings = []
+        for name in self.split.classes:
+            total = lost[name] + sum(counts.get(name, 0) for counts in self.split.counts.values())
+            if total and lost[name] / total > MANY:
+                of = f"{text.thousands(lost[name])} of {text.plural(total, 'picture')}"
+                warnings.append(f"Of {text.one_line(name)}, {of} ({text.percent(lost[name] / total)}) are left out.")
+        if len(warnings) > 4:
+            warnings[3:] = [f"{text.plural(len(warnings) - 3, 'more class', 'more classes')} lost as much."]
+        return warnings

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.records import Run
-from bench.report.inventory import Inventory, inventory
+from bench.report.inventory import Inventory
 from bench.runs import thumbnails
 from bench.runs.thumbnails import Thumbnail
 
@@ -59,44 +59,14 @@ class PhotoAlbum:
         return source
 
 
-@dataclass(frozen=True)
-class ClassSamples:
-    """Training pictures of one class."""
-
-    name: str
-    pictures: tuple[Photo, ...]
-
-
-@dataclass(frozen=True)
-class DataSection:
-    """Section on the data.
-
-    Attributes:
-        inventory: The account of the pictures.
-        samples: Some of each class, in the order of the inventory's rows; empty where the run has no thumbnails.
-    """
-
-    inventory: Inventory
-    samples: Sequence[ClassSamples]
-
-
-def section(run: Run) -> DataSection:
-    """Collect the account of a run's pictures, and samples of them."""
-    account = inventory(run.split, run.config)
-    return DataSection(account, samples(run, [row.name for row in account.rows]))
-
-
-def samples(run: Run, names: Sequence[str]) -> list[ClassSamples]:
-    """Collect the training pictures of a run that have a thumbnail, class by class.
-
-    Args:
-        run: The run.
-        names: Its classes, in the wanted order.
-    """
+def section(run: Run) -> dict[str, object]:
+    """Collect the section on the data: the inventory, and a few training pictures of each class that has thumbnails."""
+    found = Inventory(run.split, run.config)
     album = PhotoAlbum(run, SAMPLE_BYTES)
-    by_class: dict[str, list[Thumbnail]] = defaultdict(list)
-    for thumbnail in album.thumbnails.values():
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for sha256, thumbnail in album.thumbnails.items():
         if thumbnail.part == "train":
-            by_class[run.split.classes[thumbnail.label]].append(thumbnail)
-    shown = [(name, tuple(album.photo(each.sha256) for each in by_class[name])) for name in names]
-    return [ClassSamples(name, own) for name, photos in shown if (own := tuple(p for p in photos if p.source))]
+            by_class[run.split.classes[thumbnail.label]].append(sha256)
+    photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in found.rows}
+    shown = {name: [photo for photo in photos_of if photo.source] for name, photos_of in photos.items()}
+    return {"inventory": found, "samples": {name: photos_of for name, photos_of in shown.items() if photos_of}}

@@ -13,7 +13,7 @@ from bench.cli.console import ConsoleProgress
 from bench.cli.data import print_inventory
 from bench.config import RunConfig
 from bench.records import LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
-from bench.report.inventory import inventory
+from bench.report.inventory import Inventory
 from bench.report.sections.verdict import notices
 
 from .conftest import HOSTILE, LONG
@@ -71,7 +71,7 @@ class TestPage:
         split = replace(run.split, alike=groups, contradicting=groups[1:])
         shown = words(replace(run, split=split), tmp_path)
         assert "cat/3.jpg , dog/4.jpg several labels cat/1.jpg , cat/2.jpg" in shown
-        (warning,) = inventory(split, run.config).warnings
+        (warning,) = Inventory(split, run.config).warnings
         assert warning.endswith("group of near-duplicates carries several labels, one of which is likely to be wrong.")
         (notice,) = [each for each in notices(replace(run, split=split)) if warning in each.text]
         assert notice.title == "Labels in doubt"  # nothing is left out
@@ -122,7 +122,7 @@ class TestNotice:
     @pytest.mark.parametrize("config", [RunConfig(limit=300), RunConfig(split_file="split.json")])
     def test_a_sample_says_nothing_of_what_its_classes_lost(self, messy_run: Run, config: RunConfig) -> None:
         """The audit is of all pictures, the counts are of some."""
-        assert not [each for each in inventory(messy_run.split, config).warnings if "owl" in each]
+        assert not [each for each in Inventory(messy_run.split, config).warnings if "owl" in each]
 
 
 class TestTerminal:

@@ -1,7 +1,8 @@
 """Sources of pictures: each lists its pictures with their labels and reads them one at a time.
 
-A source is a file here with a class that has the members of `Source` and the two functions of `SourceFile`, and a line
-in `_SOURCES`.
+A source is a file here with a class that has the members of `Source`, a line in `_SOURCES`, and two functions:
+`open(config, progress)` opens what `config.data` names, downloaded if need be, and `rebuild(description)` opens what
+`Source.describe` described, without looking for its pictures. Both raise DataError.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture
@@ -106,18 +107,6 @@ class Source(Protocol):
         ...
 
 
-class SourceFile(Protocol):
-    """Interface of a file of this package."""
-
-    def open(self, config: RunConfig, progress: StageCallback | None) -> Source:
-        """Open the source that `config.data` names, downloaded if need be; DataError if that fails."""
-        ...
-
-    def rebuild(self, description: Mapping[str, Any]) -> Source:
-        """Open the source that `Source.describe` described, without looking for its pictures."""
-        ...
-
-
 def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
     """Open the source that `--data` names: a known data set, else an existing folder or table.
 
@@ -128,19 +117,17 @@ def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
     Raises:
         DataError: No such data set or path, or it cannot be downloaded.
     """
-    return _file(_kind(config.data)).open(config, progress)
+    source: Source = _file(_kind(config.data)).open(config, progress)
+    return source
 
 
 def rebuild(description: Mapping[str, Any]) -> Source:
-    """Open the source that `Source.describe` described.
-
-    Raises:
-        DataError: This version does not know that kind.
-    """
+    """Open the source that `Source.describe` described; DataError if this version does not know its kind."""
     kinds = [file for file, _ in _SOURCES.values()]
     if description["kind"] not in kinds:
         raise DataError(f"unknown kind of source {description['kind']!r}: this version knows {', '.join(kinds)}")
-    return _file(description["kind"]).rebuild(description)
+    source: Source = _file(description["kind"]).rebuild(description)
+    return source
 
 
 def part_named(name: str) -> str | None:
@@ -175,15 +162,11 @@ def _kind(name: str) -> str:
             f"data {name!r} is a file: a folder of pictures or a table ({' or '.join(TABLES)}) is expected; "
             "an archive must be unpacked first"
         )
-    if is_folder or _looks_like_a_path(name):
+    if is_folder or "/" in name or "\\" in name or name.startswith((".", "~")):
         return "folder"
     words = [known for known in _SOURCES if known[0].islower()]
     raise DataError(f"{unknown('data set', name, words)}, or an existing folder or table ({' or '.join(TABLES)})")
 
 
-def _looks_like_a_path(name: str) -> bool:
-    return any(mark in name for mark in "/\\") or name.startswith((".", "~"))
-
-
-def _file(name: str) -> SourceFile:
-    return cast(SourceFile, importlib.import_module(f"{__name__}.{name}"))
+def _file(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")

@@ -78,62 +78,6 @@ def rebuild(description: Mapping[str, Any]) -> Drawn:
     return Drawn(int(description["images"]), int(description["seed"]))
 
 
-@dataclass(frozen=True)
-class _Traits:
-    """Traits of an animal; lengths in radii of its head, angles in radians."""
-
-    ear_turn: float  # 0 points up, pi points down
-    ear_length: float
-    ear_width: float
-    ear_round: float
-    muzzle: float
-    muzzle_width: float
-    slit: bool
-    whiskers: bool
-    tongue: bool
-    tail_length: float
-    tail_width: float
-    tail_curl: float
-
-
-def _traits(rng: np.random.Generator, dog: bool) -> _Traits:
-    """Traits of either kind; each alone misleads, and together they rarely do."""
-    if dog:
-        upright = rng.random() < 0.16
-        turn = rng.normal(0.25, 0.15) if upright else rng.normal(2.3, 0.35)
-        muzzle, tail = rng.normal(0.85, 0.15), rng.normal(1.5, 0.5)
-    else:
-        folded = rng.random() < 0.08
-        turn = rng.normal(1.6, 0.4) if folded else rng.normal(0.25, 0.2)
-        muzzle, tail = rng.normal(0.22, 0.1), rng.normal(2.2, 0.5)
-    return _Traits(
-        ear_turn=float(np.clip(turn, -0.1, 2.8)),
-        ear_length=float(rng.uniform(0.8, 1.15)) + (0.25 if turn > 1.0 else 0.0),
-        ear_width=float(rng.uniform(0.55, 0.8)),
-        ear_round=float(rng.uniform(0.0, 0.9)),
-        muzzle=float(np.clip(muzzle, 0.1, 1.2)),
-        muzzle_width=float(rng.uniform(0.36, 0.5)),
-        slit=rng.random() < (0.1 if dog else 0.4),
-        whiskers=rng.random() < (0.3 if dog else 0.6),
-        tongue=rng.random() < (0.25 if dog else 0.08),
-        tail_length=float(np.clip(tail, 0.6, 3.0)),
-        tail_width=float(rng.uniform(0.18, 0.34)),
-        tail_curl=float(rng.normal(0.9 if dog else 0.4, 0.7)),
-    )
-
-
-@dataclass(frozen=True)
-class _Coat:
-    """Colours of an animal, drawn alike for cats and dogs."""
-
-    main: Colour
-    second: Colour
-    inner_ear: Colour
-    nose: Colour
-    iris: Colour
-    pattern: str
-
-
 _COATS: tuple[Colour, ...] = (
     (222, 144, 70), (244, 226, 196), (58, 52, 54), (128, 124, 128), (150, 98, 58),
     (238, 236, 232), (196, 160, 112), (92, 66, 48), (186, 184, 190), (228, 186, 130),
@@ -190,13 +134,13 @@ class _Brush:
 def draw(seed: int, index: int) -> Image.Image:
     """Picture number `index` of a seed: RGB, `SIDE` pixels square; a dog where the index is odd, else a cat."""
     rng = np.random.default_rng([seed, index])
-    traits, coat = _traits(rng, dog=index % 2 == 1), _coat(rng)
+    animal = _Animal(rng, dog=index % 2 == 1)
     image = Image.new("RGB", (SIDE * _FINE, SIDE * _FINE))
     canvas = _Brush(ImageDraw.Draw(image), (0, 0), SIDE * _FINE)  # the picture is the unit square
     horizon = _scene(canvas, rng)
     for _ in range(rng.integers(0, 3)):
         _clutter(canvas, rng, horizon)
-    _animal(canvas, rng, traits, coat)
+    animal.paint(canvas)
     if rng.random() < 0.25:
         _occlusion(canvas, rng)
     if rng.random() < 0.5:
@@ -207,25 +151,13 @@ def draw(seed: int, index: int) -> Image.Image:
     return Image.fromarray(_lit(np.asarray(image), rng))
 
 
-def _coat(rng: np.random.Generator) -> _Coat:
-    main, second = rng.permutation(len(_COATS))[:2]
-    return _Coat(
-        main=_varied(rng, _COATS[main]),
-        second=_varied(rng, _COATS[second]),
-        inner_ear=_varied(rng, (232, 172, 164)),
-        nose=_varied(rng, _pick(rng, ((60, 44, 44), (206, 120, 120), (40, 34, 36)))),
-        iris=_pick(rng, _IRISES),
-        pattern=_pick(rng, ("plain", "plain", "stripes", "spots", "mask", "blaze")),
-    )
-
-
 def _scene(canvas: _Brush, rng: np.random.Generator) -> float:
     """Background and floor; returns the height of the horizon."""
-    horizon = float(rng.uniform(0.45, 0.8))
+    horizon = rng.uniform(0.45, 0.8)
     sky = _varied(rng, _pick(rng, _SKIES))
     canvas.polygon(_rectangle(0, 0, 1, 1), sky)
     if rng.random() < 0.35:
-        paper, width = _shaded(sky, 0.9), float(rng.uniform(0.05, 0.14))
+        paper, width = _shaded(sky, 0.9), rng.uniform(0.05, 0.14)
         for left in np.arange(rng.uniform(0, width), 1, 2 * width):
             canvas.polygon(_rectangle(float(left), 0, float(left) + width, horizon), paper)
     canvas.polygon(_rectangle(0, horizon, 1, 1), _varied(rng, _pick(rng, _GROUNDS)))
@@ -235,8 +167,8 @@ def _scene(canvas: _Brush, rng: np.random.Generator) -> float:
 def _clutter(canvas: _Brush, rng: np.random.Generator, horizon: float) -> None:
     """Something behind the animal, in shapes and colours that it has itself."""
     colour = _varied(rng, _pick(rng, _COATS + _THINGS))
-    x, size = float(rng.uniform(0, 1)), float(rng.uniform(0.08, 0.24))
-    frame = canvas.at(x, float(rng.uniform(0.05, horizon + 0.15)), size, float(rng.normal(0, 0.3)))
+    x, size = rng.uniform(0, 1), rng.uniform(0.08, 0.24)
+    frame = canvas.at(x, rng.uniform(0.05, horizon + 0.15), size, rng.normal(0, 0.3))
     match rng.integers(6):
         case 0:  # a tent, a roof, a fir
             frame.polygon([(-0.6, 0.8), (0, -0.9), (0.6, 0.8)], colour)
@@ -246,110 +178,140 @@ def _clutter(canvas: _Brush, rng: np.random.Generator, horizon: float) -> None:
             for side in (-1, 1):
                 frame.ellipse(0.45 * side, 0.2, 0.28, 0.75, colour, turn=-0.5 * side)
         case 3:  # a ball, a bush
-            frame.ellipse(0, 0, 0.7, float(rng.uniform(0.5, 0.8)), colour)
+            frame.ellipse(0, 0, 0.7, rng.uniform(0.5, 0.8), colour)
         case 4:  # a branch, a rope
-            curl = float(rng.normal(0, 0.8))
-            frame.stroke(_curve((-0.9, 0.6), -0.6, 2.2, curl), 0.22, colour)
+            frame.stroke(_curve((-0.9, 0.6), -0.6, 2.2, rng.normal(0, 0.8)), 0.22, colour)
         case _:  # a box, a book
             frame.polygon(_rectangle(-0.7, -0.5, 0.7, 0.6), colour)
 
 
-def _animal(canvas: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat) -> None:
-    radius = float(rng.uniform(0.19, 0.27))
-    yaw = float(rng.uniform(-0.9, 0.9))
-    body = canvas.at(float(rng.uniform(0.29, 0.71)), float(rng.uniform(0.74, 0.96)), radius, float(rng.normal(0, 0.06)))
-    lean = float(rng.normal(0, 0.2))
-    head = body.at(lean + 0.35 * yaw, -float(rng.uniform(1.35, 1.6)), angle=float(rng.normal(0, 0.13)))
-    _tail(body, rng, traits, coat)
-    _body(body, rng, coat, lean)
-    _head(head, rng, traits, coat, yaw)
+class _Animal:
+    """A cat or a dog; lengths in radii of its head, angles in radians.
 
+    Each of the traits alone misleads, and together they rarely do; colours are drawn alike for both.
+    """
 
-def _tail(body: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat) -> None:
-    side = 1 if rng.random() < 0.5 else -1
-    points = _curve((0.75 * side, 0.75), -0.5, traits.tail_length, traits.tail_curl)
-    mirrored = [(0.75 * side + side * (x - 0.75 * side), y) for x, y in points]
-    body.stroke(mirrored, traits.tail_width, coat.main)
-    if rng.random() < 0.4:
-        body.stroke(mirrored[-3:], traits.tail_width, coat.second)
+    def __init__(self, rng: np.random.Generator, dog: bool) -> None:
+        self._rng = rng
+        if dog:
+            upright = rng.random() < 0.16
+            turn = rng.normal(0.25, 0.15) if upright else rng.normal(2.3, 0.35)
+            muzzle, tail = rng.normal(0.85, 0.15), rng.normal(1.5, 0.5)
+        else:
+            folded = rng.random() < 0.08
+            turn = rng.normal(1.6, 0.4) if folded else rng.normal(0.25, 0.2)
+            muzzle, tail = rng.normal(0.22, 0.1), rng.normal(2.2, 0.5)
+        self.ear_turn = float(np.clip(turn, -0.1, 2.8))  # 0 points up, pi points down
+        self.ear_length = rng.uniform(0.8, 1.15) + (0.25 if turn > 1.0 else 0.0)
+        self.ear_width = rng.uniform(0.55, 0.8)
+        self.ear_round = rng.uniform(0.0, 0.9)
+        self.muzzle = float(np.clip(muzzle, 0.1, 1.2))
+        self.muzzle_width = rng.uniform(0.36, 0.5)
+        self.slit = rng.random() < (0.1 if dog else 0.4)
+        self.whiskers = rng.random() < (0.3 if dog else 0.6)
+        self.tongue = rng.random() < (0.25 if dog else 0.08)
+        self.tail_length = float(np.clip(tail, 0.6, 3.0))
+        self.tail_width = rng.uniform(0.18, 0.34)
+        self.tail_curl = rng.normal(0.9 if dog else 0.4, 0.7)
+        main, second = rng.permutation(len(_COATS))[:2]
+        self.main = _varied(rng, _COATS[main])
+        self.second = _varied(rng, _COATS[second])
+        self.inner_ear = _varied(rng, (232, 172, 164))
+        self.nose = _varied(rng, _pick(rng, ((60, 44, 44), (206, 120, 120), (40, 34, 36))))
+        self.iris = _pick(rng, _IRISES)
+        self.pattern = _pick(rng, ("plain", "plain", "stripes", "spots", "mask", "blaze"))
 
+    def paint(self, canvas: _Brush) -> None:
+        rng = self._rng
+        radius, yaw = rng.uniform(0.19, 0.27), rng.uniform(-0.9, 0.9)
+        body = canvas.at(rng.uniform(0.29, 0.71), rng.uniform(0.74, 0.96), radius, rng.normal(0, 0.06))
+        lean = rng.normal(0, 0.2)
+        head = body.at(lean + 0.35 * yaw, -rng.uniform(1.35, 1.6), angle=rng.normal(0, 0.13))
+        self._tail(body)
+        self._body(body, lean)
+        self._head(head, yaw)
 
-def _body(body: _Brush, rng: np.random.Generator, coat: _Coat, lean: float) -> None:
-    width = float(rng.uniform(0.85, 1.2))
-    body.ellipse(0, 0.35, width, 1.15, coat.main)
-    body.ellipse(lean * 0.5, -0.4, 0.62, 0.95, coat.main)
-    if coat.pattern == "stripes":
-        for y in (0.0, 0.4, 0.8):
-            for side in (-1, 1):
-                body.stroke([(width * 0.92 * side, y), (width * 0.5 * side, y + 0.08)], 0.13, coat.second)
-    elif coat.pattern == "spots":
-        for _ in range(4):
-            x, y = float(rng.uniform(-0.6, 0.6)) * width, float(rng.uniform(-0.3, 1.1))
-            body.ellipse(x, y, float(rng.uniform(0.12, 0.28)), 0.2, coat.second)
-    elif coat.pattern in ("mask", "blaze"):
-        body.ellipse(lean * 0.5, 0.1, 0.42, 0.75, coat.second)
-    shade = _shaded(coat.main, 0.86)
-    for side in (-1, 1):
-        body.stroke([(0.3 * side, 0.5), (0.32 * side, 1.35)], 0.34, shade)
-        body.ellipse(0.34 * side, 1.42, 0.28, 0.17, coat.second if coat.pattern == "mask" else coat.main)
+    def _tail(self, body: _Brush) -> None:
+        side = 1 if self._rng.random() < 0.5 else -1
+        points = _curve((0.75 * side, 0.75), -0.5, self.tail_length, self.tail_curl)
+        mirrored = [(0.75 * side + side * (x - 0.75 * side), y) for x, y in points]
+        body.stroke(mirrored, self.tail_width, self.main)
+        if self._rng.random() < 0.4:
+            body.stroke(mirrored[-3:], self.tail_width, self.second)
 
+    def _body(self, body: _Brush, lean: float) -> None:
+        width = self._rng.uniform(0.85, 1.2)
+        body.ellipse(0, 0.35, width, 1.15, self.main)
+        body.ellipse(lean * 0.5, -0.4, 0.62, 0.95, self.main)
+        if self.pattern == "stripes":
+            for y in (0.0, 0.4, 0.8):
+                for side in (-1, 1):
+                    body.stroke([(width * 0.92 * side, y), (width * 0.5 * side, y + 0.08)], 0.13, self.second)
+        elif self.pattern == "spots":
+            for _ in range(4):
+                x, y = self._rng.uniform(-0.6, 0.6) * width, self._rng.uniform(-0.3, 1.1)
+                body.ellipse(x, y, self._rng.uniform(0.12, 0.28), 0.2, self.second)
+        elif self.pattern in ("mask", "blaze"):
+            body.ellipse(lean * 0.5, 0.1, 0.42, 0.75, self.second)
+        shade = _shaded(self.main, 0.86)
+        for side in (-1, 1):
+            body.stroke([(0.3 * side, 0.5), (0.32 * side, 1.35)], 0.34, shade)
+            body.ellipse(0.34 * side, 1.42, 0.28, 0.17, self.second if self.pattern == "mask" else self.main)
 
-def _head(head: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat, yaw: float) -> None:
-    hanging = traits.ear_turn > 1.0
-    if not hanging:
-        _ears(head, traits, coat)
-    if rng.random() < 0.3:
-        head.ellipse(0, 0.75, 0.7, 0.3, _pick(rng, _THINGS))  # a collar
-    head.ellipse(0, 0, 1.0, float(rng.uniform(0.84, 1.0)), coat.main)
-    if coat.pattern == "stripes":
-        for x in (-0.3, 0.0, 0.3):
-            head.stroke([(x, -0.82), (x * 0.7, -0.5)], 0.12, coat.second)
-    elif coat.pattern == "spots":
-        head.ellipse(0.42, -0.15, 0.4, 0.42, coat.second)
-    elif coat.pattern == "blaze":
-        head.ellipse(0.15 * yaw, -0.2, 0.18, 0.7, coat.second)
-    _face(head, rng, traits, coat, yaw)
-    if hanging:
-        _ears(head, traits, coat)
+    def _head(self, head: _Brush, yaw: float) -> None:
+        hanging = self.ear_turn > 1.0
+        if not hanging:
+            self._ears(head)
+        if self._rng.random() < 0.3:
+            head.ellipse(0, 0.75, 0.7, 0.3, _pick(self._rng, _THINGS))  # a collar
+        head.ellipse(0, 0, 1.0, self._rng.uniform(0.84, 1.0), self.main)
+        if self.pattern == "stripes":
+            for x in (-0.3, 0.0, 0.3):
+                head.stroke([(x, -0.82), (x * 0.7, -0.5)], 0.12, self.second)
+        elif self.pattern == "spots":
+            head.ellipse(0.42, -0.15, 0.4, 0.42, self.second)
+        elif self.pattern == "blaze":
+            head.ellipse(0.15 * yaw, -0.2, 0.18, 0.7, self.second)
+        self._face(head, yaw)
+        if hanging:
+            self._ears(head)
 
+    def _ears(self, head: _Brush) -> None:
+        """Both ears; their root lies on the head's rim, a little lower the more they hang."""
+        for side in (-1, 1):
+            root = 0.62 + 0.12 * min(self.ear_turn, 1.5)
+            turn = side * (0.2 + self.ear_turn)
+            ear = head.at(side * math.sin(root) * 0.9, -math.cos(root) * 0.86, angle=turn)
+            w, length, blunt = self.ear_width / 2, self.ear_length, self.ear_round
+            colour = _shaded(self.main, 0.72)
+            tip = length * (1 - 0.35 * blunt)
+            ear.polygon([(-w, 0.25), (-w * (0.5 + 0.5 * blunt), -0.6 * tip), (0, -length * (1 - 0.1 * blunt)),
+                         (w * (0.5 + 0.5 * blunt), -0.6 * tip), (w, 0.25)], colour)  # fmt: skip
+            if self.ear_turn < 1.0:
+                ear.polygon([(-w * 0.5, 0.1), (0, -0.7 * tip), (w * 0.5, 0.1)], self.inner_ear)
 
-def _ears(head: _Brush, traits: _Traits, coat: _Coat) -> None:
-    """Both ears; their root lies on the head's rim, a little lower the more they hang."""
-    for side in (-1, 1):
-        root = 0.62 + 0.12 * min(traits.ear_turn, 1.5)
-        turn = side * (0.2 + traits.ear_turn)
-        ear = head.at(side * math.sin(root) * 0.9, -math.cos(root) * 0.86, angle=turn)
-        w, length, blunt = traits.ear_width / 2, traits.ear_length, traits.ear_round
-        colour = _shaded(coat.main, 0.72)
-        tip = length * (1 - 0.35 * blunt)
-        ear.polygon([(-w, 0.25), (-w * (0.5 + 0.5 * blunt), -0.6 * tip), (0, -length * (1 - 0.1 * blunt)),
-                     (w * (0.5 + 0.5 * blunt), -0.6 * tip), (w, 0.25)], colour)  # fmt: skip
-        if traits.ear_turn < 1.0:
-            ear.polygon([(-w * 0.5, 0.1), (0, -0.7 * tip), (w * 0.5, 0.1)], coat.inner_ear)
-
-
-def _face(head: _Brush, rng: np.random.Generator, traits: _Traits, coat: _Coat, yaw: float) -> None:
-    eye = float(rng.uniform(0.15, 0.23))
-    for side in (-1, 1):
-        x, y = 0.42 * side + 0.22 * yaw, -0.12
-        head.ellipse(x, y, eye, eye, _shaded(coat.iris, 1.0))
-        head.ellipse(x, y, eye * (0.35 if traits.slit else 0.7), eye * 0.85, (24, 20, 22))
-        head.ellipse(x - eye * 0.3, y - eye * 0.35, eye * 0.28, eye * 0.28, (250, 250, 250))
-    out = traits.muzzle
-    start, end = (0.15 * yaw, 0.32), ((0.15 + 0.75 * out) * yaw, 0.32 + 0.45 * out)
-    colour = coat.second if coat.pattern in ("mask", "blaze") else _shaded(coat.main, 1.18)
-    head.stroke([start, end], 2 * traits.muzzle_width, colour)
-    if traits.tongue:
-        head.ellipse(end[0], end[1] + 0.34, 0.14, 0.26, (226, 110, 120))
-    head.ellipse(end[0], end[1] - 0.12, 0.16, 0.11, coat.nose)
-    dark = _shaded(coat.nose, 0.8)
-    for side in (-1, 1):
-        head.stroke([(end[0], end[1]), (end[0] + 0.02 * side, end[1] + 0.12), (end[0] + 0.2 * side, end[1] + 0.2)],
-                    0.05, dark)  # fmt: skip
-        if traits.whiskers:
-            for drop in (-0.08, 0.1):
-                x, y = start[0] + 0.4 * side, start[1] + 0.1
-                head.stroke([(x, y), (x + 0.7 * side, y + drop)], 0.03, (236, 232, 228))
+    def _face(self, head: _Brush, yaw: float) -> None:
+        eye = self._rng.uniform(0.15, 0.23)
+        for side in (-1, 1):
+            x, y = 0.42 * side + 0.22 * yaw, -0.12
+            head.ellipse(x, y, eye, eye, self.iris)
+            head.ellipse(x, y, eye * (0.35 if self.slit else 0.7), eye * 0.85, (24, 20, 22))
+            head.ellipse(x - eye * 0.3, y - eye * 0.35, eye * 0.28, eye * 0.28, (250, 250, 250))
+        out = self.muzzle
+        start, end = (0.15 * yaw, 0.32), ((0.15 + 0.75 * out) * yaw, 0.32 + 0.45 * out)
+        colour = self.second if self.pattern in ("mask", "blaze") else _shaded(self.main, 1.18)
+        head.stroke([start, end], 2 * self.muzzle_width, colour)
+        if self.tongue:
+            head.ellipse(end[0], end[1] + 0.34, 0.14, 0.26, (226, 110, 120))
+        head.ellipse(end[0], end[1] - 0.12, 0.16, 0.11, self.nose)
+        dark = _shaded(self.nose, 0.8)
+        for side in (-1, 1):
+            head.stroke([(end[0], end[1]), (end[0] + 0.02 * side, end[1] + 0.12), (end[0] + 0.2 * side, end[1] + 0.2)],
+                        0.05, dark)  # fmt: skip
+            if self.whiskers:
+                for drop in (-0.08, 0.1):
+                    x, y = start[0] + 0.4 * side, start[1] + 0.1
+                    head.stroke([(x, y), (x + 0.7 * side, y + drop)], 0.03, (236, 232, 228))
 
 
 def _occlusion(canvas: _Brush, rng: np.random.Generator) -> None:
@@ -357,13 +319,13 @@ def _occlusion(canvas: _Brush, rng: np.random.Generator) -> None:
     colour = _varied(rng, _pick(rng, _THINGS + _GROUNDS))
     match rng.integers(3):
         case 0:
-            left, width = float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.05, 0.12))
+            left, width = rng.uniform(0.1, 0.9), rng.uniform(0.05, 0.12)
             canvas.polygon(_rectangle(left, 0, left + width, 1), colour)
         case 1:
-            canvas.ellipse(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.8, 1.0)), 0.35, 0.2, colour)
+            canvas.ellipse(rng.uniform(0.1, 0.9), rng.uniform(0.8, 1.0), 0.35, 0.2, colour)
         case _:
             for x in rng.uniform(0, 1, 14):
-                tip = float(rng.uniform(0.45, 0.85))
+                tip = rng.uniform(0.45, 0.85)
                 canvas.polygon([(float(x) - 0.025, 1), (float(x) + 0.03, tip), (float(x) + 0.025, 1)], colour)
 
 

@@ -34,8 +34,6 @@ LAYOUTS = (
 _NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
 """A class with a letter in it, a separator and a number: `2024-01-05` names no class."""
 
-_UNLABELLED = "unlabelled: no class in the name"
-
 
 @dataclass(frozen=True)
 class Folder(Source):
@@ -74,11 +72,7 @@ def rebuild(description: Mapping[str, Any]) -> Folder:
 
 
 def read(path: str, least: int) -> Picture:
-    """The picture in a file; for `least` see `Source.picture`.
-
-    Raises:
-        PictureError: It is not there or cannot be decoded.
-    """
+    """Read a picture from a file; for `least` and errors see `Source.picture`."""
     try:
         with FileIO(path) as file:
             content = file.readall()
@@ -99,23 +93,18 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in CLUTTER_FILES
 
 
-@dataclass(frozen=True)
 class _Level:
     """Entries of a folder, sorted by name: folders that may be classes, links, and all else."""
 
-    path: Path
-    folders: tuple[Path, ...]
-    links: tuple[Path, ...]
-    others: tuple[Path, ...]
-
-    @classmethod
-    def of(cls, path: Path) -> _Level:
-        kinds: dict[str, list[Path]] = {"folders": [], "links": [], "others": []}
-        with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                is_folder = entry.is_dir(follow_symlinks=False) and not _is_hidden_folder(entry.name)
-                kinds["links" if entry.is_symlink() else "folders" if is_folder else "others"].append(path / entry.name)
-        return cls(path, *map(tuple, kinds.values()))
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folders: list[Path] = []
+        self.links: list[Path] = []
+        self.others: list[Path] = []
+        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+            is_folder = entry.is_dir(follow_symlinks=False) and not _is_hidden_folder(entry.name)
+            entries = self.links if entry.is_symlink() else self.folders if is_folder else self.others
+            entries.append(path / entry.name)
 
     @property
     def named(self) -> list[str]:
@@ -147,23 +136,30 @@ class _Walk:
                 for path in paths:
                     self._collect(path, label, part)
         names = next(iter(classes_by_part.values()))
-        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(self.ignored))
+        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored))
 
     def _by_part(self) -> dict[str | None, _Classes]:
         """The classes of every part, train first; of the whole folder where it has no parts."""
-        top = _Level.of(self.root)
+        top = _Level(self.root)
         parts = self._parts(top)
+        train = _Level(parts["train"]) if parts else top
+        train_classes = self._classes(train)
+        self._check_classes(train_classes, train)
         if not parts:
-            classes = self._classes(top)
-            self._check_classes(classes, top)
-            return {None: classes}
-        self._leave_out(top, set(parts.values()))
-        train = _Level.of(parts["train"])
-        classes_by_part: dict[str | None, _Classes] = {"train": self._classes(train)}
-        self._check_classes(classes_by_part["train"], train)
+            return {None: train_classes}
+        for link in top.links:
+            self._reject(link, LeftOutKind.LINK)
+        self.ignored["beside the classes"] += len(top.others)
+        for folder in set(top.folders) - set(parts.values()):
+            self.ignored["outside the parts"] += sum(len(files) for _, _, files in os.walk(folder))
+        classes_by_part: dict[str | None, _Classes] = {"train": train_classes}
         for part in PARTS[1:]:
-            if part in parts and (classes := self._classes(_Level.of(parts[part]), classes_by_part["train"])):
-                self._check_part(parts[part], set(classes), parts["train"], set(classes_by_part["train"]))
+            if part in parts and (classes := self._classes(_Level(parts[part]), train_classes)):
+                if odd := classes.keys() ^ train_classes.keys():
+                    name = min(classes.keys() - train_classes.keys() or odd)
+                    here, there = (parts[part], train.path) if name in classes else (train.path, parts[part])
+                    where = f"is in {here.name}/ but not in {there.name}/"
+                    raise DataError(f"data folder {str(self.root)!r}: class {name!r} {where}")
                 classes_by_part[part] = classes
         return classes_by_part
 
@@ -180,7 +176,7 @@ class _Walk:
                 parts[part] = folder
         if "train" not in parts:
             return {}
-        train = _Level.of(parts["train"])
+        train = _Level(parts["train"])
         several, nothing_else = len(parts) > 1, len(parts) == len(top.folders)
         if train.folders:
             return parts if several else {}
@@ -192,7 +188,7 @@ class _Walk:
         if level.folders:
             for link in level.links:
                 self._reject(link, LeftOutKind.LINK)
-            self._ignore("beside the classes", len(level.others))
+            self.ignored["beside the classes"] += len(level.others)
             return {folder.name: [folder] for folder in level.folders}
         classes: dict[str, list[Path]] = defaultdict(list)
         for path in (*level.others, *level.links):
@@ -202,18 +198,20 @@ class _Walk:
             elif path.is_symlink():
                 self._reject(path, LeftOutKind.LINK)
             elif path.is_dir():
-                self._ignore("hidden or system folder")
+                self.ignored["hidden or system folder"] += 1
             elif is_clutter(path.name):
-                self._ignore("hidden or system file")
+                self.ignored["hidden or system file"] += 1
             else:
-                self._ignore(_UNLABELLED if path.suffix.lower() in SUFFIXES else "not a picture")
+                is_picture = path.suffix.lower() in SUFFIXES
+                self.ignored["unlabelled: no class in the name" if is_picture else "not a picture"] += 1
         return classes
 
     def _check_classes(self, classes: _Classes, level: _Level) -> None:
         where = f"data folder {str(level.path)!r}"
-        if len(level.folders) == 1 and len(level.named) > 1:
+        if len(level.folders) == 1 and len(named := level.named) > 1:
+            some = ", ".join([*map(repr, named[:3]), *(["…"] if len(named) > 3 else [])])
             raise DataError(
-                f"{where} holds pictures named after their class ({_some(level.named)}) beside the sub-folder "
+                f"{where} holds pictures named after their class ({some}) beside the sub-folder "
                 f"{level.folders[0].name!r}: {LAYOUTS}"
             )
         if not classes:
@@ -226,25 +224,11 @@ class _Walk:
             hint = f". Did you mean {str(level.folders[0])!r}?" if len(class_folders) > 1 else ""
             raise DataError(f"{where} holds one class, {min(classes)!r}: at least two are needed{hint}")
 
-    def _check_part(self, part: Path, classes: set[str], train: Path, train_classes: set[str]) -> None:
-        for here, there, missing in ((part, train, classes - train_classes), (train, part, train_classes - classes)):
-            if missing:
-                where = f"is in {here.name}/ but not in {there.name}/"
-                raise DataError(f"data folder {str(self.root)!r}: class {min(missing)!r} {where}")
-
-    def _leave_out(self, top: _Level, parts: set[Path]) -> None:
-        """Leave out or ignore what stands beside the parts."""
-        for link in top.links:
-            self._reject(link, LeftOutKind.LINK)
-        self._ignore("beside the classes", len(top.others))
-        for folder in set(top.folders) - parts:
-            self._ignore("outside the parts", sum(len(files) for _, _, files in os.walk(folder)))
-
     def _collect(self, path: Path, label: str, part: str | None) -> None:
         for file in self._files(path, label) if _is_class(path) else [path]:
             mode = file.lstat().st_mode
             if is_clutter(file.name):
-                self._ignore("hidden or system file")
+                self.ignored["hidden or system file"] += 1
             elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file, label)):
                 self.entries.append(ListedPicture(file.relative_to(self.root).as_posix(), label, part))
             elif not stat.S_ISLNK(mode):
@@ -257,24 +241,20 @@ class _Walk:
                 if path.is_symlink():
                     self._reject(path, LeftOutKind.LINK, "leads to a folder", label)
                 elif not _is_class(path):
-                    self._ignore("hidden or system folder")
+                    self.ignored["hidden or system folder"] += 1
             folders[:] = sorted(name for name in folders if _is_class(Path(above, name)))
             yield from (Path(above, name) for name in sorted(files))
 
     def _leads_inside(self, link: Path, label: str) -> bool:
+        detail = "leads outside the folder"
         try:
             target = link.resolve(strict=True)
+            if target.is_relative_to(self.root.resolve()) and target.is_file():
+                return True
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
-            self._reject(link, LeftOutKind.LINK, "leads nowhere", label)
-            return False
-        if not target.is_relative_to(self.root.resolve()) or not target.is_file():
-            self._reject(link, LeftOutKind.LINK, "leads outside the folder", label)
-            return False
-        return True
-
-    def _ignore(self, reason: str, count: int = 1) -> None:
-        if count:
-            self.ignored[reason] += count
+            detail = "leads nowhere"
+        self._reject(link, LeftOutKind.LINK, detail, label)
+        return False
 
     def _reject(self, path: Path, kind: LeftOutKind, detail: str = "", label: str = "") -> None:
         self.left_out.append(LeftOut(path.relative_to(self.root).as_posix(), kind, detail, label))
@@ -286,10 +266,6 @@ def _is_class(path: Path) -> bool:
 
 def _is_hidden_folder(name: str) -> bool:
     return name.startswith(".") or name.casefold() in CLUTTER_FOLDERS
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _raise(error: OSError) -> None:

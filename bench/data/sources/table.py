@@ -53,16 +53,16 @@ class Table(Source):
         return read(os.path.join(self.path.parent, item_id), least)
 
     def listing(self) -> Listing:
-        rows = _rows(self.path)
         finder = _PictureFinder(self.path.parent)
         left_out: list[LeftOut] = []
         rows_by_id: dict[str, list[_Row]] = defaultdict(list)
-        for row in rows:
-            item_id, kind, detail = finder.find(row.path) if row.path else (self._row_id(row), TABLE_ROW, "no path")
+        for row in _rows(self.path):
+            where = f"line {row.line}"
+            no_path = f"{self.path.name}, {where}", TABLE_ROW, "no path"
+            item_id, kind, detail = finder.find(row.path) if row.path else no_path
             if kind is None and row.fault:
                 kind, detail = TABLE_ROW, row.fault
             if kind:
-                where = f"line {row.line}"
                 left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, row.label))
             else:
                 rows_by_id[item_id].append(row)
@@ -78,19 +78,13 @@ class Table(Source):
                 for row in repetitions
             ]
         classes = tuple(sorted({entry.label for entry in entries}))
-        self._check(classes, left_out)
-        return Listing(classes, tuple(entries), tuple(left_out))
-
-    def _row_id(self, row: _Row) -> str:
-        return f"{self.path.name}, line {row.line}"
-
-    def _check(self, classes: Sequence[str], left_out: Sequence[LeftOut]) -> None:
-        where = f"data table {str(self.path)!r}"
+        found = f"data table {str(self.path)!r} has"
         if not classes:
             why = f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else ""
-            raise DataError(f"{where} has no row{why}")
+            raise DataError(f"{found} no row{why}")
         if len(classes) == 1:
-            raise DataError(f"{where} has one class, {classes[0]!r}: at least two are needed")
+            raise DataError(f"{found} one class, {classes[0]!r}: at least two are needed")
+        return Listing(classes, tuple(entries), tuple(left_out))
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Table:
@@ -133,9 +127,9 @@ def _rows(path: Path) -> list[_Row]:
         cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise DataError(f"{where}, line {reader.line_num}: {error}") from None
-    width = len(cells[0][1])
-    has_parts = "part" in columns and any(len(row) > columns["part"] and row[columns["part"]] for _, row in cells[1:])
-    return [_row(line, row, columns, width, has_parts) for line, row in cells[1:]]
+    (_, header), *below = cells
+    has_parts = "part" in columns and any(len(row) > columns["part"] and row[columns["part"]] for _, row in below)
+    return [_row(line, row, columns, len(header), has_parts) for line, row in below]
 
 
 def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
@@ -178,13 +172,10 @@ def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int
 def _contradiction(rows: Sequence[_Row]) -> str:
     """Contradiction between the rows of one picture; "" if they agree."""
     for what in ("label", "part"):
-        first, *others = rows
-        for other in others:
-            if getattr(first, what) != getattr(other, what):
-                contradiction = (
-                    f"{getattr(first, what)} in line {first.line} and {getattr(other, what)} in line {other.line}"
-                )
-                return f"its {what} is {contradiction}"
+        values = {getattr(row, what): row.line for row in reversed(rows)}  # each with its first line
+        if len(values) > 1:
+            (first, line), (other, other_line) = sorted(values.items(), key=lambda value: value[1])[:2]
+            return f"its {what} is {first} in line {line} and {other} in line {other_line}"
     return ""
 
 
@@ -192,23 +183,18 @@ class _PictureFinder:
     """Finds the pictures of a table: below its folder, or at absolute paths."""
 
     def __init__(self, folder: Path) -> None:
+        root = folder.resolve()
         self._folder = str(folder)
-        self._root = folder.resolve()
-        self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(self._root))
+        self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(root))
 
     def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
         """The id of a picture, its path with "/" on every system; the kind and detail of its fault."""
         if "\0" in path:
             return path, TABLE_ROW, "a null character in its path"
-        item_id = os.path.normpath(path)
-        full = self._full(item_id)
-        if not os.path.lexists(full):
-            item_id = next((reading for reading in _readings(item_id) if os.path.lexists(self._full(reading))), item_id)
-            full = self._full(item_id)
-        return item_id.replace(os.sep, "/"), *self._fault(item_id, full)
-
-    def _full(self, item_id: str) -> str:
-        return os.path.join(self._folder, item_id)
+        plain = os.path.normpath(path)
+        there = (reading for reading in _readings(plain) if os.path.lexists(os.path.join(self._folder, reading)))
+        item_id = next(there, plain)
+        return item_id.replace(os.sep, "/"), *self._fault(item_id, os.path.join(self._folder, item_id))
 
     def _fault(self, item_id: str, full: str) -> tuple[LeftOutKind | None, str]:
         try:
@@ -222,9 +208,10 @@ class _PictureFinder:
             return None, ""  # the audit says that it cannot be read
 
 
-def _readings(item_id: str) -> Iterator[str]:
-    """Other readings of a path that does not exist: written on Windows, or without its suffix."""
-    slashed = os.path.normpath(item_id.replace("\\", "/"))
+def _readings(path: str) -> Iterator[str]:
+    """A path as it stands, as it may have been written on Windows, and with a suffix that was left out."""
+    yield path
+    slashed = os.path.normpath(path.replace("\\", "/"))
     yield slashed
     if os.path.splitext(slashed)[1].lower() not in SUFFIXES:
         yield from (slashed + suffix for suffix in IMPLIED_SUFFIXES)

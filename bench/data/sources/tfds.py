@@ -17,11 +17,11 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import bench
 from bench.cache.downloads import dataset_folder, obtain
@@ -79,49 +79,37 @@ def _folder_name(name: str) -> str:
 
 def _run_export(name: str, target: Path, progress: StageCallback | None) -> None:
     """Export the data set in a process of its own; DataError with its message if that fails."""
+    paths = [str(Path(bench.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",  # it reads files: it needs no GPU
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    wrong = ""
     with tempfile.TemporaryFile() as log:
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", __name__, name, str(target)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(),
+            env=environment,
             encoding="utf-8",
-        )
-        with child:
+        ) as child:
             try:
-                wrong = _listen(child.stdout or (), progress)
+                for message in map(json.loads, child.stdout or ()):
+                    wrong = message.get("error", wrong)
+                    if progress and "progress" in message:
+                        progress(*message["progress"])
             except BaseException:
                 child.kill()
                 raise
         if child.returncode:
-            raise DataError(f"data {PREFIX + name!r}: {wrong or _last_line(log, child.returncode)}")
-
-
-def _environment() -> dict[str, str]:
-    above = str(Path(bench.__file__).parents[1])
-    paths = [above, *filter(None, [os.environ.get("PYTHONPATH")])]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}  # it reads files: it needs no GPU
-    return {**os.environ, **quiet, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def _listen(lines: Iterable[str], progress: StageCallback | None) -> str:
-    """Pass on the progress; return the error, or ""."""
-    wrong = ""
-    for line in lines:
-        message = json.loads(line)
-        if "error" in message:
-            wrong = message["error"]
-        elif progress:
-            progress(*message["progress"])
-    return wrong
-
-
-def _last_line(log: IO[bytes], code: int) -> str:
-    log.seek(0)
-    lines = log.read().decode("utf-8", "replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
-    return f"its export ended with status {code}: {last}"
+            log.seek(0)
+            lines = [line for line in log.read().decode("utf-8", "replace").split("\n") if line.strip()]
+            last = lines[-1].strip() if lines else "it says nothing"
+            ended = f"its export ended with status {child.returncode}: {last}"
+            raise DataError(f"data {PREFIX + name!r}: {wrong or ended}")
 
 
 # -- the process that exports
@@ -134,7 +122,12 @@ def export(name: str, target: Path, progress: StageCallback) -> None:
         DataError: TensorFlow Datasets is not installed, or the data set is not one of labelled pictures.
         Exception: Whatever TensorFlow Datasets raises where it does not know the data set or cannot download it.
     """
-    tfds = _package()
+    try:
+        tfds: Any = importlib.import_module("tensorflow_datasets")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow_datasets":
+            raise
+        raise DataError("needs the package tensorflow-datasets: pip install 'image-model-bench[tfds]'") from None
     builder = tfds.builder(name)
     image, label = _features(tfds, builder.info)
     progress(f"preparing {PREFIX}{name}", 0, 0)
@@ -144,24 +137,23 @@ def export(name: str, target: Path, progress: StageCallback) -> None:
     decoders = tfds.decode.PartialDecoding({image: True, label: True}, decoders={image: tfds.decode.SkipDecoding()})
     total = sum(builder.info.splits[split].num_examples for split in parts)
     numbers: Counter[Path] = Counter()
-    for done, (split, example) in enumerate(_examples(tfds, builder, parts, decoders), start=1):
+    examples = (
+        (part, example)
+        for split, part in parts.items()
+        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False))
+    )
+    for done, (part, example) in enumerate(examples, start=1):
         if example[label] >= 0:  # -1 stands for "not known", as in the test pictures of competitions
-            _write(target / parts[split] / names[int(example[label])], numbers, example[image])
+            _write(target / part / names[int(example[label])], numbers, example[image])
         if done % STEP == 0 or done == total:
             progress(f"writing the pictures of {PREFIX}{name}", done, total)
     if not numbers:
         raise DataError("has no labelled pictures")
     if {folder.parent for folder in numbers} == {target / "train"}:  # no picture of the other parts was labelled
-        _lift(target / "train")
-
-
-def _package() -> Any:
-    try:
-        return importlib.import_module("tensorflow_datasets")
-    except ModuleNotFoundError as error:
-        if error.name != "tensorflow_datasets":
-            raise
-        raise DataError("needs the package tensorflow-datasets: pip install 'image-model-bench[tfds]'") from None
+        emptied = (target / "train").rename(target / ".train")  # a class may have its name
+        for path in emptied.iterdir():
+            path.rename(target / path.name)
+        emptied.rmdir()
 
 
 def _features(tfds: Any, info: Any) -> tuple[str, str]:
@@ -187,25 +179,11 @@ def _parts(splits: Mapping[str, Any]) -> dict[str, str]:
     return named
 
 
-def _examples(tfds: Any, builder: Any, splits: Iterable[str], decoders: Any) -> Iterator[tuple[str, Any]]:
-    for split in splits:
-        for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)):
-            yield split, example
-
-
 def _write(folder: Path, numbers: Counter[Path], content: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     suffix = next((suffix for start, suffix in SIGNATURES.items() if content.startswith(start)), ".img")
     (folder / f"{numbers[folder]:06d}{suffix}").write_bytes(content)
     numbers[folder] += 1
-
-
-def _lift(part: Path) -> None:
-    """Move a folder's content beside it and remove it; something in it may have its name."""
-    emptied = part.rename(part.with_name(f".{part.name}"))
-    for path in emptied.iterdir():
-        path.rename(part.parent / path.name)
-    emptied.rmdir()
 
 
 def _folder_names(classes: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
-from bench.report.inventory import inventory
+from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
 from bench.report.sections.feature_cache import in_all, saved_by_family
 from bench.report.sections.pairwise import Standing
@@ -330,7 +330,7 @@ def notices(run: Run) -> list[Notice]:
         "Skipped": [family.name for family in run.families if family.skipped],
     }
     families = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
-    account = inventory(run.split, run.config)
+    account = Inventory(run.split, run.config)
     titled = {
         "Some families have no result": families,
         "Pictures left out": account.losses,
@@ -350,7 +350,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
     hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
     commit = str(environment.get("git_commit") or text.NOTHING)
-    parts = inventory(split, config).parts
+    parts = Inventory(split, config).parts
     return [
         ("Data", f"{split.source}: {classes}"),
         ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
