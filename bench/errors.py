@@ -79,7 +79,7 @@ class Interrupted(BenchError):
 
     def __init__(self, signal_number: int, run_path: Path) -> None:
         super().__init__(f"interrupted by signal {signal_number}; the partial run is in {run_path}")
-        self.signal_number, self.run_path = signal_number, run_path
+        self.run_path = run_path
         self.exit_status = 128 + signal_number  # as shells report it
 
 

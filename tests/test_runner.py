@@ -14,7 +14,7 @@ from bench import Budget, RunConfig, runner
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
-from bench.records import Epoch, Failure, FailureKind
+from bench.records import Epoch, Failure, FailureKind, Weights
 from bench.runs import store
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
@@ -499,7 +499,7 @@ def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, t
                 return super().finished(timeout_s)
             job, listener = self._waiting[0]
             if not seen:
-                listener.built({}, "")
+                listener.built({}, Weights.NONE)
             else:
                 trial = bench.load(tmp_path / "run").trials[0]
                 assert trial.state == "RUNNING"
@@ -737,7 +737,7 @@ def test_a_proposal_that_is_in_training_waits_for_its_answer(start, tmp_path):
                 if isinstance(job, TrialJob) and job.id not in self.stopped:
                     hp = HyperParameters(listener.suggest)
                     self._build(hp, "a")
-                    self.stopped[job.id] = listener.built(hp.values, "")
+                    self.stopped[job.id] = listener.built(hp.values, Weights.NONE)
             twin = next((index for index, (job, _) in enumerate(self._waiting) if self.stopped.get(job.id)), None)
             if twin is not None:
                 job, listener = self._waiting.pop(twin)

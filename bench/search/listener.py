@@ -63,9 +63,9 @@ class TrialListener(Listener):
     def progress(self, stage: str, done: int, total: int) -> None:
         self._context.progress.stage(stage, done, total)
 
-    def built(self, params: Mapping[str, Value], weights: str) -> bool:
+    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Look the built configuration up; True where it need not be trained."""
-        self.trial = replace(self.trial, params=dict(params), weights=Weights(weights))
+        self.trial = replace(self.trial, params=dict(params), weights=weights)
         family, cap = self.trial.family, self.trial.max_epochs
         self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key)

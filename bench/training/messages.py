@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Cost, Epoch, Metrics, Prefix, Weights
@@ -220,29 +220,24 @@ class RefitJob(TrainingJob):
 # -- the channel
 
 
-class Channel(Protocol):
-    """The way from a job to the driver; every call waits for its answer. `workers.Listener` has the same methods."""
+class Channel:
+    """The way from a job to the driver; every call waits for its answer. This one answers for jobs that ask nothing."""
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Ask for the value of an active hyperparameter.
-
-        Raises:
-            ValueError: The known value is outside the hyperparameter's range.
-        """
-        ...
+        """Ask for the value of an active hyperparameter; a ValueError where the known one is outside its range."""
+        return hyperparameter.default
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Report how much of a stage is done; `total` is 0 where that is not known."""
-        ...
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Announce the built configuration; True stops the job, since the configuration was trained before."""
-        ...
+        return False
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
         """Report an epoch of `fold` (from 1) of `folds` (0 without folds); True prunes the trial."""
-        ...
+        return False
 
     def result(self, result: TrialResult) -> str | None:
         """Send a trial's result while its model is in memory; the answer is the path to save the model to, or None."""
-        ...
+        return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from bench.config import RunConfig
-from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind, Weights
-from bench.training.messages import Job, TrialResult
+from bench.records import Failure, FailureKind
+from bench.training.messages import Channel, Job
 
 POLL_S = 0.5
 """Seconds between two looks at whether a stop has been requested."""
@@ -28,30 +27,11 @@ class Outcome:
     failure: Failure | None = None
 
 
-class Listener:
-    """Driver's side of `training.messages.Channel`; this one is for jobs that ask nothing."""
+class Listener(Channel):
+    """The driver's end of a job's channel: its methods answer what the job calls."""
 
     def started(self, worker: int) -> None:
         """Take the number of the worker that the job runs on, from 0."""
-
-    def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Choose the value of an active hyperparameter; a ValueError is raised in the job."""
-        return hyperparameter.default
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Take how much of a stage is done; `total` is 0 where that is not known."""
-
-    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Take the built configuration; True stops the job."""
-        return False
-
-    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Take an epoch of `fold` (from 1) of `folds` (0 without folds); True prunes the trial."""
-        return False
-
-    def result(self, result: TrialResult) -> str | None:
-        """Take a trial's result while its model is in memory; give the path to save the model to, or None."""
-        return None
 
 
 class Pool(Protocol):

@@ -25,7 +25,7 @@ import msgspec
 from bench.errors import SpaceError
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, Weights
-from bench.training.messages import Job, TrialResult
+from bench.training.messages import Channel, Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
 """Length of the recorded end of a traceback, or of a process's output."""
@@ -39,8 +39,8 @@ FAILURE_KINDS = {
 """Kinds of failure by the name of an exception's class or base class. By name: importing some would load TensorFlow."""
 
 
-class PipeChannel:
-    """`training.messages.Channel` over a pipe."""
+class PipeChannel(Channel):
+    """The job's end of a channel over a pipe."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
