@@ -1,8 +1,8 @@
 """Every family over the runs of a folder: accuracy, step time, parameters, and where they changed.
 
 Runs stand in one series where they compare: the same test pictures and the same settings. Within it a family's
-accuracies compare where it started from the same weights, and its step times where the hardware is the same too.
-Nothing here prints.
+accuracies compare where it started from the same weights, and its step times where the hardware is the same too. The
+terminal, the JSON and the page all show this model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,17 @@ from bench.check.changes import ABSENT, setting_changes
 from bench.check.levels import Measured
 from bench.errors import BaselineError
 from bench.runs.results import FILE, Environment, FamilyResult, Results, read
+from bench.text import (
+    NOTHING,
+    listing,
+    one_line,
+    percent,
+    plural,
+    points,
+    seconds,
+    thousands,
+    with_weights,
+)
 
 SCHEMA_VERSION = 1
 """Of `as_data`."""
@@ -31,16 +42,57 @@ BASELINE = "baseline.json"
 """The baseline among the runs."""
 
 LEAST = 0.005
-"""An accuracy that changes by less is no change point, as a share: half a point."""
+"""Smallest change of accuracy that counts, as a share."""
 
 LEAST_RATIO = 1.1
-"""A step time that changes by a smaller factor is none."""
+"""Smallest factor between two step times that counts."""
 
 SEEN, SEEN_RATIO = 0.5, 10.0
 """What is visible only beyond that, a share and a factor, is not visible."""
 
 DEPTH = 4
-"""So far below the folder are runs looked for."""
+"""Runs are looked for so far below the folder."""
+
+DIRTY = "+"
+"""Ends a commit whose working tree had changes that are in no commit."""
+
+
+class Figure(NamedTuple):
+    """The words for a figure.
+
+    Attributes:
+        level: One value.
+        size: A change from one value to another.
+        end: An end of the interval of a change.
+        visible: The smallest change that would be seen.
+        remedy: What would show smaller ones.
+    """
+
+    name: str
+    level: Callable[[float], str]
+    size: Callable[[float, float], str]
+    end: Callable[[float], str] = str
+    visible: Callable[[float], str] = str
+    remedy: str = ""
+
+
+ACCURACY = Figure(
+    "accuracy",
+    percent,
+    lambda before, after: f"{points(after - before)} points",
+    points,
+    lambda share: f"{100 * share:.1f} points",
+    "more seeds, or more runs that differ, would show one",
+)
+STEP_TIME = Figure(
+    "step time",
+    seconds,
+    lambda before, after: f"{after / before:.2f} times",
+    "{:.2f}".format,
+    lambda factor: f"{100 * (factor - 1):.0f} %",
+    "more runs would show one",
+)
+PARAMETERS = Figure("parameters", lambda count: thousands(round(count)), lambda before, after: "")
 
 
 @dataclass(frozen=True)
@@ -51,6 +103,17 @@ class SeriesRun:
     created_utc: str
     git_sha: str
     baseline: bool = False
+
+    @property
+    def day(self) -> str:
+        """The day it began, UTC."""
+        return one_line(self.created_utc[:10], 10) or NOTHING
+
+    @property
+    def commit(self) -> str:
+        """Its commit in short; "" where it is not known."""
+        dirty = DIRTY if self.git_sha.endswith(DIRTY) else ""
+        return one_line(self.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
 
 
 @dataclass(frozen=True)
@@ -91,6 +154,10 @@ class LevelChange:
     p: float | None = None
     reconfigured: bool = False
 
+    def interval(self, figure: Figure) -> str:
+        """The interval in words; "" without one."""
+        return " to ".join(figure.end(end) for end in (self.low, self.high) if end is not None)
+
 
 @dataclass(frozen=True)
 class Track:
@@ -104,7 +171,7 @@ class Track:
         smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there is no
             comparison or the noise is too large to see any.
         calibrated: Whether the noise of making a run once more is known, from several seeds or enough runs.
-        where: What the figures were measured on; "" where that does not matter.
+        where: The hardware that the figures were measured on; "" where that does not matter.
     """
 
     readings: tuple[Reading, ...]
@@ -114,6 +181,20 @@ class Track:
     smallest: float | None = None
     calibrated: bool = True
     where: str = ""
+
+    def in_short(self, figure: Figure) -> str:
+        """Count the changes, or say which ones would have been seen."""
+        n = len(self.readings)
+        if self.changes:
+            return plural(len(self.changes), "change")
+        if n > 1 and len({reading.value for reading in self.readings}) == 1:
+            return f"always the same ({plural(n, 'run')})"
+        runs = plural(n, "run") + (f", {self.different} different" if self.different < n else "")
+        if not self.comparisons:
+            return f"too few runs to see a change ({runs})"
+        if self.smallest is None:
+            return f"the noise is too large to see a change ({runs}): {figure.remedy}"
+        return f"no change larger than noise ({runs}, smallest visible change about {figure.visible(self.smallest)})"
 
 
 @dataclass(frozen=True)
@@ -134,6 +215,17 @@ class FamilyHistory:
     times: tuple[Track, ...] = ()
     parameters: Track | None = None
     without: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name, with the weights where they were not pretrained."""
+        return with_weights(self.name, self.weights)
+
+    @property
+    def tracks(self) -> list[tuple[Figure, Track]]:
+        """All that was measured of it."""
+        sizes = [(PARAMETERS, self.parameters)] if self.parameters else []
+        return [(ACCURACY, self.accuracy), *((STEP_TIME, track) for track in self.times), *sizes]
 
 
 @dataclass(frozen=True)
@@ -156,6 +248,43 @@ class RunSeries:
     families: tuple[FamilyHistory, ...]
     differs: tuple[str, ...] = ()
 
+    @property
+    def span(self) -> str:
+        """The days of the first and the last run."""
+        return " to ".join(dict.fromkeys((self.runs[0].day, self.runs[-1].day)))
+
+    @property
+    def differing(self) -> str:
+        """What sets it apart from the series before it, in short."""
+        return listing([one_line(difference, 60) for difference in self.differs])
+
+    @property
+    def calibrated(self) -> bool:
+        """False where a change of some family may be the luck of a seed."""
+        return all(family.accuracy.calibrated for family in self.families)
+
+    @property
+    def changes(self) -> list[tuple[FamilyHistory, Figure, LevelChange]]:
+        """All changes, family by family."""
+        return [
+            (family, figure, change)
+            for family in self.families
+            for figure, track in family.tracks
+            for change in track.changes
+        ]
+
+    def commits(self, change: LevelChange) -> str:
+        """Name the two commits between which a change lies; "" where they are not known.
+
+        Two runs of one commit are of the same code only where neither has changes beside it.
+        """
+        last, at = self.runs[change.last], self.runs[change.at]
+        if not last.commit and not at.commit:
+            return ""
+        if last.git_sha == at.git_sha and not at.git_sha.endswith(DIRTY):
+            return f"same commit {at.commit}"
+        return f"{last.commit or 'unknown'}..{at.commit or 'unknown'}"
+
 
 @dataclass(frozen=True)
 class StoredResults:
@@ -174,10 +303,9 @@ class StoredResults:
     underived: tuple[Path, ...] = ()
 
     @property
-    def families(self) -> list[str]:
-        """All names, sorted."""
-        every = [*self.results, *([self.baseline] if self.baseline else [])]
-        return sorted({name for results in every for name in results.families})
+    def all(self) -> list[Results]:
+        """The results of the runs, then the baseline's."""
+        return [*self.results, *([self.baseline] if self.baseline else [])]
 
 
 @dataclass(frozen=True)
@@ -198,32 +326,30 @@ class FamilyHistories:
 
 def find(folder: Path) -> StoredResults:
     """Read the results of every run below a folder; those that cannot be read are named, never fatal."""
-    files, underived = _files(folder)
-    contents, unreadable = [], {}
-    baseline_path = folder / BASELINE
-    for path in [*files, *([baseline_path] if baseline_path.is_file() else [])]:
-        try:
-            contents.append((path, read(path)))
-        except BaselineError as error:
-            unreadable[path] = str(error).removeprefix(f"{path}: ")
-    baseline = next((results for path, results in contents if path == baseline_path), None)
-    runs = sorted((results for path, results in contents if path != baseline_path), key=_when)
-    return StoredResults(tuple(runs), baseline, unreadable, tuple(underived))
+    baseline, folders, contents, unreadable = folder / BASELINE, [*_run_folders(folder)], {}, {}
+    for path in (*(run / FILE for run in folders), baseline):
+        if path.exists():
+            try:
+                contents[path] = read(path)
+            except BaselineError as error:
+                unreadable[path] = str(error).removeprefix(f"{path}: ")
+    return StoredResults(
+        baseline=contents.pop(baseline, None),
+        results=tuple(sorted(contents.values(), key=_when)),
+        unreadable=unreadable,
+        underived=tuple(run for run in folders if not (run / FILE).exists()),
+    )
 
 
-def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of results below a folder, and the run folders without one; links to folders are not followed."""
-    files, without = [], []
-    for name, folders, names in os.walk(folder):
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """Find the run folders below a folder; links are not followed."""
+    for name, folders, files in os.walk(folder):
         path = Path(name)
-        if FILE in names:
-            files.append(path / FILE)
-        elif "run.json" in names:
-            without.append(path)
-        deep = len(path.relative_to(folder).parts) >= DEPTH
-        ended = deep or FILE in names or "run.json" in names
-        folders[:] = [] if ended else sorted(each for each in folders if not each.startswith("."))
-    return sorted(files), sorted(without)
+        is_run = FILE in files or "run.json" in files
+        if is_run:
+            yield path
+        ends = is_run or len(path.relative_to(folder).parts) >= DEPTH
+        folders[:] = [] if ends else sorted(below for below in folders if not below.startswith("."))
 
 
 def _when(results: Results) -> tuple[str, str]:
@@ -243,126 +369,119 @@ def history(stored: StoredResults, families: Iterable[str] = (), least: float = 
 
     Args:
         stored: The results.
-        families: Names of those that are wanted; empty: all. What is found of them is the same either way: where a
-            change is looked for in all families, it is corrected for all.
+        families: Names of those that are wanted; empty: all. Either way changes are corrected for all of them.
         least: The smallest change of accuracy that counts, as a share.
     """
-    runs = {_identity(results): results for results in stored.results}
-    baseline = stored.baseline
-    if baseline is not None:
-        runs[_identity(baseline)] = baseline  # the same run as its folder has, perhaps with more seeds
-    finished = sorted((results for results in runs.values() if results.status == "complete"), key=_when)
-    unfinished = sorted((results for results in runs.values() if results.status != "complete"), key=_when)
+    every = {_identity(results): results for results in stored.all}  # the baseline may have more seeds than its run
+    baseline = _identity(stored.baseline) if stored.baseline else None
     groups: dict[tuple[str, str, int], list[Results]] = {}
-    for results in finished:
-        groups.setdefault((results.split.test_ids_sha256, results.config_sha256, results.split.n), []).append(results)
-    in_order = sorted(groups.values(), key=lambda group: _when(group[-1]))
-    wanted = set(families)
-    series = [
-        _series(group, baseline, wanted, least, earlier)
-        for earlier, group in zip([None, *(group[-1] for group in in_order)], in_order, strict=False)
-    ]
-    return FamilyHistories(tuple(reversed(series)), tuple(_series_run(results, baseline) for results in unfinished))
+    unfinished = []
+    for results in sorted(every.values(), key=_when):
+        if results.status == "complete":
+            key = results.split.test_ids_sha256, results.config_sha256, results.split.n
+            groups.setdefault(key, []).append(results)
+        else:
+            unfinished.append(results)
+
+    def described(runs: Iterable[Results]) -> tuple[SeriesRun, ...]:
+        return tuple(
+            SeriesRun(results.run, results.created_utc, results.git_sha, _identity(results) == baseline)
+            for results in runs
+        )
+
+    series: list[RunSeries] = []
+    earlier: Results | None = None
+    for group in sorted(groups.values(), key=lambda group: _when(group[-1])):
+        latest = group[-1]
+        series.append(
+            RunSeries(
+                source=latest.split.source,
+                n=latest.split.n,
+                test_ids_sha256=latest.split.test_ids_sha256,
+                config_sha256=latest.config_sha256,
+                runs=described(group),
+                families=tuple(_families(group, set(families), least)),
+                differs=tuple(_differences(earlier, latest)) if earlier else (),
+            )
+        )
+        earlier = latest
+    return FamilyHistories(tuple(reversed(series)), described(unfinished))
 
 
-def _series_run(results: Results, baseline: Results | None) -> SeriesRun:
-    is_baseline = baseline is not None and _identity(results) == _identity(baseline)
-    return SeriesRun(results.run, results.created_utc, results.git_sha, is_baseline)
+def _differences(before: Results, after: Results) -> Iterator[str]:
+    if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
+        sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
+        yield f"other test pictures ({sides[0]} → {sides[1]})"
+    for name, old, new in setting_changes(before.config, after.config):
+        yield f"{name} {' → '.join('not set' if value is ABSENT else str(value) for value in (old, new))}"
 
 
-def _series(
-    group: Sequence[Results], baseline: Results | None, wanted: set[str], least: float, earlier: Results | None
-) -> RunSeries:
-    latest = group[-1]
-    names = dict.fromkeys(name for results in reversed(group) for name in results.families)
-    scored: dict[tuple[str, str], dict[int, FamilyResult]] = {}
-    for name in names if latest.split.n > 1 else ():
-        for at, results in enumerate(group):
-            family = results.families.get(name)
-            if family is not None and family.accuracy is not None:
-                scored.setdefault((name, family.weights), {})[at] = family
-    order = {name: place for place, name in enumerate(names)}
-    scored = dict(sorted(scored.items(), key=lambda each: (order[each[0][0]], -max(each[1]))))
-    return RunSeries(
-        source=latest.split.source,
-        n=latest.split.n,
-        test_ids_sha256=latest.split.test_ids_sha256,
-        config_sha256=latest.config_sha256,
-        runs=tuple(_series_run(results, baseline) for results in group),
-        families=tuple(_families(scored, group, wanted, least)),
-        differs=tuple(_differences(earlier, latest)) if earlier else (),
-    )
+# -- families
+
+FamilyRuns = Mapping[int, FamilyResult]
+"""The results of a family by the number of the run in the series."""
 
 
-def _families(
-    scored: Mapping[tuple[str, str], Mapping[int, FamilyResult]],
-    group: Sequence[Results],
-    wanted: set[str],
-    least: float,
-) -> Iterator[FamilyHistory]:
+def _families(group: Sequence[Results], wanted: set[str], least: float) -> Iterator[FamilyHistory]:
+    scored = _scored(group)
     shares = {key: levels.accuracies([family.correct for family in runs.values()]) for key, runs in scored.items()}
-    timed = {key: _by_hardware(runs, group) for key, runs in scored.items()}
-    seconds = {
-        (key, where): levels.step_times([runs[at].step_time_s for at in runs])
-        for key, places in timed.items()
-        for where, runs in places.items()
-    }
-    among_shares, among_seconds = _tests(shares.values()), _tests(seconds.values())
+    timed = {(key, where): each for key, runs in scored.items() for where, each in _by_hardware(runs, group).items()}
+    times = {key: levels.step_times([family.step_time_s for family in runs.values()]) for key, runs in timed.items()}
+    share_tests, time_tests = (sum(len(m.windows) for m in every.values()) for every in (shares, times))
     for key, runs in scored.items():
         name, weights = key
         if wanted and name not in wanted:
             continue
-        times = [
-            _time_track(places, seconds[key, where], among_seconds, where)
-            for where, places in reversed(timed[key].items())
-        ]
         ended = [str(results.families[name].status) for results in group if name in results.families]
-        without = {status: ended.count(status) for status in dict.fromkeys(ended) if status != "complete"}
-        accuracy = _accuracy_track(runs, shares[key], among_shares, least)
         yield FamilyHistory(
             name=name,
             weights=weights,
-            accuracy=accuracy,
-            times=tuple(times),
+            accuracy=_accuracy_track(runs, shares[key], share_tests, least),
+            times=tuple(
+                _time_track(timed[place], measured, time_tests, place[1])
+                for place, measured in times.items()
+                if place[0] == key
+            ),
             parameters=_parameter_track(runs),
-            without=without,
+            without={status: ended.count(status) for status in dict.fromkeys(ended) if status != "complete"},
         )
 
 
-def _tests(every: Iterable[Measured]) -> int:
-    """Count the windows that are compared in several series together."""
-    return sum(len(measured.windows) for measured in every)
+def _scored(group: Sequence[Results]) -> dict[tuple[str, str], FamilyRuns]:
+    """Collect the scored results by name and weights: names in the latest run's order, the latest weights first."""
+    scored: dict[tuple[str, str], dict[int, FamilyResult]] = {}
+    names = [*dict.fromkeys(name for results in reversed(group) for name in results.families)]
+    for at, results in enumerate(group):
+        for name, family in results.families.items():
+            if family.accuracy is not None and results.split.n > 1:
+                scored.setdefault((name, family.weights), {})[at] = family
+    return dict(sorted(scored.items(), key=lambda item: (names.index(item[0][0]), -max(item[1]))))
 
 
-def _by_hardware(runs: Mapping[int, FamilyResult], group: Sequence[Results]) -> dict[str, dict[int, FamilyResult]]:
-    """The runs with step times by what they were measured on, that of the latest run last."""
+def _by_hardware(runs: FamilyRuns, group: Sequence[Results]) -> dict[str, FamilyRuns]:
+    """Collect the runs with step times by what they were measured on, that of the latest run first."""
     places: dict[str, dict[int, FamilyResult]] = {}
     for at, family in runs.items():
         if family.step_time_s and min(family.step_time_s) > 0:
             cpu, cores, gpu = group[at].env.hardware
-            machine = ", ".join(each for each in (cpu, f"{cores} cores", gpu) if each)
-            where = f"{machine}, on features" if family.on_features else machine
-            places.setdefault(where, {})[at] = family
-    return dict(sorted(places.items(), key=lambda place: max(place[1])))
+            parts = (cpu, f"{cores} cores", gpu, "on features" if family.on_features else "")
+            places.setdefault(", ".join(filter(None, parts)), {})[at] = family
+    return dict(sorted(places.items(), key=lambda place: -max(place[1])))
 
 
-# -- tracks
-
-
-def _accuracy_track(runs: Mapping[int, FamilyResult], measured: Measured, tests: int, least: float) -> Track:
+def _accuracy_track(runs: FamilyRuns, measured: Measured, tests: int, least: float) -> Track:
     readings = [Reading(at, *stats.over_seeds(family.correct)) for at, family in runs.items()]
     return _track(runs, readings, measured, tests, least=least, most=SEEN)
 
 
-def _time_track(runs: Mapping[int, FamilyResult], measured: Measured, tests: int, where: str) -> Track:
-    quartiles = [np.percentile(family.step_time_s, (50, 25, 75)).tolist() for family in runs.values()]
-    readings = [Reading(at, *each) for at, each in zip(runs, quartiles, strict=True)]
+def _time_track(runs: FamilyRuns, measured: Measured, tests: int, where: str) -> Track:
+    readings = [Reading(at, *np.percentile(family.step_time_s, (50, 25, 75)).tolist()) for at, family in runs.items()]
     ends = {"least": math.log(LEAST_RATIO), "most": math.log(SEEN_RATIO)}
     return _track(runs, readings, measured, tests, unit=math.exp, where=where, **ends)
 
 
 def _track(
-    runs: Mapping[int, FamilyResult],
+    runs: FamilyRuns,
     readings: Sequence[Reading],
     measured: Measured,
     tests: int,
@@ -373,19 +492,11 @@ def _track(
     where: str = "",
 ) -> Track:
     places, smallest = list(runs), levels.smallest_visible(measured, least, tests)
-    changes = [
-        LevelChange(
-            last=places[step.at - 1],
-            at=places[step.at],
-            before=unit(step.before),
-            after=unit(step.after),
-            low=unit(step.low),
-            high=unit(step.high),
-            p=step.p,
-            reconfigured=_reconfigured(runs, places[step.at - 1], places[step.at]),
-        )
-        for step in levels.steps(measured, least, tests)
-    ]
+    changes = []
+    for step in levels.steps(measured, least, tests):
+        last, at = places[step.at - 1], places[step.at]
+        values = {name: unit(getattr(step, name)) for name in ("before", "after", "low", "high")}
+        changes.append(LevelChange(last, at, **values, p=step.p, reconfigured=_reconfigured(runs, last, at)))
     return Track(
         readings=tuple(readings),
         changes=tuple(changes),
@@ -397,40 +508,20 @@ def _track(
     )
 
 
-def _reconfigured(runs: Mapping[int, FamilyResult], last: int, at: int) -> bool:
+def _reconfigured(runs: FamilyRuns, last: int, at: int) -> bool:
     return runs[last].config_sha256 != runs[at].config_sha256
 
 
-def _parameter_track(runs: Mapping[int, FamilyResult]) -> Track | None:
-    """Every change is one: a count has no noise."""
+def _parameter_track(runs: FamilyRuns) -> Track | None:
+    """Every change counts: a number of parameters has no noise."""
     counts = {at: family.parameters for at, family in runs.items() if family.parameters is not None}
-    if not counts:
-        return None
     changes = [
         LevelChange(last, at, before, after, reconfigured=_reconfigured(runs, last, at))
         for (last, before), (at, after) in pairwise(counts.items())
         if before != after
     ]
-    different = len(set(counts.values()))
-    return Track(tuple(Reading(at, value) for at, value in counts.items()), tuple(changes), different)
-
-
-# -- what sets two series apart
-
-
-def _differences(before: Results, after: Results) -> Iterator[str]:
-    if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
-        sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
-        yield f"other test pictures ({sides[0]} → {sides[1]})"
-    for name, old, new in setting_changes(before.config, after.config):
-        yield f"{name} {_setting(old)} → {_setting(new)}"
-
-
-def _setting(value: object) -> str:
-    return "not set" if value is ABSENT else str(value)
-
-
-# -- as plain data
+    readings = tuple(Reading(at, count) for at, count in counts.items())
+    return Track(readings, tuple(changes), len(set(counts.values()))) if readings else None
 
 
 def as_data(stored: StoredResults, histories: FamilyHistories) -> dict[str, Any]:

@@ -6,47 +6,19 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.check.history_wording import (
-    ACCURACY,
-    PARAMETERS,
-    STEP_TIME,
-    Figure,
-    accuracy_unchanged,
-    day,
-    differing,
-    in_words,
-    times_unchanged,
-)
 from bench.cli.options import output, written
 from bench.errors import ConfigError, unknown
-from bench.text import (
-    count,
-    interval,
-    listing,
-    one_line,
-    percent,
-    plural,
-    seconds,
-    thousands,
-    with_weights,
-)
+from bench.text import listing, one_line, plural
 
-if TYPE_CHECKING:  # it brings NumPy along
-    from bench.check.series import (
-        FamilyHistories,
-        FamilyHistory,
-        RunSeries,
-        SeriesRun,
-        StoredResults,
-        Track,
-    )
+if TYPE_CHECKING:  # they bring NumPy and rich along
+    from rich.table import Table
+
+    from bench.check.series import FamilyHistories, RunSeries, StoredResults
 
 SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"
 
@@ -100,9 +72,10 @@ def run(options: argparse.Namespace) -> int:
         _derive(stored.underived)
         stored = series.find(folder)
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
+    known = {name for results in stored.all for name in results.families}
     for name in wanted:
-        if stored.families and name not in stored.families:
-            raise unknown("family", name, map(one_line, stored.families))
+        if known and name not in known:
+            raise unknown("family", name, map(one_line, known))
     histories = series.history(stored, wanted, least)
     if options.json:
         text = json.dumps(series.as_data(stored, histories), indent=1, allow_nan=False) + "\n"
@@ -156,201 +129,107 @@ def _derive(folders: Sequence[Path]) -> None:
             print(f"warning: {folder}: {error}", file=sys.stderr)
 
 
-# -- in the terminal: a block of lines for each family
+# -- in the terminal
 
-SHOWN = 3
-"""So many changes of a figure are listed, the latest; of more, the earlier ones are counted."""
-
-CELLS, NARROW_CELLS, WIDE = 32, 12, 100
-"""A sparkline has so many characters at most, the second number where the terminal is not that wide; of more runs,
-neighbours share one.
-"""
-
-BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-~=+*#"
-
-FLAT = 0.02
-"""A sparkline of accuracies spans so much at least: what is within noise looks flat."""
-
-FLAT_RATIO = 0.25
-"""The same for times and counts, as a share of the smallest."""
-
-_SIGNS = {"→": "->", "−": "-", "–": "-", "…": "...", "·": "-", "±": "+-"}
-_ASCII = str.maketrans({**_SIGNS, **dict(zip(BARS, ASCII_BARS, strict=True))})
-
-
-@dataclass(frozen=True)
-class HistoryView:
-    """The length of the output: `every` change, and the characters of a sparkline."""
-
-    every: bool
-    cells: int
+SHOWN = 10
+"""Maximum number of changes or files listed; the others are counted."""
 
 
 def print_history(
     stored: StoredResults, histories: FamilyHistories, every: bool = False, stream: TextIO | None = None
 ) -> None:
-    """Print the latest series family by family, earlier ones in a line each, then what was left out.
+    """Print the latest series: a table of the families, a line a change; then earlier series and what was left out.
 
     Args:
         stored: The results that were read.
-        histories: What it shows.
-        every: Whether earlier series and all changes are printed too.
+        histories: The history of their families.
+        every: Whether earlier series, other hardware and all changes are printed too.
         stream: Where to, standard output by default.
     """
-    from bench.cli.console import Terminal, printable
+    from bench.cli.terminal import printable, printing
 
-    stream = stream or sys.stdout
-    console = Terminal(file=stream, highlight=False, soft_wrap=True)
-    fits = _fits(stream)
-    view = HistoryView(every, CELLS if not console.is_terminal or console.width >= WIDE else NARROW_CELLS)
+    with printing(stream) as console:
 
-    def tell(text: str, style: str = "") -> None:
-        line = printable(text)
-        console.print(line if fits else _ascii(line), style=style or None)
+        def lines(texts: Iterable[str]) -> None:
+            for text in texts:
+                console.print(printable(text), soft_wrap=True)
 
-    for number, series in enumerate(histories.series):
-        if number and not every:
-            break
-        if number:
-            tell("")
-        tell(_title(series), "bold")
-        for entry in series.runs:
-            if entry.baseline:
-                tell(f"baseline: {day(entry)} {one_line(entry.run, 40)}")
-        for family in series.families:
-            for text, style in _block(family, series.runs, view):
-                tell(text, style)
-        if not series.families:
-            tell("  no family has a scored model")
-    if len(histories.series) > 1 and not every:
-        tell(f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them")
-        for series in histories.series[1:]:
-            tell(f"  {_title(series)}")
-    for line in _left_out(stored, histories):
-        tell(line)
+        for series in histories.series if every else histories.series[:1]:
+            lines(_heading(series))
+            console.print(_table(series, every))
+            lines(_changes(series, every))
+            lines(_notes(series, every))
+        if len(histories.series) > 1 and not every:
+            lines([f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them"])
+            lines(f"  {next(_heading(series))}" for series in histories.series[1:])
+        lines(_left_out(stored, histories))
 
 
-def _fits(stream: TextIO) -> bool:
-    """Tell whether a stream has room for more than ASCII."""
-    try:
-        f"{BARS}→−–…·".encode(getattr(stream, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+def _heading(series: RunSeries) -> Iterator[str]:
+    parts = [
+        one_line(series.source, 40),
+        plural(series.n, "test picture"),
+        plural(len(series.runs), "run"),
+        series.span,
+    ]
+    yield " · ".join(parts) + (f"; since the series before: {series.differing}" if series.differs else "")
+    for entry in series.runs:
+        if entry.baseline:
+            yield f"baseline: {entry.day} {one_line(entry.run, 40)}"
 
 
-def _ascii(text: str) -> str:
-    return text.translate(_ASCII).encode("ascii", errors="backslashreplace").decode()
+def _table(series: RunSeries, every: bool) -> Table:
+    from rich.table import Table
+
+    from bench.check.series import STEP_TIME
+    from bench.cli.terminal import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("family", "figure", "first", "latest", "lowest", "highest", "in short"):
+        left = name in ("family", "figure", "in short")
+        table.add_column(name, justify="left" if left else "right", no_wrap=name != "in short")
+    for family in series.families:
+        label = one_line(family.label, 40)
+        for figure, track in family.tracks:
+            if figure is STEP_TIME and track is not family.times[0] and not every:
+                continue
+            values = [reading.value for reading in track.readings]
+            cells = [figure.level(value) for value in (values[0], values[-1], min(values), max(values))]
+            where = f"; on {one_line(track.where, 80)}" if every and track.where else ""
+            table.add_row(*map(printable, (label, figure.name, *cells, f"{track.in_short(figure)}{where}")))
+            label = ""
+    return table
 
 
-# -- a series
+def _changes(series: RunSeries, every: bool) -> Iterator[str]:
+    """A line a change, the latest last."""
+    from bench.text import p_value
+
+    changes = sorted(series.changes, key=lambda each: each[2].at)
+    if len(changes) > SHOWN and not every:
+        yield f"  … {plural(len(changes) - SHOWN, 'earlier change')}, --all lists them"
+    for family, figure, change in changes if every else changes[-SHOWN:]:
+        since, interval = series.runs[change.at], change.interval(figure)
+        parts = [f"{since.day} {one_line(since.run, 40)}", f"{one_line(family.label, 40)} {figure.name}"]
+        parts += [f"{figure.level(change.before)} → {figure.level(change.after)}"]
+        parts += [figure.size(change.before, change.after) + (f" ({interval})" if interval else "")]
+        parts += ["" if change.p is None else p_value(change.p), series.commits(change)]
+        parts += ["another configuration" if change.reconfigured else ""]
+        yield f"  {', '.join(filter(None, parts))}"
 
 
-def _title(series: RunSeries) -> str:
-    runs = series.runs
-    when = [day(entry) for entry in (runs[0], runs[-1])]
-    parts = [one_line(series.source, 40), plural(series.n, "test picture"), plural(len(runs), "run"), _span(*when)]
-    differs = f"; since the series before: {differing(series)}" if series.differs else ""
-    return f"{' · '.join(parts)}{differs}"
-
-
-def _span(first: str, last: str) -> str:
-    return first if first == last else f"{first} to {last}"
-
-
-# -- a family
-
-Line = tuple[str, str]
-"""What is printed, and in which style."""
-
-
-def _block(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    yield one_line(with_weights(family.name, family.weights), 40), "bold"
-    yield from _accuracy(family, runs, view)
-    for track in family.times if view.every else family.times[:1]:
-        yield from _times(track, runs, view)
-    if len(family.times) > 1 and not view.every:
-        yield f"    on other hardware: {plural(len(family.times) - 1, 'series', 'series')}, --all shows them", "dim"
-    if family.parameters:
-        yield from _parameters(family.parameters, runs, view)
-    if family.without:
-        ended = ", ".join(f"{thousands(n)} {one_line(status)}" for status, n in family.without.items())
-        yield f"    without a scored model in {plural(sum(family.without.values()), 'run')}: {ended}", "dim"
-
-
-def _accuracy(family: FamilyHistory, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    track = family.accuracy
-    values = [reading.value for reading in track.readings]
-    now = track.readings[-1]
-    known = "" if now.low is None or now.high is None else f" ({interval(now.low, now.high)})"
-    extremes = f", min {100 * min(values):.1f}, max {100 * max(values):.1f}" if len(values) > 2 else ""
-    baseline_reading = next((reading for reading in track.readings if runs[reading.at].baseline), None)
-    baseline = f", baseline {100 * baseline_reading.value:.1f}" if baseline_reading else ""
-    yield _line(view, "accuracy", values, FLAT, _course(values, percent), known, extremes, baseline), ""
-    yield from _changes(track, ACCURACY, runs, view)
-    if not track.changes:
-        yield f"    {accuracy_unchanged(track)}", "dim"
-    if not track.calibrated and len(set(values)) > 1:
-        yield "    the noise of seeds is not known (run --repeats 2): a change may be another seed's luck", "dim"
-
-
-def _times(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    values = [reading.value for reading in track.readings]
-    unchanged = "" if track.changes else f", {times_unchanged(track, brief=True)}"
-    yield _line(view, "step time", values, FLAT_RATIO * min(values), _course(values, seconds), unchanged), ""
-    if view.every:
-        yield f"    on {one_line(track.where, 80)}", "dim"
-    yield from _changes(track, STEP_TIME, runs, view)
-
-
-def _parameters(track: Track, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    values = [reading.value for reading in track.readings]
-    if not track.changes:
-        yield f"  {'parameters':<11}{count(values[-1])}, always the same", ""
-        return
-    yield _line(view, "parameters", values, FLAT_RATIO * max(min(values), 1), _course(values, count)), ""
-    yield from _changes(track, PARAMETERS, runs, view)
-
-
-def _line(view: HistoryView, what: str, values: Sequence[float], span: float, *words: str) -> str:
-    return f"  {what:<11}{sparkline(values, span, view.cells)}  {''.join(words)}"
-
-
-def _course(values: Sequence[float], word: Callable[[float], str]) -> str:
-    first, last = word(values[0]), word(values[-1])
-    return first if len(values) == 1 else f"{first} → {last}"
-
-
-def _changes(track: Track, figure: Figure, runs: Sequence[SeriesRun], view: HistoryView) -> Iterator[Line]:
-    for change in track.changes if view.every else track.changes[-SHOWN:]:
-        words = in_words(change, runs, figure)
-        size = f"{words.size} ({words.interval})" if words.interval else words.size
-        parts = [f"{words.since} {one_line(words.run, 40)}", words.commits, f"{words.before} → {words.after}", size]
-        parts += [words.p, "another configuration" if words.reconfigured else ""]
-        higher = change.after > change.before
-        style = "" if figure is PARAMETERS else "green" if higher is (figure is ACCURACY) else "red"
-        yield f"    {', '.join(part for part in parts if part)}", style
-    if len(track.changes) > SHOWN and not view.every:
-        yield f"    … {plural(len(track.changes) - SHOWN, 'earlier change')}, --all lists them", "dim"
-
-
-def sparkline(values: Sequence[float], span: float, cells: int = CELLS) -> str:
-    """Values as characters of different height, the lowest and the highest at least `span` apart.
-
-    Of more values than cells, neighbours share a cell, which shows their mean.
-    """
-    n = min(len(values), cells)
-    ends = [round(cell * len(values) / n) for cell in range(n + 1)]
-    shown = [sum(values[begin:end]) / (end - begin) for begin, end in pairwise(ends)]
-    low, high = min(shown), max(shown)
-    if high - low < span:
-        middle = (low + high) / 2
-        low, high = middle - span / 2, middle + span / 2
-    height = (high - low) or 1.0
-    return "".join(BARS[min(int((value - low) / height * len(BARS)), len(BARS) - 1)] for value in shown)
-
-
-# -- what is not in it
+def _notes(series: RunSeries, every: bool) -> Iterator[str]:
+    if not series.families:
+        yield "no family has a scored model"
+    if not series.calibrated:
+        yield "the noise of seeds is not known for every family (run --repeats 2): a change may be another seed's luck"
+    if not every and any(len(family.times) > 1 for family in series.families):
+        yield "there are step times on other hardware, --all shows them"
+    for family in series.families:
+        if family.without:
+            ended = ", ".join(f"{n} {one_line(status)}" for status, n in family.without.items())
+            runs = plural(sum(family.without.values()), "run")
+            yield f"{one_line(family.label, 40)} has no scored model in {runs}: {ended}"
 
 
 def _left_out(stored: StoredResults, histories: FamilyHistories) -> Iterator[str]:
@@ -361,16 +240,13 @@ def _left_out(stored: StoredResults, histories: FamilyHistories) -> Iterator[str
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
     if stored.unreadable:
         yield f"left out, not readable: {plural(len(stored.unreadable), 'file')}"
-        for path, reason in list(stored.unreadable.items())[:SHOWN]:
-            yield f"  {one_line(str(path))}: {one_line(reason, 160)}"
-        if len(stored.unreadable) > SHOWN:
-            yield f"  … and {len(stored.unreadable) - SHOWN} more"
+        yield from (
+            f"  {one_line(str(path))}: {one_line(why, 160)}" for path, why in [*stored.unreadable.items()][:SHOWN]
+        )
     if stored.underived:
         names = _names(path.name for path in stored.underived)
-        yield (
-            f"left out, without results.json: {plural(len(stored.underived), 'run')} ({names}); "
-            "--derive reads their records, once"
-        )
+        runs = plural(len(stored.underived), "run")
+        yield f"left out, without results.json: {runs} ({names}); --derive reads their records, once"
 
 
 def _names(every: Iterable[str]) -> str:

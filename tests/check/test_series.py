@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.check.history_wording import accuracy_unchanged, commits
 from bench.check.series import (
+    ACCURACY,
     BASELINE,
     FamilyHistories,
     LevelChange,
@@ -30,7 +30,7 @@ from bench.check.series import (
     history,
 )
 from bench.cli import parser
-from bench.cli.history import print_history, sparkline
+from bench.cli.history import print_history
 from bench.runs import results
 from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 
@@ -167,9 +167,8 @@ def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     assert change.p < 0.001
     assert not change.reconfigured
     text = told(every)
-    assert (
-        "    2026-01-09 run-8, 000000007..000000008, 90.2 % → 80.1 %, −10.1 points (−12.4 to −7.8), p < 0.001" in text
-    )
+    said = "90.2 % → 80.1 %, −10.1 points (−12.4 to −7.8), p < 0.001, 000000007..000000008"
+    assert f"  2026-01-09 run-8, cnn accuracy, {said}\n" in text
 
 
 @pytest.mark.parametrize(
@@ -184,15 +183,16 @@ def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     ],
 )
 def test_changes_that_are_in_no_commit_are_never_the_same_commit(before: str, after: str, expected: str) -> None:
-    last, at = (SeriesRun("run", "2026-01-01T00:00:00Z", sha) for sha in (before, after))
-    assert commits(last, at) == expected
+    both = tuple(SeriesRun("run", "2026-01-01T00:00:00Z", sha) for sha in (before, after))
+    series = RunSeries("drawn", N, "", "", both, ())
+    assert series.commits(LevelChange(0, 1, 0.9, 0.8)) == expected
 
 
 def test_a_drop_with_another_configuration_says_so() -> None:
     every = [run(at, {"cnn": family(share, at, params={"depth": 4 if at < 8 else 5})}) for at, share in enumerate(STEP)]
     (change,) = only(made(every).series).accuracy.changes
     assert change.reconfigured
-    assert "p < 0.001, another configuration" in told(every)
+    assert "000000007..000000008, another configuration" in told(every)
 
 
 def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> N
     assert [reading.at for reading in found.accuracy.readings] == [at for at in range(16) if at != 7]
     assert (found.accuracy.changes[0].last, found.accuracy.changes[0].at) == (6, 8)
     assert found.without == {"failed": 1}
-    assert "without a scored model in 1 run: 1 failed" in told(every)
+    assert "cnn has no scored model in 1 run: 1 failed" in told(every)
 
 
 def test_a_slower_step_is_told_as_a_factor() -> None:
@@ -232,7 +232,7 @@ def test_every_change_of_the_parameters_is_one() -> None:
         LevelChange(0, 1, 100_000, 100_001, reconfigured=True),
         LevelChange(1, 2, 100_001, 100_000, reconfigured=True),
     )
-    assert "100,000 → 100,001, another configuration" in told(every)
+    assert "cnn parameters, 100,000 → 100,001, 000000000..000000001, another configuration" in told(every)
 
 
 def test_only_changes_of_the_least_size_count() -> None:
@@ -366,21 +366,21 @@ def test_a_change_is_corrected_for_all_families_whichever_are_shown() -> None:
 
 def test_what_could_not_have_been_seen_is_told_with_the_reason() -> None:
     readings = tuple(Reading(at, 0.5 + at / 100) for at in range(8))
-    assert accuracy_unchanged(Track(readings[:3], different=3)) == "too few runs to see a change (3\u00a0runs)"
-    assert accuracy_unchanged(Track(readings, different=2, comparisons=1)) == (
+    assert Track(readings[:3], different=3).in_short(ACCURACY) == "too few runs to see a change (3\u00a0runs)"
+    assert Track(readings, different=2, comparisons=1).in_short(ACCURACY) == (
         "the noise is too large to see a change (8\u00a0runs, 2 different): more seeds, or more runs that differ, "
         "would show one"
     )
 
 
 def test_of_many_changes_the_latest_are_told() -> None:
-    every = runs([0.9] * 9)
-    for at in range(9):
+    every = runs([0.9] * 16)
+    for at in range(16):
         sized = replace(every[at].families["cnn"], parameters=1000 + at)
         every[at] = replace(every[at], families={"cnn": sized})
     text = told(every)
     assert "… 5 earlier changes, --all lists them" in text
-    assert "1,007 → 1,008" in text
+    assert "1,014 → 1,015" in text
     assert "1,000 → 1,001" not in text
 
 
@@ -403,27 +403,6 @@ def test_names_from_outside_can_do_nothing() -> None:
         assert "\u202e" not in text
         assert "[red]" in text
         assert not any(line.startswith("=x") for line in text.splitlines())
-
-
-def test_a_terminal_of_ascii_gets_ascii() -> None:
-    text = told(runs(STEP), Narrow())
-    assert "->" in text
-    assert "-10." in text
-    assert "_" in text
-
-
-@pytest.mark.parametrize(
-    ("values", "span", "expected"),
-    [
-        ([0.0, 1.0], 0.1, "▁█"),
-        ([0.90, 0.901, 0.899], 0.02, "▅▅▄"),
-        ([0.0] * 40 + [1.0] * 40, 0.1, "▁▁▁▁████"),
-        ([0.5], 0.02, "▅"),
-        ([0.5, 0.5], 0.0, "▁▁"),
-    ],
-)
-def test_a_sparkline_shows_levels_not_noise(values: list[float], span: float, expected: str) -> None:
-    assert sparkline(values, span, cells=8) == expected
 
 
 # -- the command
