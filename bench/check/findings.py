@@ -56,7 +56,8 @@ MEANINGS = {
 }
 """Every sign in words."""
 
-Figures = Mapping[str, float | int | str | None]
+COLUMNS = ("", "family", "metric", "outcome", "change", "before", "after", "MDE")
+"""Of a table of findings: see `Finding.cells`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +66,9 @@ class Finding:
 
     Attributes:
         change, before, after: The figures as they are shown; "" where there is none.
-        mde: The minimum detectable drop as it is shown (accuracy only); `>` where the noise of the seeds is not known.
+        mde: The minimum detectable drop in points (accuracy only); `>` where the noise of the seeds is not known.
         underpowered: Whether a drop of twice the limit could have gone unseen (accuracy only).
-        message: What was found and why it counts, in a sentence.
+        message: The reason in a sentence.
         figures: The same as numbers, for `--json`: shares, seconds, counts, p-values.
     """
 
@@ -81,12 +82,30 @@ class Finding:
     mde: str = ""
     underpowered: bool = False
     message: str = ""
-    figures: Figures = field(default_factory=dict)
+    figures: Mapping[str, float | int | str | None] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """Its family and metric: `vgg16, accuracy`."""
         return f"{short(self.family)}, {self.metric}"
+
+    @property
+    def problem(self) -> bool:
+        """True where it fails or warns."""
+        return self.outcome in (GateOutcome.FAIL, GateOutcome.WARN)
+
+    @property
+    def changed(self) -> bool:
+        """False where a row says only that nothing changed; of every accuracy the row is of interest."""
+        quiet = self.outcome in (GateOutcome.PASS, GateOutcome.SKIP) and self.mark in (Sign.NONE, Sign.UNJUDGED)
+        return self.metric == Metric.ACCURACY or not quiet
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its row in a table."""
+        outcome = self.outcome.upper() if self.problem else self.outcome
+        row = (self.mark, short(self.family), self.metric, outcome, self.change, self.before, self.after, self.mde)
+        return tuple(map(str, row))
 
 
 @dataclass(frozen=True)

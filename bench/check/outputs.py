@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from bench.check.findings import MEANINGS, NOT_COMPARABLE, Finding, GateOutcome, Judgement, NoBaseline
+from bench.check.findings import COLUMNS, MEANINGS, NOT_COMPARABLE, Finding, GateOutcome, Judgement, NoBaseline
 from bench.check.wording import short
 from bench.text import clean, listing, one_line, plain, thousands
 
@@ -110,7 +110,6 @@ RESERVED = 4096
 
 LONGEST_SENTENCE = 1500
 
-COLUMNS = ("", "family", "metric", "outcome", "change", "before", "after", "MDE")
 RULE = "|:-:|---|---|---|--:|--:|--:|--:|"
 
 _OUTSIDE = re.compile(
@@ -137,7 +136,7 @@ def markdown(verdict: Verdict, most_bytes: int = MOST_BYTES) -> str:
         lines += [*(f"- {sentence(each)}" for each in verdict.differences), ""]
     elif verdict.problems:
         lines += [*(_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), ""]
-    lines += ["|" + "|".join(COLUMNS) + "|", RULE, *map(_row, verdict.findings), ""]
+    lines += [f"|{'|'.join(COLUMNS)}|", RULE, *map(_row, verdict.findings), ""]
     summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
     lines += ["<details>", f"<summary>{summary}</summary>", "", *_details(verdict), "", "</details>", ""]
     return "\n".join(_cut(lines, most_bytes))
@@ -182,15 +181,9 @@ def _line(finding: Finding, outcome: str) -> str:
 
 
 def _row(finding: Finding) -> str:
-    loud = finding.outcome in (GateOutcome.FAIL, GateOutcome.WARN)
-    cells = (
-        code(finding.mark) if finding.mark else "",
-        code(finding.family),
-        finding.metric,
-        f"**{finding.outcome.upper()}**" if loud else finding.outcome,
-        *map(sentence, (finding.change, finding.before, finding.after, finding.mde)),
-    )
-    return f"|{'|'.join(cells)}|"
+    mark, _, metric, outcome, *figures = finding.cells
+    shown = f"**{outcome}**" if finding.problem else outcome
+    return "|".join(["", mark and code(mark), code(finding.family), metric, shown, *map(sentence, figures), ""])
 
 
 def _details(judgement: Judgement) -> Iterator[str]:
@@ -226,16 +219,13 @@ def github(verdict: Verdict) -> str:
     lines = [_annotation(whole, NAME, verdict.headline)]
     lines += [_annotation("error", NAME, f"not comparable: {each}") for each in verdict.differences[: SHOWN - 1]]
     for kind, outcome in (("error", GateOutcome.FAIL), ("warning", GateOutcome.WARN), ("notice", GateOutcome.INFO)):
-        lines += _annotations(kind, verdict.of(outcome), SHOWN - (whole == kind))
+        findings, room = verdict.of(outcome), SHOWN - (whole == kind)
+        shown = findings if len(findings) <= room else findings[: room - 1]
+        lines += [_annotation(kind, finding.title, finding.message) for finding in shown]
+        if rest := findings[len(shown) :]:
+            names = listing([f"{short(finding.family)} ({finding.metric})" for finding in rest], 20)
+            lines.append(_annotation(kind, f"{NAME}: {len(rest)} more", names))
     return "".join(f"{line}\n" for line in lines)
-
-
-def _annotations(kind: str, findings: Sequence[Finding], room: int) -> Iterator[str]:
-    shown = findings if len(findings) <= room else findings[: room - 1]
-    yield from (_annotation(kind, finding.title, finding.message) for finding in shown)
-    if rest := findings[len(shown) :]:
-        names = listing([f"{short(finding.family)} ({finding.metric})" for finding in rest], 20)
-        yield _annotation(kind, f"{NAME}: {len(rest)} more", names)
 
 
 def _annotation(kind: str, title: str, message: str) -> str:
@@ -256,17 +246,18 @@ SCHEMA_VERSION = 1
 
 def as_json(verdict: Verdict) -> str:
     """Write a judgement as JSON: all of it, and no figure that JSON does not have."""
+    data: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if isinstance(verdict, NoBaseline):
-        return _json({"exit_status": NOT_COMPARABLE, "result": "", "error": verdict.message, "findings": []})
-    policy = verdict.policy
-    return _json(
-        {
+        data |= {"exit_status": NOT_COMPARABLE, "result": "", "error": verdict.message, "findings": []}
+    else:
+        policy = verdict.policy
+        data |= {
             "exit_status": verdict.exit_status,
             "result": verdict.headline,
             "error": "",
-            "differences": list(verdict.differences),
+            "differences": verdict.differences,
             "incomplete": verdict.incomplete,
-            "notes": list(verdict.notes),
+            "notes": verdict.notes,
             "policy": {
                 "path": str(policy.path or ""),
                 "alpha": policy.alpha,
@@ -277,11 +268,7 @@ def as_json(verdict: Verdict) -> str:
             "candidate": verdict.candidate.head,
             "findings": [asdict(finding) for finding in verdict.findings],
         }
-    )
-
-
-def _json(data: Mapping[str, Any]) -> str:
-    text = json.dumps(_finite({"schema_version": SCHEMA_VERSION, **data}), indent=1, allow_nan=False)
+    text = json.dumps(_finite(data), indent=1, allow_nan=False)
     return text.replace("##", "#\\u0023")  # in a log, `##[` begins a command; it can be in a string only
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,9 @@ from bench.cli.options import BASELINE, output, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
-    from rich.console import Console
     from rich.table import Table
 
-    from bench.check.findings import Finding, Judgement
+    from bench.check.findings import Judgement
     from bench.check.outputs import Verdict
 
 SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
@@ -186,18 +184,7 @@ def _write_markdown(path: Path, verdict: Verdict) -> None:
 
 # -- in a terminal or the log of a CI job: a table, a line a problem, and the result last
 
-COLUMNS = ("", "family", "metric", "change", "before", "after", "MDE")
-"""MDE: the minimum detectable drop, in points, as is the change of an accuracy."""
-
 STYLES = {"fail": "red", "warn": "yellow", "info": "cyan", "skip": "dim"}
-
-NAMES = {"fail": "FAIL", "warn": "WARN", "info": "info"}
-"""Outcomes that get a line, and how it begins."""
-
-LONGEST_FAMILY = 60
-
-WIDE = 240
-"""Characters of a line where there is no terminal: nothing is folded."""
 
 
 def print_judgement(
@@ -209,67 +196,34 @@ def print_judgement(
         judgement: The gate's verdict.
         every: Whether rows of what did not change are printed too.
         brief: Whether the result alone is printed.
-        stream: Where to, standard output by default. A terminal gets colours; elsewhere nothing is folded, what the
-            stream cannot encode is escaped, and no line is a command to the CI that reads it.
+        stream: Where to, standard output by default.
     """
-    from rich.console import Console
+    from bench.cli.terminal import printable, printing
 
-    from bench.text import without_commands
-
-    stream = stream or sys.stdout
-    terminal = Console(file=stream, highlight=False)
-    if terminal.is_terminal:
-        _print(judgement, every, brief, terminal)
-        return
-    buffer = io.StringIO()
-    _print(judgement, every, brief, Console(file=buffer, highlight=False, width=WIDE))
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    for line in buffer.getvalue().splitlines():
-        stream.write(without_commands(line.rstrip()).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-
-
-def _print(judgement: Judgement, every: bool, brief: bool, console: Console) -> None:
-    from rich.markup import escape
-
-    from bench.text import clean, plain
-
-    if not brief:
-        console.print(_table(judgement, every))
-        console.print()
-    for line, style in [*_lines(judgement)][-1 if brief else 0 :]:
-        console.print(escape(plain(clean(line))), style=style, soft_wrap=True)
+    with printing(stream) as console:
+        if not brief:
+            console.print(_table(judgement, every))
+            console.print()
+            for line, style in _lines(judgement):
+                console.print(printable(line), style=style, soft_wrap=True)
+        done = "bold" if judgement.problems else "bold green"
+        style = "bold red" if judgement.exit_status else done
+        console.print(printable(judgement.headline), style=style, soft_wrap=True)
 
 
 def _table(judgement: Judgement, every: bool) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from bench.check.findings import COLUMNS
+
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        left = name in ("", "family", "metric")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name != "family", overflow="fold")
+    for number, name in enumerate(COLUMNS):
+        table.add_column(name, justify="left" if number < 4 else "right", no_wrap=name != "family", overflow="fold")
     for finding in judgement.findings:
-        if every or _changed(finding):
-            table.add_row(*map(escape, _cells(finding)), style=STYLES.get(finding.outcome, ""))
+        if every or finding.changed:
+            table.add_row(*map(escape, finding.cells), style=STYLES.get(finding.outcome, ""))
     return table
-
-
-def _changed(finding: Finding) -> bool:
-    """Tell whether a row says more than that nothing changed: every accuracy does."""
-    return finding.metric == "accuracy" or finding.outcome not in ("pass", "skip") or finding.mark not in ("", "x")
-
-
-def _cells(finding: Finding) -> Iterator[str]:
-    """A finding as a row, in the order of `COLUMNS`."""
-    from bench.check.wording import short
-
-    yield finding.mark
-    yield short(finding.family, LONGEST_FAMILY)
-    yield finding.metric
-    yield "" if finding.metric == "presence" else finding.change
-    yield finding.before
-    yield finding.after
-    yield finding.mde
 
 
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
@@ -279,13 +233,10 @@ def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
     for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
-        yield f"{NAMES[finding.outcome]} {finding.title}: {finding.message}", STYLES[finding.outcome]
+        yield f"{finding.cells[3]} {finding.title}: {finding.message}", STYLES[finding.outcome]
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:
         yield f"marks: {'; '.join(shown)}", "dim"
-    for note in judgement.notes:
-        yield f"note: {note}", ""
+    yield from ((f"note: {note}", "") for note in judgement.notes)
     if judgement.policy.path:
         yield f"policy: {judgement.policy.path}", ""
-    done = "bold" if judgement.problems else "bold green"
-    yield judgement.headline, "bold red" if judgement.exit_status else done

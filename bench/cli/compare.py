@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.cli.options import output, run_folder, written
 from bench.errors import ConfigError
-from bench.text import NOTHING, count, mean_of_seeds, one_line, p_value, percent, plural, points, seconds
+from bench.text import mean_of_seeds, one_line, plural
 
 if TYPE_CHECKING:  # they bring rich and Jinja2 along
     from rich.table import Table
@@ -58,17 +57,14 @@ def print_comparison(compared: RunComparison, page: Path, every: bool = False, s
         every: Whether what is equal is printed too.
         stream: Where to, standard output by default.
     """
-    from bench.cli.console import Terminal, printable
+    from bench.cli.terminal import printable, printing
 
-    console = Terminal(file=stream or sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
     shown = [*compared.changed, *(compared.unchanged if every else ())]
-    if shown:
-        console.print(_change_table(shown))
-    for line in _lines(compared, shown, every):
-        console.print(printable(line), soft_wrap=True)
-    console.print(printable(f"page: {page}"), soft_wrap=True)
+    with printing(stream) as console:
+        if shown:
+            console.print(_change_table(shown))
+        for line in (*_lines(compared, shown, every), f"page: {page}"):
+            console.print(printable(line), soft_wrap=True)
 
 
 def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool) -> Iterator[str]:
@@ -90,31 +86,14 @@ def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool
 def _change_table(changes: Sequence[ComparedFamily]) -> Table:
     from rich.table import Table
 
-    from bench.cli.console import printable
+    from bench.cli.terminal import printable
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("family", no_wrap=True)
-    for name in ("before", "after", "points", "paired test", "training", "parameters"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Table("family", box=None, pad_edge=False, header_style="bold")
+    for name in [*changes[0].cells][:-1]:  # without how the trials ended
+        table.add_column(name.lower(), justify="right", no_wrap=True)
     for change in changes:
-        table.add_row(*map(printable, _change_cells(change)))
+        table.add_row(*map(printable, (one_line(change.family, 40), *(cell[0] for cell in change.cells.values()))[:-1]))
     return table
-
-
-def _change_cells(change: ComparedFamily) -> Iterable[str]:
-    sides = (change.before, change.after)
-    yield one_line(change.family, 40)
-    for side in sides:
-        yield percent(side.accuracy)
-    yield NOTHING if change.difference is None else points(change.difference)
-    yield p_value(change.test.p) if change.test else NOTHING
-    costs = [side.trial.cost if side.trial else None for side in sides]
-    yield _step(*(seconds(cost.train_time_s) if cost else NOTHING for cost in costs))
-    yield _step(*(count(cost.parameters) if cost else NOTHING for cost in costs))
-
-
-def _step(before: str, after: str) -> str:
-    return before if before == after else f"{before} → {after}"
 
 
 def _group_lines(group: ValueGroup, every: bool) -> Iterator[str]:
@@ -122,6 +101,6 @@ def _group_lines(group: ValueGroup, every: bool) -> Iterator[str]:
     differing = f"{len(group.differing)} different" if group.differing else "no difference"
     yield f"{group.title.lower()}: {', '.join(each for each in (differing, equal) if each)}"
     for value in group.differing:
-        yield f"    {one_line(value.name)}: {one_line(value.before)} → {one_line(value.after)}"
+        yield f"    {one_line(value.name)}: {one_line(str(value.before))} → {one_line(str(value.after))}"
     for value in group.equal if every else ():
-        yield f"    {one_line(value.name)}: {one_line(value.before)}"
+        yield f"    {one_line(value.name)}: {one_line(str(value.before))}"

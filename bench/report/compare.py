@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from bench import text
-from bench.check.changes import ABSENT, FamilyChange, family_changes, same_hardware, setting_changes
+from bench.check.changes import ABSENT, FamilyChange, SettingChange, family_changes, same_hardware, setting_changes
 from bench.errors import RunFolderError
-from bench.records import Run, Trial, to_data
+from bench.records import Cost, Run, Trial, to_data
 from bench.report.assets import assets
 from bench.report.page import document, environment
 from bench.report.sections.leaderboard import board_scale
 from bench.report.sections.reproduce import environment_facts
 from bench.report.sections.verdict import Notice, no_result, test_interval
-from bench.report.styles import Mark, interval_bar, marks
+from bench.report.styles import interval_bar, marks
 from bench.runs import results
-from bench.runs.results import Results, flat_settings
+from bench.runs.results import flat_settings
 
 NOISE = 1.2
 """Two training times on one machine count as the same up to this ratio: one measurement of each is not more exact."""
+
+SHORTEST_S = 0.1
+"""A shorter training time says nothing."""
 
 UNCOMPARED = ("out", "plotlyjs")
 """Settings that say where a run lies and how its page is written, not what was done."""
@@ -38,7 +41,6 @@ class FamilySide:
         trial: Its chosen trial; None where it has no result, and `reason` says why.
         accuracy, low, high: Test accuracy, with several seeds the mean, and its 95 % interval; None where it was not
             scored.
-        bar: The same as a picture.
         states: How its trials ended, in words.
     """
 
@@ -46,41 +48,38 @@ class FamilySide:
     accuracy: float | None = None
     low: float | None = None
     high: float | None = None
-    bar: Markup = field(default_factory=Markup)
     states: str
     reason: str = ""
 
     @property
-    def mean(self) -> str:
-        """The seeds that its accuracy is the mean of, in words; "" with one seed."""
-        return text.mean_of_seeds([self.trial] if self.trial else [])
+    def cost(self) -> Cost | None:
+        """The cost of the chosen trial."""
+        return self.trial.cost if self.trial else None
 
     @property
     def outcome(self) -> tuple[object, ...]:
         """Everything that must be the same in both runs for the family to count as unchanged; times do not count."""
-        trial = self.trial
-        if trial is None:
+        if self.trial is None:
             return (self.reason, self.states)
-        parameters = trial.cost.parameters if trial.cost else None
-        return (trial.params, trial.weights, trial.value, parameters, self.accuracy, self.states)
+        parameters = self.cost.parameters if self.cost else None
+        return (self.trial.params, self.trial.weights, self.trial.value, parameters, self.accuracy, self.states)
 
-
-@dataclass(frozen=True)
-class ComparedValue:
-    """A value that both runs have, as each has it."""
-
-    name: str
-    before: str
-    after: str
+    @property
+    def cell(self) -> tuple[str, ...]:
+        """Its test accuracy as in `ComparedFamily.cells`."""
+        if self.trial is None or self.low is None or self.high is None:
+            why = f"not scored; validation {text.validation(self.trial)}" if self.trial else self.reason
+            return text.percent(self.accuracy), why
+        return text.percent(self.accuracy), text.interval(self.low, self.high), text.mean_of_seeds([self.trial])
 
 
 @dataclass(frozen=True)
 class ValueGroup:
-    """Values that belong together: those that differ, and those that are equal."""
+    """Values that belong together, in words: those that differ, and those that are equal."""
 
     title: str
-    differing: Sequence[ComparedValue]
-    equal: Sequence[ComparedValue]
+    differing: Sequence[SettingChange]
+    equal: Sequence[SettingChange]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,6 @@ class ComparedFamily:
     """
 
     family: str
-    mark: Mark
     before: FamilySide
     after: FamilySide
     difference: float | None
@@ -104,17 +102,46 @@ class ComparedFamily:
     configuration: ValueGroup | None
 
     @property
-    def apart(self) -> bool | None:
-        """True where the two intervals lie apart: all that can be said without pairs; None where one is missing."""
-        if self.before.low is None or self.before.high is None or self.after.low is None or self.after.high is None:
-            return None
-        return self.before.high < self.after.low or self.after.high < self.before.low
-
-    @property
     def equal(self) -> bool:
         """True where both runs chose the same configuration with the same result, at about the same training time."""
         slower = self.ratio is not None and not 1 / NOISE <= self.ratio <= NOISE
         return self.before.outcome == self.after.outcome and not slower
+
+    @property
+    def cells(self) -> dict[str, tuple[str, ...]]:
+        """Its row by column: the figure, then what stands below it in small print."""
+        one, other = self.before.cost, self.after.cost
+        small = "not comparable" if self.ratio is None else f"{self.ratio:.2f} times"
+        points = text.NOTHING if self.difference is None else text.points(self.difference)
+        ends = [text.points(end) for end in (self.test.accuracy.low, self.test.accuracy.high)] if self.test else []
+        return {
+            "Before": self.before.cell,
+            "After": self.after.cell,
+            "Points": (points, " to ".join(ends)),
+            "Paired test": self._paired(),
+            "Training": (
+                _step(*(text.seconds(cost.train_time_s if cost else None) for cost in (one, other))),
+                small if one and other else "",
+            ),
+            "Parameters": (_step(*(text.count(cost.parameters if cost else None) for cost in (one, other))),),
+            "Trials": (_step(self.before.states or text.NOTHING, self.after.states or text.NOTHING),),
+        }
+
+    def _paired(self) -> tuple[str, ...]:
+        test, before, after = self.test, self.before, self.after
+        if test:
+            one, other = test.seeds
+            counts = f"{test.gained} gained, {test.lost} lost of" if one == other == 1 else ""
+            counts = counts or f"{one} and {text.plural(other, 'seed')} on"
+            return text.p_value(test.p), f"{counts} {text.thousands(test.pictures)}"
+        if before.low is None or before.high is None or after.low is None or after.high is None:
+            return (text.NOTHING,)
+        apart = before.high < after.low or after.high < before.low  # all that can be said without pairs
+        return "not paired", f"intervals {'lie apart' if apart else 'overlap'}"
+
+
+def _step(before: str, after: str) -> str:
+    return before if before == after else f"{before}\u00a0→ {after}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +151,7 @@ class RunComparison:
     Attributes:
         headline: The result, in a sentence.
         notices: What a reader must know before the figures.
-        changed, unchanged: The families.
+        changed, unchanged: The families: those with a result in the later run first, best first.
         timed: Whether the training times compare.
         groups: Everything else about the two runs.
     """
@@ -139,15 +166,18 @@ class RunComparison:
     groups: Sequence[ValueGroup]
 
     @property
-    def tests(self) -> list[FamilyChange]:
-        """The tests of all families that have one."""
-        return [family.test for family in (*self.changed, *self.unchanged) if family.test]
+    def tests(self) -> dict[str, FamilyChange]:
+        """The tests of the families that have one."""
+        return {each.family: each.test for each in (*self.changed, *self.unchanged) if each.test}
 
 
 def comparison(before: Run, after: Run) -> RunComparison:
     """Hold a run against an earlier one, or against one with other settings."""
     timed = same_hardware(results.environment_of(before), results.environment_of(after))
-    families = compared_families(before, after, timed)
+    declared = [family.name for run in (after, before) for family in run.families]
+    ranked = [trial.family for run in (after, before) for trial in run.ranking()]
+    tests = _tests(before, after)
+    families = [_compared(name, before, after, tests.get(name), timed) for name in dict.fromkeys([*ranked, *declared])]
     return RunComparison(
         before=before,
         after=after,
@@ -173,9 +203,22 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
         folder: Where the page will lie, for the links to the runs below it.
         every: Whether what is equal stands open too.
     """
-    sides = [(name, run, _href(run, folder)) for name, run in (("Before", compared.before), ("After", compared.after))]
-    body = environment().get_template("compare.html").render(it=compared, sides=sides, every=every)
-    title = f"{compared.headline} · {compared.before.path.name}, {compared.after.path.name}"
+    before, after = compared.before, compared.after
+    looks = marks([*dict.fromkeys(family.name for run in (after, before) for family in run.families)])
+    scale = min(board_scale(before), board_scale(after))
+
+    def bar(family: ComparedFamily, side: FamilySide) -> Markup:
+        return interval_bar(looks[family.family], scale, side.accuracy, side.low, side.high)
+
+    values = {
+        "it": compared,
+        "sides": [(name, run, _href(run, folder)) for name, run in (("Before", before), ("After", after))],
+        "every": every,
+        "marks": looks,
+        "bar": bar,
+    }
+    body = environment().get_template("compare.html").render(values)
+    title = f"{compared.headline} · {before.path.name}, {after.path.name}"
     return document(title, body, assets(("page", "compare"), None))
 
 
@@ -189,67 +232,42 @@ def _href(run: Run, folder: Path) -> str:
 # -- the families
 
 
-def compared_families(before: Run, after: Run, timed: bool) -> list[ComparedFamily]:
-    """Compare every family of either run: those with a result in the later run first, best first.
-
-    Args:
-        before, after: The runs.
-        timed: Whether their training times compare.
-    """
-    declared = [family.name for run in (after, before) for family in run.families]
-    ranked = [trial.family for run in (after, before) for trial in run.ranking()]
-    looks = marks(list(dict.fromkeys(declared)))
-    scale = min(board_scale(before), board_scale(after))
-    one, other = _results(before), _results(after)
-    tests = family_changes(one, other) if one and other else {}
-
-    def compared(family: str) -> ComparedFamily:
-        mark = looks[family]
-        first, second = (_side(run, family, mark, scale) for run in (before, after))
-        difference = configuration = None
-        if first.accuracy is not None and second.accuracy is not None:
-            difference = second.accuracy - first.accuracy
-        if first.trial and second.trial:
-            configuration = value_group(family, first.trial.params, second.trial.params, text.number)
-        return ComparedFamily(
-            family=family,
-            mark=mark,
-            before=first,
-            after=second,
-            difference=difference,
-            test=tests.get(family),
-            ratio=_ratio(first.trial, second.trial) if timed else None,
-            configuration=configuration,
-        )
-
-    return [compared(family) for family in dict.fromkeys([*ranked, *declared])]
-
-
-def _results(run: Run) -> Results | None:
-    """The results of a run; None where its split cannot be read, so that nothing can be paired."""
+def _tests(before: Run, after: Run) -> dict[str, FamilyChange]:
+    """Test every family; none where a split cannot be read, so that nothing can be paired."""
     try:
-        return results.of_run(run)
+        return family_changes(results.of_run(before), results.of_run(after))
     except RunFolderError:
-        return None
+        return {}
 
 
-def _side(run: Run, family: str, mark: Mark, scale: tuple[float, float]) -> FamilySide:
+def _compared(name: str, before: Run, after: Run, test: FamilyChange | None, timed: bool) -> ComparedFamily:
+    one, other = _side(before, name), _side(after, name)
+    difference = ratio = configuration = None
+    if one.accuracy is not None and other.accuracy is not None:
+        difference = other.accuracy - one.accuracy
+    if timed and one.cost and other.cost and min(one.cost.train_time_s, other.cost.train_time_s) >= SHORTEST_S:
+        ratio = other.cost.train_time_s / one.cost.train_time_s
+    if one.trial and other.trial:
+        configuration = value_group(name, one.trial.params, other.trial.params, text.number)
+    return ComparedFamily(
+        family=name,
+        before=one,
+        after=other,
+        difference=difference,
+        test=test,
+        ratio=ratio,
+        configuration=configuration,
+    )
+
+
+def _side(run: Run, family: str) -> FamilySide:
     trial = run.best(family)
-    info = next((each for each in run.families if each.name == family), None)
     states = text.states(each for each in run.trials if each.family == family)
     if trial is None:
+        info = next((each for each in run.families if each.name == family), None)
         return FamilySide(states=states, reason=no_result(run, info) if info else "not in this run")
     accuracy, low, high = test_interval(trial)
-    bar = interval_bar(mark, scale, accuracy, low, high)
-    return FamilySide(trial=trial, accuracy=accuracy, low=low, high=high, bar=bar, states=states)
-
-
-def _ratio(before: Trial | None, after: Trial | None) -> float | None:
-    """Training time after divided by before; None where one is unknown or too short to measure."""
-    one, other = (trial.cost if trial else None for trial in (before, after))
-    if one is None or other is None or min(one.train_time_s, other.train_time_s) < 0.1:
-        return None
-    return other.train_time_s / one.train_time_s
+    return FamilySide(trial=trial, accuracy=accuracy, low=low, high=high, states=states)
 
 
 # -- everything else
@@ -259,20 +277,17 @@ def value_group(
     title: str, before: Mapping[str, object], after: Mapping[str, object], show: Callable[[object], str] = str
 ) -> ValueGroup:
     """Compare values by name, in the order in which they are first named."""
-    changes = setting_changes(before, after)
-    differing = {change.name for change in changes}
 
     def shown(value: object) -> str:
         return text.NOTHING if value is ABSENT else show(value)
 
+    changes = setting_changes(before, after)
+    names = {change.name for change in changes}
+    equal = [(name, shown(value)) for name, value in flat_settings(before).items() if name not in names]
     return ValueGroup(
         title,
-        [ComparedValue(name, shown(one), shown(other)) for name, one, other in changes],
-        [
-            ComparedValue(name, shown(value), shown(value))
-            for name, value in flat_settings(before).items()
-            if name not in differing
-        ],
+        [SettingChange(name, shown(one), shown(other)) for name, one, other in changes],
+        [SettingChange(name, value, value) for name, value in equal],
     )
 
 
@@ -326,23 +341,19 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
     tests = {family.family: family.test for family in both if family.test}
     if not tests:
         return "The test accuracies of the two runs cannot be paired picture by picture."
-    sentences, calibrated = [], True
-    for known, how in (
-        (True, "measurably {} than before"),
-        (False, "{} than before by more than the test pictures explain"),
-    ):
-        for better in (True, False):
-            names = [
-                name
-                for name, test in tests.items()
-                if test.significant and test.accuracy.calibrated is known and (test.accuracy.difference > 0) is better
-            ]
-            if names:
-                manner = how.format("better" if better else "worse")
-                sentences.append(f"{text.listing(names)} {'does' if len(names) == 1 else 'do'} {manner}")
-                calibrated = calibrated and known
-    if sentences:
-        return f"{', '.join(sentences)}{'' if calibrated else '; the noise of seeds is not known'}."
+    groups: dict[str, list[str]] = {}
+    known = True
+    for name, test in tests.items():
+        if test.significant:
+            better, known = test.accuracy.difference > 0, known and test.accuracy.calibrated
+            how = f"{'measurably ' if test.accuracy.calibrated else ''}{'better' if better else 'worse'} than before"
+            how += "" if test.accuracy.calibrated else " by more than the test pictures explain"
+            groups.setdefault(how, []).append(name)
+    if groups:
+        sentences = [
+            f"{text.listing(names)} {'does' if len(names) == 1 else 'do'} {how}" for how, names in groups.items()
+        ]
+        return f"{', '.join(sentences)}{'' if known else '; the noise of seeds is not known'}."
     which = f"{next(iter(tests))} does not do" if len(tests) == 1 else "No family does"
     return f"{which} measurably better or worse than before."
 

@@ -91,8 +91,8 @@ def printed(judgement, **options):
 
 def test_the_table_has_failures_first_and_the_result_last():
     lines = printed(usual()).splitlines()
-    assert lines[0].split() == ["family", "metric", "change", "before", "after", "MDE"]
-    assert lines[1].split() == ["-", "cnn", "accuracy", "-2.0", "90.0", "%", "88.0", "%", "0.9"]
+    assert lines[0].split() == ["family", "metric", "outcome", "change", "before", "after", "MDE"]
+    assert lines[1].split() == ["-", "cnn", "accuracy", "FAIL", "-2.0", "90.0", "%", "88.0", "%", "0.9"]
     assert [line.split()[:2] for line in lines[2:6]] == [["vgg16", "accuracy"], ["~", "vgg16"], ["dummy", "accuracy"],
                                                          ["*", "new"]]  # fmt: skip
     assert lines[-1] == "FAIL: 1 regression, 1 warning in 4 families (baseline 01234567, 2026-11-20)"

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from bench import stats
-from bench.check.changes import FamilyChange
 from bench.cli.compare import print_comparison
 from bench.records import Run, Trial
 from bench.report import compare
@@ -78,11 +77,6 @@ def changed(before: Run, after: Run) -> dict[str, ComparedFamily]:
     return {change.family: change for change in compare.comparison(before, after).changed}
 
 
-def family_tests(before: Run, after: Run) -> dict[str, FamilyChange]:
-    families = compare.compared_families(before, after, timed=True)
-    return {family.family: family.test for family in families if family.test}
-
-
 def words(page: str) -> str:
     shown = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
@@ -121,7 +115,7 @@ def test_models_are_paired_picture_by_picture_whatever_their_order(before: Run, 
     """Six pictures gained and none lost: p is 2 / 2**6, and twice that for two families."""
     predicted(before, {"cnn": [1] * 10 + [0] * 10, "mobilenet_v2": [1] * 20})
     predicted(after, {"cnn": [1] * 16 + [0] * 4, "mobilenet_v2": [1] * 20}, order=list(range(19, -1, -1)))
-    tests = family_tests(before, after)
+    tests = compare.comparison(before, after).tests
     assert (tests["cnn"].lost, tests["cnn"].gained, tests["cnn"].pictures) == (0, 6, 20)
     assert tests["cnn"].p == pytest.approx(2 * 2 / 2**6)
     assert tests["cnn"].accuracy.low < 0.3 < tests["cnn"].accuracy.high
@@ -207,7 +201,7 @@ def test_the_same_test_pictures_of_two_splits_are_paired(before: Run, after: Run
     (notice,) = compare.comparison(before, replace(after, split=replace(after.split, sha256="other"))).notices
     assert "compare picture by picture" in notice.text
     other = replace(after, split=replace(after.split, classes=("dog", "cat")))
-    assert family_tests(before, other) == {}
+    assert compare.comparison(before, other).tests == {}
 
 
 @pytest.mark.parametrize(
@@ -266,7 +260,7 @@ def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: 
     compared, short, long = compare.comparison(before, after), io.StringIO(), io.StringIO()
     print_comparison(compared, tmp_path / "page.html", stream=short)
     print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
-    assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +– +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
+    assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +not paired +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
     assert "5 families the same, --all lists them" in short.getvalue()
     assert "configuration: 1 different, 22 equal\n    seed: 0 → 1\n" in short.getvalue()
     assert short.getvalue().endswith(f"page: {tmp_path / 'page.html'}\n")
