@@ -7,14 +7,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from bench.cli.terminal import Terminal, printable, printing
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
 from bench.report.inventory import Inventory
@@ -22,7 +21,6 @@ from bench.report.sections.verdict import no_result, savings, test_interval, ver
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
-    clean,
     count,
     label,
     mean_of_seeds,
@@ -49,13 +47,6 @@ def progress_on_stderr(silent: bool) -> Iterator[Progress]:
         return
     with contextlib.closing(ConsoleProgress()) as progress:
         yield progress
-
-
-class Terminal(Console):
-    """Raise BrokenPipeError for the command line where the reader of a pipe has gone; rich would exit with 1."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise  # what is being handled
 
 
 class ConsoleProgress(Progress):
@@ -195,11 +186,6 @@ class ConsoleProgress(Progress):
             self._bar = None
 
 
-def printable(text: str) -> str:
-    """Make text safe for the terminal: no markup, no control sequences, plain spaces."""
-    return escape(plain(clean(text)))
-
-
 def _outcome(trial: Trial) -> str:
     if trial.duplicate_of:
         return f"{percent(trial.value)} (from the record)"
@@ -215,14 +201,12 @@ def _outcome(trial: Trial) -> str:
 
 def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     """Print the leaderboard, the families without a result, and the path of the page."""
-    console = Terminal(file=stream or sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
     ranking = run.ranking()
-    if ranking:
-        console.print(_board(ranking, console.width))
-    for line in (*_remarks(run, ranking), f"report: {report}"):
-        console.print(printable(line), soft_wrap=True)
+    with printing(stream) as console:
+        if ranking:
+            console.print(_board(ranking, console.width))
+        for line in (*_remarks(run, ranking), f"report: {report}"):
+            console.print(printable(line), soft_wrap=True)
 
 
 def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
@@ -83,20 +82,20 @@ SHOWN_PICTURES = 3
 
 def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
     """Print the classes of the pictures, their split and their faults; with `every`, long lists in full."""
-    from bench.cli.console import Terminal, printable
+    from bench.cli.terminal import printable, printing
 
-    console = Terminal(file=stream or sys.stdout, highlight=False, soft_wrap=True)
     audit = Inventory(split, config)
-    console.print(printable(f"{audit.headline}\n"))
-    console.print(_class_table(audit, every))
-    for line in _account(audit, split, None if every else SHOWN_PICTURES):
-        console.print(printable(line))
+    with printing(stream) as console:
+        console.print(printable(f"{audit.headline}\n"), soft_wrap=True)
+        console.print(_class_table(audit, every))
+        for line in _account(audit, split, None if every else SHOWN_PICTURES):
+            console.print(printable(line), soft_wrap=True)
 
 
 def _class_table(audit: Inventory, every: bool) -> Table:
     from rich.table import Table
 
-    from bench.cli.console import printable
+    from bench.cli.terminal import printable
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", overflow="fold")
