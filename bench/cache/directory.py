@@ -76,11 +76,7 @@ def folder() -> Path:
 
 
 def kind_folder(kind: str, root: Path | None = None) -> Path:
-    """Sub-folder of a kind, made and tagged if need be.
-
-    Raises:
-        ConfigError: It cannot be made, or a folder of that name belongs to something else.
-    """
+    """Sub-folder of a kind, made and tagged if need be; ConfigError if it cannot be, or belongs to something else."""
     path = (root or folder()) / kind
     if _is_ours(path):
         return path
@@ -98,11 +94,7 @@ def kind_folder(kind: str, root: Path | None = None) -> Path:
 
 
 def cap_bytes(root: Path) -> int:
-    """Most bytes of reproducible entries.
-
-    Raises:
-        ConfigError: BENCH_CACHE_GB is not a number of at least 0.
-    """
+    """Most bytes of reproducible entries; ConfigError if BENCH_CACHE_GB is not a number of at least 0."""
     setting = os.environ.get("BENCH_CACHE_GB")
     if not setting:
         held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
@@ -168,11 +160,8 @@ def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> It
 def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
     """Hold a lock on a folder; it ends with the process at the latest.
 
-    Yields True with the lock; without `wait`, False if another process holds it: the block must then do nothing.
-
-    Args:
-        path: The folder, made if need be.
-        name: Name of the lock file; begins with `LOCK`.
+    Yields True with the lock; without `wait`, False if another process holds it: the block must then do nothing. The
+    folder is made if need be; the name of the lock file begins with `LOCK`.
     """
     import filelock
 

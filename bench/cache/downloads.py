@@ -238,9 +238,7 @@ def dataset_folder(name: str) -> Path:
 def obtain(name: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder of a data set, filled first if need be: whole or not at all, by one process at a time.
 
-    Args:
-        name: Name of its folder.
-        fill: Puts its files into an empty folder.
+    `fill` puts its files into an empty folder.
 
     Raises:
         DataError: It could not be written; `fill` may raise others.
@@ -250,19 +248,17 @@ def obtain(name: str, fill: Callable[[Path], None]) -> Path:
     hidden = folder.with_name(f".{name}")
     if not folder.is_dir():
         with directory.locked(hidden):
-            if not folder.is_dir():
-                _fill(folder, hidden / "new", fill)
+            new = hidden / "new"
+            shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+            try:
+                if not folder.is_dir():
+                    new.mkdir()
+                    fill(new)
+                    new.rename(folder)
+            except OSError as error:
+                shown = directory.display_path(folder)
+                raise DataError(f"{shown!r} cannot be written: {error.strerror or error}") from None
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
     directory.touch([folder])
     return folder
-
-
-def _fill(folder: Path, new: Path, fill: Callable[[Path], None]) -> None:
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
-    try:
-        new.mkdir()
-        fill(new)
-        new.rename(folder)
-    except OSError as error:
-        raise DataError(f"{directory.display_path(folder)!r} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

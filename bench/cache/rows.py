@@ -109,7 +109,6 @@ class RowStore:
 
     Attributes:
         folder: Folder of the segments; it need not exist.
-        row_shape, dtype: Shape and type of every row.
         verify: Compare the rows of a segment with its checksum when it is opened.
         segments: The sound segments.
     """

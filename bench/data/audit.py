@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from bench.data import near_duplicates
+from bench.data.near_duplicates import fingerprint
 from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
@@ -56,9 +57,9 @@ def audit(
         raise DataError(f"class {min(empty)!r} has no pictures: at least 3 are needed, one for each part")
     left_out, ignored = list(listing.left_out), Counter(listing.ignored)
     sound: list[UsablePicture] = []
-    looks = near_duplicates.NearDuplicates()
+    fingerprints = bytearray()
 
-    def look_at(entry: ListedPicture) -> tuple[UsablePicture, Pixels] | LeftOut:
+    def look_at(entry: ListedPicture) -> tuple[UsablePicture, bytes] | LeftOut:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
@@ -68,13 +69,13 @@ def audit(
         usable = UsablePicture(
             entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
         )
-        return usable, near_duplicates.grey_square(picture.pixels)
+        return usable, fingerprint(picture.pixels)
 
     with quiet():
         for done, seen in enumerate(ordered(look_at, listing.entries), start=1):
             if not isinstance(seen, LeftOut):
                 sound.append(seen[0])
-                looks.add(seen[1])
+                fingerprints += seen[1]
             elif seen.kind in FOREIGN and not _is_picture_name(seen.id):
                 ignored["not a picture"] += 1
             else:
@@ -88,7 +89,7 @@ def audit(
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
         why = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{why}")
-    groups = [[sound[row] for row in group] for group in looks.groups(rows)]
+    groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
     return Audit(

@@ -115,12 +115,7 @@ class Dataset(AuditFindings):
     def write(self, path: Path) -> None:
         """Write the manifest, whole or not at all."""
         content = _Manifest(
-            sha256=self.sha256,
-            source=self.source.describe(),
-            classes=self.classes,
-            input_sizes=self.input_sizes,
-            items=self.items,
-            **self.findings(),
+            self.sha256, self.source.describe(), self.classes, self.input_sizes, self.items, **self.findings()
         )
         data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
         for item in data["items"]:
@@ -158,7 +153,7 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
 
 @dataclass(frozen=True)
 class _Manifest(AuditFindings):
-    """Content of `split.json`; for the fields see `Dataset`, but `source` is what `sources.rebuild` takes."""
+    """Content of `split.json`: the fields of `Dataset`, with `source` as `sources.rebuild` takes it."""
 
     sha256: str
     source: dict[str, Any]
@@ -177,13 +172,8 @@ def load(path: Path) -> Dataset:
     """
     try:
         content = from_data(_Manifest, upgraded(json.loads(path.read_text(encoding="utf-8")), _UPGRADES))
-        dataset = Dataset(
-            source=rebuild(content.source),
-            classes=content.classes,
-            items=content.items,
-            input_sizes=content.input_sizes,
-            **content.findings(),
-        )
+        source = rebuild(content.source)
+        dataset = Dataset(source, content.classes, content.items, content.input_sizes, **content.findings())
     except OSError as error:
         raise DataError(f"{path}: the split cannot be read: {error.strerror}") from None
     except NewerSchemaError as error:

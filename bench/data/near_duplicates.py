@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bench.data.pictures import Pixels, resized
 
 SIDE = 32
-"""Side of the grey square that a picture is reduced to."""
+"""Side of the grey square that a picture is reduced to, before its hash and its thumbnail are made."""
 
 MOST_BITS = 3
 """Most of 64 bits in which the hashes of near duplicates differ. This finds 99 to 100 % of 400 photographs that were
@@ -48,8 +48,10 @@ _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 
 2**53 and are exact, so that no bit of a hash depends on the order in which a processor adds up."""
 
 
-def grey_square(pixels: Pixels) -> Pixels:
-    """Reduce a picture to a grey square, uint8, shape (32, 32).
+def fingerprint(pixels: Pixels) -> bytes:
+    """Reduce a picture to its hash, 8 bytes, and its thumbnail, 16 by 16 levels of grey.
+
+    The hash tells which of the 64 lowest frequencies are above their median.
 
     Args:
         pixels: RGB, uint8, shape (height, width, 3).
@@ -58,59 +60,30 @@ def grey_square(pixels: Pixels) -> Pixels:
     while min(grey.shape) >= 8 * SIDE:  # halving is several times faster than other scales; an odd line is left out
         height, width = grey.shape[0] // 2, grey.shape[1] // 2
         grey = cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    return resized(np.asarray(grey, np.uint8), SIDE)
+    square = resized(np.asarray(grey, np.uint8), SIDE)
+    low = (_COSINES @ (square.astype(np.float64) @ _COSINES.T)).ravel()
+    pairs = square[::2].astype(np.uint16) + square[1::2]
+    thumbnail = ((pairs[:, ::2] + pairs[:, 1::2] + 2) // 4).astype(np.uint8)
+    return np.packbits(low > np.sort(low)[31]).tobytes() + thumbnail.tobytes()
 
 
-class NearDuplicates:
-    """Collects a hash and a thumbnail of each picture, 264 bytes in memory, and groups near duplicates."""
+def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[list[int]]:
+    """Group near duplicates, also those tied through others. A million pictures take 10 seconds.
 
-    def __init__(self) -> None:
-        self._fresh: list[Pixels] = []
-        self._hashes, self._thumbnails = bytearray(), bytearray()
+    Args:
+        fingerprints: Those of all pictures, one after the other.
+        rows: Numbers of the pictures to compare, from 0; sorted by content.
 
-    def add(self, square: Pixels) -> None:
-        """Add the next picture."""
-        self._fresh.append(square)
-        if len(self._fresh) == 256:
-            self._hash_fresh()
-
-    def groups(self, rows: Sequence[int]) -> list[list[int]]:
-        """Group near duplicates, also those tied through others. A million pictures take 10 seconds.
-
-        Args:
-            rows: Numbers of the pictures to compare, from 0 in the order of adding; sorted by content.
-
-        Returns:
-            Groups of at least two numbers; most pictures are in none.
-        """
-        self._hash_fresh()
-        hashes = np.frombuffer(self._hashes, np.uint64)
-        thumbnails = _Thumbnails(np.frombuffer(self._thumbnails, np.uint8).reshape(-1, SIDE * SIDE // 4))
-        candidates = np.asarray(rows, np.int64)
-        candidates = candidates[thumbnails.contrast[candidates] > LEAST_CONTRAST]
-        candidates = candidates[np.lexsort((thumbnails.brightness[candidates], hashes[candidates]))]
-        pairs_found = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
-        return _joined(np.concatenate([np.empty((2, 0), np.int64), *pairs_found], axis=1))
-
-    def _hash_fresh(self) -> None:
-        if self._fresh:
-            squares = np.stack(self._fresh)
-            self._hashes += _hashed(squares).tobytes()
-            self._thumbnails += _halved(squares).tobytes()
-            self._fresh.clear()
-
-
-def _hashed(squares: Pixels) -> Hashes:
-    """Hash grey squares, shape (n, 32, 32) to (n,): which of the 64 lowest frequencies are above their median."""
-    low = (_COSINES @ (squares.astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
-    above = low > np.sort(low, axis=1)[:, 31:32]
-    return np.packbits(above, axis=1).view(np.uint64).ravel()
-
-
-def _halved(squares: Pixels) -> Pixels:
-    """Halve grey squares: shape (n, 32, 32) to (n, 16, 16)."""
-    pairs = squares[:, ::2].astype(np.uint16) + squares[:, 1::2]
-    return ((pairs[:, :, ::2] + pairs[:, :, 1::2] + 2) // 4).astype(np.uint8)
+    Returns:
+        Groups of at least two numbers; most pictures are in none.
+    """
+    table = np.frombuffer(fingerprints, np.uint8).reshape(-1, 8 + SIDE**2 // 4)
+    hashes, thumbnails = table[:, :8].copy().view(np.uint64).ravel(), _Thumbnails(table[:, 8:])
+    candidates = np.asarray(rows, np.int64)
+    candidates = candidates[thumbnails.contrast[candidates] > LEAST_CONTRAST]
+    candidates = candidates[np.lexsort((thumbnails.brightness[candidates], hashes[candidates]))]
+    pairs_found = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
+    return _joined(np.concatenate([np.empty((2, 0), np.int64), *pairs_found], axis=1))
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
@@ -138,7 +111,7 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 
 
 class _Thumbnails:
-    """Thumbnails, uint8, shape (n, 256), and the sums for comparing them."""
+    """Thumbnails, uint8, shape (n, 256), and sums for comparing them; exact but for the square roots."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
@@ -161,7 +134,7 @@ class _Thumbnails:
 
 
 def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
-    """Mean product of two arrays, row by row; exact, like everything in `_Thumbnails` but its square roots."""
+    """Mean product of two arrays, row by row."""
     return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
 
 

@@ -68,11 +68,7 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
         sizes: Sides of the squares, in pixels. Those above `SHARED_SIDE` need more detail than the audit decodes, and
             are left to `pixels`.
         count: Most pictures that will come.
-        cache: As for `pixels`.
-
-    Raises:
-        DataError: The disk is full.
-        ConfigError: The cache cannot be written.
+        cache: As for `pixels`, and so are the errors.
     """
     with contextlib.ExitStack() as stack:
         recorders = [_Recorder(size, count, cache) for size in sizes if size <= SHARED_SIDE]
@@ -117,51 +113,38 @@ class _Recorder:
     """Stores pictures of one size as they come; the first one begins a segment."""
 
     def __init__(self, size: int, count: int, cache: Path) -> None:
-        self._size, self._left, self._cache = size, count, cache
-        self._store = _store(cache, size)
-        self._in_use: set[Path] = set()
-        self._claimed: set[str] = set()  # only what no finished segment has: bounded, however many pictures come
-        self._written: set[str] = set()
-        self._lock = threading.Lock()
+        self._size, self._cache, self._lock = size, cache, threading.Lock()
+        self._store, self._in_use = _store(cache, size), set[Path]()
+        self._left, self._claimed = count, set[str]()  # most pictures that may still be written, and those met
         self.segment = contextlib.ExitStack()  # of the one that is being written; an error discards it
-        self._path = Path()
+        self._path, self._rows = Path(), 0
         self._write: PixelSink | None = None
 
     def keep(self, sha256: str, picture: Pixels) -> None:
-        if self._claim(sha256):
-            square = resized(picture, self._size)
-            with self._lock:
-                self._write = self._write or self._begin()
-                self._write(sha256, square)
-                self._written.add(sha256)
-                if len(self._written) == self._store.most_rows:
-                    self._finish()
-
-    def _claim(self, sha256: str) -> bool:
-        """Claim a picture; True if the caller is to write it."""
         with self._lock:
-            self._left -= 1
-            if sha256 in self._claimed:
-                return False
-            if there := self._store.path_of(sha256):
+            there = self._store.path_of(sha256)
+            if there:
                 self._in_use.add(there)
-                return False
+            if there or sha256 in self._claimed:
+                self._left -= 1
+                return
             self._claimed.add(sha256)
-            return True
+        square = resized(picture, self._size)
+        with self._lock:
+            self._write = self._write or self._begin()
+            self._write(sha256, square)
+            self._left, self._rows = self._left - 1, self._rows + 1
+            if self._rows == self._store.most_rows:
+                self.segment.close()
+                self._store = self._store.with_segment(self._path)
+                self._in_use.add(self._path)
+                self._write, self._rows = None, 0
 
     def _begin(self) -> PixelSink:
         self._path = self._store.new_path()
-        most = min(self._store.most_rows, self._left + len(self._claimed))
-        self.segment.enter_context(directory.reserved(self._cache, most * self._store.row_bytes, self._in_use))
+        needed = min(self._store.most_rows, self._left) * self._store.row_bytes
+        self.segment.enter_context(directory.reserved(self._cache, needed, self._in_use))
         return self.segment.enter_context(self._store.writing(self._path))
-
-    def _finish(self) -> None:
-        self._write = None
-        self.segment.close()
-        self._store = self._store.with_segment(self._path)
-        self._in_use.add(self._path)
-        self._claimed -= self._written
-        self._written.clear()
 
 
 def _store(cache: Path, size: int) -> RowStore:

@@ -59,12 +59,8 @@ class _Bin:
 def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
     """Share out a whole number by largest remainders (Hamilton's method): within one of the exact share.
 
-    Where `total` allows it, every share gets at least 1, at the cost of the largest.
-
-    Args:
-        total: What is shared out.
-        weights: Non-negative, not all 0.
-        turn: Odd, the last comes first among equal remainders: many small classes do not all favour the same part.
+    Where `total` allows it, every share gets at least 1, at the cost of the largest. With an odd `turn` the last comes
+    first among equal remainders: many small classes do not all favour the same part.
     """
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [int(share + 1e-9) for share in exact]

@@ -174,30 +174,21 @@ def write(run: Path, every: Iterable[Thumbnail]) -> None:
 
 
 def read(run: Path) -> dict[str, Thumbnail]:
-    """Read the list of a run folder's thumbnails, by `sha256`, in the order in which they were chosen.
+    """Read the thumbnails of a run folder by `sha256`, in the order in which they were chosen.
 
-    Raises:
-        OSError: There is no list, or it cannot be read.
-        ValueError: It is damaged, or of a newer version.
+    There are none where their list is missing, damaged or of a newer version: the page names the pictures alone.
     """
-    file = run / "thumbnails.json"
     try:
-        listed = upgraded(json.loads(file.read_text(encoding="utf-8")), _UPGRADES)
+        listed = upgraded(json.loads((run / "thumbnails.json").read_text(encoding="utf-8")), _UPGRADES)
         return {thumbnail.sha256: thumbnail for thumbnail in from_data(tuple[Thumbnail, ...], listed["pictures"])}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: no list of thumbnails ({type(error).__name__}: {error})") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def of_run(run: Run) -> dict[str, Thumbnail]:
-    """Thumbnails of a run by `sha256`; none where the list is missing or cannot be read.
-
-    A picture whose class the run does not have is left out.
-    """
-    try:
-        listed = read(run.path)
-    except (OSError, ValueError):
-        return {}
-    return {sha256: thumbnail for sha256, thumbnail in listed.items() if 0 <= thumbnail.label < len(run.split.classes)}
+    """Thumbnails of a run by `sha256`; a picture whose class the run does not have is left out."""
+    known = range(len(run.split.classes))
+    return {sha256: thumbnail for sha256, thumbnail in read(run.path).items() if thumbnail.label in known}
 
 
 def jpeg(run: Path, sha256: str) -> bytes:

@@ -264,8 +264,6 @@ def test_what_is_written_is_read(run: Run) -> None:
 def test_a_run_of_an_earlier_version_has_none(run: Run) -> None:
     assert thumbnails.of_run(run) == {}
     assert thumbnails.jpeg(run.path, FIRST) == b""
-    with pytest.raises(OSError, match=r"thumbnails\.json"):
-        thumbnails.read(run.path)
 
 
 @pytest.mark.parametrize(
@@ -284,8 +282,6 @@ def test_a_run_of_an_earlier_version_has_none(run: Run) -> None:
 )
 def test_a_list_that_is_damaged_hostile_or_newer_is_none(run: Run, content: str) -> None:
     (run.path / "thumbnails.json").write_text(content)
-    with pytest.raises(ValueError, match=r"thumbnails\.json: no list of thumbnails"):
-        thumbnails.read(run.path)
     assert thumbnails.of_run(run) == {}
 
 
