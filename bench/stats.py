@@ -19,10 +19,10 @@ DROP_LEVEL = 0.05
 """One-sided level at which a drop is more than noise (before any correction for several families)."""
 
 CALIBRATION_SEEDS = 5
-"""Of so many seeds at least is the standard deviation that stands for that of a single one."""
+"""Minimum number of seeds behind a standard deviation that stands for that of a single training."""
 
 EXACT_UP_TO = 40
-"""The rank test of step times is exact for so many of them, both sides together, and a normal approximation above."""
+"""Maximum number of step times, both sides together, for the exact rank test; above, a normal approximation."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     _print_families()
     print("\nengines (--engine)")
     for engine, info in ENGINES.items():
-        print(f"  {engine:<22}{info.about}")
+        print(f"  {engine:<22}{info.title}")
     print("\ndata sets (--data)")
     for name, description in KNOWN.items():
         print(f"  {name:<22}{description}")

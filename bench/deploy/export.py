@@ -98,7 +98,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
 
 
 class _Keeping(Listener):
-    """Has the job save its model, and tells of its epochs."""
+    """Names the file that the job saves its model to, and reports its epochs."""
 
     def __init__(self, out: Path, epochs: int, progress: Progress) -> None:
         self._out, self._epochs, self._progress = out, epochs, progress

@@ -22,14 +22,14 @@ class EngineInfo:
     """Facts about an engine that need no import of it.
 
     Attributes:
-        about: One line for `bench list`.
+        title: One line for `bench list`.
         place: Its class, as `module:Class`; called with the engine's name, the family's, a storage and `Settings`.
         prunes: Whether it works with `--pruner`.
         package: A package that may not be installed; "" if it needs none.
         extra: The extra of this project that brings the package; "" if none.
     """
 
-    about: str
+    title: str
     place: str = "bench.engines.optuna:OptunaEngine"
     prunes: bool = True
     package: str = ""

@@ -1,4 +1,4 @@
-"""The base of all engines: trials live in an Optuna study, whoever chooses the values."""
+"""Base of all engines: an Optuna study records the trials, an engine chooses their values."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An oracle proposes values and learns scores. The trials themselves live in an Optuna study like everyone else's;
 the oracle keeps no file, prints nothing and needs no `tensorboard`. It is deterministic in its seed and in what it
-is told, so a study that is gone on with proposes its recorded configurations again, and is told their record.
+is told, so a study that is continued proposes its recorded configurations again, and is told their record.
 
 Importing this module imports Keras and TensorFlow.
 """
@@ -32,7 +32,7 @@ from bench.engines.distributions import Names, nearest
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
 HYPERBAND_FACTOR = 3
-"""The share of a Hyperband round that goes on is one in so many (Li et al., 2018, recommend 3 or 4)."""
+"""One in three trials of a Hyperband round is promoted to the next (Li et al., 2018, recommend 3 or 4)."""
 
 _OBJECTIVE = "val_accuracy"
 _MAX_COLLISIONS = 1000  # of random configurations with known ones before the space counts as used up; was 20

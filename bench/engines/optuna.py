@@ -44,7 +44,7 @@ class OptunaEngine(StudyEngine):
         if engine == "optuna:grid":
             self._grid = grid(settings.space, self._random)
         else:
-            # A study that is gone on with must not draw the same random numbers again.
+            # A study that is continued must not draw the same random numbers again.
             offset = len(self.study.get_trials(deepcopy=False))
             with quiet():
                 self._sampler.inner = _SAMPLERS[engine]((seed + offset) % 2**31)
@@ -108,7 +108,7 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
     """CMA-ES that keeps its state in memory.
 
     Optuna's puts a pickle of it into the storage and loads that again, which lets whoever wrote a storage run code
-    here. A study that is gone on with starts at the first generation and is told the recorded ones again.
+    here. A study that is continued starts at the first generation and is told the recorded ones again.
     """
 
     _optimizer: Any = None

@@ -1,4 +1,4 @@
-"""A run folder: reserved and written by the driver while the run goes on, read by everyone else.
+"""A run folder: reserved and written by the driver of a run, read by everyone else.
 
     run.json          schema version, configuration, environment, families, status
     split.json        the common split
@@ -68,7 +68,8 @@ class RunFolder:
         path: The folder.
         run: The run as it is known so far; its studies are read once and kept here from then on.
         prefix: Stands before the names of its studies in the storage.
-        storage: The open Optuna storage; None opens SQLite in the folder when it is first needed.
+        storage: The open Optuna storage; None opens SQLite in the folder once the run begins: Optuna takes a second to
+            import, in which workers start.
 
     Attributes:
         run: The run as it was at the last `as_run`.
@@ -78,7 +79,7 @@ class RunFolder:
     def __init__(self, path: Path, run: Run, prefix: str, storage: Any = None) -> None:
         self.path, self.prefix, self.run = path, prefix, run
         self.begun = False
-        self._storage = storage
+        self.storage = storage
         self._began_s = time.monotonic() - run.elapsed_s
         self._trials: dict[_StudyKey, dict[int, Trial]] = defaultdict(dict)
         self._ended: dict[_StudyKey, dict[str, Any]] = {}
@@ -86,13 +87,6 @@ class RunFolder:
             key = study.engine, study.family
             self._trials[key] = {trial.number: trial for trial in study.trials}
             self._ended[key] = {"exhausted": study.exhausted, "importance": study.importance}
-
-    @property
-    def storage(self) -> Any:
-        """The Optuna storage."""
-        if self._storage is None:
-            self._storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), create=True)
-        return self._storage
 
     def begin(
         self,
@@ -114,7 +108,8 @@ class RunFolder:
         """
         described = {**environment.describe(gpus), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described)
-        self._storage = self.storage
+        if self.storage is None:
+            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), create=True)
         try:
             for folder in ("models", "predictions"):
                 (self.path / folder).mkdir()
@@ -155,10 +150,10 @@ class RunFolder:
             self.storage.get_study_id_from_name(name), f"trial/{trial.number}", to_data(trial)
         )
 
-    def end_study(self, engine: str, family: str, optuna_study: Any, **about: Any) -> None:
+    def end_study(self, engine: str, family: str, optuna_study: Any, **facts: Any) -> None:
         """Write what is known of a study once its search has ended: `exhausted`, `importance`."""
-        self._ended[engine, family] = about
-        for name, value in about.items():
+        self._ended[engine, family] = facts
+        for name, value in facts.items():
             optuna_study.set_user_attr(name, value)
 
     def as_run(self, status: RunStatus = RunStatus.RUNNING) -> Run:
@@ -189,16 +184,15 @@ class RunFolder:
         return run
 
     def close(self) -> None:
-        """Remove what is of use only while the run goes on, and leave the storage as a single file."""
+        """Remove files that only a running driver needs, and leave the storage as a single file."""
         for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
         for folder in ("models", "predictions"):
             with contextlib.suppress(OSError):  # not empty: kept
                 (self.path / folder).rmdir()
-        if self._storage is None:
-            return
-        optuna_storage.close_storage(self._storage)
-        optuna_storage.as_single_file(self.path)
+        if self.storage is not None:
+            optuna_storage.close_storage(self.storage)
+            optuna_storage.as_single_file(self.path)
 
 
 # -- a new run

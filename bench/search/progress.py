@@ -1,4 +1,4 @@
-"""Events of a run for whoever watches it. The base class is silent; the command line draws (`cli/console.py`)."""
+"""Events of a run. The base class is silent; the command line draws (`cli/console.py`)."""
 
 from __future__ import annotations
 

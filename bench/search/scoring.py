@@ -92,7 +92,7 @@ def _over_seeds(right: NDArray[np.bool_]) -> OverSeeds:
 
 
 def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
-    """Train what a run has chosen until each has so many seeds, and record it as `run --repeats` would have.
+    """Train the chosen configurations of a run until each has that many seeds; recorded as by `run --repeats`.
 
     Every training is recorded at once: where this is interrupted, the next call goes on from there.
 

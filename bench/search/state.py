@@ -19,10 +19,10 @@ from bench.search.progress import Progress
 T = TypeVar("T")
 
 MAX_ANSWERS_IN_A_ROW = 20
-"""A study counts as exhausted after so many proposals in a row that are known already (Keras Tuner's number)."""
+"""Proposals in a row that are answered from the record before a study counts as exhausted (Keras Tuner's number)."""
 
 MAX_ENGINE_FAULTS = 3
-"""An engine is asked no more on a family after so many exceptions."""
+"""Exceptions of an engine on a family before it is asked no more."""
 
 
 class Ledger:

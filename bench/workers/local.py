@@ -206,7 +206,7 @@ def _read(running: _WorkerProcess) -> None:
 
 
 def _reply(running: _WorkerProcess, method: str, content: object) -> dict[str, object]:
-    """Call a method of the job's listener; what the job sent wrongly, and a refused question, is raised in the job."""
+    """Call a method of the job's listener; wrong arguments and a refused question are raised in the job."""
     try:
         arguments = from_data(ARGUMENTS[method], content)
         if method == "suggest":
