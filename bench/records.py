@@ -169,10 +169,10 @@ class Prefix:
     Attributes:
         used: Whether the model was trained on the features, which are computed once; else it was trained end to end.
         cut: The layers whose outputs are the features.
-        features: How many numbers they are, for one view of one picture.
+        features: Number of their values for one view of one picture.
         views: Views of every training picture: 1, 2 with flips, more with other augmentation.
-        disk_mb: What the features take on disk, training and validation pictures, 10**6 bytes.
-        cached: The share that was in the cache already, 0 to 1.
+        disk_mb: Size of the features on disk, training and validation pictures, 10**6 bytes.
+        cached: Share of them that was in the cache already, 0 to 1.
     """
 
     phase: str = ""
@@ -188,16 +188,14 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of training and using a trial's model.
-
-    With folds, `fit_time_s` and `train_time_s` are means over them: what one training costs, as without folds.
+    """Cost of training and using a trial's model; with folds, `fit_time_s` and `train_time_s` are means over them.
 
     Attributes:
         fit_time_s: Seconds spent in training steps and validation, tracing included.
         features_time_s: Seconds that computing the features of the frozen layers takes, as measured when it was done,
             by this trial or by another.
-        train_time_s: What the trial would take alone, cold: `fit_time_s` and `features_time_s`.
-        saved_time_s: What the feature cache saved of that.
+        train_time_s: Seconds that the trial would take alone, cold: `fit_time_s` and `features_time_s`.
+        saved_time_s: Seconds of that which the feature cache saved.
         total_time_s: The trial's process from start to end: every fold, building, measuring.
         latency_ms: Median milliseconds for one picture, batch of one, in process.
         macs: Multiply-accumulate operations for one picture.
@@ -224,7 +222,7 @@ class Repeat:
     """The chosen configuration trained once more, with another seed, and scored on the test pictures.
 
     Attributes:
-        number: Which one, from 1: its seed is the run's plus that.
+        number: From 1; the seed is the run's plus that.
         step_time_s, step_cpu_s: Of its training steps (see `Epoch`), one figure for each of its `steady` epochs.
     """
 
@@ -409,7 +407,7 @@ class FamilyInfo:
     Attributes:
         name: The stem of its file.
         skipped: Why nothing of it is trained; "" where it is.
-        configurations: How many distinct configurations it has; None where they are not countable.
+        configurations: Number of distinct configurations; None where they are not countable.
         sha256: Of its file and the shared parts beside it; "" in older records.
     """
 
@@ -511,7 +509,7 @@ class AuditFindings:
 
 @dataclass(frozen=True)
 class SplitInfo(AuditFindings):
-    """The common split in numbers, and what the audit of the pictures found.
+    """The common split in numbers, and the findings of the audit of the pictures.
 
     Attributes:
         counts: Number of pictures by part and class.

@@ -29,16 +29,9 @@ Counts = NDArray[np.int64]
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, 95 %, without continuity correction.
+    """Lower and upper bound of Wilson's score interval of a proportion, 95 %, without continuity correction.
 
     Unlike the textbook interval it stays inside 0 to 1 and holds its level for shares near 0 and 1 and for small n.
-
-    Args:
-        correct: Number of successes, 0 to n.
-        n: Number of trials, at least 1.
-
-    Returns:
-        The lower and the upper bound.
 
     Source:
         E. B. Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal of the
@@ -68,18 +61,14 @@ def discordant(right: NDArray[np.bool_]) -> Counts:
 def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     """Two-sided p-values of McNemar's exact test: are two classifiers right equally often on the same pictures?
 
-    Pictures that both have right, or both wrong, say nothing of that. Of the others each is as likely to be the
-    first's as the second's under the null hypothesis, so their count is binomial with probability 1/2.
+    Pictures that both have right, or both wrong, do not count. Of the others each is as likely to be the first's as the
+    second's under the null hypothesis, so their count is binomial with probability 1/2.
 
     Args:
-        only_first: How many pictures the first alone has right; any shape.
-        only_second: How many the second alone has right; the same shape.
+        only_first, only_second: Number of pictures that one alone has right; any one shape.
 
     Returns:
         The p-values, same shape; 1 where no picture tells the two apart.
-
-    Raises:
-        ValueError: A count is negative.
 
     Source:
         Q. McNemar (1947), "Note on the sampling error of the difference between correlated proportions or
@@ -98,15 +87,12 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """P-values of several tests, adjusted so that a false finding among all of them has at most the level's chance.
+    """Adjust the p-values of several tests, so that the chance of any false finding is at most the level.
 
     It holds however the tests depend on each other, and finds whatever Bonferroni's correction finds.
 
-    Args:
-        p: P-values, shape (tests,).
-
     Returns:
-        The adjusted p-values in the same order, each at least as large as before and at most 1.
+        The adjusted p-values in the same order, at most 1.
 
     Source:
         S. Holm (1979), "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics
@@ -129,8 +115,8 @@ def paired_difference(
     -1 to 1 and holds its level where the shares are near 1 and where few pictures tell the two apart.
 
     Args:
-        both, only_first, only_second, neither: How many pictures both classify rightly, the first alone, the second
-            alone, and neither; all of one shape, of which each sum is at least 1.
+        both, only_first, only_second, neither: Number of pictures that both classify rightly, the first alone, the
+            second alone, and neither; all of one shape, of which each sum is at least 1.
 
     Returns:
         Lower and upper bounds of the first's share less the second's, same shape.
@@ -193,7 +179,7 @@ class MeanChange:
         return min(1.0, 2 * min(self.p_drop, self.p_rise)) if self.difference else 1.0
 
     def detectable(self, level: float = DROP_LEVEL, pictures: int = 0) -> float:
-        """The smallest drop that a one-sided test at `level` sees with 80 % power, as a share (see `detectable`)."""
+        """The function `detectable` of this error."""
         return detectable(self.standard_error, self.freedom, level, pictures)
 
 
@@ -201,12 +187,9 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
     """Test whether a family's accuracy changed between two versions, beyond the noise of test pictures and seeds.
 
     Args:
-        before, after: Which pictures each seed's model classifies rightly, shapes (seeds before, n) and
-            (seeds after, n): the same pictures in the same order.
+        before, after: Right answers of each seed's model, shapes (seeds, n): the same pictures in the same order on
+            both sides, at least two, and at least one seed on each.
         seed_sd: As for `change_of_means`.
-
-    Raises:
-        ValueError: The pictures are not the same number on both sides, fewer than two, or there is no seed.
     """
     if before.ndim != 2 or after.ndim != 2 or before.shape[1] != after.shape[1] or before.shape[1] < 2:
         raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
@@ -269,15 +252,12 @@ def change_of_means(
 def detectable(
     standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL, pictures: int = 0
 ) -> float:
-    """The smallest drop that a one-sided test at `level` sees with 80 % power, in the unit of the error.
+    """The smallest drop that a one-sided test at `level` sees with 80 % power, in the unit of the standard error.
 
     At `DROP_LEVEL` it is 2.486 standard errors, and more where the error has few degrees of freedom.
 
     Args:
-        standard_error: Of a difference that is none.
-        freedom: Its degrees of freedom.
-        level: Of the test.
-        pictures: Of so many the error is of a share; 0: of something else. A drop d of a share has an error of
+        pictures: Number of pictures where the error is that of a share; else 0. A drop d of a share has an error of
             sqrt(d / pictures) of its own: without that, a test of a few pictures that are all right would claim to see
             the smallest drop.
 
@@ -297,11 +277,11 @@ def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
     interval is taken with the number of pictures that would have that variance, p (1 - p) / variance, so that it stays
     inside 0 to 1, and with a quantile of Student's t where the noise of few seeds is a large part.
 
-    Where hardly any answer is wrong there is little to estimate the variance from: as if half a picture more were
-    wrong for all seeds alike, it goes over into Wilson's with n, which is also what seeds that agree in all give.
+    Few wrong answers say little of the variance. A prior of half a picture more that all seeds get wrong takes the
+    interval over into Wilson's with n, which is also the interval of seeds that agree in all.
 
     Args:
-        right: Which pictures each training's model classifies rightly, shape (seeds, n), both at least 1.
+        right: Right answers of each training's model, shape (seeds, n), both at least 1.
 
     Returns:
         The mean share of right answers, and the lower and the upper bound; with one seed exactly Wilson's, which is
