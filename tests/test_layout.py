@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import bench
 from bench.search.spaces import BUILT_IN  # inside the package where it is installed
 
@@ -40,7 +38,6 @@ def test_the_top_of_the_package_is_seen_at_a_glance():
     assert len([entry for entry in ROOT.iterdir() if entry.name != "__pycache__" and entry != BUILT_IN]) <= MOST_ENTRIES
 
 
-@pytest.mark.xfail(strict=False, reason="classes are being renamed")
 def test_no_class_name_stands_twice():
     classes = (
         (node.name, path) for path, tree in TREES.items() for node in tree.body if isinstance(node, ast.ClassDef)
@@ -48,13 +45,11 @@ def test_no_class_name_stands_twice():
     assert repeated(classes) == {}
 
 
-@pytest.mark.xfail(strict=False, reason="modules are being renamed")
 def test_no_module_name_stands_twice_but_that_of_a_command():
     modules = ((path.stem, path) for path in TREES if path.parent.name != "cli" and not path.stem.startswith("__"))
     assert repeated(modules) == {}
 
 
-@pytest.mark.xfail(strict=False, reason="docstrings are being rewritten")
 def test_no_docstring_begins_with_a_question_word():
     docstrings = (
         (f"{place(path)}:{node.lineno}", node.value.value)

@@ -22,7 +22,7 @@ NAME = "bench check"
 # -- JUnit XML
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0, section 2.2, does not allow, not even as a character reference."""
+"""Characters that XML 1.0, section 2.2, does not allow, not even as a character reference."""
 
 
 def junit(verdict: Verdict) -> str:
@@ -103,7 +103,7 @@ def _xml(text: str) -> str:
 # -- Markdown
 
 MOST_BYTES = 1024 * 1024
-"""What a step's summary on GitHub may hold; with more, nothing of it is shown."""
+"""Maximum size of a step's summary on GitHub; of a larger one nothing is shown."""
 
 RESERVED = 4096
 """Bytes of it for how a page that was cut ends, and for what a later step adds."""
@@ -115,7 +115,7 @@ RULE = "|:-:|---|---|---|--:|--:|--:|--:|"
 _OUTSIDE = re.compile(
     r"(?P<markup>[\\`*_{}\[\]<>&|~$])|(?P<reference>[@#]|\bGH(?=-\d))|(?i:\b(?P<link>https?:|ftp:|www\.|mailto:|xmpp:))"
 )
-"""What Markdown, or GitHub's flavour of it, would take for its own."""
+"""Text that Markdown, or GitHub's flavour of it, would take for its own."""
 
 _ZERO_WIDTH = "&#8203;"
 """Between the sign and the name: GitHub looks for mentions and references in what is shown, after all escapes."""

@@ -48,7 +48,7 @@ LEAST_RATIO = 1.1
 """Smallest factor between two step times that counts."""
 
 SEEN, SEEN_RATIO = 0.5, 10.0
-"""What is visible only beyond that, a share and a factor, is not visible."""
+"""A change that would show only beyond that, a share and a factor, counts as invisible."""
 
 DEPTH = 4
 """Runs are looked for so far below the folder."""
@@ -255,7 +255,7 @@ class RunSeries:
 
     @property
     def differing(self) -> str:
-        """What sets it apart from the series before it, in short."""
+        """The differences to the series before it, in short."""
         return listing([one_line(difference, 60) for difference in self.differs])
 
     @property
