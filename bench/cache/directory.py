@@ -113,7 +113,13 @@ def free_bytes(root: Path) -> int:
 
 def entries(root: Path, kinds: Collection[str] = tuple(KINDS)) -> list[CacheEntry]:
     """List entries, least recently used first. Entries that vanish meanwhile or cannot be read are left out."""
-    every = [entry for kind in kinds for path in _paths(root, kind) if (entry := _entry(kind, path))]
+    every = []
+    for kind in kinds:
+        for path in _paths(root, kind):
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                files = path.rglob("*") if stat.S_ISDIR(status.st_mode) else (path,)
+                every.append(CacheEntry(kind, path, sum(file.lstat().st_size for file in files), status.st_mtime))
     return sorted(every, key=lambda entry: (entry.used, entry.path))
 
 
@@ -231,15 +237,6 @@ def _listed(path: Path) -> list[Path]:
     return []
 
 
-def _entry(kind: str, path: Path) -> CacheEntry | None:
-    try:
-        status = path.lstat()
-        files = path.rglob("*") if stat.S_ISDIR(status.st_mode) else (path,)
-        return CacheEntry(kind, path, sum(file.lstat().st_size for file in files), status.st_mtime)
-    except OSError:
-        return None
-
-
 def _remove(path: Path) -> bool:
     """Remove a file or folder; True if it is gone."""
     with contextlib.suppress(OSError):  # not ours to remove, or (Windows) mapped by a process
@@ -252,18 +249,11 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:
-    for kind in kinds:
-        for path in _paths(root, kind, hidden=True):
-            if not path.name.startswith(LOCK) and time.time() - _last_written(path) > ABANDONED_S:
+    for path in (path for kind in kinds for path in _paths(root, kind, hidden=True)):
+        with contextlib.suppress(OSError):
+            written = max(file.lstat().st_mtime for file in (path, *path.rglob("*")))
+            if not path.name.startswith(LOCK) and time.time() - written > ABANDONED_S:
                 _remove(path)
-
-
-def _last_written(path: Path) -> float:
-    """Time of the last write; now, if it cannot be read."""
-    try:
-        return max(file.lstat().st_mtime for file in (path, *path.rglob("*")))
-    except OSError:
-        return time.time()
 
 
 def _full(root: Path, needed_bytes: int) -> DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,8 @@ from bench.data.dataset import Dataset, Item, labels, load, write_predictions
 from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
 from bench.data.sources import StageCallback, create
-from bench.data.split import UsablePicture, assign, sample
+from bench.data.split import assign, sample
+from bench.records import PictureSizes
 
 __all__ = ["Dataset", "Item", "labels", "load", "open", "write_predictions"]
 
@@ -47,21 +47,20 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     source = create(config, progress)
     listing = source.listing()
     with _recording(config, len(listing.entries), cache) as keep:
-        audited = audit(source, listing, progress, keep)
-    usable: Iterable[UsablePicture] = audited.usable
+        usable, findings = audit(source, listing, progress, keep)
     if config.near_duplicates == "ignore":
-        usable = [replace(picture, group="") for picture in usable]
+        usable = tuple(replace(picture, group="") for picture in usable)
     placed, leaks = assign(usable, config.split, config.seed, config.folds)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
-    numbers = {name: number for number, name in enumerate(audited.classes)}
-    left_out = tuple(sorted((*audited.quarantined, *leaks), key=lambda picture: picture.id))
+    numbers = {name: number for number, name in enumerate(listing.classes)}
+    left_out = tuple(sorted((*findings.quarantined, *leaks), key=lambda picture: picture.id))
     return Dataset(
         source=source,
-        classes=audited.classes,
+        classes=listing.classes,
         items=tuple(Item(each.id, numbers[each.label], str(each.part), each.sha256, each.fold) for each in placed),
-        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(min(audited.sizes.median)),
-        **(audited.findings() | {"quarantined": left_out}),
+        input_sizes=config.input_sizes or source.input_sizes or _input_sizes(findings.sizes),
+        **(findings.findings() | {"quarantined": left_out}),
     )
 
 
@@ -92,8 +91,9 @@ def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractCon
     return recording(config.input_sizes, count, cache)
 
 
-def _input_sizes(side: int) -> tuple[int, ...]:
-    """Input sizes that suit pictures with this shorter side, in pixels."""
+def _input_sizes(sizes: PictureSizes | None) -> tuple[int, ...]:
+    """Input sizes that suit the shorter side of the median picture."""
+    side = min(sizes.median) if sizes else 0
     if side >= PHOTO_SIZES[0]:
         return PHOTO_SIZES
     return tuple(size for size in SMALL_SIZES if size <= side) or SMALL_SIZES[:1]

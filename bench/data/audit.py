@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from PIL import Image
@@ -24,24 +24,9 @@ PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Audit(AuditFindings):
-    """Result of an audit.
-
-    Attributes:
-        classes: Names of the classes, sorted.
-        usable: Pictures that decode, each content once.
-        sizes: Smallest, median and largest usable picture.
-    """
-
-    classes: tuple[str, ...]
-    usable: tuple[UsablePicture, ...]
-    sizes: PictureSizes
-
-
 def audit(
     source: Source, listing: Listing, progress: StageCallback | None = None, keep: PixelSink | None = None
-) -> Audit:
+) -> tuple[tuple[UsablePicture, ...], AuditFindings]:
     """Decode every picture of the source and leave out those that cannot be used.
 
     Args:
@@ -49,6 +34,9 @@ def audit(
         progress: Called after every picture.
         keep: Called with every picture that decodes, from several threads at once. The pixels are fit for squares of up
             to `pictures.SHARED_SIDE`; larger squares need another decoding.
+
+    Returns:
+        Pictures that decode, each content once, and the findings.
 
     Raises:
         DataError: A class has no pictures, or none that can be used.
@@ -92,9 +80,7 @@ def audit(
     groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
-    return Audit(
-        classes=listing.classes,
-        usable=tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable),
+    findings = AuditFindings(
         quarantined=tuple(sorted(left_out, key=lambda picture: picture.id)),
         ignored=dict(sorted(ignored.items())),
         noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
@@ -102,6 +88,7 @@ def audit(
         alike=_ids(groups),
         contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
     )
+    return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings
 
 
 def _without_repetitions(sound: Sequence[UsablePicture]) -> tuple[list[int], list[LeftOut]]:

@@ -46,8 +46,6 @@ QUALITY = 75
 MOST_BYTES = 50_000
 """Largest file that is read: 96 by 96 pixels of noise take 10 kB."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 @dataclass(frozen=True)
 class Thumbnail:
@@ -64,7 +62,7 @@ class Thumbnail:
     part: str
 
     def __post_init__(self) -> None:
-        if not _SHA256.fullmatch(self.sha256):  # it becomes the name of a file
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):  # it becomes the name of a file
             raise ValueError(f"{self.sha256!r} is no SHA-256")
 
 

@@ -51,34 +51,6 @@ def segments(content: bytes) -> list[int]:
     return found
 
 
-class TestDamaged:
-    """Quarantined with its reason, and never deleted."""
-
-    def test_16_an_empty_file(self, path):
-        (path / "cats" / "666.jpg").touch()
-        (path / "dogs" / "11702.jpg").touch()
-        dataset = opened(path)
-        assert reasons(dataset) == dict.fromkeys(["cats/666.jpg", "dogs/11702.jpg"], "empty file (0 bytes)")
-        assert len(dataset.items) == 12
-        assert (path / "cats" / "666.jpg").stat().st_size == 0
-
-    @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-    def test_16_a_truncated_jpeg(self, path, options):
-        content = encoded(scene(0, 400, 300), "JPEG", **options)
-        ends = {f"cats/{end:06}.jpg": end for end in (700, len(content) // 2, len(content) - 100, len(content) - 2)}
-        for name, end in ends.items():
-            (path / name).write_bytes(content[:end])
-        dataset = opened(path)
-        assert reasons(dataset).keys() == ends.keys()
-        assert all(reason.startswith("cannot be decoded: ") for reason in reasons(dataset).values())
-        assert len(dataset.items) == 12
-        assert {name: (path / name).stat().st_size for name in ends} == ends
-
-    def test_16_a_truncated_png(self, path):
-        (path / "cats" / "truncated.png").write_bytes((path / "cats" / "0.png").read_bytes()[:200])
-        assert reasons(opened(path))["cats/truncated.png"].startswith("cannot be decoded: ")
-
-
 def test_a_folder_with_every_kind_of_damage(path):
     expected = damage(path / "cats")
     before = {file: file.lstat().st_size for file in path.rglob("*")}
@@ -150,44 +122,6 @@ def opened_reason(path: Path, name: str, content: bytes) -> str:
     """Why a file of that content is quarantined."""
     (path / name).write_bytes(content)
     return reasons(opened(path))[name]
-
-
-def test_21_colour_modes_become_rgb_and_are_counted(path):
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime")]
-    made: dict[str, tuple[bytes, tuple[int, int, int]]] = {
-        "cmyk.jpg": (encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
-        "grey.jpg": (encoded(Image.new("L", (16, 16), 100), "JPEG"), (100, 100, 100)),
-        "grey.png": (encoded(Image.new("L", (16, 16), 90)), (90, 90, 90)),
-        "rgba.png": (encoded(Image.new("RGBA", (16, 16), (255, 0, 0, 51))), (255, 204, 204)),
-        "deep.png": (encoded(Image.fromarray(np.full((16, 16), 40_000, np.uint16))), (156, 156, 156)),
-        "film.gif": (encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), (255, 0, 0)),
-    }
-    for name, (content, _) in made.items():
-        (path / "cats" / name).write_bytes(content)
-    dataset = opened(path)
-    for name, (_, colour) in made.items():
-        assert abs(pixels(dataset, f"cats/{name}").astype(int) - colour).max() <= 2, name
-    assert dataset.noticed == {
-        "16 bits a channel": 1,
-        "CMYK": 1,
-        "animation, first frame": 1,
-        "grey": 3,
-        "palette": 1,
-        "transparency": 1,
-    }
-    assert dataset.quarantined == ()
-
-
-@pytest.mark.parametrize("suffix", ["jpeg", "png"])
-def test_22_pictures_are_upright(path, suffix):
-    for orientation, stored in STORED_AS.items():
-        content = encoded(stored(scene(orientation)), suffix, exif=exif(orientation), quality=95)
-        (path / "cats" / f"turned{orientation}.{suffix}").write_bytes(content)
-    dataset = opened(path)
-    for orientation in STORED_AS:
-        found = pixels(dataset, f"cats/turned{orientation}.{suffix}")
-        assert abs(found.astype(int) - np.asarray(scene(orientation))).mean() < 4
-    assert dataset.noticed == {"turned as EXIF says": 7}
 
 
 class TestDuplicates:
@@ -266,10 +200,6 @@ class TestFolders:
         with pytest.raises(DataError, match=message) as caught:
             opened(folder(counts))
         assert "\n" not in str(caught.value)
-
-    def test_25_that_is_not_there(self, tmp_path):
-        with pytest.raises(DataError, match="missing' does not exist"):
-            opened(tmp_path / "missing")
 
     def test_25_with_a_class_of_damaged_pictures(self, folder):
         path = folder({"cats": 5, "dogs": 0})

@@ -134,19 +134,6 @@ def test_a_missing_manifest_is_refused(tmp_path):
         data.load(tmp_path / "split.json")
 
 
-def test_a_picture_that_changed_or_vanished_is_named(written):
-    dataset, path = written
-    folder = path.parent.parent / "pictures"
-    changed, vanished = dataset.items[:2]
-    (folder / changed.id).write_bytes((folder / dataset.items[2].id).read_bytes())
-    (folder / vanished.id).unlink()
-    again = data.load(path)
-    with pytest.raises(DataError, match=f"{changed.id}': its content changed"):
-        again.picture(changed)
-    with pytest.raises(DataError, match=f"{vanished.id}': cannot be read"):
-        again.picture(vanished)
-
-
 def test_folds_are_in_the_manifest(folder, tmp_path):
     dataset = data.open(RunConfig(data=str(folder({"cats": 12, "dogs": 18})), folds=5))
     dataset.write(tmp_path / "split.json")

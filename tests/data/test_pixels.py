@@ -96,14 +96,6 @@ def test_can_be_none(dataset, kept):
     assert np.asarray(pixels(dataset, [], 8, kept)).shape == (0, 8, 8, 3)
 
 
-def test_end_where_an_array_ends():
-    np.testing.assert_array_equal(np.asarray(SCATTERED), PLAIN[ORDER])
-    np.testing.assert_array_equal(np.stack(list(SCATTERED)), PLAIN[ORDER])
-    for index in (11, -12, [3, 11]):
-        with pytest.raises(IndexError):
-            SCATTERED[index]
-
-
 # -- decoded once
 
 
@@ -200,28 +192,8 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:-40])
 
 
-def cut_to_the_header(path):
-    path.write_bytes(path.read_bytes()[:130])
-
-
-def longer(path):
-    path.write_bytes(path.read_bytes() + b"x")
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def of_another_size(path):
-    np.save(path, np.zeros((3, 9, 9, 3), np.uint8))
-
-
 def pickled(path):
     np.save(path, np.array([{}], dtype=object))
-
-
-def text(path):
-    path.write_text("\x93NUMPY\x01\x00 of another kind, ()[]{}\n" * 9)
 
 
 def a_folder(path):
@@ -234,9 +206,7 @@ def a_loop(path):
     path.symlink_to(path)
 
 
-@pytest.mark.parametrize(
-    "damage", [truncated, cut_to_the_header, longer, empty, of_another_size, pickled, text, a_folder, a_loop]
-)
+@pytest.mark.parametrize("damage", [truncated, pickled, a_folder, a_loop])
 def test_a_damaged_segment_is_passed_over_and_made_again(dataset, kept, damage):
     items = dataset.part("test")
     first = np.array(pixels(dataset, items, 8, kept))

@@ -78,21 +78,15 @@ def rebuild(description: Mapping[str, Any]) -> Drawn:
     return Drawn(int(description["images"]), int(description["seed"]))
 
 
-_COATS: tuple[Colour, ...] = (
-    (222, 144, 70), (244, 226, 196), (58, 52, 54), (128, 124, 128), (150, 98, 58),
-    (238, 236, 232), (196, 160, 112), (92, 66, 48), (186, 184, 190), (228, 186, 130),
-)  # fmt: skip
-_IRISES: tuple[Colour, ...] = ((120, 176, 84), (226, 178, 60), (92, 60, 36), (96, 160, 200), (70, 46, 30))
-_GROUNDS: tuple[Colour, ...] = (
-    (134, 178, 96), (196, 168, 124), (170, 126, 92), (206, 204, 214), (232, 216, 176), (120, 140, 110), (178, 92, 84),
-)  # fmt: skip
-_SKIES: tuple[Colour, ...] = (
-    (164, 208, 238), (248, 224, 190), (206, 226, 206), (226, 206, 226), (150, 168, 200), (240, 240, 232),
-    (252, 208, 180),
-)  # fmt: skip
-_THINGS: tuple[Colour, ...] = (
-    (206, 70, 62), (66, 118, 178), (240, 190, 66), (88, 142, 92), (150, 96, 160), (240, 240, 240), (110, 78, 56),
-)  # fmt: skip
+def _colours(text: str) -> tuple[Colour, ...]:
+    return tuple((red, green, blue) for red, green, blue in map(bytes.fromhex, text.split()))
+
+
+_COATS = _colours("de9046 f4e2c4 3a3436 807c80 96623a eeece8 c4a070 5c4230 bab8be e4ba82")
+_IRISES = _colours("78b054 e2b23c 5c3c24 60a0c8 462e1e")
+_GROUNDS = _colours("86b260 c4a87c aa7e5c ceccd6 e8d8b0 788c6e b25c54")
+_SKIES = _colours("a4d0ee f8e0be cee2ce e2cee2 96a8c8 f0f0e8 fcd0b4")
+_THINGS = _colours("ce463e 4276b2 f0be42 588e5c 9660a0 f0f0f0 6e4e38")
 _CIRCLE: tuple[Point, ...] = tuple(
     (math.cos(2 * math.pi * step / 28), math.sin(2 * math.pi * step / 28)) for step in range(28)
 )

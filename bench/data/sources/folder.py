@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path, PurePosixPath
@@ -132,9 +132,8 @@ class _Walk:
             raise DataError(f"data {str(self.root)!r} is a file: a folder of pictures is expected")
         classes_by_part = self._by_part()
         for part, classes in classes_by_part.items():
-            for label, paths in classes.items():
-                for path in paths:
-                    self._collect(path, label, part)
+            for label, path in ((label, path) for label, paths in classes.items() for path in paths):
+                self._collect(path, label, part)
         names = next(iter(classes_by_part.values()))
         return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored))
 
@@ -220,30 +219,27 @@ class _Walk:
             what = f"{files} but no sub-folder, and none named after its class" if count else "nothing"
             raise DataError(f"{where} holds {what}: {LAYOUTS}")
         if len(classes) == 1:
-            class_folders = [path for folder in level.folders for path in folder.iterdir() if _is_class(path)]
-            hint = f". Did you mean {str(level.folders[0])!r}?" if len(class_folders) > 1 else ""
+            below = [folder for folder in level.folders if len(_Level(folder).folders) > 1]
+            hint = f". Did you mean {str(below[0])!r}?" if below else ""
             raise DataError(f"{where} holds one class, {min(classes)!r}: at least two are needed{hint}")
 
     def _collect(self, path: Path, label: str, part: str | None) -> None:
-        for file in self._files(path, label) if _is_class(path) else [path]:
-            mode = file.lstat().st_mode
-            if is_clutter(file.name):
-                self.ignored["hidden or system file"] += 1
-            elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(file, label)):
-                self.entries.append(ListedPicture(file.relative_to(self.root).as_posix(), label, part))
-            elif not stat.S_ISLNK(mode):
-                self._reject(file, LeftOutKind.NOT_A_FILE, label=label)
-
-    def _files(self, folder: Path, label: str) -> Iterator[Path]:
-        for above, folders, files in os.walk(folder, onerror=_raise):
-            for name in sorted(folders):
-                path = Path(above, name)
-                if path.is_symlink():
-                    self._reject(path, LeftOutKind.LINK, "leads to a folder", label)
-                elif not _is_class(path):
-                    self.ignored["hidden or system folder"] += 1
-            folders[:] = sorted(name for name in folders if _is_class(Path(above, name)))
-            yield from (Path(above, name) for name in sorted(files))
+        """Collect a picture, or those of a folder to its depths."""
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            if _is_hidden_folder(path.name):
+                self.ignored["hidden or system folder"] += 1
+                return
+            for name in sorted(os.listdir(path)):  # noqa: PTH208 - fewer path objects
+                self._collect(path / name, label, part)
+        elif stat.S_ISLNK(mode) and path.is_dir():
+            self._reject(path, LeftOutKind.LINK, "leads to a folder", label)
+        elif is_clutter(path.name):
+            self.ignored["hidden or system file"] += 1
+        elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(path, label)):
+            self.entries.append(ListedPicture(path.relative_to(self.root).as_posix(), label, part))
+        elif not stat.S_ISLNK(mode):
+            self._reject(path, LeftOutKind.NOT_A_FILE, label=label)
 
     def _leads_inside(self, link: Path, label: str) -> bool:
         detail = "leads outside the folder"
@@ -260,13 +256,5 @@ class _Walk:
         self.left_out.append(LeftOut(path.relative_to(self.root).as_posix(), kind, detail, label))
 
 
-def _is_class(path: Path) -> bool:
-    return not _is_hidden_folder(path.name) and path.is_dir() and not path.is_symlink()
-
-
 def _is_hidden_folder(name: str) -> bool:
     return name.startswith(".") or name.casefold() in CLUTTER_FOLDERS
-
-
-def _raise(error: OSError) -> None:
-    raise error
