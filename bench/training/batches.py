@@ -9,19 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.cache.rows import Rows
-from bench.training.augmentation import AUGMENTATIONS, Augmentation
+from bench.training.augmentation import Augmentation
 
 Arrays = tuple[NDArray[Any], ...]
-
-READ_BYTES = 4 * 2**20
-"""Bytes that predicting reads at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,74 +35,50 @@ class Part:
     labels: NDArray[np.int64]
     sha256: Sequence[str] = ()
 
-
-class Examples(Protocol):
-    """Examples in a fixed order; each has an array for every input of a model.
-
-    Attributes:
-        labels: int64, shape (n,).
-        shapes, dtypes: Shape and dtype of one example, input by input.
-        held: All rows by input, where they are in memory; `choose` gives the rows of an example.
-    """
-
-    labels: NDArray[np.int64]
-    shapes: list[tuple[int, ...]]
-    dtypes: list[np.dtype[Any]]
-    held: Arrays | None
-
-    def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Read some examples, augmented where there is a generator."""
-        ...
-
-    def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Choose the rows of `held` that these examples are trained on."""
-        ...
+    def examples(self, augment: Augmentation | None = None) -> Examples:
+        """Return the pictures as examples, read when they are needed."""
+        return Examples([self.pixels], self.labels, augment=augment)
 
 
-class PictureExamples:
-    """Pictures, read when they are needed."""
-
-    held: Arrays | None = None
-
-    def __init__(self, part: Part, augment: Augmentation = AUGMENTATIONS["none"]) -> None:
-        self.labels = part.labels
-        self.shapes, self.dtypes = [part.pixels.shape[1:]], [part.pixels.dtype]
-        self._pixels, self._augment = part.pixels, augment
-
-    def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Read pictures, uint8."""
-        pictures = self._pixels[indices]
-        return (self._augment(pictures, random) if random is not None else pictures,)
-
-    def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Fail: no rows are in memory."""
-        raise NotImplementedError
-
-
-class FeatureExamples:
-    """Features of pictures: a row for every view of every picture, all first views first.
+class Examples:
+    """Examples in a fixed order, with an array for every input of a model.
 
     Args:
-        rows: Rows by input of the model, shape (views * n, …).
-        labels: Labels of the pictures, shape (n,).
-        views: Number of views of each picture.
+        inputs: Rows by input, shape (views * n, …): the first view of every example, then the second of every one, …
+        labels: int64, shape (n,).
+        views: Number of views of each example; one of them is drawn whenever it is trained on.
+        augment: Alters the only input, pictures, whenever it is trained on.
         hold: Whether the rows are read into memory.
+
+    Attributes:
+        shapes, dtypes: Shape and dtype of one example, input by input.
+        held: All rows by input, where they are in memory.
     """
 
-    def __init__(self, rows: Sequence[Rows], labels: NDArray[np.int64], views: int, hold: bool) -> None:
-        self.labels, self._views = labels, views
-        self.shapes, self.dtypes = [array.shape[1:] for array in rows], [array.dtype for array in rows]
-        self.held = tuple(np.asarray(array) for array in rows) if hold else None
-        self._rows: Sequence[Rows] | Arrays = self.held or rows
+    def __init__(
+        self,
+        inputs: Sequence[Rows],
+        labels: NDArray[np.int64],
+        *,
+        views: int = 1,
+        augment: Augmentation | None = None,
+        hold: bool = False,
+    ) -> None:
+        self.labels, self._views, self._augment = labels, views, augment
+        self.shapes, self.dtypes = [rows.shape[1:] for rows in inputs], [rows.dtype for rows in inputs]
+        self.held: Arrays | None = tuple(np.asarray(rows) for rows in inputs) if hold else None
+        self._inputs: Sequence[Rows] | Arrays = self.held or inputs
 
     def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Read rows as they are stored; without a generator those of the first view."""
-        if random is not None:
-            indices = self.choose(indices, random)
-        return tuple(rows[indices] for rows in self._rows)
+        """Read examples as they are stored: to train on where there is a generator, else their first views."""
+        if random is None:
+            return tuple(rows[indices] for rows in self._inputs)
+        rows = self.choose(indices, random)
+        arrays = tuple(array[rows] for array in self._inputs)
+        return (self._augment(arrays[0], random),) if self._augment else arrays
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw a view of each picture: of two the second where `augmentation.flip` would flip."""
+        """Draw a view of each example, and return its row: of two the second where `augmentation.flip` would flip."""
         if self._views == 1:
             return indices
         if self._views == 2:
@@ -117,7 +90,6 @@ class Batches:
     """Training batches of one epoch after the other, shuffled anew in each, the same for the same seed.
 
     Args:
-        examples: Examples to train on.
         targets: Targets of the loss, shape (n, …).
         batch_size: Examples in a batch; the last one of an epoch may have fewer.
         seed: Seed of the order and of augmentation.
@@ -179,11 +151,3 @@ class Batches:
             return tuple(tf.ensure_shape(array, [None, *shape]) for array, shape in zip(arrays, shapes, strict=True))
 
         return tf.data.Dataset.range(self.steps).map(batch, num_parallel_calls=1, deterministic=True).prefetch(2)
-
-
-def chunks(examples: Examples, least: int) -> list[slice]:
-    """Slice all examples in order for reading, at least `least` at a time, more where they are small."""
-    count = len(examples.labels)
-    row_bytes = 4 * sum(math.prod(shape) for shape in examples.shapes)
-    size = max(least, READ_BYTES // row_bytes)
-    return [slice(start, start + size) for start in range(0, count, size)]

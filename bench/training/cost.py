@@ -7,29 +7,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import psutil
 
 from bench.training.frozen.graph import Graph, Node, NoPrefix
 from bench.training.frozen.sketch import Sketched
 
 
-@dataclass(frozen=True)
-class ModelCost:
-    """Cost of using a model; the fields are those of `records.Cost`."""
-
-    latency_ms: float
-    parameters: int = 0
-    trainable_parameters: int = 0
-    macs: int = 0
-    model_size_mb: float = 0.0
-
-
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """One use of an operation or layer in a model, with its shapes without the batch."""
 
     operation: Any
@@ -61,15 +49,15 @@ def macs(used: Iterable[Use]) -> int:
     one `kernel`; a separable one both in turn; a dense layer one a weight. Checked against the published 0.30 G
     (MobileNetV2), 15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
     """
-    return sum(_macs(use) for use in used)
+    return sum(_macs(*use) for use in used)
 
 
-def _macs(use: Use) -> int:
-    layer, outputs = use.operation, math.prod(use.output_shape)
+def _macs(layer: Any, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+    outputs = math.prod(output_shape)
     if isinstance(layer, Sketched):
         return layer.outline.macs
     if isinstance(layer, keras.layers.Dense):
-        return int(math.prod(layer.kernel.shape)) * math.prod(use.output_shape[:-1])
+        return int(math.prod(layer.kernel.shape)) * math.prod(output_shape[:-1])
     if not outputs or not getattr(layer, "kernel_size", None):
         return 0
     kernel = int(math.prod(layer.kernel_size))
@@ -79,12 +67,11 @@ def _macs(use: Use) -> int:
         return outputs // filters * channels * (kernel + filters)
     if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D):
         return outputs * kernel
-    kernel_weights = getattr(layer, "kernel", None)
-    if kernel_weights is None:
+    if getattr(layer, "kernel", None) is None:
         return 0
     if "Transpose" in type(layer).__name__:  # every input number is spread over the kernel
-        return int(math.prod(use.input_shape)) * kernel * int(layer.filters)
-    return outputs * kernel * int(kernel_weights.shape[-2])
+        return math.prod(input_shape) * kernel * int(layer.filters)
+    return outputs * kernel * int(layer.kernel.shape[-2])
 
 
 def _output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
@@ -111,31 +98,25 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
 
 
 def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
-    """Measure the median milliseconds for one example, after warming up.
+    """Measure the median milliseconds for one example, after warming up: 15 times, or for half a second.
 
     Args:
         predict: Takes an array, float32, for every input.
         shapes: Shape of one example, input by input, e.g. (height, width, 3).
     """
-    one = [np.zeros((1, *shape), np.float32) for shape in shapes]
-    return 1e3 * _median_seconds(predict, one, repeats=15, at_most_s=0.5)
-
-
-def _median_seconds(predict: Callable[..., Any], inputs: Any, repeats: int, at_most_s: float) -> float:
-    predict(*inputs)
+    example = [np.zeros((1, *shape), np.float32) for shape in shapes]
+    predict(*example)
     seconds: list[float] = []
-    while len(seconds) < repeats and sum(seconds) < at_most_s:
+    while len(seconds) < 15 and sum(seconds) < 0.5:
         start = time.perf_counter()
-        np.asarray(predict(*inputs))
+        np.asarray(predict(*example))
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return 1e3 * statistics.median(seconds)
 
 
 def peak_rss_mb() -> float:
     """Return the peak resident memory of this process."""
     if sys.platform == "win32":
-        import psutil
-
         return float(psutil.Process().memory_info().peak_wset) / 1e6
     import resource
 
@@ -145,6 +126,4 @@ def peak_rss_mb() -> float:
 
 def available_mb() -> float:
     """Return the memory that a process could still get."""
-    import psutil
-
     return float(psutil.virtual_memory().available) / 1e6

@@ -1,7 +1,4 @@
-"""One job in a worker's process: look at a family, check weights, train a configuration, score the chosen one.
-
-Jobs and their results are plain data (`messages.py`), so that a job runs in a process here or on another machine.
-"""
+"""One job in a worker's process: look at a family, check weights, train a configuration, score the chosen one."""
 
 from __future__ import annotations
 
@@ -9,7 +6,8 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,12 +20,11 @@ from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Epoch, Metrics, Weights
+from bench.records import Cost, Metrics, Weights
 from bench.training import loading, metrics, trainer
-from bench.training.batches import Part, PictureExamples
-from bench.training.classifier import Classifier
-from bench.training.cost import ModelCost, peak_rss_mb
-from bench.training.estimator import Estimator, Training
+from bench.training.batches import Part
+from bench.training.cost import peak_rss_mb
+from bench.training.estimators import Classifier, Estimator, Network, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import (
@@ -42,10 +39,9 @@ from bench.training.messages import (
     TrialResult,
     WeightsJob,
 )
-from bench.training.network import Network
 from bench.training.probe import check_weights, probe
 from bench.training.task import Backbone, Task
-from bench.training.trainer import EpochReport, Predictor
+from bench.training.trainer import Predictor
 
 PROGRESS_EVERY_S = 1.0
 """Minimum seconds between two progress reports."""
@@ -89,8 +85,9 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
     stopped = TrialResult(built.params, built.weights, stopped=True)
     if channel.built(built.params, built.weights):
         return stopped, None
-    validated: list[_Validated] = []
-    cost: ModelCost | None = None
+    trainings: list[Training] = []
+    validations: list[Metrics] = []
+    cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
             estimator = _estimator(built, job, channel)
@@ -98,7 +95,9 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
             if built.sketched and not estimator.is_ready(train, validation, job.epochs):
                 built = _build(job, fixed(built.params))
                 estimator = _estimator(built, job, channel)
-            validated.append(_validate(estimator, train, validation, job, _reporter(channel, number, len(folds))))
+            report = partial(channel.epoch, fold=number, folds=len(folds))
+            trainings.append(estimator.fit(train, validation, epochs=job.epochs, patience=job.patience, report=report))
+            validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
             if number < len(splits):
                 params = built.params
@@ -114,56 +113,38 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
     result = TrialResult(
         params=built.params,
         weights=built.weights,
-        validation=Metrics.mean([fold.metrics for fold in validated]),
+        validation=Metrics.mean(validations),
         test=test,
-        folds=tuple(fold.metrics for fold in validated) if folds else (),
-        best_epochs=_best_epochs(validated) if folds else (),
-        history=validated[0].training.history,
-        prefixes=validated[0].training.prefixes,
-        cost=_cost(cost, validated, time.perf_counter() - start, job.cores),
+        folds=tuple(validations) if folds else (),
+        best_epochs=_best_epochs(trainings) if folds else (),
+        history=trainings[0].history,
+        prefixes=trainings[0].prefixes,
+        cost=replace(
+            _training_cost(cost, trainings),
+            total_time_s=time.perf_counter() - start,
+            peak_rss_mb=peak_rss_mb(),
+            cores=job.cores,
+        ),
         input_size=estimator.size,
     )
     return result, estimator
 
 
-@dataclass(frozen=True)
-class _Validated:
-    """A training and the metrics of its model, without the model: a later fold needs its memory."""
-
-    training: Training
-    metrics: Metrics
-
-
-def _validate(estimator: Estimator, train: Part, validation: Part, job: TrainingJob, report: EpochReport) -> _Validated:
-    training = estimator.fit(train, validation, epochs=job.epochs, patience=job.patience, report=report)
-    return _Validated(training, metrics.measure(estimator.predict(validation), validation.labels))
-
-
-def _reporter(channel: Channel, fold: int, folds: int) -> EpochReport:
-    def report(epoch: Epoch) -> bool:
-        return channel.epoch(epoch, fold, folds)
-
-    return report
-
-
-def _cost(model: ModelCost, validated: Sequence[_Validated], total_time_s: float, cores: int) -> Cost:
-    """Join the cost of using a model with that of training it: one training's, the mean over the folds."""
-    fit_time_s = fmean(fold.training.fit_time_s for fold in validated)
-    features_time_s = fmean(fold.training.features_time_s for fold in validated)
-    return Cost(
+def _training_cost(cost: Cost, trainings: Sequence[Training]) -> Cost:
+    """Add the times of one training, the mean over the folds, to the cost of using a model."""
+    fit_time_s = fmean(training.fit_time_s for training in trainings)
+    features_time_s = fmean(training.features_time_s for training in trainings)
+    return replace(
+        cost,
         fit_time_s=fit_time_s,
         features_time_s=features_time_s,
         train_time_s=fit_time_s + features_time_s,
-        saved_time_s=fmean(fold.training.saved_time_s for fold in validated),
-        total_time_s=total_time_s,
-        peak_rss_mb=peak_rss_mb(),
-        cores=cores,
-        **asdict(model),
+        saved_time_s=fmean(training.saved_time_s for training in trainings),
     )
 
 
-def _best_epochs(validated: Sequence[_Validated]) -> tuple[int, ...]:
-    by_phase = zip(*(trainer.best_epochs(fold.training.history) for fold in validated), strict=True)
+def _best_epochs(trainings: Sequence[Training]) -> tuple[int, ...]:
+    by_phase = zip(*(trainer.best_epochs(training.history) for training in trainings), strict=True)
     return tuple(round(fmean(epochs)) for epochs in by_phase)
 
 
@@ -191,7 +172,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
     else:
         built.model.load_weights(trained)
     predict = Predictor(built.model)
-    return ScoreResult(_score(lambda part: predict(PictureExamples(part)), network.size, dataset, job, channel))
+    return ScoreResult(_score(lambda part: predict(part.examples()), network.size, dataset, job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:

@@ -1,7 +1,4 @@
-"""Jobs, their results, and the channel between a worker process and the driver: typed, plain data.
-
-No TensorFlow here: the driver imports this module too.
-"""
+"""Jobs, their results, and the channel between a worker process and the driver: typed, plain data, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,13 +15,10 @@ class WeightsFile:
     """The file of a backbone's ImageNet weights.
 
     Attributes:
-        application: Name of a function of `keras.applications`.
-        options: Arguments that it is called with, e.g. `{"alpha": 0.35}`.
-        url: Where it comes from.
+        application: Name of a function of `keras.applications`, called with `options`, e.g. `{"alpha": 0.35}`.
         path: Where the Keras cache has it or would have it.
         hash: Its checksum; "" where Keras gives none.
-        missing: Whether there is no file yet.
-        problem: Why the file that is there does not load; "" if it does, or if it is missing.
+        problem: Reason why the file that is there does not load; "" if it does, or if it is missing.
     """
 
     application: str
@@ -47,7 +41,7 @@ class ProbeResult:
         space: All hyperparameters that it declares, conditional ones included.
         known: Its known configurations, checked against the space.
         weights_files: By `task.backbone_key`.
-        backbones: How many backbones it asks for.
+        backbones: Number of backbones that it asks for.
         gpus: Names of the GPUs that the process sees.
     """
 
@@ -63,8 +57,7 @@ class TrialResult:
     """A trained and validated configuration; the fields are those of `records.Trial`.
 
     Attributes:
-        stopped: Whether the driver stopped it: the pruner, or since the configuration was trained before. All that was
-            not measured by then is empty.
+        stopped: Whether the driver stopped it; then nothing is measured.
         unsaved: Reason why the model could not be saved where the driver asked for it; "" where it was.
     """
 
@@ -98,7 +91,7 @@ class Job:
     """One piece of work for a worker process.
 
     Attributes:
-        id: Tells it apart from every other job of this driver.
+        id: Unique among the jobs of this driver.
         timeout_s: Seconds after which it is stopped and fails as TIMEOUT.
         cores: CPU cores that it may use; the pool sets it.
     """
@@ -116,12 +109,20 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightsJob(Job):
+    """Check a weights file that has been downloaded."""
+
+    result_type: ClassVar[type] = WeightsFile
+
+    file: WeightsFile
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProbeJob(Job):
-    """Build a family once with default values.
+    """Build the family in the file `path` once with default values.
 
     Attributes:
-        path: The search-space file.
-        weights: What backbones start from, one of `config.WEIGHTS`.
+        weights: Start of its backbones, one of `config.WEIGHTS`.
     """
 
     result_type: ClassVar[type] = ProbeResult
@@ -133,20 +134,12 @@ class ProbeJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsJob(Job):
-    """Check a weights file that has been downloaded."""
-
-    result_type: ClassVar[type] = WeightsFile
-
-    file: WeightsFile
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingJob(Job):
     """Settings of every training.
 
     Attributes:
         path: The family's file.
+        weights: Start of its backbones, one of `config.WEIGHTS`.
         files: Weights files, found and checked, by `task.backbone_key`.
         manifest: The split, `split.json`.
         cache: The folder of decoded pictures and features.
@@ -215,9 +208,6 @@ class RefitJob(TrainingJob):
 
     phase_epochs: tuple[int, ...]
     model: str = ""
-
-
-# -- the channel
 
 
 class Channel:

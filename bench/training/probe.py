@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.utils import file_utils
 
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.training import augmentation, loading, trainer, weights
+from bench.training import augmentation, loading, trainer
 from bench.training.messages import Channel, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.task import Task, backbone_key
 from bench.training.trainer import WrongModel
+
+INPUT_SHAPE = (224, 224, 3)
+"""The 224-pixel file of a backbone without its top serves every input size."""
 
 
 def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
@@ -25,22 +30,23 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
     """
     loaded = loading.load(Path(job.path))
-    first = _declared(loaded, job, {})
-    space = first.space
-    for corner in _corners(space, first.values):
+    hp, task = _declared(loaded, job, {})
+    space = hp.space
+    for corner in _corners(space, hp.values):
         try:
-            more = _declared(loaded, job, corner).space
+            more, _ = _declared(loaded, job, corner)
         except SpaceError:
             continue  # a corner that does not build is a failed trial later, not a broken file
-        space = space + [hyperparameter for hyperparameter in more if hyperparameter not in space]
+        space = space + [hyperparameter for hyperparameter in more.space if hyperparameter not in space]
     known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
-    wanted = {backbone_key(application, options): (application, options) for application, options in first.backbones}
-    files = {key: weights.look(*backbone) for key, backbone in wanted.items()} if job.weights == "imagenet" else {}
+    backbones = {backbone_key(backbone.application, backbone.options): backbone for backbone in task.backbones}
+    wanted = backbones if job.weights == "imagenet" else {}
+    files = {key: look(backbone.application, backbone.options) for key, backbone in wanted.items()}
     return ProbeResult(
         space=tuple(space),
         known=tuple(known),
         weights_files={key: file for key, file in files.items() if file is not None},
-        backbones=len(wanted),
+        backbones=len(backbones),
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
     )
 
@@ -61,14 +67,7 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
     return corners
 
 
-@dataclass(frozen=True)
-class _Declaration:
-    space: list[Hyperparameter]
-    values: dict[str, Value]
-    backbones: list[tuple[Callable[..., Any], Mapping[str, Any]]]
-
-
-def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> _Declaration:
+def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> tuple[HyperParameters, Task]:
     """Build once with these values, and defaults for the others.
 
     Raises:
@@ -94,7 +93,7 @@ def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, 
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return _Declaration(hp.space, hp.values, [(backbone.application, backbone.options) for backbone in task.backbones])
+    return hp, task
 
 
 def _known(
@@ -105,35 +104,77 @@ def _known(
     `input_size` becomes the nearest size that suits the data, so that one file serves small and large pictures.
     """
     checked: dict[str, Value] = {}
+    lines = loaded.path.read_text(encoding="utf-8").splitlines()
+    line = next((count for count, text in enumerate(lines, 1) if text.startswith("KNOWN_CONFIGURATIONS")), 1)
     for name, value in values.items():
         named = [declared for declared in space if declared.name == name]
         if not named:
             message = str(unknown("hyperparameter", name, [declared.name for declared in space]))
-            raise SpaceError(
-                loaded.path, _line_of(loaded.path, "KNOWN_CONFIGURATIONS"), f"configuration {number}: {message}"
-            )
+            raise SpaceError(loaded.path, line, f"configuration {number}: {message}")
         if name == "input_size" and named[0].kind == "Choice" and isinstance(value, int):
             wanted = value
             value = min((int(size or 0) for size in named[0].values), key=lambda size: abs(size - wanted))
         if named[0].kind == "Float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not any(declared.accepts(value) for declared in named):
-            raise SpaceError(
-                loaded.path,
-                _line_of(loaded.path, "KNOWN_CONFIGURATIONS"),
-                f"configuration {number}: {name}={value!r} is outside {named[0].describe()}",
-            )
+            message = f"configuration {number}: {name}={value!r} is outside {named[0].describe()}"
+            raise SpaceError(loaded.path, line, message)
         checked[name] = value
     return checked
 
 
-def _line_of(path: Path, name: str) -> int:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(name)), 1)
+# -- ImageNet weights
+
+
+class _Missing(Exception):
+    """Leaves an application before it downloads anything."""
+
+
+def look(application: Callable[..., Any], options: Mapping[str, Value]) -> WeightsFile | None:
+    """Find an application's weights file, and load it if it is there; None where the application asks for no file.
+
+    The application is built with its ImageNet weights, and stopped where it would download them into the Keras cache
+    (`KERAS_HOME`).
+    """
+    asked: dict[str, str] = {}
+
+    def get_file(fname: str = "", origin: str = "", cache_subdir: str = "", **checksums: Any) -> str:
+        path = Path(file_utils.config.keras_home()).expanduser().absolute() / (cache_subdir or "models") / fname
+        checksum = checksums.get("file_hash") or checksums.get("md5_hash") or ""
+        asked.update(url=origin, path=str(path), hash=checksum)
+        if not path.is_file():
+            raise _Missing
+        return str(path)
+
+    missing, problem = False, ""
+    try:
+        with _instead_of_downloads(get_file), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            application(include_top=False, weights="imagenet", input_shape=INPUT_SHAPE, **options)
+    except _Missing:
+        missing = True
+    except Exception as error:
+        if not asked:
+            raise
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if not asked:
+        return None
+    return WeightsFile(application.__name__, dict(options), **asked, missing=missing, problem=problem)
+
+
+@contextmanager
+def _instead_of_downloads(get_file: Callable[..., str]) -> Iterator[None]:
+    """Have Keras call this function where it would download a file."""
+    original = file_utils.get_file
+    file_utils.get_file = get_file
+    try:
+        yield
+    finally:
+        file_utils.get_file = original
 
 
 def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
-    """Look again at a weights file that has been downloaded; see `weights.look`."""
-    file = weights.look(getattr(keras.applications, job.file.application), job.file.options)
+    """Look again at a weights file that has been downloaded; see `look`."""
+    file = look(getattr(keras.applications, job.file.application), job.file.options)
     assert file is not None
     return file

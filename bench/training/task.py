@@ -21,9 +21,7 @@ class Backbone:
     """A backbone that a family has asked for.
 
     Attributes:
-        application: A function of `keras.applications`.
-        options: Arguments that it was called with.
-        weights: Weights that it started from.
+        application, options: A function of `keras.applications`, and the arguments that it was called with.
         identity: Everything that it depends on (`sketch.identity`).
         pristine: Its fingerprint before the family changed anything; "" where none is needed.
         model: The backbone, or its sketch.
@@ -44,7 +42,7 @@ class Task:
         class_names: Names in the order of the labels.
         input_sizes: Picture sizes in pixels that suit the data.
         weights: "imagenet" or "random".
-        files: Weights files that were found and checked, by `backbone_key`.
+        files: Weights files by `backbone_key`.
         seed: Seed of random weights.
         outlines: Outlines of backbones that were built before; None neither reads nor records any.
         sketching: Whether a sketch stands for a backbone that has an outline.
@@ -86,9 +84,8 @@ class Task:
         `training=True` override it.
 
         Args:
-            application: A function of `keras.applications`.
+            application: A function of `keras.applications`; `options` are its arguments, e.g. `alpha=0.35`.
             x: The preprocessed pixels.
-            options: Arguments of the application, e.g. `alpha=0.35`.
 
         Returns:
             Its feature maps, and the backbone itself, whose `layers` the family may freeze.

@@ -8,18 +8,18 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from bench.hyperparameters import Value
 from bench.records import Epoch
-from bench.training import metrics
-from bench.training.batches import Batches, Examples, chunks
-from bench.training.cost import training_memory_mb
+from bench.training import cost, metrics
+from bench.training.batches import Batches, Examples
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
@@ -27,6 +27,8 @@ BATCH_SIZE = 32
 """Defaults where a family does not declare the hyperparameter."""
 
 PREDICT_BATCH = 64
+READ_BYTES = 4 * 2**20
+"""Minimum number of examples, and of bytes, that predicting reads at a time."""
 
 LEAST_GAIN = 0.01
 """Share by which a validation loss must fall to count as better."""
@@ -48,10 +50,8 @@ class WrongModel(ValueError):
     """The return value of `build` cannot be trained on these pictures."""
 
 
-class EpochReport(Protocol):
-    """Called with every epoch; True stops the training."""
-
-    def __call__(self, epoch: Epoch) -> bool: ...
+EpochReport = Callable[[Epoch], bool]
+"""Called with every epoch; True stops the training."""
 
 
 def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
@@ -98,20 +98,20 @@ def check_model(model: keras.Model, num_classes: int) -> int:
 def compile_model(
     model: keras.Model, values: Mapping[str, Value], source: keras.Model | None = None, learning_rate: Value = None
 ) -> None:
-    """Compile a model for its training.
+    """Compile a model for its training, by the hyperparameters `optimizer` and `learning_rate`.
 
     Args:
         model: The model that is trained: the one that a family built, or its tail.
-        values: Hyperparameters; `optimizer` and `learning_rate` are read.
+        values: Hyperparameters.
         source: The model that the family built. Where it has compiled that, its loss and its optimizer are kept.
-        learning_rate: Overrides the one in `values`, with a fresh optimizer.
+        learning_rate: Overrides the hyperparameter, with a fresh optimizer.
     """
-    compiled = source if source is not None and source.compiled else model if model.compiled else None
-    if compiled is not None and learning_rate is None:
+    compiled = model if source is None else source
+    if compiled.compiled and learning_rate is None:
         if compiled is not model:
             model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
         return
-    if compiled is not None:
+    if compiled.compiled:
         settings = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
         optimizer, loss = type(compiled.optimizer).from_config(settings), compiled.loss
     else:
@@ -121,14 +121,15 @@ def compile_model(
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
-def refuse_too_large(model: keras.Model, batch_size: int, available_mb: float) -> None:
+def refuse_too_large(model: keras.Model, batch_size: int) -> None:
     """Raise TooLarge with the numbers where training would need more memory than there is."""
-    parameters_mb, activations_mb = training_memory_mb(model, batch_size)
-    if parameters_mb + activations_mb > available_mb:
+    parameters_mb, activations_mb = cost.training_memory_mb(model, batch_size)
+    free_mb = cost.available_mb()
+    if parameters_mb + activations_mb > free_mb:
         raise TooLarge(
             f"training needs about {parameters_mb + activations_mb:,.0f} MB ({parameters_mb:,.0f} MB for "
             f"{model.count_params():,} parameters, {activations_mb:,.0f} MB for batches of {batch_size}), "
-            f"but {available_mb:,.0f} MB are free"
+            f"but {free_mb:,.0f} MB are free"
         )
 
 
@@ -161,20 +162,16 @@ class Predictor:
 
     def __call__(self, examples: Examples) -> metrics.Probabilities:
         """Return probabilities, shape (n, classes)."""
-        inputs = (examples.read(chunk) for chunk in chunks(examples, PREDICT_BATCH))
+        size = max(PREDICT_BATCH, READ_BYTES // (4 * sum(map(math.prod, examples.shapes))))
+        starts = range(0, len(examples.labels), size)
+        inputs = (examples.read(slice(start, start + size)) for start in starts)
         output = np.concatenate([np.asarray(self.raw(*arrays)) for arrays in inputs])
         output = output.astype(np.float64)
         if not np.isfinite(output).all():
             raise NonFinite("the model's predictions are not finite numbers")
         if self._logits:
-            output = 1 / (1 + np.exp(-output)) if output.shape[-1] == 1 else _softmax(output)
+            output = 1 / (1 + np.exp(-output)) if output.shape[-1] == 1 else softmax(output, axis=-1)
         return metrics.as_probabilities(output)
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
-    return result
 
 
 def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
@@ -227,8 +224,10 @@ class _EpochLoop:
     step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
     """
 
-    def __init__(self, model: keras.Model, batches: Batches) -> None:
-        self._model, self._batches = model, batches
+    def __init__(self, model: keras.Model, train: Examples, batch_size: int, seed: int) -> None:
+        self._model = model
+        self._batches = batches = Batches(train, targets_for(model, train.labels), batch_size, seed)
+        self.steps = batches.steps
         step = model.train_step
         if model.jit_compile:
             step = tf.function(step, jit_compile=True, reduce_retracing=True)
@@ -244,11 +243,6 @@ class _EpochLoop:
 
         self._run = run if model.run_eagerly else tf.function(run, autograph=False)
         self._build()
-
-    @property
-    def steps(self) -> int:
-        """Number of steps in an epoch."""
-        return self._batches.steps
 
     def epoch(self, number: int) -> tuple[float, float | None]:
         """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy."""
@@ -289,16 +283,12 @@ def fit(
 
     Args:
         model: Compiled; takes examples such as these.
-        train: Examples to train on.
-        validation: Examples that judge every epoch.
         epochs: Maximum number of epochs.
         patience: Epochs without a better validation accuracy or loss after which it stops.
-        batch_size: Examples in a batch.
         seed: Seed of the order of the examples and of their augmentation.
-        report: Called with every epoch.
         predict: Predictor of the model.
         best: The best epoch of earlier phases; updated in place.
-        phase: Name of the phase.
+        phase: Name of the phase, for its epochs.
         before: Number of epochs of earlier phases.
 
     Returns:
@@ -310,11 +300,10 @@ def fit(
     """
     best = best or BestEpoch()
     best.begin(model)
-    training = _EpochLoop(model, _batches(model, train, batch_size, seed))
+    training = _EpochLoop(model, train, batch_size, seed)
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
-        start = time.perf_counter()
-        cpu_start = time.process_time()
+        start, cpu_start = time.perf_counter(), time.process_time()
         loss, accuracy = training.epoch(number)
         trained_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
         probabilities = predict(validation)
@@ -342,18 +331,10 @@ def fit(
 def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, seed: int, before: int = 0) -> None:
     """Train with nothing held out: no validation, no early stopping; the last weights stay.
 
-    Args:
-        model: Compiled; takes examples such as these.
-        train: Examples to train on.
-        epochs: Number of epochs.
-        batch_size: Examples in a batch.
-        seed: Seed of the order of the examples and of their augmentation.
-        before: Number of epochs of earlier phases.
-
     Raises:
         NonFinite: A loss is NaN or infinite.
     """
-    training = _EpochLoop(model, _batches(model, train, batch_size, seed))
+    training = _EpochLoop(model, train, batch_size, seed)
     for number in range(before + 1, before + epochs + 1):
         training.epoch(number)
 
@@ -375,7 +356,3 @@ def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
 
 def _quality(epoch: Epoch) -> tuple[float, float]:
     return epoch.val_accuracy, -epoch.val_loss
-
-
-def _batches(model: keras.Model, train: Examples, batch_size: int, seed: int) -> Batches:
-    return Batches(train, targets_for(model, train.labels), batch_size, seed)

@@ -40,9 +40,8 @@ PRELOAD = [
     "bench.data.sources.drawn",
     "bench.data.sources.folder",
     "bench.workers.process",
-    "bench.workers.freeze",
 ]
-"""Imported once by the fork server, in this order: a module that cannot be imported there is left out."""
+"""Imported once by the fork server: a module that cannot be imported there is left out."""
 
 GRACE_S = 5.0
 """Seconds between asking a process to end (SIGTERM) and ending it (SIGKILL)."""
@@ -77,10 +76,10 @@ class LocalPool:
         self._logs = Path(tempfile.mkdtemp(prefix="bench-logs-"))
         self._count = 0
         if method == "forkserver":
-            with _environment(), _no_main_module(), _stderr_to(self._logs / "server.log"):
-                self._context.set_forkserver_preload(PRELOAD)
-                from multiprocessing import forkserver
+            from multiprocessing import forkserver
 
+            with _starting(), _stderr_to(self._logs / "server.log"):
+                self._context.set_forkserver_preload(PRELOAD)
                 forkserver.ensure_running()
 
     def has_room(self) -> bool:
@@ -96,7 +95,7 @@ class LocalPool:
         arguments = (there, replace(job, cores=len(cores)), cores, str(log))
         process = self._context.Process(target=main, args=arguments, daemon=True)
         try:
-            with _environment(), _no_main_module():
+            with _starting():
                 process.start()
         except (OSError, EOFError) as error:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
@@ -261,14 +260,21 @@ def core_shares(workers: int) -> list[tuple[int, ...]]:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """Quiet TensorFlow in processes that are started meanwhile, unless the user has set it otherwise."""
+def _starting() -> Iterator[None]:
+    """Quiet TensorFlow in processes that are started meanwhile, and keep the user's main script out of them.
+
+    Nothing there is needed, and a script that calls `bench.run` without `if __name__ == "__main__"` would start itself
+    again. TensorFlow's settings stay as the user has set them.
+    """
     wanted = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
+    main_module = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = main_module
         for name in added:
             del os.environ[name]
 
@@ -289,18 +295,3 @@ def _stderr_to(log: Path) -> Iterator[None]:
         os.dup2(real, 2)
         os.close(real)
         os.close(output)
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keep `multiprocessing` from importing the user's main script in every process.
-
-    Nothing there is needed, and a script that calls `bench.run` without `if __name__ == "__main__"` would start itself
-    again.
-    """
-    real = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = real

@@ -92,10 +92,10 @@ def test_reading_a_later_epoch(benchmark, decoded):
 
 
 def test_training_batches_of_a_later_epoch(benchmark, decoded):
-    from bench.training.batches import Batches, Part, PictureExamples
+    from bench.training.batches import Batches, Part
 
     labels = np.zeros(len(decoded), np.int64)
-    batches = Batches(PictureExamples(Part(decoded, labels)), labels, BATCH_SIZE, 0)
+    batches = Batches(Part(decoded, labels).examples(), labels, BATCH_SIZE, 0)
 
     def epoch():
         begun = batches.begin(1)

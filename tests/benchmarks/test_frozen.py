@@ -278,10 +278,10 @@ def head():
 @pytest.mark.benchmark(group="ten epochs of a small head on 2,000 x 1,280 features, tracing included")
 def test_traced_loop(benchmark, head):
     from bench.training import trainer
-    from bench.training.batches import FeatureExamples
+    from bench.training.batches import Examples
 
     make, features, labels = head
-    examples = FeatureExamples([features], labels, 1, hold=True)
+    examples = Examples([features], labels, hold=True)
     benchmark.pedantic(
         lambda model: trainer.refit(model, examples, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0),
         setup=lambda: ((make(),), {}),

@@ -97,7 +97,7 @@ EPOCHS = """\
 import hashlib, sys
 import keras, numpy as np, tensorflow as tf
 from bench.training.augmentation import augmentation
-from bench.training.batches import Batches, Part, PictureExamples
+from bench.training.batches import Batches, Part
 
 keras.utils.set_random_seed(7)
 if sys.argv[1] == "deterministic":
@@ -105,7 +105,7 @@ if sys.argv[1] == "deterministic":
 pixels = np.random.default_rng(0).integers(0, 256, (50, 16, 16, 3), dtype=np.uint8)
 part = Part(pixels, np.zeros(50, np.int64))
 for kind in ("flip", "light"):
-    batches = Batches(PictureExamples(part, augmentation(kind)), np.arange(50), 8, 7)
+    batches = Batches(part.examples(augmentation(kind)), np.arange(50), 8, 7)
     for number in range(3):
         epoch = batches.begin(number)
         for step in range(batches.steps):
@@ -139,9 +139,9 @@ def trainer():
 
 @pytest.mark.slow
 def test_the_same_picture_looks_another_way_every_epoch(trainer):
-    from bench.training.batches import Batches, Part, PictureExamples
+    from bench.training.batches import Batches, Part
 
-    batches = Batches(PictureExamples(Part(noise(12), np.zeros(12, np.int64)), light), np.arange(12), 5, seed=0)
+    batches = Batches(Part(noise(12), np.zeros(12, np.int64)).examples(light), np.arange(12), 5, seed=0)
 
     def pictures(number):
         epoch = batches.begin(number)
@@ -161,7 +161,7 @@ def test_the_same_picture_looks_another_way_every_epoch(trainer):
 def test_only_training_pictures_are_altered_and_the_model_learns_from_them(trainer, kind, monkeypatch):
     import keras
 
-    from bench.training.batches import Part, PictureExamples
+    from bench.training.batches import Part
 
     x = inputs = keras.Input((24, 24, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
@@ -177,7 +177,7 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(train
         trainer.Predictor, "__call__", lambda self, x: (validated.append(x.read(range(16))[0]), predict(self, x))[1]
     )
     history = trainer.fit(
-        model, PictureExamples(train, augmentation(kind)), PictureExamples(validation),
+        model, train.examples(augmentation(kind)), validation.examples(),
         epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False, predict=trainer.Predictor(model),
     )  # fmt: skip
     assert history[-1].loss < history[0].loss

@@ -17,7 +17,7 @@ from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.records import Weights  # noqa: E402
 from bench.search import spaces  # noqa: E402
-from bench.training import cost, jobs, loading, weights  # noqa: E402
+from bench.training import cost, jobs, loading, probe  # noqa: E402
 from bench.training.messages import WeightsFile, WeightsJob  # noqa: E402
 from bench.training.task import Task, backbone_key  # noqa: E402
 
@@ -241,7 +241,7 @@ def test_preprocessing_is_that_of_the_published_weights():
 
 def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel):
     """As MobileNet's own files cannot be had everywhere, the test writes one, by its name in the Keras cache."""
-    monkeypatch.setattr(weights.file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(probe.file_utils.config, "keras_home", lambda: str(tmp_path))
     (tmp_path / "models").mkdir()
 
     def check(name):
@@ -280,10 +280,8 @@ def test_a_backbone_starts_from_its_file(tmp_path):
 
 
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights.file_utils.config, "keras_home", lambda: str(tmp_path))
-    found = {
-        name: weights.look(getattr(keras.applications, name), {}) for name in ("MobileNet", "MobileNetV2", "VGG16")
-    }
+    monkeypatch.setattr(probe.file_utils.config, "keras_home", lambda: str(tmp_path))
+    found = {name: probe.look(getattr(keras.applications, name), {}) for name in ("MobileNet", "MobileNetV2", "VGG16")}
     assert found["MobileNet"].path == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
     assert found["VGG16"].path == str(tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
     assert found["VGG16"].hash

@@ -15,7 +15,7 @@ keras = pytest.importorskip("keras")
 from bench import data  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
 from bench.search import spaces  # noqa: E402
-from bench.training import classifier, jobs, network, trainer  # noqa: E402
+from bench.training import estimators, jobs, trainer  # noqa: E402
 from bench.training.batches import Part  # noqa: E402
 from bench.training.messages import TrialResult  # noqa: E402
 
@@ -63,7 +63,7 @@ def seen(monkeypatch):
 
         monkeypatch.setattr(module, name, watched)
 
-    for kind in (network.Network, classifier.Classifier):
+    for kind in (estimators.Network, estimators.Classifier):
         watch(kind, "fit")
         watch(kind, "refit")
     return parts

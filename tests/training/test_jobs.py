@@ -13,7 +13,7 @@ from bench.errors import SpaceError  # noqa: E402
 from bench.hyperparameters import fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import jobs, trainer  # noqa: E402
-from bench.training.batches import Batches, Part, PictureExamples  # noqa: E402
+from bench.training.batches import Batches, Part  # noqa: E402
 from bench.training.messages import ScoreResult, TrialResult  # noqa: E402
 from bench.training.trainer import Predictor  # noqa: E402
 
@@ -287,11 +287,11 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, 
 
     model = compiled()
     ours = trainer.fit(
-        model, PictureExamples(part), PictureExamples(part),
+        model, part.examples(), part.examples(),
         epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model),
     )  # fmt: skip
     model, theirs = compiled(), []
-    batches = Batches(PictureExamples(part), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)
+    batches = Batches(part.examples(), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)
     for number in (1, 2, 3, 4):
         epoch = batches.begin(number)
         x, y = zip(*(batches.next(epoch, step) for step in range(batches.steps)), strict=True)

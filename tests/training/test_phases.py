@@ -12,7 +12,7 @@ keras = pytest.importorskip("keras")
 from bench import data  # noqa: E402
 from bench.config import RunConfig  # noqa: E402
 from bench.records import Epoch  # noqa: E402
-from bench.training import jobs, network, trainer  # noqa: E402
+from bench.training import estimators, jobs, trainer  # noqa: E402
 from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases  # noqa: E402
 from bench.training.trainer import best_epochs  # noqa: E402
 
@@ -38,7 +38,7 @@ def test_each_phase_has_its_own_cap_and_the_second_its_own_rate():
 def watched(monkeypatch):
     """What every phase was fitted with: its model, optimizer and rate, and the backbone's weights before and after."""
     found, fit = [], trainer.fit
-    networks, create = [], network.Network.__init__
+    networks, create = [], estimators.Network.__init__
 
     def created(self, *given, **named):
         create(self, *given, **named)
@@ -53,7 +53,7 @@ def watched(monkeypatch):
         found.append((phase, optimizer, rate, before, weights(backbone.model), networks[-1]))
         return history
 
-    monkeypatch.setattr(network.Network, "__init__", created)
+    monkeypatch.setattr(estimators.Network, "__init__", created)
     monkeypatch.setattr(trainer, "fit", watch)
     return found
 

@@ -7,16 +7,21 @@ row on the content of its picture. So trials of another head, another split or a
 weight finds none. Processes that need the same features at once share the work. A deeper cut is computed from a
 shallower one that is in the cache.
 
+A network that is trained on features sees a finite number of views of each picture, drawn once: a flip has two, other
+augmentation `VIEWS`.
+
 A segment records how long its rows took to compute, so that a trial that finds them is charged for them all the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,9 +33,11 @@ from bench.cache import directory
 from bench.cache.rows import Digests, Rows, RowStore, digests, hexadecimal
 from bench.data.sources import StageCallback
 from bench.errors import DataError
+from bench.hyperparameters import Value
 from bench.training import cost
+from bench.training.augmentation import AUGMENTATIONS, PictureArray
+from bench.training.batches import Part
 from bench.training.frozen.graph import Cut, Graph, NoPrefix, Tensor
-from bench.training.frozen.views import PictureView
 from bench.training.trainer import traced
 
 BATCH = 64
@@ -50,6 +57,67 @@ LEAST_MACS_PER_BYTE = 30
 
 Reading a byte back takes about 1 ns here (page cache, gathered by row), a multiply-accumulate of MobileNetV2 0.04 ns.
 """
+
+
+VIEWS = {"none": 1, "flip": 2, "light": 4}
+"""Number of views of a training picture, by augmentation."""
+
+VIEWS_VERSION = 1
+"""Version of the views; increase it when the same seed draws others."""
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """One view of every picture of a part.
+
+    Attributes:
+        part: The pictures.
+        augmentation: A name in `AUGMENTATIONS`.
+        number: Number of the view, below `VIEWS`; 0 of a flip is the plain picture, 1 its mirror image.
+        seed: Seed of the draw.
+    """
+
+    part: Part
+    augmentation: str = "none"
+    number: int = 0
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.part.sha256)
+
+    @cached_property
+    def sha256(self) -> Sequence[str]:
+        """Keys of the pictures' features, hexadecimal; of a plain picture the hash of its content."""
+        if self._plain:
+            return self.part.sha256
+        drawn = [self.number] if self.augmentation == "flip" else [self.number, self.seed]
+        view = f"{self.augmentation} {drawn}, version {VIEWS_VERSION}"
+        return [hashlib.sha256(f"{sha256} {view}".encode()).hexdigest() for sha256 in self.part.sha256]
+
+    def pictures(self, indices: Sequence[int]) -> PictureArray:
+        """Read this view of some pictures, uint8, shape (n, size, size, 3)."""
+        pictures: PictureArray = self.part.pixels[np.asarray(indices)]
+        if self._plain:
+            return pictures
+        if self.augmentation == "flip":
+            return np.ascontiguousarray(pictures[:, :, ::-1])
+        alter = AUGMENTATIONS[self.augmentation]
+        return np.concatenate(
+            [alter(picture[np.newaxis], self._random(index)) for picture, index in zip(pictures, indices, strict=True)]
+        )
+
+    @property
+    def _plain(self) -> bool:
+        return self.augmentation == "none" or (self.augmentation == "flip" and self.number == 0)
+
+    def _random(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.number, int(self.part.sha256[index][:16], 16)])
+
+
+def views(part: Part, augmentation: Value, seed: int) -> list[PictureView]:
+    """List the views of training pictures under a value of the hyperparameter `augmentation`."""
+    name = str(augmentation or "none")
+    return [PictureView(part, name, number, seed) for number in range(VIEWS[name])]
 
 
 @dataclass(frozen=True)
@@ -101,7 +169,7 @@ class FeatureCache:
         for tensor in cut.tensors:
             if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
                 raise NoPrefix(f"its features are {tensor.dtype} of shape {tensor.shape}")
-        row_bytes = sum(self._row_bytes(tensor) for tensor in cut.tensors)
+        row_bytes = sum(map(math.prod, cut.shapes)) * np.dtype(self.dtype).itemsize
         macs = cost.macs(cost.uses_of(cut.graph.above(cut.tensors)))
         if macs < LEAST_MACS_PER_BYTE * row_bytes:
             raise NoPrefix(
@@ -129,22 +197,21 @@ class FeatureCache:
         wanted = _digests(views)
         stores = self.stores(cut)
         missing = _missing(stores, wanted)
-        cached = 1 - len(missing) / max(1, len(wanted))
         if len(missing):
-            spent_s = _Computation(self, cut, views, wanted, missing, progress).run()
+            spent_s = _Computation(self, cut, views, missing, progress).run()
             stores = self.stores(cut)
-        places = [store.places(wanted) for store in stores]
-        if any((numbers < 0).any() for numbers in places):
+        found = [(store, store.places(wanted)) for store in stores]
+        if any((places < 0).any() for _, places in found):
             raise NoPrefix("its features were cleared while they were computed")
-        segments = [store.metadata(numbers) for store, numbers in zip(stores, places, strict=True)]
-        for store, numbers in zip(stores, places, strict=True):
-            directory.touch(store.paths(numbers))
+        segments = [store.metadata(places) for store, places in found]
+        for store, places in found:
+            directory.touch(store.paths(places))
         return Fetched(
-            rows=tuple(store.rows(numbers) for store, numbers in zip(stores, places, strict=True)),
+            rows=tuple(store.rows(places) for store, places in found),
             cold_s=max(map(self._seconds, segments)),
             spent_s=spent_s,
             waited_s=time.perf_counter() - start,
-            cached=cached,
+            cached=1 - len(missing) / max(1, len(wanted)),
             latency_ms=max(map(self._latency_ms, segments)),
         )
 
@@ -169,9 +236,6 @@ class FeatureCache:
         folder = directory.kind_folder("features", self.root) / f"{key}-{self.dtype}"
         return RowStore.open(folder, shape, self.dtype, verify=True)
 
-    def _row_bytes(self, tensor: Tensor) -> int:
-        return int(math.prod(tensor.shape[1:])) * np.dtype(self.dtype).itemsize
-
     def _seconds(self, segments: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
         """Sum the seconds that computing took, scaled to the cores of this process."""
         scaled = (count * measured["seconds_per_row"] * measured["cores"] / self.cores for count, measured in segments)
@@ -194,8 +258,7 @@ class _Start(NamedTuple):
 class _Computation:
     """Computation of missing features, share by share.
 
-    Processes that want the same rows at once share the work: each takes the shares that no other computes, and then
-    waits for the others.
+    Of processes that want the same, each takes the shares that no other computes, and then waits for the others.
     """
 
     def __init__(
@@ -203,12 +266,11 @@ class _Computation:
         cache: FeatureCache,
         cut: Cut,
         views: Sequence[PictureView],
-        wanted: Digests,
         missing: NDArray[np.int64],
         progress: StageCallback | None,
     ) -> None:
         self._cache, self._cut, self._progress = cache, cut, progress
-        self._wanted = wanted[missing]
+        self._wanted = _digests(views)[missing]
         self._names = hexadecimal(self._wanted)
         self._starts = self._find_starts(_ViewedPictures(views, missing))
         self._predict = traced(cut.prefix([start.tensor for start in self._starts]))
@@ -306,8 +368,7 @@ class _Computation:
     def _tell(self, count: int) -> None:
         self._done += count
         if self._progress:
-            what = f"computing features of {self._layers} frozen layers"
-            self._progress(what, self._done, len(self._names))
+            self._progress(f"computing features of {self._layers} frozen layers", self._done, len(self._names))
 
 
 class _ViewedPictures:

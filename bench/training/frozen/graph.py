@@ -15,7 +15,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +48,9 @@ class Nested:
 
 
 class Graph:
-    """Operations of a functional or sequential model, with those of the models nested in it.
-
-    Args:
-        model: A model on pictures of shape (size, size, 3).
+    """Operations of a functional or sequential model on pictures, with those of the models nested in it.
 
     Attributes:
-        model: The model.
         input, output: Its tensors.
         nested: Models in it; their operations are in `nodes` too.
         nodes: Every use of an operation, in order of computation.
@@ -72,7 +68,8 @@ class Graph:
         self.input = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
         self.nested: list[Nested] = []
         (self.output,) = self._flattened(model, [self.input])
-        self.nodes = list(_nodes(self.input, self.output))
+        by_depth = keras.Model(self.input, self.output)._nodes_by_depth
+        self.nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._keys: dict[int, str] = {}
 
@@ -126,11 +123,10 @@ class Graph:
         """Return the tensor, or a smaller one that it is computed from without weights, e.g. by padding."""
         while tensor is not self.input:
             node = self.maker(tensor)
-            if _has_weights(node.operation) or len(node.input_tensors) != 1:
+            inputs = node.input_tensors
+            if _has_weights(node.operation) or len(inputs) != 1 or _size(inputs[0]) >= _size(tensor):
                 break
-            if _size(node.input_tensors[0]) >= _size(tensor):
-                break
-            tensor = node.input_tensors[0]
+            (tensor,) = inputs
         return tensor
 
     def above(self, tensors: Sequence[Tensor], known: Sequence[Tensor] = ()) -> list[Node]:
@@ -156,14 +152,14 @@ class Graph:
             return _digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
         known = self._keys
         if id(tensor) not in known:
-            for node in self.above([tensor]):
-                for number, output in enumerate(node.outputs):
-                    if id(output) not in known:
-                        above = [self.key(tensor) for tensor in node.input_tensors]
-                        if isinstance(node.operation, Sketched):
-                            known[id(output)] = node.operation.key(*above)
-                        else:
-                            known[id(output)] = _digest(number, _identity(node), above)
+            for node in self.above([tensor]):  # in order, so that a deep model is no deep recursion
+                if id(node.outputs[0]) not in known:
+                    above = [self.key(tensor) for tensor in node.input_tensors]
+                    for number, output in enumerate(node.outputs):
+                        is_sketched = isinstance(node.operation, Sketched)
+                        known[id(output)] = (
+                            node.operation.key(*above) if is_sketched else _digest(number, _identity(node), above)
+                        )
         return known[id(tensor)]
 
 
@@ -172,7 +168,6 @@ class Cut:
     """End of a model's frozen prefix.
 
     Attributes:
-        graph: Graph of the model.
         tensors: The features: tensors that cross from the prefix into the tail.
     """
 
@@ -215,11 +210,6 @@ class Cut:
 # -- the graph
 
 
-def _nodes(first: Tensor, last: Tensor) -> Iterator[Node]:
-    by_depth = keras.Model(first, last)._nodes_by_depth
-    return (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input)
-
-
 def _called_again(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
     """Call an operation on other tensors, which are found under the ids of the original ones."""
     args, kwargs = node.arguments.fill_in(tensors)
@@ -258,14 +248,13 @@ def _size(tensor: Tensor) -> int:
 
 
 def _identity(node: Node) -> list[Any]:
-    """List what an operation's output depends on besides its inputs: class, settings, arguments and weights."""
+    """List everything that an operation's output depends on besides its inputs."""
     operation = node.operation
     arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
     return [_code(operation), _settings(operation), arguments, _weights(operation)]
 
 
 def _settings(operation: Any) -> dict[str, Any]:
-    """Return the settings that its output depends on."""
     try:
         settings = operation.get_config()
     except NotImplementedError:
@@ -294,20 +283,15 @@ def _code(operation: Any) -> list[Any]:
     functions += [value for value in attributes.values() if inspect.isfunction(value) and not _is_keras(value)]
     for function in functions:
         try:
-            identity.append(_file_digest(Path(inspect.unwrap(function).__code__.co_filename)))
+            code = Path(inspect.unwrap(function).__code__.co_filename).read_bytes()
         except OSError:
             raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
+        identity.append(hashlib.sha256(code).hexdigest())
         identity += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
     if custom:
         plain = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str, tuple))}
-        identity.append(
-            {name: repr(plain[name]) for name in sorted(plain) if not name.startswith("_") and name != "name"}
-        )
+        identity.append({name: repr(plain[name]) for name in plain if not name.startswith("_") and name != "name"})
     return identity
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _is_keras(thing: Any) -> bool:

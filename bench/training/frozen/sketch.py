@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import json
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,11 +33,10 @@ class Outline:
     """Recorded description of a backbone.
 
     Attributes:
-        name: Name of the model.
         output_shape: Shape of its output for one picture.
         layers: Name, module and class of every layer, in order.
         frozen: For every layer, whether `Task` has frozen it.
-        parameters, macs: Count of its parameters, and its multiply-accumulates for one picture.
+        macs: Multiply-accumulates for one picture.
         keys: Key of its output by key of its input (`graph.Graph.key`).
     """
 
@@ -51,17 +50,13 @@ class Outline:
 
 
 class Outlines:
-    """Outlines in the feature cache.
-
-    Args:
-        root: The folder of the cache.
-    """
+    """Outlines in the feature cache; `root` is the folder of the cache."""
 
     def __init__(self, root: Path) -> None:
         self._folder = directory.kind_folder("features", root) / "outlines"
 
     def find(self, identity: Sequence[Any]) -> Outline | None:
-        """Read the outline of a backbone that was built before; see `identity`."""
+        """Read the outline of a backbone that was built before."""
         try:
             return Outline(**json.loads(self._path(identity).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # missing or damaged: the backbone is built
@@ -69,12 +64,10 @@ class Outlines:
 
     def keep(self, identity: Sequence[Any], outline: Outline) -> None:
         """Record the outline of a backbone, with the keys that are recorded already."""
-        known = self.find(identity)
-        if known is not None and set(outline.keys) <= set(known.keys):
-            return
-        keys = {**(known.keys if known else {}), **outline.keys}
-        self._folder.mkdir(exist_ok=True)
-        write_text(self._path(identity), json.dumps({**asdict(outline), "keys": keys}))
+        recorded = self.find(identity)
+        keys = recorded.keys if recorded else {}
+        if not set(outline.keys) <= set(keys):
+            write_text(self._path(identity), json.dumps({**asdict(outline), "keys": {**keys, **outline.keys}}))
 
     def _path(self, identity: Sequence[Any]) -> Path:
         return self._folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]}.json"
@@ -98,21 +91,15 @@ class Sketched(keras.layers.Layer):  # type: ignore[misc]
     """Layer that stands for a backbone which is not built.
 
     Attributes:
-        outline: Description of the backbone.
+        backbone: The object whose layers the family freezes.
     """
+
+    backbone: SketchedBackbone
 
     def __init__(self, outline: Outline) -> None:
         super().__init__(name=outline.name)
         self.outline = outline
-        backbone = SketchedBackbone(outline)
-        self._backbone: Callable[[], SketchedBackbone] = lambda: (
-            backbone
-        )  # Keras makes a layer of what passes for a model
-
-    @property
-    def backbone(self) -> SketchedBackbone:
-        """The object whose layers the family freezes."""
-        return self._backbone()
+        object.__setattr__(self, "backbone", SketchedBackbone(outline))  # Keras would take it for a layer of this one
 
     @property
     def frozen(self) -> bool:
@@ -166,7 +153,7 @@ class SketchedBackbone(_StandIn):
     def __init__(self, outline: Outline) -> None:
         super().__init__(outline.name, lambda: Functional, True)
         vars(self)["layers"] = [
-            _StandIn(name, functools.partial(_class, module, cls), not frozen)
+            _StandIn(name, functools.partial(pkgutil.resolve_name, f"{module}:{cls}"), not frozen)
             for (name, module, cls), frozen in zip(outline.layers, outline.frozen, strict=True)
         ]
 
@@ -184,8 +171,3 @@ class SketchedBackbone(_StandIn):
 
     def _flatten_layers(self) -> list[Any]:
         return [self, *self.layers]
-
-
-def _class(module: str, name: str) -> type:
-    layer_class: type = getattr(importlib.import_module(module), name)
-    return layer_class

@@ -14,12 +14,11 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
 
 from bench.cache import directory, rows  # noqa: E402
-from bench.training import batches, jobs  # noqa: E402
+from bench.training import batches, jobs, phases  # noqa: E402
 from bench.training.batches import Part  # noqa: E402
-from bench.training.frozen import features, preparation  # noqa: E402
-from bench.training.frozen.features import FeatureCache  # noqa: E402
+from bench.training.frozen import features  # noqa: E402
+from bench.training.frozen.features import FeatureCache, PictureView, views  # noqa: E402
 from bench.training.frozen.graph import Graph, NoPrefix  # noqa: E402
-from bench.training.frozen.views import PictureView, views  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -262,13 +261,16 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
         )
         return result.prefixes[0], losses(result), held.pop()
 
-    held, create = [], batches.FeatureExamples.__init__
-    monkeypatch.setattr(
-        batches.FeatureExamples, "__init__", lambda self, *given: held.append(given[-1]) or create(self, *given)
-    )
+    held, create = [], batches.Examples.__init__
+
+    def created(self, *arguments, **named):
+        create(self, *arguments, **named)
+        held.append(self.held is not None)
+
+    monkeypatch.setattr(batches.Examples, "__init__", created)
     in_memory, curve, is_held = trained()
     assert is_held
-    monkeypatch.setattr(preparation, "HELD_MB", 0.001)
+    monkeypatch.setattr(phases, "HELD_MB", 0.001)
     streamed, same, is_held = trained()
     assert not is_held
     assert in_memory.disk_mb == streamed.disk_mb > 0

@@ -1,10 +1,11 @@
-"""A Keras model as an estimator: trained phase by phase, on features of its frozen layers where that pays."""
+"""Estimators: a Keras model, trained phase by phase, and a scikit-learn classifier."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,112 @@ from keras.src.models.functional import Functional
 from bench.cache.files import replacing
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
-from bench.records import Epoch
+from bench.records import Cost, Epoch, Prefix
 from bench.training import cost, metrics, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import Part
-from bench.training.cost import ModelCost
-from bench.training.estimator import Training
-from bench.training.frozen import preparation, sketch
+from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.frozen.graph import Graph, Nested, NoPrefix, fingerprint
-from bench.training.frozen.preparation import PreparedPhase, TrainingPictures
-from bench.training.phases import TrainingPhase, phases
+from bench.training.phases import Preparation, PreparedPhase, phases
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
 
 
-class Network:
+@dataclass(frozen=True)
+class Training:
+    """Record of one training.
+
+    Attributes:
+        history: Its epochs; empty where nothing is trained by epochs.
+        fit_time_s: Seconds of training and validation.
+        features_time_s: Seconds that computing the features takes, measured when they were computed.
+        saved_time_s: Part of `features_time_s` that was not spent, since the features were in the cache.
+        prefixes: Use of the frozen layers, phase by phase.
+    """
+
+    history: tuple[Epoch, ...]
+    fit_time_s: float
+    features_time_s: float = 0.0
+    saved_time_s: float = 0.0
+    prefixes: tuple[Prefix, ...] = ()
+
+
+class Estimator:
+    """A model that is trained once, and then predicts.
+
+    Attributes:
+        size: Side of the pictures that it takes, in pixels.
+    """
+
+    size: int
+
+    def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
+        """Train with early stopping, and restore the best epoch's weights; see `trainer.fit`."""
+        raise NotImplementedError
+
+    def refit(self, train: Part, epochs: Sequence[int]) -> None:
+        """Train for a given number of epochs in each phase, with nothing held out."""
+        raise NotImplementedError
+
+    def predict(self, part: Part) -> metrics.Probabilities:
+        """Return class probabilities, shape (n, classes)."""
+        raise NotImplementedError
+
+    def cost(self) -> Cost:
+        """Measure the cost of using it, once it is trained; the times of its training are 0."""
+        raise NotImplementedError
+
+    def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
+        """Tell whether it can be trained without the backbones that it has only sketches of."""
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write a Keras model; not a scikit-learn classifier: the only format is a pickle, which nobody should load."""
+
+    def release(self) -> None:
+        """Give the memory back that outlives the last reference; the estimator is of no use afterwards."""
+
+
+class Classifier(Estimator):
+    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures.
+
+    Args:
+        model: It has `fit` and `predict_proba`.
+        size: Side of the pictures, in pixels.
+        seed: Its `random_state`, where it has one.
+    """
+
+    def __init__(self, model: Any, size: int, seed: int) -> None:
+        if "random_state" in model.get_params():
+            model.set_params(random_state=seed)
+        self.size = size
+        self._model = model
+
+    def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
+        pictures = _flattened(train.pixels)
+        start = time.perf_counter()
+        self._model.fit(pictures, train.labels)
+        return Training((), time.perf_counter() - start)
+
+    def refit(self, train: Part, epochs: Sequence[int]) -> None:
+        self._model.fit(_flattened(train.pixels), train.labels)
+
+    def predict(self, part: Part) -> metrics.Probabilities:
+        return self._probabilities(part.pixels)
+
+    def cost(self) -> Cost:
+        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(self._probabilities, [(self.size, self.size, 3)]))
+
+    def _probabilities(self, pictures: Any) -> metrics.Probabilities:
+        return metrics.as_probabilities(self._model.predict_proba(_flattened(pictures)))
+
+
+def _flattened(pictures: Any) -> Any:
+    return np.asarray(pictures).reshape(len(pictures), -1)
+
+
+class Network(Estimator):
     """A Keras model.
 
     Args:
@@ -55,9 +146,9 @@ class Network:
         num_classes: int,
         seed: int,
         *,
-        backbones: Sequence[Backbone] = (),
-        cache: FeatureCache | None = None,
-        progress: StageCallback | None = None,
+        backbones: Sequence[Backbone],
+        cache: FeatureCache | None,
+        progress: StageCallback,
     ) -> None:
         self.size = trainer.check_model(model, num_classes)
         augmentation(values.get("augmentation"))
@@ -66,6 +157,8 @@ class Network:
         self._batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
         self._graph = _graph(model)
         self._trained: PreparedPhase | None = None
+        nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+        self._frozen_by_phases: list[Any] = [backbone.model for backbone in backbones] or nested
 
     def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
         """Train phase by phase with early stopping, and restore the best epoch's weights.
@@ -77,41 +170,39 @@ class Network:
         history: list[Epoch] = []
         best = BestEpoch()
         ready = self._prepared(train, validation, epochs)
-        for phase, prepared in ready:
+        for prepared in ready:
             assert prepared.validation is not None
-            with phase.freezing(self._frozen_by_phases):
-                model = self._compiled(phase, prepared)
+            with prepared.phase.freezing(self._frozen_by_phases):
                 history += trainer.fit(
-                    model,
+                    self._compiled(prepared),
                     prepared.train,
                     prepared.validation,
-                    epochs=phase.epochs,
+                    epochs=prepared.phase.epochs,
                     patience=patience,
                     batch_size=self._batch_size,
                     seed=self._seed,
                     report=report,
                     predict=prepared.predict,
                     best=best,
-                    phase=phase.name,
+                    phase=prepared.phase.name,
                     before=len(history),
                 )
-        fetched = [prepared.fetched for _, prepared in ready if prepared.fetched]
+        fetched = [prepared.fetched for prepared in ready if prepared.fetched]
         cold_s = max((features.cold_s for features in fetched), default=0.0)  # the later ones include the earlier ones
         return Training(
             history=tuple(history),
             fit_time_s=time.perf_counter() - start - sum(features.waited_s for features in fetched),
             features_time_s=cold_s,
             saved_time_s=max(0.0, cold_s - sum(features.spent_s for features in fetched)),
-            prefixes=tuple(prepared.prefix for _, prepared in ready),
+            prefixes=tuple(prepared.prefix for prepared in ready),
         )
 
     def refit(self, train: Part, epochs: Sequence[int]) -> None:
-        """Train for a given number of epochs in each phase, with nothing held out."""
         before = 0
-        for (phase, prepared), count in zip(self._prepared(train, None, max(epochs)), epochs, strict=True):
-            with phase.freezing(self._frozen_by_phases):
+        for prepared, count in zip(self._prepared(train, None, max(epochs)), epochs, strict=True):
+            with prepared.phase.freezing(self._frozen_by_phases):
                 trainer.refit(
-                    self._compiled(phase, prepared),
+                    self._compiled(prepared),
                     prepared.train,
                     epochs=count,
                     batch_size=self._batch_size,
@@ -121,17 +212,17 @@ class Network:
             before += count
 
     def predict(self, part: Part) -> metrics.Probabilities:
-        """Return class probabilities, shape (n, classes), of the trained model."""
         assert self._trained is not None
         return self._trained.predict(self._trained.examples(part))
 
-    def cost(self) -> ModelCost:
-        """Measure speed, size and operations."""
+    def cost(self) -> Cost:
         assert self._trained is not None
         sketched = [layer.outline for layer in self._model.layers if isinstance(layer, sketch.Sketched)]
         parameters = self._model.count_params() + sum(outline.parameters for outline in sketched)
         used = cost.uses(self._model) if isinstance(self._graph, NoPrefix) else cost.uses_of(self._graph.nodes)
-        return ModelCost(
+        return Cost(
+            fit_time_s=0.0,
+            train_time_s=0.0,
             latency_ms=self._trained.latency_ms(),
             parameters=parameters,
             trainable_parameters=sum(int(np.prod(weight.shape)) for weight in self._model.trainable_weights),
@@ -140,13 +231,10 @@ class Network:
         )
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
-        """Tell whether all features are in the cache: a model with a sketch cannot be trained otherwise."""
-        if isinstance(self._graph, NoPrefix):
-            return False
-        pictures = self._pictures(train, validation)
+        preparation = self._preparation(train, validation)
         for phase in phases(self._values, epochs):
             with phase.freezing(self._frozen_by_phases):
-                if not preparation.is_ready(self._graph, pictures, phase.epochs):
+                if not preparation.is_ready(phase):
                     return False
         return True
 
@@ -190,26 +278,10 @@ class Network:
             nothing = tf.zeros((), variable.value.dtype)
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=nothing)
 
-    def _prepared(self, train: Part, validation: Part | None, epochs: int) -> list[tuple[TrainingPhase, PreparedPhase]]:
-        """Prepare each phase, the last one first: its cut is the shallowest, and deeper cuts are computed from it."""
-        prepared_phases, pictures = [], self._pictures(train, validation)
-        for phase in reversed(phases(self._values, epochs)):
-            with phase.freezing(self._frozen_by_phases):
-                prepared = preparation.prepare(
-                    self._model, self._graph, pictures, phase=phase.name, epochs=phase.epochs
-                )
-                self._keep_outlines(prepared)
-            prepared_phases.append((phase, prepared))
-        return prepared_phases[::-1]
-
-    def _compiled(self, phase: TrainingPhase, prepared: PreparedPhase) -> keras.Model:
-        trainer.compile_model(prepared.model, self._values, self._model, phase.learning_rate)
-        trainer.refuse_too_large(prepared.model, self._batch_size, cost.available_mb())
-        self._trained = prepared
-        return prepared.model
-
-    def _pictures(self, train: Part, validation: Part | None) -> TrainingPictures:
-        return TrainingPictures(
+    def _preparation(self, train: Part, validation: Part | None) -> Preparation:
+        return Preparation(
+            self._model,
+            self._graph,
             train,
             validation,
             augmentation=self._values.get("augmentation"),
@@ -218,11 +290,20 @@ class Network:
             progress=self._progress,
         )
 
-    @property
-    def _frozen_by_phases(self) -> list[Any]:
-        """Backbones that a first phase freezes: those of the task, or else the models nested in this one."""
-        nested = [layer for layer in self._model.layers if isinstance(layer, keras.Model)]
-        return [backbone.model for backbone in self._backbones] or nested
+    def _prepared(self, train: Part, validation: Part | None, epochs: int) -> list[PreparedPhase]:
+        """Prepare each phase, the last one first: its cut is the shallowest, and deeper cuts are computed from it."""
+        ready, preparation = [], self._preparation(train, validation)
+        for phase in reversed(phases(self._values, epochs)):
+            with phase.freezing(self._frozen_by_phases):
+                ready.append(preparation.prepare(phase))
+                self._keep_outlines(ready[-1])
+        return ready[::-1]
+
+    def _compiled(self, prepared: PreparedPhase) -> keras.Model:
+        trainer.compile_model(prepared.model, self._values, self._model, prepared.phase.learning_rate)
+        trainer.refuse_too_large(prepared.model, self._batch_size)
+        self._trained = prepared
+        return prepared.model
 
     def _keep_outlines(self, prepared: PreparedPhase) -> None:
         """Record outlines of the backbones that are frozen as a whole, so that other trials need not build them."""
@@ -232,8 +313,8 @@ class Network:
         frozen = {id(tensor) for node in graph.above(prepared.cut.tensors) for tensor in node.outputs}
         for nested in graph.nested:
             for backbone in self._backbones:
-                there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
-                if there and backbone.pristine and backbone.pristine == fingerprint(nested.model):
+                is_there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
+                if is_there and backbone.pristine and backbone.pristine == fingerprint(nested.model):
                     outlines.keep(backbone.identity, _outline(graph, nested))
 
 
