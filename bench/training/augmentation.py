@@ -15,15 +15,10 @@ from numpy.typing import NDArray
 
 from bench.hyperparameters import Hyperparameter, Value
 
-ROTATION = 10.0
-"""Maximum rotation to either side, in degrees."""
-ZOOM = 0.1
-"""Maximum change of a picture's scale, as a share."""
-SHIFT = 0.1
-"""Maximum shift along each axis, as a share of the side."""
-BRIGHTNESS = 0.1
-"""Maximum change of brightness, as a share of the range 0 to 255."""
+ROTATION, ZOOM, SHIFT, BRIGHTNESS = 10.0, 0.1, 0.1, 0.1
+"""Maximum change to either side: in degrees, and as shares of the scale, of the side and of the range 0 to 255."""
 
+Floats = NDArray[np.float64]
 PictureArray = NDArray[np.uint8]
 Augmentation = Callable[[PictureArray, np.random.Generator], PictureArray]
 """Alters copies of pictures, uint8 (n, size, size, 3), each in another way."""
@@ -48,35 +43,24 @@ def light(pictures: PictureArray, random: np.random.Generator) -> PictureArray:
     One bilinear resampling a picture; pixels beyond its edge are reflected.
     """
     count, size = len(pictures), pictures.shape[1]
-    mirrored = random.random(count) < 0.5
+    side = np.where(random.random(count) < 0.5, -1.0, 1.0)
     angle, zoom, across, down, brightness = random.uniform(-1, 1, (5, count))
-    where = _positions(
-        mirrored, np.deg2rad(ROTATION) * angle, 1 + ZOOM * zoom, SHIFT * size * np.stack([across, down], axis=-1), size
-    )
+    shifts = SHIFT * size * np.stack([across, down], axis=-1)
+    where = _positions(side, np.deg2rad(ROTATION) * angle, 1 + ZOOM * zoom, shifts, size)
     altered = np.empty_like(pictures)
+    flags, border = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REFLECT_101
     for picture, matrix, added, result in zip(pictures, where, 255 * BRIGHTNESS * brightness, altered, strict=True):
-        cv2.warpAffine(
-            picture,
-            matrix,
-            (size, size),
-            dst=result,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
+        cv2.warpAffine(picture, matrix, (size, size), dst=result, flags=flags, borderMode=border)
         cv2.add(result, np.full(3, added), dst=result)  # stops at 0 and 255
     return altered
 
 
-def _positions(
-    mirrored: NDArray[np.bool_],
-    angles: NDArray[np.float64],
-    scales: NDArray[np.float64],
-    shifts: NDArray[np.float64],
-    size: int,
-) -> NDArray[np.float64]:
-    """Map pixels of the new pictures to places in the old ones: affine, about the centre, shape (n, 2, 3)."""
+def _positions(side: Floats, angles: Floats, scales: Floats, shifts: Floats, size: int) -> Floats:
+    """Map pixels of the new pictures to places in the old ones: affine, about the centre, shape (n, 2, 3).
+
+    A side of -1 mirrors a picture.
+    """
     cosine, sine = scales * np.cos(angles), scales * np.sin(angles)
-    side = np.where(mirrored, -1, 1)
     turned = np.array([[side * cosine, -sine], [side * sine, cosine]]).transpose(2, 0, 1)
     centre = np.full(2, (size - 1) / 2)
     moved = centre + shifts - turned @ centre

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,6 @@ class LoadedFamily:
     """An imported search-space file.
 
     Attributes:
-        path: The file.
         line: Line on which `build` is defined.
         build: Takes `hp` and, where it wants it, `task`.
         known: Its `KNOWN_CONFIGURATIONS`.
@@ -33,7 +32,7 @@ class LoadedFamily:
     line: int
     build: Callable[..., Any]
     known: tuple[Mapping[str, Value], ...]
-    neighbours: dict[str, ModuleType] = field(default_factory=dict)
+    neighbours: dict[str, ModuleType]
 
     def model(self, hp: HyperParameters, task: Any) -> Any:
         """Build a model with these hyperparameters."""
@@ -58,19 +57,14 @@ def load(path: Path) -> LoadedFamily:
             spec.loader.exec_module(module)
     except Exception as error:
         raise space_error(path, error) from error
-    build = module.build
-    line = inspect.unwrap(build).__code__.co_firstlineno if hasattr(inspect.unwrap(build), "__code__") else 1
-    return LoadedFamily(path, line, build, tuple(getattr(module, "KNOWN_CONFIGURATIONS", ())), neighbours)
+    code = getattr(inspect.unwrap(module.build), "__code__", None)
+    known = tuple(getattr(module, "KNOWN_CONFIGURATIONS", ()))
+    return LoadedFamily(path, code.co_firstlineno if code else 1, module.build, known, neighbours)
 
 
 @contextmanager
 def _importing_from(folder: Path, neighbours: dict[str, ModuleType]) -> Iterator[None]:
-    """Let a family's code import the files beside it, which no other family sees.
-
-    Args:
-        folder: The family's folder.
-        neighbours: Modules of the folder that the family has imported, by name; new ones are added.
-    """
+    """Let a family's code import the files beside it, which no other family sees; add them to its neighbours."""
     names = {path.stem for path in folder.glob("_*.py")}
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     before = set(sys.modules)
@@ -96,5 +90,4 @@ def space_error(path: Path, error: BaseException) -> SpaceError:
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).parent == path.parent:
             place, line = Path(frame.filename), frame.lineno or 1
-    message = " ".join(str(error).split())
-    return SpaceError(place, line, f"{type(error).__name__}: {message}")
+    return SpaceError(place, line, f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -34,12 +34,7 @@ def log_loss(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def measure(probabilities: Probabilities, labels: Labels) -> Metrics:
-    """Compute all metrics of one part of the split.
-
-    Args:
-        probabilities: Shape (pictures, classes).
-        labels: Shape (pictures,), 0 to classes - 1.
-    """
+    """Compute all metrics of one part of the split, with probabilities of shape (pictures, classes)."""
     from sklearn import metrics
 
     classes = probabilities.shape[1]
