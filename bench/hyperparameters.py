@@ -324,6 +324,10 @@ class HyperParameters:
         return new
 
 
+class OutsideRangeError(ValueError):
+    """A given value is outside its hyperparameter's range."""
+
+
 def fixed(values: Mapping[str, Value]) -> Suggest:
     """Replays given values; a hyperparameter that they do not name takes its default."""
 
@@ -332,7 +336,7 @@ def fixed(values: Mapping[str, Value]) -> Suggest:
             return hyperparameter.default
         value = values[hyperparameter.name]
         if not hyperparameter.accepts(value):
-            raise ValueError(f"{hyperparameter.name}={value!r} is outside {hyperparameter.describe()}")
+            raise OutsideRangeError(f"{hyperparameter.name}={value!r} is outside {hyperparameter.describe()}")
         return value
 
     return suggest

@@ -60,14 +60,13 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         families = preparation.searchable(config, prepared)
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus)
-        page = LivePage(folder, progress.warning)
+        page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
-        thumbnails.add_samples()
-        page.write(RunStatus.RUNNING)
-        preparation.announce(families, folder, progress)
-        ledger, status = Ledger(), RunStatus.FAILED
         try:
             with stop_on_signal() as stop:
+                thumbnails.add_samples()
+                page.write(RunStatus.RUNNING)
+                preparation.announce(families, folder, progress)
                 for engine in config.engines:
                     _search(Context(engine, config, folder, ledger, progress), families, pool, stop, page)
                 _score(families, folder, pool, stop, page, thumbnails, progress)
@@ -110,10 +109,12 @@ def _score(
             return
         progress.scoring(family.name, done, len(chosen))
         outcomes = run_all(pool, scoring.jobs(family, trial, numbers), SILENT, "", stop)
-        for failure in [outcome.failure for outcome in outcomes if outcome.failure and not stop.signal]:
-            text = f"{trial.family}: scoring on the test set failed, {failure.name}: {failure.message}"
-            folder.note(text)
-            progress.warning(text)
+        for number, outcome in zip(numbers, outcomes, strict=False):
+            if (failure := outcome.failure) and not stop.signal:
+                task = f"training with seed {config.seed + number}" if number else "scoring on the test set"
+                text = f"{trial.family}: {task} failed, {failure.name}: {failure.message}"
+                folder.note(text)
+                progress.warning(text)
         if scoring.record(trial, numbers, outcomes).test:
             thumbnails.add_mistakes(trial.family)
         page.refresh()

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 import bench
-from bench import Budget, RunConfig, runner
+from bench import Budget, RunConfig, engines, runner
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
@@ -37,7 +37,7 @@ def start(tmp_path, space, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     if not request.node.get_closest_marker("storage"):
         monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage()
+            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
         )
 
     def run(pool=None, families=("a", "b"), progress=SILENT, **config):
@@ -838,3 +838,48 @@ def test_a_local_file_that_hides_a_built_in_family_is_named_once(start, tmp_path
     config = RunConfig(images=24, spaces=("cnn",), budget=Budget(1), out=str(tmp_path / "run"))
     run = runner.run(config, Listening(), pool=FakePool(depth, deeper_is_better))
     assert warnings == list(run.notes) == [f"{local} hides the built-in family cnn"]
+
+
+def test_an_engine_that_cannot_be_made_costs_its_search_and_not_the_run(start, monkeypatch):
+    real = engines.create
+
+    def broken(engine, *arguments):
+        if engine == "optuna:random":
+            raise RuntimeError("no such sampler")
+        return real(engine, *arguments)
+
+    monkeypatch.setattr(engines, "create", broken)
+    run = start(engines=("optuna:tpe", "optuna:random"), budget=Budget(4))
+    assert (run.status, len(counted(run))) == ("complete", 4)
+    assert all(run.best(name).test for name in "ab")
+    assert any("optuna:random, a: the engine failed: RuntimeError: no such sampler" in note for note in run.notes)
+
+
+@pytest.mark.slow
+def test_hyperband_trains_configurations_of_a_small_space_longer(start):
+    pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), deeper_is_better, epochs=9)
+    run = start(pool, families=("a",), engines=("keras-tuner:hyperband",), budget=Budget(30), epochs=9)
+    assert len({trial.max_epochs for trial in counted(run)}) > 1
+    assert not any("all 9 configurations were tried" in note for note in run.notes)
+
+
+@pytest.mark.storage
+def test_a_proposal_equal_to_a_trial_that_was_stopped_is_stopped_too(start, tmp_path):
+    class Stopping(FakePool):
+        """Builds two equal trials, is interrupted, and ends both in one go."""
+
+        def finished(self, timeout_s):
+            if not isinstance(self._waiting[0][0], TrialJob):
+                return super().finished(timeout_s)
+            for _, listener in self._waiting:
+                listener.built({"flag": True}, "")
+            signal.raise_signal(signal.SIGINT)
+            jobs, self._waiting = [job for job, _ in self._waiting], []
+            failure = Failure(FailureKind.INTERRUPTED, "the run was interrupted")
+            return [Outcome(jobs[0], failure=failure), Outcome(jobs[1], result=TrialResult({}, stopped=True))]
+
+    pool = Stopping(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5, slots=2)
+    with pytest.raises(Interrupted):
+        start(pool, families=("a",), budget=Budget(6), engines=("optuna:random",))
+    trials = bench.load(tmp_path / "run").trials
+    assert [(trial.state, trial.failure.name) for trial in trials] == [("FAIL", "Interrupted")] * 2

@@ -29,8 +29,8 @@ def storage_url(path: Path, config: RunConfig) -> str:
     return sqlite_url(path)
 
 
-def open_storage(url: str, create: bool) -> Any:
-    """Open an Optuna storage by its URL; with `create`, this program alone writes it from now on.
+def open_storage(url: str, own: bool = False) -> Any:
+    """Open an Optuna storage by its URL; `own` is the file of a run folder that this program alone writes.
 
     Raises:
         RunFolderError: It cannot be opened, or its driver is not installed.
@@ -43,7 +43,7 @@ def open_storage(url: str, create: bool) -> Any:
     sqlite = url.startswith("sqlite")
     try:
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
-        if sqlite and create:
+        if sqlite and own:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
             storage.engine.dispose()  # the connections that were opened before
     except (ImportError, SQLAlchemyError, RuntimeError) as error:
@@ -80,7 +80,7 @@ def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
     from sqlalchemy.exc import SQLAlchemyError
 
     url = storage_url(run.path, run.config)
-    storage = open_storage(url, create=False)
+    storage = open_storage(url)
     try:
         return _read(storage, run, prefix)
     except (KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError) as error:

@@ -109,7 +109,7 @@ class RunFolder:
         described = {**environment.describe(gpus), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described)
         if self.storage is None:
-            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), create=True)
+            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), own=True)
         try:
             for folder in ("models", "predictions"):
                 (self.path / folder).mkdir()
@@ -210,7 +210,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
     path, made = _reserve(config)
     folder = None
     try:
-        storage = optuna_storage.open_storage(config.storage, create=True) if config.storage else None
+        storage = optuna_storage.open_storage(config.storage) if config.storage else None
         run = Run(
             path=path,
             status=RunStatus.RUNNING,
@@ -226,10 +226,12 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
         folder = RunFolder(path, run, prefix, storage)
         yield folder
     finally:
-        if folder is not None:
-            folder.close()
-        if folder is None or not folder.begun:
-            _remove(path, made)
+        try:
+            if folder is not None:
+                folder.close()
+        finally:
+            if folder is None or not folder.begun:
+                _remove(path, made)
 
 
 def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
@@ -248,6 +250,7 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
         except FileExistsError:
             continue
         except OSError as error:
+            _remove(path, made)
             raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
         return path, made
     raise errors.RunFolderError(f"out {config.out!r}: exists and is not an empty folder; name another one")
@@ -266,7 +269,8 @@ def _remove(path: Path, made: Sequence[Path]) -> None:
     """Remove what a start that failed has left, and nothing else."""
     ours = (LOG, "run.json", "split.json", "thumbnails.json", *(f"trials.sqlite3{end}" for end in ("", "-wal", "-shm")))
     for name in ours:
-        (path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (path / name).unlink()
     for folder in [*(path / name for name in ("models", "predictions", "thumbnails")), *reversed(made)]:
         with contextlib.suppress(OSError):  # it is not there, or not empty: somebody else's
             folder.rmdir()
@@ -289,7 +293,7 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
-    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, run.config), create=False)
+    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, run.config))
     folder = RunFolder(run.path, run, file.prefix, storage)
     folder.begun = True
     try:

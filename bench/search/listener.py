@@ -70,7 +70,7 @@ class TrialListener(Listener):
         self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key)
         if not self.twin:
-            self.study.note_new(self.key, params)
+            self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
             self._number()
             self._context.progress.trial_began(self.trial.order, family, self.trial.engine)
         self._folder.record(self.trial, self.proposal.trial)
@@ -101,7 +101,7 @@ class TrialListener(Listener):
         trial = self._ended(outcome)
         if self.key:
             stopped = outcome.failure is not None and outcome.failure.kind in _FROM_OUTSIDE
-            self._context.ledger.end(self.key, None if stopped else trial)  # a stopped one may be tried again
+            self._context.ledger.end(self.key, trial, stopped)
         self._write(trial)
         if self.key:
             self._place_model(trial)
@@ -115,14 +115,13 @@ class TrialListener(Listener):
         """
         if self._context.ledger.find(self.key) is None:
             self.study.counted -= 1
-            ended = replace(self.trial, finished_s=self._folder.elapsed_s(), counted=False)
+            ended = replace(self.trial, finished_s=self._folder.elapsed_s(), counted=False, duplicate_of=original.name)
             self._write(replace(ended, state=original.state, ending=original.ending, failure=original.failure))
             return self.trial
         trial = self.trial
         first_here = original.engine != trial.engine and self.key not in self.study.distinct
-        self.study.note_answer(self.key)
+        self.study.note_answer(self.key, first_here)
         if first_here:
-            self.study.answers_in_a_row = 0
             self._number()
         else:
             self.study.counted -= 1

@@ -31,9 +31,17 @@ class Schedule:
         self._context, self._config = context, context.config
         trials = context.config.budget.trials
         share = None if trials is None else math.ceil(trials / max(1, len(families)))
-        self._studies = [StudyState(context, family, share) for family in families]
+        self._studies = [study for family in families if (study := self._study(family, share))]
         self._running: dict[str, TrialListener] = {}
         self._waiting: list[TrialListener] = []
+
+    def _study(self, family: Family, share: int | None) -> StudyState | None:
+        """The study of a family; None where the engine cannot be made."""
+        try:
+            return StudyState(self._context, family, share)
+        except Exception as error:
+            self._context.warn_of_fault(family.name, error)
+            return None
 
     def ask(self) -> tuple[Job, Listener] | None:
         """The next trial: of the family with the fewest ones that has something to propose; None where none has."""
@@ -42,7 +50,8 @@ class Schedule:
             return None
         paused = [listener.study for listener in self._waiting]
         for study in sorted(self._studies, key=lambda study: study.counted):
-            if not study.exhausted and study not in paused and (asked := study.ask()):
+            done = study.exhausted or study.given_up or study in paused
+            if not done and (asked := study.ask()):
                 listener = TrialListener(study, *asked)
                 name = f"{self._context.engine} {listener.trial.name}"
                 job = TrialJob(
@@ -58,14 +67,14 @@ class Schedule:
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record a trial that has ended, and those that waited for it; gives each as it is recorded."""
-        listener = self._running.pop(outcome.job.id)
+        listener, ledger = self._running.pop(outcome.job.id), self._context.ledger
         if not listener.twin:
             trial = listener.end(outcome)
             yield trial
             for twin in [twin for twin in self._waiting if twin.key == listener.key]:
                 self._waiting.remove(twin)
                 yield twin.answer(trial)
-        elif original := self._context.ledger.find(listener.key):
+        elif original := ledger.find(listener.key) or ledger.find_stopped(listener.key):
             yield listener.answer(original)
         else:
             self._waiting.append(listener)

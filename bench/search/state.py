@@ -10,7 +10,7 @@ from typing import TypeVar
 from bench import engines
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
-from bench.hyperparameters import Hyperparameter, Value
+from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
 from bench.records import COMPLETE, Trial
 from bench.runs.store import RunFolder
 from bench.search.families import Family
@@ -31,12 +31,17 @@ class Ledger:
     def __init__(self) -> None:
         self._trained: dict[str, Trial] = {}
         self._in_training: set[str] = set()
+        self._stopped: dict[str, Trial] = {}
         self.best: dict[str, Trial] = {}
         self._orders = 0
 
     def find(self, key: str) -> Trial | None:
         """The trial that has trained this configuration."""
         return self._trained.get(key)
+
+    def find_stopped(self, key: str) -> Trial | None:
+        """The trial of this configuration that was stopped from outside; none is in training."""
+        return None if key in self._in_training else self._stopped.get(key)
 
     def begin(self, key: str) -> bool:
         """Mark a configuration as in training; False where it is so already, or was trained."""
@@ -45,13 +50,12 @@ class Ledger:
         self._in_training.add(key)
         return True
 
-    def end(self, key: str, trial: Trial | None) -> None:
-        """Mark a configuration as trained; None where it was stopped, so that it may be tried again."""
+    def end(self, key: str, trial: Trial, stopped: bool) -> None:
+        """Mark a configuration as trained, or as stopped from outside, so that it may be tried again."""
         self._in_training.discard(key)
-        if trial is not None:
-            self._trained[key] = trial
-            if self.would_be_best(trial):
-                self.best[trial.family] = trial
+        (self._stopped if stopped else self._trained)[key] = trial
+        if not stopped and self.would_be_best(trial):
+            self.best[trial.family] = trial
 
     def would_be_best(self, trial: Trial) -> bool:
         """Compare a trial with its family's best so far."""
@@ -83,6 +87,13 @@ class Context:
         self.folder.note(f"{self.engine}, {text}")
         self.progress.warning(f"{self.engine}, {text}")
 
+    def warn_of_fault(self, family: str, error: Exception) -> str:
+        """Warn of an exception of the engine and log its traceback; gives the words."""
+        text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        self.warn(f"{family}: {text}")
+        self.folder.log("".join(traceback.format_exception(error)))
+        return text
+
 
 class StudyState:
     """One engine on one family, while it is searched. An exception of the engine ends neither the run nor the search.
@@ -95,7 +106,9 @@ class StudyState:
     Attributes:
         counted: Trials that used up budget, running ones included.
         answers_in_a_row: Proposals since the last new one that were answered from the record.
-        distinct: Configurations that were tried.
+        distinct: Keys of the configurations that were tried.
+        exhausted: Whether there is nothing new to propose.
+        given_up: Whether the engine has failed too often to be asked again.
     """
 
     def __init__(self, context: Context, family: Family, share: int | None) -> None:
@@ -112,10 +125,10 @@ class StudyState:
         self.engine = engines.create(context.engine, family.name, folder.storage, settings)
         self.counted = self.answers_in_a_row = 0
         self.distinct: set[str] = set()
-        self.exhausted = False
+        self.exhausted = self.given_up = False
         self._known = iter(family.known)
         self._faults = 0
-        self._countable = True  # until a trial is asked for a hyperparameter that a plain `if` has hidden so far
+        self._countable = True  # until a trial has a hyperparameter that a plain `if` has hidden, or a cap of its own
 
     def ask(self) -> tuple[Proposal, bool] | None:
         """The next proposal and whether it is a known configuration; None for now, or for good (`exhausted`)."""
@@ -139,7 +152,7 @@ class StudyState:
         """
         try:
             return self.engine.suggest(proposal, hyperparameter)
-        except ValueError:
+        except OutsideRangeError:
             raise
         except Exception as error:
             raise ValueError(self._note_fault(error)) from error
@@ -156,17 +169,18 @@ class StudyState:
             self._note_fault(error)
             end_trial(self.engine.study, proposal.trial, trial.state, trial.value)
 
-    def note_answer(self, key: str) -> None:
-        """Count a proposal that is answered from the record."""
+    def note_answer(self, key: str, new_here: bool) -> None:
+        """Count a proposal that is answered from the record, for the first time in this study or again."""
         self.distinct.add(key)
-        self.answers_in_a_row += 1
+        self.answers_in_a_row = 0 if new_here else self.answers_in_a_row + 1
         self.exhausted = self.exhausted or self.answers_in_a_row >= MAX_ANSWERS_IN_A_ROW or self._all_tried()
 
-    def note_new(self, key: str, params: Mapping[str, Value]) -> None:
-        """Count a proposal that is trained."""
+    def note_new(self, key: str, params: Mapping[str, Value], capped: bool) -> None:
+        """Count a proposal that is trained; one whose epochs the engine has capped may come again with more."""
         self.distinct.add(key)
         self.answers_in_a_row = 0
-        self._countable = self._countable and set(params) <= {each.name for each in self.family.space}
+        declared = set(params) <= {each.name for each in self.family.space}
+        self._countable = self._countable and declared and not capped
         self.exhausted = self.exhausted or self._all_tried()
 
     def end(self) -> None:
@@ -178,7 +192,7 @@ class StudyState:
         folder, engine = self.context.folder, self.context.engine
         name, tried = self.family.name, len(self.distinct)
         folder.end_study(engine, name, self.engine.study, exhausted=used_up, importance=shares)
-        if used_up and self.family.info.configurations == tried:
+        if used_up and self._all_tried():
             folder.note(f"{name}: all {tried} configurations were tried, the rest of its share went to others")
         elif used_up:
             folder.note(f"{name}: {engine} proposed nothing new after {tried} configurations")
@@ -196,8 +210,5 @@ class StudyState:
 
     def _note_fault(self, error: Exception) -> str:
         self._faults += 1
-        self.exhausted = self.exhausted or self._faults >= MAX_ENGINE_FAULTS
-        text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        self.context.warn(f"{self.family.name}: {text}")
-        self.context.folder.log(traceback.format_exc())
-        return text
+        self.given_up = self._faults >= MAX_ENGINE_FAULTS
+        return self.context.warn_of_fault(self.family.name, error)

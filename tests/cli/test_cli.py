@@ -29,7 +29,7 @@ def depth(hp, family):
 def bench(tmp_path, space, monkeypatch, capsys):
     """Runs a command in an empty folder on a fake family `a`; gives exit status, output and errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     pools = []
 
     def run(*arguments, pool=None):

@@ -198,7 +198,7 @@ def start(folder: Path, space: Any, progress: Progress = SILENT) -> Any:
 @pytest.fixture
 def in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, create: optuna.storages.InMemoryStorage())
+    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
 
 
 @pytest.mark.usefixtures("in_memory")
