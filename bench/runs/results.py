@@ -1,24 +1,16 @@
 """The results of a run, small enough to be committed: the file that the regression gate compares.
 
 Every run folder has one, `results.json`, written when the run ends; a baseline is one that is committed
-(`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs.
+(`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs. Its
+keys are the fields of `Results`; digests and accuracies, which follow from them, stand beside them to find damage.
 
-    schema_version, created_utc, git_sha, tool_version, run, status
-    config, config_sha256           the settings that must be the same for two runs to compare
-    split    source, sha256, test_ids_sha256, n, class_counts
-    env      python, keras, backend, cpu, cores, gpu
-    families, by name:
-             status, reason, weights, params, config_sha256, parameters, on_features,
-             seeds, accuracy, correct (a bit for every test picture, base64), step_time_s, step_cpu_s, seed_sd
-
-The bits make paired tests possible from a small file. They stand in the order of the pictures' SHA-256, packed as by
-`numpy.packbits`: the first picture is the highest bit of the first byte, and the last byte is filled with zeros.
+`correct` has a bit for every test picture, so that paired tests are possible from a small file: in the order of the
+pictures' SHA-256, packed as by `numpy.packbits`, the rest of the last byte zeros, in base64.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import math
@@ -244,7 +236,7 @@ def of_run(run: Run) -> Results:
         created_utc=run.created_utc,
         git_sha=str(run.environment.get("git_commit", "")),
         tool_version=str(run.environment.get("bench", "")),
-        config=_as_read({name: value for name, value in to_data(run.config).items() if name in _settings(run)}),
+        config=_comparable_settings(run),
         split=_split_of(run, pictures),
         env=environment_of(run),
         families={family.name: _family_of(run, family, pictures) for family in run.families},
@@ -265,10 +257,12 @@ def environment_of(run: Run) -> Environment:
     )
 
 
-def _settings(run: Run) -> list[str]:
-    """The settings that count; those of an engine that proposes nothing do not."""
+def _comparable_settings(run: Run) -> dict[str, Any]:
+    """The settings that count, as they come out of a file; those of an engine that proposes nothing do not."""
     idle = ("engines", "pruner") if run.config.only_known else ()
-    return [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
+    names = [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
+    settings = {name: value for name, value in to_data(run.config).items() if name in names}
+    return dict(json.loads(json.dumps(settings)))
 
 
 def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:
@@ -420,51 +414,41 @@ def _results(data: Mapping[str, Any]) -> Results:
         raise ValueError(f"split: class_counts do not sum to n={n}")
     if results.config_sha256 != data["config_sha256"]:
         raise ValueError("config is not that of config_sha256")
-    families = from_data(dict[str, dict[str, Any]], data["families"])
-    return replace(results, families={name: _family(name, family, n) for name, family in families.items()})
+    families = {}
+    for name, family in from_data(dict[str, dict[str, Any]], data["families"]).items():
+        try:
+            families[name] = _family(family, n)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return replace(results, families=families)
 
 
-def _family(name: str, data: Mapping[str, Any], n: int) -> FamilyResult:
-    try:
-        if missing := FAMILY_KEYS - data.keys():
-            raise ValueError(f"{min(missing)!r} is missing")
-        family = from_data(FamilyResult, {key: value for key, value in data.items() if key != "correct"})
-        accuracies = from_data(tuple[float, ...], data["accuracy"])
-        correct = from_data(tuple[str, ...], data["correct"])
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    seeds, family = family.seeds, replace(family, correct=_correct(name, correct, n))
+def _family(data: Mapping[str, Any], n: int) -> FamilyResult:
+    if missing := FAMILY_KEYS - data.keys():
+        raise ValueError(f"{min(missing)!r} is missing")
+    family = from_data(FamilyResult, {key: value for key, value in data.items() if key != "correct"})
+    accuracies = from_data(tuple[float, ...], data["accuracy"])
+    family = replace(family, correct=_unpacked(from_data(tuple[bytes, ...], data["correct"]), n))
+    seeds = family.seeds
     if not len(seeds) == len(accuracies) == len(family.correct):
-        raise ValueError(f"{name}: {len(seeds)} seeds, {len(accuracies)} accuracies, {len(family.correct)} bitsets")
+        raise ValueError(f"{len(seeds)} seeds, {len(accuracies)} accuracies, {len(family.correct)} bitsets")
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"{name}: a seed stands twice in {list(seeds)}")
+        raise ValueError(f"a seed stands twice in {list(seeds)}")
     if (family.status == FamilyStatus.COMPLETE) != bool(seeds):
-        raise ValueError(f"{name}: is {family.status}, with {len(seeds)} seeds")
+        raise ValueError(f"is {family.status}, with {len(seeds)} seeds")
     for seed, written, counted in zip(seeds, accuracies, family.accuracies, strict=True):
         if not math.isclose(written, counted, abs_tol=1e-6):
-            raise ValueError(f"{name}, seed {seed}: accuracy {written}, but by its bits {counted:.6g}")
+            raise ValueError(f"seed {seed}: accuracy {written}, but by its bits {counted:.6g}")
     return family
 
 
-def _correct(name: str, texts: Sequence[str], n: int) -> NDArray[np.bool_]:
-    rows = []
-    for packed in texts:
-        try:
-            row = np.frombuffer(base64.b64decode(packed, validate=True), np.uint8)
-        except binascii.Error as error:
-            raise ValueError(f"{name}: correct is not base64 ({error})") from None
+def _unpacked(rows: Sequence[bytes], n: int) -> NDArray[np.bool_]:
+    """The bits of each seed, shape (seeds, n)."""
+    for row in rows:
         if len(row) != (n + 7) // 8:
-            raise ValueError(f"{name}: correct has {8 * len(row)} bits for {n} test pictures")
-        rows.append(row)
-    if not rows:
-        return np.zeros((0, n), np.bool_)
-    bits = np.unpackbits(np.array(rows), axis=1)
+            raise ValueError(f"correct has {8 * len(row)} bits for {n} test pictures")
+    packed = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), (n + 7) // 8)
+    bits = np.unpackbits(packed, axis=1).astype(np.bool_)
     if bits[:, n:].any():
-        raise ValueError(f"{name}: correct has bits behind the last test picture")
-    right: NDArray[np.bool_] = bits[:, :n].astype(np.bool_)
-    return right
-
-
-def _as_read(value: Any) -> Any:
-    """As it comes out of a file: tuples are lists in JSON."""
-    return json.loads(json.dumps(value))
+        raise ValueError("correct has bits behind the last test picture")
+    return bits[:, :n]

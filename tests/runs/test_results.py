@@ -240,10 +240,10 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data["families"]["cnn"]["accuracy"].__setitem__(0, 0.5), "cnn, seed 0: accuracy 0.5, but by its"),
+        (lambda data: data["families"]["cnn"]["accuracy"].__setitem__(0, 0.5), "cnn: seed 0: accuracy 0.5, but by its"),
         (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "AAAA"), "24 bits for 13 test pictures"),
         (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "//8="), "bits behind the last"),
-        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "?"), "not base64"),
+        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "?"), "cnn: Invalid base64"),
         (lambda data: data["families"]["cnn"]["seeds"].pop(), "1 seeds, 2 accuracies, 2 bitsets"),
         (
             lambda data: data["families"]["cnn"].update(status="fine"),
