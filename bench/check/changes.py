@@ -6,7 +6,7 @@ Two runs compare where their test pictures, their settings and their weights are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
@@ -18,7 +18,6 @@ from bench.runs.results import Environment, FamilyResult, Results, Split, flat_s
 from bench.text import listing, one_line, plain, plural
 
 CALIBRATE = "`python -m bench baseline RUN --seeds 5` measures it"
-
 
 ABSENT = object()
 """Stands for a setting that one side does not have."""
@@ -139,7 +138,7 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
         yield f"the baseline is of a run that is {one_line(baseline.status)}, not complete"
     yield from _split_differences(baseline.split, candidate.split)
     for name, old, new in setting_changes(baseline.config, candidate.config):
-        yield f"setting {short(name)}: {_sides(old, new)}"
+        yield f"setting {short(name)}: {_value(old)} in the baseline, {_value(new)} in this run"
     for name, (before, after) in scored_pairs(baseline, candidate).items():
         if before.weights != after.weights:
             yield (
@@ -154,12 +153,6 @@ def _split_differences(old: Split, new: Split) -> Iterator[str]:
     data = f"(data {short(old.source)} in the baseline, {short(new.source)} in this run)"
     if old.n != new.n:
         yield f"other test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
-    elif counts := setting_changes(old.class_counts, new.class_counts):
-        classes = [
-            f"class {short(name)}: {_value(was)} in the baseline, {_value(now)} in this run"
-            for name, was, now in counts
-        ]
-        yield f"other test pictures: {listing(classes)} {data}"
     elif old.test_ids_sha256 != new.test_ids_sha256:
         yield f"other test pictures: as many, {old.n:,}, but not the same {data}"
     elif old.sha256 != new.sha256:
@@ -196,26 +189,19 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
     ]
     if uncalibrated:
         yield f"the noise of the seeds is not known, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
-    versions = [
-        f"{what} {short(before) or 'unknown'}, now {short(after) or 'unknown'}"
-        for what, before, after in (
-            ("Python", old.python, new.python),
-            ("Keras", old.keras, new.keras),
-            ("backend", old.backend, new.backend),
-            ("bench", baseline.tool_version, candidate.tool_version),
-        )
-        if before != after
-    ]
-    if versions:
-        yield f"other versions: {'; '.join(versions)}"
-    for name, (before, after) in both.items():
-        if chosen := setting_changes(before.params, after.params):
-            pairs = "; ".join(f"{short(key)} {_value(was)}, now {_value(now)}" for key, was, now in chosen)
-            yield f"{short(name)}: another configuration was chosen: {pairs}"
+    before, after = (
+        {"Python": side.env.python, "Keras": side.env.keras, "backend": side.env.backend, "bench": side.tool_version}
+        for side in (baseline, candidate)
+    )
+    if versions := setting_changes(before, after):
+        yield f"other versions: {_now(versions)}"
+    for name, (was, now) in both.items():
+        if chosen := setting_changes(was.params, now.params):
+            yield f"{short(name)}: another configuration was chosen: {_now(chosen)}"
 
 
-def _sides(before: object, after: object) -> str:
-    return f"{_value(before)} in the baseline, {_value(after)} in this run"
+def _now(changes: Sequence[SettingChange]) -> str:
+    return "; ".join(f"{short(name)} {_value(before)}, now {_value(after)}" for name, before, after in changes)
 
 
 def _value(value: object) -> str:

@@ -120,12 +120,9 @@ class Judgement:
     """The gate's verdict on a run.
 
     Attributes:
-        baseline, candidate: The two that were compared.
-        findings: Family by family, metric by metric.
         differences: Why the two do not compare: each names what differs; empty where they do.
         incomplete: Why the candidate is not a complete run; "" where it is.
         notes: What a reader should know, e.g. that times were not compared.
-        policy: What was allowed.
     """
 
     baseline: Results
@@ -164,19 +161,19 @@ class Judgement:
         sha = self.baseline.git_sha
         commit = short(sha[:8] + ("+" if sha.endswith("+") else "") or self.baseline.run)
         against = f"(baseline {commit}, {short(self.baseline.created_utc[:10])})"
-        if self.exit_status == NOT_COMPARABLE:
+        if self.differences:
             rest = len(self.differences) - 1
             more = f" (and {plural(rest, 'more difference')})" if rest else ""
             return plain(f"NOT COMPARABLE: {self.differences[0]}{more}; nothing was judged {against}")
         failed, warned = len(self.of(GateOutcome.FAIL)), len(self.of(GateOutcome.WARN))
         underpowered = sum(finding.underpowered for finding in self.findings)
         uncalibrated = sum(finding.figures.get("calibrated") is False for finding in self.findings)
-        counts = [plural(failed, "regression") if failed else "no regression"]
-        counts += [plural(warned, "warning")] if warned else []
-        counts += [f"{underpowered} UNDERPOWERED"] if underpowered else []
-        counts += [f"{uncalibrated} UNCALIBRATED"] if uncalibrated else []
+        counts = [
+            plural(failed, "regression") if failed else "no regression",
+            plural(warned, "warning") if warned else "",
+            f"{underpowered} UNDERPOWERED" if underpowered else "",
+            f"{uncalibrated} UNCALIBRATED" if uncalibrated else "",
+        ]
         families = plural(len({finding.family for finding in self.findings}), "family", "families")
-        result = f"{', '.join(counts)} in {families} {against}"
-        if self.exit_status == INCOMPLETE:
-            return plain(f"INCOMPLETE: {self.incomplete}; {result}")
-        return plain(f"{'FAIL' if failed else 'PASS'}: {result}")
+        verdict = f"INCOMPLETE: {self.incomplete};" if self.incomplete else "FAIL:" if failed else "PASS:"
+        return plain(f"{verdict} {', '.join(filter(None, counts))} in {families} {against}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +71,22 @@ class Policy:
         return self
 
 
+RULES: Mapping[str, tuple[Any, str]] = {
+    "alpha": (Annotated[float, Meta(gt=0, le=0.5)], "must be a number above 0 and at most 0.5, e.g. 0.05"),
+    "max_drop": (
+        Annotated[float, Meta(gt=0, le=MOST_DROP)],
+        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
+    ),
+    "max_slowdown": (
+        Annotated[float, Meta(gt=1, le=100)],
+        "must be a ratio above 1 and at most 100; 25 % slower is 1.25",
+    ),
+    "min_accuracy": (Annotated[float, Meta(ge=0, le=1)], "must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor"),
+    "max_parameters": (Annotated[int, Meta(ge=1)], "must be a whole number, at least 1, e.g. 20_000_000"),
+}
+"""The type of every key, and its rule in words; `alpha` is one for all families."""
+
+
 def read(path: Path) -> Policy:
     """Read a policy.
 
@@ -82,64 +98,20 @@ def read(path: Path) -> Policy:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: the policy cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: the policy is not UTF-8, which TOML has to be") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # neither TOML nor UTF-8, or nested too deeply
         raise ConfigError(f"{path}: the policy is not TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: the policy is nested too deeply") from None
-    _only(data, [TABLE], "table", f"{path}")
+    if others := data.keys() - {TABLE}:
+        raise ConfigError(f"{path}: {unknown('table', min(others), [TABLE])}")
     table = _table(data.get(TABLE, {}), f"{path}: [{TABLE}]")
     tables = _table(table.pop("families", {}), f"{path}: [{TABLE}.families]")
-    _only(table, [*RULES, "families"], "key", f"{path}: [{TABLE}]")
-    common = _limits(table, f"{path}: [{TABLE}]")
+    common = _limits(table, f"{path}: [{TABLE}]", [*RULES])
     alpha = common.pop("alpha", Policy.alpha)
-    usual = replace(FamilyPolicy(), **common)
+    usual = FamilyPolicy(**common)
     families = {}
     for name, value in tables.items():
         where = f"{path}: [{TABLE}.families.{one_line(name)}]"
-        own = _table(value, where)
-        if "alpha" in own:
-            raise ConfigError(f"{where} alpha: belongs in [{TABLE}]: one level is shared by all families (Holm)")
-        _only(own, [key for key in RULES if key != "alpha"], "key", where)
-        families[name] = replace(usual, **_limits(own, where))
+        families[name] = replace(usual, **_limits(_table(value, where), where, [*RULES][1:]))
     return Policy(alpha, usual, families, path)
-
-
-RULES: Mapping[str, tuple[Any, str]] = {
-    "alpha": (
-        Annotated[float, Meta(gt=0, le=0.5)],
-        "must be a number above 0 and at most 0.5, e.g. 0.05",
-    ),
-    "max_drop": (
-        Annotated[float, Meta(gt=0, le=MOST_DROP)],
-        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
-    ),
-    "max_slowdown": (
-        Annotated[float, Meta(gt=1, le=100)],
-        "must be a ratio above 1 and at most 100; 25 % slower is 1.25",
-    ),
-    "min_accuracy": (
-        Annotated[float, Meta(ge=0, le=1)],
-        "must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor",
-    ),
-    "max_parameters": (
-        Annotated[int, Meta(ge=1)],
-        "must be a whole number, at least 1, e.g. 20_000_000",
-    ),
-}
-"""The type of every key, and its rule in words."""
-
-
-def _limits(table: Mapping[str, Any], where: str) -> dict[str, Any]:
-    return {key: _value(value, *RULES[key], f"{where} {key}") for key, value in table.items()}
-
-
-def _value(value: Any, kind: Any, rule: str, where: str) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        raise ConfigError(f"{where} = {value!r}: {rule}") from None
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -148,7 +120,15 @@ def _table(value: Any, where: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _only(table: Mapping[str, Any], known: Iterable[str], what: str, where: str) -> None:
-    for name in table:
-        if name not in (choices := list(known)):
-            raise ConfigError(f"{where}: {unknown(what, name, choices)}")
+def _limits(table: Mapping[str, Any], where: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Check every key and value."""
+    limits = {}
+    for key, value in table.items():
+        if key not in keys:
+            raise ConfigError(f"{where}: {unknown('key', key, keys)}")
+        kind, rule = RULES[key]
+        try:
+            limits[key] = msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            raise ConfigError(f"{where} {key} = {value!r}: {rule}") from None
+    return limits

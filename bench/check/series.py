@@ -21,8 +21,8 @@ from bench import stats
 from bench.check import levels
 from bench.check.changes import ABSENT, setting_changes
 from bench.check.levels import Measured
-from bench.errors import BaselineError
-from bench.runs.results import FILE, Environment, FamilyResult, Results, read
+from bench.errors import BaselineError, RunFolderError
+from bench.runs.results import FILE, Environment, FamilyResult, Results, of_path
 from bench.text import (
     NOTHING,
     listing,
@@ -36,7 +36,7 @@ from bench.text import (
 )
 
 SCHEMA_VERSION = 1
-"""Of `as_data`."""
+"""Of `FamilyHistories.as_data`."""
 
 BASELINE = "baseline.json"
 """The baseline among the runs."""
@@ -58,39 +58,28 @@ DIRTY = "+"
 
 
 class Figure(NamedTuple):
-    """The words for a figure.
-
-    Attributes:
-        level: One value.
-        size: A change from one value to another.
-        end: An end of the interval of a change.
-        visible: The smallest change that would be seen.
-        remedy: What would show smaller ones.
-    """
+    """The words for a figure: one value, a change, an end of a change's interval, the smallest change to be seen."""
 
     name: str
     level: Callable[[float], str]
     size: Callable[[float, float], str]
     end: Callable[[float], str] = str
     visible: Callable[[float], str] = str
-    remedy: str = ""
 
 
 ACCURACY = Figure(
-    "accuracy",
-    percent,
-    lambda before, after: f"{points(after - before)} points",
-    points,
-    lambda share: f"{100 * share:.1f} points",
-    "more seeds, or more runs that differ, would show one",
+    name="accuracy",
+    level=percent,
+    size=lambda before, after: f"{points(after - before)} points",
+    end=points,
+    visible=lambda share: f"{100 * share:.1f} points",
 )
 STEP_TIME = Figure(
-    "step time",
-    seconds,
-    lambda before, after: f"{after / before:.2f} times",
-    "{:.2f}".format,
-    lambda factor: f"{100 * (factor - 1):.0f} %",
-    "more runs would show one",
+    name="step time",
+    level=seconds,
+    size=lambda before, after: f"{after / before:.2f} times",
+    end="{:.2f}".format,
+    visible=lambda factor: f"{100 * (factor - 1):.0f} %",
 )
 PARAMETERS = Figure("parameters", lambda count: thousands(round(count)), lambda before, after: "")
 
@@ -118,12 +107,9 @@ class SeriesRun:
 
 @dataclass(frozen=True)
 class Reading:
-    """A figure of one run.
+    """A figure of the run `at`, from 0, in the series: a share, seconds, or a count.
 
-    Attributes:
-        at: Which run of the series, from 0.
-        value: A share, seconds, or a count.
-        low, high: Its 95 % interval (accuracy), or the middle half of what it is the median of (step time).
+    `low` and `high` are the 95 % interval of an accuracy, and the middle half of the step times.
     """
 
     at: int
@@ -182,18 +168,23 @@ class Track:
     calibrated: bool = True
     where: str = ""
 
+    @property
+    def values(self) -> list[float]:
+        """The figure of each run."""
+        return [reading.value for reading in self.readings]
+
     def in_short(self, figure: Figure) -> str:
         """Count the changes, or say which ones would have been seen."""
         n = len(self.readings)
         if self.changes:
             return plural(len(self.changes), "change")
-        if n > 1 and len({reading.value for reading in self.readings}) == 1:
+        if n > 1 and len(set(self.values)) == 1:
             return f"always the same ({plural(n, 'run')})"
         runs = plural(n, "run") + (f", {self.different} different" if self.different < n else "")
         if not self.comparisons:
             return f"too few runs to see a change ({runs})"
         if self.smallest is None:
-            return f"the noise is too large to see a change ({runs}): {figure.remedy}"
+            return f"the noise is too large to see a change ({runs}): more seeds or more runs would show one"
         return f"no change larger than noise ({runs}, smallest visible change about {figure.visible(self.smallest)})"
 
 
@@ -202,10 +193,8 @@ class FamilyHistory:
     """A family over a series, as far as it started from the same weights.
 
     Attributes:
-        weights: As in `FamilyResult`.
-        accuracy: On the test pictures.
         times: Step times, a track for each hardware, the latest first; empty where none was measured.
-        parameters: How many numbers are in the model; None where that was not measured.
+        parameters: None where they were not counted.
         without: In how many runs it has no scored model, by how it ended there.
     """
 
@@ -287,20 +276,20 @@ class RunSeries:
 
 
 @dataclass(frozen=True)
-class StoredResults:
-    """The results below a folder.
+class UnreadableFile:
+    """A file, or a run folder, that is damaged or too new."""
 
-    Attributes:
-        results: Of the runs that could be read, oldest first.
-        baseline: The committed one; None where there is none.
-        unreadable: Files that are damaged or too new, with the reason.
-        underived: Run folders that have no file of results.
-    """
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StoredResults:
+    """The results below a folder: of the runs, oldest first, and of the committed baseline."""
 
     results: tuple[Results, ...] = ()
     baseline: Results | None = None
-    unreadable: Mapping[Path, str] = field(default_factory=dict)
-    underived: tuple[Path, ...] = ()
+    unreadable: tuple[UnreadableFile, ...] = ()
 
     @property
     def all(self) -> list[Results]:
@@ -310,15 +299,15 @@ class StoredResults:
 
 @dataclass(frozen=True)
 class FamilyHistories:
-    """Every family over the runs, series by series.
-
-    Attributes:
-        series: The latest first.
-        unfinished: Runs that were left out because they are not complete.
-    """
+    """Every family over the runs: the series, the latest first, and what was left out."""
 
     series: tuple[RunSeries, ...]
     unfinished: tuple[SeriesRun, ...] = ()
+    unreadable: tuple[UnreadableFile, ...] = ()
+
+    def as_data(self) -> dict[str, Any]:
+        """Give all of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
 
 # -- from files
@@ -326,19 +315,14 @@ class FamilyHistories:
 
 def find(folder: Path) -> StoredResults:
     """Read the results of every run below a folder; those that cannot be read are named, never fatal."""
-    baseline, folders, contents, unreadable = folder / BASELINE, [*_run_folders(folder)], {}, {}
-    for path in (*(run / FILE for run in folders), baseline):
-        if path.exists():
-            try:
-                contents[path] = read(path)
-            except BaselineError as error:
-                unreadable[path] = str(error).removeprefix(f"{path}: ")
-    return StoredResults(
-        baseline=contents.pop(baseline, None),
-        results=tuple(sorted(contents.values(), key=_when)),
-        unreadable=unreadable,
-        underived=tuple(run for run in folders if not (run / FILE).exists()),
-    )
+    contents, unreadable, baseline = {}, [], folder / BASELINE
+    for path in (*_run_folders(folder), *([baseline] if baseline.is_file() else [])):
+        try:
+            contents[path] = of_path(path)
+        except (BaselineError, RunFolderError) as error:
+            unreadable.append(UnreadableFile(str(path), str(error).removeprefix(f"{path}: ")))
+    committed = contents.pop(baseline, None)
+    return StoredResults(tuple(sorted(contents.values(), key=_when)), committed, tuple(unreadable))
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
@@ -405,7 +389,7 @@ def history(stored: StoredResults, families: Iterable[str] = (), least: float = 
             )
         )
         earlier = latest
-    return FamilyHistories(tuple(reversed(series)), described(unfinished))
+    return FamilyHistories(tuple(reversed(series)), described(unfinished), stored.unreadable)
 
 
 def _differences(before: Results, after: Results) -> Iterator[str]:
@@ -522,14 +506,3 @@ def _parameter_track(runs: FamilyRuns) -> Track | None:
     ]
     readings = tuple(Reading(at, count) for at, count in counts.items())
     return Track(readings, tuple(changes), len(set(counts.values()))) if readings else None
-
-
-def as_data(stored: StoredResults, histories: FamilyHistories) -> dict[str, Any]:
-    """Give all of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "series": [asdict(series) for series in histories.series],
-        "unfinished": [asdict(entry) for entry in histories.unfinished],
-        "unreadable": [{"file": str(path), "reason": reason} for path, reason in stored.unreadable.items()],
-        "without_results": [str(path) for path in stored.underived],
-    }

@@ -90,18 +90,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Check, and say what is wrong in a line in which no name from a file is a command to the CI that reads it."""
+    from bench.text import one_line, without_commands
+
+    try:
+        return _check(options)
+    except BenchError as error:
+        raise type(error)(without_commands(one_line(str(error)))) from None
+
+
+def _check(options: argparse.Namespace) -> int:
     """Read both sides, judge, write every output that is asked for, and give the verdict."""
     if options.json and (options.github or options.quiet):
-        raise ConfigError(
-            f"--json prints JSON and nothing else; leave out {'--github' if options.github else '--quiet'}"
-        )
-    path = run_folder(options.run)
+        extra = "--github" if options.github else "--quiet"
+        raise ConfigError(f"--json prints JSON and nothing else; leave out {extra}")
     for name in ("baseline", "policy", "junit", "markdown"):
         if getattr(options, name) == "":  # a variable of the CI that is not set
             raise ConfigError(f"{name} '': a file is expected")
-    baseline_path = Path(options.baseline or BASELINE)
+    path, baseline_path = run_folder(options.run), Path(options.baseline or BASELINE)
     policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
-    read = [each for side in (path, baseline_path) for each in (side, side / "results.json")]
+    read = [file for side in (path, baseline_path) for file in (side, side / "results.json")]
     _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
@@ -114,28 +122,17 @@ def run(options: argparse.Namespace) -> int:
     try:
         candidate = results.of_path(path)
     except BaselineError as error:
-        raise RunFolderError(_line(error)) from None
+        raise RunFolderError(str(error)) from None
     try:
         baseline = results.of_path(baseline_path)
     except (BaselineError, RunFolderError) as error:
-        message = _line(error)
-        _write_outputs(options, NoBaseline(message))
-        raise BaselineError(message) from None
-    try:
-        judgement = judge(baseline, candidate, limits)
-    except ConfigError as error:
-        raise ConfigError(_line(error)) from None
+        _write_outputs(options, NoBaseline(str(error)))
+        raise BaselineError(str(error)) from None
+    judgement = judge(baseline, candidate, limits)
     _write_outputs(options, judgement)
     if not options.json:
         print_judgement(judgement, every=options.all, brief=options.quiet)
     return judgement.exit_status
-
-
-def _line(error: BenchError) -> str:
-    """Say what is wrong, in a line in which no name from a file is a command to the CI that reads it."""
-    from bench.text import one_line, without_commands
-
-    return without_commands(one_line(str(error)))
 
 
 # -- for programs
@@ -161,25 +158,18 @@ def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
         with written(Path(options.junit)):
             write_text(Path(options.junit), outputs.junit(verdict))
     if options.markdown:
-        with written(Path(options.markdown)):
-            _write_markdown(Path(options.markdown), verdict)
+        path, summary = Path(options.markdown), os.environ.get("GITHUB_STEP_SUMMARY")
+        with written(path):
+            if summary and path.resolve() == Path(summary).resolve():  # the steps of a job share it
+                used = path.stat().st_size if path.exists() else 0
+                with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(("\n" if used else "") + outputs.markdown(verdict, outputs.MOST_BYTES - used))
+            else:
+                write_text(path, outputs.markdown(verdict))
     if options.github:
         sys.stdout.write(outputs.github(verdict))
     if options.json:
         print(outputs.as_json(verdict))
-
-
-def _write_markdown(path: Path, verdict: Verdict) -> None:
-    """A step's commands share the summary of a GitHub job, so that file is added to; any other is replaced."""
-    from bench.check.outputs import MOST_BYTES, markdown
-
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not summary or path.resolve() != Path(summary).resolve():
-        write_text(path, markdown(verdict))
-        return
-    used = path.stat().st_size if path.exists() else 0
-    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(("\n" if used else "") + markdown(verdict, MOST_BYTES - used))
 
 
 # -- in a terminal or the log of a CI job: a table, a line a problem, and the result last

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,7 +17,7 @@ from bench.text import listing, one_line, plural
 if TYPE_CHECKING:  # they bring NumPy and rich along
     from rich.table import Table
 
-    from bench.check.series import FamilyHistories, RunSeries, StoredResults
+    from bench.check.series import FamilyHistories, RunSeries
 
 SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"
 
@@ -54,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family", metavar="LIST", help="only these, e.g. cnn,vgg16")
     parser.add_argument("--least", metavar="POINTS", default="0.5", help="smallest change of accuracy; default 0.5")
     parser.add_argument("--all", action="store_true", help="earlier series too, and every change")
-    parser.add_argument("--derive", action="store_true", help="make results.json for runs that have none, and keep it")
     parser.add_argument("--json", action="store_true", help="as data")
     parser.add_argument("--out", metavar="FILE", help="write a page (.html), or the data (--json), to a file instead")
 
@@ -68,9 +66,6 @@ def run(options: argparse.Namespace) -> int:
     from bench.check import series
 
     stored = series.find(folder)
-    if options.derive and stored.underived:
-        _derive(stored.underived)
-        stored = series.find(folder)
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
     known = {name for results in stored.all for name in results.families}
     for name in wanted:
@@ -78,13 +73,13 @@ def run(options: argparse.Namespace) -> int:
             raise unknown("family", name, map(one_line, known))
     histories = series.history(stored, wanted, least)
     if options.json:
-        text = json.dumps(series.as_data(stored, histories), indent=1, allow_nan=False) + "\n"
+        text = json.dumps(histories.as_data(), indent=1, allow_nan=False) + "\n"
     elif out is not None:
         from bench.report.over_time import html
 
-        text = html(stored, histories)
+        text = html(histories)
     else:
-        print_history(stored, histories, options.all)
+        print_history(histories, options.all)
         return 0
     if out is None:
         print(text, end="")
@@ -115,34 +110,17 @@ def _out(options: argparse.Namespace) -> Path | None:
     return out
 
 
-def _derive(folders: Sequence[Path]) -> None:
-    """Makes the files of results that are missing; a run whose records cannot be read stays as it is."""
-    from bench.errors import BenchError
-    from bench.runs import results
-
-    for folder in folders:
-        try:
-            made = results.of_folder(folder)
-            if made.status != "running":
-                results.write(folder / results.FILE, made)
-        except (BenchError, OSError) as error:
-            print(f"warning: {folder}: {error}", file=sys.stderr)
-
-
 # -- in the terminal
 
 SHOWN = 10
 """Maximum number of changes or files listed; the others are counted."""
 
 
-def print_history(
-    stored: StoredResults, histories: FamilyHistories, every: bool = False, stream: TextIO | None = None
-) -> None:
+def print_history(histories: FamilyHistories, every: bool = False, stream: TextIO | None = None) -> None:
     """Print the latest series: a table of the families, a line a change; then earlier series and what was left out.
 
     Args:
-        stored: The results that were read.
-        histories: The history of their families.
+        histories: The history of the families.
         every: Whether earlier series, other hardware and all changes are printed too.
         stream: Where to, standard output by default.
     """
@@ -162,7 +140,7 @@ def print_history(
         if len(histories.series) > 1 and not every:
             lines([f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them"])
             lines(f"  {next(_heading(series))}" for series in histories.series[1:])
-        lines(_left_out(stored, histories))
+        lines(_left_out(histories))
 
 
 def _heading(series: RunSeries) -> Iterator[str]:
@@ -193,7 +171,7 @@ def _table(series: RunSeries, every: bool) -> Table:
         for figure, track in family.tracks:
             if figure is STEP_TIME and track is not family.times[0] and not every:
                 continue
-            values = [reading.value for reading in track.readings]
+            values = track.values
             cells = [figure.level(value) for value in (values[0], values[-1], min(values), max(values))]
             where = f"; on {one_line(track.where, 80)}" if every and track.where else ""
             table.add_row(*map(printable, (label, figure.name, *cells, f"{track.in_short(figure)}{where}")))
@@ -232,22 +210,12 @@ def _notes(series: RunSeries, every: bool) -> Iterator[str]:
             yield f"{one_line(family.label, 40)} has no scored model in {runs}: {ended}"
 
 
-def _left_out(stored: StoredResults, histories: FamilyHistories) -> Iterator[str]:
+def _left_out(histories: FamilyHistories) -> Iterator[str]:
     if not histories.series:
         yield "no complete run with results here: python -m bench run --budget 20"
     if histories.unfinished:
-        names = _names(entry.run for entry in histories.unfinished)
+        names = listing([one_line(entry.run, 40) for entry in histories.unfinished])
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
-    if stored.unreadable:
-        yield f"left out, not readable: {plural(len(stored.unreadable), 'file')}"
-        yield from (
-            f"  {one_line(str(path))}: {one_line(why, 160)}" for path, why in [*stored.unreadable.items()][:SHOWN]
-        )
-    if stored.underived:
-        names = _names(path.name for path in stored.underived)
-        runs = plural(len(stored.underived), "run")
-        yield f"left out, without results.json: {runs} ({names}); --derive reads their records, once"
-
-
-def _names(every: Iterable[str]) -> str:
-    return listing([one_line(name, 40) for name in every])
+    if histories.unreadable:
+        yield f"left out, not readable: {plural(len(histories.unreadable), 'run')}"
+        yield from (f"  {one_line(each.file)}: {one_line(each.reason, 160)}" for each in histories.unreadable[:SHOWN])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 from markupsafe import Markup
 
 from bench import text
-from bench.check.series import ACCURACY, STEP_TIME, FamilyHistories, Figure, RunSeries, SeriesRun, StoredResults, Track
+from bench.check.series import ACCURACY, STEP_TIME, FamilyHistories, Figure, RunSeries, SeriesRun, Track
 from bench.report import svg
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -25,14 +26,13 @@ BARS = 60
 """Of more runs than that a chart has no intervals."""
 
 
-def html(stored: StoredResults, histories: FamilyHistories) -> str:
+def html(histories: FamilyHistories) -> str:
     """Draw the page."""
     headline = _headline(histories)
     values = {
         "headline": headline,
         "it": histories,
-        "unreadable": [f"{path.parent.name}/{path.name}" for path in stored.unreadable],
-        "underived": stored.underived,
+        "unreadable": [Path(each.file).name for each in histories.unreadable],
         "marks": marks([*dict.fromkeys(family.name for series in histories.series for family in series.families)]),
         "accuracies": _accuracies,
         "chart": _chart,

@@ -204,23 +204,20 @@ def digest(data: Mapping[str, Any]) -> str:
 # -- from a run
 
 
-def of_folder(path: Path) -> Results:
-    """Take those of a run folder: its file, or its records where there is none (a run that was killed, an old one).
+def of_path(path: Path) -> Results:
+    """Take those of a file, or of a run folder: its file, or its records where there is none (a run that was killed).
 
     Raises:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
-        BaselineError: Its file is damaged or of a newer version.
+        BaselineError: The file is damaged or of a newer version.
     """
-    if (path / FILE).is_file():
+    if not path.is_dir():
+        return read(path)
+    if (path / FILE).exists():
         return read(path / FILE)
     from bench.runs import store
 
     return of_run(store.load(path))
-
-
-def of_path(path: Path) -> Results:
-    """Take those of a run folder, or a file of them; see `of_folder` and `read`."""
-    return of_folder(path) if path.is_dir() else read(path)
 
 
 def of_run(run: Run) -> Results:

@@ -25,7 +25,6 @@ from bench.check.series import (
     SeriesRun,
     StoredResults,
     Track,
-    as_data,
     find,
     history,
 )
@@ -98,7 +97,7 @@ def only(series: Sequence[RunSeries], name: str = "cnn") -> Any:
 def told(every: Sequence[Results], stream: io.TextIOBase | None = None, baseline: Results | None = None) -> str:
     out = stream or io.StringIO()
     found = StoredResults(tuple(every), baseline)
-    print_history(found, history(found), stream=out)
+    print_history(history(found), stream=out)
     return out.getvalue()
 
 
@@ -283,14 +282,10 @@ def test_damaged_and_newer_files_are_named_and_the_rest_is_read(tmp_path: Path) 
     (folder / BASELINE).write_bytes(b"\xff\x00")
     found = find(folder)
     assert [each.run for each in found.results] == ["run-2"]
-    assert {path.relative_to(folder).as_posix() for path in found.unreadable} == {
-        f"run-0/{results.FILE}",
-        f"run-1/{results.FILE}",
-        BASELINE,
-    }
+    assert [Path(each.file).name for each in found.unreadable] == ["run-0", "run-1", BASELINE]
     out = io.StringIO()
-    print_history(found, history(found), stream=out)
-    assert "left out, not readable: 3 files" in out.getvalue()
+    print_history(history(found), stream=out)
+    assert "left out, not readable: 3 runs" in out.getvalue()
     assert "99" in out.getvalue()
 
 
@@ -304,7 +299,7 @@ def test_runs_are_found_below_other_folders_but_not_through_links(tmp_path: Path
     (folder / "old" / "run.json").write_text("{}")
     found = find(folder)
     assert [each.run for each in found.results] == ["run-0", "run-5"]
-    assert [path.name for path in found.underived] == ["old"]
+    assert [Path(each.file).name for each in found.unreadable] == ["old"]
 
 
 # -- how it is told
@@ -368,8 +363,7 @@ def test_what_could_not_have_been_seen_is_told_with_the_reason() -> None:
     readings = tuple(Reading(at, 0.5 + at / 100) for at in range(8))
     assert Track(readings[:3], different=3).in_short(ACCURACY) == "too few runs to see a change (3\u00a0runs)"
     assert Track(readings, different=2, comparisons=1).in_short(ACCURACY) == (
-        "the noise is too large to see a change (8\u00a0runs, 2 different): more seeds, or more runs that differ, "
-        "would show one"
+        "the noise is too large to see a change (8\u00a0runs, 2 different): more seeds or more runs would show one"
     )
 
 
@@ -435,11 +429,11 @@ def test_the_data_holds_every_series_and_change(bench: Any) -> None:
     (Path("reports") / "old" / "run.json").write_text("{}")
     data = json.loads(bench("--json")[1])
     assert data["schema_version"] == 1
-    assert data == json.loads(json.dumps(as_data(find(Path("reports")), history(find(Path("reports"))))))
+    assert data == json.loads(json.dumps(history(find(Path("reports"))).as_data()))
     assert [len(series["runs"]) for series in data["series"]] == [15, 1]
     (change,) = data["series"][0]["families"][0]["accuracy"]["changes"]
     assert data["series"][0]["runs"][change["at"]]["run"] == "run-8"
-    assert data["without_results"] == ["reports/old"]
+    assert [each["file"] for each in data["unreadable"]] == ["reports/old"]
     assert bench("--json", "--out", "made/history.json")[1] == "made/history.json\n"
     assert json.loads(Path("made/history.json").read_text()) == data
 
@@ -478,29 +472,6 @@ def test_a_folder_without_runs_says_how_to_make_one(bench: Any) -> None:
     status, out, _ = bench()
     assert status == 0
     assert "python -m bench run" in out
-
-
-def test_a_run_without_its_file_is_derived_from_its_records(
-    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept(Path("reports"), runs([0.9]))
-    for name in ("old", "damaged", "killed"):
-        (Path("reports") / name).mkdir()
-        (Path("reports") / name / "run.json").write_text("{}")
-
-    def of_folder(path: Path) -> Results:
-        if path.name == "damaged":
-            raise results.RunFolderError(f"{path}: damaged")
-        return run(1, {"cnn": family(0.9)}, run=path.name, status="running" if path.name == "killed" else "complete")
-
-    monkeypatch.setattr(results, "of_folder", of_folder)
-    assert "left out, without results.json: 3 runs (damaged, killed and old); --derive" in bench()[1]
-    status, out, err = bench("--derive")
-    assert status == 0
-    assert "2 runs" in out.splitlines()[0]
-    assert "damaged" in err
-    assert (Path("reports") / "old" / results.FILE).is_file()
-    assert not (Path("reports") / "killed" / results.FILE).exists()  # it may still be going on
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench.check.series import StoredResults, find, history
+from bench.check.series import StoredResults, UnreadableFile, find, history
 from bench.cli import parser
 from bench.report.over_time import html
-from bench.runs.results import FILE, Results
+from bench.runs.results import Results
 from bench.text import one_line
 
 from ..check.test_series import HOSTILE, STEP, kept, runs
@@ -21,8 +21,7 @@ from ..report.test_browser import axe  # noqa: F401 (a fixture)
 
 
 def page(every: list[Results], baseline: Results | None = None, **found: Any) -> str:
-    read = StoredResults(tuple(every), baseline, **found)
-    return html(read, history(read))
+    return html(history(StoredResults(tuple(every), baseline, **found)))
 
 
 def words(made: str) -> str:
@@ -62,12 +61,10 @@ def test_every_accuracy_is_in_a_table_and_the_baseline_is_marked() -> None:
 def test_what_was_left_out_is_named() -> None:
     every = runs([0.9] * 3)
     every[2] = replace(every[2], status="partial")
-    unreadable = {Path("/home/somebody/reports/bad") / FILE: "damaged"}
-    said = words(page(every, unreadable=unreadable, underived=(Path("reports/old"),)))
+    said = words(page(every, unreadable=(UnreadableFile("/home/somebody/reports/bad", "damaged"),)))
     assert "run-2" in said
-    assert f"bad/{FILE}" in said
+    assert "bad" in said
     assert "somebody" not in said
-    assert "--derive" in said
     assert "No complete run yet." in words(page([]))
 
 

@@ -122,7 +122,7 @@ def test_where_predictions_are_lost_a_family_counts_as_not_scored(made: Callable
     predictions.path(run.path, "a").unlink()
     predictions.path(run.path, "b", 2).write_bytes(b"PK")
     (run.path / results.FILE).unlink()
-    found = results.of_folder(run.path)
+    found = results.of_path(run.path)
     assert found.families["a"].status == FamilyStatus.UNSCORED
     assert "missing or damaged" in found.families["a"].reason
     assert found.families["b"].seeds == (7, 8)
@@ -157,7 +157,7 @@ def test_the_step_times_of_all_seeds_count_and_the_cores_that_a_trial_had(made: 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="not a run folder"):
-        results.of_folder(tmp_path)
+        results.of_path(tmp_path)
 
 
 def test_the_time_of_a_step_is_that_of_the_last_phase_without_its_first_epoch() -> None:
