@@ -34,61 +34,52 @@ def junit(verdict: Verdict) -> str:
 
     Source: there is no standard; Jenkins' xUnit plugin asks for this (its junit-10.xsd), and other systems read it.
     """
+    root = _element("testsuites", None, name=NAME)
+    suite = _element("testsuite", root, name=NAME, time="0")
     if isinstance(verdict, NoBaseline):
-        return _suite([_error_case("baseline", "no baseline", verdict.message)], "", {}, "")
-    cases = [_case(finding) for finding in verdict.findings]
-    if verdict.incomplete:
-        cases.insert(0, _error_case("complete", "incomplete run", verdict.incomplete))
-    if verdict.differences:
-        cases.insert(0, _error_case("comparable", "not comparable", "; ".join(verdict.differences)))
-    properties = {
-        f"{side}{name}": value
-        for side, results in (("baseline", verdict.baseline), ("run", verdict.candidate))
-        for name, value in (("", results.run), (".git_sha", results.git_sha), (".created_utc", results.created_utc))
-    }
-    properties["result"] = verdict.headline
-    return _suite(cases, verdict.candidate.created_utc, properties, "\n".join(verdict.notes))
-
-
-def _case(finding: Finding) -> ElementTree.Element:
-    case = _element("testcase", name=finding.metric, classname=finding.family, time="0")
-    if finding.outcome == GateOutcome.FAIL:  # many a CI shows the text only, so the numbers stand there
-        text = "\n".join([finding.message, *(f"{name}: {value}" for name, value in finding.figures.items())])
-        _element("failure", case, type=finding.metric, message=finding.message).text = _xml(clean(text))
-    elif finding.outcome == GateOutcome.SKIP:
-        _element("skipped", case, type="not comparable", message=finding.message)
-    elif finding.outcome != GateOutcome.PASS:
-        kind = "warning" if finding.outcome == GateOutcome.WARN else "information"
-        _element("system-out", case).text = _xml(clean(f"{kind}: {finding.message}"))
-    return case
-
-
-def _error_case(name: str, kind: str, message: str) -> ElementTree.Element:
-    case = _element("testcase", name=name, classname=NAME, time="0")
-    _element("error", case, type=kind, message=message).text = _xml(clean(message))
-    return case
-
-
-def _suite(cases: list[ElementTree.Element], timestamp: str, properties: Mapping[str, str], output: str) -> str:
-    counts = {
-        name: str(sum(case.find(tag) is not None for case in cases))
-        for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
-    }
-    skipped = counts.pop("skipped")
-    counts = {"tests": str(len(cases)), **counts}
-    root = _element("testsuites", None, name=NAME, **counts)
-    suite = _element("testsuite", root, name=NAME, **counts, skipped=skipped, time="0")
-    if timestamp:
-        suite.set("timestamp", _xml(one_line(timestamp)))
-    if properties:
-        parent = _element("properties", suite)
-        for name, value in properties.items():
-            _element("property", parent, name=name, value=value)
-    suite.extend(cases)
-    if output:
-        _element("system-out", suite).text = _xml(clean(output))
+        _case(suite, NAME, "baseline", "error", "no baseline", verdict.message)
+    else:
+        suite.set("timestamp", _xml(one_line(verdict.candidate.created_utc)))
+        properties = _element("properties", suite)
+        for side, results in (("baseline", verdict.baseline), ("run", verdict.candidate)):
+            _element("property", properties, name=side, value=results.run)
+            _element("property", properties, name=f"{side}.git_sha", value=results.git_sha)
+            _element("property", properties, name=f"{side}.created_utc", value=results.created_utc)
+        _element("property", properties, name="result", value=verdict.headline)
+        if verdict.differences:
+            _case(suite, NAME, "comparable", "error", "not comparable", "; ".join(verdict.differences))
+        if verdict.incomplete:
+            _case(suite, NAME, "complete", "error", "incomplete run", verdict.incomplete)
+        for finding in verdict.findings:
+            _case(suite, finding.family, finding.metric, *_result(finding))
+        if verdict.notes:
+            _element("system-out", suite).text = _xml(clean("\n".join(verdict.notes)))
+    counts = {f"{tag}s": str(len(suite.findall(f"testcase/{tag}"))) for tag in ("failure", "error")}
+    for element in (root, suite):
+        element.attrib |= {"tests": str(len(suite.findall("testcase"))), **counts}
+    suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
     ElementTree.indent(root, " ")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _result(finding: Finding) -> tuple[str, str, str]:
+    """The element of a test case, its type and its text; "" where it passed. Many a CI shows the text only."""
+    if finding.outcome == GateOutcome.FAIL:
+        figures = [f"{name}: {value}" for name, value in finding.figures.items()]
+        return "failure", finding.metric, "\n".join([finding.message, *figures])
+    if finding.outcome == GateOutcome.SKIP:
+        return "skipped", "not comparable", finding.message
+    if finding.outcome == GateOutcome.PASS:
+        return "", "", ""
+    kind = "warning" if finding.outcome == GateOutcome.WARN else "information"
+    return "system-out", "", f"{kind}: {finding.message}"
+
+
+def _case(suite: ElementTree.Element, classname: str, name: str, tag: str, kind: str, text: str) -> None:
+    case = _element("testcase", suite, name=name, classname=classname, time="0")
+    if tag:
+        attributes = {"type": kind, "message": text.partition("\n")[0]} if kind else {}
+        _element(tag, case, **attributes).text = _xml(clean(text))
 
 
 def _element(tag: str, parent: ElementTree.Element | None = None, **attributes: str) -> ElementTree.Element:
