@@ -48,11 +48,7 @@ class Examples:
         labels: int64, shape (n,).
         views: Number of views of each example; one of them is drawn whenever it is trained on.
         augment: Alters the only input, pictures, whenever it is trained on.
-        hold: Whether the rows are read into memory.
-
-    Attributes:
-        shapes, dtypes: Shape and dtype of one example, input by input.
-        held: All rows by input, where they are in memory.
+        hold: Whether the rows are read into memory: `held` then has them by input.
     """
 
     def __init__(
@@ -89,28 +85,20 @@ class Examples:
 class Batches:
     """Training batches of one epoch after the other, shuffled anew in each, the same for the same seed.
 
-    Args:
-        targets: Targets of the loss, shape (n, …).
-        batch_size: Examples in a batch; the last one of an epoch may have fewer.
-        seed: Seed of the order and of augmentation.
-
-    Attributes:
-        steps: Batches in an epoch.
+    `targets`, shape (n, …), are those of the loss. The last batch of an epoch may have fewer examples.
     """
 
     def __init__(self, examples: Examples, targets: NDArray[Any], batch_size: int, seed: int) -> None:
         self._examples, self._targets, self._size, self._seed = examples, targets, batch_size, seed
-        self._count = len(targets)
-        self.steps = math.ceil(self._count / batch_size)
-        self._epoch = 0
-        self._order = np.arange(self._count)
+        self.steps = math.ceil(len(targets) / batch_size)
+        self._epoch, self._order = 0, np.arange(len(targets))
         held = examples.held
         self._held = None if held is None else tuple(tf.constant(array) for array in (*held, targets))
         self._stream = self._streamed() if held is None else None
 
     def begin(self, epoch: int) -> Any:
         """Shuffle for an epoch; return the first argument of `next`, which a traced function can take."""
-        self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._targets))
         if self._stream is not None:
             return iter(self._stream)
         rows = [self._examples.choose(self._indices(step), self._random(step)) for step in range(self.steps)]
@@ -126,10 +114,6 @@ class Batches:
             targets = tf.gather(self._held[-1], epoch[1][within])
         floats = [tf.cast(array, tf.float32) for array in inputs]
         return floats if len(floats) > 1 else floats[0], targets
-
-    def one_target(self) -> Any:
-        """Return the target of one example, shape (1, …)."""
-        return tf.constant(self._targets[:1])
 
     def _indices(self, step: int) -> NDArray[np.int64]:
         return self._order[step * self._size : (step + 1) * self._size]

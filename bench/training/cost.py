@@ -100,9 +100,7 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
 def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
     """Measure the median milliseconds for one example, after warming up: 15 times, or for half a second.
 
-    Args:
-        predict: Takes an array, float32, for every input.
-        shapes: Shape of one example, input by input, e.g. (height, width, 3).
+    `predict` takes an array, float32, for every input; `shapes` are those of one example, e.g. (height, width, 3).
     """
     example = [np.zeros((1, *shape), np.float32) for shape in shapes]
     predict(*example)

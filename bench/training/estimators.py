@@ -49,11 +49,7 @@ class Training:
 
 
 class Estimator:
-    """A model that is trained once, and then predicts.
-
-    Attributes:
-        size: Side of the pictures that it takes, in pixels.
-    """
+    """A model that is trained once, and then predicts; `size` is the side of its pictures in pixels."""
 
     size: int
 
@@ -85,13 +81,7 @@ class Estimator:
 
 
 class Classifier(Estimator):
-    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures.
-
-    Args:
-        model: It has `fit` and `predict_proba`.
-        size: Side of the pictures, in pixels.
-        seed: Its `random_state`, where it has one.
-    """
+    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures."""
 
     def __init__(self, model: Any, size: int, seed: int) -> None:
         if "random_state" in model.get_params():
@@ -126,17 +116,13 @@ class Network(Estimator):
     """A Keras model.
 
     Args:
-        model: As the family built it.
         values: Hyperparameters.
-        num_classes: Number of classes.
-        seed: Seed of the training.
         backbones: Backbones in it, which a first phase freezes.
         cache: Cache of the features of frozen layers; None trains everything end to end.
         progress: Reports the computing of features.
 
     Raises:
-        WrongModel: It cannot be trained on these pictures.
-        ValueError: There is no such augmentation.
+        ValueError: It cannot be trained on these pictures, or there is no such augmentation.
     """
 
     def __init__(
@@ -161,11 +147,7 @@ class Network(Estimator):
         self._frozen_by_phases: list[Any] = [backbone.model for backbone in backbones] or nested
 
     def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
-        """Train phase by phase with early stopping, and restore the best epoch's weights.
-
-        Raises:
-            TooLarge: It would not fit into memory.
-        """
+        """Train phase by phase with early stopping; TooLarge where it would not fit into memory."""
         start = time.perf_counter()
         history: list[Epoch] = []
         best = BestEpoch()
@@ -212,7 +194,8 @@ class Network(Estimator):
             before += count
 
     def predict(self, part: Part) -> metrics.Probabilities:
-        assert self._trained is not None
+        if self._trained is None:  # it has got its weights from a file
+            return trainer.Predictor(self._model)(part.examples())
         return self._trained.predict(self._trained.examples(part))
 
     def cost(self) -> Cost:

@@ -6,11 +6,11 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Metrics, Weights
+from bench.records import Cost, Metrics
 from bench.training import loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
@@ -40,8 +40,7 @@ from bench.training.messages import (
     WeightsJob,
 )
 from bench.training.probe import check_weights, probe
-from bench.training.task import Backbone, Task
-from bench.training.trainer import Predictor
+from bench.training.task import Task
 
 PROGRESS_EVERY_S = 1.0
 """Minimum seconds between two progress reports."""
@@ -82,8 +81,8 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
     sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
     build = _build_sketched if sketching else _build
     built = build(job, channel.suggest if job.values is None else fixed(job.values))
-    stopped = TrialResult(built.params, built.weights, stopped=True)
-    if channel.built(built.params, built.weights):
+    stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
+    if channel.built(built.params, built.task.weights_used):
         return stopped, None
     trainings: list[Training] = []
     validations: list[Metrics] = []
@@ -92,7 +91,7 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
         for number, split in enumerate(splits, start=1):
             estimator = _estimator(built, job, channel)
             train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
-            if built.sketched and not estimator.is_ready(train, validation, job.epochs):
+            if built.task.sketched and not estimator.is_ready(train, validation, job.epochs):
                 built = _build(job, fixed(built.params))
                 estimator = _estimator(built, job, channel)
             report = partial(channel.epoch, fold=number, folds=len(folds))
@@ -109,10 +108,10 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
     except trainer.Stopped:
         return stopped, None
     assert cost is not None
-    test = _score(estimator.predict, estimator.size, dataset, job, channel) if score and not folds else None
+    test = _score(estimator, dataset, job, channel) if score and not folds else None
     result = TrialResult(
         params=built.params,
-        weights=built.weights,
+        weights=built.task.weights_used,
         validation=Metrics.mean(validations),
         test=test,
         folds=tuple(validations) if folds else (),
@@ -161,8 +160,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         result, _ = _train(job, channel, score=True)
         assert result.test is not None
         return ScoreResult(result.test, result.history)
-    dataset, trained = data.load(Path(job.manifest)), Path(job.trained)
-    built = _build(job, fixed(job.values or {}))
+    built, trained = _build(job, fixed(job.values or {})), Path(job.trained)
     network = _estimator(built, job, channel)
     assert isinstance(network, Network)
     if trained.suffix == ".npz":
@@ -171,15 +169,13 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         trained.unlink()
     else:
         built.model.load_weights(trained)
-    predict = Predictor(built.model)
-    return ScoreResult(_score(lambda part: predict(part.examples()), network.size, dataset, job, channel))
+    return ScoreResult(_score(network, data.load(Path(job.manifest)), job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
-    """Train a configuration on every picture outside the test set, and score it on the test pictures.
+    """Train a configuration on every picture outside the test set for `job.phase_epochs`, and score it.
 
-    So the chosen trial of data in folds gets its model. Nothing is held out to stop early by: it trains for
-    `job.phase_epochs`.
+    So the chosen trial of data in folds gets its model. Nothing is held out to stop early by.
     """
     dataset = data.load(Path(job.manifest))
     estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
@@ -187,20 +183,14 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     estimator.refit(_part(dataset, items, estimator.size, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
-    return ScoreResult(_score(estimator.predict, estimator.size, dataset, job, channel))
+    return ScoreResult(_score(estimator, dataset, job, channel))
 
 
-def _score(
-    predict: Callable[[Part], metrics.Probabilities],
-    size: int,
-    dataset: data.Dataset,
-    job: TrainingJob,
-    channel: Channel,
-) -> Metrics:
+def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, size, job, channel)
-    probabilities = predict(test)
+    test = _part(dataset, items, estimator.size, job, channel)
+    probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
     return metrics.measure(probabilities, test.labels)
@@ -219,26 +209,12 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
 # -- shared
 
 
-@dataclass(frozen=True)
-class _Built:
-    """Return value of a family's `build`, and how it was built.
-
-    Attributes:
-        model: A Keras model or a scikit-learn classifier.
-        params: Active hyperparameters.
-        weights: Weights that the backbones started from.
-        backbones: Those that the family asked for.
-    """
+class _Built(NamedTuple):
+    """Return value of a family's `build`, its active hyperparameters, and the task that it was given."""
 
     model: Any
     params: Mapping[str, Value]
-    weights: Weights
-    backbones: Sequence[Backbone]
-
-    @property
-    def sketched(self) -> bool:
-        """Tell whether a sketch stands for a backbone."""
-        return any(isinstance(backbone.model, sketch.SketchedBackbone) for backbone in self.backbones)
+    task: Task
 
 
 def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
@@ -265,18 +241,13 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
     keras.utils.set_random_seed(job.seed)
     if job.deterministic:
         tf.config.experimental.enable_op_determinism()
+    outlines = sketch.Outlines(cache.root) if cache else None
     task = Task(
-        job.class_names,
-        job.input_sizes,
-        job.weights,
-        job.files,
-        job.seed,
-        outlines=sketch.Outlines(cache.root) if cache else None,
-        sketching=sketching,
+        job.class_names, job.input_sizes, job.weights, job.files, job.seed, outlines=outlines, sketching=sketching
     )
     hp = HyperParameters(suggest)
     model = loading.load(Path(job.path)).model(hp, task)
-    return _Built(model, dict(hp.values), task.weights_used, task.backbones)
+    return _Built(model, dict(hp.values), task)
 
 
 def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
@@ -288,16 +259,14 @@ def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
         built.params,
         len(job.class_names),
         job.seed,
-        backbones=built.backbones,
+        backbones=built.task.backbones,
         cache=_feature_cache(job),
         progress=_throttled(channel.progress),
     )
 
 
 def _feature_cache(job: TrainingJob) -> FeatureCache | None:
-    if job.features == "off":
-        return None
-    return FeatureCache(Path(job.cache), job.features, job.cores)
+    return None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
 
 
 def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, channel: Channel) -> Part:

@@ -42,11 +42,7 @@ class LoadedFamily:
 
 
 def load(path: Path) -> LoadedFamily:
-    """Import a search-space file anew, and whatever it imports of its folder.
-
-    Raises:
-        SpaceError: Importing it fails; names the line in the file.
-    """
+    """Import a search-space file anew, and whatever it imports of its folder; SpaceError where that fails."""
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

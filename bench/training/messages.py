@@ -118,14 +118,13 @@ class WeightsJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeJob(Job):
-    """Build the family in the file `path` once with default values.
+class FamilyJob(Job):
+    """A job that builds a family.
 
     Attributes:
+        path: Its file.
         weights: Start of its backbones, one of `config.WEIGHTS`.
     """
-
-    result_type: ClassVar[type] = ProbeResult
 
     path: str
     class_names: tuple[str, ...]
@@ -134,12 +133,17 @@ class ProbeJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingJob(Job):
+class ProbeJob(FamilyJob):
+    """Build a family once with default values."""
+
+    result_type: ClassVar[type] = ProbeResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob(FamilyJob):
     """Settings of every training.
 
     Attributes:
-        path: The family's file.
-        weights: Start of its backbones, one of `config.WEIGHTS`.
         files: Weights files, found and checked, by `task.backbone_key`.
         manifest: The split, `split.json`.
         cache: The folder of decoded pictures and features.
@@ -149,10 +153,6 @@ class TrainingJob(Job):
         predictions: A file for the class probabilities of the test pictures; "" writes none.
     """
 
-    path: str
-    class_names: tuple[str, ...]
-    input_sizes: tuple[int, ...]
-    weights: str
     files: Mapping[str, str]
     manifest: str
     cache: str

@@ -40,7 +40,7 @@ class TrainingPhase:
     Attributes:
         name: Label of its epochs; "" where it is the only one.
         epochs: Maximum number of epochs.
-        learning_rate: None takes the hyperparameter of that name.
+        learning_rate: None takes the hyperparameter.
         head_only: Whether the backbones are frozen as a whole.
     """
 
@@ -64,12 +64,7 @@ class TrainingPhase:
 
 
 def phases(values: Mapping[str, Value], epochs: int) -> list[TrainingPhase]:
-    """List the phases of a configuration, from `epochs`, `head_epochs` and `fine_tune_learning_rate`.
-
-    Args:
-        values: Hyperparameters.
-        epochs: Maximum number of epochs in each phase.
-    """
+    """List the phases of a configuration, of at most so many epochs each."""
     most = min(epochs, int(values.get("epochs") or epochs))
     head = min(epochs, int(values.get("head_epochs") or 0))
     if not head:
@@ -86,10 +81,8 @@ class PreparedPhase:
         model: The model that is trained.
         train, validation: Examples such as it takes; no validation where nothing is held out.
         prefix: Use of the frozen layers, for the record.
-        held_out: The validation pictures.
-        cut: End of the frozen prefix; None where the model takes pictures.
-        fetched: Features of all training and validation pictures.
-        cache: Source of more features.
+        held_out, cut, fetched, cache: On features only: the validation pictures, the end of the frozen prefix, the
+            features of all training and validation pictures, and the source of more.
     """
 
     phase: TrainingPhase
@@ -127,12 +120,11 @@ class Preparation:
     """Preparation of the phases of one training.
 
     Attributes:
-        model: The model as the family built it.
-        graph: Its operations, or the reason why they are not known.
-        train, validation: Pictures; no validation pictures where nothing is held out.
+        graph: Operations of the model, or the reason why they are not known.
+        validation: None where nothing is held out.
         augmentation: Value of the hyperparameter.
         seed: Seed of the views that are drawn.
-        cache: Cache of features; None trains end to end.
+        cache: None trains end to end.
         progress: Reports the computing of features.
     """
 
@@ -191,11 +183,7 @@ class Preparation:
         )
 
     def _cut(self, phase: TrainingPhase) -> tuple[Cut, FeatureCache]:
-        """Find the cut whose features a phase is trained on.
-
-        Raises:
-            NoPrefix: The phase is trained on pictures.
-        """
+        """Find the cut whose features a phase is trained on; NoPrefix where that does not pay."""
         if self.cache is None:
             raise NoPrefix("the feature cache is off")
         if isinstance(self.graph, NoPrefix):

@@ -68,11 +68,7 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
 
 
 def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> tuple[HyperParameters, Task]:
-    """Build once with these values, and defaults for the others.
-
-    Raises:
-        SpaceError: The build fails, or its model cannot be trained; names file and line.
-    """
+    """Build once with these values, and defaults for the others; SpaceError where its model cannot be trained."""
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:

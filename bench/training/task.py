@@ -46,9 +46,6 @@ class Task:
         seed: Seed of random weights.
         outlines: Outlines of backbones that were built before; None neither reads nor records any.
         sketching: Whether a sketch stands for a backbone that has an outline.
-
-    Attributes:
-        backbones: Backbones that the family has asked for so far.
     """
 
     def __init__(
@@ -120,6 +117,11 @@ class Task:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
         return model
+
+    @property
+    def sketched(self) -> bool:
+        """Tell whether a sketch stands for a backbone."""
+        return any(isinstance(backbone.model, sketch.SketchedBackbone) for backbone in self.backbones)
 
     @property
     def weights_used(self) -> Weights:

@@ -55,11 +55,7 @@ EpochReport = Callable[[Epoch], bool]
 
 
 def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
-    """Return the shape of every input of a model, the batch first.
-
-    Raises:
-        WrongModel: It is a subclassed model that was never called, so its input shape is unknown.
-    """
+    """Return the shape of every input of a model, the batch first; WrongModel where it is unknown."""
     if getattr(model, "inputs", None):
         return [tuple(tensor.shape) for tensor in model.inputs]
     built = model.get_build_config() or {}
@@ -77,11 +73,7 @@ def output_shape(model: keras.Model) -> tuple[Any, ...]:
 
 
 def check_model(model: keras.Model, num_classes: int) -> int:
-    """Check that a model can be trained here; return its input size in pixels.
-
-    Raises:
-        WrongModel: Its input is not square RGB or its output has not one sigmoid unit or a unit a class.
-    """
+    """Return a model's input size in pixels; WrongModel unless it takes square RGB and has one unit or one a class."""
     (shape,) = input_shapes(model)
     if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
         raise WrongModel(f"the model's input shape is {shape}: must be (None, size, size, 3), raw RGB pixels")
@@ -102,7 +94,6 @@ def compile_model(
 
     Args:
         model: The model that is trained: the one that a family built, or its tail.
-        values: Hyperparameters.
         source: The model that the family built. Where it has compiled that, its loss and its optimizer are kept.
         learning_rate: Overrides the hyperparameter, with a fresh optimizer.
     """
@@ -146,11 +137,7 @@ def traced(model: keras.Model) -> Callable[..., Any]:
 
 
 class Predictor:
-    """Class probabilities of a Keras model, through one traced function for every batch size.
-
-    Args:
-        model: Its weights are read at every call, so that one predictor serves all epochs.
-    """
+    """Class probabilities of a Keras model, with its weights of the moment, through one traced function."""
 
     def __init__(self, model: keras.Model) -> None:
         self.shapes = [shape[1:] for shape in input_shapes(model)]
@@ -225,9 +212,9 @@ class _EpochLoop:
     """
 
     def __init__(self, model: keras.Model, train: Examples, batch_size: int, seed: int) -> None:
-        self._model = model
-        self._batches = batches = Batches(train, targets_for(model, train.labels), batch_size, seed)
-        self.steps = batches.steps
+        targets = targets_for(model, train.labels)
+        batches = Batches(train, targets, batch_size, seed)
+        self.steps, self._model, self._begin = batches.steps, model, batches.begin
         step = model.train_step
         if model.jit_compile:
             step = tf.function(step, jit_compile=True, reduce_retracing=True)
@@ -242,26 +229,22 @@ class _EpochLoop:
             tf.while_loop(lambda number: number < batches.steps, one, [0], parallel_iterations=1)
 
         self._run = run if model.run_eagerly else tf.function(run, autograph=False)
-        self._build()
+        # A traced loop cannot create the variables of the optimizer and of the metrics.
+        model.optimizer.build(model.trainable_variables)
+        inputs, output = [tf.zeros([1, *shape[1:]]) for shape in input_shapes(model)], output_shape(model)
+        example = {"y": tf.constant(targets[:1]), "y_pred": tf.zeros([1, *output[1:]])}
+        model.compute_loss(x=inputs, **example)
+        model.compute_metrics(x=inputs, **example)
 
     def epoch(self, number: int) -> tuple[float, float | None]:
         """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy."""
         self._model.reset_metrics()
-        self._run(self._batches.begin(number))
+        self._run(self._begin(number))
         logs = self._model.get_metrics_result()
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise NonFinite(f"the training loss is {loss} after epoch {number}")
         return loss, float(logs["accuracy"]) if "accuracy" in logs else None
-
-    def _build(self) -> None:
-        """Create the variables of the optimizer and of the metrics: a traced loop cannot create any."""
-        model = self._model
-        model.optimizer.build(model.trainable_variables)
-        inputs = [tf.zeros([1, *shape[1:]]) for shape in input_shapes(model)]
-        targets, output = self._batches.one_target(), tf.zeros([1, *output_shape(model)[1:]])
-        model.compute_loss(x=inputs, y=targets, y_pred=output)
-        model.compute_metrics(inputs, targets, output)
 
 
 def fit(
@@ -286,13 +269,8 @@ def fit(
         epochs: Maximum number of epochs.
         patience: Epochs without a better validation accuracy or loss after which it stops.
         seed: Seed of the order of the examples and of their augmentation.
-        predict: Predictor of the model.
         best: The best epoch of earlier phases; updated in place.
-        phase: Name of the phase, for its epochs.
         before: Number of epochs of earlier phases.
-
-    Returns:
-        The epochs of this phase.
 
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
@@ -329,11 +307,7 @@ def fit(
 
 
 def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, seed: int, before: int = 0) -> None:
-    """Train with nothing held out: no validation, no early stopping; the last weights stay.
-
-    Raises:
-        NonFinite: A loss is NaN or infinite.
-    """
+    """Train with nothing held out: no validation, no early stopping; the last weights stay."""
     training = _EpochLoop(model, train, batch_size, seed)
     for number in range(before + 1, before + epochs + 1):
         training.epoch(number)

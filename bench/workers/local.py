@@ -62,11 +62,7 @@ class _WorkerProcess:
 
 
 class LocalPool:
-    """A pool of processes on this machine.
-
-    Args:
-        workers: Jobs at a time; each stays on its own share of the cores.
-    """
+    """A pool of processes on this machine, `workers` at a time, each on its own share of the cores."""
 
     def __init__(self, workers: int = 1) -> None:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

@@ -68,14 +68,7 @@ VIEWS_VERSION = 1
 
 @dataclass(frozen=True)
 class PictureView:
-    """One view of every picture of a part.
-
-    Attributes:
-        part: The pictures.
-        augmentation: A name in `AUGMENTATIONS`.
-        number: Number of the view, below `VIEWS`; 0 of a flip is the plain picture, 1 its mirror image.
-        seed: Seed of the draw.
-    """
+    """One view of every picture of a part; of a flip, 0 is the plain picture and 1 its mirror image."""
 
     part: Part
     augmentation: str = "none"
@@ -101,17 +94,15 @@ class PictureView:
             return pictures
         if self.augmentation == "flip":
             return np.ascontiguousarray(pictures[:, :, ::-1])
-        alter = AUGMENTATIONS[self.augmentation]
-        return np.concatenate(
-            [alter(picture[np.newaxis], self._random(index)) for picture, index in zip(pictures, indices, strict=True)]
-        )
+        altered = np.empty_like(pictures)
+        for row, index in enumerate(indices):
+            random = np.random.default_rng([self.seed, self.number, int(self.part.sha256[index][:16], 16)])
+            altered[row] = AUGMENTATIONS[self.augmentation](pictures[row : row + 1], random)[0]
+        return altered
 
     @property
     def _plain(self) -> bool:
         return self.augmentation == "none" or (self.augmentation == "flip" and self.number == 0)
-
-    def _random(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.number, int(self.part.sha256[index][:16], 16)])
 
 
 def views(part: Part, augmentation: Value, seed: int) -> list[PictureView]:
@@ -130,7 +121,7 @@ class Fetched:
         spent_s: Seconds that computing took now.
         waited_s: Seconds of the whole fetch, with computing and waiting for another process.
         cached: Share that was in the cache, 0 to 1.
-        latency_ms: Milliseconds that the prefix takes for one picture.
+        latency_ms: Milliseconds of the prefix for one picture.
     """
 
     rows: tuple[Rows, ...]
@@ -152,7 +143,7 @@ class FeatureCache:
 
     Attributes:
         root: The folder of the cache.
-        dtype: Stored type, "float32" or "float16".
+        dtype: "float32" or "float16".
         cores: CPU cores of this process; seconds that were measured on other numbers of cores are scaled to it.
     """
 
@@ -161,11 +152,7 @@ class FeatureCache:
     cores: int = 1
 
     def check(self, cut: Cut, count: int) -> None:
-        """Check that the features of so many views are worth their room, and have it.
-
-        Raises:
-            NoPrefix: They are not, or have not.
-        """
+        """Raise NoPrefix unless the features of so many views are worth their room, and have it."""
         for tensor in cut.tensors:
             if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
                 raise NoPrefix(f"its features are {tensor.dtype} of shape {tensor.shape}")
@@ -188,11 +175,7 @@ class FeatureCache:
         return not len(_missing(self.stores(cut), _digests(views)))
 
     def fetch(self, cut: Cut, views: Sequence[PictureView], progress: StageCallback | None = None) -> Fetched:
-        """Read the features of these views, computing those that the cache does not have.
-
-        Raises:
-            NoPrefix: The disk has no room for them.
-        """
+        """Read the features of these views, computing those that are missing; NoPrefix where there is no room."""
         start, spent_s = time.perf_counter(), 0.0
         wanted = _digests(views)
         stores = self.stores(cut)
@@ -275,26 +258,21 @@ class _Computation:
         self._starts = self._find_starts(_ViewedPictures(views, missing))
         self._predict = traced(cut.prefix([start.tensor for start in self._starts]))
         self._layers = len(cut.graph.above(cut.tensors))
-        self._shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
-        self._latency_ms = 0.0
+        shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
+        self._shares = np.array([int(name[:2], 16) % shares for name in self._names])
         self._done = 0
 
     def run(self) -> float:
-        """Compute everything that is missing; return the seconds that this process has computed.
-
-        Raises:
-            NoPrefix: The disk has no room for them.
-        """
+        """Compute everything that is missing; return the seconds that this process has computed."""
         spent_s = 0.0
-        shares = np.array([int(name[:2], 16) % self._shares for name in self._names])
-        left = sorted(set(shares.tolist()))
+        left = sorted(set(self._shares.tolist()))
         folder = min(store.folder for store in self._cache.stores(self._cut))
         for wait in (False, True):
             for share in tuple(left):
                 with directory.locked(folder, f"{directory.LOCK}-{share}", wait) as ours:
                     if ours:
                         left.remove(share)
-                        spent_s += self._compute(np.flatnonzero(shares == share))
+                        spent_s += self._compute(np.flatnonzero(self._shares == share))
         return spent_s
 
     def _compute(self, rows: NDArray[np.int64]) -> float:
@@ -323,21 +301,21 @@ class _Computation:
                 for writer, output in zip(writers, outputs, strict=True):
                     for row, features in zip(some, self._stored(output), strict=True):
                         writer(self._names[row], features)
-                self._tell(len(some))
-            metadata = self._metadata((time.perf_counter() - begun) / len(rows))
-            for writer in writers:
-                writer.metadata = metadata
+                self._done += len(some)
+                if self._progress:
+                    self._progress(f"computing features of {self._layers} frozen layers", self._done, len(self._names))
+            seconds_per_row = (time.perf_counter() - begun) / len(rows)
+            for writer in writers:  # the cost of the rows, from the pictures on
+                writer.metadata = {
+                    "cores": self._cache.cores,
+                    "seconds_per_row": seconds_per_row + max(start.seconds_per_row for start in self._starts),
+                    "latency_ms": self._latency_ms,
+                }
 
-    def _metadata(self, seconds_per_row: float) -> dict[str, float]:
-        """Describe the cost of a segment's rows, from the pictures on."""
-        if not self._latency_ms:
-            shapes = [tuple(start.tensor.shape[1:]) for start in self._starts]
-            self._latency_ms = cost.latency_ms(self._predict, shapes) + max(start.latency_ms for start in self._starts)
-        return {
-            "cores": self._cache.cores,
-            "seconds_per_row": seconds_per_row + max(start.seconds_per_row for start in self._starts),
-            "latency_ms": self._latency_ms,
-        }
+    @cached_property
+    def _latency_ms(self) -> float:
+        shapes = [tuple(start.tensor.shape[1:]) for start in self._starts]
+        return cost.latency_ms(self._predict, shapes) + max(start.latency_ms for start in self._starts)
 
     def _stored(self, output: Any) -> NDArray[Any]:
         with np.errstate(over="ignore"):
@@ -364,11 +342,6 @@ class _Computation:
             else:
                 above += graph.maker(tensor).input_tensors
         return starts
-
-    def _tell(self, count: int) -> None:
-        self._done += count
-        if self._progress:
-            self._progress(f"computing features of {self._layers} frozen layers", self._done, len(self._names))
 
 
 class _ViewedPictures:

@@ -96,11 +96,7 @@ class Graph:
         return self._makers[id(tensor)]
 
     def cut(self) -> Cut:
-        """Find the end of the frozen prefix, as the layers are frozen now.
-
-        Raises:
-            NoPrefix: Nothing is trained, or no layer with weights is frozen at the beginning.
-        """
+        """Find the end of the frozen prefix, as the layers are frozen now; NoPrefix where there is none."""
         frozen = {id(self.input)}
         for node in self.nodes:
             if all(id(tensor) in frozen for tensor in node.input_tensors) and not _changes(node.operation):
@@ -145,8 +141,7 @@ class Graph:
     def key(self, tensor: Tensor) -> str:
         """Hash everything that a tensor's values depend on, given the same pictures: 32 hexadecimal digits.
 
-        Raises:
-            NoPrefix: An operation above it has no configuration or code to hash.
+        NoPrefix where an operation above it has no configuration or code to hash.
         """
         if tensor is self.input:
             return _digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
@@ -165,11 +160,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Cut:
-    """End of a model's frozen prefix.
-
-    Attributes:
-        tensors: The features: tensors that cross from the prefix into the tail.
-    """
+    """End of a model's frozen prefix: the features, tensors that cross from the prefix into the tail."""
 
     graph: Graph
     tensors: tuple[Tensor, ...]

@@ -74,13 +74,9 @@ class Outlines:
 
 
 def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -> list[Any]:
-    """List everything that a backbone depends on: its application and options, its weights, its pictures' shape.
+    """List everything that a backbone depends on: its `task.backbone_key`, its weights, its pictures' shape.
 
-    Args:
-        backbone: `task.backbone_key`.
-        file: The weights file; None where the weights are random.
-        shape: Shape of its input, for one picture.
-        seed: Seed of these random weights.
+    The weights are those of a file, or else random ones of this seed.
     """
     status = Path(file).stat() if file else None
     weights = [file, status.st_size, status.st_mtime_ns] if status else [seed]
