@@ -54,8 +54,7 @@ def discordant(right: NDArray[np.bool_]) -> Counts:
         Shape (classifiers, classifiers): at [i, j] the number of pictures that i has right and j has wrong.
     """
     shares = right.astype(np.float64)  # sums of ones and zeros are exact, and a product of matrices is fast
-    counts: Counts = np.rint(shares @ (1.0 - shares).T).astype(np.int64)
-    return counts
+    return np.rint(shares @ (1.0 - shares).T).astype(np.int64)
 
 
 def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
@@ -415,8 +414,7 @@ def rank_intervals(p: Floats, accuracy: Floats) -> Counts:
         accuracy: Shares of right answers, shape (k,).
     """
     beats = _beats(p, accuracy)
-    places: Counts = np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
-    return places
+    return np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
 
 
 def tied_with_best(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
@@ -489,5 +487,4 @@ def _correlation(e: Floats, f: Floats, g: Floats, h: Floats) -> Floats:
     product = (e + f) * (g + h) * (e + g) * (f + h)
     covariance = e * h - f * g
     corrected = np.where(covariance > 0, np.maximum(covariance - (e + f + g + h) / 2, 0.0), covariance)
-    correlation: Floats = np.where(product > 0, corrected / np.sqrt(np.where(product > 0, product, 1.0)), 0.0)
-    return correlation
+    return np.where(product > 0, corrected / np.sqrt(np.where(product > 0, product, 1.0)), 0.0)

@@ -38,8 +38,7 @@ class Predictions:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Right answers, shape (n,)."""
-        correct: NDArray[np.bool_] = self.predicted == self.labels
-        return correct
+        return np.equal(self.predicted, self.labels)
 
     @property
     def confidence(self) -> NDArray[np.float32]:

@@ -175,7 +175,7 @@ ARGUMENTS: dict[str, Any] = {
     "epoch": tuple[Epoch, int, int],
     "result": tuple[TrialResult],
 }
-"""Types of what a job calls a method of its listener with."""
+"""Argument types of the methods of a listener that a job calls."""
 
 
 def _read(running: _WorkerProcess) -> None:
