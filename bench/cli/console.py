@@ -17,7 +17,8 @@ from bench.cli.terminal import Terminal, printable, printing
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
 from bench.report.inventory import Inventory
-from bench.report.sections.verdict import no_result, savings, test_interval, verdict
+from bench.report.sections.feature_cache import savings
+from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,

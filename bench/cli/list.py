@@ -52,6 +52,6 @@ def _print_runs() -> None:
     summaries = store.summaries()
     if not summaries:
         print("  none yet: python -m bench run --budget 20")
-    for row in map(index.row, summaries):
-        line = row.summary.problem or row.line
-        print(f"  {one_line(str(row.summary.path))}  {plain(line)}")
+    for summary in summaries:
+        line = index.line(summary.record) if summary.record else summary.problem
+        print(f"  {one_line(str(summary.path))}  {plain(line)}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from bench import text
 from bench.cache.files import write_text
-from bench.records import FAIL, Leader, Summary
+from bench.records import FAIL, Leader, RunRecord, Summary
 from bench.report.assets import assets
 from bench.report.page import document, environment
 from bench.runs import store
@@ -18,58 +18,15 @@ MARK = 'data-made-by="image-model-bench"'
 """Markup by which a list of runs that the suite wrote is recognised."""
 
 
-@dataclass(frozen=True)
-class IndexRow:
-    """A run in the list, in words; fields that are named as in `RunRecord` mean the same.
-
-    Attributes:
-        href: The run's page, relative to the list; "" where there is none.
-        begun: Start to the minute, UTC.
-        best: The leading family, with the label that its weights demand.
-        accuracy: The number to sort by: test accuracy, or validation accuracy where the test set was not used.
-        shown: `accuracy` in words.
-        interval: The 95 % interval of the test accuracy, or "validation".
-        trials: Number of trials; None where the record has no counts.
-        failed: Number of failed trials, in words.
-    """
-
-    summary: Summary
-    href: str = ""
-    begun: str = ""
-    status: str = ""
-    data: str = ""
-    families: str = ""
-    engines: str = ""
-    best: str = ""
-    accuracy: float | None = None
-    shown: str = ""
-    interval: str = ""
-    trials: int | None = None
-    failed: str = ""
-    took: str = ""
-
-    @property
-    def line(self) -> str:
-        """The run on one line, for the terminal."""
-        best = f"{self.best} {self.shown} ({self.interval})" if self.best and self.accuracy is not None else "no result"
-        counts = (best, text.plural(self.trials, "trial")) if self.trials is not None else ()
-        parts = (self.begun, self.status, self.data, self.engines, *counts, self.failed, self.took)
-        return "  ".join(text.one_line(part) for part in parts if part)
-
-
 def write(summaries: Sequence[Summary], path: Path) -> None:
     """Write the list of runs, in the order of `summaries`; their folders lie beside the page.
 
     Raises:
         OSError: The file cannot be written; the old one is intact.
     """
-    rows = [row(summary) for summary in summaries]
     template = environment().get_template("index.html")
-    body = template.render(
-        rows=[each for each in rows if not each.summary.problem],
-        unreadable=[each for each in rows if each.summary.problem],
-    )
-    write_text(path, document(text.plural(len(rows), "run"), body, assets(("page", "index"), None)))
+    body = template.render(summaries=summaries, result=result, link=link, FAIL=FAIL)
+    write_text(path, document(text.plural(len(summaries), "run"), body, assets(("page", "index"), None)))
 
 
 def update(run: Path) -> Path | None:
@@ -96,30 +53,47 @@ def _is_index(path: Path) -> bool:
         return False
 
 
-def row(summary: Summary) -> IndexRow:
-    """A run as the list shows it."""
-    record = summary.record
-    href = f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else ""
-    if record is None:
-        return IndexRow(summary, href)
-    best, failed = record.best or Leader(), record.trials.get(FAIL, 0)
-    test, low, high = best.test_accuracy, best.test_accuracy_low, best.test_accuracy_high
-    accuracy, interval = (best.val_accuracy, "validation") if test is None else (test, "")
-    if test is not None and low is not None and high is not None:
-        interval = text.interval(low, high)
-    return IndexRow(
-        summary=summary,
-        href=href,
-        begun=record.created_utc[:16].replace("T", " "),
-        status=record.status,
-        data=text.one_line(record.split.source, 60),
-        families=text.listing([text.one_line(family.name, 40) for family in record.families], 3),
-        engines=", ".join(record.config.engines),
-        best=text.one_line(text.with_weights(best.family, best.weights), 60),
-        accuracy=accuracy,
-        shown=text.percent(accuracy),
-        interval=interval if accuracy is not None else "",
-        trials=sum(record.trials.values()) if record.trials else None,
-        failed=f"{text.thousands(failed)}\u00a0failed" if failed else "",
-        took=text.seconds(record.elapsed_s),
-    )
+def link(summary: Summary) -> str:
+    """The address of a run's page, relative to the list; "" where there is none."""
+    return f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else ""
+
+
+class Result(NamedTuple):
+    """The best result of a run.
+
+    Attributes:
+        family: The leading family, with the label that its weights demand; "" without a result.
+        accuracy: Test accuracy, or validation accuracy where the test set was not used.
+        interval: The 95 % interval of the test accuracy, or "validation".
+    """
+
+    family: str
+    accuracy: float | None
+    interval: str
+
+
+def result(record: RunRecord) -> Result:
+    """The best result of a run."""
+    best = record.best or Leader()
+    family = text.one_line(text.with_weights(best.family, best.weights), 60)
+    if best.test_accuracy is None:
+        return Result(family, best.val_accuracy, "" if best.val_accuracy is None else "validation")
+    low, high = best.test_accuracy_low, best.test_accuracy_high
+    return Result(family, best.test_accuracy, "" if low is None or high is None else text.interval(low, high))
+
+
+def line(record: RunRecord) -> str:
+    """A run on one line, for the terminal."""
+    family, accuracy, interval = result(record)
+    best = f"{family} {text.percent(accuracy)} ({interval})" if family and accuracy is not None else "no result"
+    failed = record.trials.get(FAIL, 0)
+    parts = [
+        record.created_utc[:16].replace("T", " "),
+        record.status,
+        text.one_line(record.split.source, 60),
+        ", ".join(record.config.engines),
+        *((best, text.plural(sum(record.trials.values()), "trial")) if record.trials else ()),
+        f"{text.thousands(failed)}\u00a0failed" if failed else "",
+        text.seconds(record.elapsed_s),
+    ]
+    return "  ".join(text.one_line(part) for part in parts if part)

@@ -31,6 +31,9 @@ from bench.report.sections import (
     verdict,
 )
 from bench.report.sections.cost_charts import COSTS
+from bench.report.sections.feature_cache import saved, savings
+from bench.report.sections.learning_curves import learning_phases, sparkline
+from bench.report.styles import family_marks, interval_bar
 
 REFRESH_S = 5
 """Seconds after which the page of a running run loads itself again."""
@@ -42,15 +45,15 @@ LISTED = 500
 """Limit on the listed pictures of a kind; the split's file has all."""
 
 SECTIONS: Mapping[str, Callable[[Run], Any]] = {
-    "verdict": verdict.section,
+    "verdict": verdict.verdict,
     "leaderboard": leaderboard.section,
     "cost_charts": cost_charts.section,
     "recommendation": recommendation.section,
-    "pairwise": pairwise.section,
+    "pairwise": pairwise.compare,
     "search_history": search_history.section,
     "models": models.section,
     "data": photos.section,
-    "failures": failures.section,
+    "failures": failures.groups,
     "reproduce": reproduce.section,
 }
 """The sections from top to bottom: NAME.html is given the result as `section`; NAME.css and NAME.js belong to it."""
@@ -58,16 +61,12 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
 
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """The page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
-    variables: dict[str, Any] = {
-        "run": run,
-        "notices": verdict.notices(run),
-        "sections": {name: section(run) for name, section in SECTIONS.items()},
-        "refresh_s": REFRESH_S if run.status == "running" else None,
-    }
-    body = environment().get_template("body.html").render(variables)
+    sections = {name: section(run) for name, section in SECTIONS.items()}
+    refresh_s = REFRESH_S if run.status == "running" else None
+    body = environment().get_template("body.html").render(run=run, sections=sections, refresh_s=refresh_s)
     files = ("page", *(f"sections/{name}" for name in SECTIONS))
-    title = f"{variables['sections']['verdict'].verdict.headline} · {run.path.name}"
-    return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), variables["refresh_s"])
+    title = f"{sections['verdict'].headline} · {run.path.name}"
+    return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), refresh_s)
 
 
 def document(title: str, body: str, files: Assets, refresh_s: int | None = None) -> str:
@@ -98,7 +97,7 @@ def _finalize(value: Any) -> Any:
 
 FILTERS = (
     "percent interval seconds milliseconds count number plural label random_weights listing validation mean_of_seeds "
-    "over_folds one_line thousands points p_value megabytes"
+    "over_folds one_line thousands points p_value megabytes frozen"
 )
 """Functions of `bench.text` that the templates use as filters."""
 
@@ -115,11 +114,17 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(text, name) for name in FILTERS.split()}
-    environment.filters |= {"anchor": anchor, "embed": embed}
+    own = (anchor, embed, interval_bar, learning_phases, leaderboard.remarks, leaderboard.time_s, sparkline)
+    environment.filters |= {function.__name__: function for function in (*own, verdict.test_interval)}
     environment.globals |= {
         "nothing": text.NOTHING,
         "MISSING": Weights.MISSING,
-        "limits": {"open": OPEN_UP_TO, "listed": LISTED},
+        "limits": {"open": OPEN_UP_TO, "listed": LISTED, "failures": failures.GROUPS},
         "COSTS": COSTS,
+        "facts": verdict.facts,
+        "savings": savings,
+        "saved": saved,
+        "notices": verdict.notices,
+        "family_marks": family_marks,
     }
     return environment

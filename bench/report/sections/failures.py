@@ -25,18 +25,12 @@ class FailureGroup:
     Attributes:
         name: Name of the failure; "Unknown" for trials without a reason.
         traceback: Of the first trial that has one; "" where none has.
-        trials: In the order in which they were started.
     """
 
     name: str
     message: str
     traceback: str
     trials: Sequence[Trial]
-
-    @property
-    def families(self) -> list[str]:
-        """The families that failed, with the label that their weights demand."""
-        return list(dict.fromkeys(text.label(trial) for trial in self.trials))
 
     @property
     def named(self) -> str:
@@ -47,26 +41,6 @@ class FailureGroup:
         names = [f"{family} {engine} {', '.join(numbers)}" for (family, engine), numbers in studies.items()]
         more = len(self.trials) - NAMED
         return "; ".join(names) + (f" and {text.thousands(more)} more" if more > 0 else "")
-
-
-@dataclass(frozen=True)
-class Failures:
-    """The section.
-
-    Attributes:
-        trials: Number of failed trials.
-        left_out: Number of groups that are not on the page.
-    """
-
-    groups: Sequence[FailureGroup]
-    trials: int
-    left_out: int
-
-
-def section(run: Run) -> Failures:
-    """The failures of a run."""
-    every = groups(run)
-    return Failures(every[:GROUPS], sum(len(group.trials) for group in every), max(0, len(every) - GROUPS))
 
 
 def groups(run: Run) -> list[FailureGroup]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup
 
 from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
-from bench.report.figures import anchor
-from bench.report.sections.learning_curves import LearningPhase, learning_phases, sparkline
+from bench.report.figures import anchor, rounded
+from bench.report.sections.learning_curves import learning_phases
 from bench.report.sections.pairwise import Standing, standings
 from bench.report.sections.recommendation import efficient
-from bench.report.sections.verdict import no_result, savings, test_interval, unseparated
-from bench.report.styles import Mark, family_marks, interval_bar
+from bench.report.sections.verdict import no_result, test_interval, unseparated
 
 LISTED = 50
 """Families with more trials than that have about so many of them on the page."""
@@ -29,51 +27,6 @@ BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADER
 
 
 @dataclass(frozen=True)
-class TrialRow:
-    """A trial in its family's table; `curve` is its learning curve as a picture."""
-
-    trial: Trial
-    chosen: bool
-    curve: Markup
-
-    @property
-    def phases(self) -> list[LearningPhase]:
-        """The named phases of its training; empty where there is one without a name."""
-        return [phase for phase in learning_phases(self.trial) if phase.name]
-
-    @property
-    def time_s(self) -> float | None:
-        """The time that it took in all; None where it was answered from the record."""
-        trial = self.trial
-        if trial.cost and trial.cost.total_time_s:
-            return trial.cost.total_time_s
-        return None if trial.finished_s is None or trial.duplicate_of else trial.finished_s - trial.started_s
-
-    @property
-    def saved_time_s(self) -> float | None:
-        """The time that the feature cache saved; None where it was answered from the record."""
-        return self.trial.cost.saved_time_s if self.trial.cost and not self.trial.duplicate_of else None
-
-    @property
-    def notes(self) -> list[str]:
-        """Remarks for a reader."""
-        trial = self.trial
-        remarks = [
-            "known configuration" if trial.known else "",
-            f"answered from the record of {trial.duplicate_of}" if trial.duplicate_of else "",
-            "" if trial.counted else "used no budget",
-            trial.failure.name if trial.failure else "",
-            trial.note,
-        ]
-        return [remark for remark in dict.fromkeys(remarks) if remark]
-
-    @property
-    def frozen(self) -> list[str]:
-        """The use of its frozen layers, phase by phase, in words."""
-        return [text.frozen(prefix) for prefix in self.trial.prefixes]
-
-
-@dataclass(frozen=True)
 class BoardRow:
     """A family on the leaderboard.
 
@@ -82,37 +35,28 @@ class BoardRow:
         states: States of its trials, in words.
         trials: The listed ones, as they were started; `left_out` are not listed.
         rank: From 1; None where the family has no result, for the `reason`.
-        trial: The chosen trial, with its test accuracy and interval as the picture `bar`.
+        trial: The chosen trial.
+        leader: The chosen trial of the first family.
         standing: Result of the paired comparison; None where it was not compared.
-        difference: Its test accuracy minus the leader's, as a share.
-        one_seed: Whether it was compared with the leader on the run's own seed alone, though one of the two has more.
-        tied: Whether it is not separated from the leader.
+        tied: True if it is not separated from the leader.
     """
 
     family: FamilyInfo
-    mark: Mark
     status: str
     states: str
-    trials: tuple[TrialRow, ...]
+    trials: Sequence[Trial]
     left_out: int
-    rank: int | None = None
-    trial: Trial | None = None
-    bar: Markup = field(default_factory=Markup)
-    standing: Standing | None = None
-    difference: float | None = None
-    one_seed: bool = False
-    tied: bool = False
-    reason: str = ""
+    reason: str
+    rank: int | None
+    trial: Trial | None
+    leader: Trial | None
+    standing: Standing | None
+    tied: bool
 
     @property
     def weights(self) -> str:
         """The weights that its chosen trial started from, or would have."""
         return self.trial.weights if self.trial else self.family.weights
-
-    @property
-    def interval(self) -> tuple[float | None, float | None, float | None]:
-        """Test accuracy and its 95 % interval."""
-        return test_interval(self.trial) if self.trial else (None, None, None)
 
     @property
     def ranks(self) -> str:
@@ -122,9 +66,18 @@ class BoardRow:
         return str(self.standing.best_rank if self.standing else self.rank or "")
 
     @property
-    def chosen(self) -> Trial | None:
-        """Its chosen trial, where that is listed."""
-        return next((each.trial for each in self.trials if each.chosen), None)
+    def difference(self) -> float | None:
+        """Its test accuracy minus the leader's, as a share."""
+        accuracy = self.trial.test_accuracy if self.trial else None
+        best = self.leader.test_accuracy if self.leader else None
+        return None if accuracy is None or best is None else accuracy - best
+
+    @property
+    def one_seed(self) -> bool:
+        """True if it was compared with the leader on the run's own seed alone, though one of the two has more."""
+        gap = self.standing.gap if self.standing else None
+        compared = [trial for trial in (self.trial, self.leader) if trial]
+        return gap is not None and not gap.over_seeds and any(trial.over_seeds for trial in compared)
 
     @property
     def label(self) -> str:
@@ -153,15 +106,15 @@ class Leaderboard:
     """The section.
 
     Attributes:
-        scale: Ends of the scale that the intervals share.
+        scale: Ends of the scale that the intervals share: whole tens of percent, up to 1.
+        curve_scale: Ends of the scale that the learning curves share.
         states: Numbers of listed trials by state, and of families without a trial by status.
-        savings: The time that the feature cache saved, in a sentence; "" where it is less than a second.
     """
 
-    rows: tuple[BoardRow, ...]
+    rows: Sequence[BoardRow]
     scale: tuple[float, float]
+    curve_scale: tuple[float, float]
     states: Mapping[str, int]
-    savings: str
     cached: bool
     two_phases: bool
 
@@ -172,73 +125,70 @@ class Leaderboard:
             "columns": BOARD_COLUMNS,
             "families": [_family_values(row) for row in self.rows],
             "trialColumns": LEADERBOARD_COLUMNS,
-            "trials": {anchor(each.trial): _trial_values(each.trial) for row in self.rows for each in row.trials},
+            "trials": {anchor(trial): _trial_values(trial) for row in self.rows for trial in row.trials},
         }
 
 
 def section(run: Run) -> Leaderboard:
     """The leaderboard of a run."""
-    rows = tuple(board(run))
-    states = [state for row in rows for state in ([t.trial.state.lower() for t in row.trials] or [row.status])]
+    rows = board(run)
+    states = [state for row in rows for state in ([trial.state.lower() for trial in row.trials] or [row.status])]
+    lows = [low for row in rows if row.trial and (low := test_interval(row.trial)[1]) is not None]
+    phases = [learning_phases(trial) for row in rows for trial in row.trials]
+    values = [value for of_trial in phases for phase in of_trial for value in phase.values]
     return Leaderboard(
         rows=rows,
-        scale=board_scale(run),
+        scale=(min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0),
+        curve_scale=(min(values, default=0.0), max(values, default=1.0)),
         states={state: states.count(state) for state in dict.fromkeys(states)},
-        savings=savings(run),
         cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
-        two_phases=any(len(each.phases) > 1 for row in rows for each in row.trials),
+        two_phases=any(sum(phase.name != "" for phase in of_trial) > 1 for of_trial in phases),
     )
-
-
-def board_scale(run: Run) -> tuple[float, float]:
-    """Ends of the scale that the leaderboard's intervals share: whole tens of percent, up to 1."""
-    lows = [low for trial in run.ranking() if (low := test_interval(trial)[1]) is not None]
-    return min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0
 
 
 def board(run: Run) -> list[BoardRow]:
     """One row a family: those with a result, best first, then the others with the reason."""
-    looks, scale, ranking, compared = family_marks(run), board_scale(run), run.ranking(), standings(run)
-    infos, every, shown = {family.name: family for family in run.families}, _by_family(run), listed(run)
-    overlapping = unseparated(ranking)
-    values = [
-        value
-        for family_trials in shown.values()
-        for t in family_trials
-        for phase in learning_phases(t)
-        for value in phase.values
-    ]
-    curve_scale = (min(values, default=0.0), max(values, default=1.0))
+    ranking, compared, every, shown = run.ranking(), standings(run), _by_family(run), listed(run)
+    infos, overlapping = {family.name: family for family in run.families}, unseparated(ranking)
     chosen = {trial.family: trial for trial in ranking}
     rows = []
     for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
-        info, family_trials = infos.get(name, FamilyInfo(name)), every.get(name, [])
-        best, standing = chosen.get(name), compared.get(name)
-        trials = tuple(TrialRow(t, t is best, sparkline(t, curve_scale)) for t in shown.get(name, []))
-        row = BoardRow(
-            family=info,
-            mark=looks[name],
-            status=_status(run, info, family_trials, best),
-            states=text.states(family_trials),
-            trials=trials,
-            left_out=len(family_trials) - len(trials),
-            reason="" if best else no_result(run, info),
-        )
-        if best:
-            accuracy, leader = best.test_accuracy, ranking[0].test_accuracy
-            gap = standing.gap if standing else None
-            row = replace(
-                row,
-                rank=place,
+        info, trials, best, standing = infos.get(name, FamilyInfo(name)), every[name], chosen.get(name), compared.get(name)
+        rows.append(
+            BoardRow(
+                family=info,
+                status=_status(run, info, trials, best),
+                states=text.states(trials),
+                trials=shown.get(name, []),
+                left_out=len(trials) - len(shown.get(name, [])),
+                reason="" if best else no_result(run, info),
+                rank=place if best else None,
                 trial=best,
-                bar=interval_bar(looks[name], scale, *test_interval(best)),
+                leader=ranking[0] if ranking else None,
                 standing=standing,
-                difference=None if accuracy is None or leader is None else accuracy - leader,
-                one_seed=bool(gap and not gap.over_seeds and (best.over_seeds or ranking[0].over_seeds)),
                 tied=place > 1 and (standing.tied if standing else best in overlapping),
             )
-        rows.append(row)
+        )
     return rows
+
+
+def time_s(trial: Trial) -> float | None:
+    """The time that a trial took in all; None where it was answered from the record."""
+    if trial.cost and trial.cost.total_time_s:
+        return trial.cost.total_time_s
+    return None if trial.finished_s is None or trial.duplicate_of else trial.finished_s - trial.started_s
+
+
+def remarks(trial: Trial) -> list[str]:
+    """Remarks on a trial for a reader."""
+    every = [
+        "known configuration" if trial.known else "",
+        f"answered from the record of {trial.duplicate_of}" if trial.duplicate_of else "",
+        "" if trial.counted else "used no budget",
+        trial.failure.name if trial.failure else "",
+        trial.note,
+    ]
+    return [remark for remark in dict.fromkeys(every) if remark]
 
 
 def listed(run: Run) -> dict[str, list[Trial]]:
@@ -262,10 +212,10 @@ def _listed(trials: list[Trial], front: set[str]) -> list[Trial]:
     return [trial for trial in trials if trial.name in names]
 
 
-def _by_family(run: Run) -> dict[str, list[Trial]]:
-    families: dict[str, list[Trial]] = {}
+def _by_family(run: Run) -> defaultdict[str, list[Trial]]:
+    families = defaultdict(list)
     for trial in run.trials:
-        families.setdefault(trial.family, []).append(trial)
+        families[trial.family].append(trial)
     return families
 
 
@@ -305,5 +255,5 @@ def _trial_values(trial: Trial) -> list[Any]:
 def _value(value: object) -> object:
     """A value for a script: None where it is missing, numbers with six digits, harmless texts."""
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return rounded(value) if math.isfinite(value) else None
     return text.one_line(value) or None if isinstance(value, str) else value

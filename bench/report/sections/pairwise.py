@@ -9,13 +9,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import stats, text
+from bench import stats
 from bench.records import Run, Trial
-from bench.report.styles import Mark, family_marks
 from bench.runs import predictions
-
-MATRIX_UP_TO = 12
-"""Limit on the families of a matrix that stands open; of more, each is listed against the leader."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Difference:
 
     Attributes:
         p: P-value of the test, corrected over all pairs (Holm).
-        over_seeds: Whether means over seeds were compared, else the run's own seed of each (see `PairwiseTests`).
+        over_seeds: True if means over seeds were compared, else the run's own seed of each (see `PairwiseTests`).
     """
 
     value: float
@@ -46,12 +42,11 @@ class Standing:
     Attributes:
         best_rank, worst_rank: The places that it may have, from 1: behind all that are significantly better, before
             all that are significantly worse.
-        tied: Whether it shares the first place: no test puts it below the leader. The leader shares it if another
+        tied: True if it shares the first place: no test puts it below the leader. The leader shares it if another
             family does.
         gap: The difference to the leader; None for the leader itself.
     """
 
-    family: str
     best_rank: int
     worst_rank: int
     tied: bool
@@ -66,17 +61,17 @@ class PairwiseTests:
     seed of each (McNemar, Newcombe).
 
     Attributes:
-        families: Best first.
+        trials: Chosen trials of the families, best first.
         n: Number of pictures.
         accuracy: Accuracies that rank the families, shape (families,).
         value: The row's accuracy minus the column's as compared, shape (families, families), as are the rest.
         low, high: Its 95 % interval.
         p: Corrected p-values; 1 on the diagonal. 1 too where one seed cannot decide: that of a family with several says
             the opposite of their mean, or the 95 % intervals, which have the noise of the seeds in them, overlap.
-        over_seeds: Whether means over seeds were compared.
+        over_seeds: True where means over seeds were compared.
     """
 
-    families: tuple[str, ...]
+    trials: Sequence[Trial]
     n: int
     accuracy: NDArray[np.float64]
     value: NDArray[np.float64]
@@ -88,7 +83,7 @@ class PairwiseTests:
     @property
     def pairs(self) -> int:
         """Number of pairs."""
-        return len(self.families) * (len(self.families) - 1) // 2
+        return len(self.trials) * (len(self.trials) - 1) // 2
 
     @property
     def pairs_over_seeds(self) -> int:
@@ -98,7 +93,7 @@ class PairwiseTests:
     @property
     def apart(self) -> int:
         """Number of pairs that the tests tell apart."""
-        return sum(self.difference(i, j).significant for i, j in combinations(range(len(self.families)), 2))
+        return sum(self.difference(i, j).significant for i, j in combinations(range(len(self.trials)), 2))
 
     def difference(self, one: int, other: int) -> Difference:
         """The accuracy of the family at one place minus that of the family at the other."""
@@ -130,7 +125,7 @@ def compare(run: Run) -> PairwiseTests | None:
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
     return PairwiseTests(
-        families=tuple(by_family), n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
+        trials=trials, n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
     )
 
 
@@ -159,58 +154,16 @@ def standings(run: Run) -> dict[str, Standing]:
     The first is the leader of `Run.ranking`. Families without predictions that fit the others are not in it.
     """
     comparison = compare(run)
-    if comparison is None or comparison.families[0] != run.ranking()[0].family:
+    if comparison is None or comparison.trials[0] is not run.ranking()[0]:
         return {}
     places = stats.rank_intervals(comparison.p, comparison.accuracy)
     tied = stats.tied_with_best(comparison.p, comparison.accuracy)
     return {
-        family: Standing(
-            family,
+        trial.family: Standing(
             best_rank=int(places[place][0]),
             worst_rank=int(places[place][1]),
             tied=bool(tied[place] if place else tied[1:].any()),
             gap=comparison.difference(place, 0) if place else None,
         )
-        for place, family in enumerate(comparison.families)
+        for place, trial in enumerate(comparison.trials)
     }
-
-
-@dataclass(frozen=True)
-class Pairwise:
-    """The section.
-
-    Attributes:
-        comparison: None where there is nothing to compare.
-        families: Names and marks of the compared families, best first.
-        ranking: Chosen trials of all families with a result, best first.
-        unscored, lost: Names of those that are not compared: never scored on the test pictures, or scored without
-            predictions that fit the others.
-    """
-
-    comparison: PairwiseTests | None
-    families: Sequence[tuple[str, Mark]]
-    ranking: Sequence[Trial]
-    unscored: Sequence[str]
-    lost: Sequence[str]
-
-    matrix_up_to = MATRIX_UP_TO
-
-    @property
-    def seeds(self) -> int:
-        """Largest number of other seeds that a family was trained with."""
-        return max(len(trial.repeats) for trial in self.ranking)
-
-
-def section(run: Run) -> Pairwise:
-    """The comparison of a run's families."""
-    comparison, ranking, looks = compare(run), run.ranking(), family_marks(run)
-    chosen = {trial.family: trial for trial in ranking}
-    compared = comparison.families if comparison else ()
-    missing = [trial for trial in ranking if trial.family not in compared]
-    return Pairwise(
-        comparison=comparison,
-        families=[(text.label(chosen[family]), looks[family]) for family in compared],
-        ranking=ranking,
-        unscored=[text.label(trial) for trial in missing if not trial.test],
-        lost=[text.label(trial) for trial in missing if trial.test],
-    )

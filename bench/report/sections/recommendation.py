@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.sections.verdict import test_interval
-from bench.report.styles import Mark, family_marks
+from bench.report.figures import rounded
 
 LIMITS: Mapping[str, tuple[str, str, Callable[[float | None], str]]] = {
     "parameters": ("Parameters", "numbers in the model", text.count),
@@ -27,31 +26,16 @@ class Candidate:
 
     Attributes:
         steps: For each of the `LIMITS`, the place of the trial's cost among its steps.
-        chosen: Whether it is its family's chosen trial.
-        accuracy, low, high: Test accuracy and its 95 % interval, where it was scored.
+        chosen: True for its family's chosen trial.
         command: Exports its model; "" where that is not possible.
         model: File of its trained model, relative to the page; "" where the run did not keep it.
     """
 
     trial: Trial
-    mark: Mark
     steps: tuple[int, ...]
     chosen: bool
-    accuracy: float | None
-    low: float | None
-    high: float | None
     command: str
     model: str
-
-    @property
-    def configuration(self) -> str:
-        """Its hyperparameters as a Python dictionary."""
-        return repr(dict(self.trial.params))
-
-    @property
-    def mean(self) -> str:
-        """The seeds that its test accuracy is the mean of, in words; "" with one seed."""
-        return text.mean_of_seeds([self.trial])
 
     @property
     def link(self) -> str:
@@ -78,30 +62,17 @@ class Recommendation:
 def section(run: Run) -> Recommendation:
     """The candidates of a run."""
     trials = efficient(run)
-    steps = {cost: sorted({_cost(trial, cost) for trial in trials} - {math.inf}) for cost in LIMITS}
-    looks = family_marks(run)
-    best = {family: run.best(family) for family in looks}
+    steps = {cost: sorted({cost_of(trial, cost) for trial in trials} - {math.inf}) for cost in LIMITS}
     candidates = []
     for trial in trials:
-        chosen = trial is best[trial.family]
-        accuracy, low, high = test_interval(trial)
-        candidates.append(
-            Candidate(
-                trial=trial,
-                mark=looks[trial.family],
-                steps=tuple(sum(step < _cost(trial, cost) for step in steps[cost]) for cost in LIMITS),
-                chosen=chosen,
-                accuracy=accuracy,
-                low=low,
-                high=high,
-                command=command(run, trial, chosen),
-                model=_model(run, trial.family) if chosen else "",
-            )
-        )
-    written = {
-        cost: [(float(f"{value:.6g}"), write(value)) for value in steps[cost]] for cost, (_, _, write) in LIMITS.items()
-    }
-    return Recommendation(candidates, written)
+        chosen = trial is run.best(trial.family)
+        places = tuple(sum(step < cost_of(trial, cost) for step in steps[cost]) for cost in LIMITS)
+        model = _model(run, trial.family) if chosen else ""
+        candidates.append(Candidate(trial, places, chosen, command(run, trial, chosen), model))
+    return Recommendation(
+        candidates,
+        {cost: [(rounded(value), write(value)) for value in steps[cost]] for cost, (_, _, write) in LIMITS.items()},
+    )
 
 
 def efficient(run: Run) -> list[Trial]:
@@ -116,12 +87,12 @@ def efficient(run: Run) -> list[Trial]:
         if trial.state == COMPLETE and not trial.duplicate_of and trial.cost and trial.value is not None
         if math.isfinite(trial.value)
     ]
-    points = [(-(trial.value or 0.0), *(_cost(trial, cost) for cost in LIMITS)) for trial in trials]
+    points = [(-(trial.value or 0.0), *(cost_of(trial, cost) for cost in LIMITS)) for trial in trials]
     return sorted((trials[place] for place in stats.pareto(points)), key=lambda trial: trial.rank_key)
 
 
-def _cost(trial: Trial, cost: str) -> float:
-    """A trial's cost; infinite where it was not measured."""
+def cost_of(trial: Trial, cost: str) -> float:
+    """A field of a trial's `Cost`; infinite where it was not measured."""
     value = getattr(trial.cost, cost)
     return float(value) if value is not None and math.isfinite(value) else math.inf
 

@@ -29,36 +29,21 @@ FIELDS = "order started_s finished_s epochs known counted duplicate_of failure n
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The section.
-
-    Attributes:
-        commands: Purpose and command line.
-        environment: Names and values.
-        configuration: The run's settings as JSON.
-        trials: The record of every trial, as `packed` writes it; empty without a trial.
-        files: The records beside the page: name and content.
-    """
+    """The section: commands by purpose, environment by name, configuration as JSON, and the `packed` trials, if any."""
 
     commands: Sequence[tuple[str, str]]
-    environment: Sequence[tuple[str, str]]
+    environment: Mapping[str, str]
     configuration: str
     trials: Markup
-    files: Sequence[tuple[str, str]]
 
 
 def section(run: Run) -> Reproduction:
     """Collect what repeats a run."""
-    files = [
-        ("leaderboard.csv", "the leaderboard"),
-        ("split.json", "every picture with its part, its label and the hash of its content"),
-        ("run.json", "configuration, environment and status"),
-    ]
     return Reproduction(
         commands=commands(run),
         environment=environment_facts(run),
         configuration=json.dumps(to_data(run.config), indent=2, default=str, ensure_ascii=False),
         trials=packed(trial_table(run)) if run.trials else Markup(),
-        files=files if run.config.storage else [*files, ("trials.sqlite3", "every trial, for optuna-dashboard")],
     )
 
 
@@ -77,15 +62,14 @@ def commands(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def environment_facts(run: Run) -> list[tuple[str, str]]:
-    """The environment as names and values: hardware and commit first, then versions."""
+def environment_facts(run: Run) -> dict[str, str]:
+    """The environment by name: hardware and commit first, then versions."""
     titles = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
     titles |= {"platform": "Platform", "python": "Python"}
-    packages = run.environment.get("packages") or {}
-    rest = {name: value for name, value in run.environment.items() if name not in titles and name != "packages"}
-    every = {title: run.environment.get(name) for name, title in titles.items()} | rest | packages
-    shown = {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in every.items() if v}
-    return list(shown.items())
+    values = dict(run.environment)
+    packages = values.pop("packages", None) or {}
+    every = {title: values.pop(name, None) for name, title in titles.items()} | values | packages
+    return {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in every.items() if v}
 
 
 # -- the record of every trial, from which the page's script makes CSV and JSON

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
-from bench.report.sections.feature_cache import Saved, in_all, saved_by_family
+from bench.report.sections.feature_cache import Saved, saved, savings
 from bench.report.sections.slices import DRAWN as POINTS_DRAWN
 from bench.report.sections.slices import FamilySlices, slices
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
 from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline, timeline
-from bench.report.sections.verdict import savings
 from bench.report.styles import Mark, engine_marks, family_marks
 
 DRAWN = 1200
@@ -39,7 +38,7 @@ class SearchHistory:
         drawn: Number of these in the `figure`.
         unfolded: The family whose slice plots stand open: that of the best trial among them.
         narrow: Tried families without slice plots.
-        saved: Empty where the feature cache saved less than a second in all.
+        saved: Time that the feature cache saved, by family, most first; empty where it is less than a second in all.
     """
 
     steps: Mapping[str, Sequence[SearchStep]]
@@ -55,8 +54,7 @@ class SearchHistory:
     narrow: Sequence[str]
     timeline: Timeline | None
     timeline_figure: Figure | None
-    saved: Sequence[Saved]
-    saved_in_all: Saved
+    saved: Mapping[str, Saved]
 
     bars = BARS_DRAWN
     panel_points = POINTS_DRAWN
@@ -83,7 +81,7 @@ def section(run: Run) -> SearchHistory:
     shown = {each.trial.name for each in ended}
     drawn = {trial.name for trial in thinned([each.trial for each in ended], DRAWN)}
     tried = {trial.family: text.label(trial) for trial in run.trials}
-    saved = saved_by_family(run, looks) if savings(run) else []
+    times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
     best = min((t for space in spaces for t in space.trials), key=lambda trial: trial.rank_key, default=None)
     return SearchHistory(
         steps=steps,
@@ -103,8 +101,7 @@ def section(run: Run) -> SearchHistory:
         narrow=[family for family in tried if family not in {each.family for each in spaces}],
         timeline=workers,
         timeline_figure=draw_timeline(workers, looks) if workers else None,
-        saved=saved,
-        saved_in_all=in_all(saved),
+        saved=dict(sorted(times, key=lambda entry: -entry[1].saved_s)),
     )
 
 

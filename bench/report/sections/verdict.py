@@ -9,9 +9,7 @@ from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
-from bench.report.sections.feature_cache import in_all, saved_by_family
 from bench.report.sections.pairwise import Standing
-from bench.report.styles import family_marks
 from bench.stats import wilson
 
 NAMED = 4
@@ -31,11 +29,9 @@ class Notice:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer.
+    """The answer in a sentence, and the sentences that qualify it.
 
     Attributes:
-        headline: One sentence.
-        details: Sentences that qualify it.
         leader: The most accurate trial; None where nothing is complete.
         tied: The trials that are not told apart from it, best first.
     """
@@ -44,19 +40,6 @@ class Verdict:
     details: tuple[str, ...] = ()
     leader: Trial | None = None
     tied: tuple[Trial, ...] = ()
-
-
-@dataclass(frozen=True)
-class Top:
-    """The section: the answer, and the main facts of the run as names and values."""
-
-    verdict: Verdict
-    facts: Sequence[tuple[str, str]]
-
-
-def section(run: Run) -> Top:
-    """The top of the page."""
-    return Top(verdict(run), facts(run))
 
 
 def verdict(run: Run) -> Verdict:
@@ -128,18 +111,6 @@ def no_result(run: Run, family: FamilyInfo) -> str:
     last = [failures[-1].name, text.shorten(failures[-1].message, 120)] if failures else []
     why = ": ".join(filter(None, last))
     return f"no complete trial: {text.states(trials)}" + (f" ({why})" if why else "")
-
-
-def savings(run: Run) -> str:
-    """The training time that the feature cache saved, in a sentence; "" where it is less than a second."""
-    every = in_all(saved_by_family(run, family_marks(run)))
-    if not 1 <= every.saved_s <= every.cold_s:
-        return ""
-    so_far = " so far" if run.status == "running" else ""
-    return (
-        f"The feature cache saved {text.seconds(every.saved_s)} of the {text.seconds(every.cold_s)} that all "
-        f"training{so_far} takes from a cold start ({text.percent(every.share)})."
-    )
 
 
 def progress(run: Run) -> str:
