@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench import stats
 from bench.runs.predictions import Predictions
@@ -18,16 +20,6 @@ MOST_PAIRS = 15
 
 WORST = 10
 """Limit on the worst classes that are listed."""
-
-
-@dataclass(frozen=True)
-class ConfusionRow:
-    """A class of the matrix: its pictures by predicted class and in all, and its own place among the classes."""
-
-    name: str
-    counts: tuple[int, ...]
-    n: int
-    place: int
 
 
 @dataclass(frozen=True)
@@ -61,69 +53,48 @@ class ClassRecall:
         return self.right / self.n
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Confusion:
-    """Pictures by true and by predicted class.
+    """Pictures by true class, a row each, and by predicted class; `counts` has the shape (classes, classes)."""
 
-    Attributes:
-        classes: Names of the classes; a label is an index into them.
-        counts: Pictures by labels, (true, predicted); pairs that do not occur are left out.
-    """
-
-    classes: tuple[str, ...]
-    counts: Mapping[tuple[int, int], int]
+    classes: Sequence[str]
+    counts: NDArray[np.int64]
 
     @property
-    def matrix(self) -> list[ConfusionRow]:
-        """The rows of the matrix; empty where the classes are too many."""
-        labels = range(len(self.classes) if len(self.classes) <= MOST_CLASSES else 0)
-        counts = [tuple(self.counts.get((true, other), 0) for other in labels) for true in labels]
-        return [ConfusionRow(self.classes[true], row, sum(row), true) for true, row in enumerate(counts)]
+    def matrix(self) -> list[list[int]]:
+        """The counts; empty where the classes are too many."""
+        return self.counts.tolist() if len(self.classes) <= MOST_CLASSES else []
+
+    @cached_property
+    def confused(self) -> list[ConfusedPair]:
+        """All confusions, most frequent first."""
+        wrong = self.counts - np.diag(self.counts.diagonal())
+        true, predicted = wrong.nonzero()
+        order = np.argsort(-wrong[true, predicted], kind="stable")
+        return [
+            ConfusedPair(self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()))
+            for i, j in zip(true[order], predicted[order], strict=True)
+        ]
 
     @property
     def pairs(self) -> list[ConfusedPair]:
         """The most frequent confusions, most frequent first."""
-        return [
-            ConfusedPair(self.classes[true], self.classes[other], count, self._n[true])
-            for (true, other), count in self._confused[:MOST_PAIRS]
-        ]
-
-    @property
-    def confused(self) -> int:
-        """Number of different confusions."""
-        return len(self._confused)
+        return self.confused[:MOST_PAIRS]
 
     @property
     def worst(self) -> list[ClassRecall]:
         """The classes with the lowest recall, lowest first; only those of which a picture is classified wrongly."""
-        taken_for = {true: other for (true, other), _ in reversed(self._confused)}
+        taken_for = {pair.true: pair.predicted for pair in reversed(self.confused)}
         recalls = []
-        for true, other in taken_for.items():
-            right, n = self.counts.get((true, true), 0), self._n[true]
-            low, high = stats.wilson(right, n)
-            recalls.append(
-                ClassRecall(
-                    name=self.classes[true], right=right, n=n, low=low, high=high, taken_for=self.classes[other]
-                )
-            )
+        for name, row, right in zip(self.classes, self.counts, self.counts.diagonal().tolist(), strict=True):
+            if name in taken_for:
+                n = int(row.sum())
+                recalls.append(ClassRecall(name, right, n, *stats.wilson(right, n), taken_for=taken_for[name]))
         return sorted(recalls, key=lambda each: (each.recall, -each.n, each.name))[:WORST]
-
-    @cached_property
-    def _n(self) -> Mapping[int, int]:
-        """Pictures by true label."""
-        totals: Counter[int] = Counter()
-        for (true, _), count in self.counts.items():
-            totals[true] += count
-        return totals
-
-    @cached_property
-    def _confused(self) -> list[tuple[tuple[int, int], int]]:
-        """Wrong pairs with their counts, most frequent first."""
-        wrong = [(pair, count) for pair, count in self.counts.items() if pair[0] != pair[1]]
-        return sorted(wrong, key=lambda each: (-each[1], each[0]))
 
 
 def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
     """Count the pictures by true and by predicted class; a label is an index into `classes`."""
-    pairs = zip(predictions.labels.tolist(), predictions.predicted.tolist(), strict=True)
-    return Confusion(tuple(classes), Counter(pairs))
+    k = len(classes)
+    counts = np.bincount(predictions.labels * k + predictions.predicted, minlength=k * k)
+    return Confusion(classes, counts.reshape(k, k))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from markupsafe import Markup
 
@@ -39,11 +39,11 @@ def learning_phases(trial: Trial) -> list[LearningPhase]:
     """The phases of a trial's training; of a running or pruned trial as far as it has reported."""
     epochs = [(epoch.phase, epoch.epoch, epoch.val_accuracy) for epoch in trial.history]
     epochs = epochs or [("", epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
-    groups = [(name, list(reports)) for name, reports in groupby(epochs, key=lambda each: each[0])]
-    return [
-        LearningPhase(name, tuple(n for _, n, _ in reports), tuple(v for _, _, v in reports))
-        for name, reports in groups
-    ]
+    phases = []
+    for name, reports in groupby(epochs, key=lambda report: report[0]):
+        _, numbers, values = zip(*reports, strict=True)
+        phases.append(LearningPhase(name, numbers, values))
+    return phases
 
 
 def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
@@ -59,22 +59,21 @@ def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
     low, high = scale
     step = 88 / max(len(values) - 1, 1)
     points = [(4 + i * step, 20 - 16 * (value - low) / max(high - low, 1e-9)) for i, value in enumerate(values)]
-    x, y = points[values.index(max(values))]
-    lines, before = Markup(), 0
-    for phase in phases[:-1]:
-        before += len(phase.values)
-        place = f"{4 + (before - 0.5) * step:.1f}"
-        lines += Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>').format(x=place)
+    lines = [
+        Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>').format(x=f"{4 + (n - 0.5) * step:.1f}")
+        for n in accumulate(len(phase.values) for phase in phases[:-1])
+    ]
     title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
     title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
     parts = [f"{len(phase.values)} {text.one_line(phase.name)}" for phase in phases if phase.name]
     title += f": {', then '.join(parts)}" if parts else ""
+    x, y = points[values.index(max(values))]
     return Markup(
         '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}">'
         '{lines}<polyline points="{points}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></svg>'
     ).format(
         title=title + (" (first fold)" if trial.folds else ""),
-        lines=lines,
+        lines=Markup("").join(lines),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         x=x,
         y=y,
@@ -83,12 +82,7 @@ def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """The curves of one trial.
-
-    Attributes:
-        epochs: In order, at least one.
-        best: The epoch with the highest validation accuracy, the first of several.
-    """
+    """The curves of one trial; `best` is the epoch with the highest validation accuracy, the first of several."""
 
     epochs: tuple[Epoch, ...]
     phases: tuple[LearningPhase, ...]
@@ -113,36 +107,27 @@ class LearningCurves:
         return f"{text.plural(len(self.epochs), 'epoch')}, {best}{course}"
 
 
-def learning_curves(trial: Trial, name: str) -> LearningCurves | None:
-    """The curves of a trial that has ended; None where nothing was trained by epochs.
-
-    Args:
-        trial: The trial.
-        name: Its name in the charts' descriptions.
-    """
+def learning_curves(trial: Trial) -> LearningCurves | None:
+    """The curves of a trial that has ended; None where nothing was trained by epochs."""
     epochs = tuple(sorted(trial.history, key=lambda epoch: epoch.epoch))
     if not epochs:
         return None
     phases = tuple(learning_phases(trial))
     best = max(epochs, key=lambda e: (e.val_accuracy if math.isfinite(e.val_accuracy) else -1.0, -e.epoch))
-    losses: Series = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
-    shares: Series = {
-        "training": [each.accuracy for each in epochs],
-        "validation": [each.val_accuracy for each in epochs],
-    }
+    losses = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
+    shares = {"training": [each.accuracy for each in epochs], "validation": [each.val_accuracy for each in epochs]}
     low, high = _ends(losses)
     frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), svg.numbers("", min(low, 0.0), high))
-    drawn = [*_phase_lines(frame, phases), *_curves(frame, epochs, losses)]
     percent = svg.Frame(frame.x, svg.percentages("", *_ends(shares)))
-    shown = [*_phase_lines(percent, phases), *_curves(percent, epochs, shares)]
+    shown = _curves(percent, epochs, phases, shares)
     if math.isfinite(best.val_accuracy):
         shown.append(percent.dot((float(best.epoch), best.val_accuracy), PART_MARKS["validation"]))
-    below = "by epoch; the table below has the same numbers"
+    name, below = text.label(trial), "by epoch; the table below has the same numbers"
     return LearningCurves(
         epochs=epochs,
         phases=phases,
         best=best,
-        losses=frame.chart(f"{name}: loss {below}", drawn),
+        losses=frame.chart(f"{name}: loss {below}", _curves(frame, epochs, phases, losses)),
         accuracies=percent.chart(f"{name}: accuracy {below}", shown),
     )
 
@@ -152,21 +137,10 @@ def _ends(series: Series) -> tuple[float, float]:
     return min(shown, default=0.0), max(shown, default=1.0)
 
 
-def _curves(frame: svg.Frame, epochs: Sequence[Epoch], series: Series) -> list[Markup]:
-    return [
-        frame.line(
-            [
-                None if value is None or not math.isfinite(value) else (float(epoch.epoch), value)
-                for epoch, value in zip(epochs, values, strict=True)
-            ],
-            PART_MARKS[part],
-        )
-        for part, values in series.items()
-    ]
-
-
-def _phase_lines(frame: svg.Frame, phases: Sequence[LearningPhase]) -> list[Markup]:
-    """Upright lines between phases, and the name of each where there is room."""
+def _curves(
+    frame: svg.Frame, epochs: Sequence[Epoch], phases: Sequence[LearningPhase], series: Series
+) -> list[Markup]:
+    """Upright lines between phases, the name of each where there is room, and a line for each part."""
     drawn = []
     for before, after in pairwise(phases):
         between = (before.epochs[-1] + after.epochs[0]) / 2
@@ -175,4 +149,9 @@ def _phase_lines(frame: svg.Frame, phases: Sequence[LearningPhase]) -> list[Mark
         begin, end = max(phase.epochs[0] - 0.5, frame.x.low), min(phase.epochs[-1] + 0.5, frame.x.high)
         if (end - begin) / (frame.x.high - frame.x.low) >= NARROW:
             drawn.append(frame.word(phase.name, (begin + end) / 2))
+    for part, values in series.items():
+        points = zip((float(epoch.epoch) for epoch in epochs), values, strict=True)
+        drawn.append(
+            frame.line([(n, v) if v is not None and math.isfinite(v) else None for n, v in points], PART_MARKS[part])
+        )
     return drawn

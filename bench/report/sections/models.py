@@ -1,27 +1,61 @@
-"""The chosen models one by one: learning curves, confusion, calibration and mistakes."""
+"""The chosen models one by one: learning curves, confusion, calibration and misclassified pictures."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from bench import text
 from bench.records import Run, Trial
-from bench.report.photos import PhotoAlbum
+from bench.report.photos import Photo, PhotoAlbum
 from bench.report.sections.confusion import Confusion, confusion
 from bench.report.sections.learning_curves import PART_MARKS, LearningCurves, learning_curves
-from bench.report.sections.mistakes import Mistakes, mistakes, mistakes_of_all
 from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
-from bench.report.styles import Mark, family_marks
+from bench.report.styles import family_marks
 from bench.runs import predictions
-from bench.runs.predictions import Predictions
+from bench.runs.predictions import Predictions, shared_mistakes
+from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 
 MOST_BYTES = 600_000
 """Limit on the section's thumbnails; with the samples of the data they stay below 0.8 MB."""
 
 OPEN = 2
 """Limit on the families that all stand open; of more, only the best one does."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that is classified wrongly.
+
+    Attributes:
+        true: Its class.
+        predicted: The class that it is taken for, in words; of several models `dog (2) and owl (1)`.
+        probability: Of one model that of the predicted class, of several the mean of that of the true class.
+    """
+
+    picture: Photo
+    true: str
+    predicted: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The mistakes of one model, or those that all `models` make: `count` of `n` pictures.
+
+    Attributes:
+        shown: Mistakes with a thumbnail or a name, the worst first: those of which one model is the surest, or those of
+            which all models are the furthest from right.
+    """
+
+    models: int
+    count: int
+    n: int
+    shown: Sequence[Mistake]
 
 
 @dataclass(frozen=True)
@@ -40,16 +74,12 @@ class ChosenModel:
 
     Attributes:
         curves: None where nothing was trained by epochs.
-        tested: None where there are no predictions, for the reason in `untested`.
+        tested: None where there are no predictions.
     """
 
     trial: Trial
-    label: str
-    mark: Mark
-    opened: bool
     curves: LearningCurves | None
     tested: TestedModel | None
-    untested: str
 
 
 @dataclass(frozen=True)
@@ -62,61 +92,60 @@ class Models:
         withheld: Number of thumbnails that the page has no room for.
     """
 
-    models: tuple[ChosenModel, ...]
+    models: Sequence[ChosenModel]
     shared: Mistakes | None
     has_thumbnails: bool
     withheld: int
 
     bins = BINS
+    open = OPEN
     looks = PART_MARKS
 
 
 def section(run: Run) -> Models:
     """The chosen models of a run."""
-    album, looks, ranking = PhotoAlbum(run, MOST_BYTES), family_marks(run), run.ranking()
+    album, looks, classes = PhotoAlbum(run, MOST_BYTES), family_marks(run), run.split.classes
     suitable = {
-        family: predicted for family, predicted in predictions.of_run(run).items() if _is_of_classes(predicted, run)
+        family: predicted
+        for family, predicted in predictions.of_run(run).items()
+        if _is_of_classes(predicted, len(classes))
     }
-    shared = mistakes_of_all(suitable, run.split.classes, album)  # the first to take of the page's room
+    every = list(suitable.values())
+    shared = mistakes(every, classes, album) if len(every) > 1 else None  # the first to take of the page's room
     models = []
-    for place, trial in enumerate(ranking):
-        label, mark, predicted = text.label(trial), looks[trial.family], suitable.get(trial.family)
-        models.append(
-            ChosenModel(
-                trial=trial,
-                label=label,
-                mark=mark,
-                opened=place == 0 or len(ranking) <= OPEN,
-                curves=learning_curves(trial, label),
-                tested=_tested(predicted, run, album, label, mark) if predicted else None,
-                untested="" if predicted else _why_untested(trial, run),
+    for trial in run.ranking():
+        tested = None
+        if predicted := suitable.get(trial.family):
+            calibrated = calibration(predicted)
+            tested = TestedModel(
+                confusion=confusion(predicted, classes),
+                calibration=calibrated,
+                reliability=draw_reliability(calibrated, text.label(trial), looks[trial.family]),
+                mistakes=mistakes([predicted], classes, album),
             )
-        )
-    return Models(tuple(models), shared, bool(album.thumbnails), album.withheld)
+        models.append(ChosenModel(trial, learning_curves(trial), tested))
+    return Models(models, shared, bool(album.thumbnails), album.withheld)
 
 
-def _is_of_classes(predicted: Predictions, run: Run) -> bool:
-    """True if predictions can be of this run's classes; a file that was put there by hand need not be."""
-    classes = len(run.split.classes)
+def _is_of_classes(predicted: Predictions, classes: int) -> bool:
+    """True if predictions can be of so many classes; a file that was put there by hand need not be."""
     labels = predicted.labels
     return (
         predicted.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
     )
 
 
-def _tested(predicted: Predictions, run: Run, album: PhotoAlbum, label: str, mark: Mark) -> TestedModel:
-    classes, calibrated = run.split.classes, calibration(predicted)
-    return TestedModel(
-        confusion=confusion(predicted, classes),
-        calibration=calibrated,
-        reliability=draw_reliability(calibrated, label, mark),
-        mistakes=mistakes(predicted, classes, album),
-    )
-
-
-def _why_untested(trial: Trial, run: Run) -> str:
-    if trial.test is not None:
-        return "Its predictions on the test pictures are not in the run folder, or cannot be read."
-    if run.status == "running":
-        return "It is not scored on the test pictures yet: that is done once the search is over."
-    return "It was not scored on the test pictures."
+def mistakes(models: Sequence[Predictions], classes: Sequence[str], album: PhotoAlbum) -> Mistakes:
+    """The mistakes of one model, or those that several make on the same pictures in the same order."""
+    first, alone = models[0], len(models) == 1
+    wrong = first.mistakes if alone else shared_mistakes(models)
+    guesses, sure, shown = [model.predicted for model in models], first.confidence, []
+    for place in wrong[: MISTAKES if alone else SHARED_MISTAKES]:
+        sha256, label = str(first.sha256[place]), int(first.labels[place])
+        if sha256 in album.thumbnails:
+            counts = Counter(text.one_line(classes[int(predicted[place])]) for predicted in guesses)
+            names = [name if len(counts) == 1 else f"{name} ({count})" for name, count in counts.most_common()]
+            of_truth = np.mean([model.probabilities[place, label] for model in models])
+            probability = float(sure[place] if alone else of_truth)
+            shown.append(Mistake(album.photo(sha256), classes[label], text.listing(names), probability))
+    return Mistakes(len(models), len(wrong), len(first.labels), shown)

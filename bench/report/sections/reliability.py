@@ -25,14 +25,11 @@ HIGHEST_BAR = 0.25
 
 @dataclass(frozen=True)
 class Bin:
-    """Test pictures whose predicted class has a probability in one range.
+    """Test pictures, `n` of them, whose predicted class has a probability between `low` and `high`.
 
     Attributes:
-        low, high: Ends of the range.
-        n: Number of pictures, at least 1.
         confidence: Mean probability of the predicted class.
-        accuracy: Share of pictures that are classified rightly.
-        accuracy_low, accuracy_high: Its 95 % Wilson interval.
+        accuracy: Share of pictures that are classified rightly, with its 95 % Wilson interval.
     """
 
     low: float
@@ -75,19 +72,8 @@ def calibration(predictions: Predictions) -> Calibration:
     bins = []
     for number in np.unique(numbers):
         is_in = numbers == number
-        n, correct = int(is_in.sum()), int(right[is_in].sum())
-        low, high = stats.wilson(correct, n)
-        bins.append(
-            Bin(
-                low=number / BINS,
-                high=(number + 1) / BINS,
-                n=n,
-                confidence=float(sure[is_in].mean()),
-                accuracy=correct / n,
-                accuracy_low=low,
-                accuracy_high=high,
-            )
-        )
+        n, correct, mean = int(is_in.sum()), int(right[is_in].sum()), float(sure[is_in].mean())
+        bins.append(Bin(number / BINS, (number + 1) / BINS, n, mean, correct / n, *stats.wilson(correct, n)))
     return Calibration(tuple(bins), float(sure.mean()), float(right.mean()))
 
 
