@@ -33,7 +33,7 @@ from bench.report.sections import (
 from bench.report.sections.cost_charts import COSTS
 from bench.report.sections.feature_cache import saved, savings
 from bench.report.sections.learning_curves import learning_phases, sparkline
-from bench.report.styles import family_marks, interval_bar
+from bench.report.styles import engine_marks, family_marks, interval_bar
 
 REFRESH_S = 5
 """Seconds after which the page of a running run loads itself again."""
@@ -115,6 +115,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters |= {name: getattr(text, name) for name in FILTERS.split()}
     own = (anchor, embed, interval_bar, learning_phases, leaderboard.remarks, leaderboard.time_s, sparkline)
+    own += (search_history.improvements, search_history.last_accuracy)
     environment.filters |= {function.__name__: function for function in (*own, verdict.test_interval)}
     environment.globals |= {
         "nothing": text.NOTHING,
@@ -126,5 +127,6 @@ def environment() -> jinja2.Environment:
         "saved": saved,
         "notices": verdict.notices,
         "family_marks": family_marks,
+        "engine_marks": engine_marks,
     }
     return environment

@@ -34,24 +34,20 @@ class SearchHistory:
         steps: By engine, its best accuracy after each trial.
         best_figures: Charts of these, by their x axis: "wall-clock time" or "trials"; empty without a result.
         families: Legend of the families that were tried: number, label and mark.
-        ended: Trials that ended, in that order, without the `answered` ones, which were answered from the record.
+        ended: Trials that ended, in that order, with their places from 1, without the `answered` ones, which were
+            answered from the record.
         drawn: Number of these in the `figure`.
-        unfolded: The family whose slice plots stand open: that of the best trial among them.
-        narrow: Tried families without slice plots.
         saved: Time that the feature cache saved, by family, most first; empty where it is less than a second in all.
     """
 
     steps: Mapping[str, Sequence[SearchStep]]
     best_figures: Mapping[str, Figure]
-    engines: Mapping[str, Mark]
     families: Sequence[tuple[int, str, Mark]]
-    ended: Sequence[EndedTrial]
+    ended: Sequence[tuple[int, Trial]]
     answered: int
     drawn: int
     figure: Figure | None
     spaces: Sequence[FamilySlices]
-    unfolded: str
-    narrow: Sequence[str]
     timeline: Timeline | None
     timeline_figure: Figure | None
     saved: Mapping[str, Saved]
@@ -61,28 +57,21 @@ class SearchHistory:
     words = STATE_WORDS
 
     @property
-    def improvements(self) -> Mapping[str, Sequence[SearchStep]]:
-        """By engine, the steps at which its best improved."""
-        return {engine: improvements(steps) for engine, steps in self.steps.items()}
-
-    @property
-    def tabled(self) -> Sequence[EndedTrial]:
+    def tabled(self) -> Sequence[tuple[int, Trial]]:
         """The rows of the table: all trials in their order, or of many the best, best first."""
         if len(self.ended) <= TABLED:
             return self.ended
-        return sorted(self.ended, key=lambda each: (each.trial.state != COMPLETE, each.trial.rank_key))[:TABLED]
+        return sorted(self.ended, key=lambda row: (row[1].state != COMPLETE, row[1].rank_key))[:TABLED]
 
 
 def section(run: Run) -> SearchHistory:
     """The search of a run."""
     steps, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
     is_found = any(engine_steps and engine_steps[-1].best is not None for engine_steps in steps.values())
-    ended, workers, spaces = ended_trials(run), timeline(run), slices(run)
-    shown = {each.trial.name for each in ended}
-    drawn = {trial.name for trial in thinned([each.trial for each in ended], DRAWN)}
+    ended, workers = ended_trials(run), timeline(run)
+    drawn = {trial.name for trial in thinned([trial for _, trial in ended], DRAWN)}
     tried = {trial.family: text.label(trial) for trial in run.trials}
     times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
-    best = min((t for space in spaces for t in space.trials), key=lambda trial: trial.rank_key, default=None)
     return SearchHistory(
         steps=steps,
         best_figures={
@@ -90,15 +79,12 @@ def section(run: Run) -> SearchHistory:
             for axis in ("wall-clock time", "trials")
             if is_found
         },
-        engines=engines,
         families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
         ended=ended,
-        answered=sum(trial.state in SYMBOLS and trial.name not in shown for trial in run.trials),
+        answered=sum(trial.state in SYMBOLS for trial in run.trials) - len(ended),
         drawn=len(drawn),
-        figure=draw_trials([each for each in ended if each.trial.name in drawn], looks) if ended else None,
-        spaces=spaces,
-        unfolded=best.family if best else "",
-        narrow=[family for family in tried if family not in {each.family for each in spaces}],
+        figure=draw_trials([row for row in ended if row[1].name in drawn], looks) if ended else None,
+        spaces=slices(run),
         timeline=workers,
         timeline_figure=draw_timeline(workers, looks) if workers else None,
         saved=dict(sorted(times, key=lambda entry: -entry[1].saved_s)),
@@ -198,61 +184,51 @@ def _step_hover(engine: str, step: SearchStep) -> str:
 # -- every trial
 
 
-@dataclass(frozen=True)
-class EndedTrial:
-    """A trial that ended.
+def ended_trials(run: Run) -> list[tuple[int, Trial]]:
+    """The trials that ended, in that order, with their places from 1.
 
-    Attributes:
-        place: Its place among all that ended, from 1.
-        accuracy: Its validation accuracy; of a pruned trial the last that it reported; None where there is none.
+    Answers from the record are left out: nothing was trained for them.
     """
-
-    place: int
-    trial: Trial
-    accuracy: float | None
+    return list(enumerate(sorted((t for t in run.trials if t.state in SYMBOLS and not t.duplicate_of), key=_ended_s), 1))
 
 
-def ended_trials(run: Run) -> list[EndedTrial]:
-    """The trials that ended, in that order. Answers from the record are left out: nothing was trained for them."""
-    trained = sorted((t for t in run.trials if t.state in SYMBOLS and not t.duplicate_of), key=_ended_s)
-    return [EndedTrial(place, trial, _accuracy(trial)) for place, trial in enumerate(trained, start=1)]
-
-
-def _accuracy(trial: Trial) -> float | None:
+def last_accuracy(trial: Trial) -> float | None:
+    """Validation accuracy of a trial; of a pruned one the last that it reported; None where there is none."""
     reported, value = trial.intermediate_values, trial.value
     if value is None and trial.state == PRUNED and reported:
         value = reported[max(reported)]
     return value if value is not None and math.isfinite(value) and trial.state != FAIL else None
 
 
-def draw_trials(drawn: Sequence[EndedTrial], looks: Mapping[str, Mark]) -> Figure:
+def draw_trials(drawn: Sequence[tuple[int, Trial]], looks: Mapping[str, Mark]) -> Figure:
     """A point a trial: colour by family, shape by state, a ring around known configurations.
 
     Trials without an accuracy stand at the bottom. Every trace has the place of its family among `looks` as `meta`.
     """
-    shape = layout([each.accuracy for each in drawn if each.accuracy is not None])
+    accuracies = {trial.name: last_accuracy(trial) for _, trial in drawn}
+    shape = layout([accuracy for accuracy in accuracies.values() if accuracy is not None])
     bottom = shape["yaxis"]["range"][0] / 100
-    groups: dict[tuple[str, str], list[EndedTrial]] = {}
-    for each in drawn:
-        groups.setdefault((each.trial.family, each.trial.state), []).append(each)
-        if each.trial.known:
-            groups.setdefault((each.trial.family, ""), []).append(each)
+    groups: dict[tuple[str, str], list[tuple[int, Trial]]] = {}
+    for place, trial in drawn:
+        for state in (trial.state.value, "")[: 1 + trial.known]:
+            groups.setdefault((trial.family, state), []).append((place, trial))
     traces = []
     for (family, state), group in groups.items():
         symbol, colour = SYMBOLS.get(state, "circle-open"), looks[family].colour if state else "var(--ink)"
+        heights = [accuracies[trial.name] for _, trial in group]
         traces.append(
             points(
-                [each.trial for each in group],
-                [each.place for each in group],
-                [bottom if each.accuracy is None else each.accuracy for each in group],
+                [trial for _, trial in group],
+                [place for place, _ in group],
+                [bottom if height is None else height for height in heights],
                 name=label(family) if state else "known configuration",
                 marker={"symbol": symbol, "size": 8 if state else 15, "color": colour, "line": {"width": 1.5}},
-                hovertext=[_trial_hover(each) for each in group] if state else None,
+                hovertext=[_trial_hover(trial) for _, trial in group] if state else None,
                 hoverinfo="text" if state else "skip",
                 meta=list(looks).index(family),
             )
         )
-    first, last = (drawn[0].place, drawn[-1].place) if drawn else (1, 1)
+    first, last = (drawn[0][0], drawn[-1][0]) if drawn else (1, 1)
     room = max(0.5, 0.015 * (last - first))
     shape["xaxis"] |= {
         "title": {"text": "Trials, in the order in which they ended"},
@@ -262,10 +238,10 @@ def draw_trials(drawn: Sequence[EndedTrial], looks: Mapping[str, Mark]) -> Figur
     return figure(traces, shape)
 
 
-def _trial_hover(each: EndedTrial) -> str:
-    trial = each.trial
+def _trial_hover(trial: Trial) -> str:
     state = STATE_WORDS[trial.state] if trial.state != COMPLETE else ""
     failure = f": {trial.failure.name}" if trial.failure else ""
-    accuracy = text.percent(each.accuracy) if each.accuracy is not None else ""
-    result = label(" ".join(filter(None, (f"{state}{failure}", accuracy))), 60)
+    accuracy = last_accuracy(trial)
+    share = text.percent(accuracy) if accuracy is not None else ""
+    result = label(" ".join(filter(None, (f"{state}{failure}", share))), 60)
     return "<br>".join(filter(None, (title(trial), result, "known configuration" if trial.known else "")))

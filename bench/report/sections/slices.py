@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, points, thinned
+from bench.report.figures import Figure, figure, label, layout, log_axis, points, thinned
 from bench.report.sections.leaderboard import listed
 from bench.report.styles import Mark, family_marks
 
@@ -22,7 +22,7 @@ DRAWN = 120
 """Limit on the points of a panel."""
 
 CHOICES = 8
-"""Numbers with at most so many different values are drawn as choices, evenly spaced."""
+"""Numbers with at most so many different values, all of them short, are drawn as choices, evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,15 @@ class Slice:
     Attributes:
         trials, values: The complete trials in which it was active, as they were started, and its value in each.
         choices: The different values as labels, in order, where it is drawn as choices; else empty.
-        best: The family's best trial; it may be one in which the hyperparameter was not active.
         inactive: Number of complete trials in which it was not active.
         importance: Its share of the importance, 0 to 1, by engine; only engines for which the record has it.
     """
 
     name: str
-    trials: tuple[Trial, ...]
-    values: tuple[object, ...]
-    choices: tuple[str, ...]
+    trials: Sequence[Trial]
+    values: Sequence[object]
+    choices: Sequence[str]
     log: bool
-    best: Trial
     inactive: int
     importance: Mapping[str, float]
 
@@ -62,25 +60,19 @@ class FamilySlices:
 
     Attributes:
         trials: Its complete trials, answers from the record left out.
+        best: The best of these; a hyperparameter need not be active in it.
         slices: Hyperparameters with more than one value, most important first; the others are `fixed`.
+        figures: A figure for each of the slices.
         engines: Engines for which the record has importances.
-        listed: Names of the trials that have a row in the leaderboard.
     """
 
     family: str
-    label: str
-    mark: Mark
-    trials: tuple[Trial, ...]
-    slices: tuple[Slice, ...]
+    trials: Sequence[Trial]
+    best: Trial
+    slices: Sequence[Slice]
+    figures: Sequence[Figure]
     fixed: Mapping[str, object]
-    engines: tuple[str, ...]
-    listed: frozenset[str]
-
-    @property
-    def figures(self) -> list[Figure]:
-        """A figure for each of the slices."""
-        shape = layout([trial.value or 0.0 for trial in self.trials])
-        return [draw_slice(each, self.mark, shape, self.listed) for each in self.slices]
+    engines: Sequence[str]
 
 
 def slices(run: Run) -> list[FamilySlices]:
@@ -88,40 +80,42 @@ def slices(run: Run) -> list[FamilySlices]:
     families, rows = [], listed(run)
     for family, mark in family_marks(run).items():
         complete = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
-        trials = tuple(t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value))
+        trials = [t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value)]
         importance = {study.engine: study.importance for study in run.studies if study.family == family}
         every = [_slice(name, trials, importance) for name in dict.fromkeys(name for t in trials for name in t.params)]
         varied = [each for each in every if len(set(map(_choice, each.values))) > 1 or each.inactive]
         if varied:
+            varied.sort(key=lambda each: -sum(each.importance.values()))
+            best = min(trials, key=lambda trial: trial.rank_key)
+            shape, linked = layout([trial.value or 0.0 for trial in trials]), {trial.name for trial in rows[family]}
             families.append(
                 FamilySlices(
                     family=family,
-                    label=text.label(trials[0]),
-                    mark=mark,
                     trials=trials,
-                    slices=tuple(sorted(varied, key=lambda each: -sum(each.importance.values()))),
-                    fixed={each.name: each.values[0] for each in every if all(each is not one for one in varied)},
-                    engines=tuple(engine for engine, shares in importance.items() if shares),
-                    listed=frozenset(trial.name for trial in rows[family]),
+                    best=best,
+                    slices=varied,
+                    figures=[draw_slice(each, best, mark, shape, linked) for each in varied],
+                    fixed={each.name: each.values[0] for each in every if each not in varied},
+                    engines=[engine for engine, shares in importance.items() if shares],
                 )
             )
     return families
 
 
 def _slice(name: str, trials: Sequence[Trial], importance: Mapping[str, Mapping[str, float]]) -> Slice:
-    active = tuple(trial for trial in trials if name in trial.params)
-    values = tuple(trial.params[name] for trial in active)
+    active = [trial for trial in trials if name in trial.params]
+    values = [trial.params[name] for trial in active]
     different = {_choice(value): value for value in values}
-    is_numeric = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    numbers = [_number(value) for value in different.values()]
+    is_numeric = all(map(math.isfinite, numbers))
+    is_choice = not is_numeric or (len(numbers) <= CHOICES and all(map(_is_short, numbers)))
     ordered = sorted(different, key=lambda choice: (_number(different[choice]) if is_numeric else 0.0, choice))
-    is_choice = not is_numeric or len(different) <= CHOICES
     return Slice(
         name=name,
         trials=active,
         values=values,
-        choices=tuple(ordered) if is_choice else (),
+        choices=ordered if is_choice else [],
         log=not is_choice and _looks_logarithmic([_number(value) for value in values]),
-        best=min(trials, key=lambda trial: trial.rank_key),
         inactive=len(trials) - len(active),
         importance={engine: shares[name] for engine, shares in importance.items() if name in shares},
     )
@@ -134,7 +128,12 @@ def _choice(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _is_short(number: float) -> bool:
+    """True for whole numbers and those of one or two digits: a sampled fraction has more, which no label has room for."""
+    return number.is_integer() or float(f"{number:.2g}") == number
 
 
 def _looks_logarithmic(numbers: Sequence[float]) -> bool:
@@ -148,16 +147,15 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 # -- drawing
 
 
-def draw_slice(data: Slice, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
+def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
     """A panel: the later a trial, the stronger its colour; the best one has a ring.
 
     `shape` is the layout that the family's panels have in common, `linked` names the trials with a row to lead to.
     """
-    value_of = dict(zip((trial.name for trial in data.trials), data.values, strict=True))
     drawn = thinned(data.trials, DRAWN)
 
     def trace(trials: Sequence[Trial], marker: Figure) -> Any:
-        values = [value_of[trial.name] for trial in trials]
+        values = [trial.params[data.name] for trial in trials]
         return points(
             trials,
             [label(_choice(value)) if data.choices else _number(value) for value in values],
@@ -180,7 +178,26 @@ def draw_slice(data: Slice, mark: Mark, shape: Figure, linked: Container[str]) -
         choices = [label(choice) for choice in data.choices]
         axis |= {"type": "category", "categoryorder": "array", "categoryarray": choices}
         axis |= {"range": [-0.6, len(choices) - 0.4], "nticks": 8}
+    elif data.log:
+        axis |= _powers_of_ten([_number(value) for value in data.values])
     else:
-        axis |= {"type": "log" if data.log else "linear", "tickformat": "~g"}
+        axis |= {"type": "linear", "tickformat": "~g", "tickangle": 0}
     small = {"font": {**shape["font"], "size": 11}, "yaxis": {**shape["yaxis"], "nticks": 5}, "xaxis": axis}
-    return figure([trace(drawn, shades), trace([t for t in drawn if t is data.best], ring)], {**shape, **small})
+    return figure([trace(drawn, shades), trace([t for t in drawn if t is best], ring)], {**shape, **small})
+
+
+def _powers_of_ten(numbers: Sequence[float]) -> Figure:
+    """A logarithmic axis with ticks at powers of ten, at least two of them: `1e-4`, `1e-3`."""
+    low, high = log_axis(numbers)[0]["range"]
+    if math.ceil(low) == math.floor(high):
+        low, high = (math.floor(low), high) if low - math.floor(low) < math.ceil(high) - high else (low, math.ceil(high))
+    powers = range(math.ceil(low), math.floor(high) + 1)
+    step = math.ceil(len(powers) / 5)
+    return {
+        "type": "log",
+        "range": [low, high],
+        "tickvals": [10.0**power for power in powers[::step]],
+        "ticktext": [f"1e{power}" for power in powers[::step]],
+        "tickangle": 0,
+        "hoverformat": ".4~g",
+    }

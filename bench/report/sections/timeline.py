@@ -63,11 +63,6 @@ class Timeline:
         return 5 + 2.5 * min(self.workers if self.by_worker else len(self.bars), 8)
 
     @property
-    def states(self) -> list[str]:
-        """The states of the trials, in words."""
-        return [STATE_WORDS[state] for state in PATTERNS if any(bar.trial.state == state for bar in self.bars)]
-
-    @property
     def rows(self) -> list[tuple[int, int, float]]:
         """By worker its number from 1, its trials and their share of the time; empty if not `by_worker`."""
         rows = []
