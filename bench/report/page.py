@@ -7,7 +7,7 @@ browser runs. The Content-Security-Policy names the scripts by their hash, so th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -102,6 +102,21 @@ FILTERS = (
 """Functions of `bench.text` that the templates use as filters."""
 
 
+FUNCTIONS: Sequence[Callable[..., object]] = (
+    anchor,
+    embed,
+    interval_bar,
+    leaderboard.remarks,
+    leaderboard.time_s,
+    learning_phases,
+    search_history.improvements,
+    search_history.last_accuracy,
+    sparkline,
+    verdict.test_interval,
+)
+"""The other filters."""
+
+
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     """The templates with their filters."""
@@ -114,9 +129,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(text, name) for name in FILTERS.split()}
-    own = (anchor, embed, interval_bar, learning_phases, leaderboard.remarks, leaderboard.time_s, sparkline)
-    own += (search_history.improvements, search_history.last_accuracy)
-    environment.filters |= {function.__name__: function for function in (*own, verdict.test_interval)}
+    environment.filters |= {function.__name__: function for function in FUNCTIONS}
     environment.globals |= {
         "nothing": text.NOTHING,
         "MISSING": Weights.MISSING,

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench import text
 from bench.records import Run
 from bench.report import figures
 from bench.report.figures import anchor
@@ -17,8 +16,8 @@ from bench.report.styles import COLOURS, family_marks, interval_bar, marks
 
 
 def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run: Run) -> None:
-    points = cost_charts.points_of(cost_charts.drawn(run), "train_time_s")
-    assert [(point.trial.study, point.trial.number) for point in points] == [
+    charted = cost_charts.section(run).charts["train_time_s"].trials
+    assert [(trial.study, trial.number) for trial in charted] == [
         ("dummy/optuna:tpe", 0),
         ("dummy/optuna:tpe", 1),
         ("cnn/optuna:tpe", 0),
@@ -28,25 +27,14 @@ def test_every_complete_trial_is_a_point_and_answers_from_the_record_are_not(run
         ("cnn/keras-tuner:bayesian", 1),
         ("mobilenet_v2/keras-tuner:bayesian", 0),
     ]
-    assert [point.cost for point in points[2:4]] == [14.2, 31.7]
-
-
-def test_only_chosen_trials_have_test_accuracy_and_interval(run: Run) -> None:
-    scored = [point for point in cost_charts.points_of(cost_charts.drawn(run), "parameters") if point.test is not None]
-    assert [(point.trial.family, point.test, point.low, point.high) for point in scored] == [
-        ("dummy", 0.4944, 0.4222, 0.5669),
-        ("cnn", 0.9111, 0.8605, 0.9445),
-        ("mobilenet_v2", 0.9333, 0.8872, 0.9614),
-    ]
 
 
 def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> None:
-    points = cost_charts.points_of(cost_charts.drawn(seeded_run), "parameters")
-    (cnn,) = (point for point in points if point.trial.family == "cnn" and point.test is not None)
-    over_seeds = cnn.trial.over_seeds
-    assert over_seeds is not None
-    assert (cnn.test, cnn.low, cnn.high) == (pytest.approx(163 / 180), over_seeds.low, over_seeds.high)
-    hover = cost_charts.section(seeded_run).hovers[anchor(cnn.trial)]
+    cnn = seeded_run.best("cnn")
+    assert cnn is not None
+    assert cnn.over_seeds is not None
+    assert verdict.test_interval(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
+    hover = cost_charts.section(seeded_run).hovers[anchor(cnn)]
     assert "test 90.6\u00a0%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
     assert "mean of" not in cost_charts.section(seeded_run).hovers[anchor(seeded_run.trials[1])]
@@ -59,8 +47,8 @@ def test_without_an_interval_there_is_no_bar() -> None:
 
 
 def test_random_weights_are_said_in_every_label(run: Run) -> None:
-    labels = {text.label(point.trial) for point in cost_charts.points_of(cost_charts.drawn(run), "parameters")}
-    assert labels == {"dummy", "cnn", "mobilenet_v2 · random weights"}
+    labels = [label for label, _ in cost_charts.section(run).families]
+    assert labels == ["dummy", "cnn", "mobilenet_v2 · random weights"]
 
 
 def test_a_missing_interval_is_computed(run: Run) -> None:
@@ -89,14 +77,14 @@ def test_families_differ_in_shape_as_well_as_colour(run: Run) -> None:
 
 
 def test_a_model_without_parameters_stands_left_of_the_others_at_a_zero(run: Run) -> None:
-    points = cost_charts.points_of(cost_charts.drawn(run), "parameters")
-    chart = cost_charts.draw_cost_chart(points, points[:1], "parameters", family_marks(run))
+    trials = cost_charts.drawn(run)
+    chart = cost_charts.draw_cost_chart(trials, trials[:1], "parameters", family_marks(run))
     (dummy,) = {x for trace in chart["data"] if trace["name"] == "dummy" for x in trace["x"]}
     axis = chart["layout"]["xaxis"]
     assert list(axis["ticktext"]) == ["0", "100\u00a0k", "1\u00a0M"]
     assert axis["tickvals"][0] == pytest.approx(dummy, rel=1e-4)
     assert 10 ** axis["range"][0] < dummy < 93_500 / 1.2
-    paid = [point for point in points if point.cost > 0]
+    paid = [trial for trial in trials if trial.cost and trial.cost.parameters]
     plain = cost_charts.draw_cost_chart(paid, paid[:1], "parameters", family_marks(run))
     assert "tickvals" not in plain["layout"]["xaxis"]
 
@@ -119,12 +107,12 @@ def test_time_is_in_a_unit_that_suits_it(longest_s: float, said: str) -> None:
 
 
 def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run) -> None:
-    points = cost_charts.points_of(cost_charts.drawn(run), "parameters")
-    line, *drawn = cost_charts.draw_cost_chart(points, points[:1], "parameters", family_marks(run))["data"]
+    chart = cost_charts.section(run).charts["parameters"]
+    line, *drawn = chart.figure["data"]
     assert line["mode"] == "lines"
     hollow = [trace for trace in drawn if trace["marker"]["symbol"].endswith("-open")]
     filled = [trace for trace in drawn if not trace["marker"]["symbol"].endswith("-open")]
-    assert sum(len(trace["x"]) for trace in hollow) == len(points)
+    assert sum(len(trace["x"]) for trace in hollow) == len(chart.trials)
     assert all("error_y" not in trace for trace in hollow)
     cnn = next(trace for trace in filled if trace["name"] == "cnn")
     assert cnn["y"] == pytest.approx([91.11])
@@ -134,7 +122,7 @@ def test_chosen_trials_are_filled_with_error_bars_and_all_others_hollow(run: Run
 
 def test_the_front_is_what_nothing_cheaper_reaches(run: Run) -> None:
     charts = cost_charts.section(run).charts
-    front = [(point.trial.study, point.trial.number) for point in charts["train_time_s"].front]
+    front = [(trial.study, trial.number) for trial in charts["train_time_s"].front]
     assert front == [
         ("dummy/optuna:tpe", 1),
         ("dummy/optuna:tpe", 0),
@@ -159,8 +147,8 @@ def test_a_point_knows_the_row_of_its_trial(run: Run) -> None:
 
 
 def test_equal_points_are_on_the_front_once(run: Run) -> None:
-    twice = cost_charts.points_of([*cost_charts.drawn(run)] * 2, "train_time_s")
-    assert cost_charts.front(twice) == cost_charts.front(twice[: len(twice) // 2])
+    trials = cost_charts.drawn(run)
+    assert cost_charts.front(trials * 2, "train_time_s") == cost_charts.front(trials, "train_time_s")
 
 
 def test_plotly_is_given_no_markup_of_others(hostile_run: Run) -> None:

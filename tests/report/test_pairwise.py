@@ -13,16 +13,16 @@ import pytest
 
 from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
-from bench.report.page import environment
+from bench.report.page import OPEN_UP_TO, environment
 from bench.report.sections import pairwise
-from bench.report.sections.pairwise import MATRIX_UP_TO, Difference, Standing, standings
+from bench.report.sections.pairwise import Difference, Standing, standings
 from bench.runs import predictions
 from bench.text import points
 
 
 def markup(run: Run) -> str:
     template = environment().get_template("sections/pairwise.html")
-    return template.render(section=pairwise.section(run), run=run)
+    return template.render(section=pairwise.compare(run), run=run)
 
 
 def words(run: Run) -> str:
@@ -60,7 +60,7 @@ def unscored(run: Run, *families: str) -> Run:
 def crowded_run(run: Run, predicted: Callable[..., Run]) -> Run:
     """Fourteen families, f0 to f13, of which each has 20 pictures of 1,000 more wrong than the one before."""
     (cnn,) = (trial for trial in run.studies[1].trials if trial.test)
-    names = [f"f{number}" for number in range(MATRIX_UP_TO + 2)]
+    names = [f"f{number}" for number in range(OPEN_UP_TO + 2)]
     families = tuple(FamilyInfo(name) for name in names)
     studies = tuple(Study(name, cnn.engine, (replace(cnn, family=name, repeats=()),)) for name in names)
     right = {name: np.arange(1000) >= 20 * (number + 1) for number, name in enumerate(names)}
@@ -71,7 +71,7 @@ def test_every_family_has_its_place_and_its_distance_from_the_leader(compared_ru
     """By hand: cnn has 8 pictures right that mobilenet_v2 has wrong, and 12 the other way round; dummy 12 and 91."""
     found = standings(compared_run)
     assert list(found) == ["mobilenet_v2", "cnn", "dummy"]
-    assert found["mobilenet_v2"] == Standing("mobilenet_v2", 1, 2, True)
+    assert found["mobilenet_v2"] == Standing(1, 2, True)
     cnn, dummy = found["cnn"], found["dummy"]
     assert (cnn.best_rank, cnn.worst_rank, cnn.tied) == (1, 2, True)
     assert (dummy.best_rank, dummy.worst_rank, dummy.tied) == (3, 3, False)
@@ -84,7 +84,7 @@ def test_every_family_has_its_place_and_its_distance_from_the_leader(compared_ru
 
 def test_a_leader_above_all_is_tied_with_nobody(compared_run: Run) -> None:
     found = standings(only(compared_run, "mobilenet_v2", "dummy"))
-    assert [(each.family, each.best_rank, each.worst_rank, each.tied) for each in found.values()] == [
+    assert [(name, each.best_rank, each.worst_rank, each.tied) for name, each in found.items()] == [
         ("mobilenet_v2", 1, 1, False),
         ("dummy", 2, 2, False),
     ]

@@ -17,8 +17,8 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind, FamilyInfo, Run, Study, Trial
 from bench.report import page
 from bench.report.figures import anchor
-from bench.report.sections import search_history, verdict
-from bench.report.sections.feature_cache import in_all, saved_by_family
+from bench.report.sections import search_history
+from bench.report.sections.feature_cache import saved
 from bench.report.sections.slices import DRAWN, FamilySlices, slices
 from bench.report.sections.timeline import Timeline, draw_timeline, timeline
 from bench.report.styles import engine_marks, family_marks
@@ -118,9 +118,10 @@ def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
 
 def test_every_trained_trial_is_in_the_history_by_state_and_family(run: Run) -> None:
     ended = search_history.ended_trials(run)
-    assert [each.place for each in ended] == list(range(1, 12))
-    assert {(each.trial.family, each.accuracy) for each in ended if each.trial.state == PRUNED} == {("cnn", 0.61)}
-    assert all(each.accuracy is None for each in ended if each.trial.state == FAIL)
+    assert [place for place, _ in ended] == list(range(1, 12))
+    reached = {(trial.state, trial.family): search_history.last_accuracy(trial) for _, trial in ended}
+    assert reached[PRUNED, "cnn"] == 0.61
+    assert reached[FAIL, "vgg19"] is None
     figure = search_history.draw_trials(ended, family_marks(run))
     known = [trace for trace in figure["data"] if trace["name"] == "known configuration"]
     traces = [trace for trace in figure["data"] if trace not in known]
@@ -133,8 +134,8 @@ def test_every_trained_trial_is_in_the_history_by_state_and_family(run: Run) -> 
 
 def test_a_pruned_trial_without_a_value_stands_where_it_was_last() -> None:
     reported = {"value": None, "intermediate_values": {1: 0.4, 2: 0.6}}
-    pruned = run_of(replace(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), state=PRUNED, **reported))
-    assert search_history.ended_trials(pruned)[0].accuracy == 0.6
+    pruned = replace(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), state=PRUNED, **reported)
+    assert search_history.last_accuracy(pruned) == 0.6
 
 
 # -- what was searched
@@ -171,6 +172,15 @@ def test_axes_suit_what_was_sampled() -> None:
     assert found.fixed == {"kernel": 3}
     assert list(axes(found)["dense"]["categoryarray"]) == ["False", "True"]
     assert list(axes(found)["units"]["categoryarray"]) == ["64", "128", "256"]
+
+
+def test_few_sampled_fractions_stand_on_a_logarithmic_axis_with_powers_of_ten() -> None:
+    rates = [0.0001176, 0.0002016, 0.001, 0.004261]
+    sampled = (trial("cnn", TPE, i, i, 0.5, 1.0, 1, params={"rate": rate}) for i, rate in enumerate(rates))
+    axis = axes(slices_of(*sampled))["rate"]
+    assert (axis["type"], list(axis["ticktext"]), list(axis["tickvals"])) == ("log", ["1e-4", "1e-3"], [1e-4, 1e-3])
+    assert axis["tickangle"] == 0
+    assert axis["range"][0] < math.log10(min(rates)) < math.log10(max(rates)) < axis["range"][1]
 
 
 def test_true_is_not_one_and_none_is_a_value() -> None:
@@ -271,7 +281,6 @@ def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
     going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
     found = timeline_of(*trials, **going)
     assert found.rows == [(1, 2, 1.0), (2, 0, 0.0)]
-    assert found.states == ["complete", "running"]
     assert "2 workers were busy with trials for 50.0 % of the 20.0 s so far." in words(run_of(*trials, **going))
 
 
@@ -296,10 +305,10 @@ def test_patterns_say_the_state() -> None:
 
 
 def test_what_the_cache_saved_adds_up_to_what_the_leaderboard_says(cached_run: Run) -> None:
-    saved = saved_by_family(cached_run, family_marks(cached_run))
-    assert [(each.family, each.served) for each in saved] == [("mobilenet_v2", 1), ("cnn", 1), ("dummy", 0)]
-    assert in_all(saved).saved_s == pytest.approx(62.8)
-    assert "saved 1 min 3 s of the 5 min 8 s" in verdict.savings(cached_run).replace("\u00a0", " ")
+    by_family = search_history.section(cached_run).saved
+    assert {family: each.served for family, each in by_family.items()} == {"mobilenet_v2": 1, "cnn": 1, "dummy": 0}
+    assert next(iter(by_family)) == "mobilenet_v2"
+    assert saved(cached_run).saved_s == pytest.approx(62.8)
     assert "Together 2 of 9 5 min 8 s 1 min 3 s 20.4 %" in words(cached_run)
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Study
-from bench.report.sections.verdict import no_result, notices, savings, unseparated, verdict
+from bench.report.sections.feature_cache import savings
+from bench.report.sections.verdict import no_result, notices, unseparated, verdict
 from bench.runs import predictions
 from bench.text import interval
 

@@ -106,7 +106,7 @@ class Leaderboard:
     """The section.
 
     Attributes:
-        scale: Ends of the scale that the intervals share: whole tens of percent, up to 1.
+        scale: Ends of the scale that the intervals share.
         curve_scale: Ends of the scale that the learning curves share.
         states: Numbers of listed trials by state, and of families without a trial by status.
     """
@@ -133,17 +133,22 @@ def section(run: Run) -> Leaderboard:
     """The leaderboard of a run."""
     rows = board(run)
     states = [state for row in rows for state in ([trial.state.lower() for trial in row.trials] or [row.status])]
-    lows = [low for row in rows if row.trial and (low := test_interval(row.trial)[1]) is not None]
     phases = [learning_phases(trial) for row in rows for trial in row.trials]
     values = [value for of_trial in phases for phase in of_trial for value in phase.values]
     return Leaderboard(
         rows=rows,
-        scale=(min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0),
+        scale=board_scale(run),
         curve_scale=(min(values, default=0.0), max(values, default=1.0)),
         states={state: states.count(state) for state in dict.fromkeys(states)},
         cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
         two_phases=any(sum(phase.name != "" for phase in of_trial) > 1 for of_trial in phases),
     )
+
+
+def board_scale(run: Run) -> tuple[float, float]:
+    """Ends of the scale that the leaderboard's intervals share: whole tens of percent, up to 1."""
+    lows = [low for trial in run.ranking() if (low := test_interval(trial)[1]) is not None]
+    return min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0
 
 
 def board(run: Run) -> list[BoardRow]:
@@ -153,14 +158,15 @@ def board(run: Run) -> list[BoardRow]:
     chosen = {trial.family: trial for trial in ranking}
     rows = []
     for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
-        info, trials, best, standing = infos.get(name, FamilyInfo(name)), every[name], chosen.get(name), compared.get(name)
+        info, best, standing = infos.get(name, FamilyInfo(name)), chosen.get(name), compared.get(name)
+        trials, on_page = every[name], shown.get(name, [])
         rows.append(
             BoardRow(
                 family=info,
                 status=_status(run, info, trials, best),
                 states=text.states(trials),
-                trials=shown.get(name, []),
-                left_out=len(trials) - len(shown.get(name, [])),
+                trials=on_page,
+                left_out=len(trials) - len(on_page),
                 reason="" if best else no_result(run, info),
                 rank=place if best else None,
                 trial=best,

@@ -114,8 +114,11 @@ def learning_curves(trial: Trial) -> LearningCurves | None:
         return None
     phases = tuple(learning_phases(trial))
     best = max(epochs, key=lambda e: (e.val_accuracy if math.isfinite(e.val_accuracy) else -1.0, -e.epoch))
-    losses = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
-    shares = {"training": [each.accuracy for each in epochs], "validation": [each.val_accuracy for each in epochs]}
+    losses: Series = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
+    shares: Series = {
+        "training": [each.accuracy for each in epochs],
+        "validation": [each.val_accuracy for each in epochs],
+    }
     low, high = _ends(losses)
     frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), svg.numbers("", min(low, 0.0), high))
     percent = svg.Frame(frame.x, svg.percentages("", *_ends(shares)))
@@ -137,9 +140,7 @@ def _ends(series: Series) -> tuple[float, float]:
     return min(shown, default=0.0), max(shown, default=1.0)
 
 
-def _curves(
-    frame: svg.Frame, epochs: Sequence[Epoch], phases: Sequence[LearningPhase], series: Series
-) -> list[Markup]:
+def _curves(frame: svg.Frame, epochs: Sequence[Epoch], phases: Sequence[LearningPhase], series: Series) -> list[Markup]:
     """Upright lines between phases, the name of each where there is room, and a line for each part."""
     drawn = []
     for before, after in pairwise(phases):

@@ -189,7 +189,8 @@ def ended_trials(run: Run) -> list[tuple[int, Trial]]:
 
     Answers from the record are left out: nothing was trained for them.
     """
-    return list(enumerate(sorted((t for t in run.trials if t.state in SYMBOLS and not t.duplicate_of), key=_ended_s), 1))
+    ended = [trial for trial in run.trials if trial.state in SYMBOLS and not trial.duplicate_of]
+    return list(enumerate(sorted(ended, key=_ended_s), start=1))
 
 
 def last_accuracy(trial: Trial) -> float | None:

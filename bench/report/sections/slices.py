@@ -132,7 +132,7 @@ def _number(value: object) -> float:
 
 
 def _is_short(number: float) -> bool:
-    """True for whole numbers and those of one or two digits: a sampled fraction has more, which no label has room for."""
+    """True for whole numbers and those of one or two digits; a sampled fraction has more, for which no room is."""
     return number.is_integer() or float(f"{number:.2g}") == number
 
 
@@ -190,7 +190,8 @@ def _powers_of_ten(numbers: Sequence[float]) -> Figure:
     """A logarithmic axis with ticks at powers of ten, at least two of them: `1e-4`, `1e-3`."""
     low, high = log_axis(numbers)[0]["range"]
     if math.ceil(low) == math.floor(high):
-        low, high = (math.floor(low), high) if low - math.floor(low) < math.ceil(high) - high else (low, math.ceil(high))
+        below, above = math.floor(low), math.ceil(high)
+        low, high = (below, high) if low - below < above - high else (low, above)  # the nearer neighbour too
     powers = range(math.ceil(low), math.floor(high) + 1)
     step = math.ceil(len(powers) / 5)
     return {
