@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import queue
 import re
 import shutil
 import threading
@@ -13,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import Future
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
@@ -174,27 +174,27 @@ def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
     It is opened in a thread, since looking up a name has no time limit of its own.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "image-model-bench", **headers})
-    answers: queue.Queue[Any] = queue.Queue()
+    answer: Future[Any] = Future()
 
     def run() -> None:
         try:
-            answers.put(urllib.request.build_opener(_StaysSecure).open(request, timeout=give_up_s))
+            answer.set_result(urllib.request.build_opener(_StaysSecure).open(request, timeout=give_up_s))
         except Exception as error:
-            answers.put(error)
+            answer.set_exception(error)
 
     threading.Thread(target=run, name="download", daemon=True).start()
     try:
-        answer = answers.get(timeout=give_up_s)
-    except queue.Empty:
-        raise _no_answer(give_up_s) from None
-    if isinstance(answer, urllib.error.HTTPError) and answer.code != 416:
-        answer.close()
-    elif not isinstance(answer, Exception) or isinstance(answer, urllib.error.HTTPError):
-        return answer
-    reason = answer.reason if type(answer) is urllib.error.URLError else answer  # it wraps the reason
-    if isinstance(reason, TimeoutError):
-        raise _no_answer(give_up_s)
-    raise DownloadError(str(reason) or type(reason).__name__)
+        return answer.result(timeout=give_up_s)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            return error
+        error.close()
+        raise DownloadError(str(error)) from None
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error  # it wraps the reason
+        if isinstance(reason, TimeoutError):
+            raise _no_answer(give_up_s) from None
+        raise DownloadError(str(reason) or type(reason).__name__) from None
 
 
 def _no_answer(give_up_s: float) -> DownloadError:
@@ -238,11 +238,7 @@ def dataset_folder(name: str) -> Path:
 def obtain(name: str, fill: Callable[[Path], None]) -> Path:
     """Return the folder of a data set, filled first if need be: whole or not at all, by one process at a time.
 
-    `fill` puts its files into an empty folder.
-
-    Raises:
-        DataError: It could not be written; `fill` may raise others.
-        ConfigError: The cache folder cannot be used.
+    `fill` puts its files into an empty folder. DataError if it cannot be written.
     """
     folder = directory.kind_folder("downloads") / name
     hidden = folder.with_name(f".{name}")

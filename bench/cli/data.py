@@ -88,7 +88,7 @@ def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, st
     with printing(stream) as console:
         console.print(printable(f"{audit.headline}\n"), soft_wrap=True)
         console.print(_class_table(audit, every))
-        for line in _account(audit, split, None if every else SHOWN_PICTURES):
+        for line in _account(audit, None if every else SHOWN_PICTURES):
             console.print(printable(line), soft_wrap=True)
 
 
@@ -115,7 +115,8 @@ def _class_table(audit: Inventory, every: bool) -> Table:
     return table
 
 
-def _account(audit: Inventory, split: SplitInfo, limit: int | None) -> Iterator[str]:
+def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
+    split = audit.split
     yield ""
     if audit.balance:
         yield f"balance  {audit.balance}"

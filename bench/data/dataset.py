@@ -130,15 +130,7 @@ def labels(items: Items) -> npt.NDArray[np.int64]:
 
 
 def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:
-    """Write class probabilities of pictures as an .npz file, whole or not at all; `runs.predictions` reads it.
-
-    Args:
-        path, items: The file and the pictures.
-        probabilities: Shape (pictures, classes), in the order of the pictures.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Write class probabilities, shape (pictures, classes), as an .npz file, whole; `runs.predictions` reads it."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,

@@ -49,12 +49,10 @@ _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 
 
 
 def fingerprint(pixels: Pixels) -> bytes:
-    """Reduce a picture to its hash, 8 bytes, and its thumbnail, 16 by 16 levels of grey.
+    """Reduce a picture, RGB, uint8, shape (height, width, 3), to its hash and its thumbnail.
 
-    The hash tells which of the 64 lowest frequencies are above their median.
-
-    Args:
-        pixels: RGB, uint8, shape (height, width, 3).
+    The hash, 8 bytes, tells which of the 64 lowest frequencies are above their median. The thumbnail is 16 by 16 levels
+    of grey.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     while min(grey.shape) >= 8 * SIDE:  # halving is several times faster than other scales; an odd line is left out

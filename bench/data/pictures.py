@@ -113,11 +113,8 @@ def resized(pixels: Pixels, size: int) -> Pixels:
     times as long.
 
     Args:
-        pixels: uint8, shape (height, width) or (height, width, 3).
+        pixels: uint8, shape (height, width) or (height, width, 3), and so is the square.
         size: Side of the square.
-
-    Returns:
-        uint8, shape (size, size) or (size, size, 3).
     """
     height, width = (size << max(0, (side // size).bit_length() - 1) for side in pixels.shape[:2])
     square = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -170,11 +167,9 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
 def _jpeg_orientation(content: bytes) -> int:
     if b"\xff\xe1" not in content:  # no APP1 segment: neither EXIF nor XMP, and Pillow need not be asked
         return 1
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            return _orientation(image)
-    except Exception:  # as in `_orientation`: libjpeg has decoded the picture itself
-        return 1
+    with suppress(Exception), Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        return _orientation(image)
+    return 1
 
 
 # -- everything else
@@ -219,11 +214,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Orientation by EXIF or XMP: 1 is upright, 2 to 8 follow the EXIF standard."""
-    try:
+    with suppress(Exception):  # damaged EXIF data, common in the wild: the picture is sound, and counts as upright
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF data, common in the wild: the picture itself is sound, and counts as upright
-        return 1
-    return value if value in _TURNS else 1
+        return value if value in _TURNS else 1
+    return 1
 
 
 _TURNS: dict[int, Callable[[Pixels], npt.NDArray[Any]]] = {

@@ -87,7 +87,6 @@ def assign(
     Args:
         pictures: Each content once; all of them with a ready-made part, or none.
         shares: Of train, validation and test.
-        seed: Of the draw.
         folds: How many; 0 for one validation part.
 
     Returns:
@@ -111,11 +110,7 @@ def assign(
 
 
 def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[UsablePicture]:
-    """Draw `limit` pictures, stratified by part, fold and class; a smaller limit draws a subset.
-
-    Raises:
-        DataError: The limit is less than one picture of every class in every part.
-    """
+    """Draw `limit` pictures, stratified by part, fold and class; a smaller limit draws a subset."""
     if limit >= len(pictures):
         return list(pictures)
     cells: dict[tuple[str, int, str], list[UsablePicture]] = defaultdict(list)

@@ -68,5 +68,5 @@ def section(run: Run) -> dict[str, object]:
         if thumbnail.part == "train":
             by_class[run.split.classes[thumbnail.label]].append(sha256)
     photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in found.rows}
-    shown = {name: [photo for photo in photos_of if photo.source] for name, photos_of in photos.items()}
-    return {"inventory": found, "samples": {name: photos_of for name, photos_of in shown.items() if photos_of}}
+    samples = {name: [photo for photo in shown if photo.source] for name, shown in photos.items()}
+    return {"inventory": found, "samples": {name: shown for name, shown in samples.items() if shown}}

@@ -95,28 +95,17 @@ class Source(Protocol):
         ...
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
-        """Read one picture and the hash of its content, from any thread.
+        """Read one picture and the hash of its content, from any thread; PictureError names its path.
 
         Args:
             item_id: One of the listing's ids.
             least: Side in pixels of the largest square that will be made of it: it may be decoded smaller.
-
-        Raises:
-            PictureError: It cannot be read or decoded; names its path.
         """
         ...
 
 
 def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
-    """Open the source that `--data` names: a known data set, else an existing folder or table.
-
-    Args:
-        config: Read are `data images seed`.
-        progress: Called during a download.
-
-    Raises:
-        DataError: No such data set or path, or it cannot be downloaded.
-    """
+    """Open the source that `config.data` names: a known data set, downloaded if need be, else a folder or table."""
     source: Source = _file(_kind(config.data)).open(config, progress)
     return source
 

@@ -71,29 +71,18 @@ def _fill(folder: Path, progress: StageCallback | None) -> None:
             f"{NAME} could not be downloaded ({error}) from {URL}: call again to go on, put that file at "
             f"{shown!r} (removed once it is unpacked), or use --data FOLDER or --data drawn"
         ) from None
-    unpack(archive, folder, progress=partial(progress, f"unpacking {NAME}") if progress else None)
+    unpack(archive, folder, partial(progress, f"unpacking {NAME}") if progress else None)
     archive.unlink()  # what is in it lies beside it now
 
 
 # -- unpacking an archive that nobody trusts
 
 
-def unpack(
-    archive: Path,
-    folder: Path,
-    most_members: int = MOST_MEMBERS,
-    most_bytes: int = MOST_BYTES,
-    progress: ByteCallback | None = None,
-) -> None:
+def unpack(archive: Path, folder: Path, progress: ByteCallback | None = None) -> None:
     """Unpack the files below `PICTURES` of a zip file; the rest is skipped.
 
     Only regular files are written, and only inside the target. The limits hold for the sizes that the archive declares
     and for those that come out of it, since a zip bomb lies.
-
-    Args:
-        archive, folder: The zip file, and where its files go.
-        most_members, most_bytes: Limits on the files and on their bytes, unpacked.
-        progress: Called with the files done and in total.
 
     Raises:
         DataError: It is damaged, or not what an honest archive of pictures looks like; the message names the member.
@@ -103,9 +92,9 @@ def unpack(
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if _path(member).parts[:1] == (PICTURES,)]
             members = [member for member in members if not member.is_dir()]
-            if wrong := _objection(members, most_members, most_bytes):
+            if wrong := _objection(members):
                 raise DataError(f"{archive.name}: {wrong}")
-            left = most_bytes
+            left = MOST_BYTES
             for done, member in enumerate(members, start=1):
                 left -= _write(opened, member, folder / _path(member), left)
                 if left < 0:
@@ -117,15 +106,15 @@ def unpack(
         raise DataError(f"{archive.name}: damaged or not a plain zip file ({error})") from None
 
 
-def _objection(members: list[ZipInfo], most_members: int, most_bytes: int) -> str:
+def _objection(members: list[ZipInfo]) -> str:
     """Reason why the members are not unpacked; "" if there is none."""
     size = sum(member.file_size for member in members)
     if not members:
         return f"has no files in {PICTURES}/"
-    if len(members) > most_members:
-        return f"has {len(members)} files, limit {most_members}"
-    if size > most_bytes:
-        return f"unpacks to {size} bytes, limit {most_bytes}"
+    if len(members) > MOST_MEMBERS:
+        return f"has {len(members)} files, limit {MOST_MEMBERS}"
+    if size > MOST_BYTES:
+        return f"unpacks to {size} bytes, limit {MOST_BYTES}"
     seen: set[PurePosixPath] = set()
     for member in members:
         path, mode = _path(member), member.external_attr >> 16  # the upper half is the mode on Unix, or 0

@@ -37,12 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Drawn(Source):
-    """Drawn pictures, every other one a dog; the same seed gives the same pictures.
-
-    Args:
-        images: Number of pictures.
-        seed: Seed of every choice in every picture.
-    """
+    """Drawn pictures, every other one a dog; the same seed gives the same pictures, however many."""
 
     images: int
     seed: int

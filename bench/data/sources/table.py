@@ -107,11 +107,7 @@ class _Row:
 
 
 def _rows(path: Path) -> list[_Row]:
-    """The rows below the header.
-
-    Raises:
-        DataError: The file cannot be read, or is no table with the columns that are needed.
-    """
+    """The rows below the header; DataError if the file cannot be read, or lacks a column that is needed."""
     where = f"data table {str(path)!r}"
     try:
         text = path.read_bytes().decode("utf-8-sig")

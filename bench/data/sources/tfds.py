@@ -43,11 +43,7 @@ _NAME = re.compile(r"[A-Za-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Exported(Folder):
-    """The class folders of an exported data set, below its splits where it has several.
-
-    Attributes:
-        name: Its name in TensorFlow Datasets: NAME, NAME:VERSION or NAME/CONFIG:VERSION.
-    """
+    """The class folders of an exported data set: NAME, NAME:VERSION or NAME/CONFIG:VERSION."""
 
     name: str
 

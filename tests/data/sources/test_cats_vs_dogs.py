@@ -169,9 +169,14 @@ def damaged(archive):
 
 
 class TestUnpacking:
-    def unpacked(self, content, tmp_path, **limits):
+    @pytest.fixture(autouse=True)
+    def limits(self, monkeypatch):
+        monkeypatch.setattr(cats_vs_dogs, "MOST_MEMBERS", 3)
+        monkeypatch.setattr(cats_vs_dogs, "MOST_BYTES", 9000)
+
+    def unpacked(self, content, tmp_path):
         (tmp_path / "pets.zip").write_bytes(content)
-        unpack(tmp_path / "pets.zip", tmp_path / "into", **{"most_members": 3, "most_bytes": 9000} | limits)
+        unpack(tmp_path / "pets.zip", tmp_path / "into")
         return sorted(str(path.relative_to(tmp_path / "into")) for path in tmp_path.rglob("into/**/*.jpg"))
 
     def test_what_lies_elsewhere_in_it_is_passed_over(self, tmp_path):
