@@ -124,7 +124,7 @@ def paired_difference(
         R. G. Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions based on
         paired data", Statistics in Medicine 17, 2635-2650, method 10.
     """
-    cells = np.stack([np.asarray(each, np.float64) for each in (both, only_first, only_second, neither)])
+    cells = np.stack([np.asarray(count, np.float64) for count in (both, only_first, only_second, neither)])
     e, f, g, h = cells
     n = cells.sum(axis=0)
     if (cells < 0).any() or (n < 1).any():

@@ -71,12 +71,12 @@ def read(file: Path) -> Predictions:
     """
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:  # NumPy may leave it open
-            found = Predictions(arrays["sha256"], arrays["labels"], arrays["probabilities"])
+            sha256, labels, probabilities = arrays["sha256"], arrays["labels"], arrays["probabilities"]
     except (KeyError, BadZipFile, EOFError) as error:
         raise ValueError(f"{file}: no predictions ({type(error).__name__}: {error})") from None
-    if not len(found.sha256) == len(found.labels) == len(found.probabilities) or found.probabilities.ndim != 2:
-        raise ValueError(f"{file}: {len(found.labels)} labels, but probabilities {found.probabilities.shape}")
-    return found
+    if not len(sha256) == len(labels) == len(probabilities) or probabilities.ndim != 2:
+        raise ValueError(f"{file}: {len(labels)} labels, but probabilities {probabilities.shape}")
+    return Predictions(sha256, labels, probabilities)
 
 
 def of_run(run: Run) -> dict[str, Predictions]:

@@ -207,7 +207,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
     Raises:
         RunFolderError: The folder is in use or cannot be written, or the storage cannot be opened.
     """
-    path, made = _reserve(config)
+    path, created = _reserve(config)
     folder = None
     try:
         storage = optuna_storage.open_storage(config.storage) if config.storage else None
@@ -231,7 +231,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
                 folder.close()
         finally:
             if folder is None or not folder.begun:
-                _remove(path, made)
+                _remove(path, created)
 
 
 def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
@@ -240,7 +240,7 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
     Who creates the log in a folder owns it: two runs that begin in the same moment cannot both.
     """
     for path in [Path(config.out)] if config.out else _default_paths(config):
-        made = [parent for parent in (path, *path.absolute().parents) if not parent.exists()][::-1]
+        created = [parent for parent in (path, *path.absolute().parents) if not parent.exists()][::-1]
         try:
             path.mkdir(parents=True, exist_ok=bool(config.out))
             if any(path.iterdir()):
@@ -250,9 +250,9 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
         except FileExistsError:
             continue
         except OSError as error:
-            _remove(path, made)
+            _remove(path, created)
             raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
-        return path, made
+        return path, created
     raise errors.RunFolderError(f"out {config.out!r}: exists and is not an empty folder; name another one")
 
 
@@ -265,13 +265,13 @@ def _default_paths(config: RunConfig) -> Iterator[Path]:
         yield REPORTS / f"{name}-{number}"
 
 
-def _remove(path: Path, made: Sequence[Path]) -> None:
+def _remove(path: Path, created: Sequence[Path]) -> None:
     """Remove what a start that failed has left, and nothing else."""
     ours = (LOG, "run.json", "split.json", "thumbnails.json", *(f"trials.sqlite3{end}" for end in ("", "-wal", "-shm")))
     for name in ours:
         with contextlib.suppress(OSError):
             (path / name).unlink()
-    for folder in [*(path / name for name in ("models", "predictions", "thumbnails")), *reversed(made)]:
+    for folder in [*(path / name for name in ("models", "predictions", "thumbnails")), *reversed(created)]:
         with contextlib.suppress(OSError):  # it is not there, or not empty: somebody else's
             folder.rmdir()
 

@@ -130,8 +130,8 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
                     for failure in [outcome.failure for outcome in outcomes if outcome.failure]:
                         raise WorkerError(f"{trial.family} with another seed: {failure.name}: {failure.message}")
         finally:
-            made = LivePage(folder, progress.warning).write(run.status)
-    return made
+            result = LivePage(folder, progress.warning).write(run.status)
+    return result
 
 
 def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:

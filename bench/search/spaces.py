@@ -151,7 +151,7 @@ def _check_build(path: Path, tree: ast.Module) -> None:
                 return _check_signature(path, node)
             case ast.AsyncFunctionDef(name="build"):
                 raise SpaceError(path, node.lineno, "build must be a plain function, not async")
-            case ast.Assign() if any(isinstance(each, ast.Name) and each.id == "build" for each in node.targets):
+            case ast.Assign() if any(isinstance(target, ast.Name) and target.id == "build" for target in node.targets):
                 return None
             case ast.ImportFrom() if any((alias.asname or alias.name) == "build" for alias in node.names):
                 return None
@@ -163,9 +163,9 @@ def _check_signature(path: Path, build: ast.FunctionDef) -> None:
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
     keyword_only = [
-        each for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default
+        argument for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default
     ]
     fits = (required <= 2 and (positional or arguments.vararg)) and not keyword_only
     if not fits:
-        given = ", ".join(each.arg for each in [*positional, *arguments.kwonlyargs])
-        raise SpaceError(path, build.lineno, f"build({given}): must be build(hp) or build(hp, task)")
+        names = ", ".join(argument.arg for argument in [*positional, *arguments.kwonlyargs])
+        raise SpaceError(path, build.lineno, f"build({names}): must be build(hp) or build(hp, task)")

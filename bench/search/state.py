@@ -179,7 +179,7 @@ class StudyState:
         """Count a proposal that is trained; one whose epochs the engine has capped may come again with more."""
         self.distinct.add(key)
         self.answers_in_a_row = 0
-        declared = set(params) <= {each.name for each in self.family.space}
+        declared = set(params) <= {hyperparameter.name for hyperparameter in self.family.space}
         self._countable = self._countable and declared and not capped
         self.exhausted = self.exhausted or self._all_tried()
 

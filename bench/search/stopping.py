@@ -47,8 +47,8 @@ def stop_on_signal() -> Iterator[SignalStop]:
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.signal = number
-        for each in before:
-            signal.signal(each, signal.SIG_DFL)
+        for signal_number in before:
+            signal.signal(signal_number, signal.SIG_DFL)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
