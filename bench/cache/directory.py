@@ -171,20 +171,18 @@ def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
     """
     import filelock
 
-    lock = filelock.FileLock(path / name)
+    lock, proceed = filelock.FileLock(path / name), True
     try:
         path.mkdir(exist_ok=True)
         lock.acquire(blocking=wait)
     except filelock.Timeout:
-        yield False
-        return
-    except NotImplementedError:  # a file system without locks: two may do the same work, each on files of its own
-        yield True
-        return
+        proceed = False
+    except NotImplementedError:
+        pass  # a file system without locks: two may do the same work, each on files of its own
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        yield True
+        yield proceed
     finally:
         lock.release()
 

@@ -50,22 +50,14 @@ class Rows:
     `np.asarray(rows)` reads everything. Threads may read at once.
 
     Args:
-        segments: Arrays that hold the rows.
+        segments: Arrays that hold the rows; at least one, which may be empty.
         numbers, places: The segment of each row, and its place there.
-        row_shape, dtype: Shape of one row and type of its numbers.
     """
 
-    def __init__(
-        self,
-        segments: Sequence[npt.NDArray[Any]],
-        numbers: Places,
-        places: Places,
-        row_shape: Sequence[int],
-        dtype: npt.DTypeLike,
-    ) -> None:
+    def __init__(self, segments: Sequence[npt.NDArray[Any]], numbers: Places, places: Places) -> None:
         self._segments, self._numbers, self._places = tuple(segments), numbers, places
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self.shape: tuple[int, ...] = (len(places), *row_shape)
+        self.dtype: np.dtype[Any] = segments[0].dtype
+        self.shape: tuple[int, ...] = (len(places), *segments[0].shape[1:])
         self.ndim = len(self.shape)
 
     def __len__(self) -> int:
@@ -84,7 +76,7 @@ class Rows:
 
     def select(self, index: slice) -> Rows:
         """Select some of the rows, still unread."""
-        return Rows(self._segments, self._numbers[index], self._places[index], self.shape[1:], self.dtype)
+        return Rows(self._segments, self._numbers[index], self._places[index])
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return (self[number] for number in range(len(self)))
@@ -199,7 +191,8 @@ class RowStore:
         numbers = self._numbers(places)
         within = places - self._starts[numbers]
         used, numbers = np.unique(numbers, return_inverse=True)
-        return Rows([self.segments[number].rows for number in used], numbers, within, self.row_shape, self.dtype)
+        segments = [self.segments[number].rows for number in used]
+        return Rows(segments or [np.empty((0, *self.row_shape), self.dtype)], numbers, within)
 
     def _numbers(self, places: Places) -> Places:
         """The segment of each row."""

@@ -64,7 +64,7 @@ def audit(
             if not isinstance(seen, LeftOut):
                 sound.append(seen[0])
                 fingerprints += seen[1]
-            elif seen.kind in FOREIGN and not _is_picture_name(seen.id):
+            elif seen.kind in FOREIGN and PurePosixPath(seen.id).suffix.lower() not in Image.registered_extensions():
                 ignored["not a picture"] += 1
             else:
                 left_out.append(seen)
@@ -119,7 +119,3 @@ def _without_repetitions(sound: Sequence[UsablePicture]) -> tuple[list[int], lis
 
 def _ids(groups: Iterable[Sequence[UsablePicture]]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(tuple(sorted(picture.id for picture in group)) for group in groups))
-
-
-def _is_picture_name(item_id: str) -> bool:
-    return PurePosixPath(item_id).suffix.lower() in Image.registered_extensions()

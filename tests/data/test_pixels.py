@@ -76,8 +76,8 @@ PLAIN = np.random.default_rng(0).integers(0, 256, (11, 2, 2, 3), dtype=np.uint8)
 ORDER = np.random.default_rng(1).permutation(11)
 NUMBERS, ROWS = np.repeat([0, 1, 2], [4, 1, 6]), np.array([0, 1, 2, 3, 0, 0, 1, 2, 3, 4, 5])
 SEGMENTS = [PLAIN[:4], PLAIN[4:5], PLAIN[5:]]
-SCATTERED = Rows(SEGMENTS, NUMBERS[ORDER], ROWS[ORDER], (2, 2, 3), np.uint8)
-IN_ORDER = Rows(SEGMENTS, NUMBERS, ROWS, (2, 2, 3), np.uint8)
+SCATTERED = Rows(SEGMENTS, NUMBERS[ORDER], ROWS[ORDER])
+IN_ORDER = Rows(SEGMENTS, NUMBERS, ROWS)
 
 
 @given(
