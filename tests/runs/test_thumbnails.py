@@ -31,6 +31,16 @@ def drawn(images: int = 40, **config: Any) -> Dataset:
     return data.open(RunConfig(images=images, **config))
 
 
+def photographs(folder: Path, size: tuple[int, int], suffix: str, **options: Any) -> Dataset:
+    """Eight pictures of noise for each of two classes."""
+    rng = np.random.default_rng(0)
+    for number, label in itertools.product(range(8), ("cat", "dog")):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8))
+        image.save(folder / label / f"{number}.{suffix}", **options)
+    return data.open(RunConfig(data=str(folder)))
+
+
 def made_up(classes: int, each: int) -> Dataset:
     """A data set of which nobody looks at the pictures."""
     numbers = itertools.count()
@@ -89,14 +99,9 @@ class TestThumbnail:
         assert len(small) < 3000
 
     def test_upright_as_it_is_trained_on_and_without_what_the_camera_wrote(self, tmp_path: Path) -> None:
-        rng = np.random.default_rng(0)
         exif = Image.Exif()
         exif[0x0112], exif[0x010F] = 6, "a camera with a serial number"
-        for number, label in itertools.product(range(8), ("cat", "dog")):
-            (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
-            image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8))
-            image.save(tmp_path / "photos" / label / f"{number}.jpg", exif=exif)
-        dataset = data.open(RunConfig(data=str(tmp_path / "photos")))
+        dataset = photographs(tmp_path / "photos", (90, 120), "jpg", exif=exif)
         writer, warnings = of(dataset, tmp_path / "run")
         writer.add_samples()
         found = thumbnails.read(tmp_path / "run")
@@ -142,11 +147,7 @@ def test_what_all_get_wrong_is_added_to_what_one_gets_wrong(tmp_path: Path, monk
 
 
 def test_a_picture_that_is_gone_is_listed_without_a_thumbnail(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for number, label in itertools.product(range(8), ("cat", "dog")):
-        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "photos" / label / f"{number}.png")
-    dataset = data.open(RunConfig(data=str(tmp_path / "photos")))
+    dataset = photographs(tmp_path / "photos", (40, 40), "png")
     gone, changed, *sound = samples(dataset, 0)
     (tmp_path / "photos" / gone.id).unlink()
     (tmp_path / "photos" / changed.id).write_bytes(b"")
