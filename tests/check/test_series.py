@@ -31,43 +31,33 @@ from bench.check.series import (
 from bench.cli import parser
 from bench.cli.history import print_history
 from bench.runs import results
-from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
+from bench.runs.results import FamilyResult, FamilyStatus, Results
+
+from . import made
+from .made import STEPS
 
 N = 600
-STEPS = (0.0100, 0.0101, 0.0102, 0.0103, 0.0104, 0.0105)
 HOSTILE = "<img onerror=1>[red]\x1b[2J\u202egnp\n=x"
 
 
 def family(accuracy: float, draw: int = 0, seeds: int = 3, **changes: Any) -> FamilyResult:
-    """A scored family that is right on the easier pictures, with a little luck on those at the edge."""
-    rng = np.random.default_rng([7, draw])
-    difficulty = np.arange(N) / N + 0.01 * rng.standard_normal((seeds, N))
-    usual: dict[str, Any] = {
-        "status": FamilyStatus.COMPLETE,
-        "params": {"depth": 4},
-        "parameters": 100_000,
-        "seeds": tuple(range(seeds)),
-        "correct": difficulty < accuracy,
-        "step_time_s": tuple(np.array(STEPS) * (1 + 0.01 * rng.standard_normal())),
-    }
-    return FamilyResult(**{**usual, **changes})
+    """A scored family whose accuracies and step times have a little luck of the draw."""
+    luck = np.random.default_rng([7, draw]).standard_normal(seeds + 1)
+    shares = [accuracy + 0.003 * own for own in luck[1:]]
+    times = tuple(np.array(STEPS) * (1 + 0.01 * luck[0]))
+    return made.family(shares, n=N, draw=draw, **{"step_time_s": times, **changes})
 
 
 def run(number: int, families: Mapping[str, FamilyResult], **changes: Any) -> Results:
     """The complete run of a day, counted from 0."""
     month, day = divmod(number, 28)
-    usual: dict[str, Any] = {
+    usual = {
         "run": f"run-{number}",
-        "status": "complete",
         "created_utc": f"2026-{month + 1:02}-{day + 1:02}T03:00:00Z",
         "git_sha": f"{number:09}{'0' * 32}",
-        "tool_version": "0.1.0",
-        "config": {"epochs": 10, "budget": {"trials": 20, "seconds": None}},
-        "split": Split("drawn", "5" * 64, "7" * 64, N, {"cat": N // 2, "dog": N // 2}),
-        "env": Environment("3.11.9", "3.14.0", "tensorflow 2.20.0", "Fake CPU", 4, ""),
-        "families": families,
+        "env": {"cpu": "Fake CPU"},
     }
-    return Results(**{**usual, **changes})
+    return made.results(families, n=N, **{**usual, **changes})
 
 
 def runs(accuracies: Sequence[float], name: str = "cnn", **changes: Any) -> list[Results]:
@@ -75,7 +65,7 @@ def runs(accuracies: Sequence[float], name: str = "cnn", **changes: Any) -> list
     return [run(at, {name: family(share, at, **changes)}) for at, share in enumerate(accuracies)]
 
 
-def made(every: Sequence[Results], baseline: Results | None = None, **options: Any) -> FamilyHistories:
+def history_of(every: Sequence[Results], baseline: Results | None = None, **options: Any) -> FamilyHistories:
     return history(StoredResults(tuple(every), baseline), **options)
 
 
@@ -113,10 +103,10 @@ def test_runs_on_other_pictures_or_with_other_settings_are_another_series() -> N
     second = replace(second, config={**second.config, "epochs": 20})
     fourth = replace(third, run="other", created_utc="2026-02-01T00:00:00Z",
                      split=replace(third.split, source="photos", test_ids_sha256="8" * 64))  # fmt: skip
-    series = made([fourth, third, second, first]).series
+    series = history_of([fourth, third, second, first]).series
     assert [[entry.run for entry in each.runs] for each in series] == [["other"], ["run-0", "run-2"], ["run-1"]]
     assert series[0].differs == ("other test pictures (600 of drawn → 600 of photos)",)
-    assert series[1].differs == ("epochs 20 → 10",)
+    assert series[1].differs == ("epochs 20 → not set",)
     assert series[2].differs == ()
 
 
@@ -125,7 +115,7 @@ def test_random_weights_do_not_compare_with_pretrained_ones() -> None:
         *(run(at, {"cnn": family(0.9, at, weights="imagenet")}) for at in range(8)),
         *(run(at, {"cnn": family(0.7, at, weights="random (missing)")}) for at in range(8, 16)),
     ]
-    (series,) = made(every).series
+    (series,) = history_of(every).series
     assert [(each.weights, len(each.accuracy.readings)) for each in series.families] == [
         ("random (missing)", 8),
         ("imagenet", 8),
@@ -139,7 +129,7 @@ def test_times_compare_on_the_same_hardware_only() -> None:
     for at in range(8, 16):
         slow = replace(every[at].families["cnn"], step_time_s=tuple(3 * time for time in STEPS))
         every[at] = replace(every[at], families={"cnn": slow}, env=replace(every[at].env, cpu="Old CPU"))
-    old, new = only(made(every).series).times
+    old, new = only(history_of(every).series).times
     assert (old.where, new.where) == ("Old CPU, 4 cores", "Fake CPU, 4 cores")
     assert not old.changes
     assert not new.changes
@@ -149,7 +139,7 @@ def test_times_on_features_do_not_compare_with_times_on_pictures() -> None:
     every = runs([0.9] * 16)
     for at in range(8, 16):
         every[at] = replace(every[at], families={"cnn": replace(every[at].families["cnn"], on_features=True)})
-    assert [track.where for track in only(made(every).series).times] == [
+    assert [track.where for track in only(history_of(every).series).times] == [
         "Fake CPU, 4 cores, on features",
         "Fake CPU, 4 cores",
     ]
@@ -160,13 +150,13 @@ def test_times_on_features_do_not_compare_with_times_on_pictures() -> None:
 
 def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     every = runs(STEP)
-    (change,) = only(made(every).series).accuracy.changes
+    (change,) = only(history_of(every).series).accuracy.changes
     assert (change.last, change.at) == (7, 8)
     assert change.low < -0.1 < change.high < 0
     assert change.p < 0.001
     assert not change.reconfigured
     text = told(every)
-    said = "90.2 % → 80.1 %, −10.1 points (−12.4 to −7.8), p < 0.001, 000000007..000000008"
+    said = "89.9 % → 80.0 %, −10.0 points (−11.6 to −8.4), p < 0.001, 000000007..000000008"
     assert f"  2026-01-09 run-8, cnn accuracy, {said}\n" in text
 
 
@@ -189,7 +179,7 @@ def test_changes_that_are_in_no_commit_are_never_the_same_commit(before: str, af
 
 def test_a_drop_with_another_configuration_says_so() -> None:
     every = [run(at, {"cnn": family(share, at, params={"depth": 4 if at < 8 else 5})}) for at, share in enumerate(STEP)]
-    (change,) = only(made(every).series).accuracy.changes
+    (change,) = only(history_of(every).series).accuracy.changes
     assert change.reconfigured
     assert "000000007..000000008, another configuration" in told(every)
 
@@ -198,7 +188,7 @@ def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> N
     every = runs(STEP)
     every[7] = replace(every[7], families={"cnn": FamilyResult(FamilyStatus.FAILED, "none of 3 trials is complete")})
     every = list(find(kept(tmp_path, every)).results)
-    found = only(made(every).series)
+    found = only(history_of(every).series)
     assert [reading.at for reading in found.accuracy.readings] == [at for at in range(16) if at != 7]
     assert (found.accuracy.changes[0].last, found.accuracy.changes[0].at) == (6, 8)
     assert found.without == {"failed": 1}
@@ -210,7 +200,7 @@ def test_a_slower_step_is_told_as_a_factor() -> None:
     for at in range(8, 16):
         slower = tuple(1.5 * time for time in every[at].families["cnn"].step_time_s)
         every[at] = replace(every[at], families={"cnn": replace(every[at].families["cnn"], step_time_s=slower)})
-    (change,) = only(made(every).series).times[0].changes
+    (change,) = only(history_of(every).series).times[0].changes
     assert change.at == 8
     assert change.after / change.before == pytest.approx(1.5, rel=0.02)
     assert "1.5" in told(every)
@@ -219,14 +209,14 @@ def test_a_slower_step_is_told_as_a_factor() -> None:
 def test_a_step_that_is_a_little_slower_is_no_change() -> None:
     slower = tuple(1.05 * time for time in STEPS)
     every = [run(at, {"cnn": family(0.9, step_time_s=STEPS if at < 15 else slower)}) for at in range(30)]
-    assert not only(made(every).series).times[0].changes
+    assert not only(history_of(every).series).times[0].changes
 
 
 def test_every_change_of_the_parameters_is_one() -> None:
     every = runs([0.9] * 3)
     grown = replace(every[1].families["cnn"], parameters=100_001, params={"depth": 5})
     every[1] = replace(every[1], families={"cnn": grown})
-    changes = only(made(every).series).parameters.changes
+    changes = only(history_of(every).series).parameters.changes
     assert changes == (
         LevelChange(0, 1, 100_000, 100_001, reconfigured=True),
         LevelChange(1, 2, 100_001, 100_000, reconfigured=True),
@@ -236,8 +226,8 @@ def test_every_change_of_the_parameters_is_one() -> None:
 
 def test_only_changes_of_the_least_size_count() -> None:
     every = runs(STEP)
-    assert only(made(every, least=0.09).series).accuracy.changes
-    assert not only(made(every, least=0.11).series).accuracy.changes
+    assert only(history_of(every, least=0.09).series).accuracy.changes
+    assert not only(history_of(every, least=0.11).series).accuracy.changes
 
 
 def test_one_picture_or_none_makes_no_series_of_a_family() -> None:
@@ -245,7 +235,7 @@ def test_one_picture_or_none_makes_no_series_of_a_family() -> None:
         replace(each, split=replace(each.split, n=1), families={"cnn": family(0.9, correct=np.ones((3, 1), bool))})
         for each in runs([0.9] * 3)
     ]
-    assert [series.families for series in made(tiny).series] == [()]
+    assert [series.families for series in history_of(tiny).series] == [()]
     assert "no family has a scored model" in told(tiny)
 
 
@@ -254,21 +244,21 @@ def test_one_picture_or_none_makes_no_series_of_a_family() -> None:
 
 def test_the_baseline_is_marked_and_not_counted_twice() -> None:
     every = runs([0.9] * 5)
-    (series,) = made(every, every[2]).series
+    (series,) = history_of(every, every[2]).series
     assert [entry.baseline for entry in series.runs] == [False, False, True, False, False]
     assert "baseline: 2026-01-03 run-2" in told(every, baseline=every[2])
-    more_seeds = replace(every[2], families={"cnn": family(0.95, seeds=5)})
-    (series,) = made(every, more_seeds).series
+    more_seeds = replace(every[2], families={"cnn": family(0.97, seeds=5)})
+    (series,) = history_of(every, more_seeds).series
     assert [entry.run for entry in series.runs] == [f"run-{at}" for at in range(5)]
     assert [round(reading.value, 1) for reading in only([series]).accuracy.readings] == [0.9, 0.9, 1.0, 0.9, 0.9]
-    (series,) = made(every[1:], every[0]).series
+    (series,) = history_of(every[1:], every[0]).series
     assert [entry.baseline for entry in series.runs] == [True, False, False, False, False]
 
 
 def test_a_run_that_is_not_complete_is_left_out_and_named() -> None:
     every = runs([0.9] * 3)
     every[1] = replace(every[1], status="partial")
-    found = made(every)
+    found = history_of(every)
     assert [entry.run for entry in found.series[0].runs] == ["run-0", "run-2"]
     assert [entry.run for entry in found.unfinished] == ["run-1"]
     assert "left out, not complete: 1 run (run-1)" in told(every)
@@ -346,7 +336,7 @@ def test_a_drop_between_repeats_is_found_whoever_asks_and_however_often_they_ran
     for often in (2, 4, 9):
         every = [run(at, {"cnn": before if at < often else after, "dummy": still}) for at in range(2 * often)]
         for wanted in ((), ("cnn",)):
-            (change,) = only(made(every, families=wanted).series).accuracy.changes
+            (change,) = only(history_of(every, families=wanted).series).accuracy.changes
             assert change.at == often
             p.add(change.p)
     assert len(p) == 1
@@ -354,9 +344,9 @@ def test_a_drop_between_repeats_is_found_whoever_asks_and_however_often_they_ran
 
 def test_a_change_is_corrected_for_all_families_whichever_are_shown() -> None:
     every = [run(at, {"cnn": family(STEP[at], at), "dummy": family(0.5, 100 + at)}) for at in range(16)]
-    (alone,) = only(made(every, families=["cnn"]).series).accuracy.changes
-    assert [alone] == list(only(made(every).series).accuracy.changes)
-    assert [each.name for each in made(every, families=["cnn"]).series[0].families] == ["cnn"]
+    (alone,) = only(history_of(every, families=["cnn"]).series).accuracy.changes
+    assert [alone] == list(only(history_of(every).series).accuracy.changes)
+    assert [each.name for each in history_of(every, families=["cnn"]).series[0].families] == ["cnn"]
 
 
 def test_what_could_not_have_been_seen_is_told_with_the_reason() -> None:
