@@ -47,14 +47,12 @@ class FamilyChange:
     """The change of a family's accuracy and its p-values, among all families that are compared.
 
     Attributes:
-        accuracy: The change, with the noise of test pictures and seeds.
         p_drop, p_rise: One-sided p-values after Holm.
         p: Two-sided p-value after Holm. With one seed on a side it is never below McNemar's.
         p_mcnemar: Exact McNemar p of the first seeds of both sides.
-        gained, lost: How many pictures the first seed after has right and the one before wrong, and the reverse.
-        pictures: How many test pictures there are.
-        seeds: How many trainings there are before and after.
-        families: How many families were compared.
+        gained, lost: Number of pictures that the first seed after has right and the one before wrong, and the reverse.
+        seeds: Number of trainings before and after.
+        families: Number of families that were compared.
     """
 
     accuracy: stats.MeanChange

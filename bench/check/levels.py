@@ -160,7 +160,7 @@ class LevelStep:
         at: The first run of the new level, counted from 0.
         before, after: The two levels: means of the entries up to the neighbouring steps.
         low, high: 95 % interval of after less before.
-        p: Two-sided p-value of the test that found it, corrected for all tests.
+        p: Two-sided, of the test that found it, corrected for all tests.
     """
 
     at: int
@@ -211,14 +211,7 @@ def _placed(measured: Measured, places: dict[int, float], least: float) -> Itera
         change = measured.test(Window(begin, split, end))
         before, after = float(measured.means[begin:split].mean()), float(measured.means[split:end].mean())
         if abs(after - before) >= least - 1e-12:
-            yield LevelStep(
-                at=measured.starts[split],
-                before=before,
-                after=after,
-                low=change.low,
-                high=change.high,
-                p=places[split],
-            )
+            yield LevelStep(measured.starts[split], before, after, low=change.low, high=change.high, p=places[split])
 
 
 def smallest_visible(measured: Measured, least: float, tests: int) -> float | None:

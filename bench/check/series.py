@@ -150,8 +150,7 @@ class Track:
     """One figure of one family over a series.
 
     Attributes:
-        readings: Oldest first, at least one.
-        changes: Oldest first.
+        readings, changes: Oldest first; at least one reading.
         different: How many of the readings do not repeat an earlier one, picture by picture for accuracies.
         comparisons: How many windows of runs were compared; 0 where there are too few runs for any.
         smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there is no
@@ -222,8 +221,7 @@ class RunSeries:
     """Runs that compare.
 
     Attributes:
-        source: What people call the data, by the latest run.
-        n: How many test pictures.
+        n: Number of test pictures.
         runs: Oldest first.
         families: In the order of the latest run, then those that it does not have.
         differs: What is different from the series before it, in words; empty for the first.

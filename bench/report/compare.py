@@ -308,14 +308,12 @@ def _configuration(run: Run) -> dict[str, object]:
 def _split(run: Run) -> dict[str, object]:
     split = run.split
     parts = {
-        part: text.listing([f"{text.thousands(n)} {name}" for name, n in counts.items()])
-        for part, counts in split.counts.items()
-        if counts
+        part: [f"{text.thousands(n)} {name}" for name, n in counts.items()] for part, counts in split.counts.items()
     }
     return {
         "source": split.source,
         "classes": text.listing(split.classes, 8),
-        **parts,
+        **{part: text.listing(counts) for part, counts in parts.items() if counts},
         "folds": split.folds or None,
         "left out": text.thousands(len(split.quarantined)),
         "input sizes": split.input_sizes,
@@ -324,9 +322,8 @@ def _split(run: Run) -> dict[str, object]:
 
 
 def _setting(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or text.NOTHING
-    return text.NOTHING if value in (None, "") else str(value)
+    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text.NOTHING if value is None else shown or text.NOTHING
 
 
 # -- in words
@@ -359,19 +356,17 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
 
 
 def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed: bool) -> list[Notice]:
-    notices = []
-    if before.split.sha256 != after.split.sha256:
-        why = (
-            "The test pictures are the same, so the test accuracies still compare picture by picture."
-            if any(family.test for family in families)
-            else "The test accuracies are of different pictures: not paired, and a difference may be the data's."
-        )
-        notices.append(Notice("warning", "Two splits", why))
-    if not timed:
-        why = "The two runs had other hardware, or another number of trials at a time."
-        notices.append(Notice("warning", "Times do not compare", why))
     sides = (("before", before), ("after", after))
-    if unfinished := [f"{name} ({run.status})" for name, run in sides if run.status != "complete"]:
-        why = f"{text.listing(unfinished)}: its best may not be the final one."
-        notices.append(Notice("warning", "Not complete", why))
-    return notices
+    unfinished = [f"{name} ({run.status})" for name, run in sides if run.status != "complete"]
+    split = (
+        "The test pictures are the same, so the test accuracies still compare picture by picture."
+        if any(family.test for family in families)
+        else "The test accuracies are of different pictures: not paired, and a difference may be the data's."
+    )
+    times = "The two runs had other hardware, or another number of trials at a time."
+    notices = {
+        "Two splits": split if before.split.sha256 != after.split.sha256 else "",
+        "Times do not compare": "" if timed else times,
+        "Not complete": unfinished and f"{text.listing(unfinished)}: its best may not be the final one.",
+    }
+    return [Notice("warning", title, why) for title, why in notices.items() if why]

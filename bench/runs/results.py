@@ -59,10 +59,9 @@ class FamilyResult:
     """A family's result: its chosen configuration, trained with one seed or several.
 
     Attributes:
-        status: How it ended; all but COMPLETE have a `reason`.
-        weights: What its backbone started from: "imagenet", "random", "random (missing)"; "" without one.
-        params: The chosen configuration.
-        parameters: How many numbers are in the model; None where that was not measured.
+        status: All but COMPLETE have a `reason`.
+        weights: Those its backbone started from: "imagenet", "random", "random (missing)"; "" without one.
+        parameters: None where they were not counted.
         on_features: Whether its steps were timed on features of frozen layers, not on pictures.
         seeds: Those it was trained with, the run's own first.
         correct: Which test pictures each seed's model classifies rightly, shape (seeds, n).
@@ -119,15 +118,7 @@ class FamilyResult:
 
 @dataclass(frozen=True)
 class Split:
-    """The common split, by its contents.
-
-    Attributes:
-        source: What people call the data.
-        sha256: Of parts, classes and contents.
-        test_ids_sha256: Of the test pictures' contents and labels.
-        n: How many test pictures.
-        class_counts: How many of each class.
-    """
+    """The common split by its contents: the digest of all of it, and of its `n` test pictures with their labels."""
 
     source: str
     sha256: str
@@ -155,15 +146,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run.
-
-    Attributes:
-        run: The name of its folder.
-        status: As in `records.Run`: "complete", "partial", "failed" or "running".
-        created_utc: When it began.
-        config: The settings that must be the same for two runs to compare.
-        families: By name, in the order in which they were searched.
-    """
+    """The results of a run: `config` holds the settings that must be the same for two runs to compare."""
 
     run: str
     status: str
