@@ -43,8 +43,7 @@ def percent(share: float | None, limit: float | None = None) -> str:
 
 def exact(limit: float) -> str:
     """A limit in full: 0.01 as `1.0`, 0.0125 as `1.25`."""
-    decimals = next(k for k in range(1, 16) if abs(round(100 * limit, k) - 100 * limit) < 1e-9)
-    return f"{100 * limit:.{decimals}f}"
+    return str(float(f"{100 * limit:.10g}"))
 
 
 def ratio(value: float, limit: float) -> str:

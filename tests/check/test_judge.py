@@ -137,14 +137,6 @@ def test_identical_predictions_do_not_make_other_families_look_better():
     assert found(judge(before, again(before, cnn=after))).mark != "+"
 
 
-def test_the_mcnemar_p_is_that_of_the_first_seeds():
-    before, after = family(0.9), family(0.88, draw=1)
-    only_before = int((before.correct[0] & ~after.correct[0]).sum())
-    only_after = int((after.correct[0] & ~before.correct[0]).sum())
-    finding = accuracy_of(before, after)
-    assert finding.figures["p_mcnemar"] == float(stats.mcnemar(only_before, only_after))
-
-
 # -- one seed
 
 
@@ -171,12 +163,9 @@ def test_five_seeds_on_either_side_stand_for_the_single_one_on_the_other(calibra
     assert not judgement.notes
 
 
-def test_four_seeds_against_one_are_no_calibration():
-    assert accuracy_of(family(0.9, seeds=4), family(0.8, seeds=1, draw=1)).outcome == WARN
-
-
-def test_two_seeds_on_each_side_need_none():
-    assert accuracy_of(family(0.9, seeds=2), family(0.87, seeds=2, draw=1)).outcome == FAIL
+@pytest.mark.parametrize(("before", "after", "outcome"), [(4, 1, WARN), (2, 2, FAIL)])
+def test_five_seeds_on_one_side_or_two_on_each_are_needed(before, after, outcome):
+    assert accuracy_of(family(0.9, seeds=before), family(0.8, seeds=after, draw=1)).outcome == outcome
 
 
 # -- underpowered
@@ -207,11 +196,6 @@ def test_a_looser_limit_is_enough_power():
     for limit, outcome in ((mde / 2 * 1.001, PASS), (mde / 2 * 0.999, WARN)):
         finding = accuracy_of(before, after, Policy(usual=FamilyPolicy(max_drop=limit)))
         assert (finding.outcome, finding.underpowered) == (outcome, outcome == WARN)
-
-
-def test_a_sure_improvement_that_is_underpowered_still_says_both():
-    finding = accuracy_of(family(0.7, n=200), family(0.9, n=200, draw=1))
-    assert (finding.outcome, finding.mark, finding.underpowered) == (WARN, "+", True)
 
 
 # -- floor
@@ -337,12 +321,9 @@ def test_on_other_hardware_slower_steps_only_warn(env):
     finding = timed(STEPS, SLOW, env=env)
     assert (finding.outcome, finding.mark) == (WARN, "~")
     assert "only warns, for the two ran on other hardware" in finding.message
+    assert timed(STEPS, SLOW, env={"python": "3.13.1"}).outcome == FAIL
     same = timed(STEPS, STEPS, env=env)
     assert (same.outcome, same.mark) == (SKIP, "x")
-
-
-def test_another_python_is_the_same_hardware():
-    assert timed(STEPS, SLOW, env={"python": "3.13.1"}).outcome == FAIL
 
 
 def test_steps_on_features_are_not_held_against_steps_on_pictures():
@@ -518,13 +499,6 @@ def test_notes_tell_what_else_is_different():
         "cnn: another configuration was chosen: learning_rate 0.001, now 0.01; depth 4, now not there; "
         "blocks not there, now 2",
     ]
-
-
-@pytest.mark.parametrize("env", [{"cpu": "Other"}, {"cores": 8}, {"gpu": "H200"}])
-def test_other_hardware_is_told(env):
-    before = results()
-    (note,) = judge(before, replace(again(before), env=replace(before.env, **env))).notes
-    assert note.startswith("other hardware, so step times only warn: Fake CPU @ 2.40GHz, 4 cores in the baseline, ")
 
 
 def test_a_run_held_against_itself_is_told():

@@ -60,17 +60,16 @@ def hostile():
     return judge(before, again(before, **{f"new {name}": family(n=500) for name in names}, **changed))
 
 
-@pytest.fixture(scope="module")
-def told():
-    return hostile()
-
-
-@pytest.fixture(scope="module")
 def unlike():
     """A judgement of two runs that do not compare, with hostile settings."""
     before = results(dict.fromkeys(HOSTILE.values(), 0.9), config=dict.fromkeys(HOSTILE.values(), 1))
     weights = {name: family(weights=name) for name in HOSTILE.values()}
     return judge(before, replace(again(before, **weights), config=dict.fromkeys(HOSTILE.values(), "<b>|`\n::error::")))
+
+
+@pytest.fixture(scope="module", params=[hostile, unlike])
+def judgement(request):
+    return request.param()
 
 
 def usual():
@@ -100,9 +99,7 @@ def test_the_table_has_failures_first_and_the_result_last():
     assert problems == ["FAIL cnn, accuracy", "WARN vgg16, step time", "info new, presence"]
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(which, request):
-    judgement = request.getfixturevalue(which)
+def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(judgement):
     text = printed(judgement, every=True)
     lines = text.split("\n")
     assert not [line for line in lines if line.lstrip().startswith("::")]
@@ -113,18 +110,15 @@ def test_no_name_becomes_a_line_a_command_or_a_control_character_in_a_log(which,
     assert any("[bold]*x*" in row for row in rows)  # taken as it is, not as markup
 
 
-def test_a_stream_that_knows_ascii_only_gets_escapes(told):
+def test_a_stream_that_knows_ascii_only_gets_escapes():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    print_judgement(told, stream=stream)
+    print_judgement(hostile(), stream=stream)
     stream.flush()
     assert rb"gr\xf6\xdfe" in stream.buffer.getvalue()
+    assert printed(usual(), every=True).isascii()  # our own words are
 
 
-def test_our_own_words_are_ascii():
-    assert printed(usual(), every=True).isascii()
-
-
-def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
+def test_a_terminal_gets_colours_but_none_from_a_name(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -132,7 +126,7 @@ def test_a_terminal_gets_colours_but_none_from_a_name(told, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Terminal()
-    print_judgement(told, stream=stream)
+    print_judgement(hostile(), stream=stream)
     text = stream.getvalue()
     assert "\x1b[31m" in text
     assert not re.search("[\x00-\x09\x0b-\x1a\x7f-\x9f\u202e]", text)
@@ -221,9 +215,7 @@ def test_junit_is_never_greener_than_the_exit_status():
     assert valid(outputs.junit(NoBaseline("no\x00 baseline"))).find("testcase/error").text == "no\\x00 baseline"
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_junit_with_hostile_names_is_xml(which, request):
-    judgement = request.getfixturevalue(which)
+def test_junit_with_hostile_names_is_xml(judgement):
     text = outputs.junit(judgement)
     text.encode("utf-8")
     assert len(valid(text).findall("testcase")) >= len(judgement.findings)
@@ -231,16 +223,16 @@ def test_junit_with_hostile_names_is_xml(which, request):
     assert "\u202e" not in text
 
 
-def test_another_parser_reads_the_same_counts(told, tmp_path):
-    junitparser = pytest.importorskip("junitparser", reason="an independent reader of JUnit XML")
+def test_another_parser_reads_the_same_counts(judgement, tmp_path):
+    junitparser = pytest.importorskip("junitparser")
     path = tmp_path / "check.xml"
-    path.write_text(outputs.junit(told), encoding="utf-8")
+    path.write_text(outputs.junit(judgement), encoding="utf-8")
     (suite,) = junitparser.JUnitXml.fromfile(str(path))
     before = suite.tests, suite.failures, suite.errors, suite.skipped
     suite.update_statistics()
     assert before == (suite.tests, suite.failures, suite.errors, suite.skipped)
     failed = [case for case in suite if any(isinstance(each, junitparser.Failure) for each in case.result)]
-    assert len(failed) == len(told.of(GateOutcome.FAIL)) > 0
+    assert len(failed) == len(judgement.of(GateOutcome.FAIL))
 
 
 # -- Markdown
@@ -276,9 +268,7 @@ def kinds(text):
     return {token.type for token in tokens} | {child.type for token in tokens for child in token.children or []}
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_markdown_shows_exactly_the_cells_that_are_meant(which, request):
-    judgement = request.getfixturevalue(which)
+def test_markdown_shows_exactly_the_cells_that_are_meant(judgement):
     rows = cells(outputs.markdown(judgement))
     assert len(rows) == len(judgement.findings)
     for row, finding in zip(rows, judgement.findings, strict=True):
@@ -290,9 +280,8 @@ def test_markdown_shows_exactly_the_cells_that_are_meant(which, request):
                          finding.mde]  # fmt: skip
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_nothing_hostile_becomes_markup_html_or_a_link(which, request):
-    text = outputs.markdown(request.getfixturevalue(which))
+def test_nothing_hostile_becomes_markup_html_or_a_link(judgement):
+    text = outputs.markdown(judgement)
     assert not kinds(text) & {"html_inline", "link_open", "image", "em_open", "s_open", "ordered_list_open", "fence"}
     blocks = [token.content.strip() for token in READER.parse(text) if token.type == "html_block"]
     assert [re.sub(r"\d+", "N", block) for block in blocks] == [
@@ -312,9 +301,9 @@ def test_a_sentence_with_a_hostile_name_shows_just_that(name):
     assert "|" not in outputs.sentence(text)  # it may stand in a cell
 
 
-def test_outside_of_code_no_mention_or_reference_is_left(told):
+def test_outside_of_code_no_mention_or_reference_is_left(judgement):
     """As GitHub looks for them: in the text that is shown, after all escapes."""
-    for token in READER.parse(outputs.markdown(told)):
+    for token in READER.parse(outputs.markdown(judgement)):
         text = "".join(child.content for child in token.children or [] if child.type != "code_inline")
         assert not re.search(r"@\w|#\w|GH-\d", text)
 
@@ -393,9 +382,8 @@ def test_ten_of_a_kind_are_shown_and_the_tenth_sums_up_the_rest():
         assert mine[-2] == f"{'fail' if kind == 'error' else 'warn'}{own - 1}, accuracy"
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_no_name_adds_an_annotation_or_breaks_one(which, request):
-    text = outputs.github(request.getfixturevalue(which))
+def test_no_name_adds_an_annotation_or_breaks_one(judgement):
+    text = outputs.github(judgement)
     said = list(obeyed(text))
     assert len(said) == text.count("\n")
     assert all(title.startswith("bench check") or title.rpartition(", ")[2] for _, title, _ in said)
@@ -409,8 +397,8 @@ def test_an_encoded_line_end_in_a_name_stays_as_it_was_written():
     assert "title=%250A%250D%2525%2C accuracy::" in text
 
 
-def test_many_differences_are_ten_errors_at_most(unlike):
-    assert len(list(obeyed(outputs.github(unlike)))) == 10
+def test_many_differences_are_ten_errors_at_most():
+    assert len(list(obeyed(outputs.github(unlike())))) == 10
 
 
 # -- JSON
@@ -437,9 +425,7 @@ def test_json_has_all_of_the_judgement():
     assert data["candidate"]["env"]["cores"] == 4
 
 
-@pytest.mark.parametrize("which", ["told", "unlike"])
-def test_json_keeps_hostile_names_as_they_are(which, request):
-    judgement = request.getfixturevalue(which)
+def test_json_keeps_hostile_names_as_they_are(judgement):
     text = outputs.as_json(judgement)
     assert text.isascii()
     assert "##" not in text
