@@ -21,7 +21,7 @@ from bench import stats
 from bench.check import levels
 from bench.check.changes import ABSENT, setting_changes
 from bench.check.levels import Measured
-from bench.errors import BaselineError, RunFolderError
+from bench.errors import BaselineError, RunFolderError, unknown
 from bench.runs.results import FILE, Environment, FamilyResult, Results, of_path
 from bench.text import (
     NOTHING,
@@ -289,11 +289,6 @@ class StoredResults:
     baseline: Results | None = None
     unreadable: tuple[UnreadableFile, ...] = ()
 
-    @property
-    def all(self) -> list[Results]:
-        """The results of the runs, then the baseline's."""
-        return [*self.results, *([self.baseline] if self.baseline else [])]
-
 
 @dataclass(frozen=True)
 class FamilyHistories:
@@ -353,9 +348,17 @@ def history(stored: StoredResults, families: Iterable[str] = (), least: float = 
         stored: The results.
         families: Names of those that are wanted; empty: all. Either way changes are corrected for all of them.
         least: The smallest change of accuracy that counts, as a share.
+
+    Raises:
+        ConfigError: There is no such family.
     """
-    every = {_identity(results): results for results in stored.all}  # the baseline may have more seeds than its run
+    every = {_identity(results): results for results in stored.results}
     baseline = _identity(stored.baseline) if stored.baseline else None
+    if stored.baseline:
+        every[_identity(stored.baseline)] = stored.baseline  # it may have more seeds than its run
+    known = {name for results in every.values() for name in results.families}
+    for name in set(families) - known if known else ():
+        raise unknown("family", name, map(one_line, known))
     groups: dict[tuple[str, str, int], list[Results]] = {}
     unfinished = []
     for results in sorted(every.values(), key=_when):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.options import BASELINE, output, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
+from bench.text import one_line, percent, plain, plural
 
 if TYPE_CHECKING:  # it brings NumPy along
     from bench.runs.results import Results
@@ -85,8 +86,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(baseline: Results) -> Iterator[str]:
-    from bench.text import one_line, percent, plain, plural
-
     yield plain(f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}")
     width = max(map(len, baseline.families), default=0)
     for name, family in baseline.families.items():

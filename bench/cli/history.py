@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.cli.options import output, written
-from bench.errors import ConfigError, unknown
+from bench.errors import ConfigError
 from bench.text import listing, one_line, plural
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -62,31 +62,26 @@ def run(options: argparse.Namespace) -> int:
     folder, least = Path(options.folder) if options.folder else DEFAULT, _least(options.least)
     if not folder.is_dir():
         raise ConfigError(f"{folder}: there is no such folder; runs land in {DEFAULT}/ unless --out says otherwise")
-    out = _out(options)
+    out = output("out", options.out, "history.json") if options.out else None
+    if out and not options.json and out.suffix not in PAGES:
+        raise ConfigError(f"out {options.out!r}: name an .html file for a page, or add --json for data")
     from bench.check import series
 
-    stored = series.find(folder)
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
-    known = {name for results in stored.all for name in results.families}
-    for name in wanted:
-        if known and name not in known:
-            raise unknown("family", name, map(one_line, known))
-    histories = series.history(stored, wanted, least)
+    histories = series.history(series.find(folder), wanted, least)
+    if not options.json and out is None:
+        print_history(histories, options.all)
+        return 0
     if options.json:
-        text = json.dumps(histories.as_data(), indent=1, allow_nan=False) + "\n"
-    elif out is not None:
+        text = json.dumps(histories.as_data(), indent=1, allow_nan=False)
+    else:
         from bench.report.over_time import html
 
         text = html(histories)
-    else:
-        print_history(histories, options.all)
-        return 0
-    if out is None:
-        print(text, end="")
-        return 0
-    with written(out):
-        write_text(out, text)
-    print(out)
+    if out is not None:
+        with written(out):
+            write_text(out, f"{text}\n")
+    print(out or text)
     return 0
 
 
@@ -99,15 +94,6 @@ def _least(text: str) -> float:
     if not 0 <= points <= 100:
         raise ConfigError(f"least {text!r}: points of accuracy, 0 to 100, are expected, e.g. 0.5")
     return points / 100
-
-
-def _out(options: argparse.Namespace) -> Path | None:
-    if not options.out:
-        return None
-    out = output("out", options.out, "history.json")
-    if not options.json and out.suffix not in PAGES:
-        raise ConfigError(f"out {options.out!r}: name an .html file for a page, or add --json for data")
-    return out
 
 
 # -- in the terminal

@@ -194,13 +194,11 @@ def of_path(path: Path) -> Results:
         RunFolderError: It is no run folder, is damaged, or was written by a newer version.
         BaselineError: The file is damaged or of a newer version.
     """
-    if not path.is_dir():
-        return read(path)
-    if (path / FILE).exists():
-        return read(path / FILE)
-    from bench.runs import store
+    if path.is_dir() and not (path / FILE).exists():
+        from bench.runs import store
 
-    return of_run(store.load(path))
+        return of_run(store.load(path))
+    return read(path / FILE if path.is_dir() else path)
 
 
 def of_run(run: Run) -> Results:
@@ -371,20 +369,16 @@ def read(path: Path) -> Results:
     try:
         if path.exists() and not path.is_file():  # a pipe or a device may have no end
             raise BaselineError(f"{path}: is not a file")
-        data = json.loads(path.read_bytes())
+        return _results(upgraded(json.loads(path.read_bytes()), ()))
     except FileNotFoundError:
         raise BaselineError(f"{path}: there is no such file; `python -m bench baseline RUN` writes one") from None
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read, {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BaselineError(f"{path}: damaged or cut short, {error}") from None
-    try:
-        return _results(upgraded(data, ()))
     except NewerSchemaError as error:
         raise BaselineError(f"{path}: {error}") from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BaselineError(f"{path}: damaged, {text.one_line(why)}") from None
+        raise BaselineError(f"{path}: damaged or cut short, {text.one_line(why)}") from None
 
 
 def _results(data: Mapping[str, Any]) -> Results:
