@@ -20,14 +20,12 @@ PLOTLY_FILE = "plotly.min.js"
 
 @dataclass(frozen=True)
 class Script:
-    """A script of the page.
+    """A script of the page: its text, or the address that it is loaded from.
 
     Attributes:
-        text: Its text; empty where it is loaded.
-        source: Its address, relative or whole; empty where the text is in the page.
         integrity: Hash of the loaded file (W3C, Subresource Integrity); empty for a file beside the page, since
             browsers refuse files from disk that have one.
-        waits: Whether it lies in the page as plain text, until the page's own script runs it.
+        waits: True if it lies in the page as plain text, until the page's own script runs it.
     """
 
     text: Markup = field(default_factory=Markup)
@@ -54,11 +52,9 @@ class Assets:
 
 @lru_cache(maxsize=8)
 def assets(files: tuple[str, ...], plotlyjs: str | None) -> Assets:
-    """Stylesheet and scripts of a page.
+    """Stylesheet and scripts of a page: NAME.css and NAME.js of these `files` in `templates/`, where they exist.
 
-    Args:
-        files: Names in `templates/`, without their endings; of each, NAME.css and NAME.js are taken where they exist.
-        plotlyjs: INLINE, DIRECTORY or CDN; None for a page without charts.
+    `plotlyjs` is INLINE, DIRECTORY or CDN; None for a page without charts.
     """
     scripts = [Script(Markup(source)) for source in _sources(files, "js")]
     if plotlyjs:
@@ -90,8 +86,7 @@ def _plotly(plotlyjs: str) -> Script:
 
 
 def _sources(files: Sequence[str], ending: str) -> list[str]:
-    folder = resources.files("bench.report") / "templates"
-    paths = [folder / f"{file}.{ending}" for file in files]
+    paths = [resources.files("bench.report") / "templates" / f"{file}.{ending}" for file in files]
     return [file.read_text(encoding="utf-8") for file in paths if file.is_file()]
 
 

@@ -86,15 +86,10 @@ def points(
     listed: Container[str] | None = None,
     **more: Any,
 ) -> Any:
-    """A trace with a marker a trial, which leads to its row in the leaderboard.
+    """A `go.Scatter` with a marker a trial, which leads to its row in the leaderboard if it is `listed` there.
 
-    Numbers are rounded finer than any screen shows, so that thousands of points stay small.
-
-    Args:
-        trials: The trials.
-        x, shares: Their places and their accuracies.
-        listed: Names of the trials that have such a row; None for all.
-        more: Further arguments of `go.Scatter`.
+    Numbers are rounded finer than any screen shows, so that thousands of points stay small. `listed` holds names; None
+    means all.
     """
     import plotly.graph_objects as go
 

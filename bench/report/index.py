@@ -19,11 +19,7 @@ MARK = 'data-made-by="image-model-bench"'
 
 
 def write(summaries: Sequence[Summary], path: Path) -> None:
-    """Write the list of runs, in the order of `summaries`; their folders lie beside the page.
-
-    Raises:
-        OSError: The file cannot be written; the old one is intact.
-    """
+    """Write the list of runs, in the order of `summaries`; their folders lie beside the page."""
     template = environment().get_template("index.html")
     body = template.render(summaries=summaries, result=result, link=link, FAIL=FAIL)
     write_text(path, document(text.plural(len(summaries), "run"), body, assets(("page", "index"), None)))
@@ -34,9 +30,6 @@ def update(run: Path) -> Path | None:
 
     The default folder for reports has one, and so has every folder in which the suite wrote one before. `--out` may
     name any folder, so no list is begun elsewhere. An `index.html` from elsewhere is left alone.
-
-    Raises:
-        OSError: The file cannot be written; the old one is intact.
     """
     folder = run.absolute().parent
     page = folder / "index.html"

@@ -134,15 +134,14 @@ def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, 
     families: dict[str, list[Trial]] = {}
     for trial in trials:
         families.setdefault(trial.family, []).append(trial)
-    traces = [line]
-    for family, of_family in families.items():
-        name, look = label(text.label(of_family[0])), _validation_marks(looks[family])
-        traces.append(points(of_family, across(of_family), [t.value or 0.0 for t in of_family], name=name, **look))
-    for family, of_family in families.items():
-        if scored := [trial for trial in of_family if trial.test]:
-            name, look = label(text.label(scored[0])), _test_marks(scored, looks[family])
+    hollow, filled = [], []
+    for family, group in families.items():
+        name, mark = label(text.label(group[0])), looks[family]
+        look = {"symbol": f"{mark.symbol}-open", "size": 9, "color": mark.colour, "opacity": 0.75, "line": {"width": 1.75}}
+        hollow.append(points(group, across(group), [t.value or 0.0 for t in group], name=name, marker=look))
+        if scored := [trial for trial in group if trial.test]:
             accuracies = [trial.test_accuracy or 0.0 for trial in scored]
-            traces.append(points(scored, across(scored), accuracies, name=name, **look))
+            filled.append(points(scored, across(scored), accuracies, name=name, **_test_marks(scored, mark)))
     ends = [share for trial in trials for share in (trial.value, *test_interval(trial)[1:]) if share is not None]
     shape = layout(ends)
     shape["xaxis"] |= {**axis, **TICKS[cost], "title": {"text": COSTS[cost] + " (log scale)"}}
@@ -150,12 +149,7 @@ def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, 
         powers = [10.0**exponent for exponent in range(math.ceil(paid_from), math.floor(axis["range"][1]) + 1)]
         names = [text.count(power).replace(".0", "") for power in powers]
         shape["xaxis"] |= {"tickvals": [zero_at, *powers], "ticktext": ["0", *names]}
-    return figure(traces, shape)
-
-
-def _validation_marks(mark: Mark) -> dict[str, Any]:
-    look = {"symbol": f"{mark.symbol}-open", "size": 9, "color": mark.colour, "opacity": 0.75, "line": {"width": 1.75}}
-    return {"marker": look}
+    return figure([line, *hollow, *filled], shape)
 
 
 def _test_marks(trials: Sequence[Trial], mark: Mark) -> dict[str, Any]:

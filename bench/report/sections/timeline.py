@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
@@ -21,34 +21,44 @@ STATE_WORDS: Mapping[str, str] = {COMPLETE: "complete", PRUNED: "pruned", FAIL: 
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """A trial on the timeline, in seconds since the run's start; `worker` is None where it is not known."""
+    """A trial on the timeline until `end_s` seconds after the run's start; `worker` is None where it is not known."""
 
     trial: Trial
     worker: int | None
-    start_s: float
     end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """The time that the trial took."""
+        return self.end_s - self.trial.started_s
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """All trials that took time, in the order in which they were started, between `start_s` and `end_s`.
+    """All trials that took time, in the order in which they were started.
 
     Attributes:
-        by_worker: Whether the worker of every finished trial is known; older records of several workers name none.
+        by_worker: True if the worker of every finished trial is known; older records of several workers name none.
     """
 
-    bars: tuple[TimelineBar, ...]
+    bars: Sequence[TimelineBar]
     workers: int
-    start_s: float
-    end_s: float
     by_worker: bool
+
+    @property
+    def end_s(self) -> float:
+        """The end of the last trial."""
+        return max(bar.end_s for bar in self.bars)
+
+    @property
+    def length_s(self) -> float:
+        """The time from the start of the first trial to the end of the last."""
+        return self.end_s - min(bar.trial.started_s for bar in self.bars)
 
     @property
     def busy(self) -> float:
         """The share of all workers' time in which they had a trial, 0 to 1."""
-        return min(
-            sum(bar.end_s - bar.start_s for bar in self.bars) / (self.workers * (self.end_s - self.start_s)), 1.0
-        )
+        return min(sum(bar.length_s for bar in self.bars) / (self.workers * self.length_s), 1.0)
 
     @property
     def drawn(self) -> list[tuple[int, TimelineBar]]:
@@ -67,8 +77,8 @@ class Timeline:
         """By worker its number from 1, its trials and their share of the time; empty if not `by_worker`."""
         rows = []
         for worker in range(self.workers if self.by_worker else 0):
-            lengths = [bar.end_s - bar.start_s for bar in self.bars if bar.worker == worker]
-            rows.append((worker + 1, len(lengths), sum(lengths) / (self.end_s - self.start_s)))
+            lengths = [bar.length_s for bar in self.bars if bar.worker == worker]
+            rows.append((worker + 1, len(lengths), sum(lengths) / self.length_s))
         return rows
 
 
@@ -81,28 +91,21 @@ def timeline(run: Run) -> Timeline | None:
     times = [time for trial in run.trials for time in (trial.started_s, trial.finished_s) if time is not None]
     now = max([run.elapsed_s, *times]) if run.status == "running" or not times else max(times)
     only = 0 if run.config.workers == 1 else None
-    bars = tuple(
+    every = [
         TimelineBar(
             trial,
             worker=only if trial.worker is None else trial.worker,
-            start_s=trial.started_s,
             end_s=now if trial.finished_s is None else trial.finished_s,
         )
         for trial in run.trials
         if trial.state in PATTERNS and not trial.duplicate_of
-    )
-    bars = tuple(bar for bar in bars if bar.end_s > bar.start_s)
+    ]
+    bars = [bar for bar in every if bar.length_s > 0]
     if not bars:
         return None
-    workers = [bar.worker for bar in bars if bar.worker is not None]
-    finished = [bar for bar in bars if bar.trial.finished_s is not None]
-    return Timeline(
-        bars=bars,
-        workers=max([run.config.workers, *(worker + 1 for worker in workers)]),
-        start_s=min(bar.start_s for bar in bars),
-        end_s=max(bar.end_s for bar in bars),
-        by_worker=only == 0 or (finished != [] and all(bar.worker is not None for bar in finished)),
-    )
+    workers = max([run.config.workers, *(bar.worker + 1 for bar in bars if bar.worker is not None)])
+    finished = [bar.worker for bar in bars if bar.trial.finished_s is not None]
+    return Timeline(bars, workers, by_worker=only == 0 or (finished != [] and None not in finished))
 
 
 def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
@@ -121,8 +124,8 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
         go.Bar(
             orientation="h",
             y=[row for row, _ in group],
-            base=[rounded(bar.start_s / unit_s) for _, bar in group],
-            x=[rounded((bar.end_s - bar.start_s) / unit_s) for _, bar in group],
+            base=[rounded(bar.trial.started_s / unit_s) for _, bar in group],
+            x=[rounded(bar.length_s / unit_s) for _, bar in group],
             width=0.8,
             name=label(family),
             marker={
@@ -149,4 +152,4 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
 def _hover(bar: TimelineBar) -> str:
     trial = bar.trial
     accuracy = f" {text.percent(trial.value)}" if trial.value is not None else ""
-    return f"{title(trial)}<br>{STATE_WORDS[trial.state]}{accuracy}, {text.seconds(bar.end_s - bar.start_s)}"
+    return f"{title(trial)}<br>{STATE_WORDS[trial.state]}{accuracy}, {text.seconds(bar.length_s)}"

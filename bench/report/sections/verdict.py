@@ -45,9 +45,9 @@ class Verdict:
 def verdict(run: Run) -> Verdict:
     """The family that wins, or those that are tied for the best, and their cost.
 
-    The corrected paired tests on the test pictures tell families apart (`pairwise.standings`). Where their predictions
-    are missing, overlapping 95 % intervals decide, which is more cautious: two may overlap where a paired test would
-    tell them apart.
+    The corrected paired tests on the test pictures tell families apart (`pairwise.standings`). For a family without
+    predictions the overlap of its 95 % interval with the leader's decides, which is more cautious: two intervals may
+    overlap where a paired test would tell the families apart.
     """
     ranking = run.ranking()
     if not ranking:
@@ -58,7 +58,8 @@ def verdict(run: Run) -> Verdict:
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
         return Verdict(headline, (*_cost(leader), "The test set has not been touched yet.", *alone), leader)
     standings = pairwise.standings(run)
-    tied = tied_with_leader(ranking, standings)
+    overlapping = unseparated(ranking)
+    tied = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
     group = [leader, *tied]
     separation = _tests(ranking, standings) if standings else _overlap(ranking)
     if tied and standings:
@@ -78,15 +79,6 @@ def test_interval(trial: Trial) -> tuple[float | None, float | None, float | Non
     if trial.test and (low is None or high is None):
         low, high = wilson(round(trial.test.accuracy * trial.test.n), trial.test.n)
     return trial.test_accuracy, low, high
-
-
-def tied_with_leader(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> list[Trial]:
-    """The trials behind the first that are not told apart from it, best first.
-
-    Of a family without a standing, the overlap of its 95 % interval with the leader's decides.
-    """
-    overlapping = unseparated(ranking)
-    return [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
 
 
 def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
@@ -280,10 +272,10 @@ def notices(run: Run) -> list[Notice]:
         now = f", {training} in training" if training else ""
         so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
         banners.append(Notice("going", "Still going", so_far))
-    if run.status == "partial":
+    elif run.status == "partial":
         stopped = f"It was stopped after {progress(run)}; what was finished by then is here."
         banners.append(Notice("warning", "Partial run", stopped))
-    if run.status == "failed":
+    elif run.status == "failed":
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
     missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
