@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -39,6 +41,7 @@ from bench.records import (
     Study,
     Trial,
 )
+from bench.report import page
 
 from .saved import save_predictions
 
@@ -89,6 +92,31 @@ def trial(
 def failed(family: str, engine: str, number: int, order: int, failure: Failure, **more: Any) -> Trial:
     start = 20.0 * order
     return Trial(family, engine, number, order, FAIL, started_s=start, finished_s=start + 4, failure=failure, **more)
+
+
+def changed(run: Run, change: Callable[[Trial], Trial]) -> Run:
+    """The run with every trial changed."""
+    return replace(run, studies=tuple(replace(study, trials=tuple(map(change, study.trials))) for study in run.studies))
+
+
+def only(run: Run, *families: str) -> Run:
+    return replace(
+        run,
+        families=tuple(family for family in run.families if family.name in families),
+        studies=tuple(study for study in run.studies if study.family in families),
+    )
+
+
+def section(run: Run, name: str) -> str:
+    """A section of the page as markup."""
+    template = page.environment().get_template(f"sections/{name}.html")
+    return template.render(run=run, section=page.SECTIONS[name](run))
+
+
+def plain(markup: str) -> str:
+    """The words that a reader sees, charts left out, with plain spaces."""
+    shown = re.sub(r"<(style|script|head|svg|noscript)\b.*?</\1>", " ", markup, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).split())
 
 
 def build(studies: tuple[Study, ...], families: tuple[FamilyInfo, ...], **more: Any) -> Run:
@@ -226,9 +254,8 @@ def folded_run(run: Run) -> Run:
         shares = [trial.value + points / 100 for points in (-3, -1, 0, 1, 3)]
         return replace(trial, folds=tuple(metrics(share, 204) for share in shares), best_epochs=(6,))
 
-    studies = tuple(replace(study, trials=tuple(map(in_folds, study.trials))) for study in run.studies)
     counts = {"train": {"cat": 510, "dog": 510}, "validation": {}, "test": {"cat": 90, "dog": 90}}
-    return replace(run, studies=studies, split=replace(run.split, counts=counts, folds=5))
+    return replace(changed(run, in_folds), split=replace(run.split, counts=counts, folds=5))
 
 
 @pytest.fixture
@@ -260,7 +287,7 @@ def cached_run(run: Run) -> Run:
             cost=replace(trial.cost, saved_time_s=saved.get(which, 0.0)),
         )
 
-    return replace(run, studies=tuple(replace(study, trials=tuple(map(cached, study.trials))) for study in run.studies))
+    return changed(run, cached)
 
 
 def with_seeds(trial: Trial, right: NDArray[np.bool_]) -> Trial:
@@ -299,8 +326,7 @@ def predicted(tmp_path: Path) -> Callable[[Run, Right], Run]:
                 return trial
             return with_seeds(trial, np.atleast_2d(right[trial.family]))
 
-        studies = tuple(replace(study, trials=tuple(map(scored, study.trials))) for study in run.studies)
-        return replace(run, path=tmp_path, studies=studies)
+        return replace(changed(run, scored), path=tmp_path)
 
     return write
 

@@ -16,6 +16,7 @@ from bench.report import index
 from bench.runs import store
 
 from .browser import launched, opened
+from .conftest import plain
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script>\u202e#?%"
 
@@ -62,19 +63,14 @@ def listed(folder: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def words(page: str) -> str:
-    shown = re.sub(r"<(style|script|head)\b.*?</\1>", "", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
-
-
 def test_runs_stand_newest_first_with_what_came_out(tmp_path: Path) -> None:
     save(tmp_path, "b", created_utc="2026-11-20T09:00:00Z", status="partial")
     save(tmp_path, "a", created_utc="2026-11-21T00:18:00Z")
     page = listed(tmp_path)
-    assert "2 runs" in words(page)
+    assert "2 runs" in plain(page)
     assert (
         "2026-11-21 00:18 a photos cnn and dummy optuna:tpe cnn 87.5 % 80.0–92.5 % 20 2 failed complete 10 min 12 s"
-        in (words(page))
+        in plain(page)
     )
     assert re.findall(r'href="([^"#]+)"', page) == ["a/report.html", "b/report.html"]
 
@@ -82,7 +78,7 @@ def test_runs_stand_newest_first_with_what_came_out(tmp_path: Path) -> None:
 def test_a_run_without_a_test_accuracy_shows_its_validation(tmp_path: Path) -> None:
     save(tmp_path, "a", status="running", best={"family": "cnn", "weights": "random (missing)", "val_accuracy": 0.9})
     save(tmp_path, "b", best=None, trials={"FAIL": 3}, status="failed")
-    text = words(listed(tmp_path))
+    text = plain(listed(tmp_path))
     assert "cnn · random weights 90.0 % validation 20" in text
     assert "– – 3 3 failed failed" in text
 
@@ -90,7 +86,7 @@ def test_a_run_without_a_test_accuracy_shows_its_validation(tmp_path: Path) -> N
 def test_an_older_record_is_listed_with_what_it_has(tmp_path: Path) -> None:
     old = {key: value for key, value in record().items() if key not in ("trials", "best")}
     save(tmp_path, "old", text=json.dumps(old))
-    assert "old photos cnn and dummy optuna:tpe – – – complete" in words(listed(tmp_path))
+    assert "old photos cnn and dummy optuna:tpe – – – complete" in plain(listed(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +104,7 @@ def test_an_older_record_is_listed_with_what_it_has(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_listed_as_that(tmp_path: Path, text: str, says: str) -> None:
     save(tmp_path, "broken", text=text)
     save(tmp_path, "sound")
-    page = words(listed(tmp_path))
+    page = plain(listed(tmp_path))
     assert "sound photos" in page
     assert re.search(f"Cannot be read broken .*{says}", page)
 
@@ -141,7 +137,7 @@ def test_the_default_folder_gets_a_list(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     run = save(tmp_path / "reports", "a")
     assert index.update(Path("reports/a")) == run.parent / "index.html"
-    assert "1 run" in words((tmp_path / "reports" / "index.html").read_text())
+    assert "1 run" in plain((tmp_path / "reports" / "index.html").read_text())
 
 
 def test_any_other_folder_gets_none_unless_it_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +148,7 @@ def test_any_other_folder_gets_none_unless_it_has_one(tmp_path: Path, monkeypatc
     listed(tmp_path / "elsewhere")
     save(tmp_path / "elsewhere", "b")
     assert index.update(run) is not None
-    assert "2 runs" in words((tmp_path / "elsewhere" / "index.html").read_text())
+    assert "2 runs" in plain((tmp_path / "elsewhere" / "index.html").read_text())
 
 
 def test_a_page_that_somebody_else_wrote_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

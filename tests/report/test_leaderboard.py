@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections import Counter
@@ -25,16 +24,14 @@ from bench.records import (
     Trial,
 )
 from bench.report.figures import anchor
-from bench.report.page import environment
 from bench.report.sections import leaderboard, recommendation
 from bench.runs import predictions
 
-from .conftest import TPE, build, failed, trial
+from .conftest import TPE, build, failed, plain, section, trial
 
 
-def section(run: Run) -> str:
-    template = environment().get_template("sections/leaderboard.html")
-    return template.render(run=run, section=leaderboard.section(run))
+def words(run: Run) -> str:
+    return plain(section(run, "leaderboard"))
 
 
 def data(markup: str) -> dict[str, list[object]]:
@@ -56,11 +53,12 @@ def long_run() -> Run:
 
 
 def test_a_family_is_one_body_of_its_row_and_its_trials(run: Run) -> None:
-    bodies = re.findall(r"<tbody(?: data-chosen=.*?)?>\s*<tr(?: class=\"without\")?>.*?</th>", section(run), re.S)
+    markup = section(run, "leaderboard")
+    bodies = re.findall(r"<tbody(?: data-chosen=.*?)?>\s*<tr(?: class=\"without\")?>.*?</th>", markup, re.S)
     assert [re.search(r"<bdi>(.*?)</bdi>", body)[1] for body in bodies] == [  # type: ignore[index]
         "mobilenet_v2", "cnn", "dummy", "mobilenet", "vgg16", "vgg19"
     ]  # fmt: skip
-    rows = re.findall(r'<tr id="(trial-[0-9a-f]{12})"', section(run))
+    rows = re.findall(r'<tr id="(trial-[0-9a-f]{12})"', markup)
     assert sorted(rows) == sorted(anchor(each) for each in run.trials)
 
 
@@ -72,8 +70,7 @@ def test_ranks_ties_and_differences_are_those_of_the_paired_comparison(compared_
         ("dummy", "3", False),
     ]
     assert rows["cnn"].difference == pytest.approx(-4 / 180)
-    words = " ".join(re.sub(r"<[^>]+>", " ", section(compared_run)).replace("\u00a0", " ").split())
-    assert re.search(r"−2\.2 −\d\.\d to \+?−?\d\.\d p = 0\.\d+", words)
+    assert re.search(r"−2\.2 −\d\.\d to \+?−?\d\.\d p = 0\.\d+", words(compared_run))
 
 
 def test_without_predictions_intervals_decide_the_tie_and_the_difference_is_plain(run: Run) -> None:
@@ -81,10 +78,6 @@ def test_without_predictions_intervals_decide_the_tie_and_the_difference_is_plai
     assert [(row.ranks, row.tied) for row in rows.values()][:3] == [("1", False), ("2", True), ("3", False)]
     assert rows["cnn"].difference == pytest.approx(0.9111 - 0.9333)
     assert rows["mobilenet"].ranks == ""
-
-
-def words(run: Run) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", section(run))).split())
 
 
 def test_with_several_seeds_rows_have_the_mean_its_interval_and_the_seeds(seeded_run: Run) -> None:
@@ -107,7 +100,7 @@ def test_with_several_seeds_rows_have_the_mean_its_interval_and_the_seeds(seeded
     assert "its accuracy is the mean of 3 seeds" in said
     assert "the test pictures and the seeds are in it" in said
     assert "Wilson" not in said
-    board = data(section(seeded_run))
+    board = data(section(seeded_run, "leaderboard"))
     first = dict(zip(board["columns"], board["families"][0], strict=True))  # type: ignore[call-overload]
     assert (first["test_accuracy"], first["seeds"]) == (pytest.approx(163 / 180), 3)
 
@@ -141,7 +134,7 @@ def test_the_status_says_how_a_family_stands(run: Run) -> None:
 
 
 def test_every_column_can_be_sorted_by_and_is_explained(run: Run) -> None:
-    markup = section(run)
+    markup = section(run, "leaderboard")
     buttons = re.findall(r'<button type="button" data-sort="(\w+)" aria-describedby="([\w-]+)">', markup)
     assert len(buttons) == 13
     assert {key for key, _ in buttons} <= set(leaderboard.BOARD_COLUMNS)
@@ -151,7 +144,7 @@ def test_every_column_can_be_sorted_by_and_is_explained(run: Run) -> None:
 
 
 def test_its_script_gets_a_row_for_every_family_and_every_trial(run: Run) -> None:
-    own = data(section(run))
+    own = data(section(run, "leaderboard"))
     families = [dict(zip(own["columns"], row, strict=True)) for row in own["families"]]
     assert [(each["family"], each["rank"], each["test_accuracy"]) for each in families[:3]] == [
         ("mobilenet_v2", 1, 0.9333), ("cnn", 2, 0.9111), ("dummy", 3, 0.4944)
@@ -181,21 +174,20 @@ def test_a_long_list_of_trials_is_cut_but_never_what_matters(long_run: Run) -> N
     assert Counter(each.state for each in shown)[FAIL] == leaderboard.FAILURES
     worst = min((each for each in long_run.trials if each.state == COMPLETE), key=lambda each: each.value or 0)
     assert (worst.value or 0) < min(each.value or 1 for each in shown[10:] if each.state == COMPLETE)
-    words = section(long_run).replace("\u202f", " ")
-    assert f"These are {len(shown)} of them" in words
-    assert f"The other {row.left_out} are in the data of" in words
+    assert f"These are {len(shown)} of them" in words(long_run)
+    assert f"The other {row.left_out} are in the data of" in words(long_run)
 
 
 def test_an_answer_from_the_record_says_so_once() -> None:
     answered = trial("cnn", TPE, 1, 0, 0.9, 3.0, 10, duplicate_of="cnn/optuna:tpe#0", ending=Ending.RECORD)
     run = build((Study("cnn", TPE, (trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), answered)),), (FamilyInfo("cnn"),))
-    assert section(run).count("answered from the record of cnn/optuna:tpe#0") == 1
+    assert section(run, "leaderboard").count("answered from the record of cnn/optuna:tpe#0") == 1
 
 
 def test_a_trials_row_is_light(cached_run: Run, long_run: Run) -> None:
-    rows = re.findall(r'<tr id="trial-.*?</tr>', section(long_run), re.S)
+    rows = re.findall(r'<tr id="trial-.*?</tr>', section(long_run, "leaderboard"), re.S)
     assert max(map(len, rows)) < 1000
-    rows = re.findall(r'<tr id="trial-.*?</tr>', section(cached_run), re.S)
+    rows = re.findall(r'<tr id="trial-.*?</tr>', section(cached_run, "leaderboard"), re.S)
     assert max(map(len, rows)) < 2000  # two phases of frozen layers in words
     assert sum(map(len, rows)) / len(rows) < 1000
 
@@ -209,6 +201,6 @@ def test_an_anchor_is_safe_and_a_trials_own(run: Run, hostile_run: Run) -> None:
 
 
 def test_a_run_without_families_has_an_empty_board_and_no_controls(tmp_path: Path) -> None:
-    markup = section(build((), ()))
+    markup = section(build((), ()), "leaderboard")
     assert 'id="controls"' not in markup
     assert data(markup)["families"] == []

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.records import Epoch, Run, SplitInfo
-from bench.report import page, photos, svg
+from bench.report import photos, svg
 from bench.report.sections import models
 from bench.report.sections.confusion import confusion
 from bench.report.sections.learning_curves import TABLED, learning_curves
@@ -24,7 +24,7 @@ from bench.runs import predictions, thumbnails
 from bench.runs.predictions import Predictions
 from bench.runs.thumbnails import Thumbnail
 
-from .conftest import HOSTILE, TPE, trial
+from .conftest import HOSTILE, TPE, changed, section, trial
 from .test_page import Page
 
 N = 180
@@ -65,11 +65,6 @@ def keep(run: Run, every: Sequence[Thumbnail], size: int = 96) -> None:
     for each in every:
         thumbnails.path(run.path, each.sha256).write_bytes(written.getvalue())
     thumbnails.write(run.path, every)
-
-
-def section(run: Run, name: str = "models") -> str:
-    template = page.environment().get_template(f"sections/{name}.html")
-    return str(template.render(run=run, section=page.SECTIONS[name](run)))
 
 
 def words(run: Run, name: str = "models") -> str:
@@ -234,7 +229,7 @@ class TestCalibration:
 
 
 def test_the_best_model_comes_first_and_stands_open(scored: Run) -> None:
-    shown = Page(section(scored))
+    shown = Page(section(scored, "models"))
     keys = [(a["data-key"], "open" in a) for _, a in shown.elements if a.get("class") == "model"]
     assert keys == [("model mobilenet_v2 · random weights", True), ("model cnn", False), ("model dummy", False)]
     assert "93.3 % on the test pictures, optuna:tpe #1" in shown.words
@@ -249,7 +244,7 @@ def test_with_several_seeds_a_model_is_that_of_the_runs_own(seeded_run: Run) -> 
 
 
 def test_every_chart_has_its_numbers_in_words(scored: Run) -> None:
-    shown = Page(section(scored))
+    shown = Page(section(scored, "models"))
     charts = [a for _, a in shown.elements if a.get("class") == "small-chart"]
     assert len(charts) == 2 + 2 + 3  # two curves of each but the dummy, a reliability diagram of all
     assert all(a["role"] == "img" and "table below" in a["aria-label"] for a in charts)
@@ -260,7 +255,7 @@ def test_every_chart_has_its_numbers_in_words(scored: Run) -> None:
 
 
 def test_misclassified_pictures_stand_with_both_classes_and_the_probability(scored: Run) -> None:
-    shown = Page(section(scored))
+    shown = Page(section(scored, "models"))
     assert (
         "Misclassified pictures 12 of 180 test pictures. The surest first. dog , taken for cat (71.0 %)" in shown.words
     )
@@ -288,7 +283,7 @@ def test_one_model_has_nothing_in_common(scored: Run) -> None:
 
 def test_a_run_without_thumbnails_says_so(scored: Run) -> None:
     (scored.path / "thumbnails.json").unlink()
-    source = section(scored)
+    source = section(scored, "models")
     assert "<img" not in source
     assert "12 of 180 test pictures. The run has no thumbnails of them." in Page(source).words
     assert "What they look like" not in words(scored, "data")
@@ -306,10 +301,8 @@ def test_predictions_of_other_classes_are_not_believed(scored: Run) -> None:
 
 
 def test_a_run_that_goes_on_and_one_without_a_model(run: Run, empty_run: Run) -> None:
-    unscored = tuple(
-        replace(study, trials=tuple(replace(each, test=None) for each in study.trials)) for study in run.studies
-    )
-    going, ended = (replace(run, studies=unscored, status=status) for status in ("running", "partial"))
+    unscored = changed(run, lambda each: replace(each, test=None))
+    going, ended = (replace(unscored, status=status) for status in ("running", "partial"))
     assert words(going).count("It is not scored on the test pictures yet: that is done once the search is over.") == 3
     assert "93.9 % in validation" in words(going)
     assert words(ended).count("It was not scored on the test pictures.") == 3
@@ -330,7 +323,7 @@ def test_the_page_stays_light(scored: Run) -> None:
     every = [Thumbnail(sha256(number), f"{number}.jpg", number % 2, "test") for number in range(48)]
     train = [Thumbnail(sha256(5000 + number), f"{number}.jpg", number % 2, "train") for number in range(60)]
     keep(run, [*train, *every], size=128)
-    source = section(run)
+    source = section(run, "models")
     carried = sum(len(uri) for uri in re.findall(r"data:image/[^\"]*", source + section(run, "data")))
     assert carried <= models.MOST_BYTES + photos.SAMPLE_BYTES <= 1_200_000
     assert re.search(r"keep it light; \d+.thumbnails more are in the run folder", Page(source).words)

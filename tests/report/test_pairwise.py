@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,20 +12,20 @@ import pytest
 
 from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
-from bench.report.page import OPEN_UP_TO, environment
-from bench.report.sections import pairwise
+from bench.report.page import OPEN_UP_TO
 from bench.report.sections.pairwise import Difference, Standing, standings
 from bench.runs import predictions
 from bench.text import points
 
+from .conftest import changed, only, plain, section
+
 
 def markup(run: Run) -> str:
-    template = environment().get_template("sections/pairwise.html")
-    return template.render(section=pairwise.compare(run), run=run)
+    return section(run, "pairwise")
 
 
 def words(run: Run) -> str:
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup(run))).split())
+    return plain(markup(run))
 
 
 def gap_of(standing: Standing) -> Difference:
@@ -38,22 +37,8 @@ def over_seeds(standing: Standing) -> bool:
     return standing.gap is not None and standing.gap.over_seeds
 
 
-def only(run: Run, *families: str) -> Run:
-    return replace(
-        run,
-        families=tuple(family for family in run.families if family.name in families),
-        studies=tuple(study for study in run.studies if study.family in families),
-    )
-
-
 def unscored(run: Run, *families: str) -> Run:
-    studies = tuple(
-        replace(study, trials=tuple(replace(trial, test=None) for trial in study.trials))
-        if study.family in families
-        else study
-        for study in run.studies
-    )
-    return replace(run, studies=studies)
+    return changed(run, lambda trial: replace(trial, test=None) if trial.family in families else trial)
 
 
 @pytest.fixture
@@ -197,17 +182,8 @@ def test_no_picture_is_no_comparison(run: Run, predicted: Callable[..., Run]) ->
 def test_repeats_of_any_family_count(compared_run: Run) -> None:
     one = Metrics(180, 0.5, 0.5, 0.5, 0.7, 0.5)
     repeats = tuple(Repeat(number, one) for number in (1, 2, 3, 4))
-    studies = tuple(
-        replace(
-            study,
-            trials=tuple(
-                replace(trial, repeats=repeats) if trial.family == "dummy" and trial.test else trial
-                for trial in study.trials
-            ),
-        )
-        for study in compared_run.studies
-    )
-    assert "the range over 4 other seeds" in words(replace(compared_run, studies=studies))
+    more = changed(compared_run, lambda t: replace(t, repeats=repeats) if t.family == "dummy" and t.test else t)
+    assert "the range over 4 other seeds" in words(more)
 
 
 # -- several seeds

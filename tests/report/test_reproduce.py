@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import base64
-import csv
 import gzip
 import hashlib
 import html
 import json
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from bench import report
 from bench.records import FAIL, Ending, Failure, FailureKind, Run, Study, Trial
 from bench.report import assets
 from bench.report.sections import failures, reproduce
 
-from .browser import launched, opened
+from .conftest import plain
 
 
 def decoded(run: Run) -> list[dict[str, Any]]:
@@ -34,11 +30,6 @@ def decoded(run: Run) -> list[dict[str, Any]]:
 def page(run: Run, folder: Path) -> str:
     report.render(run, folder / "report.html")
     return (folder / "report.html").read_text(encoding="utf-8")
-
-
-def words(markup: str) -> str:
-    shown = re.sub(r"<(style|script)\b.*?</\1>", "", markup, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
 
 
 # -- raw data
@@ -113,7 +104,7 @@ def test_hostile_texts_and_the_home_are_cleaned_in_the_raw_data(hostile_run: Run
 
 
 def test_the_commands_name_the_run_and_nothing_of_the_machine(run: Run, tmp_path: Path) -> None:
-    text = words(page(run, tmp_path))
+    text = plain(page(run, tmp_path))
     assert "The run python -m bench run --budget 12 --engine optuna:tpe,keras-tuner:bayesian" in text
     assert "python -m bench run --split-file reports/20261121T001800-drawn/split.json" in text
     assert "python -m bench report reports/20261121T001800-drawn" in text
@@ -166,7 +157,7 @@ def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run, t
     first, second = failures.groups(told)
     assert (first.name, len(first.trials), first.traceback) == ("OOM", 21, "the end")
     assert (second.name, len(second.trials)) == ("TIMEOUT", 1)
-    text = words(page(told, tmp_path))
+    text = plain(page(told, tmp_path))
     assert "22 trials failed." in text
     assert "OOM dummy 21 trials 2 GB dummy optuna:tpe #1, #2, #3" in text
     assert "#12 and 9 more the end" in text
@@ -178,8 +169,8 @@ def test_thousands_of_failures_do_not_fill_the_page(run: Run, tmp_path: Path) ->
     assert all(len(group.traceback) <= failures.TRACEBACK_CHARACTERS + 2 for group in failures.groups(told))
     markup = page(told, tmp_path)
     assert markup.count('<details class="failure"') == 40
-    assert "300 trials failed." in words(markup)
-    assert "260 more failures with other messages" in words(markup)
+    assert "300 trials failed." in plain(markup)
+    assert "260 more failures with other messages" in plain(markup)
 
 
 # -- Plotly
@@ -219,37 +210,3 @@ def test_plotly_from_its_address_is_held_against_its_hash(run: Run, tmp_path: Pa
 def test_the_option_comes_before_what_the_run_was_told(run: Run, tmp_path: Path) -> None:
     report.render(replace(run, config=replace(run.config, plotlyjs="cdn")), tmp_path / "report.html", assets.INLINE)
     assert "<script src=" not in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-# -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as started:
-        yield started
-
-
-@pytest.mark.slow
-def test_the_buttons_give_csv_and_json_of_every_trial(run: Run, browser: Any, tmp_path: Path) -> None:
-    page(run, tmp_path)
-    with opened(browser, tmp_path / "report.html") as shown:
-        saved = {}
-        for ending in ("csv", "json"):
-            with shown.expect_download() as waited:
-                shown.click(f'button[data-raw="{ending}"]')
-            assert waited.value.suggested_filename == f"20261121T001800-drawn-trials.{ending}"
-            saved[ending] = Path(waited.value.path()).read_text(encoding="utf-8")
-    trials = json.loads(saved["json"])
-    assert [each["params"] for each in trials] == [dict(trial.params) for trial in run.trials]
-    rows = list(csv.DictReader(saved["csv"].splitlines()))
-    assert [row["params.conv_blocks"] for row in rows][2:5] == ["4", "5", "2"]
-    assert [row["val_accuracy"] for row in rows][:3] == ["0.5", "0.4833", "0.861"]
-
-
-@pytest.mark.slow
-def test_plotly_beside_the_page_draws_from_disk(run: Run, browser: Any, tmp_path: Path) -> None:
-    report.render(run, tmp_path / "report.html", assets.DIRECTORY)
-    with opened(browser, tmp_path / "report.html") as shown:
-        shown.locator("#chart-train_time_s").scroll_into_view_if_needed()
-        shown.wait_for_selector("#chart-train_time_s .main-svg")

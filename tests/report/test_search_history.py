@@ -15,7 +15,6 @@ import pytest
 from bench import report
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind, FamilyInfo, Run, Study, Trial
-from bench.report import page
 from bench.report.figures import anchor
 from bench.report.sections import search_history
 from bench.report.sections.feature_cache import saved
@@ -24,22 +23,16 @@ from bench.report.sections.timeline import Timeline, draw_timeline, timeline
 from bench.report.styles import engine_marks, family_marks
 
 from .browser import launched, opened
-from .conftest import BAYESIAN, HOSTILE, TPE, build, trial
+from .conftest import BAYESIAN, HOSTILE, TPE, build, plain, section, trial
 from .generated import generate
 
 
 def shown(run: Run) -> str:
-    """The section as the page has it."""
-    return (
-        page.environment()
-        .get_template("sections/search_history.html")
-        .render(run=run, section=search_history.section(run))
-    )
+    return section(run, "search_history")
 
 
 def words(run: Run) -> str:
-    plain = re.sub(r"<(script|svg|noscript).*?</\1>|<[^>]*>", " ", shown(run), flags=re.DOTALL)
-    return " ".join(plain.replace("\u00a0", " ").split())
+    return plain(shown(run))
 
 
 def searched(n: int = 40, **more: Any) -> list[Trial]:
@@ -352,9 +345,9 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     large = generate(tmp_path)
     assert len(shown(large).encode()) < 1_200_000
     said = words(large)
-    assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said.replace("\u202f", " ")
-    assert "The best 100 of 5 000 trials." in said.replace("\u202f", " ")
-    assert "600 are drawn: at most the last 600" in said.replace("\u202f", " ")
+    assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said
+    assert "The best 100 of 5 000 trials." in said
+    assert "600 are drawn: at most the last 600" in said
 
 
 @pytest.mark.slow

@@ -7,24 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Study
+from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Study, Trial
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.verdict import no_result, notices, unseparated, verdict
 from bench.runs import predictions
 from bench.text import interval
 
+from .conftest import changed, only
+
 
 def said(run: Run) -> str:
     found = verdict(run)
     return " ".join((found.headline, *found.details)).replace("\u00a0", " ").replace("\u202f", " ")
-
-
-def only(run: Run, *families: str) -> Run:
-    return replace(
-        run,
-        families=tuple(family for family in run.families if family.name in families),
-        studies=tuple(study for study in run.studies if study.family in families),
-    )
 
 
 def test_the_leader_is_named_with_interval_cost_and_label(run: Run) -> None:
@@ -51,19 +45,11 @@ def test_families_that_no_paired_test_tells_apart_are_tied_and_their_costs_compa
 
 
 def test_whoever_costs_least_is_named_for_each_cost(compared_run: Run) -> None:
-    studies = tuple(
-        replace(
-            study,
-            trials=tuple(
-                replace(trial, cost=replace(trial.cost, latency_ms=99.0))
-                if study.family == "cnn" and trial.cost
-                else trial
-                for trial in study.trials
-            ),
-        )
-        for study in compared_run.studies
-    )
-    assert said(replace(compared_run, studies=studies)).endswith(
+    def slow(trial: Trial) -> Trial:
+        is_slow = trial.family == "cnn" and trial.cost
+        return replace(trial, cost=replace(trial.cost, latency_ms=99.0)) if is_slow else trial  # type: ignore[type-var]
+
+    assert said(changed(compared_run, slow)).endswith(
         "Of them, cnn is the cheapest to train (31.7 s) and the smallest (287 k parameters); "
         "mobilenet_v2 · random weights is the fastest (8.5 ms a picture)."
     )
@@ -112,13 +98,7 @@ def test_with_several_seeds_the_means_are_named_and_their_noise_is_in_the_tests(
         "180 pictures, corrected over 3 pairs after Holm. "
         "Test accuracy is the mean of 3 seeds; the interval has the test pictures and the seeds in it."
     ) in told
-    own = replace(
-        seeded_run,
-        studies=tuple(
-            replace(study, trials=tuple(replace(trial, repeats=(), over_seeds=None) for trial in study.trials))
-            for study in seeded_run.studies
-        ),
-    )
+    own = changed(seeded_run, lambda trial: replace(trial, repeats=(), over_seeds=None))
     assert said(own).startswith("mobilenet_v2 · random weights wins with 98.3 %")
     assert "seed" not in said(own)
 
@@ -170,10 +150,7 @@ def test_only_overlapping_intervals_count_as_not_separated(run: Run) -> None:
 
 
 def test_before_the_test_set_is_used_the_verdict_says_so(run: Run) -> None:
-    studies = tuple(
-        replace(study, trials=tuple(replace(trial, test=None) for trial in study.trials)) for study in run.studies
-    )
-    going = said(replace(run, studies=studies, status="running"))
+    going = said(replace(changed(run, lambda trial: replace(trial, test=None)), status="running"))
     assert "mobilenet_v2 · random weights leads so far with 93.9 % validation accuracy." in going
     assert "The test set has not been touched yet." in going
 
@@ -205,11 +182,8 @@ def test_savings_are_of_what_was_trained_and_of_all_folds(cached_run: Run) -> No
     said = "The feature cache saved 1 min 3 s of the 5 min 8 s that all training takes from a cold start (20.4 %)."
     assert savings(cached_run).replace("\u00a0", " ") == said
     folds = (Metrics(9, 0.9, 0.9, 0.9, 0.1, 0.1),) * 3
-    tripled = tuple(
-        replace(study, trials=tuple(replace(trial, folds=folds) for trial in study.trials))
-        for study in cached_run.studies
-    )
-    assert "3 min 8 s of the 15 min 25 s" in savings(replace(cached_run, studies=tripled)).replace("\u00a0", " ")
+    tripled = changed(cached_run, lambda trial: replace(trial, folds=folds))
+    assert "3 min 8 s of the 15 min 25 s" in savings(tripled).replace("\u00a0", " ")
     assert "all training so far takes" in savings(replace(cached_run, status="running"))
 
 

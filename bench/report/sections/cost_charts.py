@@ -137,7 +137,13 @@ def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, 
     hollow, filled = [], []
     for family, group in families.items():
         name, mark = label(text.label(group[0])), looks[family]
-        look = {"symbol": f"{mark.symbol}-open", "size": 9, "color": mark.colour, "opacity": 0.75, "line": {"width": 1.75}}
+        look = {
+            "symbol": f"{mark.symbol}-open",
+            "size": 9,
+            "color": mark.colour,
+            "opacity": 0.75,
+            "line": {"width": 1.75},
+        }
         hollow.append(points(group, across(group), [t.value or 0.0 for t in group], name=name, marker=look))
         if scored := [trial for trial in group if trial.test]:
             accuracies = [trial.test_accuracy or 0.0 for trial in scored]
