@@ -20,26 +20,18 @@ from bench.hyperparameters import Value
 from bench.records import Cost, Epoch, Prefix
 from bench.training import cost, metrics, trainer
 from bench.training.augmentation import augmentation
-from bench.training.batches import Part
+from bench.training.batches import Examples, Part
 from bench.training.frozen import sketch
-from bench.training.frozen.features import FeatureCache
-from bench.training.frozen.graph import Graph, Nested, NoPrefix, fingerprint
-from bench.training.phases import Preparation, PreparedPhase, phases
+from bench.training.frozen.features import FeatureCache, PictureView, views
+from bench.training.frozen.graph import Cut, Graph, Nested, NoPrefix, fingerprint
+from bench.training.phases import PreparedPhase, TrainingPhase, fits_memory, phases
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
 
 
 @dataclass(frozen=True)
 class Training:
-    """Record of one training.
-
-    Attributes:
-        history: Its epochs; empty where nothing is trained by epochs.
-        fit_time_s: Seconds of training and validation.
-        features_time_s: Seconds that computing the features takes, measured when they were computed.
-        saved_time_s: Part of `features_time_s` that was not spent, since the features were in the cache.
-        prefixes: Use of the frozen layers, phase by phase.
-    """
+    """Record of one training; its fields are those of `records.Trial` and `records.Cost`."""
 
     history: tuple[Epoch, ...]
     fit_time_s: float
@@ -141,7 +133,10 @@ class Network(Estimator):
         self._model, self._values, self._seed = model, values, seed
         self._backbones, self._cache, self._progress = backbones, cache, progress
         self._batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
-        self._graph = _graph(model)
+        try:
+            self._graph: Graph | NoPrefix = Graph(model)
+        except NoPrefix as reason:
+            self._graph = reason
         self._trained: PreparedPhase | None = None
         nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
         self._frozen_by_phases: list[Any] = [backbone.model for backbone in backbones] or nested
@@ -214,10 +209,13 @@ class Network(Estimator):
         )
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
-        preparation = self._preparation(train, validation)
         for phase in phases(self._values, epochs):
             with phase.freezing(self._frozen_by_phases):
-                if not preparation.is_ready(phase):
+                try:
+                    cut, cache, wanted = self._cut(phase, train, validation)
+                    if not cache.has(cut, wanted):
+                        return False
+                except (NoPrefix, sketch.NotSketched):
                     return False
         return True
 
@@ -261,26 +259,68 @@ class Network(Estimator):
             nothing = tf.zeros((), variable.value.dtype)
             tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=nothing)
 
-    def _preparation(self, train: Part, validation: Part | None) -> Preparation:
-        return Preparation(
-            self._model,
-            self._graph,
-            train,
-            validation,
-            augmentation=self._values.get("augmentation"),
-            seed=self._seed,
-            cache=self._cache,
-            progress=self._progress,
-        )
-
     def _prepared(self, train: Part, validation: Part | None, epochs: int) -> list[PreparedPhase]:
         """Prepare each phase, the last one first: its cut is the shallowest, and deeper cuts are computed from it."""
-        ready, preparation = [], self._preparation(train, validation)
+        ready = []
         for phase in reversed(phases(self._values, epochs)):
             with phase.freezing(self._frozen_by_phases):
-                ready.append(preparation.prepare(phase))
-                self._keep_outlines(ready[-1])
+                try:
+                    prepared = self._on_features(phase, train, validation)
+                except NoPrefix as reason:
+                    pictures = train.examples(augmentation(self._values.get("augmentation")))
+                    held_out = validation.examples() if validation else None
+                    prefix = Prefix(phase.name, reason=str(reason))
+                    prepared = PreparedPhase(phase, self._model, pictures, held_out, prefix)
+            ready.append(prepared)
         return ready[::-1]
+
+    def _on_features(self, phase: TrainingPhase, train: Part, validation: Part | None) -> PreparedPhase:
+        """Find the frozen prefix as the layers are frozen now, and compute its features."""
+        cut, cache, wanted = self._cut(phase, train, validation)
+        fetched = cache.fetch(cut, wanted, self._progress)
+        self._keep_outlines(cut, sketch.Outlines(cache.root))
+        hold, count = fits_memory(fetched), sum(map(len, wanted))
+        end = count - (len(validation.labels) if validation else 0)
+        to_train, held_out = ([rows.select(some) for rows in fetched.rows] for some in (slice(end), slice(end, count)))
+        view_count = end // len(train.labels)
+        prefix = Prefix(
+            phase=phase.name,
+            used=True,
+            cut=cut.layers,
+            features=fetched.bytes // fetched.rows[0].dtype.itemsize // count,
+            views=view_count,
+            dtype=cache.dtype,
+            disk_mb=fetched.bytes / 1e6,
+            cached=fetched.cached,
+        )
+        return PreparedPhase(
+            phase=phase,
+            model=cut.tail(),
+            train=Examples(to_train, train.labels, views=view_count, hold=hold),
+            validation=Examples(held_out, validation.labels, hold=hold) if validation else None,
+            prefix=prefix,
+            held_out=validation,
+            cut=cut,
+            fetched=fetched,
+            cache=cache,
+        )
+
+    def _cut(
+        self, phase: TrainingPhase, train: Part, validation: Part | None
+    ) -> tuple[Cut, FeatureCache, list[PictureView]]:
+        """Find the cut whose features a phase is trained on, and their views; NoPrefix where that does not pay."""
+        if self._cache is None:
+            raise NoPrefix("the feature cache is off")
+        if isinstance(self._graph, NoPrefix):
+            raise self._graph
+        wanted = views(train, self._values.get("augmentation"), self._seed)
+        if len(wanted) > phase.epochs:
+            raise NoPrefix(f"{len(wanted)} views of every picture take more than {phase.epochs} epochs")
+        if validation:
+            wanted.append(PictureView(validation))
+        cut = self._graph.cut()
+        self._cache.check(cut, sum(map(len, wanted)))
+        return cut, self._cache, wanted
 
     def _compiled(self, prepared: PreparedPhase) -> keras.Model:
         trainer.compile_model(prepared.model, self._values, self._model, prepared.phase.learning_rate)
@@ -288,17 +328,14 @@ class Network(Estimator):
         self._trained = prepared
         return prepared.model
 
-    def _keep_outlines(self, prepared: PreparedPhase) -> None:
+    def _keep_outlines(self, cut: Cut, outlines: sketch.Outlines) -> None:
         """Record outlines of the backbones that are frozen as a whole, so that other trials need not build them."""
-        if prepared.cut is None or self._cache is None:
-            return
-        graph, outlines = prepared.cut.graph, sketch.Outlines(self._cache.root)
-        frozen = {id(tensor) for node in graph.above(prepared.cut.tensors) for tensor in node.outputs}
-        for nested in graph.nested:
+        frozen = {id(tensor) for node in cut.graph.above(cut.tensors) for tensor in node.outputs}
+        for nested in cut.graph.nested:
             for backbone in self._backbones:
                 is_there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
                 if is_there and backbone.pristine and backbone.pristine == fingerprint(nested.model):
-                    outlines.keep(backbone.identity, _outline(graph, nested))
+                    outlines.keep(backbone.identity, _outline(cut.graph, nested))
 
 
 def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
@@ -312,10 +349,3 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
         macs=cost.macs(cost.uses_of(graph.above([output], [inputs]))),
         keys={graph.key(inputs): graph.key(output)},
     )
-
-
-def _graph(model: keras.Model) -> Graph | NoPrefix:
-    try:
-        return Graph(model)
-    except NoPrefix as reason:
-        return reason

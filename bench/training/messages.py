@@ -40,8 +40,7 @@ class ProbeResult:
     Attributes:
         space: All hyperparameters that it declares, conditional ones included.
         known: Its known configurations, checked against the space.
-        weights_files: By `task.backbone_key`.
-        backbones: Number of backbones that it asks for.
+        weights_files: By `task.backbone_key`; only those of `backbones`, a number, that have a file.
         gpus: Names of the GPUs that the process sees.
     """
 
@@ -88,13 +87,7 @@ class ScoreResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One piece of work for a worker process.
-
-    Attributes:
-        id: Unique among the jobs of this driver.
-        timeout_s: Seconds after which it is stopped and fails as TIMEOUT.
-        cores: CPU cores that it may use; the pool sets it.
-    """
+    """One piece of work for a worker process; `id` is unique, and the pool sets `cores`, which it may use."""
 
     result_type: ClassVar[type]
 
@@ -119,12 +112,7 @@ class WeightsJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyJob(Job):
-    """A job that builds a family.
-
-    Attributes:
-        path: Its file.
-        weights: Start of its backbones, one of `config.WEIGHTS`.
-    """
+    """A job that builds the family in the file `path`, on backbones that start from one of `config.WEIGHTS`."""
 
     path: str
     class_names: tuple[str, ...]
@@ -170,8 +158,8 @@ class TrialJob(TrainingJob):
     """Build, train and validate one configuration.
 
     Attributes:
-        score: Whether it is scored on the test pictures too.
-        whole: Whether backbones are built rather than sketched, so that the model is saved as a `.keras` file.
+        score: Score it on the test pictures too.
+        whole: Build backbones rather than sketch them, so that the model is saved as a `.keras` file.
     """
 
     result_type: ClassVar[type] = TrialResult

@@ -1,8 +1,7 @@
 """Phases of a training: one for all layers, or first the head on frozen backbones and then fine-tuning.
 
 Two phases are the usual way of transfer learning (Keras guide "Transfer learning & fine-tuning"): an untrained head
-sends large gradients, which would spoil the pretrained layers below it. Each phase is trained on features of its frozen
-layers where that pays, else on pictures.
+sends large gradients, which would spoil the pretrained layers below it.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ from functools import cached_property
 
 import keras
 
-from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.records import Prefix
 from bench.training import cost
-from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
-from bench.training.frozen.features import FeatureCache, Fetched, PictureView, views
-from bench.training.frozen.graph import Cut, Graph, NoPrefix
-from bench.training.frozen.sketch import NotSketched
+from bench.training.frozen.features import FeatureCache, Fetched, PictureView
+from bench.training.frozen.graph import Cut
 from bench.training.trainer import Predictor
 
 FINE_TUNE_LEARNING_RATE = 1e-5
@@ -107,7 +103,7 @@ class PreparedPhase:
         if self.cut is None or self.cache is None:
             return part.examples()
         fetched = self.cache.fetch(self.cut, [PictureView(part)])
-        return Examples(fetched.rows, part.labels, hold=_fits_memory(fetched))
+        return Examples(fetched.rows, part.labels, hold=fits_memory(fetched))
 
     def latency_ms(self) -> float:
         """Measure the median milliseconds from one picture to its prediction, those of its features included."""
@@ -115,94 +111,6 @@ class PreparedPhase:
         return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """Preparation of the phases of one training.
-
-    Attributes:
-        graph: Operations of the model, or the reason why they are not known.
-        validation: None where nothing is held out.
-        augmentation: Value of the hyperparameter.
-        seed: Seed of the views that are drawn.
-        cache: None trains end to end.
-        progress: Reports the computing of features.
-    """
-
-    model: keras.Model
-    graph: Graph | NoPrefix
-    train: Part
-    validation: Part | None
-    augmentation: Value
-    seed: int
-    cache: FeatureCache | None
-    progress: StageCallback | None = None
-
-    def prepare(self, phase: TrainingPhase) -> PreparedPhase:
-        """Find the frozen prefix as the layers are frozen now, and compute its features."""
-        try:
-            return self._on_features(phase)
-        except NoPrefix as reason:
-            train = self.train.examples(augmentation(self.augmentation))
-            validation = self.validation.examples() if self.validation else None
-            return PreparedPhase(phase, self.model, train, validation, Prefix(phase.name, reason=str(reason)))
-
-    def is_ready(self, phase: TrainingPhase) -> bool:
-        """Tell whether all features that a phase will be trained on are in the cache."""
-        try:
-            cut, cache = self._cut(phase)
-            return cache.has(cut, self._views)
-        except (NoPrefix, NotSketched):
-            return False
-
-    def _on_features(self, phase: TrainingPhase) -> PreparedPhase:
-        cut, cache = self._cut(phase)
-        fetched = cache.fetch(cut, self._views, self.progress)
-        hold, count, view_count = _fits_memory(fetched), sum(map(len, self._views)), len(self._training_views)
-        end = view_count * len(self.train.labels)
-        train, validation = ([rows.select(some) for rows in fetched.rows] for some in (slice(end), slice(end, count)))
-        prefix = Prefix(
-            phase=phase.name,
-            used=True,
-            cut=cut.layers,
-            features=fetched.bytes // fetched.rows[0].dtype.itemsize // count,
-            views=view_count,
-            dtype=cache.dtype,
-            disk_mb=fetched.bytes / 1e6,
-            cached=fetched.cached,
-        )
-        return PreparedPhase(
-            phase=phase,
-            model=cut.tail(),
-            train=Examples(train, self.train.labels, views=view_count, hold=hold),
-            validation=Examples(validation, self.validation.labels, hold=hold) if self.validation else None,
-            prefix=prefix,
-            held_out=self.validation,
-            cut=cut,
-            fetched=fetched,
-            cache=cache,
-        )
-
-    def _cut(self, phase: TrainingPhase) -> tuple[Cut, FeatureCache]:
-        """Find the cut whose features a phase is trained on; NoPrefix where that does not pay."""
-        if self.cache is None:
-            raise NoPrefix("the feature cache is off")
-        if isinstance(self.graph, NoPrefix):
-            raise self.graph
-        if len(self._training_views) > phase.epochs:
-            raise NoPrefix(f"{len(self._training_views)} views of every picture take more than {phase.epochs} epochs")
-        cut = self.graph.cut()
-        self.cache.check(cut, sum(map(len, self._views)))
-        return cut, self.cache
-
-    @cached_property
-    def _training_views(self) -> list[PictureView]:
-        return views(self.train, self.augmentation, self.seed)
-
-    @cached_property
-    def _views(self) -> list[PictureView]:
-        """Views that features are needed of: those of the training pictures, then the validation pictures."""
-        return [*self._training_views, *([PictureView(self.validation)] if self.validation else [])]
-
-
-def _fits_memory(features: Fetched) -> bool:
+def fits_memory(features: Fetched) -> bool:
+    """Tell whether features are read into memory."""
     return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * cost.available_mb())

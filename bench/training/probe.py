@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +142,9 @@ def look(application: Callable[..., Any], options: Mapping[str, Value]) -> Weigh
         return str(path)
 
     missing, problem = False, ""
+    original, file_utils.get_file = file_utils.get_file, get_file
     try:
-        with _instead_of_downloads(get_file), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             application(include_top=False, weights="imagenet", input_shape=INPUT_SHAPE, **options)
     except _Missing:
@@ -153,20 +153,11 @@ def look(application: Callable[..., Any], options: Mapping[str, Value]) -> Weigh
         if not asked:
             raise
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    finally:
+        file_utils.get_file = original
     if not asked:
         return None
     return WeightsFile(application.__name__, dict(options), **asked, missing=missing, problem=problem)
-
-
-@contextmanager
-def _instead_of_downloads(get_file: Callable[..., str]) -> Iterator[None]:
-    """Have Keras call this function where it would download a file."""
-    original = file_utils.get_file
-    file_utils.get_file = get_file
-    try:
-        yield
-    finally:
-        file_utils.get_file = original
 
 
 def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:

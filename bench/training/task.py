@@ -18,13 +18,11 @@ from bench.training.frozen.graph import fingerprint
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that a family has asked for.
+    """A backbone, or its sketch, that a family has asked for: a function of `keras.applications` and its arguments.
 
     Attributes:
-        application, options: A function of `keras.applications`, and the arguments that it was called with.
         identity: Everything that it depends on (`sketch.identity`).
         pristine: Its fingerprint before the family changed anything; "" where none is needed.
-        model: The backbone, or its sketch.
     """
 
     application: Callable[..., Any]

@@ -198,11 +198,6 @@ class BestEpoch:
             self.quality, self.weights = _quality(done), model.get_weights()
         self.lowest_loss = min(self.lowest_loss, done.val_loss)
 
-    def restore(self, model: keras.Model) -> None:
-        """Set the model's weights to the best ones."""
-        if self.weights is not None:
-            model.set_weights(self.weights)
-
 
 class _EpochLoop:
     """The epochs of a compiled model; one traced function runs all steps of an epoch.
@@ -302,7 +297,8 @@ def fit(
             raise Stopped(f"stopped after epoch {number}")
         if best.waited >= patience:
             break
-    best.restore(model)
+    if best.weights is not None:
+        model.set_weights(best.weights)
     return history
 
 

@@ -72,8 +72,8 @@ def drawn(tmp_path_factory):
 
 
 @pytest.fixture
-def job(drawn):
-    """Makes a trial's job on the drawn pictures."""
+def job(drawn, tmp_path):
+    """Makes a trial's job on the drawn pictures, with a cache of the test's own."""
 
     def make(path, **changes):
         common = {
@@ -86,7 +86,7 @@ def job(drawn):
             "weights": "random",
             "files": {},
             "manifest": str(drawn / "split.json"),
-            "cache": str(drawn / "cache"),
+            "cache": str(tmp_path / "cache"),
             "features": "float32",
             "epochs": 2,
             "patience": 2,

@@ -129,16 +129,8 @@ def test_a_seed_gives_the_same_batches_in_another_process_deterministic_operatio
     assert first == second
 
 
-@pytest.fixture
-def trainer():
-    pytest.importorskip("tensorflow")
-    from bench.training import trainer as keras_trainer
-
-    return keras_trainer
-
-
 @pytest.mark.slow
-def test_the_same_picture_looks_another_way_every_epoch(trainer):
+def test_the_same_picture_looks_another_way_every_epoch():
     from bench.training.batches import Batches, Part
 
     batches = Batches(Part(noise(12), np.zeros(12, np.int64)).examples(light), np.arange(12), 5, seed=0)
@@ -158,9 +150,10 @@ def test_the_same_picture_looks_another_way_every_epoch(trainer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flip", "light"])
-def test_only_training_pictures_are_altered_and_the_model_learns_from_them(trainer, kind, monkeypatch):
+def test_only_training_pictures_are_altered_and_the_model_learns_from_them(kind, monkeypatch):
     import keras
 
+    from bench.training import trainer
     from bench.training.batches import Part
 
     x = inputs = keras.Input((24, 24, 3))

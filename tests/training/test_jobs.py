@@ -20,6 +20,8 @@ from bench.training.trainer import Predictor  # noqa: E402
 pytestmark = pytest.mark.slow
 
 DUMMY = spaces.BUILT_IN / "dummy.py"
+HEAD = "import keras\nfrom keras import layers\n\n\ndef build(hp, task):\n    x = inputs = keras.Input((16, 16, 3))\n"
+TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))\n"
 
 
 def test_a_trial_reports_every_epoch_and_its_cost(space, channel, job):
@@ -49,10 +51,10 @@ def test_the_same_seed_trains_the_same_model(space, channel, job):
     assert history(0) != history(1)
 
 
-def test_decoding_that_takes_long_is_reported(space, channel, job, tmp_path, monkeypatch):
+def test_decoding_that_takes_long_is_reported(space, channel, job, monkeypatch):
     monkeypatch.setattr(jobs, "PROGRESS_EVERY_S", 0.0)
     recorder = channel()
-    jobs.trial(job(space("tiny"), cache=str(tmp_path / "cache"), epochs=1), recorder)
+    jobs.trial(job(space("tiny"), epochs=1), recorder)
     assert recorder.stages[0] == ("decoding pictures at 16 pixels", 1, 36)
     assert recorder.stages[-1] == ("decoding pictures at 16 pixels", 12, 12)
 
@@ -72,15 +74,7 @@ def test_a_pruned_trial_stops_after_that_epoch(space, channel, job):
 
 
 def test_early_stopping_ends_a_trial_that_does_not_get_better(space, channel, job):
-    text = """\
-import keras
-from keras import layers
-
-def build(hp, task):
-    hp.Fixed("learning_rate", 1e-12)
-    x = inputs = keras.Input((16, 16, 3))
-    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
-"""
+    text = HEAD + '    hp.Fixed("learning_rate", 1e-12)\n' + TAIL
     result = jobs.trial(job(space("still", text), epochs=30, patience=3), channel())
     assert len(result.history) == 4
 
@@ -178,18 +172,13 @@ def test_declared_hyperparameters_reach_the_optimizer(space, channel, job, monke
     monkeypatch.setattr(
         trainer, "compile_model", lambda model, *more: compile_model(model, *more) or compiled.append(model)
     )
-    text = """\
-import keras
-from keras import layers
-
-def build(hp, task):
-    hp.Float("learning_rate", 1e-4, 1e-1); hp.Choice("optimizer", ["adam", "rmsprop"]); hp.Int("batch_size", 4, 64)
-    hp.Int("epochs", 1, 9)
-    x = inputs = keras.Input((16, 16, 3))
-    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))
-"""
+    text = HEAD + (
+        '    hp.Float("learning_rate", 1e-4, 1e-1); hp.Choice("optimizer", ["adam", "rmsprop"])\n'
+        '    hp.Int("batch_size", 4, 64); hp.Int("epochs", 1, 9)\n'
+    )
     result = jobs.trial(
-        job(space("all", text)), channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1})
+        job(space("all", text + TAIL)),
+        channel({"learning_rate": 0.03, "optimizer": "rmsprop", "batch_size": 7, "epochs": 1}),
     )
     optimizer = compiled[0].optimizer
     assert type(optimizer).__name__ == "RMSprop"
@@ -199,9 +188,6 @@ def build(hp, task):
 
 
 # -- broken families, found before anything trains
-
-HEAD = "import keras\nfrom keras import layers\n\n\ndef build(hp, task):\n    x = inputs = keras.Input((16, 16, 3))\n"
-TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))\n"
 
 
 @pytest.mark.parametrize(
@@ -301,8 +287,7 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, 
         np.testing.assert_allclose(found, [history[name][0] for history in theirs], atol=1e-5)
 
 
-def test_a_subclassed_model_is_trained_end_to_end(space, channel, job):
-    text = """
+SUBCLASSED = """
 import keras
 from keras import layers
 
@@ -321,12 +306,7 @@ def build(hp, task):
     model(keras.Input((16, 16, 3)))
     return model
 """
-    result = jobs.trial(job(space("own", text)), channel())
-    assert "class of its own" in result.prefixes[0].reason
-
-
-def test_a_functional_model_with_its_own_train_step(space, channel, job):
-    text = """
+OWN_TRAIN_STEP = """
 import keras
 from keras import layers
 
@@ -340,5 +320,9 @@ def build(hp, task):
     inputs = keras.Input((16, 16, 3))
     return Own(inputs, task.classify(layers.Flatten()(inputs / 255)))
 """
+
+
+@pytest.mark.parametrize("text", [SUBCLASSED, OWN_TRAIN_STEP])
+def test_a_model_of_a_class_of_its_own_is_trained_end_to_end(space, channel, job, text):
     result = jobs.trial(job(space("own", text)), channel())
     assert "class of its own" in result.prefixes[0].reason

@@ -72,12 +72,10 @@ def changed(before, after):
 
 @pytest.mark.parametrize("features", ["float32", "off"])
 def test_the_head_is_trained_on_a_frozen_backbone_and_then_what_was_left_trainable(
-    transfer, channel, job, tmp_path, watched, features
+    transfer, channel, job, watched, features
 ):
     recorder = channel({"frozen_layers": 10, "head_epochs": 2, "learning_rate": 0.02, "fine_tune_learning_rate": 0.005})
-    result = jobs.trial(
-        job(transfer(), cache=str(tmp_path / "cache"), epochs=3, patience=9, features=features), recorder
-    )
+    result = jobs.trial(job(transfer(), epochs=3, patience=9, features=features), recorder)
     history = result.history
     assert [epoch.phase for epoch in history] == ["head"] * 2 + ["fine-tuning"] * 3
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5]
@@ -97,10 +95,10 @@ def test_the_head_is_trained_on_a_frozen_backbone_and_then_what_was_left_trainab
     assert left == ["last"]  # as the family left them
 
 
-def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channel, job, tmp_path, watched):
+def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channel, job, watched):
     values = {"frozen_layers": 0, "head_epochs": 8, "fine_tune_learning_rate": 10.0, "learning_rate": 0.03}
     path = transfer(rates=("1e-6, 1e-1", "1e-6, 1e2"))
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache"), epochs=8, patience=8), channel(values))
+    result = jobs.trial(job(path, epochs=8, patience=8), channel(values))
     history = result.history
     best = max(history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
     assert best.phase == "head"
@@ -110,18 +108,18 @@ def test_a_phase_that_gives_nothing_better_leaves_the_best_head(transfer, channe
     assert not changed(before, after)  # the backbone is as the best head had it
 
 
-def test_each_phase_stops_early_for_itself(transfer, channel, job, tmp_path):
+def test_each_phase_stops_early_for_itself(transfer, channel, job):
     path = transfer(rates=("1e-4, 1e-1", "1e-12, 1e-1"), fine=("1e-6, 1e-1", "1e-13, 1e-1"))
     values = {"head_epochs": 9, "learning_rate": 1e-12, "fine_tune_learning_rate": 1e-13, "dropout": 0.0}
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache"), epochs=9, patience=2), channel(values))
+    result = jobs.trial(job(path, epochs=9, patience=2), channel(values))
     phases = [epoch.phase for epoch in result.history]
     assert phases == ["head"] * 3 + ["fine-tuning"] * 2
 
 
-def test_two_phases_can_be_stopped_in_either(transfer, channel, job, tmp_path):
+def test_two_phases_can_be_stopped_in_either(transfer, channel, job):
     for stop_at in (1, 3):  # of two and three epochs
         recorder = channel({"head_epochs": 2, "frozen_layers": 10}, stop_at=stop_at)
-        result = jobs.trial(job(transfer(), cache=str(tmp_path / "cache"), epochs=3), recorder)
+        result = jobs.trial(job(transfer(), epochs=3), recorder)
         assert [epoch.epoch for epoch, _, _ in recorder.epochs] == list(range(1, stop_at + 1))
         assert result.stopped
 
@@ -145,7 +143,7 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
 ):
     manifest = tmp_path / "split.json"
     data.open(RunConfig(images=60, folds=2)).write(manifest)
-    config = job(transfer(), manifest=str(manifest), cache=str(tmp_path / "cache"), epochs=1)
+    config = job(transfer(), manifest=str(manifest), epochs=1)
     result = jobs.trial(config, channel({"head_epochs": 1, "frozen_layers": 10}))
     assert len(result.best_epochs) == 2
     assert len(result.folds) == 2
@@ -163,7 +161,7 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
     assert scored.test.log_loss == pytest.approx(refitted.test.log_loss, abs=1e-6)
 
 
-def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, channel, job, tmp_path):
+def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, channel, job):
     path = transfer(
         compiled=(
             "    return keras.Model(inputs, task.classify(x))",
@@ -173,5 +171,5 @@ def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, chann
             "    return model",
         )
     )
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache")), channel({"head_epochs": 1}))
+    result = jobs.trial(job(path), channel({"head_epochs": 1}))
     assert len(result.history) >= 2

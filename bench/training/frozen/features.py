@@ -19,7 +19,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.cache import directory
-from bench.cache.rows import Digests, Rows, RowStore, digests, hexadecimal
+from bench.cache.rows import Digests, Places, Rows, RowStore, digests, hexadecimal
 from bench.data.sources import StageCallback
 from bench.errors import DataError
 from bench.hyperparameters import Value
@@ -186,16 +186,16 @@ class FeatureCache:
         found = [(store, store.places(wanted)) for store in stores]
         if any((places < 0).any() for _, places in found):
             raise NoPrefix("its features were cleared while they were computed")
-        segments = [store.metadata(places) for store, places in found]
         for store, places in found:
             directory.touch(store.paths(places))
+        seconds, latencies = zip(*(self._measured(store, places) for store, places in found), strict=True)
         return Fetched(
             rows=tuple(store.rows(places) for store, places in found),
-            cold_s=max(map(self._seconds, segments)),
+            cold_s=max(seconds),
             spent_s=spent_s,
             waited_s=time.perf_counter() - start,
             cached=1 - len(missing) / max(1, len(wanted)),
-            latency_ms=max(map(self._latency_ms, segments)),
+            latency_ms=max(latencies),
         )
 
     def start(self, graph: Graph, tensor: Tensor, wanted: Digests) -> _Start | None:
@@ -206,8 +206,8 @@ class FeatureCache:
         places = store.places(wanted)
         if not len(store.segments) or (places < 0).any():
             return None
-        segments = store.metadata(places)
-        return _Start(tensor, store.rows(places), self._seconds(segments) / len(wanted), self._latency_ms(segments))
+        seconds, latency_ms = self._measured(store, places)
+        return _Start(tensor, store.rows(places), seconds / len(wanted), latency_ms)
 
     # -- stores
 
@@ -219,14 +219,12 @@ class FeatureCache:
         folder = directory.kind_folder("features", self.root) / f"{key}-{self.dtype}"
         return RowStore.open(folder, shape, self.dtype, verify=True)
 
-    def _seconds(self, segments: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
-        """Sum the seconds that computing took, scaled to the cores of this process."""
-        scaled = (count * measured["seconds_per_row"] * measured["cores"] / self.cores for count, measured in segments)
-        return float(sum(scaled))
-
-    def _latency_ms(self, segments: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
-        counts, measurements = zip(*segments, strict=True)
-        return float(np.average([measured["latency_ms"] for measured in measurements], weights=counts))
+    def _measured(self, store: RowStore, places: Places) -> tuple[float, float]:
+        """Read the cost of rows: the seconds of computing all, on the cores of this process, and `latency_ms`."""
+        counts, notes = zip(*store.metadata(places), strict=True)
+        seconds = [note["seconds_per_row"] * note["cores"] / self.cores for note in notes]
+        latency_ms = np.average([note["latency_ms"] for note in notes], weights=counts)
+        return float(np.dot(counts, seconds)), float(latency_ms)
 
 
 class _Start(NamedTuple):

@@ -84,11 +84,7 @@ def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -
 
 
 class Sketched(keras.layers.Layer):  # type: ignore[misc]
-    """Layer that stands for a backbone which is not built.
-
-    Attributes:
-        backbone: The object whose layers the family freezes.
-    """
+    """Layer that stands for a backbone which is not built; the family freezes layers of `backbone`."""
 
     backbone: SketchedBackbone
 

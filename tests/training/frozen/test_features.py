@@ -194,11 +194,9 @@ def test_a_flip_is_a_second_view_and_light_is_four_that_differ():
 
 @pytest.mark.parametrize(("augmentation", "count"), [("none", 1), ("flip", 2), ("light", 4)])
 def test_training_pictures_have_views_and_validation_pictures_are_plain(
-    transfer, channel, job, tmp_path, read, augmentation, count
+    transfer, channel, job, read, augmentation, count
 ):
-    result = jobs.trial(
-        job(transfer(), cache=str(tmp_path / "cache"), epochs=4), channel({"augmentation": augmentation})
-    )
+    result = jobs.trial(job(transfer(), epochs=4), channel({"augmentation": augmentation}))
     (prefix,) = result.prefixes
     assert (prefix.used, prefix.views) == (True, count)
     seen = {view: read.count(view) for view in read}
@@ -208,8 +206,8 @@ def test_training_pictures_have_views_and_validation_pictures_are_plain(
         assert seen == {**{(augmentation, number): 36 for number in range(count)}, ("none", 0): 12}
 
 
-def test_more_views_than_epochs_are_not_worth_computing(transfer, channel, job, tmp_path):
-    result = jobs.trial(job(transfer(), cache=str(tmp_path / "cache"), epochs=3), channel({"augmentation": "light"}))
+def test_more_views_than_epochs_are_not_worth_computing(transfer, channel, job):
+    result = jobs.trial(job(transfer(), epochs=3), channel({"augmentation": "light"}))
     assert result.prefixes[0].reason == "4 views of every picture take more than 3 epochs"
 
 
@@ -219,7 +217,7 @@ def test_more_views_than_epochs_are_not_worth_computing(transfer, channel, job, 
 def test_features_without_room_in_the_cache_are_not_kept(transfer, channel, job, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE_GB", "0.0001")
     recorder = channel({"frozen_layers": 10})  # 48 pictures of 8 x 8 x 8 numbers
-    result = jobs.trial(job(transfer(), cache=str(tmp_path / "cache")), recorder)
+    result = jobs.trial(job(transfer()), recorder)
     (prefix,) = result.prefixes
     assert not prefix.used
     assert prefix.reason == "its features take 98.3 kB, above 50% of the cache's 100.0 kB; BENCH_CACHE_GB sets that"
@@ -253,10 +251,10 @@ def test_a_disk_without_room_is_no_failure(transfer, channel, job, tmp_path, mon
     assert len(result.history) == 2
 
 
-def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, channel, job, tmp_path, monkeypatch):
+def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, channel, job, monkeypatch):
     def trained():
         result = jobs.trial(
-            job(transfer(), cache=str(tmp_path / "cache"), epochs=4),
+            job(transfer(), epochs=4),
             channel({"augmentation": "light", "dropout": 0.3, "frozen_layers": 6}),
         )
         return result.prefixes[0], losses(result), held.pop()
@@ -302,10 +300,8 @@ def trained(channel, config, features, **values):
     [("none", 13, 0, [1]), ("flip", 6, 0, [2]), ("flip", 10, 2, [1, 1])],
     ids=["all", "inside a residual block", "two phases"],
 )
-def test_training_on_features_is_training_end_to_end(
-    transfer, channel, job, tmp_path, augmentation, frozen, head_epochs, cuts
-):
-    config = job(transfer(), cache=str(tmp_path / "cache"), epochs=3)
+def test_training_on_features_is_training_end_to_end(transfer, channel, job, augmentation, frozen, head_epochs, cuts):
+    config = job(transfer(), epochs=3)
     values = {"augmentation": augmentation, "frozen_layers": frozen, "head_epochs": head_epochs}
     on_features, end_to_end = (trained(channel, config, dtype, **values) for dtype in ("float32", "off"))
     assert [len(prefix.cut) for prefix in on_features.prefixes] == cuts
@@ -319,8 +315,8 @@ def test_training_on_features_is_training_end_to_end(
 
 
 @pytest.mark.parametrize("order", [(0.1, 0.4), (0.4, 0.1)])
-def test_who_finds_features_is_charged_for_them_as_who_computed_them(transfer, channel, job, tmp_path, order):
-    config = job(transfer(), cache=str(tmp_path / "cache"), epochs=1)
+def test_who_finds_features_is_charged_for_them_as_who_computed_them(transfer, channel, job, order):
+    config = job(transfer(), epochs=1)
     first, second = (trained(channel, config, "float32", dropout=dropout) for dropout in order)
     assert [each.prefixes[0].cached for each in (first, second)] == [0, 1]
     assert first.cost.features_time_s == second.cost.features_time_s > 0
@@ -329,8 +325,8 @@ def test_who_finds_features_is_charged_for_them_as_who_computed_them(transfer, c
         assert cost.train_time_s == pytest.approx(cost.fit_time_s + cost.features_time_s)
 
 
-def test_two_phases_are_charged_once_for_what_both_need(transfer, channel, job, tmp_path):
-    config = job(transfer(), cache=str(tmp_path / "cache"), epochs=1)
+def test_two_phases_are_charged_once_for_what_both_need(transfer, channel, job):
+    config = job(transfer(), epochs=1)
     first, second = (
         trained(channel, config, "float32", head_epochs=1, frozen_layers=10, dropout=each).cost for each in (0.1, 0.2)
     )
@@ -338,7 +334,7 @@ def test_two_phases_are_charged_once_for_what_both_need(transfer, channel, job, 
     assert first.saved_time_s == 0
 
 
-def test_a_frozen_layer_of_a_familys_own_class_is_in_the_prefix(transfer, channel, job, tmp_path):
+def test_a_frozen_layer_of_a_familys_own_class_is_in_the_prefix(transfer, channel, job):
     own = """
 
 class Doubled(layers.Layer):
@@ -349,23 +345,23 @@ class Doubled(layers.Layer):
 def build("""
     scaling = "layers.Rescaling(1 / 127.5, offset=-1)(inputs)"
     path = transfer(own=("\ndef build(", own), used=(scaling, f"Doubled()({scaling})"))
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache")), channel())
+    result = jobs.trial(job(path), channel())
     assert result.prefixes[0].used, result.prefixes[0].reason
 
 
-def test_features_that_half_precision_cannot_hold_train_end_to_end(transfer, channel, job, tmp_path):
+def test_features_that_half_precision_cannot_hold_train_end_to_end(transfer, channel, job):
     path = transfer(large=("layers.Rescaling(1 / 127.5, offset=-1)", "layers.Rescaling(1e7)"))
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache"), features="float16"), channel())
+    result = jobs.trial(job(path, features="float16"), channel())
     assert len(result.history) == 2
 
 
-def test_nothing_trained_at_all(transfer, channel, job, tmp_path):
+def test_nothing_trained_at_all(transfer, channel, job):
     path = transfer(
         frozen=(
             "    return keras.Model(inputs, task.classify(x))",
             "    model = keras.Model(inputs, task.classify(x))\n    model.trainable = False\n    return model",
         )
     )
-    result = jobs.trial(job(path, cache=str(tmp_path / "cache")), channel())
+    result = jobs.trial(job(path), channel())
     assert result.cost.trainable_parameters == 0
     assert "nothing" in result.prefixes[0].reason

@@ -30,7 +30,7 @@ def built(monkeypatch):
 
 
 @pytest.fixture
-def run(transfer, channel, job, tmp_path):
+def run(transfer, channel, job):
     """A trial of a family, its lines changed, with a cache of this test's own; gives its result."""
 
     def trial(family="transfer", before_freezing="", keep=None, asked=None, job_changes=None, **values):
@@ -40,7 +40,7 @@ def run(transfer, channel, job, tmp_path):
             suggest = recorder.suggest
             recorder.suggest = lambda each: asked.append(each.name) or suggest(each)
         path = transfer(family, **text)
-        return jobs.trial(job(path, cache=str(tmp_path / "cache"), **(job_changes or {})), recorder)
+        return jobs.trial(job(path, **(job_changes or {})), recorder)
 
     return trial
 
@@ -71,7 +71,7 @@ def test_the_kept_model_is_the_trained_one(run, built, channel, job, score_job, 
         path = tmp_path / f"{number}.keras"
         result = run(keep=path, dropout=0.3, **values)
     family, only_trained = tmp_path / "spaces" / "transfer.py", path.with_suffix(".npz")
-    config = job(family, cache=str(tmp_path / "cache"), values=result.params)
+    config = job(family, values=result.params)
     assert only_trained.exists() == (times == 2)
     if only_trained.exists():
         assert built == ["tiny"]
@@ -194,7 +194,7 @@ def test_a_family_that_asks_for_the_type_of_a_layer_freezes_the_same(transfer, c
     for layer in backbone.layers:
         layer.trainable = type(layer).__name__ == "Conv2D"
 """
-    jobs.trial(job(transfer("before"), cache=str(tmp_path / "cache")), channel())
+    jobs.trial(job(transfer("before")), channel())
     path = transfer("types", frozen=(old, new))
     found = []
     for cache in ("cache", "other"):
