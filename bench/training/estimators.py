@@ -22,11 +22,15 @@ from bench.training import cost, metrics, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
 from bench.training.frozen import sketch
-from bench.training.frozen.features import FeatureCache, PictureView, views
+from bench.training.frozen.features import FeatureCache, Fetched, PictureView, views
 from bench.training.frozen.graph import Cut, Graph, Nested, NoPrefix, fingerprint
-from bench.training.phases import PreparedPhase, TrainingPhase, fits_memory, phases
+from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
+
+HELD_SHARE = 0.25
+HELD_MB = 500.0
+"""Largest features that are read into memory: a share of what is free, and 10**6 bytes; others are read by batch."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +274,7 @@ class Network(Estimator):
                     pictures = train.examples(augmentation(self._values.get("augmentation")))
                     held_out = validation.examples() if validation else None
                     prefix = Prefix(phase.name, reason=str(reason))
-                    prepared = PreparedPhase(phase, self._model, pictures, held_out, prefix)
+                    prepared = PreparedPhase(phase, self._model, pictures, held_out, prefix, Part.examples)
             ready.append(prepared)
         return ready[::-1]
 
@@ -279,10 +283,18 @@ class Network(Estimator):
         cut, cache, wanted = self._cut(phase, train, validation)
         fetched = cache.fetch(cut, wanted, self._progress)
         self._keep_outlines(cut, sketch.Outlines(cache.root))
-        hold, count = fits_memory(fetched), sum(map(len, wanted))
+        hold, count = _fits_memory(fetched), sum(map(len, wanted))
         end = count - (len(validation.labels) if validation else 0)
         to_train, held_out = ([rows.select(some) for rows in fetched.rows] for some in (slice(end), slice(end, count)))
         view_count = end // len(train.labels)
+        validating = Examples(held_out, validation.labels, hold=hold) if validation else None
+
+        def examples(part: Part) -> Examples:
+            if part is validation and validating is not None:
+                return validating
+            more = cache.fetch(cut, [PictureView(part)])
+            return Examples(more.rows, part.labels, hold=_fits_memory(more))
+
         prefix = Prefix(
             phase=phase.name,
             used=True,
@@ -293,17 +305,8 @@ class Network(Estimator):
             disk_mb=fetched.bytes / 1e6,
             cached=fetched.cached,
         )
-        return PreparedPhase(
-            phase=phase,
-            model=cut.tail(),
-            train=Examples(to_train, train.labels, views=view_count, hold=hold),
-            validation=Examples(held_out, validation.labels, hold=hold) if validation else None,
-            prefix=prefix,
-            held_out=validation,
-            cut=cut,
-            fetched=fetched,
-            cache=cache,
-        )
+        training = Examples(to_train, train.labels, views=view_count, hold=hold)
+        return PreparedPhase(phase, cut.tail(), training, validating, prefix=prefix, examples=examples, fetched=fetched)
 
     def _cut(
         self, phase: TrainingPhase, train: Part, validation: Part | None
@@ -349,3 +352,7 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
         macs=cost.macs(cost.uses_of(graph.above([output], [inputs]))),
         keys={graph.key(inputs): graph.key(output)},
     )
+
+
+def _fits_memory(features: Fetched) -> bool:
+    return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * cost.available_mb())

@@ -40,7 +40,8 @@ class ProbeResult:
     Attributes:
         space: All hyperparameters that it declares, conditional ones included.
         known: Its known configurations, checked against the space.
-        weights_files: By `task.backbone_key`; only those of `backbones`, a number, that have a file.
+        weights_files: By `task.backbone_key`.
+        backbones: Number of backbones that it asks for.
         gpus: Names of the GPUs that the process sees.
     """
 
@@ -87,7 +88,7 @@ class ScoreResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One piece of work for a worker process; `id` is unique, and the pool sets `cores`, which it may use."""
+    """One piece of work for a worker process, stopped after `timeout_s` seconds; the pool sets the number of cores."""
 
     result_type: ClassVar[type]
 

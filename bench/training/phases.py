@@ -6,7 +6,7 @@ sends large gradients, which would spoil the pretrained layers below it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,16 +17,11 @@ from bench.hyperparameters import Value
 from bench.records import Prefix
 from bench.training import cost
 from bench.training.batches import Examples, Part
-from bench.training.frozen.features import FeatureCache, Fetched, PictureView
-from bench.training.frozen.graph import Cut
+from bench.training.frozen.features import Fetched
 from bench.training.trainer import Predictor
 
 FINE_TUNE_LEARNING_RATE = 1e-5
 """Learning rate of fine-tuning where a family declares `head_epochs` and no `fine_tune_learning_rate`."""
-
-HELD_SHARE = 0.25
-HELD_MB = 500.0
-"""Largest features that are read into memory: a share of what is free, and 10**6 bytes; others are read by batch."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +72,8 @@ class PreparedPhase:
         model: The model that is trained.
         train, validation: Examples such as it takes; no validation where nothing is held out.
         prefix: Use of the frozen layers, for the record.
-        held_out, cut, fetched, cache: On features only: the validation pictures, the end of the frozen prefix, the
-            features of all training and validation pictures, and the source of more.
+        examples: Makes examples such as it takes of other pictures.
+        fetched: Features of all training and validation pictures; None where the model takes pictures.
     """
 
     phase: TrainingPhase
@@ -86,31 +81,15 @@ class PreparedPhase:
     train: Examples
     validation: Examples | None
     prefix: Prefix
-    held_out: Part | None = None
-    cut: Cut | None = None
+    examples: Callable[[Part], Examples]
     fetched: Fetched | None = None
-    cache: FeatureCache | None = None
 
     @cached_property
     def predict(self) -> Predictor:
         """Predictor of the model; traced once."""
         return Predictor(self.model)
 
-    def examples(self, part: Part) -> Examples:
-        """Make examples of a part's pictures: the pictures themselves, or their features."""
-        if part is self.held_out and self.validation is not None:
-            return self.validation
-        if self.cut is None or self.cache is None:
-            return part.examples()
-        fetched = self.cache.fetch(self.cut, [PictureView(part)])
-        return Examples(fetched.rows, part.labels, hold=fits_memory(fetched))
-
     def latency_ms(self) -> float:
         """Measure the median milliseconds from one picture to its prediction, those of its features included."""
         latency_ms = cost.latency_ms(self.predict.raw, self.predict.shapes)
         return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)
-
-
-def fits_memory(features: Fetched) -> bool:
-    """Tell whether features are read into memory."""
-    return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * cost.available_mb())

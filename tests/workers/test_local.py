@@ -68,6 +68,10 @@ def trial(tmp_path):
     return make
 
 
+def probe_of(path):
+    return ProbeJob(id="2", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random")
+
+
 def outcome_of(pool, job, listener=None):
     pool.submit(job, listener or Listener())
     until = time.monotonic() + 120
@@ -140,18 +144,14 @@ def test_a_trial_that_was_trained_before_stops_when_it_is_built(pool, trial):
 
 def test_a_probe_gives_the_declared_space(pool, trial):
     job = trial("hp.Int('depth', 1, 3); hp.Choice('rate', [0.5, 1.0])")
-    probe = ProbeJob(
-        id="2", timeout_s=60.0, path=job.path, class_names=("cats", "dogs"), input_sizes=(32,), weights="random"
-    )
-    depth, rate = outcome_of(pool, probe).result.space
+    depth, rate = outcome_of(pool, probe_of(job.path)).result.space
     assert (repr(depth.low), repr(depth.high), depth.default) == ("1", "3", 1)
     assert repr(rate.values) == "(0.5, 1.0)"
 
 
 def test_a_broken_file_is_a_failure_with_its_place(pool, trial):
     job = trial("hp.Int('depth', 3, 1)")
-    probe = ProbeJob(id="2", timeout_s=60.0, path=job.path, class_names=("a", "b"), input_sizes=(32,), weights="random")
-    failure = outcome_of(pool, probe).failure
+    failure = outcome_of(pool, probe_of(job.path)).failure
     assert (failure.kind, failure.error, failure.path, failure.line) == ("exception", "SpaceError", job.path, 6)
     assert failure.message.startswith("ValueError: hp.Int('depth'): min_value <= max_value must hold")
 
@@ -255,10 +255,7 @@ def test_nothing_outlives_the_pool():
 
     before = processes()
     with contextlib.closing(LocalPool(1)) as pool:
-        probe = ProbeJob(
-            id="1", timeout_s=60.0, path="/dev/null", class_names=("a", "b"), input_sizes=(32,), weights="random"
-        )
-        pool.submit(probe, Listener())
+        pool.submit(probe_of("/dev/null"), Listener())
         started = processes() - before
         logs = pool._logs
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in started if psutil.pid_exists(pid)], timeout=10)

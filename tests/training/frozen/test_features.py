@@ -14,7 +14,7 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402
 
 from bench.cache import directory, rows  # noqa: E402
-from bench.training import batches, jobs, phases  # noqa: E402
+from bench.training import batches, estimators, jobs  # noqa: E402
 from bench.training.batches import Part  # noqa: E402
 from bench.training.frozen import features  # noqa: E402
 from bench.training.frozen.features import FeatureCache, PictureView, views  # noqa: E402
@@ -268,7 +268,7 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
     monkeypatch.setattr(batches.Examples, "__init__", created)
     in_memory, curve, is_held = trained()
     assert is_held
-    monkeypatch.setattr(phases, "HELD_MB", 0.001)
+    monkeypatch.setattr(estimators, "HELD_MB", 0.001)
     streamed, same, is_held = trained()
     assert not is_held
     assert in_memory.disk_mb == streamed.disk_mb > 0
