@@ -63,9 +63,10 @@ def section(run: Run) -> Recommendation:
     """The candidates of a run."""
     trials = efficient(run)
     steps = {cost: sorted({cost_of(trial, cost) for trial in trials} - {math.inf}) for cost in LIMITS}
+    best = {family: run.best(family) for family in {trial.family for trial in trials}}
     candidates = []
     for trial in trials:
-        chosen = trial is run.best(trial.family)
+        chosen = trial is best[trial.family]
         places = tuple(sum(step < cost_of(trial, cost) for step in steps[cost]) for cost in LIMITS)
         model = _model(run, trial.family) if chosen else ""
         candidates.append(Candidate(trial, places, chosen, command(run, trial, chosen), model))
