@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -43,6 +43,7 @@ from bench.records import (
 )
 from bench.report import page
 
+from .browser import launched
 from .saved import save_predictions
 
 TPE, BAYESIAN = "optuna:tpe", "keras-tuner:bayesian"
@@ -92,6 +93,13 @@ def trial(
 def failed(family: str, engine: str, number: int, order: int, failure: Failure, **more: Any) -> Trial:
     start = 20.0 * order
     return Trial(family, engine, number, order, FAIL, started_s=start, finished_s=start + 4, failure=failure, **more)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, started once a module."""
+    with launched() as started:
+        yield started
 
 
 def changed(run: Run, change: Callable[[Trial], Trial]) -> Run:

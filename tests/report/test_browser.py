@@ -10,7 +10,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from bench.report import index
 from bench.runs import store
 from bench.text import one_line, percent
 
-from .browser import launched, opened
+from .browser import opened
 from .shown import SHOWN, save_shown
 
 if TYPE_CHECKING:  # Playwright may be missing
@@ -38,12 +38,6 @@ COLUMNS = (
     "rank family test_accuracy difference val_accuracy train_time_s latency_ms parameters macs peak_rss_mb weights "
     "engine state"
 ).split()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from bench.report import index
 from bench.runs import store
 
-from .browser import launched, opened
+from .browser import opened
 from .conftest import plain
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script>\u202e#?%"
@@ -160,12 +159,6 @@ def test_a_page_that_somebody_else_wrote_is_left_alone(tmp_path: Path, monkeypat
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as started:
-        yield started
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 from bench import report
 from bench.records import LEADERBOARD_COLUMNS, Run
 
-from .browser import launched, opened
+from .browser import opened
 
 VOID = {"meta", "br", "img", "link", "input", "hr", "path", "line", "circle", "polyline"}
 
@@ -327,11 +327,11 @@ def test_a_spreadsheet_sees_no_formula_in_the_csv(run: Run, tmp_path: Path, star
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["run", "hostile_run"])
 def test_a_browser_draws_the_charts_and_runs_nothing_else(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, browser: Any, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     file = tmp_path / "report.html"
     report.render(request.getfixturevalue(kind), file)
-    with launched() as browser, opened(browser, file) as shown:
+    with opened(browser, file) as shown:
         for folded in shown.locator("details.searched > summary").all():
             if not folded.evaluate("each => each.parentElement.open"):
                 folded.click()

@@ -22,7 +22,7 @@ from bench.report.sections.slices import DRAWN, FamilySlices, slices
 from bench.report.sections.timeline import Timeline, draw_timeline, timeline
 from bench.report.styles import engine_marks, family_marks
 
-from .browser import launched, opened
+from .browser import opened
 from .conftest import BAYESIAN, HOSTILE, TPE, build, plain, section, trial
 from .generated import generate
 
@@ -351,10 +351,10 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_family_is_brought_forward_and_the_address_says_so(run: Run, tmp_path: Path) -> None:
+def test_a_family_is_brought_forward_and_the_address_says_so(run: Run, browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     report.render(run, file)
-    with launched() as browser, opened(browser, file) as shown_page:
+    with opened(browser, file) as shown_page:
         shown_page.locator("#chart-history").scroll_into_view_if_needed()
         shown_page.locator("#chart-history .point").first.wait_for()
         legend = shown_page.locator("#search-families button")
@@ -375,10 +375,10 @@ def test_a_family_is_brought_forward_and_the_address_says_so(run: Run, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chart", ["#chart-workers .point path", ".chart.slice .point"])
-def test_a_bar_and_a_point_lead_to_their_trial(chart: str, run: Run, tmp_path: Path) -> None:
+def test_a_bar_and_a_point_lead_to_their_trial(chart: str, run: Run, browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     report.render(run, file)
-    with launched() as browser, opened(browser, file, reduced_motion="reduce") as shown_page:
+    with opened(browser, file, reduced_motion="reduce") as shown_page:
         mark = shown_page.locator(chart).first
         shown_page.locator(chart.split()[0]).first.scroll_into_view_if_needed()
         mark.wait_for()
