@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help=f"where the runs are; default {DEFAULT}")
     parser.add_argument("--family", metavar="LIST", help="only these, e.g. cnn,vgg16")
     parser.add_argument("--least", metavar="POINTS", default="0.5", help="smallest change of accuracy; default 0.5")
+    parser.add_argument("--derive", action="store_true", help=argparse.SUPPRESS)  # of 0.1: every run is read now
     parser.add_argument("--all", action="store_true", help="earlier series too, and every change")
     parser.add_argument("--json", action="store_true", help="as data")
     parser.add_argument("--out", metavar="FILE", help="write a page (.html), or the data (--json), to a file instead")
