@@ -8,11 +8,10 @@ is built again with the backbone itself.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,7 @@ class _StandIn:
     `isinstance` takes it for an instance of the class that it stands for.
     """
 
-    def __init__(self, name: str, cls: Callable[[], type], trainable: bool) -> None:
+    def __init__(self, name: str, cls: type, trainable: bool) -> None:
         vars(self).update(name=name, trainable=trainable, _cls=cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -129,8 +128,8 @@ class _StandIn:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        stands_for: type = self._cls()
-        return stands_for
+        cls: type = self._cls
+        return cls
 
     def __getattr__(self, name: str) -> Any:
         raise NotSketched(f"{name} of {self.__dict__.get('name')}")
@@ -143,9 +142,9 @@ class SketchedBackbone(_StandIn):
     """Stand-in for a backbone, with stand-ins for its layers."""
 
     def __init__(self, outline: Outline) -> None:
-        super().__init__(outline.name, lambda: Functional, True)
+        super().__init__(outline.name, Functional, True)
         vars(self)["layers"] = [
-            _StandIn(name, functools.partial(pkgutil.resolve_name, f"{module}:{cls}"), not frozen)
+            _StandIn(name, pkgutil.resolve_name(f"{module}:{cls}"), not frozen)
             for (name, module, cls), frozen in zip(outline.layers, outline.frozen, strict=True)
         ]
 
