@@ -69,7 +69,8 @@ def log_axis(values: Sequence[float]) -> tuple[Figure, float, float]:
     low, high = low - padding, high + padding
     gap = 0.12 * (high - low)
     left = low - 2 * gap if min(values) <= 0 else low
-    return {"type": "log", "range": [left, high], "nticks": 6}, 10 ** (low - gap), low
+    ticks = {"dtick": 1} if high - low > 2.5 else {"nticks": 6}  # powers of ten alone: 1, 2 and 5 would run together
+    return {"type": "log", "range": [left, high], **ticks}, 10 ** (low - gap), low
 
 
 def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
