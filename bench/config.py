@@ -18,6 +18,9 @@ PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
 MOST_FOLDS = 20
 
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that NumPy, and with it Keras and scikit-learn, takes."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -88,6 +91,11 @@ class Values:
 def at_least(least: int) -> Values:
     """Whole numbers from `least` on."""
     return Values(f"a whole number of at least {least}", lambda value: _is_whole(value, least), int)
+
+
+def between(least: int, most: int) -> Values:
+    """Whole numbers from `least` to `most`."""
+    return Values(f"{least} to {most}", lambda value: _is_whole(value, least, most), int)
 
 
 def one_of(*choices: str) -> Values:
@@ -292,7 +300,7 @@ class RunConfig:
         "random", one_of("random", "skip", "error"), TRIAL, "M",
         "where they cannot be had: random (labelled so), skip them, error; default {default}")
     seed: int = setting(
-        0, at_least(0), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
+        0, between(0, LARGEST_SEED), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
         "default {default}")
     workers: int = setting(
         1, at_least(1), RUN, "N", "trials at a time, each on its share of the cores; default {default}")

@@ -58,15 +58,17 @@ class Hyperparameter:
         """True where all conditions hold under these values."""
         return all(parent in values and values[parent] in allowed for parent, allowed in self.conditions)
 
-    def finite_values(self) -> tuple[Value, ...] | None:
-        """Every value it can take, in order; None where it is continuous."""
+    def finite_values(self) -> Sequence[Value] | None:
+        """Every value it can take, in order; None where it is continuous. Whole numbers are a range, never a list."""
         if self.kind in ("Choice", "Fixed"):
             return self.values
         if self.kind == "Boolean":
             return (False, True)
         step = self.step
+        if self.kind == "Int" and (step is None or (self.sampling == "linear" and step == int(step))):
+            return range(int(self.low), int(self.high) + 1, int(step or 1))
         if step is None:
-            return tuple(range(int(self.low), int(self.high) + 1)) if self.kind == "Int" else None
+            return None
         if self.sampling == "linear":
             count = int((self.high - self.low) / step + 1e-8) + 1
             # In decimals: the third value from 0 by 0.1 is 0.3, not 0.30000000000000004.
@@ -91,9 +93,11 @@ class Hyperparameter:
             return False
         if self.step is None:
             return self.low <= value <= self.high
+        if isinstance(points := self.finite_values(), range):
+            return int(value) in points
         # A step need not be a binary fraction: 3 * 0.2 is above 0.6.
         tolerance = 1e-9 * max(abs(self.low), abs(self.high))
-        return any(abs(value - point) <= tolerance for point in self.finite_values() or ())  # type: ignore[operator]
+        return any(abs(value - point) <= tolerance for point in points or ())  # type: ignore[operator]
 
     def describe(self) -> str:
         """The range as a person would write it, e.g. `Float 0.0 to 0.6` or `Choice of adam, sgd`."""

@@ -53,6 +53,7 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
         ({"workers": 0}, "workers 0: must be a whole number of at least 1"),
         ({"seed": -1}, "seed -1"),
         ({"seed": True}, "seed True"),
+        ({"seed": 5_000_000_000}, "seed 5000000000: must be 0 to 4294967295"),
         ({"epochs": 1.5}, "epochs 1.5"),
         ({"limit": 3}, "limit 3"),
         ({"split": (0.5, 0.5, 0.5)}, "sum to 1"),

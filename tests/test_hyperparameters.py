@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.engines.distributions import distribution, nearest
 from bench.hyperparameters import (
     Hyperparameter,
     HyperParameters,
@@ -49,7 +51,8 @@ def number(kind: str, low: float, high: float, **about: Any) -> Hyperparameter:
     ],
 )
 def test_finite_values(hyperparameter: Hyperparameter, values: Any) -> None:
-    assert hyperparameter.finite_values() == values
+    finite = hyperparameter.finite_values()
+    assert (None if finite is None else tuple(finite)) == values
     assert all(hyperparameter.accepts(value) for value in hyperparameter.finite_values() or ())
 
 
@@ -327,3 +330,20 @@ def test_a_build_function_runs_as_under_keras_tuner(keras_tuner: Any, build: Bui
         # They carry values along that no build has declared.
         assert active == {name: value for name, value in expected[1].items() if name in dict(declared)}
         assert all(each.accepts(active[each.name]) for each in ours.space if each.is_active(active))
+
+
+@pytest.mark.parametrize("step", [None, 1, 3])
+def test_a_wide_range_of_whole_numbers_takes_no_memory(step):
+    hp = HyperParameters(fixed({}))
+    hp.Int("random_state", 0, 2**31 - 1, step=step)
+    (wide,) = hp.space
+    tracemalloc.start()
+    values = wide.finite_values()
+    assert len(values) == (2**31 - 1) // (step or 1) + 1
+    assert configurations(hp.space, 10_000) is None
+    assert wide.accepts(3 * 10**8)
+    assert nearest(wide, 3 * 10**8 + 0.2) == 3 * 10**8
+    assert distribution(wide).high == values[-1]
+    assert not wide.accepts(2**31)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()

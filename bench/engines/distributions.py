@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -27,6 +27,9 @@ def nearest(hyperparameter: Hyperparameter, value: Value) -> Value:
     assert isinstance(value, int | float)
     clipped = min(max(value, hyperparameter.low), hyperparameter.high)
     if hyperparameter.step is not None:
+        points = hyperparameter.finite_values()
+        if isinstance(points, range):  # between two of them, the lower one
+            return points[min(math.ceil((clipped - points.start) / points.step - 0.5), len(points) - 1)]
         return min(_stepped(hyperparameter), key=lambda point: abs(point - clipped))
     return round(clipped) if hyperparameter.kind == "Int" else float(clipped)
 
@@ -79,7 +82,8 @@ def distribution(hyperparameter: Hyperparameter) -> BaseDistribution:
     low, high, step = hyperparameter.low, hyperparameter.high, hyperparameter.step
     log = hyperparameter.sampling != "linear"
     if step is not None and not log:
-        high = _stepped(hyperparameter)[-1]
+        points = hyperparameter.finite_values()
+        high = points[-1] if isinstance(points, range) else _stepped(hyperparameter)[-1]
     if hyperparameter.kind not in ("Int", "Float") or (step is not None and (log or not _divides(step, low, high))):
         return CategoricalDistribution(hyperparameter.finite_values() or ())
     if hyperparameter.kind == "Int":
@@ -87,7 +91,7 @@ def distribution(hyperparameter: Hyperparameter) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def thinned(hyperparameter: Hyperparameter, points: int) -> tuple[Value, ...]:
+def thinned(hyperparameter: Hyperparameter, points: int) -> Sequence[Value]:
     """Values for a grid: all of them where they are stated, else at most `points`, evenly on its own scale."""
     finite = hyperparameter.finite_values()
     stated = hyperparameter.kind not in ("Int", "Float") or hyperparameter.step is not None

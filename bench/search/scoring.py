@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import stats, workers
-from bench.config import RunConfig
+from bench.config import LARGEST_SEED, RunConfig
 from bench.errors import WorkerError
 from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
 from bench.report.live import LivePage
@@ -70,7 +70,7 @@ class Scoring:
             "timeout_s": self._config.trial_timeout_s,
             "epochs": trial.max_epochs or self._config.epochs,
             "values": dict(trial.params),
-            "seed": self._config.seed + number,
+            "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
         if self._folder.run.split.folds:

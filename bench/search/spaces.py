@@ -163,7 +163,9 @@ def _check_signature(path: Path, build: ast.FunctionDef) -> None:
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
     keyword_only = [
-        argument for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default
+        argument
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if not default and argument.arg != "task"
     ]
     fits = (required <= 2 and (positional or arguments.vararg)) and not keyword_only
     if not fits:

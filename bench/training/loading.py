@@ -16,6 +16,10 @@ from typing import Any
 from bench.errors import SpaceError
 from bench.hyperparameters import HyperParameters, Value
 
+KNOWN = "KNOWN_CONFIGURATIONS"
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 
 @dataclass(frozen=True)
 class LoadedFamily:
@@ -35,10 +39,15 @@ class LoadedFamily:
     neighbours: dict[str, ModuleType]
 
     def model(self, hp: HyperParameters, task: Any) -> Any:
-        """Build a model with these hyperparameters."""
-        arguments = (hp, task) if len(inspect.signature(self.build).parameters) > 1 else (hp,)
+        """Build a model; a parameter called `task`, else a second one without a default, gets the task."""
+        parameters = inspect.signature(self.build).parameters
+        second = [parameter for parameter in list(parameters.values())[1:2] if parameter.kind in _POSITIONAL]
         with _importing_from(self.path.parent, self.neighbours):
-            return self.build(*arguments)
+            if "task" in parameters:
+                return self.build(hp, task=task)
+            if second and second[0].default is inspect.Parameter.empty:
+                return self.build(hp, task)
+            return self.build(hp)
 
 
 def load(path: Path) -> LoadedFamily:
@@ -54,8 +63,16 @@ def load(path: Path) -> LoadedFamily:
     except Exception as error:
         raise space_error(path, error) from error
     code = getattr(inspect.unwrap(module.build), "__code__", None)
-    known = tuple(getattr(module, "KNOWN_CONFIGURATIONS", ()))
-    return LoadedFamily(path, code.co_firstlineno if code else 1, module.build, known, neighbours)
+    known = getattr(module, KNOWN, [])
+    if not isinstance(known, list | tuple) or not all(isinstance(values, Mapping) for values in known):
+        raise SpaceError(path, line_of(path, KNOWN), f"{KNOWN} must be a list of dicts")
+    return LoadedFamily(path, code.co_firstlineno if code else 1, module.build, tuple(known), neighbours)
+
+
+def line_of(path: Path, name: str) -> int:
+    """Number of the line that begins with a name; 1 if there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(name)), 1)
 
 
 @contextmanager

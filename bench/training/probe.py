@@ -99,8 +99,7 @@ def _known(
     `input_size` becomes the nearest size that suits the data, so that one file serves small and large pictures.
     """
     checked: dict[str, Value] = {}
-    lines = loaded.path.read_text(encoding="utf-8").splitlines()
-    line = next((count for count, text in enumerate(lines, 1) if text.startswith("KNOWN_CONFIGURATIONS")), 1)
+    line = loading.line_of(loaded.path, loading.KNOWN)
     for name, value in values.items():
         named = [declared for declared in space if declared.name == name]
         if not named:

@@ -61,7 +61,7 @@ def test_nothing_is_imported(space):
         ("x = 1\n", 1, "no function `build(hp, task)`"),
         ("\n\ndef build():\n    pass\n", 3, "build(): must be build(hp) or build(hp, task)"),
         ("def build(hp, task, size):\n    pass\n", 1, "build(hp, task, size): must be"),
-        ("def build(hp, *, task):\n    pass\n", 1, "must be"),
+        ("def build(hp, *, verbose):\n    pass\n", 1, "must be"),
         ("\nasync def build(hp):\n    pass\n", 2, "not async"),
         ("class build_model:\n    pass\n", 1, "no function"),
     ],

@@ -82,3 +82,31 @@ def test_a_file_that_cannot_be_imported_leaves_no_trace_either(folder):
     assert (caught.value.path, caught.value.line, caught.value.message) == (path, 2, "RuntimeError: no luck")
     assert sys.path == before
     assert "_shared" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("signature", "gets"),
+    [
+        ("hp", "no task"),
+        ("hp, task", "task"),
+        ("hp, t", "task"),
+        ("hp, num_classes=10, task=None", "task"),
+        ("hp, *, task", "task"),
+        ("hp, num_classes='no task'", "no task"),
+        ("hp, *more", "no task"),
+        ("hp, **more", "no task"),
+        ("hp, *, verbose=False", "no task"),
+    ],
+)
+def test_the_task_goes_to_the_parameter_of_that_name_or_to_a_second_one_without_a_default(folder, signature, gets):
+    names = [name.split("=")[0].strip("* ") for name in signature.split(",")]
+    value = "task" if "task" in names else "t" if "t" in names else "'no task'"
+    path = folder("a", f"def build({signature}): return {value}\n")
+    assert load(path).model(HyperParameters(fixed({})), "task") == gets
+
+
+@pytest.mark.parametrize("known", ["{'depth': 3}", "'depth'", "3", "[{'depth': 3}, 'depth']"])
+def test_known_configurations_that_are_no_list_of_dicts_are_one_line(folder, known):
+    path = folder("a", f"def build(hp): ...\n\n\nKNOWN_CONFIGURATIONS = {known}\n")
+    with pytest.raises(SpaceError, match=r"family\.py:4: KNOWN_CONFIGURATIONS must be a list of dicts"):
+        load(path)
