@@ -30,6 +30,9 @@ GIVE_UP_S = 10.0
 PAUSES_S = (1.0, 5.0, 15.0)
 """Seconds before each new attempt after a broken transfer; it fails after the last one."""
 
+BUSY = (429, 500, 502, 503, 504)
+"""HTTP statuses of a server that may answer later."""
+
 BLOCK = 1 << 18
 
 ByteCallback = Callable[[int, int], None]
@@ -38,6 +41,14 @@ ByteCallback = Callable[[int, int], None]
 
 class DownloadError(OSError):
     """The download failed; the message gives the reason in one line."""
+
+
+class UnreachableError(DownloadError):
+    """The server has not answered at all, so it will not answer for another file either."""
+
+
+class _BusyError(DownloadError):
+    """The server cannot answer now: worth another attempt."""
 
 
 def fetch(
@@ -60,7 +71,7 @@ def fetch(
         checksum: MD5 or SHA-256 in hexadecimal, told apart by length; "" checks nothing.
         progress: Called after every block.
         give_up_s: Seconds without a byte, name look-up and connecting included, before an attempt is given up.
-        pause: Waits between attempts. There is another attempt only if bytes have arrived.
+        pause: Waits between attempts. There is another attempt if bytes have arrived or the server was busy.
 
     Raises:
         DownloadError: No answer, a transfer that keeps breaking, a wrong checksum, or a destination that cannot be
@@ -110,8 +121,8 @@ class _Download:
         for wait_s in PAUSES_S:
             try:
                 return self._attempt()
-            except DownloadError:
-                if not self._moved:
+            except DownloadError as error:
+                if not self._moved and not isinstance(error, _BusyError):
                     raise
             pause(wait_s)
         self._attempt()
@@ -189,12 +200,12 @@ def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
         if error.code == 416:
             return error
         error.close()
-        raise DownloadError(str(error)) from None
+        raise (_BusyError if error.code in BUSY else DownloadError)(str(error)) from None
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error  # it wraps the reason
         if isinstance(reason, TimeoutError):
-            raise _no_answer(give_up_s) from None
-        raise DownloadError(str(reason) or type(reason).__name__) from None
+            raise UnreachableError(str(_no_answer(give_up_s))) from None
+        raise UnreachableError(str(reason) or type(reason).__name__) from None
 
 
 def _no_answer(give_up_s: float) -> DownloadError:

@@ -220,8 +220,10 @@ class _WeightsFinder:
             self._progress.stage(stage, 0, 0)
             try:
                 downloads.fetch(file.url, path, file.hash, lambda done, total: self._progress.stage(stage, done, total))
-            except downloads.DownloadError as error:
+            except downloads.UnreachableError as error:
                 self._unreachable[host] = f"not in the Keras cache, and {host} cannot be reached ({error})"
+            except downloads.DownloadError as error:
+                return f"not in the Keras cache, and {host} did not send it ({error})"
         return self._unreachable.get(host, "")
 
     def _missing(self, applications: Sequence[str], reason: str) -> None:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench.cache.downloads import PAUSES_S, DownloadError, _StaysSecure, fetch
+from bench.cache.downloads import PAUSES_S, DownloadError, UnreachableError, _StaysSecure, fetch
 
 CONTENT = bytes(range(256)) * 4096
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -33,7 +33,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.cuts, self.ranges, self.etag = CONTENT, [], True, '"one"'
-        self.asked, self.end = [], threading.Event()
+        self.asked, self.end, self.busy = [], threading.Event(), 0
 
     @property
     def url(self):
@@ -46,6 +46,10 @@ class Handler(BaseHTTPRequestHandler):
         server.asked.append(dict(self.headers))
         if self.path == "/silent":
             server.end.wait(30)
+            return
+        if server.busy:
+            server.busy -= 1
+            self.send_error(503)
             return
         if self.path == "/missing":
             self.send_error(404)
@@ -127,6 +131,22 @@ def test_what_does_not_arrive_leaves_nothing_behind(server, tmp_path, path, chec
     with pytest.raises(DownloadError, match=says):
         fetch(server.url.replace("file", path), tmp_path / "file", checksum, give_up_s=0.3 if path == "silent" else 30)
     assert files(tmp_path) == []
+
+
+def test_a_server_that_is_busy_is_asked_again(server, tmp_path):
+    server.busy, pauses = 2, []
+    fetch(server.url, tmp_path / "file", CHECKSUM, pause=pauses.append)
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert pauses == list(PAUSES_S[:2])
+
+
+def test_only_a_server_that_does_not_answer_is_unreachable(server, tmp_path):
+    server.busy = 100
+    with pytest.raises(DownloadError, match="503") as caught:
+        fetch(server.url, tmp_path / "file", pause=lambda seconds: None)
+    assert not isinstance(caught.value, UnreachableError)
+    with pytest.raises(UnreachableError):
+        fetch("http://127.0.0.1:9/file", tmp_path / "file")
 
 
 def test_a_transfer_that_stalls_is_given_up_and_gone_on_with(server, tmp_path):

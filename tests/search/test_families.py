@@ -81,6 +81,28 @@ def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, wro
     assert says in told.warnings[0]
 
 
+def test_a_file_that_does_not_come_says_nothing_of_the_next_one(prepare, tmp_path, monkeypatch):
+    class Two(Backbones):
+        def _run(self, job, listener):
+            if isinstance(job, WeightsJob):
+                return super()._run(job, listener)
+            files = {name: replace(self._file, path=str(tmp_path / name)) for name in ("first", "second")}
+            return replace(super()._run(job, listener), weights_files=files)
+
+    def fetch(url, path, *rest):
+        if path.name == "first":
+            raise families.downloads.DownloadError("HTTP Error 404: Not Found")
+        path.write_bytes(b"some")
+
+    monkeypatch.setattr(families.downloads, "fetch", fetch)
+    told = Told()
+    family = prepare(Two(tmp_path / "net.h5", wrong=None), told)
+    assert family.files == {"second": str(tmp_path / "second")}
+    assert told.warnings[0].startswith(
+        "no imagenet weights for Net: not in the Keras cache, and 127.0.0.1:9 did not send"
+    )
+
+
 def test_a_family_without_weights_can_be_skipped(prepare, tmp_path):
     family = prepare(Backbones(tmp_path / "net.h5", None), missing_weights="skip")
     assert family.info.skipped.startswith("no imagenet weights")
