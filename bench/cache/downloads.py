@@ -33,6 +33,8 @@ PAUSES_S = (1.0, 5.0, 15.0)
 BUSY = (429, 500, 502, 503, 504)
 """HTTP statuses of a server that may answer later."""
 
+NO_ANSWER = "no answer within {:g} s"
+
 BLOCK = 1 << 18
 
 ByteCallback = Callable[[int, int], None]
@@ -174,7 +176,7 @@ class _Download:
         try:
             return bytes(response.read1(BLOCK))
         except TimeoutError:
-            raise _no_answer(self._give_up_s) from None
+            raise DownloadError(NO_ANSWER.format(self._give_up_s)) from None
         except (OSError, HTTPException) as error:
             raise DownloadError(str(error) or type(error).__name__) from None
 
@@ -204,12 +206,8 @@ def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error  # it wraps the reason
         if isinstance(reason, TimeoutError):
-            raise UnreachableError(str(_no_answer(give_up_s))) from None
+            raise UnreachableError(NO_ANSWER.format(give_up_s)) from None
         raise UnreachableError(str(reason) or type(reason).__name__) from None
-
-
-def _no_answer(give_up_s: float) -> DownloadError:
-    return DownloadError(f"no answer within {give_up_s:g} s")
 
 
 def _range(response: Any) -> tuple[int, int]:

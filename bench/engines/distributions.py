@@ -27,10 +27,10 @@ def nearest(hyperparameter: Hyperparameter, value: Value) -> Value:
     assert isinstance(value, int | float)
     clipped = min(max(value, hyperparameter.low), hyperparameter.high)
     if hyperparameter.step is not None:
-        points = hyperparameter.finite_values()
+        points = _stepped(hyperparameter)
         if isinstance(points, range):  # between two of them, the lower one
             return points[min(math.ceil((clipped - points.start) / points.step - 0.5), len(points) - 1)]
-        return min(_stepped(hyperparameter), key=lambda point: abs(point - clipped))
+        return min(points, key=lambda point: abs(point - clipped))
     return round(clipped) if hyperparameter.kind == "Int" else float(clipped)
 
 
@@ -82,8 +82,7 @@ def distribution(hyperparameter: Hyperparameter) -> BaseDistribution:
     low, high, step = hyperparameter.low, hyperparameter.high, hyperparameter.step
     log = hyperparameter.sampling != "linear"
     if step is not None and not log:
-        points = hyperparameter.finite_values()
-        high = points[-1] if isinstance(points, range) else _stepped(hyperparameter)[-1]
+        high = _stepped(hyperparameter)[-1]
     if hyperparameter.kind not in ("Int", "Float") or (step is not None and (log or not _divides(step, low, high))):
         return CategoricalDistribution(hyperparameter.finite_values() or ())
     if hyperparameter.kind == "Int":
@@ -165,5 +164,7 @@ def _divides(step: float, low: float, high: float) -> bool:
     return (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0
 
 
-def _stepped(hyperparameter: Hyperparameter) -> list[float]:
-    return [point for point in hyperparameter.finite_values() or () if isinstance(point, int | float)]
+def _stepped(hyperparameter: Hyperparameter) -> Sequence[float]:
+    """The values of a number with a step; a range stays one."""
+    points = hyperparameter.finite_values() or ()
+    return points if isinstance(points, range) else [point for point in points if isinstance(point, int | float)]

@@ -101,13 +101,17 @@ class Task:
         pristine = fingerprint(model) if outlines and not outline else ""
         self.backbones.append(Backbone(application, options, weights, identity, pristine, model))
         # Later random weights are then the same, whether the backbone is built or sketched.
-        keras.utils.set_random_seed(self._seed + len(self.backbones))
+        self._set_seed()
         return features, model
+
+    def _set_seed(self) -> None:
+        """Seed what is drawn next, by the number of backbones so far; Keras takes 32 bits."""
+        keras.utils.set_random_seed((self._seed + len(self.backbones)) % 2**32)
 
     def _built(
         self, application: Callable[..., Any], file: str | None, x: Any, options: Mapping[str, Any]
     ) -> keras.Model:
-        keras.utils.set_random_seed(self._seed + len(self.backbones))
+        self._set_seed()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square.*")
             model = application(include_top=False, weights=file, input_shape=tuple(x.shape[1:]), **options)

@@ -14,6 +14,7 @@ keras = pytest.importorskip("keras")
 import h5py  # noqa: E402
 from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
 
+from bench.config import LARGEST_SEED  # noqa: E402
 from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
 from bench.records import Weights  # noqa: E402
 from bench.search import spaces  # noqa: E402
@@ -287,3 +288,14 @@ def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
     assert found["VGG16"].hash
     assert found["MobileNetV2"].url.startswith("https://")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_backbone_can_be_built_with_the_largest_seed() -> None:
+    def tiny(include_top: bool, weights: str | None, input_shape: tuple[int, ...]) -> keras.Model:
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
+
+    task, x = Task(("a", "b"), (8,), "random", seed=LARGEST_SEED), keras.Input((8, 8, 3))
+    for _ in range(2):
+        features, _ = task.backbone(tiny, x)
+    assert features.shape == (None, 6, 6, 2)
