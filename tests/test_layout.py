@@ -58,3 +58,8 @@ def test_no_docstring_begins_with_a_question_word():
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
     assert [where for where, text in docstrings if text.split(" ")[0] in QUESTIONS] == []
+
+
+def test_the_citation_names_this_version():
+    citation = Path(__file__).parents[1] / "CITATION.cff"
+    assert f"\nversion: {bench.__version__}\n" in citation.read_text(encoding="utf-8")
