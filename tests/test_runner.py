@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -838,6 +839,23 @@ def test_a_local_file_that_hides_a_built_in_family_is_named_once(start, tmp_path
     config = RunConfig(images=24, spaces=("cnn",), budget=Budget(1), out=str(tmp_path / "run"))
     run = runner.run(config, Listening(), pool=FakePool(depth, deeper_is_better))
     assert warnings == list(run.notes) == [f"{local} hides the built-in family cnn"]
+
+
+def test_a_probes_warnings_are_shown_once_and_stand_in_the_notes(start, tmp_path):
+    class Cautious(FakePool):
+        def _run(self, job, listener):
+            result = super()._run(job, listener)
+            return replace(result, warnings=("one", "two", "one")) if isinstance(job, ProbeJob) else result
+
+    warnings = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            warnings.append(text)
+
+    run = start(Cautious(depth, deeper_is_better), families=("a", "b"), progress=Listening(), budget=Budget(2))
+    paths = [tmp_path / "spaces" / f"{name}.py" for name in "ab"]
+    assert warnings == list(run.notes) == [f"{path}: {text}" for path in paths for text in ("one", "two")]
 
 
 def test_an_engine_that_cannot_be_made_costs_its_search_and_not_the_run(start, monkeypatch):

@@ -36,6 +36,7 @@ class Family:
     Attributes:
         known: Its known configurations, checked.
         files: Weights files by backbone, found and checked.
+        warnings: Warnings of its probe.
     """
 
     info: FamilyInfo
@@ -43,6 +44,7 @@ class Family:
     space: tuple[Hyperparameter, ...]
     known: tuple[Mapping[str, Value], ...]
     files: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -183,7 +185,7 @@ def _family(
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
     weights = {key: files[key] for key in probe.weights_files if key in files}
-    return Family(info, space.path, probe.space, probe.known, weights)
+    return Family(info, space.path, probe.space, probe.known, weights, probe.warnings)
 
 
 class _WeightsFinder:
@@ -240,8 +242,9 @@ class _WeightsFinder:
 
 
 def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) -> None:
-    """Tell of the search that begins, and warn of families that it will not reach and of a pruner without effect."""
-    config, warnings = folder.run.config, []
+    """Tell of the search that begins, and warn of what its user may not expect of it."""
+    config = folder.run.config
+    warnings = [f"{family.path}: {text}" for family in families for text in family.warnings]
     budget, known = config.budget, sum(len(family.known) for family in families)
     trials = budget.trials
     if config.only_known:
@@ -264,6 +267,6 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     progress.begin(
         [family.info for family in families], folder.path, None if trials is None else trials * count, seconds
     )
-    for text in warnings:
+    for text in dict.fromkeys(warnings):
         folder.note(text)
         progress.warning(text)

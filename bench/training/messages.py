@@ -43,6 +43,7 @@ class ProbeResult:
         weights_files: By `task.backbone_key`.
         backbones: Number of backbones that it asks for.
         gpus: Names of the GPUs that the process sees.
+        warnings: What the user should know of the family before its search, a sentence each.
     """
 
     space: tuple[Hyperparameter, ...]
@@ -50,6 +51,7 @@ class ProbeResult:
     weights_files: Mapping[str, WeightsFile] = field(default_factory=dict)
     backbones: int = 0
     gpus: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
