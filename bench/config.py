@@ -18,6 +18,8 @@ PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
 MOST_FOLDS = 20
 
+MOST_WORKERS = 1024
+
 LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy, and with it Keras and scikit-learn, takes."""
 
@@ -303,7 +305,7 @@ class RunConfig:
         0, between(0, LARGEST_SEED), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
         "default {default}")
     workers: int = setting(
-        1, at_least(1), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
+        1, between(1, MOST_WORKERS), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
     out: str = setting(
         "", TEXT, RUN, "DIR", "the run folder; default reports/<utc time>-<data>")
     storage: str = setting(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 import warnings
 from collections import deque
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from bench.data.machine import core_count
 from bench.errors import DataError
 from bench.records import LeftOutKind
 
@@ -288,7 +288,7 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
     raised in place of its result or shortly before. After an error, or when the caller stops early, values that have
     not started are dropped.
     """
-    threads = min(len(usable_cores()), MOST_THREADS)
+    threads = min(core_count(), MOST_THREADS)
     remaining = iter(values)
     stopped = threading.Event()
 
@@ -310,10 +310,3 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
     finally:
         stopped.set()  # at Ctrl-C nobody waits for the rest of a batch
         executor.shutdown(cancel_futures=True)
-
-
-def usable_cores() -> list[int]:
-    """Numbers of the CPU cores that this process may use, sorted."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))

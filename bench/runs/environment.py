@@ -16,15 +16,15 @@ PACKAGES = (
 
 def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
     """Describe the environment as plain data, without the user's home or environment variables."""
-    from bench.data.pictures import usable_cores
+    from bench.data import machine
 
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "cpu": _cpu(),
-        "cores": len(usable_cores()),
-        "memory_gb": _memory_gb(),
+        "cores": machine.core_count(),
+        "memory_gb": round(machine.memory_mb() / 1000, 1),
         "gpus": list(gpus),
         "git_commit": git_commit(),
     }
@@ -43,12 +43,6 @@ def _cpu() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _memory_gb() -> float:
-    import psutil
-
-    return round(float(psutil.virtual_memory().total) / 1e9, 1)
 
 
 def git_commit() -> str:

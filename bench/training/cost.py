@@ -120,8 +120,3 @@ def peak_rss_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def available_mb() -> float:
-    """Return the memory that a process could still get."""
-    return float(psutil.virtual_memory().available) / 1e6

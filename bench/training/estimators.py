@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras.src.models.functional import Functional
 
 from bench.cache.files import replacing
+from bench.data import machine
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.records import Cost, Epoch, Prefix
@@ -355,4 +356,4 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
 
 
 def _fits_memory(features: Fetched) -> bool:
-    return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * cost.available_mb())
+    return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * machine.available_mb())

@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from bench.data import machine
 from bench.hyperparameters import Value
 from bench.records import Epoch
 from bench.training import cost, metrics
@@ -115,7 +116,7 @@ def compile_model(
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
     """Raise TooLarge with the numbers where training would need more memory than there is."""
     parameters_mb, activations_mb = cost.training_memory_mb(model, batch_size)
-    free_mb = cost.available_mb()
+    free_mb = machine.available_mb()
     if parameters_mb + activations_mb > free_mb:
         raise TooLarge(
             f"training needs about {parameters_mb + activations_mb:,.0f} MB ({parameters_mb:,.0f} MB for "

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import multiprocessing
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -22,7 +24,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from bench.data.pictures import usable_cores
+from bench.data import machine
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Epoch, Failure, FailureKind, Weights, from_data
@@ -249,10 +251,17 @@ def _tail(log: Path) -> str:
 
 
 def core_shares(workers: int) -> list[tuple[int, ...]]:
-    """Split the CPU cores into equal shares, one a worker; more workers than cores share single ones."""
-    cores = usable_cores()
-    share = max(1, len(cores) // workers)
-    return [tuple(cores[(index * share + k) % len(cores)] for k in range(share)) for index in range(workers)]
+    """Split the CPU cores into shares, one a worker.
+
+    They are equal, so that the times of trials compare, and cover all cores evenly: three cores make the shares 0, 1
+    and 1, 2 of two workers; two cores the shares 0, 0, 1, 1 of four. Where a container's quota is below the cores that
+    it sees, a random part of these is taken, since other containers of the machine see the same cores.
+    """
+    cores, count = machine.cores(), machine.core_count()
+    first = secrets.randbelow(len(cores) - count + 1)
+    usable, share = cores[first : first + count], math.ceil(count / workers)
+    starts = [worker * count // workers for worker in range(workers)]
+    return [tuple(usable[start : start + share]) for start in starts]
 
 
 @contextlib.contextmanager

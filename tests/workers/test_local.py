@@ -13,12 +13,13 @@ import psutil
 import pytest
 
 from bench.config import RunConfig
+from bench.data import machine
 from bench.data import open as open_data
 from bench.records import FailureKind
 from bench.training.messages import ProbeJob, TrialJob, TrialResult
 from bench.workers import Listener
 from bench.workers import local as local_pool
-from bench.workers.local import LocalPool, core_shares
+from bench.workers.local import LocalPool
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +118,7 @@ def test_a_trial_gives_its_figures(pool, trial):
     assert (outcome.job, outcome.failure, listener.worker) == (job, None, 0)
     assert outcome.result.validation.n == 6
     assert outcome.result.cost.parameters == 4
-    assert outcome.result.cost.cores == len(os.sched_getaffinity(0))
+    assert outcome.result.cost.cores == machine.core_count()
     assert listener.params == [{"depth": 1}]
     assert listener.epochs == [(outcome.result.history[0], 1, 0)]
     assert listener.results == [outcome.result]
@@ -292,12 +293,3 @@ def test_a_trial_ends_with_its_driver(tmp_path):
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert psutil.wait_procs([trial, server], timeout=30)[1] == []
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_cores_are_shared_equally(workers):
-    shares = core_shares(workers)
-    cores = sorted(os.sched_getaffinity(0))
-    assert len(shares) == workers
-    assert {len(share) for share in shares} == {max(1, len(cores) // workers)}
-    assert {core for share in shares for core in share} <= set(cores)
