@@ -6,12 +6,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote
 
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, Trial
 
 NOTHING = "–"
 """Stands for a figure that was not measured."""
+
+MASK = "***"
+"""Stands for a password."""
 
 _GAP = "\u00a0"  # a number and its unit stay on one line
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -23,6 +27,8 @@ _HOME = re.compile(r"/(?:home|Users)/[^/\s\"':]+|/root(?![^/\s\"':])|\b[A-Za-z]:
 _PASSWORD = re.compile(
     r"""(://[^\s:/]*:)[^\s"'<>]{0,999}(?=@)|([?&;](?:ssl)?(?:password|passwd|pwd)=)[^\s"'<>&;]*""", re.I
 )
+_SECRETS = re.compile("([?&;][^=&;]*=)[^&;]*")
+_SECRET = re.compile("pass|pwd|secret|token", re.I)
 
 
 def clean(text: str) -> str:
@@ -46,7 +52,17 @@ def without_password(text: str) -> str:
 
     It ends at the last `@` before a space or a quote, since a password may hold an `@` or a `/` that was not encoded.
     """
-    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}{MASK}", text)
+
+
+def masked_url(url: str) -> str:
+    """Replace the password in the URL of a database by `***`, whatever characters it has, also where the URL is wrong.
+
+    It begins after the first colon that no `//` follows and ends at the last `@`; in a query it is the value of a name
+    such as `password` or `sslpassword`.
+    """
+    url = _SECRETS.sub(lambda match: match[1] + MASK if _SECRET.search(unquote(match[1])) else match[0], url)
+    return re.sub(r":(?!//).*@", f":{MASK}@", url, count=1, flags=re.DOTALL)
 
 
 def without_commands(line: str) -> str:

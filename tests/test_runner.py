@@ -12,6 +12,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig, engines, runner
+from bench.cli import parser
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
@@ -486,6 +487,37 @@ def test_two_runs_share_one_storage(start, tmp_path):
     second = start(storage=url, out=str(tmp_path / "two"), seed=1)
     assert bench.load(tmp_path / "one").trials == first.trials
     assert bench.load(tmp_path / "two").trials == second.trials
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environment_later(
+    start, tmp_path, monkeypatch, capsys
+):
+    url = f"sqlite:///file:{tmp_path / 'shared.sqlite3'}?password=s3cr@t&uri=true"
+    shown = url.replace("s3cr@t", "***")
+    run = start(storage=url, families=("a",), budget=Budget(2))
+    assert run.config.storage == shown
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {"run.json", "report.html", "log.txt"} <= {path.name for path in files}
+    assert [path for path in files if b"s3cr" in path.read_bytes()] == []
+    for value in ("", url.replace("shared", "other")):
+        monkeypatch.setenv("BENCH_STORAGE", value)
+        assert parser.main(["report", str(tmp_path / "run")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{shown}, and a password is never recorded; set BENCH_STORAGE" in line
+    monkeypatch.setenv("BENCH_STORAGE", url)
+    assert bench.load(tmp_path / "run").trials == run.trials
+    assert parser.main(["report", str(tmp_path / "run")]) == 0
+    assert "s3cr" not in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize("url", ["postgresql//me:s3cr@t@host/db", "nosuch://me:s3cr/@t@host/db?password=s3cret"])
+def test_the_password_of_a_storage_that_cannot_be_opened_is_not_shown(start, url):
+    with pytest.raises(RunFolderError, match=r"storage .*\*\*\*") as caught:
+        start(storage=url)
+    assert "s3cr" not in str(caught.value)
 
 
 @pytest.mark.storage

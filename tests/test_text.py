@@ -78,6 +78,30 @@ def test_no_password_in_a_url_is_shown(url: str, shown: str) -> None:
     assert text.without_password(url) == shown
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:p@ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:p%40ss@host/db?x=1", "postgresql://me:***@host/db?x=1"),
+        ("""postgresql://me:a b"c'd<e>?/#:@host:5432/db""", "postgresql://me:***@host:5432/db"),
+        ("postgresql://me:line\nend@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@firm:pass@host/db", "postgresql://me@firm:***@host/db"),
+        ("mysql+pymysql://h/db?user=me&password=pa:s s@&x=1", "mysql+pymysql://h/db?user=me&password=***&x=1"),
+        ("postgresql://me:one@h/db?ssl%50assword=two@three", "postgresql://me:***@h/db?ssl%50assword=***"),
+        ("postgresql//me:pass@host/db", "postgresql//me:***@host/db"),
+        ("postgresql:/me:pass@host/db", "postgresql:***@host/db"),
+        ("me:pass@host", "me:***@host"),
+        ("postgresql://me@host:5432/db?sslmode=require", "postgresql://me@host:5432/db?sslmode=require"),
+        ("sqlite:////home/me@here/trials.sqlite3", "sqlite:////home/me@here/trials.sqlite3"),
+        ("", ""),
+    ],
+)
+def test_no_password_in_the_url_of_a_database_is_shown(url: str, shown: str) -> None:
+    assert text.masked_url(url) == shown
+    assert text.masked_url(shown) == shown
+    assert text.without_password(shown) == shown
+
+
 def test_shares_read_as_percent() -> None:
     assert text.percent(0.8889) == "88.9\u00a0%"
     assert text.interval(0.918, 0.961) == "91.8–96.1\u00a0%"

@@ -78,6 +78,11 @@ class Rows:
         """Select some of the rows, still unread."""
         return Rows(self._segments, self._numbers[index], self._places[index])
 
+    def flattened(self) -> Rows:
+        """The rows as vectors, still unread."""
+        length = math.prod(self.shape[1:])
+        return Rows([rows.reshape(len(rows), length) for rows in self._segments], self._numbers, self._places)
+
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         return (self[number] for number in range(len(self)))
 

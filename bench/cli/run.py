@@ -9,6 +9,7 @@ import shlex
 from bench.cli.options import add_setting, read_config
 from bench.config import RUN, SETTINGS
 from bench.records import Run, leaderboard_row
+from bench.text import masked_url
 
 SUMMARY = "search the families and write a run folder with its report"
 
@@ -38,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     from bench import runner
     from bench.cli.console import print_board, progress_on_stderr
 
-    command = shlex.join(["python", "-m", "bench", *options.argv])
+    words = [word.replace(config.storage, masked_url(config.storage)) for word in options.argv]
+    command = shlex.join(["python", "-m", "bench", *words])
     with progress_on_stderr(silent=options.quiet or options.json) as progress:
         finished = runner.run(config, progress, command)
     if options.json:

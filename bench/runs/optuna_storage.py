@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,10 @@ from bench.config import RunConfig
 from bench.errors import RunFolderError
 from bench.records import Run, Study, Trial, from_data, study_name
 from bench.runs import upgrades
-from bench.text import without_password
+from bench.text import MASK, masked_url
+
+STORAGE = "BENCH_STORAGE"
+"""Environment variable with the URL of a storage whose password a run folder does not have."""
 
 
 def sqlite_url(path: Path) -> str:
@@ -21,7 +25,19 @@ def sqlite_url(path: Path) -> str:
 
 
 def storage_url(path: Path, config: RunConfig) -> str:
-    """The storage of a run's trials; RunFolderError where it should be in the folder and is not."""
+    """The storage of a run's trials, with the password of the environment variable `STORAGE` where it needs one.
+
+    Raises:
+        RunFolderError: It should be in the folder and is not, or its password is not known.
+    """
+    if MASK in config.storage:
+        url = os.environ.get(STORAGE, "")
+        if masked_url(url) != config.storage:
+            raise RunFolderError(
+                f"{path}: its trials are in {config.storage}, and a password is never recorded; set {STORAGE} to that "
+                "URL with the password"
+            )
+        return url
     if config.storage:
         return config.storage
     if not (path / "trials.sqlite3").exists():
@@ -47,12 +63,12 @@ def open_storage(url: str, own: bool = False) -> Any:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
             storage.engine.dispose()  # the connections that were opened before
     except (ImportError, SQLAlchemyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).replace(url, masked_url(url)).split())[:200]
         if isinstance(error, ImportError) and not sqlite:
             reason += "; pip install '.[postgresql]' or '.[mysql]' (with a URL mysql+pymysql://…)"
         elif url.startswith("postgres://"):
             reason += "; the scheme is postgresql://"
-        raise RunFolderError(f"storage {without_password(url)}: cannot be opened, {reason}") from error
+        raise RunFolderError(f"storage {masked_url(url)}: cannot be opened, {reason}") from error
     return storage
 
 
@@ -85,7 +101,7 @@ def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
         return _read(storage, run, prefix)
     except (KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"storage {without_password(url)}: damaged, {reason}") from error
+        raise RunFolderError(f"storage {masked_url(url)}: damaged, {reason}") from error
     finally:
         close_storage(storage)
 

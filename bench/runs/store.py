@@ -52,6 +52,7 @@ from bench.records import (
     upgraded,
 )
 from bench.runs import environment, optuna_storage, upgrades
+from bench.text import masked_url, without_password
 
 UPGRADES = (upgrades.run_1_to_2,)
 SCHEMA_VERSION = len(UPGRADES) + 1
@@ -131,7 +132,7 @@ class RunFolder:
     def log(self, text: str) -> None:
         """Add a line or a traceback to `log.txt`; a log that cannot be written costs nothing else."""
         with contextlib.suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{_now()} {text.rstrip()}\n")
+            file.write(f"{_now()} {without_password(text).rstrip()}\n")
 
     def keep(self, trial: Trial) -> None:
         """Take over a trial's record without writing it: one that has just begun."""
@@ -215,7 +216,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
             path=path,
             status=RunStatus.RUNNING,
             created_utc=_now(),
-            config=config,
+            config=_without_password(config),
             environment={},
             split=SplitInfo("", (), {}, ""),
             families=(),
@@ -232,6 +233,10 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
         finally:
             if folder is None or not folder.begun:
                 _remove(path, created)
+
+
+def _without_password(config: RunConfig) -> RunConfig:
+    return replace(config, storage=masked_url(config.storage))
 
 
 def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
@@ -294,7 +299,7 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
     storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, run.config))
-    folder = RunFolder(run.path, run, file.prefix, storage)
+    folder = RunFolder(run.path, replace(run, config=_without_password(run.config)), file.prefix, storage)
     folder.begun = True
     try:
         yield folder

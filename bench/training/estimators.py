@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -78,35 +79,63 @@ class Estimator:
 
 
 class Classifier(Estimator):
-    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures."""
+    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures.
+
+    Every `random_state` that the family has left None, also of the steps of a pipeline, is the seed.
+    """
 
     def __init__(self, model: Any, size: int, seed: int) -> None:
-        if "random_state" in model.get_params():
-            model.set_params(random_state=seed)
+        parameters = model.get_params() if hasattr(model, "get_params") else {}
+        states = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
+        if unset := {name: seed for name in states if parameters[name] is None}:
+            model.set_params(**unset)
         self.size = size
         self._model = model
 
     def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
-        pictures = _flattened(train.pixels)
+        """Train; TooLarge where the pictures would not fit into memory."""
+        pictures = self._vectors(train)
         start = time.perf_counter()
         self._model.fit(pictures, train.labels)
         return Training((), time.perf_counter() - start)
 
     def refit(self, train: Part, epochs: Sequence[int]) -> None:
-        self._model.fit(_flattened(train.pixels), train.labels)
+        self._model.fit(self._vectors(train), train.labels)
 
     def predict(self, part: Part) -> metrics.Probabilities:
-        return self._probabilities(part.pixels)
+        return self._probabilities(self._vectors(part))
 
     def cost(self) -> Cost:
-        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(self._probabilities, [(self.size, self.size, 3)]))
+        def predict(pictures: Any) -> metrics.Probabilities:
+            return self._probabilities(pictures.reshape(len(pictures), -1))
 
-    def _probabilities(self, pictures: Any) -> metrics.Probabilities:
-        return metrics.as_probabilities(self._model.predict_proba(_flattened(pictures)))
+        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(predict, [(self.size, self.size, 3)]))
+
+    def _probabilities(self, vectors: Any) -> metrics.Probabilities:
+        return metrics.as_probabilities(self._model.predict_proba(vectors))
+
+    def _vectors(self, part: Part) -> Any:
+        """Read pictures as vectors; a classifier that looks at none, such as scikit-learn's dummy, gets them unread.
+
+        Most of scikit-learn computes in numbers of 8 bytes, copied from the pixels where an estimator validates them.
+        """
+        vectors = part.pixels.flattened()
+        if _skips_validation(self._model):
+            return vectors
+        first = self._model.steps[0][1] if hasattr(self._model, "steps") else self._model
+        copied = hasattr(first, "__sklearn_tags__") and not _skips_validation(first)
+        needed_mb, free_mb = math.prod(vectors.shape) * (9 if copied else 1) / 1e6, machine.available_mb()
+        if needed_mb > free_mb:
+            raise trainer.TooLarge(
+                f"{len(vectors):,} pictures of {self.size} pixels need about {needed_mb:,.0f} MB"
+                f"{' as numbers of 8 bytes beside the pixels' if copied else ''}, but {free_mb:,.0f} MB are free"
+            )
+        return np.asarray(vectors)
 
 
-def _flattened(pictures: Any) -> Any:
-    return np.asarray(pictures).reshape(len(pictures), -1)
+def _skips_validation(model: Any) -> bool:
+    """Tell whether scikit-learn has tagged an estimator as one that takes its input as it is."""
+    return hasattr(model, "__sklearn_tags__") and bool(model.__sklearn_tags__().no_validation)
 
 
 class Network(Estimator):

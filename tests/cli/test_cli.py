@@ -273,6 +273,16 @@ def test_ctrl_c_is_status_130_and_keeps_the_run(bench, tmp_path):
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
 
 
+@pytest.mark.parametrize("option", [["--storage", "{}"], ["--storage={}"]])
+def test_the_command_in_the_record_has_no_password(bench, tmp_path, option):
+    url = 'postgresql://me:it\'s a "s3cr@t"@host/db?sslpassword=s3cret'
+    assert bench(*bench.usual, *(word.format(url) for word in option))[0] == 0
+    command = json.loads((tmp_path / "here" / "run.json").read_text())["command"]
+    assert "postgresql://me:***@host/db?sslpassword=***" in command
+    files = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
+    assert [path for path in files if b"s3cr" in path.read_bytes()] == []
+
+
 # -- data
 
 

@@ -7,13 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
 keras = pytest.importorskip("keras")
 
+from bench.cache.rows import Rows  # noqa: E402
+from bench.data import machine  # noqa: E402
 from bench.errors import SpaceError  # noqa: E402
 from bench.hyperparameters import fixed  # noqa: E402
 from bench.search import spaces  # noqa: E402
 from bench.training import jobs, trainer  # noqa: E402
 from bench.training.batches import Batches, Part  # noqa: E402
+from bench.training.estimators import Classifier  # noqa: E402
 from bench.training.messages import ScoreResult, TrialResult  # noqa: E402
 from bench.training.trainer import Predictor  # noqa: E402
 
@@ -123,6 +131,85 @@ def test_the_dummy_knows_nothing_of_pictures(channel, job, strategy):
     assert 0.1 < found.accuracy < 0.9  # 9 pictures
     if strategy == "most_frequent":
         assert found.balanced_accuracy == 0.5
+
+
+def test_the_dummy_reads_no_picture(channel, job, monkeypatch):
+    def read(rows, *arguments, **named):
+        raise AssertionError("a picture was read")
+
+    monkeypatch.setattr(Rows, "__getitem__", read)
+    for strategy in ("most_frequent", "uniform", "stratified"):
+        assert jobs.trial(job(DUMMY), channel({"strategy": strategy})).validation.n == 12
+
+
+CLASSIFIER = """\
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+
+class Plain:
+    def fit(self, x, y):
+        self.shares = np.bincount(y) / len(y)
+
+    def predict_proba(self, x):
+        return np.tile(self.shares, (len(x), 1))
+
+
+def mean_colour(x):
+    return x.reshape(len(x), -1, 3).mean(axis=1)
+
+
+def forest(**settings):
+    return make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=3, max_features=8, **settings))
+
+
+def build(hp):
+    return {built}
+"""
+
+
+def classifier(space, built):
+    return space(f"classifier{abs(hash(built))}", CLASSIFIER.format(built=built))
+
+
+def test_a_classifier_without_parameters_is_trained(space, channel, job):
+    assert jobs.trial(job(classifier(space, "Plain()")), channel()).validation.accuracy > 0.3
+
+
+def test_the_seed_is_every_random_state_that_the_family_has_left_open():
+    forest, tree = RandomForestClassifier(random_state=0), DecisionTreeClassifier()
+    for model, states in [
+        (make_pipeline(StandardScaler(), RandomForestClassifier()), {"randomforestclassifier__random_state": 7}),
+        (BaggingClassifier(tree), {"random_state": 7, "estimator__random_state": 7}),
+        (BaggingClassifier(forest), {"random_state": 7, "estimator__random_state": 0}),
+        (forest, {"random_state": 0}),
+    ]:
+        Classifier(model, 32, 7)
+        assert {name: value for name, value in model.get_params().items() if "random_state" in name} == states
+
+
+@pytest.mark.parametrize(
+    ("built", "needed_mb"),
+    [
+        ("LogisticRegression()", 9 * 36 * 3072 / 1e6),  # 36 pictures to train on, of 32 pixels
+        ("forest()", 9 * 36 * 3072 / 1e6),
+        ("make_pipeline(FunctionTransformer(mean_colour), LogisticRegression())", 36 * 3072 / 1e6),
+        ("Plain()", 36 * 3072 / 1e6),
+    ],
+)
+def test_a_classifier_that_does_not_fit_into_memory_is_refused_with_the_numbers(
+    space, channel, job, monkeypatch, built, needed_mb
+):
+    config = job(classifier(space, built))
+    monkeypatch.setattr(machine, "available_mb", lambda: 1.01 * needed_mb)
+    assert jobs.trial(config, channel()).validation.n == 12
+    monkeypatch.setattr(machine, "available_mb", lambda: 0.99 * needed_mb)
+    with pytest.raises(trainer.TooLarge, match="36 pictures of 32 pixels need about") as caught:
+        jobs.trial(config, channel())
+    assert f"{needed_mb:,.0f} MB" in str(caught.value)
 
 
 COMPILED = """\
