@@ -63,3 +63,49 @@ def test_no_docstring_begins_with_a_question_word():
 def test_the_citation_names_this_version():
     citation = Path(__file__).parents[1] / "CITATION.cff"
     assert f"\nversion: {bench.__version__}\n" in citation.read_text(encoding="utf-8")
+
+
+# -- names
+
+VAGUE = {"each", "own", "about", "made", "given", "told", "kept", "found"}
+"""Words that do not name the thing: `trial` instead of `each`, `argv` instead of `given`."""
+
+WITH_VAGUE_NAMES = (
+    "check",
+    "cli",
+    "data",
+    "deploy",
+    "engines",
+    "runs",
+    "search",
+    "training",
+)
+"""Packages in which such names are still allowed."""
+
+
+def names(node: ast.AST) -> Iterator[str]:
+    """The names that a node gives to parameters, variables and attributes."""
+    if isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.attr
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
+        yield node.name
+    elif isinstance(node, ast.alias) and node.asname:
+        yield node.asname
+
+
+def test_no_parameter_variable_or_attribute_has_a_vague_name():
+    files = [path for path in FILES if path.relative_to(ROOT).parts[0] not in WITH_VAGUE_NAMES]
+    trees = [(path, TREES[path]) for path in files]
+    trees += [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(BUILT_IN.glob("*.py"))]
+    vague = [
+        f"{path.name}:{getattr(node, 'lineno', 0)} {name}"
+        for path, tree in trees
+        for node in ast.walk(tree)
+        for name in names(node)
+        if VAGUE.intersection(name.lower().split("_"))
+    ]
+    assert vague == []

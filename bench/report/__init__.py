@@ -1,4 +1,4 @@
-"""Pages and tables from a run's records: records → plain data → figures → one HTML file. Nothing here trains."""
+"""Pages and tables from a run's records: records → plain data → figures → one HTML file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def render(run: Run, path: Path, plotlyjs: str = "") -> None:
-    """Write the page of a run: one file that needs neither network nor another file, unless `plotlyjs` says otherwise.
+    """Write the page of a run: one HTML file that needs no other file and no network, except as `plotlyjs` says.
 
     Args:
-        run: The records of a run, finished or not.
+        run: The run, finished or not.
         path: The HTML file, replaced as a whole.
-        plotlyjs: Source of Plotly's script, a constant of `assets`; with DIRECTORY it is written beside the page.
-            Empty means the run's own setting.
+        plotlyjs: Location of Plotly's script, a constant of `assets`; DIRECTORY writes it beside the page. Empty means
+            the setting of the run.
 
     Raises:
         OSError: The file cannot be written; the old one is intact.
@@ -40,7 +40,7 @@ def render(run: Run, path: Path, plotlyjs: str = "") -> None:
 def write_csv(run: Run, path: Path) -> None:
     """Write the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as UTF-8 CSV (RFC 4180).
 
-    Missing values are empty. A text that a spreadsheet would read as a formula gets a leading apostrophe.
+    Missing values are empty. Text that a spreadsheet would read as a formula gets a leading apostrophe.
 
     Raises:
         OSError: The file cannot be written; the old one is intact.

@@ -1,4 +1,4 @@
-"""Stylesheet and scripts of a page, and the policy that lets those scripts run and no others."""
+"""Stylesheet and scripts of a page, and the policy that allows these scripts and no others."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from importlib import resources
 from markupsafe import Markup
 
 INLINE, DIRECTORY, CDN = "inline", "directory", "cdn"
-"""Places of Plotly's script: in the page, in a file beside it, or at Plotly's own address."""
+"""Locations of Plotly's script: in the page, in a file beside it, or on Plotly's CDN."""
 
 PLOTLY_FILE = "plotly.min.js"
-"""The file beside the page, as Plotly's own `include_plotlyjs="directory"` calls it."""
+"""Name of the file beside the page, as in Plotly's own `include_plotlyjs="directory"`."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script of the page: its text, or the address that it is loaded from.
+    """A script of the page: its text, or the address it is loaded from.
 
     Attributes:
-        integrity: Hash of the loaded file (W3C, Subresource Integrity); empty for a file beside the page, since
-            browsers refuse files from disk that have one.
-        waits: True if it lies in the page as plain text, until the page's own script runs it.
+        integrity: Hash of the loaded file (W3C, Subresource Integrity); empty for a file beside the page, because
+            browsers refuse such a hash for files from disk.
+        waits: True for a script stored as plain text, which the page's own script starts later.
     """
 
     text: Markup = field(default_factory=Markup)
@@ -35,7 +35,7 @@ class Script:
 
     @property
     def allowed(self) -> str:
-        """The source expression by which the policy lets it run (W3C, Content Security Policy Level 3, 2.3.1)."""
+        """The source expression that allows it in the policy (W3C, Content Security Policy Level 3, 2.3.1)."""
         if not self.source:
             return f"'sha256-{_sha256(self.text)}'"
         return self.source if "://" in self.source else "'self'"
@@ -43,7 +43,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Assets:
-    """Everything that a page needs beside its body; `policy` is the value of its Content-Security-Policy."""
+    """Stylesheet and scripts of a page; `policy` is the value of its Content-Security-Policy."""
 
     css: Markup
     scripts: tuple[Script, ...]
@@ -52,13 +52,13 @@ class Assets:
 
 @lru_cache(maxsize=8)
 def assets(files: tuple[str, ...], plotlyjs: str | None) -> Assets:
-    """Stylesheet and scripts of a page: NAME.css and NAME.js of these `files` in `templates/`, where they exist.
+    """Collect the NAME.css and NAME.js in `templates/` that exist for these `files`.
 
     `plotlyjs` is INLINE, DIRECTORY or CDN; None for a page without charts.
     """
     scripts = [Script(Markup(source)) for source in _sources(files, "js")]
     if plotlyjs:
-        scripts.append(_plotly(plotlyjs))  # last: all else works while the browser still reads its megabytes
+        scripts.append(_plotly(plotlyjs))  # last, so that the page works while the browser still reads its 4.7 MB
     policy = (
         f"default-src 'none'; script-src {' '.join(script.allowed for script in scripts)}; "
         "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -76,7 +76,7 @@ def plotly_text() -> str:
 
 def _plotly(plotlyjs: str) -> Script:
     if plotlyjs == INLINE:
-        return Script(Markup(plotly_text()), waits=True)  # it takes a second to start, which a reader need not wait for
+        return Script(Markup(plotly_text()), waits=True)  # it takes a second to start
     if plotlyjs == DIRECTORY:
         return Script(source=PLOTLY_FILE)
     from plotly.offline import get_plotlyjs_version

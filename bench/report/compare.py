@@ -1,4 +1,4 @@
-"""Two runs side by side: every family, and what was different about the runs."""
+"""Two runs side by side: every family, and the differences in settings, data and environment."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from bench.runs import results
 from bench.runs.results import flat_settings
 
 NOISE = 1.2
-"""Two training times on one machine count as the same up to this ratio: one measurement of each is not more exact."""
+"""Two training times on one machine count as equal up to this ratio: a single measurement is not more exact."""
 
 SHORTEST_S = 0.1
-"""A shorter training time says nothing."""
+"""Shorter training times are not compared."""
 
 UNCOMPARED = ("out", "plotlyjs")
-"""Settings that say where a run lies and how its page is written, not what was done."""
+"""Settings that are not compared: they change the files, not the results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,9 @@ class FamilySide:
     """A family in one of the two runs.
 
     Attributes:
-        trial: Its chosen trial; None where it has no result, and `reason` says why.
-        accuracy, low, high: Test accuracy, with several seeds the mean, and its 95 % interval; None where it was not
-            scored.
-        states: How its trials ended, in words.
+        trial: Its chosen trial; None without a result, and `reason` says why.
+        accuracy, low, high: Test accuracy (the mean of several seeds) and its 95 % interval; None if not scored.
+        states: States of its trials, in words.
     """
 
     trial: Trial | None = None
@@ -58,7 +57,7 @@ class FamilySide:
 
     @property
     def outcome(self) -> tuple[object, ...]:
-        """Everything that must be the same in both runs for the family to count as unchanged; times do not count."""
+        """The values that must be equal in both runs for the family to count as unchanged; times are not among them."""
         if self.trial is None:
             return (self.reason, self.states)
         parameters = self.cost.parameters if self.cost else None
@@ -66,7 +65,7 @@ class FamilySide:
 
     @property
     def cell(self) -> tuple[str, ...]:
-        """Its test accuracy as in `ComparedFamily.cells`."""
+        """Its test accuracy for `ComparedFamily.cells`."""
         if self.trial is None or self.low is None or self.high is None:
             why = f"not scored; validation {text.validation(self.trial)}" if self.trial else self.reason
             return text.percent(self.accuracy), why
@@ -75,7 +74,7 @@ class FamilySide:
 
 @dataclass(frozen=True)
 class ValueGroup:
-    """Values that belong together, in words: those that differ, and those that are equal."""
+    """A titled group of values, in words: those that differ between the runs, and those that are equal."""
 
     title: str
     differing: Sequence[SettingChange]
@@ -87,9 +86,9 @@ class ComparedFamily:
     """A family in both runs.
 
     Attributes:
-        difference: Test accuracy after less before; None unless both were scored.
-        test: The gate's test of it; None where the two were not scored on the same pictures.
-        ratio: Training time after divided by before; None where the times do not compare.
+        difference: Test accuracy after minus before; None unless both were scored.
+        test: The test of `bench check`; None unless both were scored on the same pictures.
+        ratio: Training time after divided by before; None if the times are not comparable.
         configuration: The hyperparameters of the two chosen trials; None unless both runs have a result.
     """
 
@@ -103,13 +102,13 @@ class ComparedFamily:
 
     @property
     def equal(self) -> bool:
-        """True where both runs chose the same configuration with the same result, at about the same training time."""
+        """True if both runs chose the same configuration with the same result and about the same training time."""
         slower = self.ratio is not None and not 1 / NOISE <= self.ratio <= NOISE
         return self.before.outcome == self.after.outcome and not slower
 
     @property
     def cells(self) -> dict[str, tuple[str, ...]]:
-        """Its row by column: the figure, then what stands below it in small print."""
+        """Its cells by column: the figure, then the small print below it."""
         one, other = self.before.cost, self.after.cost
         small = "not comparable" if self.ratio is None else f"{self.ratio:.2f} times"
         points = text.NOTHING if self.difference is None else text.points(self.difference)
@@ -136,7 +135,7 @@ class ComparedFamily:
             return text.p_value(test.p), f"{counts} {text.thousands(test.pictures)}"
         if before.low is None or before.high is None or after.low is None or after.high is None:
             return (text.NOTHING,)
-        apart = before.high < after.low or after.high < before.low  # all that can be said without pairs
+        apart = before.high < after.low or after.high < before.low
         return "not paired", f"intervals {'lie apart' if apart else 'overlap'}"
 
 
@@ -150,10 +149,10 @@ class RunComparison:
 
     Attributes:
         headline: The result, in a sentence.
-        notices: What a reader must know before the figures.
-        changed, unchanged: The families: those with a result in the later run first, best first.
-        timed: Whether the training times compare.
-        groups: Everything else about the two runs.
+        notices: Banners above the figures.
+        changed, unchanged: The families, those with a result in the later run first, best first.
+        timed: True if the training times are comparable.
+        groups: The other values of the two runs.
     """
 
     before: Run
@@ -167,12 +166,12 @@ class RunComparison:
 
     @property
     def tests(self) -> dict[str, FamilyChange]:
-        """The tests of the families that have one."""
-        return {each.family: each.test for each in (*self.changed, *self.unchanged) if each.test}
+        """The tests by family; families without a test are left out."""
+        return {family.family: family.test for family in (*self.changed, *self.unchanged) if family.test}
 
 
 def comparison(before: Run, after: Run) -> RunComparison:
-    """Hold a run against an earlier one, or against one with other settings."""
+    """Compare a run with an earlier one, or with one of other settings."""
     timed = same_hardware(results.environment_of(before), results.environment_of(after))
     declared = [family.name for run in (after, before) for family in run.families]
     ranked = [trial.family for run in (after, before) for trial in run.ranking()]
@@ -200,8 +199,8 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
 
     Args:
         compared: The comparison.
-        folder: Where the page will lie, for the links to the runs below it.
-        every: Whether what is equal stands open too.
+        folder: The page's folder; runs below it are linked.
+        every: True to unfold equal values too.
     """
     before, after = compared.before, compared.after
     looks = marks([*dict.fromkeys(family.name for run in (after, before) for family in run.families)])
@@ -223,17 +222,17 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
 
 
 def _href(run: Run, folder: Path) -> str:
-    """The run's page relative to a folder above it; "" where it lies elsewhere: the way there tells of the machine."""
+    """The address of a run's page below `folder`; "" if it is elsewhere, since its path would reveal other folders."""
     page = run.path.absolute() / "report.html"
-    way = os.path.relpath(page, folder.absolute())
-    return quote(Path(way).as_posix()) if page.is_file() and not way.startswith(os.pardir) else ""
+    relative = os.path.relpath(page, folder.absolute())
+    return quote(Path(relative).as_posix()) if page.is_file() and not relative.startswith(os.pardir) else ""
 
 
 # -- the families
 
 
 def _tests(before: Run, after: Run) -> dict[str, FamilyChange]:
-    """Test every family; none where a split cannot be read, so that nothing can be paired."""
+    """Test every family; empty if a split cannot be read, because nothing can be paired then."""
     try:
         return family_changes(results.of_run(before), results.of_run(after))
     except RunFolderError:
@@ -262,9 +261,9 @@ def _compared(name: str, before: Run, after: Run, test: FamilyChange | None, tim
 
 def _side(run: Run, family: str) -> FamilySide:
     trial = run.best(family)
-    states = text.states(each for each in run.trials if each.family == family)
+    states = text.states(trial for trial in run.trials if trial.family == family)
     if trial is None:
-        info = next((each for each in run.families if each.name == family), None)
+        info = next((info for info in run.families if info.name == family), None)
         return FamilySide(states=states, reason=no_result(run, info) if info else "not in this run")
     accuracy, low, high = test_interval(trial)
     return FamilySide(trial=trial, accuracy=accuracy, low=low, high=high, states=states)
@@ -276,7 +275,7 @@ def _side(run: Run, family: str) -> FamilySide:
 def value_group(
     title: str, before: Mapping[str, object], after: Mapping[str, object], show: Callable[[object], str] = str
 ) -> ValueGroup:
-    """Compare values by name, in the order in which they are first named."""
+    """Compare values by name, in the order of their first occurrence."""
 
     def shown(value: object) -> str:
         return text.NOTHING if value is ABSENT else show(value)
@@ -343,16 +342,16 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
     for name, test in tests.items():
         if test.significant:
             better, known = test.accuracy.difference > 0, known and test.accuracy.calibrated
-            how = f"{'measurably ' if test.accuracy.calibrated else ''}{'better' if better else 'worse'} than before"
-            how += "" if test.accuracy.calibrated else " by more than the test pictures explain"
-            groups.setdefault(how, []).append(name)
+            change = f"{'measurably ' if test.accuracy.calibrated else ''}{'better' if better else 'worse'} than before"
+            change += "" if test.accuracy.calibrated else " by more than the test pictures explain"
+            groups.setdefault(change, []).append(name)
     if groups:
         sentences = [
-            f"{text.listing(names)} {'does' if len(names) == 1 else 'do'} {how}" for how, names in groups.items()
+            f"{text.listing(names)} {'is' if len(names) == 1 else 'are'} {change}" for change, names in groups.items()
         ]
         return f"{', '.join(sentences)}{'' if known else '; the noise of seeds is not known'}."
-    which = f"{next(iter(tests))} does not do" if len(tests) == 1 else "No family does"
-    return f"{which} measurably better or worse than before."
+    subject = f"{next(iter(tests))} is not" if len(tests) == 1 else "No family is"
+    return f"{subject} measurably better or worse than before."
 
 
 def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed: bool) -> list[Notice]:
@@ -361,12 +360,12 @@ def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed:
     split = (
         "The test pictures are the same, so the test accuracies still compare picture by picture."
         if any(family.test for family in families)
-        else "The test accuracies are of different pictures: not paired, and a difference may be the data's."
+        else "The test accuracies are of different pictures: not paired, and the data may explain a difference."
     )
-    times = "The two runs had other hardware, or another number of trials at a time."
+    times = "The two runs used different hardware, or trained a different number of trials at a time."
     notices = {
         "Two splits": split if before.split.sha256 != after.split.sha256 else "",
-        "Times do not compare": "" if timed else times,
-        "Not complete": unfinished and f"{text.listing(unfinished)}: its best may not be the final one.",
+        "Times are not comparable": "" if timed else times,
+        "Not complete": unfinished and f"{text.listing(unfinished)}: the best so far may not be the final one.",
     }
     return [Notice("warning", title, why) for title, why in notices.items() if why]

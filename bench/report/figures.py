@@ -1,7 +1,7 @@
-"""Plotly charts: the layout, axes, labels and links to trials that all of them share.
+"""Parts that all Plotly charts share: layout, axes, labels and links to trials.
 
-A chart is made in two steps: plain data, then a Plotly figure. A figure says `var(--name)` where a colour belongs; the
-page's script puts in the stylesheet's colour for the theme. Plotly places the ticks.
+A chart is made in two steps: plain data, then a Plotly figure. Colours are written as `var(--name)`; the page's script
+replaces them by the theme's colours.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Figure = dict[str, Any]
 
 
 def figure(traces: Sequence[Any], layout: Figure) -> Figure:
-    """A figure as plain data, from traces of `plotly.graph_objects`."""
+    """Convert traces of `plotly.graph_objects` and a layout to plain data."""
     import plotly.graph_objects as go
 
-    # An empty template, since Plotly's own would bring its colours and seven kilobytes to every chart.
+    # An empty template: Plotly's default would add its colours and seven kilobytes to every chart.
     drawn: Figure = go.Figure(data=list(traces), layout={**layout, "template": go.layout.Template()}).to_plotly_json()
     return {"data": drawn["data"], "layout": drawn["layout"]}
 
 
 def layout(accuracies: Sequence[float]) -> Figure:
-    """The common layout, with an accuracy axis in percent that holds these shares."""
+    """The common layout, with a y axis of accuracy in percent that contains these shares."""
     low, high = (100 * min(accuracies), 100 * max(accuracies)) if accuracies else (0.0, 100.0)
     padding = max(0.06 * (high - low), 1.0)
     line = {"gridcolor": "var(--grid)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
@@ -56,25 +56,25 @@ def layout(accuracies: Sequence[float]) -> Figure:
 
 
 def log_axis(values: Sequence[float]) -> tuple[Figure, float, float]:
-    """A logarithmic axis for these costs, of which there is at least one.
+    """A logarithmic axis for one or more costs.
 
-    Zero has no place on such an axis. Where there is a cost of zero, the axis is longer on its left.
+    Such an axis has no zero: if a cost is zero, the axis is extended to the left.
 
     Returns:
-        The axis, the place at which zero is shown, and the power of ten at which the other costs begin.
+        The axis, the position at which zero is shown, and the power of ten at which the positive costs begin.
     """
     powers = [math.log10(value) for value in values if value > 0] or [0.0]
     low, high = min(powers), max(powers)
-    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2, 0.1)  # at least 1.2 decades, so that ticks fall in
+    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2, 0.1)  # at least 1.2 decades, which contain ticks
     low, high = low - padding, high + padding
     gap = 0.12 * (high - low)
     left = low - 2 * gap if min(values) <= 0 else low
-    ticks = {"dtick": 1} if high - low > 2.5 else {"nticks": 6}  # powers of ten alone: 1, 2 and 5 would run together
+    ticks = {"dtick": 1} if high - low > 2.5 else {"nticks": 6}  # only powers of ten where 1, 2 and 5 would overlap
     return {"type": "log", "range": [left, high], **ticks}, 10 ** (low - gap), low
 
 
 def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
-    """A linear axis of time from zero, and its unit in seconds: a second, a minute or an hour."""
+    """A linear axis of time from zero, and its unit in seconds: 1, 60 or 3600."""
     units = ((3600.0, "hours"), (60.0, "minutes"))
     unit, name = next(((unit, name) for unit, name in units if longest_s > 2 * unit), (1.0, "seconds"))
     return {"title": {"text": f"{title}, {name}"}, "range": [0, 1.02 * (longest_s or 1) / unit]}, unit
@@ -87,10 +87,10 @@ def points(
     listed: Container[str] | None = None,
     **more: Any,
 ) -> Any:
-    """A `go.Scatter` with a marker a trial, which leads to its row in the leaderboard if it is `listed` there.
+    """A `go.Scatter` with one marker per trial, which links to the trial's row in the leaderboard.
 
-    Numbers are rounded finer than any screen shows, so that thousands of points stay small. `listed` holds names; None
-    means all.
+    Only trials whose name is in `listed` have such a row; None means all. Numbers are rounded to more than a screen's
+    precision, which keeps thousands of points small.
     """
     import plotly.graph_objects as go
 
@@ -104,33 +104,33 @@ def points(
 
 
 def anchor(trial: Trial) -> str:
-    """The id of a trial's row, such as `trial-3f2a9c0d41be`: a hash, so that nothing from outside shows in it."""
+    """The HTML id of a trial's row, such as `trial-3f2a9c0d41be`: a hash, because names come from outside."""
     name = trial.name.encode("utf-8", "surrogatepass")
     return f"trial-{blake2b(name, digest_size=6).hexdigest()}"
 
 
 def title(trial: Trial) -> str:
-    """The name of a trial as the first line beside its point."""
+    """The name of a trial, as the first line of its hover text."""
     return f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"
 
 
 def whole_numbers(most: int) -> Figure:
-    """An axis of whole numbers up to `most`."""
+    """Tick settings for an axis of whole numbers up to `most`."""
     return {"tickformat": "d", **({"dtick": 1, "tick0": 1} if most <= 10 else {"nticks": 10})}
 
 
 def label(name: str, limit: int = 80) -> str:
-    """Text from outside for Plotly, which reads a subset of HTML in every label."""
+    """Escape and shorten text from outside for Plotly, which interprets a subset of HTML in labels."""
     return html.escape(text.shorten(text.clean(name), limit), quote=False)
 
 
 def rounded(value: float) -> float:
-    """A number with six significant digits."""
+    """Round to six significant digits."""
     return float(f"{value:.6g}")
 
 
 def thinned(trials: Sequence[Trial], limit: int) -> list[Trial]:
-    """At most `limit` of the trials, in their order: the best half, and an evenly spaced sample of the others."""
+    """Select at most `limit` trials, in their order: half of them the best, half an even sample of the others."""
     if len(trials) <= limit:
         return list(trials)
     best_first = sorted(trials, key=lambda trial: (trial.state != COMPLETE, trial.rank_key))

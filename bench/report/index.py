@@ -15,7 +15,7 @@ from bench.report.page import document, environment
 from bench.runs import store
 
 MARK = 'data-made-by="image-model-bench"'
-"""Markup by which a list of runs that the suite wrote is recognised."""
+"""Markup that identifies a list of runs written by the suite."""
 
 
 def write(summaries: Sequence[Summary], path: Path) -> None:
@@ -26,10 +26,10 @@ def write(summaries: Sequence[Summary], path: Path) -> None:
 
 
 def update(run: Path) -> Path | None:
-    """Write the list of the runs beside a run again and return its path; None where there is to be no list.
+    """Rewrite the list of runs in a run's parent folder; return its path, or None if that folder has no list.
 
-    The default folder for reports has one, and so has every folder in which the suite wrote one before. `--out` may
-    name any folder, so no list is begun elsewhere. An `index.html` from elsewhere is left alone.
+    The default folder for reports gets a list, and so does a folder in which the suite wrote one before. No other
+    folder does, because `--out` may name any folder. An `index.html` that the suite did not write is left alone.
     """
     folder = run.absolute().parent
     page = folder / "index.html"
@@ -47,7 +47,7 @@ def _is_index(path: Path) -> bool:
 
 
 def link(summary: Summary) -> str:
-    """The address of a run's page, relative to the list; "" where there is none."""
+    """The address of a run's page, relative to the list; "" without a page."""
     return f"{quote(summary.path.name)}/report.html" if (summary.path / "report.html").is_file() else ""
 
 
@@ -55,7 +55,7 @@ class Result(NamedTuple):
     """The best result of a run.
 
     Attributes:
-        family: The leading family, with the label that its weights demand; "" without a result.
+        family: The leading family, labelled if it trained from random weights; "" without a result.
         accuracy: Test accuracy, or validation accuracy where the test set was not used.
         interval: The 95 % interval of the test accuracy, or "validation".
     """

@@ -1,4 +1,4 @@
-"""Inventory of a run's pictures and of what their audit found, for the page and the terminal."""
+"""A run's pictures and the findings of their audit, in numbers and words, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.config import RunConfig
 from bench.records import SplitInfo
 
 UNBALANCED = 1.5
-"""Largest ratio of class sizes that is not called unbalanced."""
+"""Classes are called unbalanced above this ratio of the largest to the smallest."""
 
 MANY = 0.05
-"""Largest share of a class that may be left out without a warning."""
+"""A warning names each class of which more than this share is left out."""
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class: its pictures by part, in the order of `Inventory.parts`; in all; and as a share of all pictures."""
+    """A class: its pictures by part, in the order of `Inventory.parts`, in total, and as a share of all pictures."""
 
     name: str
     counts: tuple[int, ...]
@@ -32,9 +32,9 @@ class Balance:
     """Balance of the classes.
 
     Attributes:
-        largest, smallest: Classes, by their pictures outside the test part.
-        ratio: Pictures of the largest for each of the smallest.
-        majority_accuracy: Test accuracy of a model that always answers the largest.
+        largest, smallest: The classes with most and fewest pictures outside the test part.
+        ratio: Size of the largest divided by that of the smallest.
+        majority_accuracy: Test accuracy of a model that always predicts the largest.
     """
 
     largest: str
@@ -55,18 +55,18 @@ class Inventory:
 
     Args:
         split: The split.
-        config: The run's configuration; read are `limit`, `near_duplicates` and `split_file`.
+        config: The run's configuration, of which `limit`, `near_duplicates` and `split_file` are used.
 
     Attributes:
-        parts: Names of the parts, with pictures in each.
+        parts: Number of pictures by part.
         total, lost: Number of pictures that are used, and of those that are left out.
         rows: The classes, the largest first.
         balance: Balance of the classes; None without test pictures.
-        left_out: Ids of the pictures that are not used, each with its detail or "", by kind, the most frequent first.
+        left_out: Id and detail (or "") of every picture that is left out, by kind, the most frequent kind first.
         ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
-        alike: Groups of near duplicates by id, those of several labels first.
-        together: True if each of those groups is kept in one part; None if that is not known.
-        losses, doubts: Warnings about pictures that are left out, and about labels that contradict each other.
+        alike: Groups of near duplicates by id, those with several labels first.
+        together: True if every such group is in one part; None if that is not known.
+        losses, doubts: Warnings about pictures that are left out, and about contradictory labels.
     """
 
     def __init__(self, split: SplitInfo, config: RunConfig) -> None:
@@ -97,12 +97,12 @@ class Inventory:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings; they stand before any figure."""
+        """All warnings."""
         return [*self.losses, *self.doubts]
 
     @property
     def sizes(self) -> str:
-        """The smallest, the median and the largest picture; "" if they were not measured."""
+        """Smallest, median and largest picture size; "" if sizes were not measured."""
         if not self.split.sizes:
             return ""
         smallest, median, largest = (f"{width} × {height}" for width, height in astuple(self.split.sizes))
@@ -110,7 +110,7 @@ class Inventory:
 
     @property
     def sound(self) -> str:
-        """A sentence if nothing at all was found; else ""."""
+        """A sentence if the audit found nothing; else ""."""
         if self.left_out or self.ignored or self.noticed or self.alike:
             return ""
         alike = " or nearly the same" if self.sizes else ""
@@ -127,18 +127,18 @@ class Inventory:
     def findings(self) -> str:
         """Findings in a few words; "" if there are none."""
         reasons = [f"{title}: {text.thousands(len(pictures))}" for title, pictures in self.left_out.items()]
-        found = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if reasons else []
+        findings = [f"{text.thousands(self.lost)} left out ({text.listing(reasons)})"] if reasons else []
         if self.alike:
-            found.append(self.groups)
+            findings.append(self.groups)
         if ignored := sum(count for _, count in self.ignored):
-            found.append(f"{text.plural(ignored, 'other file')} ignored")
-        return ", ".join(found)
+            findings.append(f"{text.plural(ignored, 'other file')} ignored")
+        return ", ".join(findings)
 
     @property
     def groups(self) -> str:
         """Number of groups of near-duplicates, and whether they are kept together."""
-        became = {True: " kept together", False: " not kept together", None: ""}[self.together]
-        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{became}"
+        treatment = {True: " kept together", False: " not kept together", None: ""}[self.together]
+        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{treatment}"
 
     def _row(self, name: str, parts: Iterable[str]) -> ClassRow:
         counts = tuple(self.split.counts.get(part, {}).get(name, 0) for part in parts)
@@ -146,24 +146,24 @@ class Inventory:
 
     def _balance(self) -> Balance | None:
         split = self.split
-        held = Counter(dict.fromkeys(split.classes, 0))
+        sizes = Counter(dict.fromkeys(split.classes, 0))
         for part in ("train", "validation"):
-            held.update(split.counts.get(part, {}))
-        ordered = sorted(held, key=lambda name: (-held[name], name))
-        if not split.n("test") or not held[ordered[-1]]:
+            sizes.update(split.counts.get(part, {}))
+        ordered = sorted(sizes, key=lambda name: (-sizes[name], name))
+        if not split.n("test") or not sizes[ordered[-1]]:
             return None
         largest, smallest = ordered[0], ordered[-1]
         right = split.counts["test"].get(largest, 0) / split.n("test")
-        return Balance(largest, smallest, held[largest] / held[smallest], right)
+        return Balance(largest, smallest, sizes[largest] / sizes[smallest], right)
 
     def _leaks(self) -> list[str]:
         leaks = sum(picture.kind.is_leak for picture in self.split.quarantined)
-        show = "shows" if leaks == 1 else "show"
-        pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {show} the same as one of a later part"
-        return [f"{pictures}: left out, so that no model sees what it is judged by."] if leaks else []
+        verb = "repeats" if leaks == 1 else "repeat"
+        pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {verb} one of a later part"
+        return [f"{pictures}: left out, so that no model is trained on pictures that score it."] if leaks else []
 
     def _losses(self) -> list[str]:
-        """Warn of classes that lost much."""
+        """Warn about every class of which more than `MANY` is left out."""
         lost = Counter(picture.label for picture in self.split.quarantined)
         warnings = []
         for name in self.split.classes:

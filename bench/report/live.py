@@ -1,4 +1,4 @@
-"""Everything that a run writes beside its records: its page, its table and its results."""
+"""The files that a run writes besides its records: the page, the leaderboard and the results."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.runs import results
 from bench.runs.store import RunFolder
 
 RENDERING_SHARE = 0.05
-"""Largest share of a run's time that goes into drawing its page while it goes on."""
+"""Maximum share of a run's time that is spent on drawing its page while it runs."""
 
 
 class LivePage:
-    """Writes a run's page, table and results; a fault in that costs a warning, never a record or the run.
+    """Writes a run's page, leaderboard and results. An error there becomes a warning and never stops the run.
 
     Args:
-        folder: Of the run.
-        warn: Told of the first fault of each kind; its traceback goes to the folder's log.
+        folder: The run's folder.
+        warn: Called with the first error of each kind; the traceback goes to the folder's log.
     """
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
@@ -33,16 +33,16 @@ class LivePage:
 
     @property
     def path(self) -> Path:
-        """The page."""
+        """The page's file."""
         return self._folder.path / "report.html"
 
     def refresh(self) -> None:
-        """Draw the page of a run that goes on, unless that has taken too much of its time already."""
+        """Draw the page of a running run, unless drawing has taken more than `RENDERING_SHARE` of its time."""
         if self._spent_s <= RENDERING_SHARE * self._folder.elapsed_s():
             self.write(RunStatus.RUNNING)
 
     def write(self, status: RunStatus) -> Run:
-        """Write the records' account, the results, the page and the table; gives the run as it is now."""
+        """Write `run.json`, the results, the page and the leaderboard; return the run as it is now."""
         begun_s = time.monotonic()
         folder = self._folder.path
         self._try(lambda: self._folder.snapshot(status), f"{folder / 'run.json'} could not be written")
@@ -59,13 +59,13 @@ class LivePage:
     def _draw(self, run: Run, status: RunStatus) -> None:
         report.render(run, self.path)
         report.write_csv(run, self._folder.path / "leaderboard.csv")
-        if status != self._listed:  # where it begins and where it ends
+        if status != self._listed:  # once at the start and once at the end
             index.update(self._folder.path)
             self._listed = status
 
     def _write_results(self, run: Run) -> None:
         path = self._folder.path / results.FILE
-        path.unlink(missing_ok=True)  # an old one must not stand for this run
+        path.unlink(missing_ok=True)  # if writing fails, no older results must remain
         results.write(path, results.of_run(run))
 
     def _try(self, write: Callable[[], object], fault: str) -> None:

@@ -1,4 +1,4 @@
-"""The history of runs as one page: a chart for every family, its changes marked, and all of it as text below."""
+"""The history of runs as one page: a chart per family with its changes marked, and a table of the same numbers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.report.page import document, environment
 from bench.report.styles import Mark, marks
 
 ROOM = 0.2
-"""Two labels of changes stand apart by such a share of the chart's width; of closer ones the earlier stands."""
+"""Minimum distance of two change labels, as a share of the chart's width; of closer labels only the first is drawn."""
 
 LISTED = 200
-"""Maximum number of runs in a table, the latest."""
+"""Maximum number of runs in a table; the latest are listed."""
 
 BARS = 60
-"""Of more runs than that a chart has no intervals."""
+"""Charts of more runs have no intervals."""
 
 
 def html(histories: FamilyHistories) -> str:
@@ -32,7 +32,7 @@ def html(histories: FamilyHistories) -> str:
     values = {
         "headline": headline,
         "it": histories,
-        "unreadable": [Path(each.file).name for each in histories.unreadable],
+        "unreadable": [Path(problem.file).name for problem in histories.unreadable],
         "marks": marks([*dict.fromkeys(family.name for series in histories.series for family in series.families)]),
         "accuracies": _accuracies,
         "chart": _chart,
@@ -58,16 +58,18 @@ def _headline(histories: FamilyHistories) -> str:
 
 
 def _accuracies(series: RunSeries) -> Iterator[tuple[SeriesRun, list[str]]]:
-    """The rows of the table: the latest runs, with the accuracies in the order of the families."""
-    columns = [{each.at: text.percent(each.value) for each in family.accuracy.readings} for family in series.families]
+    """Rows of the table: the latest runs, with the accuracies in the order of the families."""
+    columns = [
+        {reading.at: text.percent(reading.value) for reading in family.accuracy.readings} for family in series.families
+    ]
     for at in range(len(series.runs) - 1, max(len(series.runs) - 1 - LISTED, -1), -1):
         yield series.runs[at], [column.get(at, text.NOTHING) for column in columns]
 
 
 def _chart(series: RunSeries, name: str, figure: Figure, track: Track, mark: Mark) -> Markup:
-    """Draw a figure by run: shares as percentages, times in milliseconds."""
+    """Draw a figure by run: shares in percent, times in milliseconds."""
     unit = 1000.0 if figure is STEP_TIME else 1.0
-    ends = [unit * end for each in track.readings for end in (each.low, each.value, each.high) if end is not None]
+    ends = [unit * end for r in track.readings for end in (r.low, r.value, r.high) if end is not None]
     runs = svg.counts(f"run, {series.span}", len(series.runs))
     frame = svg.Frame(
         svg.Axis(runs.title, 0.5, len(series.runs) + 0.5, runs.ticks),
@@ -78,7 +80,7 @@ def _chart(series: RunSeries, name: str, figure: Figure, track: Track, mark: Mar
 
 
 def _changes(frame: svg.Frame, figure: Figure, track: Track) -> Iterator[Markup]:
-    """An upright line before the first run of each new level, with how far it moved."""
+    """Draw a vertical line before the first run of each new level, labelled with the change."""
     room, last = ROOM * (frame.x.high - frame.x.low), -math.inf
     for change in track.changes:
         place = change.at + 0.5
@@ -89,17 +91,17 @@ def _changes(frame: svg.Frame, figure: Figure, track: Track) -> Iterator[Markup]
 
 
 def _readings(frame: svg.Frame, track: Track, mark: Mark, unit: float) -> Iterator[Markup]:
-    """A dot for each run on the bar of its interval; of very many runs, dots alone."""
+    """Draw a dot and an interval for every run; dots alone for more than `BARS` runs."""
     many = len(track.readings) > BARS
-    for each in track.readings:
-        if each.low is not None and each.high is not None and not many:
-            yield frame.rule((each.at + 1, unit * each.low), (each.at + 1, unit * each.high), "reach")
-    for each in track.readings:
-        yield frame.dot((each.at + 1, unit * each.value), mark, 1.5 if many else 3)
+    for reading in track.readings:
+        if reading.low is not None and reading.high is not None and not many:
+            yield frame.rule((reading.at + 1, unit * reading.low), (reading.at + 1, unit * reading.high), "reach")
+    for reading in track.readings:
+        yield frame.dot((reading.at + 1, unit * reading.value), mark, 1.5 if many else 3)
 
 
 def _levels(frame: svg.Frame, track: Track, unit: float) -> Iterator[Markup]:
-    """The level of the runs between two changes; none where nothing changed."""
+    """Draw the level of the runs between two changes; nothing if there is no change."""
     if not track.changes:
         return
     heights = [track.changes[0].before, *(change.after for change in track.changes)]

@@ -1,7 +1,7 @@
-"""The page of a run: records in, one HTML text out, in which only its own scripts can run.
+"""The page of a run as one HTML text, in which only the page's own scripts can run.
 
-Jinja escapes every text, after `text.clean` has made it safe to look at. Figures are JSON in data blocks, which no
-browser runs. The Content-Security-Policy names the scripts by their hash, so that markup from outside stays inert.
+`text.clean` makes every text safe to display, then Jinja escapes it. Figures are JSON in data blocks, which browsers do
+not execute. The Content-Security-Policy lists the scripts by their hash, so that markup from outside stays inert.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from bench.report.sections.learning_curves import learning_phases, sparkline
 from bench.report.styles import engine_marks, family_marks, interval_bar
 
 REFRESH_S = 5
-"""Seconds after which the page of a running run loads itself again."""
+"""Seconds after which the page of a running run reloads."""
 
 OPEN_UP_TO = 12
-"""Limit on the lines of a list that stands open; longer ones are folded."""
+"""Lists with more lines are folded."""
 
 LISTED = 500
-"""Limit on the listed pictures of a kind; the split's file has all."""
+"""Maximum number of pictures listed per kind; `split.json` has all."""
 
 SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "verdict": verdict.verdict,
@@ -56,11 +56,12 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "failures": failures.groups,
     "reproduce": reproduce.section,
 }
-"""The sections from top to bottom: NAME.html is given the result as `section`; NAME.css and NAME.js belong to it."""
+"""The sections from top to bottom. NAME.html receives the function's result as `section`; NAME.css and NAME.js are its
+stylesheet and script."""
 
 
 def html(run: Run, plotlyjs: str = INLINE) -> str:
-    """The page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
+    """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
     sections = {name: section(run) for name, section in SECTIONS.items()}
     refresh_s = REFRESH_S if run.status == "running" else None
     body = environment().get_template("body.html").render(run=run, sections=sections, refresh_s=refresh_s)
@@ -70,7 +71,7 @@ def html(run: Run, plotlyjs: str = INLINE) -> str:
 
 
 def document(title: str, body: str, files: Assets, refresh_s: int | None = None) -> str:
-    """A whole page from its rendered body, its stylesheet and its scripts."""
+    """Wrap a rendered body into a whole page with its stylesheet and scripts."""
     page = environment().get_template("page.html")
     return page.render(title=title, body=Markup(body), assets=files, refresh_s=refresh_s)
 
@@ -79,19 +80,19 @@ def document(title: str, body: str, files: Assets, refresh_s: int | None = None)
 
 
 def embed(data: object) -> Markup:
-    """Plain data as JSON for a `<script type="application/json">`, without anything that could end the element.
+    """Encode plain data as JSON for a `<script type="application/json">`, without anything that could end the element.
 
-    `<`, `>` and `&` are written as `\\uXXXX`, and so is everything outside ASCII, U+2028 and U+2029 included
-    (OWASP, Cross Site Scripting Prevention Cheat Sheet).
+    `<`, `>`, `&` and everything outside ASCII, U+2028 and U+2029 included, are written as `\\uXXXX` (OWASP, Cross Site
+    Scripting Prevention Cheat Sheet).
     """
-    written = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    encoded = json.dumps(data, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
-        written = written.replace(character, f"\\u{ord(character):04x}")
-    return Markup(written)
+        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
+    return Markup(encoded)
 
 
 def _finalize(value: Any) -> Any:
-    """Clean everything that a template prints, before it is escaped."""
+    """Clean what a template prints, before it is escaped."""
     return text.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 

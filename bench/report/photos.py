@@ -13,7 +13,7 @@ from bench.runs import thumbnails
 from bench.runs.thumbnails import Thumbnail
 
 SAMPLE_BYTES = 200_000
-"""Most bytes that the samples take of the page."""
+"""Maximum size of the section's thumbnails."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Photo:
     """A picture on the page.
 
     Attributes:
-        id: Its path relative to the data's source; the beginning of its hash where that is not known.
-        source: A `data:` URI; "" where it has no thumbnail, or the page has no room for it.
+        id: Path relative to the data's source, or the first characters of the hash if the path is unknown.
+        source: A `data:` URI; "" without a thumbnail, or if the thumbnail exceeds the page's limit.
     """
 
     id: str
@@ -30,20 +30,20 @@ class Photo:
 
 
 class PhotoAlbum:
-    """Album that gives out a run's thumbnails up to a limit of bytes.
+    """A run's thumbnails, handed out up to a limit of bytes.
 
     Attributes:
-        thumbnails: All that the run has, by SHA-256.
-        withheld: Number of thumbnails that were asked for beyond the limit.
+        thumbnails: All thumbnails of the run, by SHA-256.
+        withheld: Number of thumbnails that were requested beyond the limit.
     """
 
-    def __init__(self, run: Run, most_bytes: int) -> None:
-        self._run, self._left = run, most_bytes
+    def __init__(self, run: Run, max_bytes: int) -> None:
+        self._run, self._left = run, max_bytes
         self.thumbnails: Mapping[str, Thumbnail] = thumbnails.of_run(run)
         self.withheld = 0
 
     def photo(self, sha256: str) -> Photo:
-        """Give out the picture with this content hash."""
+        """The picture with this content hash."""
         known = self.thumbnails.get(sha256)
         return Photo(known.id, self._source(sha256)) if known else Photo(sha256[:12], "")
 
@@ -61,12 +61,12 @@ class PhotoAlbum:
 
 def section(run: Run) -> dict[str, object]:
     """Collect the section on the data: the inventory, and a few training pictures of each class that has thumbnails."""
-    found = Inventory(run.split, run.config)
+    inventory = Inventory(run.split, run.config)
     album = PhotoAlbum(run, SAMPLE_BYTES)
     by_class: dict[str, list[str]] = defaultdict(list)
     for sha256, thumbnail in album.thumbnails.items():
         if thumbnail.part == "train":
             by_class[run.split.classes[thumbnail.label]].append(sha256)
-    photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in found.rows}
+    photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in inventory.rows}
     samples = {name: [photo for photo in shown if photo.source] for name, shown in photos.items()}
-    return {"inventory": found, "samples": {name: shown for name, shown in samples.items() if shown}}
+    return {"inventory": inventory, "samples": {name: shown for name, shown in samples.items() if shown}}

@@ -1,8 +1,8 @@
 """Colour, symbol and dash of every family and engine, the same in all charts and tables.
 
-Colours are names of CSS variables, which suit both themes; the page's script looks them up. They follow the palette of
-Okabe and Ito (2008), "Color universal design", which stays distinct under the common colour vision deficiencies. Symbol
-or dash always says the same as the colour.
+Colours are CSS variables with a value per theme. They follow the palette of Okabe and Ito (2008), "Color universal
+design", which stays distinct under the common colour vision deficiencies. A symbol or a dash always repeats what the
+colour says.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Mark:
 
 
 def marks(names: Sequence[str]) -> dict[str, Mark]:
-    """A mark for each name, by its place; two names look the same only after 56 of them."""
+    """Assign a mark to every name by its position; marks repeat only after 56 names."""
     symbols, dashes = list(SHAPES), list(DASHES)
     return {
         name: Mark(f"var(--series-{i % COLOURS + 1})", symbols[i % len(symbols)], dashes[i % len(dashes)])
@@ -84,9 +84,9 @@ def engine_marks(run: Run) -> dict[str, Mark]:
 def interval_bar(
     mark: Mark, scale: tuple[float, float], value: float | None, low: float | None, high: float | None
 ) -> Markup:
-    """A share and its interval on a common scale, as an inline picture that stretches with its cell; empty without one.
+    """Draw a share and its interval on a common scale, as wide as the table cell; empty without an interval.
 
-    It is hidden from screen readers: the numbers stand beside it.
+    Screen readers skip it: the numbers are beside it.
     """
     if value is None or low is None or high is None:
         return Markup()

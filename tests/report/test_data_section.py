@@ -62,8 +62,8 @@ class TestPage:
     def test_what_was_ignored_put_right_and_alike_is_counted(self, messy_run: Run, tmp_path: Path) -> None:
         shown = words(messy_run, tmp_path)
         assert "Ignored: 15 other files hidden or system file 12 not a picture 3" in shown
-        assert "Put right while decoding grey 41 turned as EXIF says 7 CMYK 1" in shown
-        assert "Nearly the same: 2 groups No group is in more than one part" in shown
+        assert "Corrected while decoding grey 41 turned as EXIF says 7 CMYK 1" in shown
+        assert "Nearly the same: 2 groups Every group is in one part" in shown
         assert "train/cat/7.jpg , test/cat/9.jpg" in shown
 
     def test_near_duplicates_of_several_labels_stand_first_and_are_marked(self, run: Run, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ class TestPage:
         source = section(replace(run, split=replace(run.split, quarantined=lost)), tmp_path)
         assert "cat/00499.jpg" in source
         assert "cat/00500.jpg" not in source
-        assert "These are the first 500 of 20 000; split.json has all." in Page(source).words
+        assert "The first 500 of 20 000; split.json has all." in Page(source).words
         assert len(source) - before < 50_000
 
 
@@ -112,7 +112,7 @@ class TestNotice:
 
     def test_leaks_and_a_class_that_lost_much_stand_at_the_top(self, messy_run: Run, tmp_path: Path) -> None:
         told = self.notice(messy_run, tmp_path)
-        assert told.startswith("1 picture of the ready-made parts shows the same as one of a later part: left out,")
+        assert told.startswith("1 picture of the ready-made parts repeats one of a later part: left out,")
         assert told.endswith("Of owl, 62 of 1 078 pictures (5.8 %) are left out.")
 
     def test_a_little_damage_is_no_news(self, run: Run, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_with_several_seeds_rows_have_the_mean_its_interval_and_the_seeds(seeded
         assert f"{mean} % {interval} 3 seeds, {seeds}" in said
     assert re.search(r"82\.8–98\.3 % −1\.3 −\d+\.\d to \+\d+\.\d p = 0\.\d+", said)
     assert "its accuracy is the mean of 3 seeds" in said
-    assert "the test pictures and the seeds are in it" in said
+    assert "includes the noise of the test pictures and of the seeds" in said
     assert "Wilson" not in said
     board = data(section(seeded_run, "leaderboard"))
     first = dict(zip(board["columns"], board["families"][0], strict=True))  # type: ignore[call-overload]
@@ -174,8 +174,8 @@ def test_a_long_list_of_trials_is_cut_but_never_what_matters(long_run: Run) -> N
     assert Counter(each.state for each in shown)[FAIL] == leaderboard.FAILURES
     worst = min((each for each in long_run.trials if each.state == COMPLETE), key=lambda each: each.value or 0)
     assert (worst.value or 0) < min(each.value or 1 for each in shown[10:] if each.state == COMPLETE)
-    assert f"These are {len(shown)} of them" in words(long_run)
-    assert f"The other {row.left_out} are in the data of" in words(long_run)
+    assert f"{len(shown)} of them are listed" in words(long_run)
+    assert f"The other {row.left_out} are in the raw data of" in words(long_run)
 
 
 def test_an_answer_from_the_record_says_so_once() -> None:

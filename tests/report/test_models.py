@@ -191,7 +191,7 @@ class TestConfusion:
         save(scored, dict.fromkeys(("mobilenet_v2", "cnn", "dummy"), every))
         run = replace(scored, split=SplitInfo("photos", names, {"test": dict.fromkeys(names, 6)}, ""))
         shown = words(run)
-        assert "30 classes are too many for a matrix; these are the 15 most frequent of 20 confusions" in shown
+        assert "30 classes are too many for a matrix; the list has the 15 most frequent of 20 confusions" in shown
         assert "class 00 class 01 5 of 6 83.3 %" in shown
         assert "Worst classes" in shown
         assert "class 09 16.7 % 3.0–56.4 % 1 of 6 class 10" in shown
@@ -213,7 +213,7 @@ class TestCalibration:
         ]
         assert found.ece == pytest.approx((2 * 0.12 + 8 * 0.15) / 10)
         assert found.summary.replace("\u00a0", " ") == (
-            "In the mean it is 84.4 % sure and 70.0 % right: too sure by 14.4 points."
+            "On average it is 84.4 % sure and 70.0 % right: too sure by 14.4 points."
         )
 
     def test_bins_have_their_upper_end(self) -> None:
@@ -233,12 +233,12 @@ def test_the_best_model_comes_first_and_stands_open(scored: Run) -> None:
     keys = [(a["data-key"], "open" in a) for _, a in shown.elements if a.get("class") == "model"]
     assert keys == [("model mobilenet_v2 · random weights", True), ("model cnn", False), ("model dummy", False)]
     assert "93.3 % on the test pictures, optuna:tpe #1" in shown.words
-    assert "It is not trained by epochs, so there is no learning curve." in shown.words
+    assert "It is not trained in epochs, so there is no learning curve." in shown.words
 
 
 def test_with_several_seeds_a_model_is_that_of_the_runs_own(seeded_run: Run) -> None:
     said = words(seeded_run)
-    assert "what it gets right and wrong, with the run's own seed, is counted on the 180 test pictures" in said
+    assert "on the 180 test pictures that all models share, with the run's own seed." in said
     assert "98.3 % on the test pictures with the run's own seed" in said
     assert said.index("88.9 % on the test pictures") < said.index("98.3 % on the test pictures")
 
@@ -256,10 +256,11 @@ def test_every_chart_has_its_numbers_in_words(scored: Run) -> None:
 
 def test_misclassified_pictures_stand_with_both_classes_and_the_probability(scored: Run) -> None:
     shown = Page(section(scored, "models"))
+    assert "Misclassified pictures 12 of 180 test pictures. " in shown.words
     assert (
-        "Misclassified pictures 12 of 180 test pictures. The surest first. dog , taken for cat (71.0 %)" in shown.words
+        "12 of 180 test pictures. The most confident mistakes are first. dog , predicted as cat (71.0 %)" in shown.words
     )
-    assert "test/11.jpg cat , taken for dog (70.0 %) test/10.jpg" in shown.words
+    assert "test/11.jpg cat , predicted as dog (70.0 %) test/10.jpg" in shown.words
     images = [a for tag, a in shown.elements if tag == "img"]
     assert all(a["src"].startswith("data:image/jpeg;base64,") for a in images)
     assert {a["alt"] for a in images} == {"A picture of cat", "A picture of dog"}
@@ -268,7 +269,7 @@ def test_misclassified_pictures_stand_with_both_classes_and_the_probability(scor
 
 def test_what_all_models_get_wrong_is_there_once(scored: Run) -> None:
     shown = words(scored)
-    assert shown.count("Misclassified by all 3 models 5 of 180 test pictures: they are hard, or their label") == 1
+    assert shown.count("Misclassified by all 3 models 5 of 180 test pictures: hard pictures, or wrong labels") == 1
     tail = shown.partition("Misclassified by all")[2]
     assert [int(number) for number in re.findall(r"test/(\d+)\.jpg", tail)] == [4, 3, 2, 1, 0]
 
@@ -286,12 +287,12 @@ def test_a_run_without_thumbnails_says_so(scored: Run) -> None:
     source = section(scored, "models")
     assert "<img" not in source
     assert "12 of 180 test pictures. The run has no thumbnails of them." in Page(source).words
-    assert "What they look like" not in words(scored, "data")
+    assert "Samples" not in words(scored, "data")
 
 
 def test_a_thumbnail_that_is_missing_leaves_the_name(scored: Run) -> None:
     thumbnails.path(scored.path, sha256(11)).unlink()
-    assert "no thumbnail dog , taken for cat (71.0 %) test/11.jpg" in words(scored)
+    assert "no thumbnail dog , predicted as cat (71.0 %) test/11.jpg" in words(scored)
 
 
 def test_predictions_of_other_classes_are_not_believed(scored: Run) -> None:
@@ -303,15 +304,15 @@ def test_predictions_of_other_classes_are_not_believed(scored: Run) -> None:
 def test_a_run_that_goes_on_and_one_without_a_model(run: Run, empty_run: Run) -> None:
     unscored = changed(run, lambda each: replace(each, test=None))
     going, ended = (replace(unscored, status=status) for status in ("running", "partial"))
-    assert words(going).count("It is not scored on the test pictures yet: that is done once the search is over.") == 3
+    assert words(going).count("It will be scored on the test pictures after the search.") == 3
     assert "93.9 % in validation" in words(going)
     assert words(ended).count("It was not scored on the test pictures.") == 3
-    assert words(empty_run) == "Models The models are looked at from the first complete trial on."
-    assert "there is no model to look at" in words(replace(empty_run, status="complete"))
+    assert words(empty_run) == "Models Models appear with the first complete trial."
+    assert "there is no model to show" in words(replace(empty_run, status="complete"))
 
 
 def test_the_curves_of_folds_are_those_of_the_first(folded_run: Run) -> None:
-    assert words(folded_run).count("They are those of the first fold.") == 2
+    assert words(folded_run).count("The curves are those of the first fold.") == 2
 
 
 def test_the_page_stays_light(scored: Run) -> None:
@@ -326,7 +327,7 @@ def test_the_page_stays_light(scored: Run) -> None:
     source = section(run, "models")
     carried = sum(len(uri) for uri in re.findall(r"data:image/[^\"]*", source + section(run, "data")))
     assert carried <= models.MOST_BYTES + photos.SAMPLE_BYTES <= 1_200_000
-    assert re.search(r"keep it light; \d+.thumbnails more are in the run folder", Page(source).words)
+    assert re.search(r"keep the page small; \d+.more thumbnails are in the run folder", Page(source).words)
 
 
 def test_hostile_names_are_text(hostile_run: Run, tmp_path: Path) -> None:
@@ -355,7 +356,7 @@ def test_hostile_names_are_text(hostile_run: Run, tmp_path: Path) -> None:
 
 def test_the_data_are_shown_class_by_class(scored: Run) -> None:
     shown = Page(section(scored, "data"))
-    assert "What they look like Training pictures drawn at random. cat dog" in shown.words
+    assert "Samples Random training pictures. cat dog" in shown.words
     assert [a["alt"] for tag, a in shown.elements if tag == "img"] == [f"train/{n}.jpg" for n in (0, 2, 4, 1, 3, 5)]
 
 
@@ -364,5 +365,5 @@ def test_of_many_classes_some_are_shown(scored: Run) -> None:
     split = replace(scored.split, classes=names, counts={"train": dict.fromkeys(names, 5), "test": {}})
     keep(scored, [Thumbnail(sha256(number), f"{number}.jpg", number, "train") for number in range(0, 100, 2)], 32)
     shown = Page(section(replace(scored, split=split), "data"))
-    assert "Training pictures drawn at random, of 50 of the 100 classes." in shown.words
+    assert "Random training pictures, of 50 of the 100 classes." in shown.words
     assert "samples" in {a.get("data-key") for _, a in shown.elements}

@@ -140,7 +140,7 @@ def test_what_the_feature_cache_saved_stands_beside_the_cold_time(cached_run: Ru
     assert "93.9 % 1 min 35 s 1 min saved 8.5 ms" in words  # the board
     assert " 1 min 35 s 1 min saved 1 min 37 s 2.4 M" in words  # the trials
     assert words.count(" s saved 15.6 s") == 1  # the answers from the record, which have the same record, saved nothing
-    assert "the features of its frozen layers and the fit, whether or not the features came from the cache." in words
+    assert "the features of its frozen layers plus the fit, even if the features came from the cache." in words
     assert (
         "The feature cache saved 1 min 3 s of the 5 min 8 s that all training takes from a cold start (20.4 %)."
         in words
@@ -184,13 +184,13 @@ def test_every_chart_has_its_place_and_a_table(run: Run, tmp_path: Path) -> None
     places = {a["id"]: a for _, a in shown.elements if "id" in a}
     assert all(places[chart]["role"] == "img" and places[chart]["aria-label"] for chart in shown.charts)
     assert "The same as a table" in shown.words
-    assert "models without parameters stand at its left end" in shown.words
+    assert "models without parameters are at its left end" in shown.words
 
 
 def test_a_running_page_loads_itself_again_and_a_finished_one_does_not(run: Run, tmp_path: Path) -> None:
     going = page(replace(run, status="running"), tmp_path)
     assert going.meta("refresh") == ["5"]
-    assert "This page loads itself again every 5 seconds." in going.words
+    assert "This page reloads every 5 seconds." in going.words
     assert page(run, tmp_path).meta("refresh") == []
 
 

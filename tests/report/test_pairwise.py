@@ -78,8 +78,9 @@ def test_a_leader_above_all_is_tied_with_nobody(compared_run: Run) -> None:
 def test_without_the_leaders_predictions_nobody_has_a_standing(compared_run: Run) -> None:
     predictions.path(compared_run.path, "mobilenet_v2").unlink()
     assert standings(compared_run) == {}
-    assert "Left out, since the predictions are missing, damaged or of other pictures: mobilenet_v2 · random" in words(
-        compared_run
+    assert (
+        "Left out, because the predictions are missing, damaged or of other pictures: mobilenet_v2 · random"
+        in words(compared_run)
     )
 
 
@@ -99,9 +100,9 @@ def test_files_that_were_replaced_are_read_again(compared_run: Run, predicted: C
 
 def test_the_matrix_has_every_pair_once_and_marks_what_is_more_than_chance(compared_run: Run) -> None:
     said = words(compared_run)
-    assert "The tests tell 2 of the 3 pairs apart." in said
+    assert "2 of the 3 pairs differ significantly." in said
     assert "on the same 180 test pictures" in said
-    assert "corrected over all 3 pairs after Holm" in said
+    assert "corrected for all 3 pairs (Holm)" in said
     table = said[said.index("in points") :]
     assert table.startswith("in points cnn dummy mobilenet_v2 · random weights +2.2 −2.9 to +7.5 p = 0.50 ▲")
     assert "▲ significantly better +43.9 +34.3 to +52.3 p < 0.001 cnn ▲ significantly better +41.7" in table
@@ -109,13 +110,15 @@ def test_the_matrix_has_every_pair_once_and_marks_what_is_more_than_chance(compa
 
 def test_one_pair_needs_no_correction(compared_run: Run) -> None:
     said = words(only(compared_run, "mobilenet_v2", "cnn"))
-    assert "The tests do not tell the two apart." in said
+    assert "The two families do not differ significantly." in said
     assert "Holm" not in said
-    assert "The tests tell the two apart." in words(only(compared_run, "cnn", "dummy"))
+    assert "The two families differ significantly." in words(only(compared_run, "cnn", "dummy"))
 
 
 def test_other_seeds_without_predictions_are_said_not_to_count(compared_run: Run, crowded_run: Run) -> None:
-    assert "not in these p-values; the leaderboard has the range over 2 other seeds." in words(compared_run)
+    assert "do not include the effect of another seed; the leaderboard has the range over 2 other seeds." in words(
+        compared_run
+    )
     assert "seed" not in words(crowded_run)
 
 
@@ -123,7 +126,7 @@ def test_of_many_families_each_is_held_against_the_leader_and_the_matrix_is_fold
     shown = markup(crowded_run)
     said = words(crowded_run)
     listed = said[: said.index("All 91 pairs as a matrix")]
-    assert "Test accuracy less that of f0 , the leader, in points" in listed
+    assert "Test accuracy minus that of f0 , the leader, in points" in listed
     assert "f1 ▼ significantly worse −2.0 −3.1 to −1.2 p < 0.001" in listed
     assert len(re.findall("significantly worse", listed)) == 14  # 13 families and the explanation
     assert shown.index("<details") < shown.index('aria-label="Pairwise comparison, as a matrix"')
@@ -142,7 +145,7 @@ def test_fifty_families_stay_small(crowded_run: Run, predicted: Callable[..., Ru
 
 
 def test_each_emptiness_has_words_of_its_own(run: Run, empty_run: Run, compared_run: Run) -> None:
-    assert "at the end of the run, once their models are scored" in words(empty_run)
+    assert "at the end of the run, after their models are scored" in words(empty_run)
     assert "No trial is complete" in words(replace(empty_run, status="complete"))
     assert "Only one family was searched" in words(only(run, "cnn"))
     assert "Only cnn has a result" in words(only(run, "cnn", "vgg19"))
@@ -150,7 +153,7 @@ def test_each_emptiness_has_words_of_its_own(run: Run, empty_run: Run, compared_
     assert "The predictions of the test pictures are missing" in words(run)
     partly = words(unscored(compared_run, "dummy"))
     assert "Not scored on the test pictures: dummy." in partly
-    assert "The tests do not tell the two apart." in partly
+    assert "The two families do not differ significantly." in partly
 
 
 def test_names_from_outside_stay_text(compared_run: Run, tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ def test_the_means_over_seeds_are_compared_and_ranked(seeded_run: Run) -> None:
 def test_the_page_says_that_seeds_are_in_the_tests(seeded_run: Run) -> None:
     said = words(seeded_run)
     assert "the difference in mean accuracy over the seeds, its 95 % interval, and the p-value of a t test" in said
-    assert "both have the noise of the test pictures and of the seeds in them" in said
+    assert "both include the noise of the test pictures and of the seeds" in said
     gap = gap_of(standings(seeded_run)["mobilenet_v2"])
     assert f"+1.3 {points(-gap.high)} to {points(-gap.low)} p = 0." in said
     for absent in ("McNemar", "One training of each", "one seed"):
@@ -243,8 +246,8 @@ def test_where_a_family_lost_its_seeds_its_pairs_are_of_one_seed_and_say_so(seed
     assert gap_of(found["dummy"]).value == pytest.approx((20 - 91) / 180)
     said = words(seeded_run)
     assert "In 1 of the 3 pairs both families have several seeds" in said
-    assert "by Newcombe's interval for paired data and McNemar's exact test, and say so" in said
-    assert said.count("one seed") == 2
+    assert "by Newcombe's interval for paired data and McNemar's exact test" in said
+    assert said.count("p < 0.001 one seed") == 2
 
 
 def test_one_seed_decides_nothing_against_the_mean_of_several(seeded_run: Run) -> None:

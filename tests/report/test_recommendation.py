@@ -150,7 +150,7 @@ def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) ->
     said = words(run)
     assert "The most accurate mobilenet_v2 · random weights optuna:tpe #1 : 93.9 % validation accuracy, 93.3 %" in said
     assert "{'input_size': 64, 'learning_rate': 0.00031" in said
-    assert "All that can be the answer: 6 trials" in said
+    assert "All possible answers: 6 trials" in said
     assert "bench export reports/20261121T001800-drawn mobilenet_v2" in said
 
 
@@ -160,9 +160,9 @@ def test_with_several_seeds_the_model_has_an_accuracy_of_its_own(seeded_run: Run
     (folder / "mobilenet_v2.keras").touch()
     said = words(seeded_run)
     assert re.search(r"93\.9 % validation accuracy, 89\.3 % test accuracy \(\S+ %, mean of 3 seeds\);", said)
-    assert "models/mobilenet_v2.keras , that of the run's own seed, with 98.3 % test accuracy; this command" in said
+    assert "models/mobilenet_v2.keras , from the run's own seed, with 98.3 % test accuracy. This command" in said
 
 
 def test_nothing_complete_is_nothing_to_ship(empty_run: Run) -> None:
-    assert "from the first complete trial on" in words(empty_run)
+    assert "Models appear with the first complete trial." in words(empty_run)
     assert "nothing to ship" in words(replace(empty_run, status="partial"))

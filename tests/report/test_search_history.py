@@ -100,7 +100,7 @@ def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
     searches = search_history.best_so_far(alone)
     assert [step.best for step in searches[TPE]] == [None]
     assert search_history.draw_best_so_far(searches, engine_marks(alone))["data"] == []
-    assert "No trial is complete, so no engine has found anything." in words(alone)
+    assert "No trial is complete, so no engine has a result." in words(alone)
     assert "1 failed" not in words(alone)
     assert "Every trial" in words(alone)  # the failed trial has its place in the history, and took a worker's time
     assert "One worker was busy" in words(alone)
@@ -196,7 +196,7 @@ def test_a_family_of_hundreds_of_trials_is_drawn_wherever_its_zero_ranks(zero: i
     best = found.figures[0]["data"][1]
     assert list(best["y"]) == [90.0]
     assert "420 complete trials" in words(run_of(*trials))
-    assert "an evenly spaced sample of the others, 120 a panel" in words(run_of(*trials))
+    assert "an evenly spaced sample of the others, 120 per panel" in words(run_of(*trials))
 
 
 def test_a_ring_is_around_the_best_trial_alone() -> None:
@@ -209,7 +209,7 @@ def test_a_ring_is_around_the_best_trial_alone() -> None:
 
 def test_families_without_two_configurations_are_named(run: Run) -> None:
     assert [each.family for each in slices(run)] == ["dummy", "cnn"]
-    assert "Without two different complete trials there is nothing to compare: mobilenet_v2 and vgg19." in words(run)
+    assert "Fewer than two different complete trials, so nothing to compare: mobilenet_v2 and vgg19." in words(run)
 
 
 def test_importance_is_what_the_record_has_and_orders_the_panels() -> None:
@@ -219,9 +219,9 @@ def test_importance_is_what_the_record_has_and_orders_the_panels() -> None:
     assert [each.name for each in slices(known)[0].slices] == ["units", "learning_rate", "optimizer", "dense"]
     assert "units first" in words(known)
     assert "optimizer 10.0 %" in words(known)
-    assert "The record has no importance of hyperparameters." in words(plain)
+    assert "The importance of hyperparameters is not recorded." in words(plain)
     going = words(replace(plain, status="running"))
-    assert "Importance is worked out when the search has ended." in going
+    assert "Importance is computed at the end of the search." in going
 
 
 # -- the workers
@@ -266,7 +266,7 @@ def test_an_older_record_of_several_workers_has_a_row_a_trial_and_says_so() -> N
     found = timeline_of(*trials, config=TWO)
     assert found.rows == []
     assert list(draw_timeline(found, family_marks(run_of(*trials)))["data"][0]["y"]) == [1, 2]
-    assert "does not say which worker had a trial, so each trial has a row." in words(run_of(*trials, config=TWO))
+    assert "does not say which worker trained which trial, so there is" in words(run_of(*trials, config=TWO))
 
 
 def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
@@ -282,7 +282,7 @@ def test_a_trial_in_training_is_drawn_once_its_worker_is_recorded() -> None:
     going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
     found = timeline_of(*trials, **going)
     assert [(row, bar.trial.number) for row, bar in found.drawn] == [(2, 0)]
-    assert "Of 2 trials, 1 is drawn" in words(run_of(*trials, **going))
+    assert "The chart shows the last 1 of 2 trials." in words(run_of(*trials, **going))
 
 
 def test_patterns_say_the_state() -> None:
@@ -314,14 +314,14 @@ def test_without_savings_there_is_no_word_of_the_cache(run: Run) -> None:
 
 def test_a_run_of_one_trial_has_all_that_one_trial_can_tell() -> None:
     said = words(run_of(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10, params={"x": 1})))
-    assert "What the engine found" in said
+    assert "Best result of the engine" in said
     assert "optuna:tpe 90.0 % after 1 trial, 4.5 s" in said
     assert "One worker was busy with trials for 100.0 % of the 4.5 s" in said
-    assert "What was searched" not in said
+    assert "Search spaces" not in said
 
 
 def test_nothing_at_all_is_a_sentence(empty_run: Run) -> None:
-    assert words(empty_run) == "Search The search is drawn from the first complete trial on."
+    assert words(empty_run) == "Search The search appears with the first complete trial."
 
 
 def test_names_from_outside_are_text(hostile_run: Run) -> None:
@@ -345,9 +345,9 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     large = generate(tmp_path)
     assert len(shown(large).encode()) < 1_200_000
     said = words(large)
-    assert "1 200 are drawn: the best, and an evenly spaced sample of the others." in said
+    assert "The chart shows 1 200 of 5 000 trials: the best, and an evenly spaced sample of the others." in said
     assert "The best 100 of 5 000 trials." in said
-    assert "600 are drawn: at most the last 600" in said
+    assert "The chart shows the last 600 of 5 000 trials." in said
 
 
 @pytest.mark.slow

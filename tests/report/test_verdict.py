@@ -26,8 +26,8 @@ def test_the_leader_is_named_with_interval_cost_and_label(run: Run) -> None:
     assert said(run) == (
         "mobilenet_v2 · random weights leads with 93.3 % test accuracy (95 % interval 88.7–96.1 %), "
         "not separated from cnn. It trains in 1 min 35 s, has 2.4 M parameters and classifies a picture in 8.5 ms. "
-        "The 95 % interval of cnn (91.1 %) overlaps its own. "
-        "The predictions of the test pictures are missing, so intervals are compared, not pictures."
+        "The 95 % interval of cnn (91.1 %) overlaps with its own. "
+        "The predictions of the test pictures are missing, so only intervals are compared."
     )
 
 
@@ -36,10 +36,10 @@ def test_families_that_no_paired_test_tells_apart_are_tied_and_their_costs_compa
         "mobilenet_v2 · random weights and cnn are tied for the best test accuracy: 93.3 % and 91.1 % of 180 pictures. "
         "No paired test puts cnn below mobilenet_v2 · random weights (p = 0.50). "
         "dummy is significantly below mobilenet_v2 · random weights (p < 0.001). "
-        "The tests are McNemar's exact ones on the same 180 pictures, corrected over 3 pairs after Holm. "
+        "The tests are McNemar's exact tests on the same 180 pictures, corrected for 3 pairs (Holm). "
         "The most accurate of them, mobilenet_v2 · random weights, trains in 1 min 35 s, has 2.4 M parameters and "
-        "classifies a picture in 8.5 ms. Of them, cnn is the cheapest to train (31.7 s), the smallest (287 k "
-        "parameters) and the fastest (1.4 ms a picture)."
+        "classifies a picture in 8.5 ms. Among the tied families, cnn is the cheapest to train (31.7 s), "
+        "the smallest (287 k parameters) and the fastest (1.4 ms a picture)."
     )
     assert [trial.family for trial in verdict(compared_run).tied] == ["cnn"]
 
@@ -50,7 +50,7 @@ def test_whoever_costs_least_is_named_for_each_cost(compared_run: Run) -> None:
         return replace(trial, cost=replace(trial.cost, latency_ms=99.0)) if is_slow else trial  # type: ignore[type-var]
 
     assert said(changed(compared_run, slow)).endswith(
-        "Of them, cnn is the cheapest to train (31.7 s) and the smallest (287 k parameters); "
+        "Among the tied families, cnn is the cheapest to train (31.7 s) and the smallest (287 k parameters); "
         "mobilenet_v2 · random weights is the fastest (8.5 ms a picture)."
     )
 
@@ -59,7 +59,7 @@ def test_a_winner_is_above_every_other_by_a_paired_test(compared_run: Run) -> No
     told = said(only(compared_run, "cnn", "dummy"))
     assert told.startswith("cnn wins with 91.1 % test accuracy (95 % interval ")
     assert told.endswith(
-        "dummy is significantly below it (p < 0.001). The tests are McNemar's exact ones on the same 180 pictures."
+        "dummy is significantly below it (p < 0.001). The tests are McNemar's exact tests on the same 180 pictures."
     )
     going = said(replace(only(compared_run, "cnn", "dummy"), status="running"))
     assert going.startswith("cnn leads so far with 91.1 % test accuracy")
@@ -94,9 +94,9 @@ def test_with_several_seeds_the_means_are_named_and_their_noise_is_in_the_tests(
         "No paired test puts mobilenet_v2 · random weights below cnn (p = 0."
     )
     assert (
-        "The tests are of the means over seeds, with the noise of seeds and pictures in them, on the same "
-        "180 pictures, corrected over 3 pairs after Holm. "
-        "Test accuracy is the mean of 3 seeds; the interval has the test pictures and the seeds in it."
+        "The tests compare means over seeds, with the noise of seeds and pictures, on the same "
+        "180 pictures, corrected for 3 pairs (Holm). "
+        "Test accuracy is the mean of 3 seeds; the interval includes the noise of the test pictures and of the seeds."
     ) in told
     own = changed(seeded_run, lambda trial: replace(trial, repeats=(), over_seeds=None))
     assert said(own).startswith("mobilenet_v2 · random weights wins with 98.3 %")
@@ -121,11 +121,11 @@ def test_a_winner_over_seeds_has_the_interval_over_seeds(seeded_run: Run) -> Non
 def test_of_seeds_without_predictions_it_is_said_which_tests_are_left(seeded_run: Run) -> None:
     for number in (1, 2):
         predictions.path(seeded_run.path, "dummy", number).unlink()
-    assert "of the means over seeds where both families have several, else McNemar's exact ones, on" in said(seeded_run)
+    assert "compare means over seeds if both families have several, else are McNemar's exact tests" in said(seeded_run)
     for family in ("cnn", "mobilenet_v2", "dummy"):
         for number in (1, 2):
             predictions.path(seeded_run.path, family, number).unlink(missing_ok=True)
-    assert "The tests are McNemar's exact ones of the run's own seed on the same 180 pictures" in said(seeded_run)
+    assert "The tests are McNemar's exact tests of the run's own seed on the same 180 pictures" in said(seeded_run)
     predictions.path(seeded_run.path, "cnn").unlink()
     told = said(seeded_run)
     assert told.startswith(f"cnn leads with 90.6 % test accuracy (95 % interval {over_seeds(seeded_run)}), not separa")

@@ -1,1 +1,1 @@
-"""The sections of a run's page: each module has `section(run)`, the data of one template in `templates/sections`."""
+"""The sections of a run's page: one module per section, whose function returns the data of its template."""

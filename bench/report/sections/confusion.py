@@ -1,4 +1,4 @@
-"""Confusion: the classes that a model takes for others, and those that it knows worst."""
+"""Confusion: the classes that a model mistakes for others, and the classes with the lowest recall."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bench import stats
 from bench.runs.predictions import Predictions
 
 MOST_CLASSES = 20
-"""Limit on the classes of a matrix; of more, only the most frequent confusions are shown."""
+"""Maximum number of classes in a matrix; with more classes only the most frequent confusions are shown."""
 
 MOST_PAIRS = 15
-"""Limit on these."""
+"""Maximum number of confusions shown instead of a matrix."""
 
 WORST = 10
-"""Limit on the worst classes that are listed."""
+"""Maximum number of classes in the list of the worst."""
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """A class that is taken for another: `count` of its `n` pictures."""
+    """`count` of the `n` pictures of class `true`, predicted as class `predicted`."""
 
     true: str
     predicted: str
@@ -34,10 +34,10 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """The recall of a class: `right` of `n` pictures, with the 95 % Wilson interval of the share.
+    """The recall of a class: `right` of `n` pictures, with its 95 % Wilson interval.
 
     Attributes:
-        taken_for: The class that most of the others are taken for.
+        taken_for: The class that is most often predicted instead.
     """
 
     name: str
@@ -49,20 +49,20 @@ class ClassRecall:
 
     @property
     def recall(self) -> float:
-        """The share."""
+        """Share of the class's pictures that are classified correctly."""
         return self.right / self.n
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Pictures by true class, a row each, and by predicted class; `counts` has the shape (classes, classes)."""
+    """Number of pictures by true class (rows) and predicted class (columns), shape (classes, classes)."""
 
     classes: Sequence[str]
     counts: NDArray[np.int64]
 
     @property
     def matrix(self) -> list[list[int]]:
-        """The counts; empty where the classes are too many."""
+        """The counts; empty with more than `MOST_CLASSES` classes."""
         return self.counts.tolist() if len(self.classes) <= MOST_CLASSES else []
 
     @cached_property
@@ -83,14 +83,14 @@ class Confusion:
 
     @property
     def worst(self) -> list[ClassRecall]:
-        """The classes with the lowest recall, lowest first; only those of which a picture is classified wrongly."""
+        """The classes with the lowest recall, lowest first; classes without a mistake are left out."""
         taken_for = {pair.true: pair.predicted for pair in reversed(self.confused)}
         recalls = []
         for name, row, right in zip(self.classes, self.counts, self.counts.diagonal().tolist(), strict=True):
             if name in taken_for:
                 n = int(row.sum())
                 recalls.append(ClassRecall(name, right, n, *stats.wilson(right, n), taken_for=taken_for[name]))
-        return sorted(recalls, key=lambda each: (each.recall, -each.n, each.name))[:WORST]
+        return sorted(recalls, key=lambda recall: (recall.recall, -recall.n, recall.name))[:WORST]
 
 
 def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: training time and parameters, on logarithmic axes, with the Pareto front."""
+"""Accuracy against training time and against parameters, on logarithmic axes, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bench.report.sections.verdict import test_interval
 from bench.report.styles import Mark, family_marks
 
 COSTS: Mapping[str, str] = {"train_time_s": "Training time", "parameters": "Parameters"}
-"""The costs, fields of `records.Cost`, and the titles of their axes."""
+"""Costs (fields of `records.Cost`) and the titles of their axes."""
 
 TICKS: Mapping[str, Figure] = {
     "train_time_s": {"tickformat": "~f", "ticksuffix": " s"},
     "parameters": {"tickformat": "~s"},
 }
-"""Plotly's format of the costs on their axes."""
+"""Plotly's tick format by cost."""
 
 TABLE_UP_TO = 100
-"""Limit on the rows of the table; of more trials, those on a front or with a test accuracy are in it."""
+"""Tables of more trials list only those on a front or with a test accuracy."""
 
 HOVER_WIDTH = 60
-"""Characters in a line of hyperparameters beside a point."""
+"""Characters in a line of hyperparameters in the hover text."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,10 @@ class CostCharts:
     """The section.
 
     Attributes:
-        charts: By cost; empty where no trial is complete.
-        rows: Rows of the table, in the order in which the trials were started: a trial and the costs for which it is on
-            the front, in words.
-        drawn, left_out: Numbers of complete trials in the charts and not in them.
-        hovers: Text beside a point, by its trial's anchor, once for all charts.
+        charts: By cost; empty if no trial is complete.
+        rows: Rows of the table, in start order: a trial, and the costs on whose front it lies, in words.
+        drawn, left_out: Number of complete trials in the charts, and of those left out.
+        hovers: Hover text by the trial's anchor, shared by all charts.
         families: The legend.
     """
 
@@ -85,7 +84,7 @@ def section(run: Run) -> CostCharts:
 
 
 def drawn(run: Run) -> list[Trial]:
-    """The complete trials that the leaderboard lists, answers from the record left out."""
+    """The complete trials that the leaderboard lists, without answers from the record."""
     names = {trial.name for trials in listed(run).values() for trial in trials}
     return [trial for trial in run.trials if _is_shown(trial) and trial.name in names]
 
@@ -95,12 +94,12 @@ def _is_shown(trial: Trial) -> bool:
 
 
 def with_cost(trials: Sequence[Trial], cost: str) -> list[Trial]:
-    """The trials of which this cost and the validation accuracy are finite."""
+    """The trials whose cost and validation accuracy are finite."""
     return [t for t in trials if math.isfinite(cost_of(t, cost)) and t.value is not None and math.isfinite(t.value)]
 
 
 def front(trials: Sequence[Trial], cost: str) -> list[Trial]:
-    """The Pareto front of validation accuracy and cost, cheapest first; of equal trials the first."""
+    """The Pareto front of validation accuracy and cost, cheapest first; among equal trials the first."""
     places = [(cost_of(trial, cost), -(trial.value or 0.0)) for trial in trials]
     distinct = {places[i]: trials[i] for i in reversed(stats.pareto(places))}
     return [distinct[place] for place in sorted(distinct)]
@@ -110,10 +109,10 @@ def front(trials: Sequence[Trial], cost: str) -> list[Trial]:
 
 
 def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, looks: Mapping[str, Mark]) -> Figure:
-    """Hollow marks for validation accuracy, filled ones with error bars for the test accuracy of chosen trials.
+    """Draw hollow marks for validation accuracy, and filled marks with error bars for the chosen trials' test accuracy.
 
-    The front is a stepped line: at every cost the best validation accuracy that can be had for it. The page's script
-    puts in the text beside a point (`CostCharts.hovers`).
+    The front is a stepped line: the best validation accuracy at or below each cost. The page's script adds the hover
+    texts (`CostCharts.hovers`).
     """
     import plotly.graph_objects as go
 

@@ -1,4 +1,4 @@
-"""Failed trials and their reasons, in groups with the same reason, the largest group first."""
+"""Failed trials, grouped by reason, the largest group first."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from bench import text
 from bench.records import FAIL, Run, Trial
 
 GROUPS = 40
-"""Limit on the groups on the page."""
+"""Maximum number of groups on the page."""
 
 NAMED = 12
-"""Limit on the trials of a group that are named."""
+"""Maximum number of trials named per group."""
 
 TRACEBACK_CHARACTERS = 4000
-"""Limit on a traceback's length; its end is kept."""
+"""Longer tracebacks are cut at the beginning."""
 
 
 @dataclass(frozen=True)
 class FailureGroup:
-    """Trials that failed with the same name and the same message.
+    """Trials that failed with the same error name and message.
 
     Attributes:
         name: Name of the failure; "Unknown" for trials without a reason.
-        traceback: Of the first trial that has one; "" where none has.
+        traceback: Traceback of the first trial that has one; "" if none has.
     """
 
     name: str
@@ -44,18 +44,20 @@ class FailureGroup:
 
 
 def groups(run: Run) -> list[FailureGroup]:
-    """The failed trials in groups; of groups of one size, the one that failed first."""
+    """Group the failed trials; groups of equal size are in order of their first failure."""
     by_reason: dict[tuple[str, str], list[Trial]] = {}
     for trial in run.trials:
         if trial.state == FAIL:
             reason = (trial.failure.name, trial.failure.message) if trial.failure else ("Unknown", "")
             by_reason.setdefault(reason, []).append(trial)
-    made = [FailureGroup(name, message, _traceback(trials), trials) for (name, message), trials in by_reason.items()]
-    return sorted(made, key=lambda group: -len(group.trials))
+    unsorted = [
+        FailureGroup(name, message, _traceback(trials), trials) for (name, message), trials in by_reason.items()
+    ]
+    return sorted(unsorted, key=lambda group: -len(group.trials))
 
 
 def _traceback(trials: Sequence[Trial]) -> str:
-    """The end of the first traceback, from a whole line on."""
+    """The end of the first traceback, from the start of a line."""
     whole = next((trial.failure.traceback for trial in trials if trial.failure and trial.failure.traceback), "")
     if len(whole) <= TRACEBACK_CHARACTERS:
         return whole

@@ -1,4 +1,4 @@
-"""Training time that the cache of frozen layers' features saved."""
+"""Training time saved by the cache of the frozen layers' features."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench.records import Run
 
 @dataclass(frozen=True)
 class Saved:
-    """Training time that the cache saved a family, or all together.
+    """Training time that the cache saved for one family or for all.
 
     Attributes:
         trials: Number of trained trials.
-        served: Number of those for which the cache saved any time.
-        cold_s: Time that all their training takes from a cold start, every fold of it.
-        saved_s: Time that the cache saved of that.
+        served: Number of trials for which the cache saved time.
+        cold_s: Training time of all these trials with an empty cache, over all folds.
+        saved_s: Time saved by the cache.
     """
 
     trials: int
@@ -31,9 +31,9 @@ class Saved:
 
 
 def saved(run: Run, family: str = "") -> Saved:
-    """The time saved for a family, or for all of them.
+    """The time saved for a family, or for all families.
 
-    Answers from the record are left out: nothing was trained for them. With folds, a trial's times are means over them.
+    Answers from the record are left out, since nothing was trained. With folds, a trial's times are means over them.
     """
     trials = [trial for trial in run.trials if not trial.duplicate_of and family in ("", trial.family)]
     costs = [(trial.cost, len(trial.folds) or 1) for trial in trials if trial.cost]
@@ -46,12 +46,12 @@ def saved(run: Run, family: str = "") -> Saved:
 
 
 def savings(run: Run) -> str:
-    """The training time that the cache saved, in a sentence; "" where it is less than a second."""
-    every = saved(run)
-    if not 1 <= every.saved_s <= every.cold_s:
+    """The training time that the cache saved, in a sentence; "" if it is less than a second."""
+    total = saved(run)
+    if not 1 <= total.saved_s <= total.cold_s:
         return ""
     so_far = " so far" if run.status == "running" else ""
     return (
-        f"The feature cache saved {text.seconds(every.saved_s)} of the {text.seconds(every.cold_s)} that all "
-        f"training{so_far} takes from a cold start ({text.percent(every.share)})."
+        f"The feature cache saved {text.seconds(total.saved_s)} of the {text.seconds(total.cold_s)} that all "
+        f"training{so_far} takes from a cold start ({text.percent(total.share)})."
     )

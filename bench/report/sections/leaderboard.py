@@ -1,4 +1,4 @@
-"""The leaderboard: a row for every family, which unfolds to its trials."""
+"""The leaderboard: one row per family, which unfolds to the family's trials."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.report.sections.recommendation import efficient
 from bench.report.sections.verdict import no_result, test_interval, unseparated
 
 LISTED = 50
-"""Families with more trials than that have about so many of them on the page."""
+"""The page lists about this many trials of a family that has more."""
 
 FAILURES = 12
-"""Limit on the failed trials among them; the first ones are listed."""
+"""Maximum number of failed trials among them; the first are listed."""
 
 BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADERBOARD_COLUMNS)
-"""Columns that the page's script sorts by and exports: a family's place, then the columns of its chosen trial."""
+"""Columns that the page's script sorts by and exports: a family's rank, then the columns of its chosen trial."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class BoardRow:
     Attributes:
         status: "complete", "running", "waiting", "skipped", "failed" or "no result".
         states: States of its trials, in words.
-        trials: The listed ones, as they were started; `left_out` are not listed.
-        rank: From 1; None where the family has no result, for the `reason`.
+        trials: The listed trials, in start order; `left_out` more are not listed.
+        rank: From 1; None without a result, and `reason` says why.
         trial: The chosen trial.
         leader: The chosen trial of the first family.
-        standing: Result of the paired comparison; None where it was not compared.
+        standing: Result of the paired comparison; None if it was not compared.
         tied: True if it is not separated from the leader.
     """
 
@@ -55,12 +55,12 @@ class BoardRow:
 
     @property
     def weights(self) -> str:
-        """The weights that its chosen trial started from, or would have."""
+        """Initial weights of its chosen trial; without one, those that its trials would start from."""
         return self.trial.weights if self.trial else self.family.weights
 
     @property
     def ranks(self) -> str:
-        """Its rank, or the ranks that the comparison leaves open: `1`, `1–3`; "" without a result."""
+        """Its rank, or the range of ranks that the comparison allows: `1`, `1–3`; "" without a result."""
         if self.standing and self.standing.best_rank < self.standing.worst_rank:
             return f"{self.standing.best_rank}–{self.standing.worst_rank}"
         return str(self.standing.best_rank if self.standing else self.rank or "")
@@ -74,21 +74,21 @@ class BoardRow:
 
     @property
     def one_seed(self) -> bool:
-        """True if it was compared with the leader on the run's own seed alone, though one of the two has more."""
+        """True if it was compared with the leader on the run's own seed alone, although one of the two has several."""
         gap = self.standing.gap if self.standing else None
         compared = [trial for trial in (self.trial, self.leader) if trial]
         return gap is not None and not gap.over_seeds and any(trial.over_seeds for trial in compared)
 
     @property
     def label(self) -> str:
-        """Its name, with the label that its weights demand."""
+        """Its name, labelled if it trained from random weights."""
         return text.with_weights(self.family.name, self.weights)
 
     @property
     def seeds(self) -> tuple[str, ...]:
-        """Test accuracy over several seeds, in words that do not break: `3 seeds, sd 0.7:`, `91.0–92.4 %`.
+        """Test accuracy over several seeds, as unbreakable pieces of text: `3 seeds, sd 0.7:`, `91.0–92.4 %`.
 
-        Older records rank by one seed; theirs are the other ones.
+        Older records rank by one seed; for these it covers the other seeds.
         """
         trial = self.trial
         if trial is None or not trial.repeats:
@@ -106,9 +106,9 @@ class Leaderboard:
     """The section.
 
     Attributes:
-        scale: Ends of the scale that the intervals share.
-        curve_scale: Ends of the scale that the learning curves share.
-        states: Numbers of listed trials by state, and of families without a trial by status.
+        scale: Ends of the common scale of the intervals.
+        curve_scale: Ends of the common scale of the learning curves.
+        states: Number of listed trials by state, plus the families without a trial by status.
     """
 
     rows: Sequence[BoardRow]
@@ -120,7 +120,7 @@ class Leaderboard:
 
     @property
     def data(self) -> dict[str, Any]:
-        """Values that the page's script sorts and exports: row by row, of trials by the id of their row."""
+        """Values that the page's script sorts and exports: families in order, trials by the id of their row."""
         return {
             "columns": BOARD_COLUMNS,
             "families": [_family_values(row) for row in self.rows],
@@ -146,20 +146,20 @@ def section(run: Run) -> Leaderboard:
 
 
 def board_scale(run: Run) -> tuple[float, float]:
-    """Ends of the scale that the leaderboard's intervals share: whole tens of percent, up to 1."""
+    """Ends of the common scale of the intervals, as shares: from a multiple of 0.1 to 1."""
     lows = [low for trial in run.ranking() if (low := test_interval(trial)[1]) is not None]
     return min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0
 
 
 def board(run: Run) -> list[BoardRow]:
-    """One row a family: those with a result, best first, then the others with the reason."""
-    ranking, compared, every, shown = run.ranking(), standings(run), _by_family(run), listed(run)
+    """One row per family: those with a result, best first, then the others with the reason."""
+    ranking, compared, by_family, shown = run.ranking(), standings(run), _by_family(run), listed(run)
     infos, overlapping = {family.name: family for family in run.families}, unseparated(ranking)
     chosen = {trial.family: trial for trial in ranking}
     rows = []
     for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
         info, best, standing = infos.get(name, FamilyInfo(name)), chosen.get(name), compared.get(name)
-        trials, on_page = every[name], shown.get(name, [])
+        trials, on_page = by_family[name], shown.get(name, [])
         rows.append(
             BoardRow(
                 family=info,
@@ -179,29 +179,29 @@ def board(run: Run) -> list[BoardRow]:
 
 
 def time_s(trial: Trial) -> float | None:
-    """The time that a trial took in all; None where it was answered from the record."""
+    """Total time of a trial; None if it was answered from the record."""
     if trial.cost and trial.cost.total_time_s:
         return trial.cost.total_time_s
     return None if trial.finished_s is None or trial.duplicate_of else trial.finished_s - trial.started_s
 
 
 def remarks(trial: Trial) -> list[str]:
-    """Remarks on a trial for a reader."""
-    every = [
+    """Short remarks on a trial."""
+    candidates = [
         "known configuration" if trial.known else "",
         f"answered from the record of {trial.duplicate_of}" if trial.duplicate_of else "",
         "" if trial.counted else "used no budget",
         trial.failure.name if trial.failure else "",
         trial.note,
     ]
-    return [remark for remark in dict.fromkeys(every) if remark]
+    return [remark for remark in dict.fromkeys(candidates) if remark]
 
 
 def listed(run: Run) -> dict[str, list[Trial]]:
-    """The trials that the page lists, by family, in the order in which they were started.
+    """The trials that the page lists, by family, in start order.
 
-    Of a family with more than `LISTED` these are the chosen one, the efficient ones, those in training, the first
-    failures, and then the best.
+    Of a family with more than `LISTED` these are the chosen trial, the efficient ones, those in training and the first
+    failures, filled up with the best.
     """
     front = {trial.name for trial in efficient(run)}
     return {family: _listed(trials, front) for family, trials in _by_family(run).items()}
@@ -214,7 +214,8 @@ def _listed(trials: list[Trial], front: set[str]) -> list[Trial]:
     must = [best[0], *(trial for trial in trials if trial.name in front or trial.state in (RUNNING, WAITING))]
     must += [trial for trial in trials if trial.state == FAIL][:FAILURES]
     names = {trial.name for trial in must}
-    names |= {trial.name for trial in [each for each in best if each.name not in names][: max(0, LISTED - len(names))]}
+    others = [trial.name for trial in best if trial.name not in names]
+    names |= set(others[: max(0, LISTED - len(names))])
     return [trial for trial in trials if trial.name in names]
 
 
@@ -259,7 +260,7 @@ def _trial_values(trial: Trial) -> list[Any]:
 
 
 def _value(value: object) -> object:
-    """A value for a script: None where it is missing, numbers with six digits, harmless texts."""
+    """Convert a value for the page's script: None if missing, numbers with six digits, cleaned text."""
     if isinstance(value, float):
         return rounded(value) if math.isfinite(value) else None
     return text.one_line(value) or None if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Learning curves: loss and accuracy of a trial by epoch, through the phases of its training."""
+"""Learning curves: loss and accuracy of a trial by epoch, with the phases of its training."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bench.report import svg
 from bench.report.styles import Mark, marks
 
 TABLED = 40
-"""Limit on the epochs in a table; a longer training is thinned out."""
+"""Approximate maximum number of epochs in a table; of a longer training, evenly spaced epochs are listed."""
 
 NARROW = 0.2
-"""Phases that take a smaller share of the chart's width have no room for their name."""
+"""Phases that take a smaller share of the chart's width are drawn without their name."""
 
 PART_MARKS: Mapping[str, Mark] = marks(("validation", "training"))
 
 Series = Mapping[str, Sequence[float | None]]
-"""Values by epoch, by the part that they were measured on."""
+"""One value per epoch, by the part of the data it was measured on."""
 
 
 @dataclass(frozen=True)
 class LearningPhase:
-    """A part of a training: its name as in `records.Epoch`, its epochs and the validation accuracy after each."""
+    """A phase of training: its name as in `records.Epoch`, its epochs, and the validation accuracy after each."""
 
     name: str
     epochs: tuple[int, ...]
@@ -36,7 +36,7 @@ class LearningPhase:
 
 
 def learning_phases(trial: Trial) -> list[LearningPhase]:
-    """The phases of a trial's training; of a running or pruned trial as far as it has reported."""
+    """The phases of a trial's training; for a running or pruned trial, as far as reported."""
     epochs = [(epoch.phase, epoch.epoch, epoch.val_accuracy) for epoch in trial.history]
     epochs = epochs or [("", epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
     phases = []
@@ -47,10 +47,10 @@ def learning_phases(trial: Trial) -> list[LearningPhase]:
 
 
 def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
-    """The validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
+    """Draw the validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
 
-    An upright dashed line stands between two phases. A screen reader gets the curve in words. Its colour is the
-    `--mark` of the element around it, so that thousands of curves stay small.
+    A vertical dashed line separates two phases. Screen readers get the curve in words. The colour is the `--mark` of
+    the enclosing element, which keeps thousands of curves small.
     """
     phases = learning_phases(trial)
     values = [value for phase in phases for value in phase.values]
@@ -92,7 +92,7 @@ class LearningCurves:
 
     @property
     def rows(self) -> tuple[Epoch, ...]:
-        """The epochs of the table: all, or evenly some, with the best and the first and last of each phase."""
+        """The epochs of the table: all or evenly spaced ones, plus the best and the ends of the first phases."""
         step = math.ceil(len(self.epochs) / TABLED)
         ends = {end for phase in self.phases[:3] for end in (phase.epochs[0], phase.epochs[-1])} | {self.best.epoch}
         last = len(self.epochs) - 1
@@ -108,16 +108,19 @@ class LearningCurves:
 
 
 def learning_curves(trial: Trial) -> LearningCurves | None:
-    """The curves of a trial that has ended; None where nothing was trained by epochs."""
+    """The curves of a trial that has ended; None if it was not trained in epochs."""
     epochs = tuple(sorted(trial.history, key=lambda epoch: epoch.epoch))
     if not epochs:
         return None
     phases = tuple(learning_phases(trial))
     best = max(epochs, key=lambda e: (e.val_accuracy if math.isfinite(e.val_accuracy) else -1.0, -e.epoch))
-    losses: Series = {"training": [each.loss for each in epochs], "validation": [each.val_loss for each in epochs]}
+    losses: Series = {
+        "training": [epoch.loss for epoch in epochs],
+        "validation": [epoch.val_loss for epoch in epochs],
+    }
     shares: Series = {
-        "training": [each.accuracy for each in epochs],
-        "validation": [each.val_accuracy for each in epochs],
+        "training": [epoch.accuracy for epoch in epochs],
+        "validation": [epoch.val_accuracy for epoch in epochs],
     }
     low, high = _ends(losses)
     frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), svg.numbers("", min(low, 0.0), high))
@@ -141,7 +144,7 @@ def _ends(series: Series) -> tuple[float, float]:
 
 
 def _curves(frame: svg.Frame, epochs: Sequence[Epoch], phases: Sequence[LearningPhase], series: Series) -> list[Markup]:
-    """Upright lines between phases, the name of each where there is room, and a line for each part."""
+    """Draw vertical lines between phases, their names where there is room, and one curve per part."""
     drawn = []
     for before, after in pairwise(phases):
         between = (before.epochs[-1] + after.epochs[0]) / 2

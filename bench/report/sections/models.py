@@ -1,4 +1,4 @@
-"""The chosen models one by one: learning curves, confusion, calibration and misclassified pictures."""
+"""The chosen models: learning curves, confusion, calibration and misclassified pictures."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from bench.runs.predictions import Predictions, shared_mistakes
 from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 
 MOST_BYTES = 600_000
-"""Limit on the section's thumbnails; with the samples of the data they stay below 0.8 MB."""
+"""Maximum size of the section's thumbnails; with the data section's samples they stay below 0.8 MB."""
 
 OPEN = 2
-"""Limit on the families that all stand open; of more, only the best one does."""
+"""Up to this many families are all unfolded; with more, only the best is."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that is classified wrongly.
+    """A misclassified picture.
 
     Attributes:
         true: Its class.
-        predicted: The class that it is taken for, in words; of several models `dog (2) and owl (1)`.
-        probability: Of one model that of the predicted class, of several the mean of that of the true class.
+        predicted: The predicted class, in words; for several models `dog (2) and owl (1)`.
+        probability: For one model, of the predicted class; for several models, their mean for the true class.
     """
 
     picture: Photo
@@ -45,11 +45,11 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The mistakes of one model, or those that all `models` make: `count` of `n` pictures.
+    """The mistakes of one model, or those that all `models` have in common: `count` of `n` pictures.
 
     Attributes:
-        shown: Mistakes with a thumbnail or a name, the worst first: those of which one model is the surest, or those of
-            which all models are the furthest from right.
+        shown: Mistakes with a thumbnail or a name, the worst first: for one model the most confident, for several
+            those with the lowest mean probability of the true class.
     """
 
     models: int
@@ -60,7 +60,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class TestedModel:
-    """The results of a model on the test pictures; `reliability` is the chart of the calibration."""
+    """Results of a model on the test pictures; `reliability` is the chart of the calibration."""
 
     confusion: Confusion
     calibration: Calibration
@@ -73,8 +73,8 @@ class ChosenModel:
     """The chosen model of a family.
 
     Attributes:
-        curves: None where nothing was trained by epochs.
-        tested: None where there are no predictions.
+        curves: None if it was not trained in epochs.
+        tested: None without predictions.
     """
 
     trial: Trial
@@ -88,8 +88,8 @@ class Models:
 
     Attributes:
         models: Best first.
-        shared: Mistakes of all models; None where fewer than two have predictions.
-        withheld: Number of thumbnails that the page has no room for.
+        shared: Mistakes that all models have in common; None if fewer than two have predictions.
+        withheld: Number of thumbnails beyond the page's limit.
     """
 
     models: Sequence[ChosenModel]
@@ -110,8 +110,8 @@ def section(run: Run) -> Models:
         for family, predicted in predictions.of_run(run).items()
         if _is_of_classes(predicted, len(classes))
     }
-    every = list(suitable.values())
-    shared = mistakes(every, classes, album) if len(every) > 1 else None  # the first to take of the page's room
+    # First, because the album has a limit of bytes.
+    shared = mistakes(list(suitable.values()), classes, album) if len(suitable) > 1 else None
     models = []
     for trial in run.ranking():
         tested = None
@@ -128,7 +128,7 @@ def section(run: Run) -> Models:
 
 
 def _is_of_classes(predicted: Predictions, classes: int) -> bool:
-    """True if predictions can be of so many classes; a file that was put there by hand need not be."""
+    """True if the predictions fit this number of classes; a file that was put there by hand may not."""
     labels = predicted.labels
     return (
         predicted.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
@@ -136,7 +136,7 @@ def _is_of_classes(predicted: Predictions, classes: int) -> bool:
 
 
 def mistakes(models: Sequence[Predictions], classes: Sequence[str], album: PhotoAlbum) -> Mistakes:
-    """The mistakes of one model, or those that several make on the same pictures in the same order."""
+    """The mistakes of one model, or the common mistakes of several on the same pictures in the same order."""
     first, alone = models[0], len(models) == 1
     wrong = first.mistakes if alone else shared_mistakes(models)
     guesses, sure, shown = [model.predicted for model in models], first.confidence, []

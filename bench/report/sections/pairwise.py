@@ -1,4 +1,4 @@
-"""Families compared in pairs on the same test pictures, as the leaderboard and the verdict do too (`standings`)."""
+"""Pairwise comparison of the families on the same test pictures; leaderboard and verdict use its `standings`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Difference:
 
     Attributes:
         p: P-value of the test, corrected over all pairs (Holm).
-        over_seeds: True if means over seeds were compared, else the run's own seed of each (see `PairwiseTests`).
+        over_seeds: True if means over seeds were compared; else only the run's own seed (see `PairwiseTests`).
     """
 
     value: float
@@ -31,19 +31,19 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """True if the test tells the two apart."""
+        """True if the test finds a difference."""
         return self.p < stats.LEVEL and self.value != 0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The place of a family among those that were compared.
+    """The rank of a family among the compared ones.
 
     Attributes:
-        best_rank, worst_rank: The places that it may have, from 1: behind all that are significantly better, before
-            all that are significantly worse.
-        tied: True if it shares the first place: no test puts it below the leader. The leader shares it if another
-            family does.
+        best_rank, worst_rank: Range of its possible ranks, from 1: behind all significantly better families, before all
+            significantly worse ones.
+        tied: True if it shares the first rank: no test puts it below the leader. The leader is tied if another family
+            is.
         gap: The difference to the leader; None for the leader itself.
     """
 
@@ -55,19 +55,19 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class PairwiseTests:
-    """Every pair of families on the test pictures that they have in common.
+    """Tests of every pair of families on their common test pictures.
 
-    Means over seeds are compared where both families have several (`stats.difference_over_seeds`), else the run's own
-    seed of each (McNemar, Newcombe).
+    If both families have several seeds, their means are compared (`stats.difference_over_seeds`); else the models of
+    the run's own seed (McNemar, Newcombe).
 
     Attributes:
         trials: Chosen trials of the families, best first.
         n: Number of pictures.
         accuracy: Accuracies that rank the families, shape (families,).
-        value: The row's accuracy minus the column's as compared, shape (families, families), as are the rest.
+        value: The row's accuracy minus the column's, shape (families, families), as for the fields below.
         low, high: Its 95 % interval.
-        p: Corrected p-values; 1 on the diagonal. 1 too where one seed cannot decide: that of a family with several says
-            the opposite of their mean, or the 95 % intervals, which have the noise of the seeds in them, overlap.
+        p: Corrected p-values; 1 on the diagonal. Also 1 where one seed cannot decide: it contradicts the mean of a
+            family's several seeds, or the 95 % intervals, which include the noise of the seeds, overlap.
         over_seeds: True where means over seeds were compared.
     """
 
@@ -92,17 +92,17 @@ class PairwiseTests:
 
     @property
     def apart(self) -> int:
-        """Number of pairs that the tests tell apart."""
+        """Number of pairs with a significant difference."""
         return sum(self.difference(i, j).significant for i, j in combinations(range(len(self.trials)), 2))
 
     def difference(self, one: int, other: int) -> Difference:
-        """The accuracy of the family at one place minus that of the family at the other."""
-        value, low, high, p = (float(each[one, other]) for each in (self.value, self.low, self.high, self.p))
+        """The accuracy of the family at position `one` minus that of the family at `other`."""
+        value, low, high, p = (float(matrix[one, other]) for matrix in (self.value, self.low, self.high, self.p))
         return Difference(value, low, high, p, bool(self.over_seeds[one, other]))
 
 
 def compare(run: Run) -> PairwiseTests | None:
-    """Compare all families whose predictions of the test pictures are there; None where they are fewer than two."""
+    """Compare all families with predictions of the test pictures; None if there are fewer than two."""
     by_family = predictions.of_run(run)
     right = np.array([predicted.right for predicted in by_family.values()])
     if len(by_family) < 2 or not right.size:
@@ -130,7 +130,7 @@ def compare(run: Run) -> PairwiseTests | None:
 
 
 def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stats.SeedsDifference]:
-    """The pairs of trials that both have predictions of several seeds, by their places, the lower one first."""
+    """Compare the pairs of trials that both have predictions of several seeds, by their positions, the lower first."""
     right = {}
     for place, trial in enumerate(trials):
         rights = predictions.right_by_seed(run, trial) if trial.over_seeds else None
@@ -140,7 +140,7 @@ def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stat
 
 
 def _undecided(trials: Sequence[Trial], over_seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pairs that one seed cannot tell apart: of a family with several, whose interval overlaps the other's."""
+    """The pairs that one seed cannot decide: one family has several seeds, and the two intervals overlap."""
     several = np.array([trial.over_seeds is not None for trial in trials])
     low, high = np.array([trial.test_interval for trial in trials], np.float64).T
     apart = (low[:, np.newaxis] > high) | (low > high[:, np.newaxis])
@@ -149,9 +149,9 @@ def _undecided(trials: Sequence[Trial], over_seeds: NDArray[np.bool_]) -> NDArra
 
 
 def standings(run: Run) -> dict[str, Standing]:
-    """The standing of every compared family, best first; empty where the leader cannot be compared with another.
+    """The standing of every compared family, best first; empty if the leader cannot be compared.
 
-    The first is the leader of `Run.ranking`. Families without predictions that fit the others are not in it.
+    The first is the leader of `Run.ranking`. Families without matching predictions are left out.
     """
     comparison = compare(run)
     if comparison is None or comparison.trials[0] is not run.ranking()[0]:

@@ -1,4 +1,4 @@
-"""The best model within limits on its size, its latency and its training time, and the command that exports it."""
+"""The best model within limits on size, latency and training time, and the command that exports it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import rounded
 
 LIMITS: Mapping[str, tuple[str, str, Callable[[float | None], str]]] = {
-    "parameters": ("Parameters", "numbers in the model", text.count),
+    "parameters": ("Parameters", "weights of the model", text.count),
     "latency_ms": ("Latency", "one picture, in a batch of one, on this run's machine", text.milliseconds),
     "train_time_s": ("Training time", "of the trial alone, from a cold start", text.seconds),
 }
-"""Costs that a reader may limit, fields of `records.Cost`: title, explanation, and how a value is written."""
+"""Costs that a reader can limit (fields of `records.Cost`): title, explanation, and the formatter of a value."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Candidate:
     """A trial that is the best within some limits.
 
     Attributes:
-        steps: For each of the `LIMITS`, the place of the trial's cost among its steps.
+        steps: Position of the trial's cost among the steps of each of the `LIMITS`.
         chosen: True for its family's chosen trial.
-        command: Exports its model; "" where that is not possible.
-        model: File of its trained model, relative to the page; "" where the run did not keep it.
+        command: Command that exports its model; "" if that is impossible.
+        model: File of its trained model, relative to the page; "" if the run did not keep it.
     """
 
     trial: Trial
@@ -49,8 +49,8 @@ class Recommendation:
 
     Attributes:
         candidates: Best validation accuracy first.
-        steps: For each of the `LIMITS` the choices of a reader, ascending, as value and words: the costs of the
-            candidates, so that every step lets one more in.
+        steps: Choices for each of the `LIMITS`, ascending, as value and words. They are the costs of the candidates,
+            so that every step admits one more.
     """
 
     candidates: Sequence[Candidate]
@@ -77,10 +77,10 @@ def section(run: Run) -> Recommendation:
 
 
 def efficient(run: Run) -> list[Trial]:
-    """The complete trials that no other one beats, best validation accuracy first; answers from the record left out.
+    """The complete trials that no other beats, best validation accuracy first, without answers from the record.
 
-    A trial beats another if it is at least as accurate and at most as large, slow and long to train, and better in one
-    of these. The best trial within any limits on the three costs is always among them.
+    A trial beats another if it is at least as good in accuracy, size, latency and training time, and better in one of
+    them. The best trial within any limits on the three costs is always among these trials.
     """
     trials = [
         trial
@@ -93,7 +93,7 @@ def efficient(run: Run) -> list[Trial]:
 
 
 def cost_of(trial: Trial, cost: str) -> float:
-    """A field of a trial's `Cost`; infinite where it was not measured."""
+    """A field of a trial's `Cost`; infinite if it was not measured."""
     value = getattr(trial.cost, cost)
     return float(value) if value is not None and math.isfinite(value) else math.inf
 
@@ -104,9 +104,9 @@ def _model(run: Run, family: str) -> str:
 
 
 def command(run: Run, trial: Trial, chosen: bool) -> str:
-    """The command that exports a trial's model, trained again where the run did not keep it; "" if that is impossible.
+    """The command that exports a trial's model, trained again if the run did not keep it; "" if that is impossible.
 
-    Only Keras models have a file. Of data in folds, only chosen trials are trained on all of it.
+    Only Keras models have a file. With folds, only chosen trials are trained on all the data.
     """
     if not (chosen and _model(run, trial.family)) and (run.split.folds or not trial.history):
         return ""

@@ -1,4 +1,4 @@
-"""Calibration: the accuracy of a model against the probability that it gives to its predictions.
+"""Calibration: the accuracy of a model against the probability of its predictions.
 
 Source: C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger (2017), "On calibration of modern neural networks", ICML,
 sections 2 and 5: reliability diagrams, and the expected calibration error over 15 bins of equal width.
@@ -17,10 +17,10 @@ from bench.report.styles import Mark
 from bench.runs.predictions import Predictions
 
 BINS = 15
-"""Bins of equal width between 0 and 1; each includes its upper end, not its lower one."""
+"""Number of bins of equal width between 0 and 1; a bin includes its upper end, not its lower end."""
 
 HIGHEST_BAR = 0.25
-"""Share of the chart's height that the bar of the fullest bin takes."""
+"""Height of the bar of the fullest bin, as a share of the chart's."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Bin:
 
     Attributes:
         confidence: Mean probability of the predicted class.
-        accuracy: Share of pictures that are classified rightly, with its 95 % Wilson interval.
+        accuracy: Share of pictures that are classified correctly, with its 95 % Wilson interval.
     """
 
     low: float
@@ -43,7 +43,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Mean probability of the predicted class and accuracy, over all pictures and in the bins that are not empty."""
+    """Mean probability of the predicted class, and accuracy: over all pictures, and in each bin that is not empty."""
 
     bins: tuple[Bin, ...]
     confidence: float
@@ -51,22 +51,22 @@ class Calibration:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean over the pictures of |accuracy - confidence| of their bin."""
-        n = sum(each.n for each in self.bins)
-        return sum(each.n * abs(each.accuracy - each.confidence) for each in self.bins) / n
+        """Expected calibration error: |accuracy - confidence| of a picture's bin, averaged over the pictures."""
+        n = sum(group.n for group in self.bins)
+        return sum(group.n * abs(group.accuracy - group.confidence) for group in self.bins) / n
 
     @property
     def summary(self) -> str:
-        """The direction of its error, in a sentence."""
+        """Mean confidence and accuracy, and the direction of the error, in a sentence."""
         points = 100 * (self.confidence - self.accuracy)
-        sure = f"In the mean it is {text.percent(self.confidence)} sure and {text.percent(self.accuracy)} right"
+        means = f"On average it is {text.percent(self.confidence)} sure and {text.percent(self.accuracy)} right"
         if abs(points) < 0.05:
-            return f"{sure}."
-        return f"{sure}: {'too sure' if points > 0 else 'not sure enough'} by {abs(points):.1f} points."
+            return f"{means}."
+        return f"{means}: {'too sure' if points > 0 else 'not sure enough'} by {abs(points):.1f} points."
 
 
 def calibration(predictions: Predictions) -> Calibration:
-    """The calibration of a model, on at least one picture."""
+    """Compute the calibration of a model from one or more pictures."""
     sure, right = predictions.confidence.astype(np.float64), predictions.right
     numbers = np.clip(np.ceil(sure * BINS).astype(int) - 1, 0, BINS - 1)
     bins = []
@@ -78,17 +78,17 @@ def calibration(predictions: Predictions) -> Calibration:
 
 
 def draw_reliability(data: Calibration, name: str, mark: Mark) -> Markup:
-    """The reliability diagram: a point a bin with its interval, on the diagonal where the model is as right as sure.
+    """Draw the reliability diagram: one point with its interval per bin, and the diagonal of perfect calibration.
 
-    Bars at the bottom have the number of pictures.
+    Bars at the bottom show the number of pictures.
     """
     frame = svg.Frame(svg.percentages("probability of the predicted class"), svg.percentages(""))
-    most = max(each.n for each in data.bins)
-    drawn = [frame.bar(each.low, each.high, HIGHEST_BAR * each.n / most) for each in data.bins]
+    most = max(group.n for group in data.bins)
+    drawn = [frame.bar(group.low, group.high, HIGHEST_BAR * group.n / most) for group in data.bins]
     drawn.append(frame.rule((0.0, 0.0), (1.0, 1.0), "diagonal"))
-    for each in data.bins:
-        ends = (each.confidence, each.accuracy_low), (each.confidence, each.accuracy_high)
+    for group in data.bins:
+        ends = (group.confidence, group.accuracy_low), (group.confidence, group.accuracy_high)
         drawn.append(frame.rule(*ends, "reach"))
-        drawn.append(frame.dot((each.confidence, each.accuracy), mark))
+        drawn.append(frame.dot((group.confidence, group.accuracy), mark))
     label = f"{name}: accuracy by probability of the predicted class. {data.summary} The table below has the numbers"
     return frame.chart(label, drawn)

@@ -1,4 +1,4 @@
-"""Everything that repeats a run: commands, seeds, versions, hardware, and the record of every trial."""
+"""Instructions for repeating a run: commands, seeds, versions, hardware, and the record of every trial."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bench import text
 from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row, to_data
 
 DIGITS = 5
-"""Significant digits of numbers in the page's record; trials.sqlite3 has them in full."""
+"""Significant digits of numbers in the page's record; trials.sqlite3 has all digits."""
 
 TIMES = ("started_s", "finished_s")
-"""Columns of seconds since the run's start, to a tenth, so that differences between two of them stay exact."""
+"""Columns of seconds since the run's start; they are rounded to a tenth, so that their differences stay exact."""
 
 FIELDS = "order started_s finished_s epochs known counted duplicate_of failure note params".split()
-"""Columns of the page's record after those of the leaderboard."""
+"""Columns of the page's record that follow those of the leaderboard."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The section: commands by purpose, environment by name, configuration as JSON, and the `packed` trials, if any."""
+    """The section: commands by purpose, environment by name, configuration as JSON, and the `packed` trials."""
 
     commands: Sequence[tuple[str, str]]
     environment: Mapping[str, str]
@@ -38,7 +38,7 @@ class Reproduction:
 
 
 def section(run: Run) -> Reproduction:
-    """Collect what repeats a run."""
+    """Collect what is needed to repeat a run."""
     return Reproduction(
         commands=commands(run),
         environment=environment_facts(run),
@@ -50,7 +50,7 @@ def section(run: Run) -> Reproduction:
 def commands(run: Run) -> list[tuple[str, str]]:
     """The commands that repeat a run, or a part of it.
 
-    Of a folder with an absolute path only the last part is shown: the rest says more of the machine than of the run.
+    Of an absolute path only the last part is shown, because the rest describes the machine.
     """
     folder = str(run.path) if not run.path.is_absolute() else run.path.name
     bench = ["python", "-m", "bench"]
@@ -63,24 +63,23 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 
 def environment_facts(run: Run) -> dict[str, str]:
-    """The environment by name: hardware and commit first, then versions."""
+    """The environment by name: hardware and commit, then versions."""
     titles = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
     titles |= {"platform": "Platform", "python": "Python"}
     values = dict(run.environment)
     packages = values.pop("packages", None) or {}
-    every = {title: values.pop(name, None) for name, title in titles.items()} | values | packages
-    return {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in every.items() if v}
+    facts = {title: values.pop(name, None) for name, title in titles.items()} | values | packages
+    return {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in facts.items() if v}
 
 
-# -- the record of every trial, from which the page's script makes CSV and JSON
+# -- the record of every trial, which the page's script exports as CSV and JSON
 
 
 def trial_table(run: Run) -> dict[str, Any]:
-    """Every trial as plain data, in the order in which they were started.
+    """Every trial as plain data, in start order.
 
     Returns:
-        `columns`, those of the leaderboard and then `FIELDS`, and `rows`; the last column has the hyperparameters by
-        name.
+        `columns` (those of the leaderboard, then `FIELDS`) and `rows`; the last column has the hyperparameters by name.
     """
     rows = []
     for trial in run.trials:
@@ -91,20 +90,20 @@ def trial_table(run: Run) -> dict[str, Any]:
 
 
 def packed(data: Mapping[str, Any]) -> Markup:
-    """Plain data as JSON, gzip (RFC 1952) and base64: a third of its size, and nothing in it is markup."""
-    written = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
-    return Markup(base64.b64encode(gzip.compress(written, compresslevel=6, mtime=0)).decode())
+    """Encode plain data as JSON, gzip (RFC 1952) and base64: a third of the size, and free of markup."""
+    encoded = json.dumps(data, allow_nan=False, separators=(",", ":")).encode()
+    return Markup(base64.b64encode(gzip.compress(encoded, compresslevel=6, mtime=0)).decode())
 
 
-_clean = lru_cache(maxsize=1000)(text.clean)  # the same few texts come again in every row
+_clean = lru_cache(maxsize=1000)(text.clean)  # every row repeats the same few texts
 
 
 def _plain(value: Any, tenths: bool = False) -> Any:
-    """Short numbers, harmless texts, and None for a number that is not finite."""
+    """Shorten numbers, clean texts, and replace numbers that are not finite by None."""
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, Mapping):
-        return {_clean(name): _plain(each) for name, each in value.items()}
+        return {_clean(name): _plain(item) for name, item in value.items()}
     if isinstance(value, float):
         if not math.isfinite(value):
             return None

@@ -1,4 +1,4 @@
-"""The search: the best result of each engine over time, every trial, the searched spaces and the workers' time."""
+"""The search: each engine's best result over time, every trial, the searched spaces and the workers' time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline,
 from bench.report.styles import Mark, engine_marks, family_marks
 
 DRAWN = 1200
-"""Limit on the points of the chart of every trial."""
+"""Maximum number of points in the chart of every trial."""
 
 TABLED = 100
-"""Limit on the rows of its table; of more trials, the best are in it."""
+"""Maximum number of rows in its table; the best trials are listed."""
 
 SYMBOLS: Mapping[str, str] = {COMPLETE: "circle", PRUNED: "triangle-down-open", FAIL: "x"}
-"""Plotly's marker of each state in which a trial ends."""
+"""Plotly's marker by final state of a trial."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class SearchHistory:
 
     Attributes:
         steps: By engine, its best accuracy after each trial.
-        best_figures: Charts of these, by their x axis: "wall-clock time" or "trials"; empty without a result.
+        best_figures: Charts of `steps` by x axis, "wall-clock time" or "trials"; empty without a result.
         families: Legend of the families that were tried: number, label and mark.
-        ended: Trials that ended, in that order, with their places from 1, without the `answered` ones, which were
-            answered from the record.
-        drawn: Number of these in the `figure`.
-        saved: Time that the feature cache saved, by family, most first; empty where it is less than a second in all.
+        ended: The trials that ended, with their position from 1 in the order of their end; the `answered` ones, which
+            were answered from the record, are left out.
+        drawn: Number of these in `figure`.
+        saved: Time that the feature cache saved by family, most first; empty if it is below a second in total.
     """
 
     steps: Mapping[str, Sequence[SearchStep]]
@@ -58,7 +58,7 @@ class SearchHistory:
 
     @property
     def tabled(self) -> Sequence[tuple[int, Trial]]:
-        """The rows of the table: all trials in their order, or of many the best, best first."""
+        """Rows of the table: all trials in their order, or, of more than `TABLED`, the best, best first."""
         if len(self.ended) <= TABLED:
             return self.ended
         return sorted(self.ended, key=lambda row: (row[1].state != COMPLETE, row[1].rank_key))[:TABLED]
@@ -67,7 +67,7 @@ class SearchHistory:
 def section(run: Run) -> SearchHistory:
     """The search of a run."""
     steps, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
-    is_found = any(engine_steps and engine_steps[-1].best is not None for engine_steps in steps.values())
+    has_result = any(engine_steps and engine_steps[-1].best is not None for engine_steps in steps.values())
     ended, workers = ended_trials(run), timeline(run)
     drawn = {trial.name for trial in thinned([trial for _, trial in ended], DRAWN)}
     tried = {trial.family: text.label(trial) for trial in run.trials}
@@ -77,7 +77,7 @@ def section(run: Run) -> SearchHistory:
         best_figures={
             axis: draw_best_so_far(steps, engines, by_time=axis != "trials")
             for axis in ("wall-clock time", "trials")
-            if is_found
+            if has_result
         },
         families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
         ended=ended,
@@ -103,9 +103,9 @@ class SearchStep:
     """The state of an engine's search after a trial.
 
     Attributes:
-        n: Number of trials of its budget that the engine has used, from 1.
+        n: Number of trials that the engine has used of its budget, from 1.
         best: The highest validation accuracy so far; None before the first complete trial.
-        time_s: End of the trial, in seconds since the engine's first trial began: engines search one after the other.
+        time_s: End of the trial, in seconds since the engine's first trial began (engines search one after the other).
     """
 
     n: int
@@ -117,12 +117,12 @@ class SearchStep:
 def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     """By engine, its best validation accuracy over all families after each trial of its budget.
 
-    Trials count in the order in which they ended. Failed and pruned trials used budget too.
+    Trials are in the order of their end. Failed and pruned trials use budget too.
     """
     steps: dict[str, list[SearchStep]] = {engine: [] for engine in engine_marks(run)}
     began: dict[str, float] = {}
     for trial in run.trials:
-        began.setdefault(trial.engine, trial.started_s)  # they come in the order in which they were started
+        began.setdefault(trial.engine, trial.started_s)  # trials are in start order
     for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=_ended_s):
         engine_steps = steps[trial.engine]
         best = engine_steps[-1].best if engine_steps else None
@@ -135,7 +135,7 @@ def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
 
 
 def improvements(steps: Sequence[SearchStep]) -> list[SearchStep]:
-    """The steps at which the best improved, the first complete trial among them."""
+    """The steps at which the best accuracy improved, the first complete trial included."""
     before = [None, *(step.best for step in steps)]
     return [step for step, best in zip(steps, before, strict=False) if step.best is not None and step.best != best]
 
@@ -143,7 +143,7 @@ def improvements(steps: Sequence[SearchStep]) -> list[SearchStep]:
 def draw_best_so_far(
     steps: Mapping[str, Sequence[SearchStep]], looks: Mapping[str, Mark], by_time: bool = False
 ) -> Figure:
-    """One stepped line an engine, to its last trial, with a marker at each improvement."""
+    """Draw one stepped line per engine, up to its last trial, with a marker at each improvement."""
     last = [engine_steps[-1] for engine_steps in steps.values() if engine_steps]
     axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
     if not by_time:
@@ -185,16 +185,16 @@ def _step_hover(engine: str, step: SearchStep) -> str:
 
 
 def ended_trials(run: Run) -> list[tuple[int, Trial]]:
-    """The trials that ended, in that order, with their places from 1.
+    """The trials that ended, with their position from 1 in the order of their end.
 
-    Answers from the record are left out: nothing was trained for them.
+    Answers from the record are left out, since nothing was trained.
     """
     ended = [trial for trial in run.trials if trial.state in SYMBOLS and not trial.duplicate_of]
     return list(enumerate(sorted(ended, key=_ended_s), start=1))
 
 
 def last_accuracy(trial: Trial) -> float | None:
-    """Validation accuracy of a trial; of a pruned one the last that it reported; None where there is none."""
+    """Validation accuracy of a trial; the last reported one if it was pruned; None without one."""
     reported, value = trial.intermediate_values, trial.value
     if value is None and trial.state == PRUNED and reported:
         value = reported[max(reported)]
@@ -202,9 +202,9 @@ def last_accuracy(trial: Trial) -> float | None:
 
 
 def draw_trials(drawn: Sequence[tuple[int, Trial]], looks: Mapping[str, Mark]) -> Figure:
-    """A point a trial: colour by family, shape by state, a ring around known configurations.
+    """Draw one point per trial: colour by family, shape by state, a ring around known configurations.
 
-    Trials without an accuracy stand at the bottom. Every trace has the place of its family among `looks` as `meta`.
+    Trials without an accuracy are at the bottom. The `meta` of a trace is its family's position in `looks`.
     """
     accuracies = {trial.name: last_accuracy(trial) for _, trial in drawn}
     shape = layout([accuracy for accuracy in accuracies.values() if accuracy is not None])

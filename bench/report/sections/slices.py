@@ -1,6 +1,6 @@
-"""Slice plots of what was searched: for each hyperparameter, its value against the validation accuracy.
+"""Slice plots of the search spaces: the value of each hyperparameter against the validation accuracy.
 
-They show what `optuna.visualization.plot_slice` shows: one small panel a hyperparameter, one point a complete trial.
+As in `optuna.visualization.plot_slice`: one small panel per hyperparameter, one point per complete trial.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bench.report.sections.leaderboard import listed
 from bench.report.styles import Mark, family_marks
 
 DRAWN = 120
-"""Limit on the points of a panel."""
+"""Maximum number of points in a panel."""
 
 CHOICES = 8
-"""Numbers with at most so many different values, all of them short, are drawn as choices, evenly spaced."""
+"""A hyperparameter with at most this many different numbers, all short, is drawn as evenly spaced choices."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Slice:
     """One hyperparameter of a family.
 
     Attributes:
-        trials, values: The complete trials in which it was active, as they were started, and its value in each.
-        choices: The different values as labels, in order, where it is drawn as choices; else empty.
+        trials, values: The complete trials in which it was active, in start order, and its value in each.
+        choices: The different values as ordered labels if it is drawn as choices; else empty.
         inactive: Number of complete trials in which it was not active.
-        importance: Its share of the importance, 0 to 1, by engine; only engines for which the record has it.
+        importance: Its importance by engine, as a share from 0 to 1; only engines with recorded importances.
     """
 
     name: str
@@ -59,11 +59,11 @@ class FamilySlices:
     """The searched space of a family.
 
     Attributes:
-        trials: Its complete trials, answers from the record left out.
-        best: The best of these; a hyperparameter need not be active in it.
-        slices: Hyperparameters with more than one value, most important first; the others are `fixed`.
-        figures: A figure for each of the slices.
-        engines: Engines for which the record has importances.
+        trials: Its complete trials, without answers from the record.
+        best: The best of these; a hyperparameter may be inactive in it.
+        slices: Hyperparameters with more than one value, most important first; the others are in `fixed`.
+        figures: One figure per slice.
+        engines: Engines with recorded importances.
     """
 
     family: str
@@ -76,16 +76,17 @@ class FamilySlices:
 
 
 def slices(run: Run) -> list[FamilySlices]:
-    """The families of which at least two complete trials differ, in the order in which they are declared."""
+    """The families with at least two different complete trials, in order of declaration."""
     families, rows = [], listed(run)
     for family, mark in family_marks(run).items():
         complete = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
         trials = [t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value)]
         importance = {study.engine: study.importance for study in run.studies if study.family == family}
-        every = [_slice(name, trials, importance) for name in dict.fromkeys(name for t in trials for name in t.params)]
-        varied = [each for each in every if len(set(map(_choice, each.values))) > 1 or each.inactive]
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
+        declared = [_slice(name, trials, importance) for name in names]
+        varied = [data for data in declared if len(set(map(_choice, data.values))) > 1 or data.inactive]
         if varied:
-            varied.sort(key=lambda each: -sum(each.importance.values()))
+            varied.sort(key=lambda data: -sum(data.importance.values()))
             best = min(trials, key=lambda trial: trial.rank_key)
             shape, linked = layout([trial.value or 0.0 for trial in trials]), {trial.name for trial in rows[family]}
             families.append(
@@ -94,8 +95,8 @@ def slices(run: Run) -> list[FamilySlices]:
                     trials=trials,
                     best=best,
                     slices=varied,
-                    figures=[draw_slice(each, best, mark, shape, linked) for each in varied],
-                    fixed={each.name: each.values[0] for each in every if each not in varied},
+                    figures=[draw_slice(data, best, mark, shape, linked) for data in varied],
+                    fixed={data.name: data.values[0] for data in declared if data not in varied},
                     engines=[engine for engine, shares in importance.items() if shares],
                 )
             )
@@ -122,7 +123,7 @@ def _slice(name: str, trials: Sequence[Trial], importance: Mapping[str, Mapping[
 
 
 def _choice(value: object) -> str:
-    """A value as the label of a choice; a text that looks like a number or a truth value has quotes."""
+    """Label of a value; text that looks like a number or a boolean gets quotes."""
     is_ambiguous = isinstance(value, str) and re.fullmatch(r"True|False|None|[-+.\de]+", value)
     return repr(value) if is_ambiguous else text.shorten(text.clean(text.number(value)), 40)
 
@@ -132,12 +133,12 @@ def _number(value: object) -> float:
 
 
 def _is_short(number: float) -> bool:
-    """True for whole numbers and those of one or two digits; a sampled fraction has more, for which no room is."""
+    """True for whole numbers and for fractions of at most two digits; sampled fractions are too long for a label."""
     return number.is_integer() or float(f"{number:.2g}") == number
 
 
 def _looks_logarithmic(numbers: Sequence[float]) -> bool:
-    """Guess the scale, which records do not hold: over a decade, with the median nearer to the geometric middle."""
+    """Guess the scale, which is not recorded: more than a decade, and the median is nearer to the geometric mean."""
     low, high, median = min(numbers), max(numbers), sorted(numbers)[len(numbers) // 2]
     if low <= 0 or high < 10 * low:
         return False
@@ -148,9 +149,9 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 
 
 def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
-    """A panel: the later a trial, the stronger its colour; the best one has a ring.
+    """Draw a panel: the later a trial, the stronger its colour; the best has a ring.
 
-    `shape` is the layout that the family's panels have in common, `linked` names the trials with a row to lead to.
+    `shape` is the common layout of the family's panels; `linked` names the trials with a row in the leaderboard.
     """
     drawn = thinned(data.trials, DRAWN)
 
@@ -187,11 +188,11 @@ def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Cont
 
 
 def _powers_of_ten(numbers: Sequence[float]) -> Figure:
-    """A logarithmic axis with ticks at powers of ten, at least two of them: `1e-4`, `1e-3`."""
+    """A logarithmic axis with ticks at two or more powers of ten: `1e-4`, `1e-3`."""
     low, high = log_axis(numbers)[0]["range"]
     if math.ceil(low) == math.floor(high):
         below, above = math.floor(low), math.ceil(high)
-        low, high = (below, high) if low - below < above - high else (low, above)  # the nearer neighbour too
+        low, high = (below, high) if low - below < above - high else (low, above)  # extend to the nearer power
     powers = range(math.ceil(low), math.floor(high) + 1)
     step = math.ceil(len(powers) / 5)
     return {

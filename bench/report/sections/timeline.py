@@ -1,4 +1,4 @@
-"""The workers' time: the trial that each of them trained at any moment."""
+"""The workers' time: which trial each worker trained when."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bench.report.figures import Figure, anchor, figure, label, layout, rounded,
 from bench.report.styles import Mark
 
 DRAWN = 600
-"""Limit on the bars; of more trials, the last ones are drawn."""
+"""Maximum number of bars; the last trials are drawn."""
 
 PATTERNS: Mapping[str, str] = {COMPLETE: "", PRUNED: "/", FAIL: "x", RUNNING: "."}
-"""Plotly's bar pattern of each state."""
+"""Plotly's bar pattern by state."""
 
 STATE_WORDS: Mapping[str, str] = {COMPLETE: "complete", PRUNED: "pruned", FAIL: "failed", RUNNING: "running"}
 
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """A trial on the timeline until `end_s` seconds after the run's start; `worker` is None where it is not known."""
+    """A trial on the timeline; `end_s` is in seconds after the run's start, `worker` is None if unknown."""
 
     trial: Trial
     worker: int | None
@@ -29,16 +29,16 @@ class TimelineBar:
 
     @property
     def length_s(self) -> float:
-        """The time that the trial took."""
+        """Duration of the trial."""
         return self.end_s - self.trial.started_s
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """All trials that took time, in the order in which they were started.
+    """All trials that took time, in start order.
 
     Attributes:
-        by_worker: True if the worker of every finished trial is known; older records of several workers name none.
+        by_worker: True if the worker of every finished trial is known; older records of several workers lack it.
     """
 
     bars: Sequence[TimelineBar]
@@ -47,34 +47,34 @@ class Timeline:
 
     @property
     def end_s(self) -> float:
-        """The end of the last trial."""
+        """End of the last trial."""
         return max(bar.end_s for bar in self.bars)
 
     @property
     def length_s(self) -> float:
-        """The time from the start of the first trial to the end of the last."""
+        """Time from the start of the first trial to the end of the last."""
         return self.end_s - min(bar.trial.started_s for bar in self.bars)
 
     @property
     def busy(self) -> float:
-        """The share of all workers' time in which they had a trial, 0 to 1."""
+        """Share of the workers' time that was spent on trials, 0 to 1."""
         return min(sum(bar.length_s for bar in self.bars) / (self.workers * self.length_s), 1.0)
 
     @property
     def drawn(self) -> list[tuple[int, TimelineBar]]:
-        """The bars of the chart with their rows: the worker, or where that is not recorded the trial's place."""
+        """The bars of the chart with their row: the worker, or the trial's position if workers are unknown."""
         if self.by_worker:
             return [(bar.worker + 1, bar) for bar in self.bars if bar.worker is not None][-DRAWN:]
         return list(enumerate(self.bars, start=1))[-DRAWN:]
 
     @property
     def height_rem(self) -> float:
-        """Height of the chart: the more rows, the higher."""
+        """Height of the chart, which grows with the number of rows."""
         return 5 + 2.5 * min(self.workers if self.by_worker else len(self.bars), 8)
 
     @property
     def rows(self) -> list[tuple[int, int, float]]:
-        """By worker its number from 1, its trials and their share of the time; empty if not `by_worker`."""
+        """For each worker: its number from 1, its trials, and their share of the time; empty unless `by_worker`."""
         rows = []
         for worker in range(self.workers if self.by_worker else 0):
             lengths = [bar.length_s for bar in self.bars if bar.worker == worker]
@@ -83,15 +83,15 @@ class Timeline:
 
 
 def timeline(run: Run) -> Timeline | None:
-    """The trials of a run as bars; None where none took time.
+    """The trials of a run as bars; None if none took time.
 
-    Answers from the record took no worker. A trial without an end lasts until now, or, in a run that has stopped, until
-    the last recorded time.
+    Answers from the record are left out, since they used no worker. A trial without an end lasts until now, or until
+    the last recorded time if the run has stopped.
     """
     times = [time for trial in run.trials for time in (trial.started_s, trial.finished_s) if time is not None]
     now = max([run.elapsed_s, *times]) if run.status == "running" or not times else max(times)
     only = 0 if run.config.workers == 1 else None
-    every = [
+    candidates = [
         TimelineBar(
             trial,
             worker=only if trial.worker is None else trial.worker,
@@ -100,7 +100,7 @@ def timeline(run: Run) -> Timeline | None:
         for trial in run.trials
         if trial.state in PATTERNS and not trial.duplicate_of
     ]
-    bars = [bar for bar in every if bar.length_s > 0]
+    bars = [bar for bar in candidates if bar.length_s > 0]
     if not bars:
         return None
     workers = max([run.config.workers, *(bar.worker + 1 for bar in bars if bar.worker is not None)])
@@ -109,10 +109,10 @@ def timeline(run: Run) -> Timeline | None:
 
 
 def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
-    """A horizontal bar a trial: colour by family, pattern by state.
+    """Draw one horizontal bar per trial: colour by family, pattern by state.
 
-    There is a row a worker, or where the record does not name the workers a row a trial. Every trace has the place of
-    its family among `looks` as `meta`.
+    There is one row per worker, or one per trial if workers are unknown. The `meta` of a trace is its family's position
+    in `looks`.
     """
     import plotly.graph_objects as go
 

@@ -1,4 +1,4 @@
-"""The page in words: who leads, at what cost and how surely, and the notices that a reader must see first."""
+"""The result in words: which family leads, at what cost and how reliably, and the notices above it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.report.sections.pairwise import Standing
 from bench.stats import wilson
 
 NAMED = 4
-"""Limit on the families of a group that a sentence names."""
+"""Maximum number of families that a sentence names."""
 
 _NBSP = "\u00a0"
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A banner above everything: `kind` is "going", "note", "warning" or "error"."""
+    """A banner at the top of the page: `kind` is "going", "note", "warning" or "error"."""
 
     kind: str
     title: str
@@ -32,8 +32,8 @@ class Verdict:
     """The answer in a sentence, and the sentences that qualify it.
 
     Attributes:
-        leader: The most accurate trial; None where nothing is complete.
-        tied: The trials that are not told apart from it, best first.
+        leader: The most accurate trial; None if no trial is complete.
+        tied: The trials that are not separated from it, best first.
     """
 
     headline: str
@@ -43,11 +43,11 @@ class Verdict:
 
 
 def verdict(run: Run) -> Verdict:
-    """The family that wins, or those that are tied for the best, and their cost.
+    """The family that wins, or the families tied for the best, and their cost.
 
-    The corrected paired tests on the test pictures tell families apart (`pairwise.standings`). For a family without
-    predictions the overlap of its 95 % interval with the leader's decides, which is more cautious: two intervals may
-    overlap where a paired test would tell the families apart.
+    Families are separated by the corrected paired tests on the test pictures (`pairwise.standings`). For a family
+    without predictions the overlap of its 95 % interval with the leader's decides, which is more cautious: intervals
+    may overlap although a paired test would find a difference.
     """
     ranking = run.ranking()
     if not ranking:
@@ -70,10 +70,10 @@ def verdict(run: Run) -> Verdict:
 
 
 def test_interval(trial: Trial) -> tuple[float | None, float | None, float | None]:
-    """Test accuracy of a trial with its 95 % interval; three times None where it was not scored.
+    """Test accuracy of a trial with its 95 % interval; three times None if it was not scored.
 
-    With several seeds it is the mean over them, and the interval has the test pictures and the seeds in it; with one it
-    is Wilson's, which older records do not hold.
+    With several seeds it is their mean, and the interval includes the noise of pictures and seeds. With one it is
+    Wilson's interval, which is computed here for older records.
     """
     low, high = trial.test_interval
     if trial.test and (low is None or high is None):
@@ -91,7 +91,7 @@ def unseparated(ranking: Sequence[Trial]) -> list[Trial]:
 
 
 def no_result(run: Run, family: FamilyInfo) -> str:
-    """The reason why a family has no result, in a few words."""
+    """Reason why a family has no result, in a few words."""
     trials = [trial for trial in run.trials if trial.family == family.name and trial.counted]
     if family.skipped:
         return f"skipped: {family.skipped}"
@@ -106,7 +106,7 @@ def no_result(run: Run, family: FamilyInfo) -> str:
 
 
 def progress(run: Run) -> str:
-    """The finished part of a run: `7 of 20 trials`."""
+    """Progress of a run: `7 of 20 trials`."""
     done = sum(trial.counted and trial.state in (COMPLETE, PRUNED, FAIL) for trial in run.trials)
     budget = run.config.budget.trials
     engines = len(run.config.engines)
@@ -121,18 +121,18 @@ def _without_result(run: Run) -> tuple[str, tuple[str, ...]]:
     if run.status == "running":
         if ended:
             return "No trial is complete yet.", (f"So far: {text.states(run.trials)}.",)
-        return "No trial has finished yet.", ("The first result appears here as soon as it is there.",)
+        return "No trial has finished yet.", ("The first result appears here.",)
     if ended and all(trial.state == FAIL for trial in ended):
         return f"No result: every trial failed ({len(ended)} of {len(ended)}).", ("The failures below say why.",)
     if ended:
-        return "No result: no trial was trained to its end.", (f"Of the trials, {text.states(run.trials)}.",)
+        return "No result: no trial was trained to its end.", (f"The trials: {text.states(run.trials)}.",)
     if run.status == "partial":
         return "No result: the run was stopped before its first trial ended.", ()
-    return "No result: nothing was trained.", ("The table below says why, family by family.",)
+    return "No result: nothing was trained.", ("The table below gives the reason for every family.",)
 
 
 def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing], close: Sequence[Trial]) -> str:
-    """The headline where one family leads; it wins where the tests put every other one below it."""
+    """Headline for one leading family; it "wins" if the tests put every other family below it."""
     accuracy, low, high = test_interval(ranking[0])
     if run.status == "running":
         verb = "leads so far with"
@@ -148,7 +148,7 @@ def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing],
 
 
 def _tie(run: Run, group: Sequence[Trial]) -> str:
-    """The headline where several families share the first place."""
+    """Headline for several families that share the first rank."""
     shares = [trial.test_accuracy for trial in group if trial.test_accuracy is not None]
     few = len(group) <= NAMED
     reached = text.listing([text.percent(share) for share in shares]) if few else text.interval(shares[-1], shares[0])
@@ -162,7 +162,8 @@ def _tie(run: Run, group: Sequence[Trial]) -> str:
 
 def _seeds(ranking: Sequence[Trial]) -> tuple[str, ...]:
     mean = text.mean_of_seeds(ranking)
-    return (f"Test accuracy is the {mean}; the interval has the test pictures and the seeds in it.",) if mean else ()
+    sentence = f"Test accuracy is the {mean}; the interval includes the noise of the test pictures and of the seeds."
+    return (sentence,) if mean else ()
 
 
 def _cost(trial: Trial, subject: str = "It") -> tuple[str, ...]:
@@ -181,24 +182,24 @@ _LEAST: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "parameters": ("the smallest", lambda n: f"{text.count(n)} parameters"),
     "latency_ms": ("the fastest", lambda time_ms: f"{text.milliseconds(time_ms)} a picture"),
 }
-"""Fields of `records.Cost`: the name of the trial with the least of it, and how a value is written."""
+"""Fields of `records.Cost`: title of the trial with the lowest value, and the formatter of a value."""
 
 
 def _costs(group: Sequence[Trial]) -> tuple[str, ...]:
-    """The cost of the most accurate of a group, and the least costs in it."""
+    """The cost of the most accurate trial of a group, and the lowest costs in the group."""
     least: dict[str, list[str]] = {}
     for cost, (title, write) in _LEAST.items():
         measured = [trial for trial in group if trial.cost and getattr(trial.cost, cost) is not None]
         if len(measured) > 1:
-            trial = min(measured, key=lambda each: getattr(each.cost, cost))
+            trial = min(measured, key=lambda trial: getattr(trial.cost, cost))
             least.setdefault(text.label(trial), []).append(f"{title} ({write(getattr(trial.cost, cost))})")
     best = _cost(group[0], f"The most accurate of them, {text.label(group[0])},")
     winners = [f"{label} is {text.listing(titles)}" for label, titles in least.items()]
-    return (*best, f"Of them, {'; '.join(winners)}.") if winners else best
+    return (*best, f"Among the tied families, {'; '.join(winners)}.") if winners else best
 
 
 def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
-    """The results of the paired tests for the families behind the leader."""
+    """Results of the paired tests for the families behind the leader."""
     leader, *others = [trial for trial in ranking if trial.family in standings]
     tied = [trial for trial in others if standings[trial.family].tied]
     below = [trial for trial in others if not standings[trial.family].tied]
@@ -218,21 +219,22 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
         )
     over_seeds = [gap.over_seeds for trial in others if (gap := standings[trial.family].gap)]
     if all(over_seeds):
-        kind = "of the means over seeds, with the noise of seeds and pictures in them,"
+        kind = "compare means over seeds, with the noise of seeds and pictures,"
     elif any(over_seeds):
-        kind = "of the means over seeds where both families have several, else McNemar's exact ones,"
+        kind = "compare means over seeds if both families have several, else are McNemar's exact tests,"
     else:
-        kind = "McNemar's exact ones" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
-    corrected = f", corrected over {len(standings) * (len(standings) - 1) // 2} pairs after Holm" if others[1:] else ""
+        kind = "are McNemar's exact tests" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
+    pairs = len(standings) * (len(standings) - 1) // 2
+    corrected = f", corrected for {pairs} pairs (Holm)" if others[1:] else ""
     n = text.plural(leader.test.n if leader.test else 0, "picture")
-    return (*sentences, f"The tests are {kind} on the same {n}{corrected}.")
+    return (*sentences, f"The tests {kind} on the same {n}{corrected}.")
 
 
 def _p_values(standings: Sequence[Standing], bound: Callable[[Sequence[float]], float], sign: str) -> str:
-    """Several p-values as one that bounds them all: `p ≤ 0.012`."""
-    every = [standing.gap.p for standing in standings if standing.gap]
-    alike = len({text.p_value(p) for p in every}) == 1
-    return text.p_value(every[0]) if alike else text.p_value(bound(every)).replace("=", sign)
+    """Several p-values as one bound: `p ≤ 0.012`."""
+    p_values = [standing.gap.p for standing in standings if standing.gap]
+    is_one = len({text.p_value(p) for p in p_values}) == 1
+    return text.p_value(p_values[0]) if is_one else text.p_value(bound(p_values)).replace("=", sign)
 
 
 def _named(trials: Sequence[Trial]) -> str:
@@ -240,16 +242,16 @@ def _named(trials: Sequence[Trial]) -> str:
 
 
 def _overlap(ranking: Sequence[Trial]) -> tuple[str, ...]:
-    """The overlap of intervals, where no paired test is possible."""
+    """The overlap of intervals, when no paired test is possible."""
     if not any(trial.test for trial in ranking[1:]):
         return ()
-    untested = "The predictions of the test pictures are missing, so intervals are compared, not pictures."
+    untested = "The predictions of the test pictures are missing, so only intervals are compared."
     close = unseparated(ranking)
     if not close:
         return (f"Its 95{_NBSP}% interval lies above that of every other family.", untested)
     named = [f"{text.label(trial)} ({text.percent(test_interval(trial)[0])})" for trial in close]
     intervals, overlap = ("interval", "overlaps") if len(close) == 1 else ("intervals", "overlap")
-    return (f"The 95{_NBSP}% {intervals} of {text.listing(named)} {overlap} its own.", untested)
+    return (f"The 95{_NBSP}% {intervals} of {text.listing(named)} {overlap} with its own.", untested)
 
 
 def _alone(run: Run, ranking: Sequence[Trial]) -> tuple[str, ...]:
@@ -273,7 +275,7 @@ def notices(run: Run) -> list[Notice]:
         so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
         banners.append(Notice("going", "Still going", so_far))
     elif run.status == "partial":
-        stopped = f"It was stopped after {progress(run)}; what was finished by then is here."
+        stopped = f"It was stopped after {progress(run)}; the results up to then are shown."
         banners.append(Notice("warning", "Partial run", stopped))
     elif run.status == "failed":
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
@@ -281,8 +283,8 @@ def notices(run: Run) -> list[Notice]:
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
     if missing:
         warning = (
-            f"{text.listing(sorted(missing), 8)} started from random weights, because the pretrained ones could not be "
-            "had. What these figures say holds for training from scratch, not for fine-tuning."
+            f"{text.listing(sorted(missing), 8)} started from random weights, because the pretrained weights were not "
+            "available. These figures are about training from scratch, not about fine-tuning."
         )
         banners.append(Notice("warning", "Pretrained weights missing", warning))
     tried = {trial.family for trial in run.trials}
@@ -308,7 +310,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     split, environment, config = run.split, run.environment, run.config
     classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
     engines = config.engines
-    each = " for each engine" if len(engines) > 1 else ""
+    per_engine = " for each engine" if len(engines) > 1 else ""
     hardware = [str(environment["cpu"])] if environment.get("cpu") else []
     hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
     hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
@@ -317,7 +319,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return [
         ("Data", f"{split.source}: {classes}"),
         ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
-        ("Budget", text.budget(config) + each),
+        ("Budget", text.budget(config) + per_engine),
         ("Engines" if len(engines) > 1 else "Engine", ", ".join(dict.fromkeys(engines)) or text.NOTHING),
         ("Seed", str(config.seed)),
         ("Took" if run.status != "running" else "So far", text.seconds(max(run.elapsed_s, 1))),

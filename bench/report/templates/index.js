@@ -1,4 +1,4 @@
-// Sorts the list of runs by the column whose heading is pressed; what is empty stays at the end.
+// Sorts the list of runs by the column whose heading is pressed; empty cells stay at the end.
 "use strict";
 (() => {
   const table = document.querySelector("table.runs");
@@ -25,7 +25,7 @@
       return sign * ("number" in cell(one) ? a - b : words.compare(a, b));
     });
     body.append(...sorted);
-    for (const each of headings) each.removeAttribute("aria-sort");
+    for (const other of headings) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", direction);
   };
 

@@ -1,22 +1,22 @@
-// What the whole page does: its state in the address, theme, jumps, charts, print, and a run that goes on.
-// It runs in the head, so that the theme is there before the first paint; the sections' scripts run at the end of the
+// Functions of the whole page: its state in the address, theme, jumps, charts, print, and reloading during a run.
+// It runs in the head, so that the theme is set before the first paint; the sections' scripts run at the end of the
 // body, before Plotly, and use `page`:
-//   get(key), all(key)   what the state holds under a key: the first value, or all
-//   set(changes)         {key: value, or values, or "" for none} into the state and the address
-//   restored(apply)      calls `apply` now, and whenever the state came from the address
-//   show(id)             goes to an element, whatever it is folded into; sends it the event "reveal" first
-//   csv(lines), save(name, text, type)   a table as RFC 4180 has it; a text as a file
+//   get(key), all(key)   the first value, or all values, of a key of the state
+//   set(changes)         changes the state and the address: {key: value, or values, or "" for none}
+//   restored(apply)      calls `apply` now, and again whenever the address changes the state
+//   show(id)             unfolds and scrolls to an element, after sending it the event "reveal"
+//   csv(lines), save(name, text, type)   a table as CSV (RFC 4180); saves a text as a file
 "use strict";
 const page = (() => {
   const root = document.documentElement;
   const listeners = [];
-  const kept = (storage, key, value) => {
+  const stored = (storage, key, value) => {
     try {
       if (value === undefined) return storage().getItem(key);
       if (value === null) storage().removeItem(key);
       else storage().setItem(key, value);
     } catch {
-      // A browser may refuse a page from disk any storage; then the address alone remembers.
+      // Browsers may refuse storage to a page from disk; then only the address keeps the state.
     }
     return null;
   };
@@ -33,14 +33,14 @@ const page = (() => {
     const before = state.toString();
     for (const [key, value] of Object.entries(changes)) {
       state.delete(key);
-      for (const each of [value].flat()) if (each !== "" && each !== null) state.append(key, each);
+      for (const item of [value].flat()) if (item !== "" && item !== null) state.append(key, item);
     }
     const now = state.toString();
     if (now === before) return;
     try {
       history.replaceState(null, "", now ? `#${now}` : location.href.split("#")[0]);
     } catch {
-      // Browsers refuse this when it comes too often; the next change brings the address up to date.
+      // Browsers refuse too frequent changes; the next one updates the address.
     }
   };
   const restored = (apply) => {
@@ -52,7 +52,7 @@ const page = (() => {
 
   const THEMES = ["auto", "light", "dark"];
   const theme = () => {
-    const wanted = get("theme") ?? kept(() => localStorage, "bench theme");
+    const wanted = get("theme") ?? stored(() => localStorage, "bench theme");
     return THEMES.includes(wanted) ? wanted : "auto";
   };
   const dress = () => {
@@ -65,7 +65,7 @@ const page = (() => {
   };
   const changeTheme = () => {
     const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
-    kept(() => localStorage, "bench theme", next);
+    stored(() => localStorage, "bench theme", next);
     set({ theme: next });
     dress();
   };
@@ -77,7 +77,7 @@ const page = (() => {
     const target = document.getElementById(id);
     if (!target) return;
     target.dispatchEvent(new CustomEvent("reveal", { bubbles: true }));
-    for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
     if (target.tabIndex < 0) target.tabIndex = -1;
     target.focus({ preventScroll: true });
     const block = target.tagName === "TR" ? "center" : "start";
@@ -94,7 +94,7 @@ const page = (() => {
     go(link.getAttribute("href").slice(1));
   };
 
-  // -- charts: drawn from data in the colours of the theme, each when it comes near the window
+  // -- charts: drawn in the colours of the theme when they come near the window
 
   const config = { displayModeBar: false, responsive: true, showTips: false };
   const variable = /^var\((--[a-z0-9-]+)\)$/;
@@ -118,21 +118,21 @@ const page = (() => {
   };
   const coloured = (value, look) => {
     if (typeof value === "string") {
-      const found = variable.exec(value);
-      return found ? look(found[1]) : value;
+      const match = variable.exec(value);
+      return match ? look(match[1]) : value;
     }
-    if (Array.isArray(value)) return value.map((each) => coloured(each, look));
+    if (Array.isArray(value)) return value.map((item) => coloured(item, look));
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, coloured(each, look)]));
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, coloured(item, look)]));
   };
-  // What is said beside the points of trials stands on the page once for all charts, by the trial's id.
+  // The hover texts of trials are stored once for all charts, by the trial's id.
   let hovers = null;
-  const said = (id) => {
-    const every = document.querySelectorAll("script[data-hovers]");
-    hovers ??= Object.assign({}, ...[...every].map((each) => JSON.parse(each.textContent)));
+  const hoverText = (id) => {
+    const scripts = document.querySelectorAll("script[data-hovers]");
+    hovers ??= Object.assign({}, ...[...scripts].map((script) => JSON.parse(script.textContent)));
     return hovers[id] ?? "";
   };
-  // Plotly in the page is text until the first chart comes near; then it runs, by the policy's hash of that text.
+  // Plotly is plain text in the page until the first chart comes near; the policy allows it by the hash of that text.
   const startPlotly = () => {
     const waiting = document.getElementById("plotly");
     if (!waiting) return;
@@ -146,7 +146,7 @@ const page = (() => {
     const figure = coloured(JSON.parse(sources.get(place).textContent), colours.look);
     colours.close();
     for (const trace of figure.data) {
-      if (trace.hoverinfo === "text" && !trace.hovertext) trace.hovertext = trace.customdata?.map(said);
+      if (trace.hoverinfo === "text" && !trace.hovertext) trace.hovertext = trace.customdata?.map(hoverText);
     }
     if (paper.matches) figure.layout.width = place.classList.contains("slice") ? paperWidth / 3 - 16 : paperWidth;
     if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
@@ -188,37 +188,37 @@ const page = (() => {
     paper.addEventListener("change", () => (paper.matches ? drawAll() : redraw()));
   };
 
-  // -- paper cannot be unfolded
+  // -- print: everything is unfolded
 
   const folded = new Set();
   const unfold = () => {
-    for (const each of document.querySelectorAll("details:not([open])")) {
-      folded.add(each);
-      each.open = true;
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      folded.add(details);
+      details.open = true;
     }
     if (near) drawAll();
   };
   const fold = () => {
-    for (const each of folded) each.open = false;
+    for (const details of folded) details.open = false;
     folded.clear();
   };
 
-  // -- a run that goes on: the page loads itself again, and stays as the reader left it
+  // -- during a run: the page reloads and restores what the reader sees
 
   const place = `bench ${location.pathname}`;
   const keep = () => {
-    const open = [...document.querySelectorAll("details[data-key][open]")].map((each) => each.dataset.key);
+    const open = [...document.querySelectorAll("details[data-key][open]")].map(({ dataset }) => dataset.key);
     const focus = document.activeElement?.id;
     const left = { open, focus, scroll: scrollY, state: state.toString(), hash: location.hash };
-    kept(() => sessionStorage, place, JSON.stringify(left));
+    stored(() => sessionStorage, place, JSON.stringify(left));
   };
-  const left = JSON.parse(kept(() => sessionStorage, place) ?? "null");
-  kept(() => sessionStorage, place, null);
+  const left = JSON.parse(stored(() => sessionStorage, place) ?? "null");
+  stored(() => sessionStorage, place, null);
   const isBack = left !== null && left.hash === location.hash;
   if (isBack) state = new URLSearchParams(left.state);
   const comeBack = () => {
     const open = new Set(left.open);
-    for (const each of document.querySelectorAll("details[data-key]")) each.open = open.has(each.dataset.key);
+    for (const details of document.querySelectorAll("details[data-key]")) details.open = open.has(details.dataset.key);
     if (left.focus) document.getElementById(left.focus)?.focus({ preventScroll: true });
     scrollTo({ top: left.scroll, behavior: "instant" });
   };
@@ -241,7 +241,7 @@ const page = (() => {
 
   // -- a table as a file
 
-  // What a spreadsheet takes for the beginning of a formula gets an apostrophe (OWASP, CSV Injection).
+  // Text that a spreadsheet would read as a formula gets an apostrophe (OWASP, CSV Injection).
   const formula = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/;
   const field = (value) => {
     if (value === null || value === undefined) return "";
@@ -257,7 +257,7 @@ const page = (() => {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
 
-  // -- begin
+  // -- start
 
   const start = () => {
     startCharts();

@@ -1,4 +1,4 @@
-// Sorts, filters and exports the leaderboard. A family moves as a whole, with its trials.
+// Sorts, filters and exports the leaderboard. A family moves together with its trials.
 "use strict";
 (() => {
   const board = document.getElementById("board");
@@ -12,17 +12,17 @@
   const DESCENDING_FIRST = new Set(["test_accuracy", "difference", "val_accuracy"]);
 
   const trialOf = (row) => Object.fromEntries(data.trialColumns.map((key, i) => [key, data.trials[row.id][i]]));
-  const configuration = (row) => [...row.querySelectorAll("li")].map((each) => each.textContent.trim()).join(", ");
+  const configuration = (row) => [...row.querySelectorAll("li")].map((item) => item.textContent.trim()).join(", ");
   const words = (values, more = "") => {
-    const own = [values.family, `${values.engine ?? ""} #${values.trial ?? ""}`, values.state, values.weights, more];
-    return own.join(" ").toLowerCase();
+    const parts = [values.family, `${values.engine ?? ""} #${values.trial ?? ""}`, values.state, values.weights, more];
+    return parts.join(" ").toLowerCase();
   };
 
   const families = [...board.tBodies].map((body, place) => {
     const values = Object.fromEntries(data.columns.map((key, i) => [key, data.families[place][i]]));
     const trials = [...body.querySelectorAll("tr[id]")].map((row) => {
-      const own = trialOf(row);
-      return { row, values: own, words: words(own, configuration(row)) };
+      const trial = trialOf(row);
+      return { row, values: trial, words: words(trial, configuration(row)) };
     });
     return { body, place, values, trials, words: words(values), details: body.querySelector("details[data-family]") };
   });
@@ -69,9 +69,9 @@
     const fits = (text, state) => {
       return tokens.every((token) => text.includes(token)) && (states.size === 0 || states.has(state));
     };
-    for (const { body, trials, words: own, values } of families) {
+    for (const { body, trials, words: familyWords, values } of families) {
       for (const trial of trials) trial.row.hidden = !fits(trial.words, trial.values.state);
-      body.hidden = trials.length ? trials.every(({ row }) => row.hidden) : !fits(own, values.state);
+      body.hidden = trials.length ? trials.every(({ row }) => row.hidden) : !fits(familyWords, values.state);
     }
     const shown = families.filter(({ body }) => !body.hidden);
     const rows = shown.reduce((sum, { trials }) => sum + trials.filter(({ row }) => !row.hidden).length, 0);
@@ -105,11 +105,11 @@
   const folds = families.map(({ details }) => details).filter(Boolean);
   for (const details of folds) {
     details.addEventListener("toggle", () => {
-      page.set({ open: folds.filter((each) => each.open).map((each) => each.dataset.family) });
+      page.set({ open: folds.filter(({ open }) => open).map(({ dataset }) => dataset.family) });
     });
   }
 
-  // -- export: the rows that are shown, in their order; of an unfolded family its trials too
+  // -- export: the rows that are shown, in their order, with the trials of unfolded families
 
   const columns = [...data.columns, "configuration"];
   const line = (values) => columns.map((column) => values[column] ?? null);
@@ -127,7 +127,7 @@
     page.save("leaderboard.csv", page.csv(lines), "text/csv;charset=utf-8");
   });
 
-  // -- what a column says goes away with Escape, until the pointer or the focus moves on
+  // -- Escape hides a column's tooltip until the pointer or the focus moves
 
   addEventListener("keydown", ({ key }) => board.classList.toggle("quiet", key === "Escape"));
   for (const head of heads) {

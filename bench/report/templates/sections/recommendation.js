@@ -1,4 +1,4 @@
-// Chooses the best candidate within the limits: candidates stand in a table, most accurate first.
+// Shows the best candidate within the limits: the first that fits in the table, which is sorted by accuracy.
 "use strict";
 (() => {
   const limits = document.getElementById("limits");
@@ -15,10 +15,10 @@
   });
 
   const paragraph = (text) => {
-    const made = document.createElement("p");
-    made.className = "empty";
-    made.textContent = text;
-    return made;
+    const element = document.createElement("p");
+    element.className = "empty";
+    element.textContent = text;
+    return element;
   };
 
   const choose = () => {
@@ -38,11 +38,11 @@
     answer.replaceChildren(title, card);
   };
 
-  // In the address stands the limit itself, so that it holds on when a run goes on and steps move.
+  // The address holds the limit itself, which stays valid when a running run changes the steps.
   const place = (input, limit) => {
-    const own = steps[input.dataset.limit];
-    const within = own.filter(([value]) => value <= limit * (1 + 1e-9)).length;
-    return limit === null ? own.length : Math.max(within - 1, 0);
+    const choices = steps[input.dataset.limit];
+    const within = choices.filter(([value]) => value <= limit * (1 + 1e-9)).length;
+    return limit === null ? choices.length : Math.max(within - 1, 0);
   };
 
   for (const input of inputs) {

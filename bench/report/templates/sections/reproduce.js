@@ -1,4 +1,4 @@
-// Makes CSV and JSON of the trials' record, which the page carries packed (sections/reproduce.py).
+// Exports the record of the trials, which is packed in the page (sections/reproduce.py), as CSV and JSON.
 "use strict";
 (() => {
   const source = document.getElementById("raw");
@@ -12,10 +12,10 @@
     return rows.map((row) => Object.fromEntries(columns.map((column, i) => [column, row[i]])));
   };
 
-  const csv = (every) => {
-    const columns = Object.keys(every[0]).filter((column) => column !== "params");
-    const names = [...new Set(every.flatMap(({ params }) => Object.keys(params)))];
-    const lines = every.map((trial) => [
+  const csv = (records) => {
+    const columns = Object.keys(records[0]).filter((column) => column !== "params");
+    const names = [...new Set(records.flatMap(({ params }) => Object.keys(params)))];
+    const lines = records.map((trial) => [
       ...columns.map((column) => trial[column]),
       ...names.map((name) => (Object.hasOwn(trial.params, name) ? trial.params[name] : null)),
     ]);
@@ -24,7 +24,7 @@
 
   const formats = {
     csv: { type: "text/csv", written: csv },
-    json: { type: "application/json", written: (every) => `${JSON.stringify(every, null, 1)}\n` },
+    json: { type: "application/json", written: (records) => `${JSON.stringify(records, null, 1)}\n` },
   };
   const name = actions.dataset.name.replace(/[^A-Za-z0-9._-]+/g, "-");
   for (const button of actions.querySelectorAll("button[data-raw]")) {

@@ -1,4 +1,4 @@
-// The legend of families: a press brings one forward, among the trials and in the workers' time; another lets it go.
+// The legend of families: a press highlights one in both charts, a second press ends that.
 "use strict";
 (() => {
   const legend = document.getElementById("search-families");
@@ -25,7 +25,7 @@
       const source = document.querySelector(`script[data-chart="${chart.id}"]`);
       const figure = JSON.parse(source.textContent);
       for (const trace of figure.data) trace.opacity = isBack(trace.meta) ? 0.12 : 1;
-      source.textContent = JSON.stringify(figure); // for whenever the chart is drawn again
+      source.textContent = JSON.stringify(figure); // for the next drawing of the chart
       if (chart.dataset.drawn) Plotly.restyle(chart, { opacity: figure.data.map(({ opacity }) => opacity) });
     }
   };
