@@ -1,4 +1,4 @@
-"""Takes the README's pictures of a run's page: light, dark, and on a phone.
+"""Take the README's pictures of a run's page: light, dark, and on a phone.
 
     python -m bench run --budget 20 --out reports/shown
     python docs/screenshots.py reports/shown
@@ -30,14 +30,14 @@ SHOTS: dict[str, tuple[dict[str, Any], int]] = {
     "dark": ({**DESKTOP, "color_scheme": "dark"}, 2000),
     "phone": ({**PHONE, "color_scheme": "light"}, 1700),
 }
-"""By name: options of the browser's context, and the CSS pixels below which the picture is cut off."""
+"""By name: options of the browser's context, and the height in CSS pixels at which the picture is cut off."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("run", type=Path, help="a run folder with its report.html")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the pictures go: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="their folder; default %(default)s")
     options = parser.parse_args(arguments)
     page = options.run / "report.html"
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -151,6 +151,16 @@ def is_missing(span: str) -> bool:
     return not set(chain.split(".")) <= names_in(path)
 
 
+def leads_somewhere(document: Path, link: str) -> bool:
+    """True where a link within the repository has its file and, after `#`, its heading (as GitHub names it)."""
+    file, _, heading = link.partition("#")
+    target = document.parent / file if file else document
+    if not heading:
+        return target.exists()
+    titles = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return heading in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
 def wrong_engines(text: str) -> list[str]:
     """The engines in a text that are not known."""
     return [name for name in re.findall(r"\b(?:optuna|keras-tuner):[a-z]+\b", text) if name not in ENGINES]
@@ -179,10 +189,9 @@ def test_every_option_and_name_is_there(path: Path):
 
 
 @by_name
-def test_every_link_leads_to_a_file(path: Path):
+def test_every_link_leads_to_a_file_and_a_heading(path: Path):
     links = [text for kind, text in mentions(path.read_text(encoding="utf-8")) if kind == "link"]
-    local = [link.partition("#")[0] for link in links if "://" not in link]
-    assert [link for link in local if link and not (path.parent / link).exists()] == []
+    assert [link for link in links if "://" not in link and not leads_somewhere(path, link)] == []
 
 
 @by_name
@@ -208,6 +217,11 @@ def test_a_wrong_command_is_found(block: str):
 def test_a_right_command_is_not():
     block = "a && .venv/bin/python -m bench run --budget 20\npython -m bench check run --json > check.json || status=$?"
     assert [refusal(argv) for argv in commands(block)] == ["", ""]
+
+
+@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/data.md#nothing", "#nothing"])
+def test_a_wrong_link_is_found(link: str):
+    assert not leads_somewhere(ROOT / "README.md", link)
 
 
 @pytest.mark.parametrize("span", ["--seedz 5", "bench export --seeds 5", "python -m bench plan", "baseline --seed 1"])
