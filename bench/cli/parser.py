@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import io
 import os
 import sys
 import textwrap
@@ -84,6 +85,8 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     argv = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is escaped, as on standard error
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _status(argv)

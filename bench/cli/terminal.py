@@ -33,8 +33,7 @@ def printable(text: str) -> str:
 def printing(stream: TextIO | None = None) -> Iterator[Console]:
     """Give a console for a stream, standard output by default.
 
-    A terminal gets colours; elsewhere nothing is folded, what the stream cannot encode is escaped, and no line is a
-    command to the CI that reads it.
+    A terminal gets colours; elsewhere nothing is folded, and no line is a command to the CI that reads it.
     """
     stream = stream or sys.stdout
     terminal = Terminal(file=stream, highlight=False)
@@ -43,6 +42,4 @@ def printing(stream: TextIO | None = None) -> Iterator[Console]:
         return
     buffer = io.StringIO()
     yield Console(file=buffer, highlight=False, width=WIDE)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    for line in buffer.getvalue().splitlines():
-        stream.write(without_commands(line.rstrip()).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.writelines(f"{without_commands(line.rstrip())}\n" for line in buffer.getvalue().splitlines())

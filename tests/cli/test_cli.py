@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -96,6 +97,15 @@ def test_every_setting_is_an_option_of_run_once(capsys):
         parser.main(["run", "--help"])
     options = re.findall(r"^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.M)
     assert sorted(options) == sorted([setting.flag for setting in SETTINGS.values()] + ["--help", "--quiet", "--json"])
+
+
+def test_a_stream_that_knows_ascii_only_gets_escapes(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as caught:
+        parser.main(["run", "--help"])
+    assert caught.value.code == 0
+    assert rb"postgresql://\u2026" in stream.buffer.getvalue()
 
 
 def test_no_command_shows_the_help(bench):
