@@ -1,7 +1,8 @@
 """One process a job on this machine, forked from a server that has imported TensorFlow and run no op.
 
 Forking takes milliseconds, importing TensorFlow seconds. A process of its own gives its memory back, can be killed when
-it hangs, and takes nothing with it when it crashes. Where the system cannot fork, processes are spawned.
+it hangs, and takes nothing with it when it crashes. Windows cannot fork, and macOS not safely
+(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods): there processes are spawned.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ PRELOAD = [
 ]
 """Imported once by the fork server: a module that cannot be imported there is left out."""
 
+START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+
 GRACE_S = 5.0
 """Seconds between asking a process to end (SIGTERM) and ending it (SIGKILL)."""
 
@@ -67,13 +70,12 @@ class LocalPool:
     """A pool of processes on this machine, `workers` at a time, each on its own share of the cores."""
 
     def __init__(self, workers: int = 1) -> None:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
+        self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
         self._running: list[_WorkerProcess] = []
         self._logs = Path(tempfile.mkdtemp(prefix="bench-logs-"))
         self._count = 0
-        if method == "forkserver":
+        if START_METHOD == "forkserver":
             from multiprocessing import forkserver
 
             with _starting(), _stderr_to(self._logs / "server.log"):
@@ -126,7 +128,7 @@ class LocalPool:
             running.connection.close()
         self._running = []
         shutil.rmtree(self._logs, ignore_errors=True)
-        if self._context.get_start_method() == "forkserver":
+        if START_METHOD == "forkserver":
             from multiprocessing import forkserver
 
             stop = getattr(forkserver._forkserver, "_stop", None)
@@ -142,7 +144,7 @@ class LocalPool:
             if not running.connection.closed:
                 waiting[running.connection] = running
         for ready in wait(list(waiting), timeout_s):
-            if isinstance(ready, Connection):
+            if ready is waiting[ready].connection:  # of another class on Windows
                 _read(waiting[ready])
 
     def _enforce_limits(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import time
@@ -104,9 +103,8 @@ class Recording(Listener):
         self.results.append(result)
 
 
+@pytest.mark.skipif(local_pool.START_METHOD != "forkserver", reason="processes are spawned here")
 def test_a_process_finds_everything_imported_and_out_of_the_collectors_way(pool, trial):
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        pytest.skip("processes are spawned here")
     missing = f"{set(local_pool.PRELOAD)} - set(sys.modules)"
     body = f"import gc; raise RuntimeError([gc.get_freeze_count() > 100_000, {missing}])"
     assert outcome_of(pool, trial(body)).failure.message == "[True, set()]"
@@ -121,6 +119,17 @@ def test_a_trial_gives_its_figures(pool, trial):
     assert outcome.result.cost.cores == machine.core_count()
     assert listener.params == [{"depth": 1}]
     assert listener.epochs == [(outcome.result.history[0], 1, 0)]
+    assert listener.results == [outcome.result]
+
+
+def test_a_process_is_spawned_where_it_cannot_be_forked(trial, monkeypatch):
+    monkeypatch.setattr(local_pool, "START_METHOD", "spawn")
+    monkeypatch.setattr(local_pool, "Connection", int)  # pipes are of another class on Windows
+    listener = Recording()
+    with contextlib.closing(LocalPool(1)) as pool:
+        outcome = outcome_of(pool, trial("hp.Int('depth', 1, 3)"), listener)
+    assert outcome.failure is None
+    assert listener.params == [{"depth": 1}]
     assert listener.results == [outcome.result]
 
 
