@@ -1,4 +1,4 @@
-"""The regression gate and the history: what changed between runs, by a rule that knows its noise. Nothing here trains.
+"""The regression gate and the history of runs: changes between runs, tested against their noise.
 
-Read `judge.py` first for the gate, `series.py` for the history.
+Start reading at `judge.py` for the gate and at `series.py` for the history.
 """

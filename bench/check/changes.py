@@ -1,7 +1,7 @@
 """The changes between two runs: one rule for `check`, `compare` and `history`.
 
-Two runs compare where their test pictures, their settings and their weights are the same: everything else is named by
-`differences`, and never judged. How a family's accuracy changed, and how surely, is `family_changes`.
+Two runs are comparable if their test pictures, settings and weights are equal; `differences` lists what is not, and
+then nothing is judged. `family_changes` tests the change of every family's accuracy.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from bench.text import listing, one_line, plain, plural
 CALIBRATE = "`python -m bench baseline RUN --seeds 5` measures it"
 
 ABSENT = object()
-"""Stands for a setting that one side does not have."""
+"""Value of a setting that one side does not have."""
 
 
 class SettingChange(NamedTuple):
-    """A setting that is not the same on both sides, or `ABSENT` on one."""
+    """A setting that differs between the two sides, or is `ABSENT` on one."""
 
     name: str
     before: object
@@ -32,7 +32,7 @@ class SettingChange(NamedTuple):
 
 
 def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[SettingChange]:
-    """Compare two sets of settings, in the order in which they are first named; those in tables as `budget.trials`."""
+    """Compare two sets of settings, in order of first occurrence; nested ones are named like `budget.trials`."""
     one, other = flat_settings(before), flat_settings(after)
     pairs = (SettingChange(name, one.get(name, ABSENT), other.get(name, ABSENT)) for name in {**one, **other})
     return [
@@ -44,15 +44,15 @@ def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -
 
 @dataclass(frozen=True)
 class FamilyChange:
-    """The change of a family's accuracy and its p-values, among all families that are compared.
+    """The change of a family's accuracy, with p-values corrected over all compared families.
 
     Attributes:
         p_drop, p_rise: One-sided p-values after Holm.
-        p: Two-sided p-value after Holm. With one seed on a side it is never below McNemar's.
+        p: Two-sided p-value after Holm. With one seed on a side it is at least McNemar's.
         p_mcnemar: Exact McNemar p of the first seeds of both sides.
-        gained, lost: Number of pictures that the first seed after has right and the one before wrong, and the reverse.
+        gained, lost: Number of pictures that only the first seed after classifies correctly, and only the one before.
         seeds: Number of trainings before and after.
-        families: Number of families that were compared.
+        families: Number of compared families.
     """
 
     accuracy: stats.MeanChange
@@ -68,27 +68,27 @@ class FamilyChange:
 
     @property
     def significant(self) -> bool:
-        """True where the change is more than noise, in either direction."""
+        """True if the change is more than noise, in either direction."""
         return self.p < stats.LEVEL
 
 
 def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
-    """Compare every family that has a test accuracy on both sides; none where the test pictures are not the same."""
+    """Compare every family with a test accuracy on both sides; empty if the test pictures differ."""
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or not 1 < before.split.n == after.split.n:
         return {}
     changes = {name: _family_change(old, new) for name, (old, new) in scored_pairs(before, after).items()}
-    drops, rises, both = (
+    drops, rises, two_sided = (
         stats.holm([getattr(change, name) for change in changes.values()]).tolist()
         for name in ("p_drop", "p_rise", "p")
     )
     return {
-        name: replace(change, p_drop=drops[at], p_rise=rises[at], p=both[at], families=len(changes))
+        name: replace(change, p_drop=drops[at], p_rise=rises[at], p=two_sided[at], families=len(changes))
         for at, (name, change) in enumerate(changes.items())
     }
 
 
 def _family_change(old: FamilyResult, new: FamilyResult) -> FamilyChange:
-    """The change of a family by itself, its p-values not yet corrected."""
+    """Compare one family; the p-values are not yet corrected."""
     accuracy = stats.change(old.correct, new.correct, seed_sd(old, new))
     ahead = stats.discordant(np.array([old.correct[0], new.correct[0]]))
     p_mcnemar = float(stats.mcnemar(ahead[0, 1], ahead[1, 0]))
@@ -107,23 +107,23 @@ def _family_change(old: FamilyResult, new: FamilyResult) -> FamilyChange:
 
 
 def seed_sd(old: FamilyResult, new: FamilyResult) -> float | None:
-    """The noise of a single seed: of the baseline if it was calibrated, else of the run."""
+    """The standard deviation over seeds: of the baseline if it was calibrated, else of the run."""
     return new.seed_sd if old.seed_sd is None else old.seed_sd
 
 
 def scored(family: FamilyResult | None) -> TypeGuard[FamilyResult]:
-    """Tell whether a family has a test accuracy."""
+    """Return whether a family has a test accuracy."""
     return family is not None and family.accuracy is not None
 
 
 def scored_pairs(before: Results, after: Results) -> dict[str, tuple[FamilyResult, FamilyResult]]:
-    """The families that have a test accuracy on both sides, in the order of the earlier run."""
+    """The families with a test accuracy on both sides, in the order of the earlier run."""
     both = ((name, old, after.families.get(name)) for name, old in before.families.items())
     return {name: (old, new) for name, old, new in both if scored(old) and scored(new)}
 
 
 def same_hardware(before: Environment, after: Environment) -> bool:
-    """Tell whether times compare: the same processor, as many cores for a trial, the same GPU."""
+    """Return whether times are comparable: same processor, same number of cores per trial, same GPU."""
     return before.hardware == after.hardware
 
 
@@ -131,17 +131,17 @@ def same_hardware(before: Environment, after: Environment) -> bool:
 
 
 def differences(baseline: Results, candidate: Results) -> Iterator[str]:
-    """Say why the two do not compare, each naming what differs; nothing where they do."""
+    """Reasons why the two are not comparable, one per difference; empty if they are comparable."""
     if baseline.status != "complete":
-        yield f"the baseline is of a run that is {one_line(baseline.status)}, not complete"
+        yield f"the baseline's run is {one_line(baseline.status)}, not complete"
     yield from _split_differences(baseline.split, candidate.split)
     for name, old, new in setting_changes(baseline.config, candidate.config):
         yield f"setting {short(name)}: {_value(old)} in the baseline, {_value(new)} in this run"
     for name, (before, after) in scored_pairs(baseline, candidate).items():
         if before.weights != after.weights:
             yield (
-                f"other weights: {short(name)} started from {_weights(before)} in the baseline and from "
-                f"{_weights(after)} in this run, so its accuracy says nothing of the code"
+                f"different weights: {short(name)} started from {_weights(before)} in the baseline and from "
+                f"{_weights(after)} in this run, so its accuracy says nothing about the code"
             )
     if not any(scored(family) for family in baseline.families.values()):
         yield "the baseline has no family with a test accuracy, so there is nothing to compare with"
@@ -150,35 +150,36 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
 def _split_differences(old: Split, new: Split) -> Iterator[str]:
     data = f"(data {short(old.source)} in the baseline, {short(new.source)} in this run)"
     if old.n != new.n:
-        yield f"other test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
+        yield f"different test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
     elif old.test_ids_sha256 != new.test_ids_sha256:
-        yield f"other test pictures: as many, {old.n:,}, but not the same {data}"
+        yield f"different test pictures: {old.n:,} in both, but not the same ones {data}"
     elif old.sha256 != new.sha256:
-        yield "the test pictures are the same, but those for training and validation are not: it is another split"
+        yield "different split: the test pictures are the same, but not those for training and validation"
     elif old.n < 2:
-        yield f"there are too few test pictures to compare anything: {old.n}"
+        yield f"too few test pictures to compare anything: {old.n}"
 
 
 def incomplete(candidate: Results) -> str:
-    """Say why a run is not complete; "" where it is."""
+    """Reason why a run is not complete; "" if it is."""
     if candidate.status == "complete":
         return ""
-    why = {
+    reasons = {
         "partial": "it was stopped before its budget was used",
-        "running": "it is still going on, or was killed",
+        "running": "it has not ended, or was killed",
         "failed": "it ended with an error",
     }
-    more = f": {why[candidate.status]}" if candidate.status in why else ""
-    return f"the run is {one_line(candidate.status)}{more}"
+    reason = f": {reasons[candidate.status]}" if candidate.status in reasons else ""
+    return f"the run is {one_line(candidate.status)}{reason}"
 
 
 def notes(baseline: Results, candidate: Results) -> Iterator[str]:
-    """Say what a reader should know, none of which is judged."""
+    """Notes for the reader; none of them is judged."""
     old, new = baseline.env, candidate.env
     if (baseline.run, baseline.created_utc) == (candidate.run, candidate.created_utc):
-        yield "the baseline is of this very run"
+        yield "the baseline was made from this run"
     if not same_hardware(old, new):
-        yield f"other hardware, so step times only warn: {_hardware(old)} in the baseline, {_hardware(new)} in this run"
+        sides = f"{_hardware(old)} in the baseline, {_hardware(new)} in this run"
+        yield f"different hardware, so step times only warn: {sides}"
     both = scored_pairs(baseline, candidate)
     uncalibrated = [
         short(name)
@@ -186,24 +187,24 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
         if min(len(before.correct), len(after.correct)) < 2 and seed_sd(before, after) is None
     ]
     if uncalibrated:
-        yield f"the noise of the seeds is not known, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
+        yield f"the noise of seeds is unknown, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
     before, after = (
         {"Python": side.env.python, "Keras": side.env.keras, "backend": side.env.backend, "bench": side.tool_version}
         for side in (baseline, candidate)
     )
     if versions := setting_changes(before, after):
-        yield f"other versions: {_now(versions)}"
+        yield f"different versions: {_listed(versions)}"
     for name, (was, now) in both.items():
         if chosen := setting_changes(was.params, now.params):
-            yield f"{short(name)}: another configuration was chosen: {_now(chosen)}"
+            yield f"{short(name)}: a different configuration was chosen: {_listed(chosen)}"
 
 
-def _now(changes: Sequence[SettingChange]) -> str:
+def _listed(changes: Sequence[SettingChange]) -> str:
     return "; ".join(f"{short(name)} {_value(before)}, now {_value(after)}" for name, before, after in changes)
 
 
 def _value(value: object) -> str:
-    return "not there" if value is ABSENT else short(repr(value) if isinstance(value, str) else str(value))
+    return "absent" if value is ABSENT else short(repr(value) if isinstance(value, str) else str(value))
 
 
 def _weights(family: FamilyResult) -> str:

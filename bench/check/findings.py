@@ -1,4 +1,4 @@
-"""The findings of the regression gate, one for each family and metric, and the exit status that follows."""
+"""The findings of the regression gate, one per family and metric, and the exit status that follows from them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.runs.results import Results
 from bench.text import plain, plural
 
 REGRESSION, NOT_COMPARABLE, INCOMPLETE = 1, 3, 4
-"""Exit statuses; 3 before 4 before 1, 0 where there is none of them."""
+"""Exit statuses, in order of precedence 3, 4, 1; 0 if none applies."""
 
 
 class GateOutcome(StrEnum):
-    """The verdict on a finding; SKIP: not comparable, so nothing was judged."""
+    """The verdict of a finding; SKIP: not comparable, so not judged."""
 
     PASS = "pass"
     INFO = "info"
@@ -26,7 +26,7 @@ class GateOutcome(StrEnum):
 
 
 class Metric(StrEnum):
-    """A figure of a family, in the order in which a family's findings stand."""
+    """A judged figure, in the order of a family's findings."""
 
     PRESENCE = "presence"
     ACCURACY = "accuracy"
@@ -35,7 +35,7 @@ class Metric(StrEnum):
 
 
 class Sign(StrEnum):
-    """The character before a finding."""
+    """The mark in front of a finding."""
 
     NONE = ""
     BETTER = "+"
@@ -48,16 +48,16 @@ class Sign(StrEnum):
 
 MEANINGS = {
     Sign.BETTER: "better, and more than noise",
-    Sign.WORSE: "worse, and more than noise, or past a fixed limit",
+    Sign.WORSE: "worse by more than noise, or beyond a fixed limit",
     Sign.GONE: "missing, failed or not scored",
     Sign.NEW: "new",
     Sign.UNJUDGED: "not comparable, so not judged",
-    Sign.DOUBTFUL: "may be noise, or could not be told from it",
+    Sign.DOUBTFUL: "may be noise",
 }
-"""Every sign in words."""
+"""The meaning of every mark."""
 
 COLUMNS = ("", "family", "metric", "outcome", "change", "before", "after", "MDE")
-"""Of a table of findings: see `Finding.cells`."""
+"""Columns of a table of findings, see `Finding.cells`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,10 @@ class Finding:
     """One metric of one family, judged.
 
     Attributes:
-        change, before, after: The figures as they are shown; "" where there is none.
-        mde: The minimum detectable drop in points (accuracy only); `>` where the noise of the seeds is not known.
-        underpowered: Whether a drop of twice the limit could have gone unseen (accuracy only).
-        message: The reason in a sentence.
+        change, before, after: The figures in words; "" if there is none.
+        mde: Minimum detectable drop in points (accuracy only), with `>` if the noise of seeds is unknown.
+        underpowered: True if a drop of twice the limit could be missed (accuracy only).
+        message: The reason, in a sentence.
         figures: The same as numbers, for `--json`: shares, seconds, counts, p-values.
     """
 
@@ -91,12 +91,12 @@ class Finding:
 
     @property
     def problem(self) -> bool:
-        """True where it fails or warns."""
+        """True if it fails or warns."""
         return self.outcome in (GateOutcome.FAIL, GateOutcome.WARN)
 
     @property
     def changed(self) -> bool:
-        """False where a row says only that nothing changed; of every accuracy the row is of interest."""
+        """False for rows, other than those of accuracy, that only say that nothing changed."""
         quiet = self.outcome in (GateOutcome.PASS, GateOutcome.SKIP) and self.mark in (Sign.NONE, Sign.UNJUDGED)
         return self.metric == Metric.ACCURACY or not quiet
 
@@ -110,7 +110,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class NoBaseline:
-    """Nothing could be judged, for there is no baseline; the message says why."""
+    """Nothing could be judged, because there is no usable baseline; the message says why."""
 
     message: str
 
@@ -120,9 +120,9 @@ class Judgement:
     """The gate's verdict on a run.
 
     Attributes:
-        differences: Why the two do not compare: each names what differs; empty where they do.
-        incomplete: Why the candidate is not a complete run; "" where it is.
-        notes: What a reader should know, e.g. that times were not compared.
+        differences: Reasons why the two are not comparable; empty if they are.
+        incomplete: Reason why the candidate is not a complete run; "" if it is.
+        notes: Notes for the reader, e.g. that times were not compared.
     """
 
     baseline: Results
@@ -139,7 +139,7 @@ class Judgement:
 
     @property
     def problems(self) -> list[Finding]:
-        """The findings that failed, then those that warn."""
+        """The findings that fail, then those that warn."""
         return [*self.of(GateOutcome.FAIL), *self.of(GateOutcome.WARN)]
 
     @property
@@ -153,10 +153,10 @@ class Judgement:
 
     @property
     def headline(self) -> str:
-        """The result in a line: `FAIL: 1 regression, 2 warnings in 6 families (baseline 0123abcd, 2026-11-21)`.
+        """The result on one line: `FAIL: 1 regression, 2 warnings in 6 families (baseline 0123abcd, 2026-11-21)`.
 
-        UNDERPOWERED counts findings that could not have shown a drop of twice the limit, UNCALIBRATED those that can
-        only warn, for the noise of the seeds is not known.
+        UNDERPOWERED counts findings that could miss a drop of twice the limit; UNCALIBRATED counts those that can only
+        warn, because the noise of seeds is unknown.
         """
         sha = self.baseline.git_sha
         commit = short(sha[:8] + ("+" if sha.endswith("+") else "") or self.baseline.run)

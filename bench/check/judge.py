@@ -1,17 +1,17 @@
-"""The regression gate: a baseline and a run in, findings out. Nothing is read, printed or written.
+"""The regression gate: a baseline and a run in, findings out, without reading or writing anything.
 
-Accuracy fails where a drop is both practical and statistical: at least `max_drop`, and more than the noise of test
-pictures and seeds, with Holm's correction over the families. Where one of the two holds it warns, and where the noise
-of seeds is not known it does no more than that. A floor is absolute. Step times are held to the same rule with a ratio
-of medians and a rank test, on the same hardware only.
+Accuracy fails if a drop is both large and significant: at least `max_drop`, and more than the noise of test pictures
+and seeds, with Holm's correction over the families. If only one of the two holds, or if the noise of seeds is unknown,
+it warns. A floor is absolute. Step times follow the same rule with a ratio of medians and a rank test, on the same
+hardware only.
 
-On a CPU the time that the CPU worked must have grown as well. Other programs make steps two and three times as long,
-for the whole of a run, and hardly change that: beside three busy ones on two cores steps took 3.3 times as long, and
-the CPU worked as long as on an idle machine within 2 %. Where only the clock says slower, it warns.
+On a CPU, the CPU time of a step must have grown too. Other programs can make all steps of a run two or three times as
+long and hardly change their CPU time: beside three busy programs on two cores, steps took 3.3 times as long with the
+CPU time of an idle machine within 2 %. If only the wall-clock time grew, it warns.
 
 Sources:
-    `stats.change`, `stats.slower`; S. Holm (1979). That a change has to be both large and unlikely is the rule of
-    airspeed velocity.
+    `stats.change`, `stats.slower`; S. Holm (1979). Airspeed velocity, too, requires a change to be both large and
+    unlikely.
 """
 
 from __future__ import annotations
@@ -42,57 +42,59 @@ from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results
 from bench.text import one_line
 
 STEP_LEVEL = 0.002
-"""Of the test of step times, for each family by itself: so strict that it needs no correction for their number."""
+"""Significance level of the test of step times, per family: strict enough to need no correction over families."""
 
 FEWEST_STEPS = 6
-"""Step times on each side: of fewer, no order of them is that unlikely (6 against 6 give 1 / 924)."""
+"""Minimum number of step times per side: with fewer, p cannot get below `STEP_LEVEL` (6 against 6 give 1 / 924)."""
 
 PASS, INFO, WARN, FAIL, SKIP = GateOutcome
 
 MARKS = {PASS: Sign.NONE, INFO: Sign.NEW, WARN: Sign.DOUBTFUL, FAIL: Sign.WORSE, SKIP: Sign.UNJUDGED}
-"""The usual mark of an outcome."""
+"""The default mark of an outcome."""
 
 Build = Callable[..., Finding]
-"""`_finding` of one family."""
+"""`_finding` with the arguments of one family filled in."""
 
 
 def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -> Judgement:
     """Judge whether a run is as good as the baseline.
 
     Args:
-        baseline, candidate: The results of the two.
-        policy: What is allowed; None: the documented rule.
+        baseline, candidate: Results of the two.
+        policy: The limits; None: the documented ones.
 
     Returns:
-        Families with failures first, then those with warnings, then the others in the baseline's order; a family's
-        findings stand together.
+        Findings grouped by family: families with failures first, then those with warnings, then the others in the
+        baseline's order.
 
     Raises:
         ConfigError: The policy has limits for a family that neither side has.
     """
     names = list({**baseline.families, **candidate.families})
-    policy = (policy or Policy()).meant_for(names)
-    unlike = list(differences(baseline, candidate))
-    judged = _skipped(names, baseline, candidate, unlike[0]) if unlike else _judged(names, baseline, candidate, policy)
-    findings = list(judged)
-    failed, warned = ({finding.family for finding in findings if finding.outcome == each} for each in (FAIL, WARN))
+    policy = (policy or Policy()).checked(names)
+    reasons = list(differences(baseline, candidate))
+    findings = list(
+        _skipped(names, baseline, candidate, reasons[0]) if reasons else _judged(names, baseline, candidate, policy)
+    )
+    failed, warned = ({f.family for f in findings if f.outcome == outcome} for outcome in (FAIL, WARN))
     return Judgement(
         baseline=baseline,
         candidate=candidate,
-        findings=sorted(findings, key=lambda each: 0 if each.family in failed else 1 if each.family in warned else 2),
-        differences=unlike,
+        findings=sorted(findings, key=lambda f: 0 if f.family in failed else 1 if f.family in warned else 2),
+        differences=reasons,
         incomplete=incomplete(candidate),
         notes=list(notes(baseline, candidate)),
         policy=policy,
     )
 
 
-def _skipped(names: Sequence[str], baseline: Results, candidate: Results, why: str) -> Iterator[Finding]:
-    """Give the findings where nothing is judged."""
+def _skipped(names: Sequence[str], baseline: Results, candidate: Results, reason: str) -> Iterator[Finding]:
+    """The findings if nothing is judged."""
     for name in names:
         for metric in Metric:
             old, new = baseline.families.get(name), candidate.families.get(name)
-            finding = _finding(name, old, new, metric, SKIP, f"not judged, for the two do not compare: {why}")
+            message = f"not judged, because the two are not comparable: {reason}"
+            finding = _finding(name, old, new, metric, SKIP, message)
             if finding.before or finding.after:
                 yield finding
 
@@ -132,8 +134,8 @@ def _finding(
 
 def _presence(build: Build, old: FamilyResult | None, new: FamilyResult | None) -> Finding:
     """Judge whether a family still has a result."""
-    why = f": {one_line(new.reason)}" if new and new.reason else ""
-    now = f"has none now ({ended(new)}){why}" if new else "is not in this run"
+    reason = f": {one_line(new.reason)}" if new and new.reason else ""
+    now = f"has none now ({ended(new)}){reason}" if new else "is not in this run"
     if scored(old) and scored(new):
         return build(Metric.PRESENCE, PASS, "has a test accuracy, as in the baseline")
     if scored(old):
@@ -143,13 +145,13 @@ def _presence(build: Build, old: FamilyResult | None, new: FamilyResult | None) 
     if scored(new):
         has = f"has a test accuracy of {accuracy(new)}"
         both = f"{has} and had none in the baseline ({ended(old)})" if old else f"is not in the baseline and {has}"
-        return build(Metric.PRESENCE, INFO, f"{both}: it is compared once the baseline has it", change="new")
+        return build(Metric.PRESENCE, INFO, f"{both}: it is not compared until the baseline has it", change="new")
     had = f"had no test accuracy in the baseline ({ended(old)})" if old else "is not in the baseline"
     return build(Metric.PRESENCE, WARN, f"{had} and {now}", mark=Sign.GONE, change=ended(new))
 
 
 def ended(family: FamilyResult | None) -> str:
-    """Say how a family ended, in a word or two."""
+    """Status of a family, in one or two words."""
     if family is None:
         return "missing"
     return "not scored" if family.status == FamilyStatus.COMPLETE and not scored(family) else family.status
@@ -161,7 +163,7 @@ SHOWN = {
     Metric.TIME: step_time,
     Metric.PARAMETERS: parameters,
 }
-"""The figures of a family in words; "" where it has none."""
+"""The figures of a family in words; "" if it has none."""
 
 
 # -- accuracy
@@ -170,7 +172,7 @@ SHOWN = {
 def _accuracy(
     build: Build, old: FamilyResult, new: FamilyResult, tested: FamilyChange, limit: float, alpha: float
 ) -> Finding:
-    """Judge how a family's accuracy changed."""
+    """Judge the change of a family's accuracy."""
     change, difference = tested.accuracy, tested.accuracy.difference
     mde = change.detectable(alpha / tested.families, tested.pictures)
     large, worse = difference <= -limit, difference < 0 and tested.p_drop < alpha
@@ -178,8 +180,8 @@ def _accuracy(
     message = _accuracy_message(old, new, tested, limit, worse, better)
     if underpowered:
         message += (
-            f"; UNDERPOWERED: only a drop of {amount(mde, 2 * limit)} points or more would be seen in 4 of 5 cases, "
-            f"and the limit is {exact(limit)}: test on more pictures, or train with more seeds"
+            f"; UNDERPOWERED: with 80 % power only a drop of {amount(mde, 2 * limit)} points or more is detected, "
+            f"but the limit is {exact(limit)}: test on more pictures, or train with more seeds"
         )
     doubtful = Sign.DOUBTFUL if large or underpowered else Sign.NONE
     return build(
@@ -232,13 +234,13 @@ def _accuracy_message(
     if tested.accuracy.calibrated:
         return f"{reaches} and is more than noise {evidence}"
     return (
-        f"{reaches} and is more than the noise of the test pictures {evidence}, but only warns, for with one seed the "
-        f"noise of the seeds is not known; {CALIBRATE}"
+        f"{reaches} and is more than the noise of the test pictures {evidence}, but only warns, because with one seed "
+        f"the noise of seeds is unknown; {CALIBRATE}"
     )
 
 
 def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy) -> Finding:
-    """Make a finding worse where the accuracy is below the floor: surely, it fails; perhaps, it warns."""
+    """Worsen a finding if the accuracy is below the floor: fail if its interval is below too, else warn."""
     floor = limits.min_accuracy
     if not floor or new.accuracy is None:
         return finding
@@ -248,15 +250,15 @@ def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy) -> Fi
     if new.accuracy >= floor:
         message = finding.message or f"is {accuracy(new)}; the floor is {exact(floor)} %"
         return replace(finding, message=message, figures=figures)
-    surely = upper < floor
+    significant = upper < floor
     message = (
-        f"is {percent(new.accuracy, floor)}, {'surely' if surely else 'perhaps'} below the floor of "
+        f"is {percent(new.accuracy, floor)}, {'significantly' if significant else 'perhaps'} below the floor of "
         f"{exact(floor)} % (95 % Wilson interval up to {percent(upper, floor)})"
     )
     return replace(
         finding,
-        outcome=FAIL if surely or finding.outcome == FAIL else WARN,
-        mark=Sign.WORSE if surely else finding.mark or Sign.DOUBTFUL,
+        outcome=FAIL if significant or finding.outcome == FAIL else WARN,
+        mark=Sign.WORSE if significant else finding.mark or Sign.DOUBTFUL,
         message=f"{message}; it {finding.message}" if finding.message else message,
         figures=figures,
     )
@@ -266,9 +268,9 @@ def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy) -> Fi
 
 
 def _step_time(
-    build: Build, old: FamilyResult, new: FamilyResult, on: tuple[Environment, Environment], limit: float
+    build: Build, old: FamilyResult, new: FamilyResult, machines: tuple[Environment, Environment], limit: float
 ) -> Iterator[Finding]:
-    """Judge how a family's step time changed, on the two machines; no finding where neither side has one."""
+    """Judge the change of a family's step time; no finding if neither side has step times."""
     build = partial(build, Metric.TIME)
     timed = [bool(side.step_time_s) and min(side.step_time_s) > 0 for side in (old, new)]
     if not all(timed):
@@ -285,23 +287,23 @@ def _step_time(
         "times_after": len(new.step_time_s),
         "max_slowdown": limit,
     }
-    unlike, few, mark = _unlike(old, new, on), _few_times(old, new), None
+    unlike, few, mark = _unlike(old, new, machines), _few_times(old, new), None
     above = f"that is above the limit of {limit:g}"
     if times <= limit and unlike:
-        outcome, message = SKIP, f"not judged, for {unlike}"
+        outcome, message = SKIP, f"not judged, because {unlike}"
     elif times <= limit:
         outcome, message = PASS, f"within the limit of {limit:g}"
         if times * limit < 1:
             p = figures["p_faster"] = stats.slower(new.step_time_s, old.step_time_s)[1]
-            if p < STEP_LEVEL and not few and not _waits(new, old, on, limit, {}):
+            if p < STEP_LEVEL and not few and not _waits(new, old, machines, limit, {}):
                 mark = Sign.BETTER
     elif doubt := unlike or few:
-        outcome, message = WARN, f"above the limit of {limit:g}, but that only warns, for {doubt}"
+        outcome, message = WARN, f"above the limit of {limit:g}, but that only warns, because {doubt}"
     else:
         figures["p_slower"] = p
         if p >= STEP_LEVEL:
             outcome, message = WARN, f"{above} but may be noise ({chance(p)})"
-        elif waits := _waits(old, new, on, limit, figures):
+        elif waits := _waits(old, new, machines, limit, figures):
             outcome, message = WARN, f"{above}, but {waits}"
         else:
             outcome, message = FAIL, f"{above} and more than noise ({chance(p)})"
@@ -314,25 +316,29 @@ def _step_time(
 def _waits(
     old: FamilyResult,
     new: FamilyResult,
-    on: tuple[Environment, Environment],
+    machines: tuple[Environment, Environment],
     limit: float,
     figures: dict[str, Any],
 ) -> str:
-    """Say that the steps did not work more but waited longer; "" where nothing shows that."""
+    """Message if the steps took longer without more CPU time; "" if that is not so or not known."""
     before, after = old.step_cpu_s, new.step_cpu_s
-    if any(machine.gpu for machine in on) or min(len(before), len(after)) < FEWEST_STEPS or min(*before, *after) <= 0:
+    if (
+        any(machine.gpu for machine in machines)
+        or min(len(before), len(after)) < FEWEST_STEPS
+        or min(*before, *after) <= 0
+    ):
         return ""
     times, p = stats.slower(before, after)
     figures["cpu_ratio"], figures["p_cpu_slower"] = times, p
     if times > limit and p < STEP_LEVEL:
         return ""
-    return f"the CPU works {ratio(times, limit)} times as long: they waited, most likely for other programs"
+    return f"the CPU time is {ratio(times, limit)} times the baseline's: steps waited, most likely for other programs"
 
 
-def _unlike(old: FamilyResult, new: FamilyResult, on: tuple[Environment, Environment]) -> str:
-    """Say why the two are not times of the same thing; "" where they are."""
-    if not same_hardware(*on):
-        return "the two ran on other hardware"
+def _unlike(old: FamilyResult, new: FamilyResult, machines: tuple[Environment, Environment]) -> str:
+    """Reason why the step times are not comparable; "" if they are."""
+    if not same_hardware(*machines):
+        return "the two ran on different hardware"
     if old.on_features != new.on_features:
         words = {True: "features of frozen layers", False: "pictures"}
         return f"its steps were on {words[old.on_features]} in the baseline and are on {words[new.on_features]} now"
@@ -343,27 +349,27 @@ def _few_times(old: FamilyResult, new: FamilyResult) -> str:
     counts = len(old.step_time_s), len(new.step_time_s)
     if min(counts) >= FEWEST_STEPS:
         return ""
-    return f"a verdict needs {FEWEST_STEPS} times on each side, and there are {counts[0]} and {counts[1]}"
+    return f"a verdict needs {FEWEST_STEPS} step times on each side, but there are {counts[0]} and {counts[1]}"
 
 
 # -- parameters
 
 
 def _size(build: Build, old: FamilyResult | None, new: FamilyResult, cap: int | None) -> Iterator[Finding]:
-    """Judge a family's parameters: a change warns, more than the cap fails; no finding with nothing to compare."""
+    """Judge the number of parameters: a change warns, more than the cap fails; no finding with nothing to compare."""
     now, then = new.parameters, old.parameters if old else None
     if cap is None and (old is None or (now is None and then is None)):
         return
     changed = old is not None and now != then
     was = "not known" if then is None else f"{then:,}"
     if now is None:
-        held = f", so the cap of {cap:,} could not be checked" if cap is not None else f"; they were {was}"
-        outcome, message = WARN, f"are not known{held}"
+        more = f", so the cap of {cap:,} could not be checked" if cap is not None else f"; they were {was}"
+        outcome, message = WARN, f"are not known{more}"
     elif cap is not None and now > cap:
         outcome = FAIL
         message = f"are {now:,}{f', and were {was}' if changed else ''}: that is more than the cap of {cap:,}"
     elif changed:
-        outcome, message = WARN, f"were {was} and are {now:,}: the model is another one"
+        outcome, message = WARN, f"were {was} and are {now:,}: it is a different model"
     else:
         outcome, message = PASS, f"are {now:,}, as in the baseline" if old else f"are {now:,}; the cap is {cap:,}"
     yield build(

@@ -1,7 +1,7 @@
-"""Changes of level in a series of runs: a scan proposes the places, the gate's own test gives the p-values.
+"""Changes of level in a series of runs: a scan proposes the positions, the gate's test gives the p-values.
 
-Runs in a row that repeat each other picture by picture are one entry of a series: a deterministic program repeats
-itself until it changes, and says nothing new. How many they are counts only for how long a level has lasted.
+Consecutive runs that repeat each other picture by picture are one entry of a series, since a deterministic program
+repeats itself until it changes. Their number counts only for how long a level has lasted.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from bench import stats
 
 LEAST_RUNS, LEAST_TIMED_RUNS = 2, 3
-"""A level of accuracies and of times has so many runs or more: one that stands out is an outlier until the next is like
-it, and a machine that is busy with something else stays so for a while.
+"""Minimum number of runs in a level, for accuracies and for times: a single deviating run is an outlier, and a machine
+that is busy with something else stays busy for a while.
 """
 
 Floats = NDArray[np.float64]
 
 
 class Window(NamedTuple):
-    """Neighbouring entries of a series that are compared: those from `begin` to before `split` with those to `end`."""
+    """Neighbouring entries to compare: `begin` up to `split` with `split` up to `end`, ends excluded."""
 
     begin: int
     split: int
@@ -38,11 +38,11 @@ class Measured:
     """A figure over a series of runs, oldest first.
 
     Attributes:
-        runs: How many runs in a row each entry stands for.
-        samples: The figure of each training of an entry: accuracies of its seeds, or the logarithm of a step time.
-        right: How many of an entry's seeds have each picture right, shape (entries, n); None for times.
-        distinct: How many entries do not repeat an earlier one.
-        shortest: How many runs a level has at least.
+        runs: Number of consecutive runs that each entry stands for.
+        samples: Per entry, the figure of each training: accuracies of the seeds, or the logarithm of a step time.
+        right: Number of an entry's seeds that classify each picture correctly, shape (entries, n); None for times.
+        distinct: Number of entries that do not repeat an earlier one.
+        shortest: Minimum number of runs in a level.
     """
 
     runs: tuple[int, ...]
@@ -53,28 +53,28 @@ class Measured:
 
     @property
     def pictures(self) -> int:
-        """The number of test pictures; 0 for times."""
+        """Number of test pictures; 0 for times."""
         return 0 if self.right is None else self.right.shape[1]
 
     @property
     def calibrated(self) -> bool:
-        """True where the noise of making a run once more is known, from several seeds or from enough runs."""
+        """True if the noise between repeated runs is known, from several seeds or from enough runs."""
         return max(map(len, self.samples)) > 1 or self.distinct >= stats.CALIBRATION_SEEDS
 
     @cached_property
     def means(self) -> Floats:
         """The figure of each entry."""
-        return np.array([each.mean() for each in self.samples])
+        return np.array([sample.mean() for sample in self.samples])
 
     @cached_property
     def seed_sd(self) -> float | None:
-        """The noise of a single seed, by the first entry that was calibrated; None where none was."""
-        several = (each for each in self.samples if len(each) >= stats.CALIBRATION_SEEDS)
-        return next((float(each.std(ddof=1)) for each in several), None)
+        """Standard deviation over seeds, of the first calibrated entry; None without one."""
+        calibrated = (sample for sample in self.samples if len(sample) >= stats.CALIBRATION_SEEDS)
+        return next((float(sample.std(ddof=1)) for sample in calibrated), None)
 
     @cached_property
     def run_sd(self) -> float | None:
-        """The scatter of a run's figure, by the median step between neighbours; None of too few runs.
+        """Standard deviation over runs, from the median step between neighbours; None with too few runs.
 
         Source: F. R. Hampel (1974), "The influence curve and its role in robust estimation", Journal of the American
         Statistical Association 69, 383-393, for the median of absolute deviations; a step has twice a run's variance.
@@ -85,7 +85,7 @@ class Measured:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """The windows that are compared: at every place 1, 2, 4, ... entries on both sides, and all entries."""
+        """The windows to compare: at every position 1, 2, 4, ... entries on both sides, and all entries."""
         ends, m, windows = self.starts, len(self.runs), []
         for split in range(1, m):
             lengths = (2**power for power in range(m.bit_length()) if 2**power <= min(split, m - split))
@@ -99,23 +99,22 @@ class Measured:
 
     @cached_property
     def starts(self) -> list[int]:
-        """The first run of every entry, and how many runs there are."""
+        """The first run of every entry, then the number of runs."""
         return [0, *np.cumsum(self.runs).tolist()]
 
     def test(self, window: Window) -> stats.MeanChange:
-        """Test the trainings of the two sides against each other, as the gate does.
+        """Compare the trainings of the two sides, as the gate does.
 
-        Runs may scatter beyond their seeds, so the larger of two errors counts: that of single trainings and that of
-        runs.
+        Runs may scatter more than their seeds, so the larger of two errors is used: over trainings and over runs.
         """
         begin, split, end = window
         before, after = np.concatenate(self.samples[begin:split]), np.concatenate(self.samples[split:end])
         if self._totals is None:
             return stats.change_of_means(before, after)
         first, second = self._totals[split] - self._totals[begin], self._totals[end] - self._totals[split]
-        each = second / len(after) - first / len(before)
-        by_training = stats.change_of_means(before, after, each, self.seed_sd)
-        by_run = stats.change_of_means(self.means[begin:split], self.means[split:end], each, self.run_sd)
+        by_picture = second / len(after) - first / len(before)
+        by_training = stats.change_of_means(before, after, by_picture, self.seed_sd)
+        by_run = stats.change_of_means(self.means[begin:split], self.means[split:end], by_picture, self.run_sd)
         return max(by_training, by_run, key=lambda change: change.standard_error)
 
     @cached_property
@@ -127,40 +126,40 @@ def accuracies(correct: Sequence[NDArray[np.bool_]]) -> Measured:
     """Measure the accuracy of a family over runs.
 
     Args:
-        correct: For each run, which pictures each seed's model classifies rightly, shape (seeds, n): the same pictures
-            in the same order, n at least 2, at least one run and a seed each.
+        correct: For each run, the pictures that each seed's model classifies correctly, shape (seeds, n). The pictures
+            and their order are the same, n is at least 2, and there is at least one run and one seed per run.
     """
-    entries = [(own, len([*group])) for own, group in groupby(correct, lambda each: (each.shape, each.tobytes()))]
+    entries = [(content, len([*group])) for content, group in groupby(correct, lambda run: (run.shape, run.tobytes()))]
     starts = np.cumsum([0, *(runs for _, runs in entries)])[:-1]
     figures = [correct[at] for at in starts.tolist()]
     return Measured(
         runs=tuple(runs for _, runs in entries),
-        samples=tuple(each.mean(axis=1) for each in figures),
-        right=np.stack([each.sum(axis=0) for each in figures]),
-        distinct=len({own for own, _ in entries}),
+        samples=tuple(right.mean(axis=1) for right in figures),
+        right=np.stack([right.sum(axis=0) for right in figures]),
+        distinct=len({content for content, _ in entries}),
         shortest=LEAST_RUNS,
     )
 
 
 def step_times(seconds: Sequence[Sequence[float]]) -> Measured:
-    """Measure the logarithm of a family's step time over runs, so that a change is a ratio; of each run its median.
+    """Measure the logarithm of a family's median step time over runs, so that a change is a ratio.
 
     Args:
-        seconds: For each run, step times above 0, at least one run and a time each.
+        seconds: For each run, step times above 0; at least one run, and one time per run.
     """
-    medians = tuple(np.log([np.median(each)]) for each in seconds)
+    medians = tuple(np.log([np.median(times)]) for times in seconds)
     return Measured((1,) * len(medians), medians, None, len(medians), LEAST_TIMED_RUNS)
 
 
 @dataclass(frozen=True)
 class LevelStep:
-    """A change of level that noise does not explain.
+    """A change of level that is more than noise.
 
     Attributes:
-        at: The first run of the new level, counted from 0.
+        at: The first run of the new level, from 0.
         before, after: The two levels: means of the entries up to the neighbouring steps.
-        low, high: 95 % interval of after less before.
-        p: Two-sided, of the test that found it, corrected for all tests.
+        low, high: 95 % interval of after minus before.
+        p: Two-sided p-value of the window that showed it, corrected for all tests.
     """
 
     at: int
@@ -172,20 +171,20 @@ class LevelStep:
 
 
 def steps(measured: Measured, least: float, tests: int) -> list[LevelStep]:
-    """Find where the level changes, oldest first.
+    """Find the changes of level, oldest first.
 
-    The window that noise explains least is taken first, and its step is where its two levels fit best; others follow
-    in which no step was found yet. Each must be significant after Bonferroni's correction for all tests of all series,
-    so that the chance of a single false one is at most `stats.LEVEL`.
+    Windows are taken in order of their p-value, skipping those that already contain a step. The step of a window is at
+    the position where two levels fit best. A window must be significant after Bonferroni's correction for all tests of
+    all series, so that the chance of any false step is at most `stats.LEVEL`.
 
     Args:
         measured: The series.
-        least: The smallest change that counts, in the unit of the figure.
-        tests: How many windows were compared in all series together, this one's own among them.
+        least: The smallest change to report, in the unit of the figure.
+        tests: Number of windows compared in all series, this one included.
     """
     places: dict[int, float] = {}
     tested = [(measured.test(window), window) for window in measured.windows]
-    for change, window in sorted(tested, key=lambda each: each[0].p):
+    for change, window in sorted(tested, key=lambda test: test[0].p):
         if change.p * tests >= stats.LEVEL:
             break
         if not any(window.begin < at < window.end for at in places):
@@ -194,7 +193,7 @@ def steps(measured: Measured, least: float, tests: int) -> list[LevelStep]:
 
 
 def _fitted(measured: Measured, window: Window) -> int:
-    """Place a step within a window by least squares: it is more likely there than where p is smallest."""
+    """Locate the step within a window by least squares, which is more accurate than the position of the smallest p."""
     begin, _, end = window
     means, ends = measured.means, measured.starts
     places = [
@@ -205,7 +204,7 @@ def _fitted(measured: Measured, window: Window) -> int:
 
 
 def _placed(measured: Measured, places: dict[int, float], least: float) -> Iterator[LevelStep]:
-    """Measure each step between its neighbours, and leave out those smaller than `least`."""
+    """Measure each step between its neighbours; leave out steps smaller than `least`."""
     bounds = [0, *sorted(places), len(measured.runs)]
     for begin, split, end in zip(bounds, bounds[1:], bounds[2:], strict=False):
         change = measured.test(Window(begin, split, end))
@@ -215,7 +214,7 @@ def _placed(measured: Measured, places: dict[int, float], least: float) -> Itera
 
 
 def smallest_visible(measured: Measured, least: float, tests: int) -> float | None:
-    """Estimate the smallest change in the middle that is found with 80 % power; None where there are too few runs."""
+    """Estimate the smallest change in the middle that is detected with 80 % power; None with too few runs."""
     whole = [window for window in measured.windows if window.begin == 0 and window.end == len(measured.runs)]
     if not whole:
         return None

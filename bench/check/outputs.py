@@ -26,13 +26,13 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(verdict: Verdict) -> str:
-    """Write a judgement as JUnit XML: a test suite a run, a test case a family and metric.
+    """Write a judgement as JUnit XML: one test suite per run, one test case per family and metric.
 
-    A failure is a `failure`; what was not comparable is `skipped`, with one `error` that says why; an incomplete run is
-    an `error` of its own. What warns or informs passes, and says so in its output. The names of suite and test cases
-    are the same from run to run, so that a CI can follow them.
+    A failing finding is a `failure`. If the runs are not comparable, findings are `skipped`, and one `error` says why;
+    an incomplete run is another `error`. Warnings and information pass, with the message as output. The names of suite
+    and test cases are the same in every run, so that a CI can track them.
 
-    Source: there is no standard; Jenkins' xUnit plugin asks for this (its junit-10.xsd), and other systems read it.
+    Source: there is no standard; this is the format of Jenkins' xUnit plugin (its junit-10.xsd), which others read too.
     """
     root = _element("testsuites", None, name=NAME)
     suite = _element("testsuite", root, name=NAME, time="0")
@@ -63,7 +63,7 @@ def junit(verdict: Verdict) -> str:
 
 
 def _result(finding: Finding) -> tuple[str, str, str]:
-    """The element of a test case, its type and its text; "" where it passed. Many a CI shows the text only."""
+    """Tag, type and text of a test case's element; "" if it passed. Many CI systems show only the text."""
     if finding.outcome == GateOutcome.FAIL:
         figures = [f"{name}: {value}" for name, value in finding.figures.items()]
         return "failure", finding.metric, "\n".join([finding.message, *figures])
@@ -93,11 +93,11 @@ def _xml(text: str) -> str:
 
 # -- Markdown
 
-MOST_BYTES = 1024 * 1024
-"""Maximum size of a step's summary on GitHub; of a larger one nothing is shown."""
+MAX_BYTES = 1024 * 1024
+"""Maximum size of a step's summary on GitHub, which shows nothing of a larger one."""
 
 RESERVED = 4096
-"""Bytes of it for how a page that was cut ends, and for what a later step adds."""
+"""Bytes kept free for the end of a cut page and for additions by later steps."""
 
 LONGEST_SENTENCE = 1500
 
@@ -106,36 +106,36 @@ RULE = "|:-:|---|---|---|--:|--:|--:|--:|"
 _OUTSIDE = re.compile(
     r"(?P<markup>[\\`*_{}\[\]<>&|~$])|(?P<reference>[@#]|\bGH(?=-\d))|(?i:\b(?P<link>https?:|ftp:|www\.|mailto:|xmpp:))"
 )
-"""Text that Markdown, or GitHub's flavour of it, would take for its own."""
+"""Text with a meaning in Markdown or in GitHub's flavour of it."""
 
 _ZERO_WIDTH = "&#8203;"
-"""Between the sign and the name: GitHub looks for mentions and references in what is shown, after all escapes."""
+"""Separates `@` or `#` from a name: GitHub looks for mentions and references in the rendered text."""
 
 
-def markdown(verdict: Verdict, most_bytes: int = MOST_BYTES) -> str:
-    """Write a judgement in GitHub's Markdown: the result, what is wrong, then all of it.
+def markdown(verdict: Verdict, max_bytes: int = MAX_BYTES) -> str:
+    """Write a judgement in GitHub's Markdown: the result, the problems, then all findings.
 
-    A name from outside is in a code span, in which nothing is a mention, a reference or HTML; a sentence with outside
-    text in it has all that Markdown would take for its own as character references. Where the page would be longer than
-    `most_bytes`, the last lines are left out and counted.
+    Names from outside are code spans, which contain no mentions, references or HTML. In sentences with text from
+    outside, everything with a meaning in Markdown becomes a character reference. If the page is longer than
+    `max_bytes`, the last lines are left out and counted.
     """
     if isinstance(verdict, NoBaseline):
         return f"## NO BASELINE: nothing was judged\n\n{sentence(verdict.message)}\n"
     lines = [f"## {sentence(verdict.headline)}", ""]
     if verdict.differences:
-        lines += ["Nothing was judged, for the two do not compare:", ""]
-        lines += [*(f"- {sentence(each)}" for each in verdict.differences), ""]
+        lines += ["Nothing was judged, because the two are not comparable:", ""]
+        lines += [*(f"- {sentence(difference)}" for difference in verdict.differences), ""]
     elif verdict.problems:
         lines += [*(_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), ""]
     lines += [f"|{'|'.join(COLUMNS)}|", RULE, *map(_row, verdict.findings), ""]
     summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
     lines += ["<details>", f"<summary>{summary}</summary>", "", *_details(verdict), "", "</details>", ""]
-    return "\n".join(_cut(lines, most_bytes))
+    return "\n".join(_cut(lines, max_bytes))
 
 
-def _cut(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
+def _cut(lines: Sequence[str], max_bytes: int) -> Sequence[str]:
     """Leave out the last lines that do not fit, and count them."""
-    room = most_bytes - RESERVED
+    room = max_bytes - RESERVED
     for number, line in enumerate(lines):
         room -= len(line.encode(errors="backslashreplace")) + 1
         if room < 0:
@@ -146,8 +146,8 @@ def _cut(lines: Sequence[str], most_bytes: int) -> Sequence[str]:
 
 
 def code(name: str) -> str:
-    """Put a name from outside into a code span, also in a table: a fence longer than any in it, and bars escaped."""
-    text = short(name).replace("\\|", "\\\\x7c").replace("|", "\\|")  # renderers differ in what `\\\|` is in a table
+    """Put a name from outside into a code span that is safe in a table: longer fence than any in it, bars escaped."""
+    text = short(name).replace("\\|", "\\\\x7c").replace("|", "\\|")  # renderers disagree about `\\\|` in a table
     if not text.strip():
         return "(blank)"
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
@@ -156,7 +156,7 @@ def code(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Write text with outside words in it as Markdown that shows just that: no markup, HTML, mention or link."""
+    """Escape text for Markdown: nothing in it becomes markup, HTML, a mention or a link."""
     return _OUTSIDE.sub(_harmless, one_line(plain(text), LONGEST_SENTENCE))
 
 
@@ -191,7 +191,7 @@ def _details(judgement: Judgement) -> Iterator[str]:
 # -- GitHub
 
 SHOWN = 10
-"""Annotations of a kind that GitHub shows for a step."""
+"""Maximum number of annotations of one kind that GitHub shows per step."""
 
 LONGEST_TITLE = 200
 LONGEST_MESSAGE = 3500
@@ -199,16 +199,16 @@ LONGEST_MESSAGE = 3500
 
 
 def github(verdict: Verdict) -> str:
-    """Write a judgement as workflow commands, which GitHub shows as annotations; the result first.
+    """Write a judgement as workflow commands, which GitHub shows as annotations; the result is first.
 
-    GitHub shows ten of each kind for a step, so the rest is summed up in the tenth. Escaping follows
-    github.com/actions/toolkit (packages/core/src/command.ts).
+    GitHub shows ten of each kind per step, so the tenth sums up the rest. Escaping follows github.com/actions/toolkit
+    (packages/core/src/command.ts).
     """
     if isinstance(verdict, NoBaseline):
         return f"{_annotation('error', f'{NAME}: no baseline', verdict.message)}\n"
     whole = "error" if verdict.exit_status else "notice"
     lines = [_annotation(whole, NAME, verdict.headline)]
-    lines += [_annotation("error", NAME, f"not comparable: {each}") for each in verdict.differences[: SHOWN - 1]]
+    lines += [_annotation("error", NAME, f"not comparable: {reason}") for reason in verdict.differences[: SHOWN - 1]]
     for kind, outcome in (("error", GateOutcome.FAIL), ("warning", GateOutcome.WARN), ("notice", GateOutcome.INFO)):
         findings, room = verdict.of(outcome), SHOWN - (whole == kind)
         shown = findings if len(findings) <= room else findings[: room - 1]
@@ -220,7 +220,7 @@ def github(verdict: Verdict) -> str:
 
 
 def _annotation(kind: str, title: str, message: str) -> str:
-    """One workflow command: `::error title=…::message`."""
+    """Write one workflow command: `::error title=…::message`."""
     data = _escaped(one_line(plain(message), LONGEST_MESSAGE))
     heading = _escaped(one_line(plain(title), LONGEST_TITLE)).replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} title={heading}::{data}"
@@ -236,7 +236,7 @@ SCHEMA_VERSION = 1
 
 
 def as_json(verdict: Verdict) -> str:
-    """Write a judgement as JSON: all of it, and no figure that JSON does not have."""
+    """Write a judgement as JSON."""
     data: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     if isinstance(verdict, NoBaseline):
         data |= {"exit_status": NOT_COMPARABLE, "result": "", "error": verdict.message, "findings": []}
@@ -260,13 +260,13 @@ def as_json(verdict: Verdict) -> str:
             "findings": [asdict(finding) for finding in verdict.findings],
         }
     text = json.dumps(_finite(data), indent=1, allow_nan=False)
-    return text.replace("##", "#\\u0023")  # in a log, `##[` begins a command; it can be in a string only
+    return text.replace("##", "#\\u0023")  # `##[` in a log is a command of a CI; here it can only be inside a string
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity, which JSON does not have, become null."""
+    """Replace NaN and infinity, which JSON does not have, by null."""
     if isinstance(value, Mapping):
-        return {str(name): _finite(each) for name, each in value.items()}
+        return {str(name): _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

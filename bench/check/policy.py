@@ -1,4 +1,4 @@
-"""The limits of the regression gate: the documented rule, or what a project's `bench.toml` makes of it."""
+"""The limits of the regression gate: the documented defaults, or those of a project's `bench.toml`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.text import one_line
 
 TABLE = "check"
 
-MOST_DROP = 0.2
-"""A larger `max_drop` is a mistake, most likely points where a share is meant."""
+MAX_DROP = 0.2
+"""A larger `max_drop` is refused: most likely it is in points instead of a share."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class FamilyPolicy:
     """The limits of a family.
 
     Attributes:
-        max_drop: Share of the test pictures; a drop of so much is a regression, if it is more than noise.
-        max_slowdown: Ratio of the median step times, above which a family is slower, if that is more than noise.
-        min_accuracy: The accuracy must not be surely below it; None, or 0: no floor.
-        max_parameters: The model must not be larger; None: no cap.
+        max_drop: A drop of accuracy of this share or more is a regression, if it is more than noise.
+        max_slowdown: A ratio of median step times above this is a regression, if it is more than noise.
+        min_accuracy: Floor of the accuracy; None or 0: no floor.
+        max_parameters: Maximum number of parameters; None: no cap.
     """
 
     max_drop: float = 0.01
@@ -42,10 +42,10 @@ class Policy:
     """The limits of the gate.
 
     Attributes:
-        alpha: Level of the test of accuracy, over all families together (Holm, 1979).
-        usual: Of every family that has no limits of its own.
-        families: Of those that have.
-        path: The file it is from; None: the documented rule.
+        alpha: Significance level of the tests of accuracy, over all families together (Holm, 1979).
+        usual: Limits of families without an entry in `families`.
+        families: Limits by family.
+        path: The policy's file; None: the documented defaults.
     """
 
     alpha: float = 0.05
@@ -57,11 +57,11 @@ class Policy:
         """The limits of a family."""
         return self.families.get(family, self.usual)
 
-    def meant_for(self, families: Iterable[str]) -> Policy:
-        """Give the policy itself, where every family with limits of its own is among `families`.
+    def checked(self, families: Iterable[str]) -> Policy:
+        """Return this policy after checking that it names only these families.
 
         Raises:
-            ConfigError: One is not: a limit that guards nothing is a mistake.
+            ConfigError: It names another family: a limit that guards nothing is a mistake.
         """
         known = list(families)
         for name in self.families:
@@ -74,25 +74,25 @@ class Policy:
 RULES: Mapping[str, tuple[Any, str]] = {
     "alpha": (Annotated[float, Meta(gt=0, le=0.5)], "must be a number above 0 and at most 0.5, e.g. 0.05"),
     "max_drop": (
-        Annotated[float, Meta(gt=0, le=MOST_DROP)],
-        f"must be a share above 0 and at most {MOST_DROP}; one point is 0.01, half a point 0.005",
+        Annotated[float, Meta(gt=0, le=MAX_DROP)],
+        f"must be a share above 0 and at most {MAX_DROP}; one point is 0.01, half a point 0.005",
     ),
     "max_slowdown": (
         Annotated[float, Meta(gt=1, le=100)],
         "must be a ratio above 1 and at most 100; 25 % slower is 1.25",
     ),
-    "min_accuracy": (Annotated[float, Meta(ge=0, le=1)], "must be a share, 0 to 1; 90 % is 0.9, and 0 is no floor"),
+    "min_accuracy": (Annotated[float, Meta(ge=0, le=1)], "must be a share, 0 to 1; 90 % is 0.9, 0 means no floor"),
     "max_parameters": (Annotated[int, Meta(ge=1)], "must be a whole number, at least 1, e.g. 20_000_000"),
 }
-"""The type of every key, and its rule in words; `alpha` is one for all families."""
+"""Type and rule of every key; `alpha` cannot be set per family."""
 
 
 def read(path: Path) -> Policy:
     """Read a policy.
 
     Raises:
-        ConfigError: The file is missing or no TOML, or a key or a value is wrong; the message has the file, the key,
-            the value, the rule and the choices.
+        ConfigError: The file is missing or not TOML, or a key or value is wrong; the message has the file, the key, the
+            value, the rule and the choices.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -116,7 +116,7 @@ def read(path: Path) -> Policy:
 
 def _table(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{where}: must be a table, but is {value!r}")
+        raise ConfigError(f"{where} must be a table, but is {value!r}")
     return dict(value)
 
 

@@ -1,8 +1,8 @@
-"""Every family over the runs of a folder: accuracy, step time, parameters, and where they changed.
+"""Every family over the runs of a folder: accuracy, step time, parameters, and their changes.
 
-Runs stand in one series where they compare: the same test pictures and the same settings. Within it a family's
-accuracies compare where it started from the same weights, and its step times where the hardware is the same too. The
-terminal, the JSON and the page all show this model.
+A series holds comparable runs: same test pictures, same settings. Within it, a family's accuracies are comparable if
+they started from the same weights, and its step times if the hardware is the same too. Terminal, JSON and page all show
+this model.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from bench.text import (
 )
 
 SCHEMA_VERSION = 1
-"""Of `FamilyHistories.as_data`."""
+"""Version of `FamilyHistories.as_data`."""
 
 BASELINE = "baseline.json"
-"""The baseline among the runs."""
+"""File name of the committed baseline."""
 
 LEAST = 0.005
-"""Smallest change of accuracy that counts, as a share."""
+"""Smallest change of accuracy to report, as a share."""
 
 LEAST_RATIO = 1.1
-"""Smallest factor between two step times that counts."""
+"""Smallest ratio of two step times to report."""
 
 SEEN, SEEN_RATIO = 0.5, 10.0
-"""A change that would show only beyond that, a share and a factor, counts as invisible."""
+"""If only larger changes (a share, a ratio) can be detected, the noise counts as too large to see any."""
 
 DEPTH = 4
-"""Runs are looked for so far below the folder."""
+"""Maximum depth below the folder at which runs are searched."""
 
 DIRTY = "+"
-"""Ends a commit whose working tree had changes that are in no commit."""
+"""Suffix of a commit whose working tree had uncommitted changes."""
 
 
 class Figure(NamedTuple):
-    """The words for a figure: one value, a change, an end of a change's interval, the smallest change to be seen."""
+    """Formatters of a figure: a value, a change, an end of a change's interval, the smallest visible change."""
 
     name: str
     level: Callable[[float], str]
@@ -86,7 +86,7 @@ PARAMETERS = Figure("parameters", lambda count: thousands(round(count)), lambda 
 
 @dataclass(frozen=True)
 class SeriesRun:
-    """A run of a series; `baseline` says that it is the committed one."""
+    """A run of a series; `baseline` is True for the committed one."""
 
     run: str
     created_utc: str
@@ -95,21 +95,21 @@ class SeriesRun:
 
     @property
     def day(self) -> str:
-        """The day it began, UTC."""
+        """Start date, UTC."""
         return one_line(self.created_utc[:10], 10) or NOTHING
 
     @property
     def commit(self) -> str:
-        """Its commit in short; "" where it is not known."""
+        """Its abbreviated commit; "" if unknown."""
         dirty = DIRTY if self.git_sha.endswith(DIRTY) else ""
         return one_line(self.git_sha.removesuffix(DIRTY)[:9], 9) + dirty
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A figure of the run `at`, from 0, in the series: a share, seconds, or a count.
+    """A figure of run number `at` (from 0) of the series: a share, seconds, or a count.
 
-    `low` and `high` are the 95 % interval of an accuracy, and the middle half of the step times.
+    `low` and `high` are the 95 % interval of an accuracy, or the quartiles of step times.
     """
 
     at: int
@@ -123,12 +123,12 @@ class LevelChange:
     """A change of level.
 
     Attributes:
-        last: The last run of the level before, in the series from 0.
-        at: The first run of the one after.
+        last: Number of the last run of the level before, from 0.
+        at: Number of the first run of the level after.
         before, after: The levels: a share, seconds (a geometric mean of the runs' medians), or a count.
-        low, high: 95 % interval of after less before, or of after divided by before for seconds; None for a count.
+        low, high: 95 % interval of after minus before, or, for seconds, of after divided by before; None for a count.
         p: Corrected p-value; None for a count, which has no noise.
-        reconfigured: Whether the run before and the run after have chosen different configurations.
+        reconfigured: True if these two runs chose different configurations.
     """
 
     last: int
@@ -151,12 +151,12 @@ class Track:
 
     Attributes:
         readings, changes: Oldest first; at least one reading.
-        different: How many of the readings do not repeat an earlier one, picture by picture for accuracies.
-        comparisons: How many windows of runs were compared; 0 where there are too few runs for any.
-        smallest: About the smallest change that would be seen: a share, or a factor for seconds; None where there is no
-            comparison or the noise is too large to see any.
-        calibrated: Whether the noise of making a run once more is known, from several seeds or enough runs.
-        where: The hardware that the figures were measured on; "" where that does not matter.
+        different: Number of readings that do not repeat an earlier one (accuracies: picture by picture).
+        comparisons: Number of windows of runs that were compared; 0 with too few runs.
+        smallest: Estimate of the smallest visible change: a share, or a ratio for seconds; None without comparisons, or
+            if the noise is too large.
+        calibrated: True if the noise between repeated runs is known, from several seeds or enough runs.
+        where: The hardware that the figures were measured on; "" if it does not matter.
     """
 
     readings: tuple[Reading, ...]
@@ -173,7 +173,7 @@ class Track:
         return [reading.value for reading in self.readings]
 
     def in_short(self, figure: Figure) -> str:
-        """Count the changes, or say which ones would have been seen."""
+        """Summary: the number of changes, or the smallest change that would have been seen."""
         n = len(self.readings)
         if self.changes:
             return plural(len(self.changes), "change")
@@ -189,12 +189,12 @@ class Track:
 
 @dataclass(frozen=True)
 class FamilyHistory:
-    """A family over a series, as far as it started from the same weights.
+    """A family over those runs of a series in which it started from the same weights.
 
     Attributes:
-        times: Step times, a track for each hardware, the latest first; empty where none was measured.
-        parameters: None where they were not counted.
-        without: In how many runs it has no scored model, by how it ended there.
+        times: Step times, one track per hardware, the latest first; empty if none were measured.
+        parameters: None if they were not counted.
+        without: Number of runs in which it has no scored model, by its status there.
     """
 
     name: str
@@ -206,25 +206,25 @@ class FamilyHistory:
 
     @property
     def label(self) -> str:
-        """Its name, with the weights where they were not pretrained."""
+        """Its name, labelled if it trained from random weights."""
         return with_weights(self.name, self.weights)
 
     @property
     def tracks(self) -> list[tuple[Figure, Track]]:
-        """All that was measured of it."""
+        """All its tracks, with the figure that each shows."""
         sizes = [(PARAMETERS, self.parameters)] if self.parameters else []
         return [(ACCURACY, self.accuracy), *((STEP_TIME, track) for track in self.times), *sizes]
 
 
 @dataclass(frozen=True)
 class RunSeries:
-    """Runs that compare.
+    """Comparable runs.
 
     Attributes:
         n: Number of test pictures.
         runs: Oldest first.
         families: In the order of the latest run, then those that it does not have.
-        differs: What is different from the series before it, in words; empty for the first.
+        differs: Differences from the previous series, in words; empty for the first.
     """
 
     source: str
@@ -237,22 +237,22 @@ class RunSeries:
 
     @property
     def span(self) -> str:
-        """The days of the first and the last run."""
+        """Dates of the first and the last run."""
         return " to ".join(dict.fromkeys((self.runs[0].day, self.runs[-1].day)))
 
     @property
     def differing(self) -> str:
-        """The differences to the series before it, in short."""
+        """Short list of the differences from the previous series."""
         return listing([one_line(difference, 60) for difference in self.differs])
 
     @property
     def calibrated(self) -> bool:
-        """False where a change of some family may be the luck of a seed."""
+        """False if the change of some family may be due to its seed alone."""
         return all(family.accuracy.calibrated for family in self.families)
 
     @property
     def changes(self) -> list[tuple[FamilyHistory, Figure, LevelChange]]:
-        """All changes, family by family."""
+        """All changes, grouped by family."""
         return [
             (family, figure, change)
             for family in self.families
@@ -261,9 +261,9 @@ class RunSeries:
         ]
 
     def commits(self, change: LevelChange) -> str:
-        """Name the two commits between which a change lies; "" where they are not known.
+        """Name the two commits between which a change lies; "" if they are unknown.
 
-        Two runs of one commit are of the same code only where neither has changes beside it.
+        Two runs of one commit have the same code only if neither has uncommitted changes.
         """
         last, at = self.runs[change.last], self.runs[change.at]
         if not last.commit and not at.commit:
@@ -275,7 +275,7 @@ class RunSeries:
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file, or a run folder, that is damaged or too new."""
+    """A file or run folder that is damaged or too new."""
 
     file: str
     reason: str
@@ -283,7 +283,7 @@ class UnreadableFile:
 
 @dataclass(frozen=True)
 class StoredResults:
-    """The results below a folder: of the runs, oldest first, and of the committed baseline."""
+    """The results below a folder: those of runs, oldest first, and those of the committed baseline."""
 
     results: tuple[Results, ...] = ()
     baseline: Results | None = None
@@ -292,14 +292,14 @@ class StoredResults:
 
 @dataclass(frozen=True)
 class FamilyHistories:
-    """Every family over the runs: the series, the latest first, and what was left out."""
+    """Every family over the runs: the series, the latest first, and the runs that were left out."""
 
     series: tuple[RunSeries, ...]
     unfinished: tuple[SeriesRun, ...] = ()
     unreadable: tuple[UnreadableFile, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
-        """Give all of it as plain data, for JSON: shares, seconds and counts, nothing rounded."""
+        """Convert to plain data for JSON: shares, seconds and counts, not rounded."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
 
@@ -307,7 +307,7 @@ class FamilyHistories:
 
 
 def find(folder: Path) -> StoredResults:
-    """Read the results of every run below a folder; those that cannot be read are named, never fatal."""
+    """Read the results of every run below a folder; unreadable ones are listed."""
     contents, unreadable, baseline = {}, [], folder / BASELINE
     for path in (*_run_folders(folder), *([baseline] if baseline.is_file() else [])):
         try:
@@ -334,7 +334,7 @@ def _when(results: Results) -> tuple[str, str]:
 
 
 def _identity(results: Results) -> tuple[str, str, str, Environment]:
-    """Identify a run: a copy of it has the same."""
+    """Key of a run, which a copy of the run shares."""
     return results.created_utc, results.run, results.git_sha, results.env
 
 
@@ -342,26 +342,26 @@ def _identity(results: Results) -> tuple[str, str, str, Environment]:
 
 
 def history(stored: StoredResults, families: Iterable[str] = (), least: float = LEAST) -> FamilyHistories:
-    """Put all complete runs into series, the baseline's among them, the latest series first.
+    """Group all complete runs, including the baseline's, into series, the latest series first.
 
     Args:
         stored: The results.
-        families: Names of those that are wanted; empty: all. Either way changes are corrected for all of them.
-        least: The smallest change of accuracy that counts, as a share.
+        families: Names of the families to show; empty: all. Changes are corrected for all families in any case.
+        least: The smallest change of accuracy to report, as a share.
 
     Raises:
         ConfigError: There is no such family.
     """
-    every = {_identity(results): results for results in stored.results}
+    by_identity = {_identity(results): results for results in stored.results}
     baseline = _identity(stored.baseline) if stored.baseline else None
     if stored.baseline:
-        every[_identity(stored.baseline)] = stored.baseline  # it may have more seeds than its run
-    known = {name for results in every.values() for name in results.families}
+        by_identity[_identity(stored.baseline)] = stored.baseline  # it may have more seeds than its run
+    known = {name for results in by_identity.values() for name in results.families}
     for name in set(families) - known if known else ():
         raise unknown("family", name, map(one_line, known))
     groups: dict[tuple[str, str, int], list[Results]] = {}
     unfinished = []
-    for results in sorted(every.values(), key=_when):
+    for results in sorted(by_identity.values(), key=_when):
         if results.status == "complete":
             key = results.split.test_ids_sha256, results.config_sha256, results.split.n
             groups.setdefault(key, []).append(results)
@@ -396,7 +396,7 @@ def history(stored: StoredResults, families: Iterable[str] = (), least: float = 
 def _differences(before: Results, after: Results) -> Iterator[str]:
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
         sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
-        yield f"other test pictures ({sides[0]} → {sides[1]})"
+        yield f"different test pictures ({sides[0]} → {sides[1]})"
     for name, old, new in setting_changes(before.config, after.config):
         yield f"{name} {' → '.join('not set' if value is ABSENT else str(value) for value in (old, new))}"
 
@@ -404,15 +404,19 @@ def _differences(before: Results, after: Results) -> Iterator[str]:
 # -- families
 
 FamilyRuns = Mapping[int, FamilyResult]
-"""The results of a family by the number of the run in the series."""
+"""Results of a family by the number of the run in the series."""
 
 
 def _families(group: Sequence[Results], wanted: set[str], least: float) -> Iterator[FamilyHistory]:
     scored = _scored(group)
     shares = {key: levels.accuracies([family.correct for family in runs.values()]) for key, runs in scored.items()}
-    timed = {(key, where): each for key, runs in scored.items() for where, each in _by_hardware(runs, group).items()}
+    timed = {
+        (key, where): timed_runs
+        for key, runs in scored.items()
+        for where, timed_runs in _by_hardware(runs, group).items()
+    }
     times = {key: levels.step_times([family.step_time_s for family in runs.values()]) for key, runs in timed.items()}
-    share_tests, time_tests = (sum(len(m.windows) for m in every.values()) for every in (shares, times))
+    share_tests, time_tests = (sum(len(m.windows) for m in measured.values()) for measured in (shares, times))
     for key, runs in scored.items():
         name, weights = key
         if wanted and name not in wanted:
@@ -433,7 +437,7 @@ def _families(group: Sequence[Results], wanted: set[str], least: float) -> Itera
 
 
 def _scored(group: Sequence[Results]) -> dict[tuple[str, str], FamilyRuns]:
-    """Collect the scored results by name and weights: names in the latest run's order, the latest weights first."""
+    """Group the scored results by name and weights: names in the latest run's order, the latest weights first."""
     scored: dict[tuple[str, str], dict[int, FamilyResult]] = {}
     names = [*dict.fromkeys(name for results in reversed(group) for name in results.families)]
     for at, results in enumerate(group):
@@ -444,7 +448,7 @@ def _scored(group: Sequence[Results]) -> dict[tuple[str, str], FamilyRuns]:
 
 
 def _by_hardware(runs: FamilyRuns, group: Sequence[Results]) -> dict[str, FamilyRuns]:
-    """Collect the runs with step times by what they were measured on, that of the latest run first."""
+    """Group the runs with step times by hardware, that of the latest run first."""
     places: dict[str, dict[int, FamilyResult]] = {}
     for at, family in runs.items():
         if family.step_time_s and min(family.step_time_s) > 0:
@@ -498,7 +502,7 @@ def _reconfigured(runs: FamilyRuns, last: int, at: int) -> bool:
 
 
 def _parameter_track(runs: FamilyRuns) -> Track | None:
-    """Every change counts: a number of parameters has no noise."""
+    """Track the number of parameters, which has no noise: every change counts."""
     counts = {at: family.parameters for at, family in runs.items() if family.parameters is not None}
     changes = [
         LevelChange(last, at, before, after, reconfigured=_reconfigured(runs, last, at))

@@ -1,6 +1,6 @@
 """The gate's figures and names in words, the same in every output.
 
-They are in plain ASCII, for they end up in logs, in XML and in terminals that know nothing else.
+They are plain ASCII, because some logs, XML readers and terminals support nothing else.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from bench.runs.results import FamilyResult
 from bench.text import one_line, p_value, plain, seconds
 
 LONGEST_NAME = 120
-"""Characters of a name from outside in a sentence."""
+"""Maximum characters of a name from outside in a sentence."""
 
-MOST_DECIMALS = 4
+MAX_DECIMALS = 4
 
 
 def short(text: str, limit: int = LONGEST_NAME) -> str:
@@ -24,20 +24,20 @@ def short(text: str, limit: int = LONGEST_NAME) -> str:
 def amount(share: float, limit: float | None = None) -> str:
     """The size of a difference in points: 0.021 as `2.1`.
 
-    Where the rounded figure would be on the other side of the limit, it gets as many decimals as tell them apart: with
-    a limit of 0.01, 0.0096 is `0.96`.
+    If rounding would move it to the other side of the limit, it gets more decimals: with a limit of 0.01, 0.0096 is
+    `0.96`.
     """
     return _percentage(abs(share), limit)
 
 
 def points(difference: float, limit: float) -> str:
-    """A difference in points, with its sign: `-2.1`, `+0.4`, `0.0`; a drop as `amount` has it."""
+    """A difference in points, with its sign: `-2.1`, `+0.4`, `0.0`; a drop has the decimals of `amount`."""
     figure = amount(difference, limit if difference < 0 else None)
     return figure if not float(figure) else f"{'-' if difference < 0 else '+'}{figure}"
 
 
 def percent(share: float | None, limit: float | None = None) -> str:
-    """0.8889 as `88.9 %`; with more decimals where rounding would put it on the other side of the limit."""
+    """0.8889 as `88.9 %`; with more decimals if rounding would move it to the other side of the limit."""
     return "" if share is None else f"{_percentage(share, limit)} %"
 
 
@@ -47,7 +47,7 @@ def exact(limit: float) -> str:
 
 
 def ratio(value: float, limit: float) -> str:
-    """A ratio with two decimals, or as many as tell it from the limit."""
+    """A ratio with two decimals, or more if rounding would move it to the other side of the limit."""
     decimals = next((k for k in range(2, 6) if (round(value, k) > limit) == (value > limit)), 6)
     return f"{value:.{decimals}f}"
 
@@ -60,12 +60,12 @@ def chance(p: float) -> str:
 def _percentage(share: float, limit: float | None) -> str:
     decimals = 1
     if limit is not None:
-        sides = (k for k in range(1, MOST_DECIMALS) if (round(share, k + 2) >= limit) == (share >= limit))
-        decimals = next(sides, MOST_DECIMALS)
+        sides = (k for k in range(1, MAX_DECIMALS) if (round(share, k + 2) >= limit) == (share >= limit))
+        decimals = next(sides, MAX_DECIMALS)
     return f"{100 * share:.{decimals}f}"
 
 
-# -- the figures of a family; "" where there is none
+# -- figures of a family; "" if there is none
 
 
 def accuracy(family: FamilyResult | None) -> str:

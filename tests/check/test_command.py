@@ -47,7 +47,7 @@ OTHER = replace(PARTIAL, config={"images": 1})
     [
         (again(BEFORE), 0, "PASS: no regression in 2 families (baseline 01234567, 2026-11-20)"),
         (WORSE, 1, "FAIL: 1 regression in 2 families (baseline 01234567, 2026-11-20)"),
-        (OTHER, 3, "NOT COMPARABLE: setting data: 'drawn' in the baseline, not there in this run"),
+        (OTHER, 3, "NOT COMPARABLE: setting data: 'drawn' in the baseline, absent in this run"),
         (PARTIAL, 4, "INCOMPLETE: the run is partial: it was stopped before its budget was used; 1 regression in 2"),
     ],
 )

@@ -147,7 +147,7 @@ def test_one_seed_without_calibration_warns_at_most_and_says_how_to_calibrate():
     assert (finding.outcome, finding.mark, judgement.exit_status) == (WARN, "-", 0)
     assert finding.mde.startswith(">")
     assert judgement.headline.startswith("PASS: no regression, 1 warning, 1 UNCALIBRATED in 1 family")
-    assert "only warns, for with one seed the noise of the seeds is not known" in finding.message
+    assert "only warns, because with one seed the noise of seeds is unknown" in finding.message
     assert any("`python -m bench baseline RUN --seeds 5` measures it" in note for note in judgement.notes)
 
 
@@ -177,7 +177,7 @@ def test_a_test_that_could_not_have_seen_twice_the_limit_is_never_a_bare_pass():
     finding = found(judgement)
     assert (finding.outcome, finding.mark, finding.underpowered) == (WARN, "~", True)
     assert float(finding.mde) > 2.0
-    assert f"UNDERPOWERED: only a drop of {finding.mde} points or more would be seen" in finding.message
+    assert f"UNDERPOWERED: with 80 % power only a drop of {finding.mde} points or more is detected" in finding.message
     assert judgement.headline.startswith("PASS: no regression, 1 warning, 1 UNDERPOWERED in 1 family")
     assert judgement.exit_status == 0
 
@@ -205,7 +205,7 @@ def test_an_accuracy_surely_below_the_floor_fails_though_it_did_not_change():
     limits = Policy(families={"cnn": FamilyPolicy(min_accuracy=0.95)})
     finding = accuracy_of(family(0.9), family(0.9), limits)
     assert (finding.outcome, finding.mark) == (FAIL, "-")
-    assert "is 90.0 %, surely below the floor of 95.0 % (95 % Wilson interval up to 91.2 %)" in finding.message
+    assert "is 90.0 %, significantly below the floor of 95.0 % (95 % Wilson interval up to 91.2 %)" in finding.message
 
 
 def test_the_border_of_the_floor_is_wilson_s_upper_bound():
@@ -307,7 +307,9 @@ def test_steps_that_only_waited_longer_warn():
     """Another program on the machine: the clock went on, the CPU worked no more than before."""
     finding = timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS)
     assert (finding.outcome, finding.mark) == (WARN, "~")
-    assert finding.message.endswith("the CPU works 1.00 times as long: they waited, most likely for other programs")
+    assert finding.message.endswith(
+        "the CPU time is 1.00 times the baseline's: steps waited, most likely for other programs"
+    )
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=SLOW).outcome == FAIL
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=STEPS[:5]).outcome == FAIL  # too few to tell
     assert timed(STEPS, SLOW, cpu_before=STEPS, step_cpu_s=(0.0, *STEPS)).outcome == FAIL  # not measured
@@ -320,7 +322,7 @@ def test_steps_that_only_waited_longer_warn():
 def test_on_other_hardware_slower_steps_only_warn(env):
     finding = timed(STEPS, SLOW, env=env)
     assert (finding.outcome, finding.mark) == (WARN, "~")
-    assert "only warns, for the two ran on other hardware" in finding.message
+    assert "only warns, because the two ran on different hardware" in finding.message
     assert timed(STEPS, SLOW, env={"python": "3.13.1"}).outcome == FAIL
     same = timed(STEPS, STEPS, env=env)
     assert (same.outcome, same.mark) == (SKIP, "x")
@@ -335,7 +337,7 @@ def test_steps_on_features_are_not_held_against_steps_on_pictures():
 def test_six_times_on_each_side_are_needed():
     finding = timed(STEPS, SLOW[:5])
     assert (finding.outcome, finding.mark) == (WARN, "~")
-    assert "a verdict needs 6 times on each side, and there are 6 and 5" in finding.message
+    assert "a verdict needs 6 step times on each side, but there are 6 and 5" in finding.message
     assert timed(STEPS, STEPS[:1]).outcome == PASS
 
 
@@ -373,7 +375,7 @@ def test_a_model_of_another_size_warns_and_above_the_cap_fails():
     larger = again(before, cnn=family(parameters=120_000))
     finding = found(judge(before, larger), metric=PARAMETERS)
     assert (finding.outcome, finding.mark, finding.change) == (WARN, "~", "+20,000")
-    assert finding.message == "were 100,000 and are 120,000: the model is another one"
+    assert finding.message == "were 100,000 and are 120,000: it is a different model"
     for cap, outcome in ((120_000, WARN), (119_999, FAIL)):
         judgement = judge(before, larger, Policy(usual=FamilyPolicy(max_parameters=cap)))
         assert found(judgement, metric=PARAMETERS).outcome == outcome
@@ -401,11 +403,11 @@ def test_a_new_family_is_held_against_the_cap():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"split": {"test_ids_sha256": "8" * 64}}, "other test pictures: as many, 2,000, but not the same"),
-        ({"split": {"sha256": "8" * 64}}, "the test pictures are the same, but those for training and validation are"),
+        ({"split": {"test_ids_sha256": "8" * 64}}, "different test pictures: 2,000 in both, but not the same ones"),
+        ({"split": {"sha256": "8" * 64}}, "different split: the test pictures are the same, but not those"),
         ({"config": {"images": 10}}, "setting images: 9000 in the baseline, 10 in this run"),
         ({"config": {"budget": {"trials": 30, "seconds": None}}}, "setting budget.trials: 20 in the baseline, 30 in"),
-        ({"config": {"epochs": 3}}, "setting epochs: not there in the baseline, 3 in this run"),
+        ({"config": {"epochs": 3}}, "setting epochs: absent in the baseline, 3 in this run"),
         ({"config": {"seed": False}}, "setting seed: 0 in the baseline, False in this run"),
         ({"config": {"data": "a\nb"}}, "setting data: 'drawn' in the baseline, 'a\\nb' in this run"),
         ({"config": {"images": 10, "seed": 1}}, "setting seed: 0 in the baseline, 1 in this run"),
@@ -426,10 +428,10 @@ def test_what_cannot_be_compared_or_makes_no_difference():
     assert (
         judge(results(n=2000), results(n=1000))
         .differences[0]
-        .startswith("other test pictures: 2,000 in the baseline, 1,000 in this run (data drawn")
+        .startswith("different test pictures: 2,000 in the baseline, 1,000 in this run (data drawn")
     )
     single = results({"cnn": 1.0}, n=1)
-    assert judge(single, again(single)).differences == ["there are too few test pictures to compare anything: 1"]
+    assert judge(single, again(single)).differences == ["too few test pictures to compare anything: 1"]
     assert judge(results({"cnn": GONE}), results({"cnn": 0.9})).exit_status == 3
     assert judge(results({}), results({})).exit_status == 3
     before = results({"cnn": 0.9, "vgg16": family(weights="imagenet")})
@@ -440,7 +442,7 @@ def test_what_cannot_be_compared_or_makes_no_difference():
 def test_a_baseline_of_a_run_that_is_not_complete_does_not_compare(status):
     before = results(status=status)
     judgement = judge(before, replace(again(before), status="complete"))
-    assert judgement.differences == [f"the baseline is of a run that is {status}, not complete"]
+    assert judgement.differences == [f"the baseline's run is {status}, not complete"]
 
 
 # -- incomplete, and what counts first
@@ -485,16 +487,16 @@ def test_notes_tell_what_else_is_different():
     )
     notes = judge(before, after).notes
     assert notes == [
-        "other hardware, so step times only warn: Fake CPU @ 2.40GHz, 4 cores in the baseline, Other CPU, 4 cores, "
+        "different hardware, so step times only warn: Fake CPU @ 2.40GHz, 4 cores in the baseline, Other CPU, 4 cores, "
         "H200 in this run",
-        "other versions: Python '3.11.9', now '3.13.1'",
-        "cnn: another configuration was chosen: learning_rate 0.001, now 0.01; depth 4, now not there; "
-        "blocks not there, now 2",
+        "different versions: Python '3.11.9', now '3.13.1'",
+        "cnn: a different configuration was chosen: learning_rate 0.001, now 0.01; depth 4, now absent; "
+        "blocks absent, now 2",
     ]
 
 
 def test_a_run_held_against_itself_is_told():
-    assert judge(results(), results()).notes == ["the baseline is of this very run"]
+    assert judge(results(), results()).notes == ["the baseline was made from this run"]
 
 
 @pytest.mark.parametrize(

@@ -313,7 +313,7 @@ def test_markdown_tells_failures_before_the_table_and_the_rest_folded():
     assert order == sorted(order)
 
 
-@pytest.mark.parametrize("limit", [5_000, 8_000, 20_000, outputs.MOST_BYTES])
+@pytest.mark.parametrize("limit", [5_000, 8_000, 20_000, outputs.MAX_BYTES])
 def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit):
     long = Finding(
         family="family" * 20,
@@ -323,7 +323,7 @@ def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit):
         message="fell " * 100,
     )
     findings = [replace(long, family=f"{long.family}{i}") for i in range(2000)]
-    whole = outputs.markdown(replace(usual(), findings=findings), 10 * outputs.MOST_BYTES)
+    whole = outputs.markdown(replace(usual(), findings=findings), 10 * outputs.MAX_BYTES)
     text = outputs.markdown(replace(usual(), findings=findings), limit)
     assert len(text.encode()) <= limit
     assert text.startswith(whole[:500].splitlines()[0])

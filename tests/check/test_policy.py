@@ -78,9 +78,9 @@ def test_the_example_of_the_help_is_the_rule(read):
         ("[check]\nmax_parameters = 1e6\n", "max_parameters = 1000000.0: must be a whole number"),
         ("[check]\nmax_parameters = 0\n", "max_parameters = 0: must be a whole number, at least 1"),
         ("[check.families.a]\nalpha = 0.01\n", "[check.families.a]: unknown key 'alpha'"),
-        ("check = 3\n", "[check]: must be a table, but is 3"),
-        ("[check]\nfamilies = []\n", "[check.families]: must be a table, but is []"),
-        ("[check.families]\na = 1\n", "[check.families.a]: must be a table, but is 1"),
+        ("check = 3\n", "[check] must be a table, but is 3"),
+        ("[check]\nfamilies = []\n", "[check.families] must be a table, but is []"),
+        ("[check.families]\na = 1\n", "[check.families.a] must be a table, but is 1"),
         ('[check.families."a\\nb\\u202e"]\nx = 1\n', "[check.families.a\\nb\\u202e]: unknown key 'x'"),
         ("[check\n", "the policy is not TOML: "),
         (b"[check]\n# \xff\n", "not TOML: 'utf-8' codec can't decode"),
@@ -104,6 +104,6 @@ def test_a_file_that_cannot_be_read(tmp_path, path):
 def test_limits_for_a_family_that_is_nowhere_are_a_mistake():
     made = Policy(families={"vgg61": FamilyPolicy()}, path=Path("bench.toml"))
     with pytest.raises(ConfigError) as caught:
-        made.meant_for(["cnn", "vgg16"])
+        made.checked(["cnn", "vgg16"])
     assert "bench.toml: [check.families.vgg61]: unknown family 'vgg61'. Did you mean vgg16?" in str(caught.value)
-    assert made.meant_for(["vgg61"]) is made
+    assert made.checked(["vgg61"]) is made

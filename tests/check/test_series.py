@@ -105,7 +105,7 @@ def test_runs_on_other_pictures_or_with_other_settings_are_another_series() -> N
                      split=replace(third.split, source="photos", test_ids_sha256="8" * 64))  # fmt: skip
     series = history_of([fourth, third, second, first]).series
     assert [[entry.run for entry in each.runs] for each in series] == [["other"], ["run-0", "run-2"], ["run-1"]]
-    assert series[0].differs == ("other test pictures (600 of drawn → 600 of photos)",)
+    assert series[0].differs == ("different test pictures (600 of drawn → 600 of photos)",)
     assert series[1].differs == ("epochs 20 → not set",)
     assert series[2].differs == ()
 
