@@ -16,9 +16,9 @@ from bench.errors import ConfigError, unknown
 
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
-MOST_FOLDS = 20
+MAX_FOLDS = 20
 
-MOST_WORKERS = 1024
+MAX_WORKERS = 1024
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy, and with it Keras and scikit-learn, takes."""
@@ -153,8 +153,8 @@ SHARES = Values(
 SAMPLE = Values(
     "at least 12 pictures, a whole number of them", lambda value: value is None or _is_whole(value, 12), int)
 FOLDS = Values(
-    f"2 to {MOST_FOLDS}, or 0 for one validation part",
-    lambda value: _is_whole(value, 0, MOST_FOLDS) and value != 1, int)
+    f"2 to {MAX_FOLDS}, or 0 for one validation part",
+    lambda value: _is_whole(value, 0, MAX_FOLDS) and value != 1, int)
 SIDES = Values(
     "whole numbers of 8 to 1024 pixels, separated by commas",
     lambda value: _all(lambda side: _is_whole(side, 8, 1024), value),
@@ -271,7 +271,7 @@ class RunConfig:
         (0.6, 0.2, 0.2), SHARES, PICTURES, "S", "shares of train, validation and test; default {default}")
     folds: int = setting(
         0, FOLDS, PICTURES, "K",
-        f"no validation part, but K common folds (2 to {MOST_FOLDS}): every configuration is trained on each and "
+        f"no validation part, but K common folds (2 to {MAX_FOLDS}): every configuration is trained on each and "
         "scored by the mean", comparable=True)
     near_duplicates: str = setting(
         "group", one_of("group", "ignore"), PICTURES, "HOW",
@@ -305,7 +305,7 @@ class RunConfig:
         0, between(0, LARGEST_SEED), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
         "default {default}")
     workers: int = setting(
-        1, between(1, MOST_WORKERS), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
+        1, between(1, MAX_WORKERS), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
     out: str = setting(
         "", TEXT, RUN, "DIR", "the run folder; default reports/<utc time>-<data>")
     storage: str = setting(

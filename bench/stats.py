@@ -1,4 +1,4 @@
-"""Statistics of a comparison: pure functions, each with its source."""
+"""Statistics of comparisons: pure functions, each with its source."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.05
-"""A corrected p-value below it counts as significant."""
+"""Significance level: a corrected p-value below it is significant."""
 
 QUANTILE = 0.975
-"""Intervals are of 95 %, two-sided."""
+"""Quantile for two-sided 95 % intervals."""
 
 DROP_LEVEL = 0.05
-"""One-sided level at which a drop is more than noise (before any correction for several families)."""
+"""One-sided significance level of a drop, before any correction for several families."""
 
 CALIBRATION_SEEDS = 5
-"""Minimum number of seeds behind a standard deviation that stands for that of a single training."""
+"""Minimum number of seeds for a calibration, a standard deviation over seeds that is used for other runs."""
 
 EXACT_UP_TO = 40
-"""Maximum number of step times, both sides together, for the exact rank test; above, a normal approximation."""
+"""Maximum number of step times, on both sides together, for the exact rank test; above, it is approximated."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -45,29 +45,29 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 
 
 def discordant(right: NDArray[np.bool_]) -> Counts:
-    """Count, for every pair of classifiers, the pictures that one has right and the other wrong.
+    """Count, for every pair of classifiers, the pictures that only one of them classifies correctly.
 
     Args:
-        right: Right answers, shape (classifiers, pictures).
+        right: True for correct answers, shape (classifiers, pictures).
 
     Returns:
-        Shape (classifiers, classifiers): at [i, j] the number of pictures that i has right and j has wrong.
+        Shape (classifiers, classifiers): at [i, j] the number of pictures with i correct and j wrong.
     """
     shares = right.astype(np.float64)  # sums of ones and zeros are exact, and a product of matrices is fast
     return np.rint(shares @ (1.0 - shares).T).astype(np.int64)
 
 
 def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
-    """Two-sided p-values of McNemar's exact test: are two classifiers right equally often on the same pictures?
+    """Two-sided p-values of McNemar's exact test of equal accuracy of two classifiers on the same pictures.
 
-    Pictures that both have right, or both wrong, do not count. Of the others each is as likely to be the first's as the
-    second's under the null hypothesis, so their count is binomial with probability 1/2.
+    Pictures that both classify correctly, or both wrongly, do not count. Under the null hypothesis each other picture
+    is equally likely to be in favour of either classifier, so the count is binomial with probability 1/2.
 
     Args:
-        only_first, only_second: Number of pictures that one alone has right; any one shape.
+        only_first, only_second: Number of pictures that only one classifies correctly; equal shapes.
 
     Returns:
-        The p-values, same shape; 1 where no picture tells the two apart.
+        The p-values, same shape; 1 if both counts are 0.
 
     Source:
         Q. McNemar (1947), "Note on the sampling error of the difference between correlated proportions or
@@ -80,15 +80,15 @@ def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     first, second = np.asarray(only_first, np.int64), np.asarray(only_second, np.int64)
     if (first < 0).any() or (second < 0).any():
         raise ValueError(f"counts must be >= 0, but got {int(min(first.min(), second.min()))}")
-    # With probability 1/2 the distribution is symmetric: both tails are twice the smaller one.
+    # With probability 1/2 the distribution is symmetric: both tails together are twice the smaller one.
     tails = np.asarray(2.0 * bdtr(np.minimum(first, second).astype(np.float64), first + second, 0.5), np.float64)
     return np.minimum(tails, 1.0)
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Adjust the p-values of several tests, so that the chance of any false finding is at most the level.
+    """Adjust the p-values of several tests so that the chance of any false positive is at most the level.
 
-    It holds however the tests depend on each other, and finds whatever Bonferroni's correction finds.
+    The tests may depend on each other in any way. Everything significant after Bonferroni's correction stays so.
 
     Returns:
         The adjusted p-values in the same order, at most 1.
@@ -108,17 +108,17 @@ def holm(p: ArrayLike) -> Floats:
 def paired_difference(
     both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Newcombe's 95 % interval of the difference between two shares of right answers on the same pictures.
+    """Newcombe's 95 % interval of the difference between two accuracies on the same pictures.
 
-    It adds Wilson's intervals of the two shares in squares, less what their correlation takes away: it stays inside
-    -1 to 1 and holds its level where the shares are near 1 and where few pictures tell the two apart.
+    It combines Wilson's intervals of the two shares and their correlation. It stays inside -1 to 1 and holds its level
+    for shares near 1 and for few discordant pictures.
 
     Args:
-        both, only_first, only_second, neither: Number of pictures that both classify rightly, the first alone, the
-            second alone, and neither; all of one shape, of which each sum is at least 1.
+        both, only_first, only_second, neither: Number of pictures that both, only the first, only the second, and
+            neither classify correctly; equal shapes, each sum at least 1.
 
     Returns:
-        Lower and upper bounds of the first's share less the second's, same shape.
+        Lower and upper bounds of the first share minus the second, same shape.
 
     Source:
         R. G. Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions based on
@@ -151,12 +151,12 @@ class MeanChange:
     Accuracies are shares, not points; step times are logarithms.
 
     Attributes:
-        difference: The mean after less the one before.
-        standard_error: Of the difference, over test pictures and trainings.
-        p_drop: One-sided p-value of a drop: small where the mean fell by more than noise.
+        difference: Mean after minus mean before.
+        standard_error: Standard error of the difference, over test pictures and trainings.
+        p_drop: One-sided p-value of a drop: small if the mean fell by more than noise.
         low, high: 95 % interval of the difference.
-        calibrated: Whether the standard error has the noise of the trainings of both sides.
-        freedom: Degrees of freedom of the standard error; few where the noise of few seeds is most of it.
+        calibrated: True if the standard error includes the noise of the trainings of both sides.
+        freedom: Degrees of freedom of the standard error; few if most of it is the noise of few seeds.
     """
 
     difference: float
@@ -169,7 +169,7 @@ class MeanChange:
 
     @property
     def p_rise(self) -> float:
-        """One-sided p-value of a rise; no rise at all never looks like one."""
+        """One-sided p-value of a rise; at least 0.5 without one."""
         return 1 - self.p_drop if self.difference > 0 else max(0.5, 1 - self.p_drop)
 
     @property
@@ -178,16 +178,16 @@ class MeanChange:
         return min(1.0, 2 * min(self.p_drop, self.p_rise)) if self.difference else 1.0
 
     def detectable(self, level: float = DROP_LEVEL, pictures: int = 0) -> float:
-        """The function `detectable` of this error."""
+        """The smallest detectable drop, see the function `detectable`."""
         return detectable(self.standard_error, self.freedom, level, pictures)
 
 
 def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> MeanChange:
-    """Test whether a family's accuracy changed between two versions, beyond the noise of test pictures and seeds.
+    """Test for a change of a family's accuracy between two versions beyond the noise of test pictures and seeds.
 
     Args:
-        before, after: Right answers of each seed's model, shapes (seeds, n): the same pictures in the same order on
-            both sides, at least two, and at least one seed on each.
+        before, after: True for correct answers of each seed's model, shapes (seeds, n): the same two or more pictures
+            in the same order on both sides, and at least one seed on each.
         seed_sd: As for `change_of_means`.
     """
     if before.ndim != 2 or after.ndim != 2 or before.shape[1] != after.shape[1] or before.shape[1] < 2:
@@ -200,35 +200,35 @@ def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float |
 def change_of_means(
     before: Floats, after: Floats, by_picture: Floats | None = None, seed_sd: float | None = None
 ) -> MeanChange:
-    """Test whether two groups of trainings have different means: Welch's test, with the noise of shared pictures.
+    """Test for different means of two groups of trainings: Welch's test, with the noise of shared pictures.
 
     With c the difference of the two means over trainings at each picture, the squared standard error is
-    var(c) / n + var(before) / trainings before + var(after) / trainings after. The test is Student's with
-    Satterthwaite's degrees of freedom: where two or three seeds are all that is known of a noise that is larger than
-    that of the pictures, a normal quantile raises false alarms in more than one of ten cases.
+    var(c) / n + var(before) / trainings before + var(after) / trainings after. The test is Student's t with
+    Satterthwaite's degrees of freedom. With two or three seeds whose noise exceeds that of the pictures, a normal
+    quantile would raise false alarms in more than one of ten cases.
 
     Args:
         before, after: A figure of each training, shapes (trainings before,) and (trainings after,), at least one each.
-        by_picture: The c of accuracies, shape (n,); None for figures that are not of pictures.
-        seed_sd: Standard deviation of the figure over seeds, from a calibration; it stands for a side that has one
-            training only. None: such a side is taken to have no noise, and the change is not `calibrated`.
+        by_picture: The c of accuracies, shape (n,); None for figures without pictures.
+        seed_sd: Standard deviation of the figure over seeds, from a calibration; used for a side with one training.
+            None: such a side is treated as free of noise, and the change is not `calibrated`.
 
     Source:
         B. L. Welch (1947), "The generalization of 'Student's' problem when several different population variances are
-        involved", Biometrika 34, 28-35. The test pictures are crossed with the trainings, as cases with readers in
-        studies of diagnostic imaging, and paired between the versions, while the trainings of two versions have nothing
-        in common: D. D. Dorfman, K. S. Berbaum and C. E. Metz (1992), "Receiver operating characteristic rating
-        analysis: generalization to the population of readers and patients with the jackknife method", Investigative
-        Radiology 27(9), 723-731. Chance in single pictures is in both parts of the sum, as the pictures' spread and as
-        the seeds': the error is rather too large, on which side a gate should err.
+        involved", Biometrika 34, 28-35. The test pictures are crossed with the trainings, like cases with readers in
+        studies of diagnostic imaging, and paired between the versions; the trainings of two versions are independent:
+        D. D. Dorfman, K. S. Berbaum and C. E. Metz (1992), "Receiver operating characteristic rating analysis:
+        generalization to the population of readers and patients with the jackknife method", Investigative Radiology
+        27(9), 723-731. The randomness of single pictures is in both parts of the sum, in the variance of the pictures
+        and in that of the seeds, so the error is rather too large, which is the safe side for a gate.
     """
     from scipy.special import stdtr, stdtrit
 
-    difference = round(float(after.mean() - before.mean()), 12)  # equal counts of right answers do not differ at all
+    difference = round(float(after.mean() - before.mean()), 12)  # exactly 0 for equal counts of correct answers
     several = [side for side in (before, after) if len(side) > 1]
     between = [float(side.var(ddof=1)) / len(side) for side in several]
     uncertain = sum(part**2 / (len(side) - 1) for part, side in zip(between, several, strict=True))
-    if seed_sd is not None and len(several) < 2:  # the calibration stands in both parts, and errs alike in both
+    if seed_sd is not None and len(several) < 2:  # the error of the calibration is the same in all its parts
         between += [seed_sd**2] * (2 - len(several))
         uncertain = sum(between) ** 2 / (CALIBRATION_SEEDS - 1)
     squared = (0.0 if by_picture is None else float(by_picture.var(ddof=1)) / len(by_picture)) + sum(between)
@@ -251,14 +251,14 @@ def change_of_means(
 def detectable(
     standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL, pictures: int = 0
 ) -> float:
-    """The smallest drop that a one-sided test at `level` sees with 80 % power, in the unit of the standard error.
+    """The smallest drop that a one-sided test at `level` detects with 80 % power, in the unit of the standard error.
 
-    At `DROP_LEVEL` it is 2.486 standard errors, and more where the error has few degrees of freedom.
+    At `DROP_LEVEL` it is 2.486 standard errors, and more if the error has few degrees of freedom.
 
     Args:
-        pictures: Number of pictures where the error is that of a share; else 0. A drop d of a share has an error of
-            sqrt(d / pictures) of its own: without that, a test of a few pictures that are all right would claim to see
-            the smallest drop.
+        pictures: Number of pictures if the error is that of a share; else 0. A drop d of a share itself adds an error
+            of sqrt(d / pictures). Without it, a test on a few pictures that are all correct would claim to detect the
+            smallest drop.
 
     Source:
         J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, chapter 1.
@@ -270,21 +270,21 @@ def detectable(
 
 
 def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """A configuration's accuracy over several trainings of it, with an interval over test pictures and seeds.
+    """Accuracy of a configuration over several trainings, with an interval over test pictures and seeds.
 
-    The variance of the mean is that of pictures and seeds crossed, both random, from an analysis of variance. Wilson's
-    interval is taken with the number of pictures that would have that variance, p (1 - p) / variance, so that it stays
-    inside 0 to 1, and with a quantile of Student's t where the noise of few seeds is a large part.
+    The variance of the mean comes from an analysis of variance with pictures and seeds crossed, both random. The
+    interval is Wilson's with the number of pictures that would have this variance, p (1 - p) / variance, so that it
+    stays inside 0 to 1; its quantile is Student's t, since the noise of few seeds may be a large part.
 
-    Few wrong answers say little of the variance. A prior of half a picture more that all seeds get wrong takes the
-    interval over into Wilson's with n, which is also the interval of seeds that agree in all.
+    Few wrong answers tell little about the variance. A prior of half a picture that all seeds get wrong pulls the
+    interval towards Wilson's with n, which is also the interval of seeds that agree on every picture.
 
     Args:
-        right: Right answers of each training's model, shape (seeds, n), both at least 1.
+        right: True for correct answers of each training's model, shape (seeds, n), both at least 1.
 
     Returns:
-        The mean share of right answers, and the lower and the upper bound; with one seed exactly Wilson's, which is
-        about that one model and not about other seeds.
+        The mean accuracy, and the lower and the upper bound. With one seed the bounds are Wilson's, which are about
+        that one model and not about other seeds.
 
     Source:
         J. Cornfield and J. W. Tukey (1956), "Average values of mean squares in factorials", Annals of Mathematical
@@ -301,7 +301,7 @@ def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
         return share, *wilson(int(right[0].sum()), n)
     pictures, interaction, between = _components(right)
     squared = max(pictures + between - interaction, pictures, between)  # the interaction is in both
-    alike = share * (1 - share) / n  # the variance if the seeds agreed in all
+    alike = share * (1 - share) / n  # the variance if the seeds agreed on every picture
     prior = 0.5 / (n * share * (1 - share) + 0.5)
     squared = max(squared, (1 - prior) * squared + prior * alike)
     freedom = (seeds - 1) * (squared / between) ** 2 if between > 0 else np.inf
@@ -312,10 +312,10 @@ def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class SeedsDifference:
-    """One configuration's accuracy less another's, over several seeds of each; shares, not points.
+    """One configuration's accuracy minus another's, over several seeds of each; shares, not points.
 
     Attributes:
-        low, high: Its interval over test pictures and seeds.
+        low, high: 95 % interval over test pictures and seeds.
         p: Two-sided p-value of no difference.
     """
 
@@ -326,18 +326,17 @@ class SeedsDifference:
 
 
 def difference_over_seeds(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> SeedsDifference:
-    """The difference in accuracy of two configurations that were each trained with several seeds.
+    """Compare the accuracies of two configurations that were each trained with several seeds.
 
     Args:
-        one, other: Which pictures each training's model classifies rightly, shapes (seeds, n) with the same pictures in
-            the same order, n at least 2 and seeds at least 2 on both sides.
+        one, other: True for correct answers of each training's model, shapes (seeds, n): the same pictures in the same
+            order, n at least 2, and at least 2 seeds on both sides.
 
     Source:
-        The variances are those of `over_seeds`, pictures paired and each side with seeds of its own; Student's t with
-        Satterthwaite's degrees of freedom, in which those of the pictures are taken for infinite. See also N. A.
-        Obuchowski and H. E. Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple readers and
-        multiple tests", Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured:
-        docs/statistics.md.
+        The variances are those of `over_seeds`, with paired pictures and independent seeds. The test is Student's t
+        with Satterthwaite's degrees of freedom, taken as infinite for the pictures. See also N. A. Obuchowski and H. E.
+        Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests",
+        Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured: docs/statistics.md.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -365,20 +364,20 @@ def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
     """Test for slower steps: the ratio of the medians and its p-value.
 
     Args:
-        before, after: Step times, at least one each, above 0, in one unit.
+        before, after: Step times above 0 in the same unit, at least one each.
 
     Returns:
-        Median after / median before, and the one-sided p-value of the Mann-Whitney U test that times after are longer.
-        Up to `EXACT_UP_TO` times it is exact, ties or not: 6 against 6 give at best 1 / 924 = 0.0011. Two-sided that
-        would be 0.0022, and the normal approximation, which many programs fall back on at a single tie, gives 0.0025.
+        Median after / median before, and the one-sided p-value of the Mann-Whitney U test for longer times after. Up to
+        `EXACT_UP_TO` times it is exact, with or without ties: 6 against 6 give at best 1 / 924 = 0.0011. Two-sided that
+        would be 0.0022, and 0.0025 by the normal approximation that many programs use as soon as there is a tie.
 
     Raises:
         ValueError: A side has no time, or one that is not above 0.
 
     Source:
         H. B. Mann and D. R. Whitney (1947), "On a test of whether one of two random variables is stochastically larger
-        than the other", Annals of Mathematical Statistics 18(1), 50-60. With ties, the distribution over all ways to
-        divide the middle ranks: E. L. Lehmann (1975), "Nonparametrics: Statistical Methods Based on Ranks", chapter 1.
+        than the other", Annals of Mathematical Statistics 18(1), 50-60. With ties, the distribution over all divisions
+        of the mid-ranks: E. L. Lehmann (1975), "Nonparametrics: Statistical Methods Based on Ranks", chapter 1.
     """
     first, second = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if not first.size or not second.size or not (np.concatenate([first, second]) > 0).all():
@@ -387,12 +386,12 @@ def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
 
 
 def _larger(first: Floats, second: Floats) -> float:
-    """One-sided p-value of the Mann-Whitney U test that the second are larger."""
+    """One-sided p-value of the Mann-Whitney U test for larger second values."""
     values, which, counts = np.unique(np.concatenate([first, second]), return_inverse=True, return_counts=True)
-    doubled = (2 * np.cumsum(counts) - counts + 1)[which]  # middle ranks, times 2 to be whole
+    doubled = (2 * np.cumsum(counts) - counts + 1)[which]  # mid-ranks, times 2 to be whole
     some, of_second, total = len(second), int(doubled[len(first) :].sum()), len(doubled)
     if total <= EXACT_UP_TO:
-        ways = np.zeros((some + 1, int(doubled.sum()) + 1))  # to choose so many ranks of that sum; exact below 2**53
+        ways = np.zeros((some + 1, int(doubled.sum()) + 1))  # [k, s]: ways to choose k ranks of sum s, exact to 2**53
         ways[0, 0] = 1
         for rank in doubled:
             ways[1:, rank:] += ways[:-1, :-rank].copy()
@@ -405,38 +404,38 @@ def _larger(first: Floats, second: Floats) -> float:
 
 
 def rank_intervals(p: Floats, accuracy: Floats) -> Counts:
-    """The best and the worst place that each may have, from 1, shape (k, 2).
+    """The best and the worst possible rank of each classifier, from 1, shape (k, 2).
 
-    Behind all that are significantly better, before all that are worse.
+    It is ranked behind all that are significantly better, and before all that are significantly worse.
 
     Args:
         p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Shares of right answers, shape (k,).
+        accuracy: Accuracies, shape (k,).
     """
     beats = _beats(p, accuracy)
     return np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
 
 
 def tied_with_best(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
-    """Mark those that no corrected test puts below the most accurate, which is itself among them; shape (k,).
+    """True for the most accurate classifier and all that no corrected test puts below it, shape (k,).
 
     Args:
         p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Shares of right answers, shape (k,), k at least 1; of equal ones the first is the best.
+        accuracy: Accuracies, shape (k,), k at least 1; among equal ones the first is the best.
     """
     tied: NDArray[np.bool_] = ~_beats(p, accuracy)[int(np.argmax(accuracy))]
     return tied
 
 
 def pareto(points: Sequence[Sequence[float]]) -> list[int]:
-    """The Pareto front of points of which every figure is better the smaller it is.
+    """The Pareto front of points whose figures are all better the smaller they are.
 
     Args:
         points: All of one length, without NaN; infinity is the worst.
 
     Returns:
-        The places of the points that no other point dominates, ascending. A point dominates another if it is at most as
-        large in every figure and smaller in one, so equal points stand or fall together.
+        The positions of the points that no other point dominates, ascending. A point dominates another if it is at most
+        as large in every figure and smaller in one, so equal points are either all on the front or all not.
 
     Source:
         H. T. Kung, F. Luccio and F. P. Preparata (1975), "On finding the maxima of a set of vectors", Journal of the
@@ -452,18 +451,21 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
 
 
 def _beats(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
-    """True at [i, j] where i is significantly better than j."""
+    """True at [i, j] if i is significantly better than j."""
     return (p < LEVEL) & (accuracy[:, np.newaxis] > accuracy)
 
 
 def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Parts of the variance of a mean over pictures and seeds, shape (seeds >= 2, n), each with the interaction in it:
-    of the pictures, of the interaction alone, and of the seeds.
+    """Components of the variance of a mean over pictures and seeds, from shape (seeds >= 2, n).
+
+    Returns:
+        The variance of the pictures and of the seeds, both with the interaction, and between them that of the
+        interaction alone.
     """
     seeds, n = right.shape
     of_picture, of_seed = right.mean(axis=0), right.mean(axis=1)
     share = float(of_seed.mean())
-    # What the two leave of the mean square share (1 - share) of ones and zeros; rounding may take it below 0.
+    # The rest of share (1 - share), the variance of ones and zeros; rounding may make it negative.
     rest = max(share * (1 - share) - float(of_picture.var()) - float(of_seed.var()), 0.0)
     return float(of_picture.var()) / n, rest / (n * (seeds - 1)), float(of_seed.var(ddof=1)) / seeds
 
@@ -471,7 +473,7 @@ def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
 def _score_bounds(
     correct: NDArray[np.generic], n: NDArray[np.generic], freedom: float = np.inf
 ) -> tuple[Floats, Floats]:
-    """Wilson's intervals, any shape; with degrees of freedom by the quantiles of Student's t."""
+    """Wilson's intervals, any shape; with finite `freedom` the quantile is that of Student's t."""
     from scipy.special import ndtri, stdtrit
 
     z = float(ndtri(QUANTILE) if np.isinf(freedom) else stdtrit(freedom, QUANTILE))
@@ -483,7 +485,7 @@ def _score_bounds(
 
 
 def _correlation(e: Floats, f: Floats, g: Floats, h: Floats) -> Floats:
-    """Of two classifiers' right answers, with Newcombe's continuity correction; 0 where one has all right or none."""
+    """Correlation of two classifiers' correct answers, with Newcombe's continuity correction; 0 if it is undefined."""
     product = (e + f) * (g + h) * (e + g) * (f + h)
     covariance = e * h - f * g
     corrected = np.where(covariance > 0, np.maximum(covariance - (e + f + g + h) / 2, 0.0), covariance)

@@ -1,4 +1,4 @@
-"""Numbers with their units in words, and text from outside made safe to show."""
+"""Numbers with their units as text, and text from outside made safe to display."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, Trial
 
 NOTHING = "–"
-"""Stands for a figure that was not measured."""
+"""Text for a figure that was not measured."""
 
 MASK = "***"
-"""Stands for a password."""
+"""Replacement for a password."""
 
 _GAP = "\u00a0"  # a number and its unit stay on one line
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# Control characters, and those that reorder or hide text (Unicode TR36, section 2.10): "Trojan source" names.
+# Control characters, and characters that reorder or hide text (Unicode TR36, section 2.10).
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -32,17 +32,17 @@ _SECRET = re.compile("pass|pwd|secret|token", re.I)
 
 
 def clean(text: str) -> str:
-    """Make text from outside safe to show.
+    """Make text from outside safe to display.
 
-    Colour codes go; control, reordering and invisible characters become visible escapes such as `\\u202e`; the path
-    of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
+    Colour codes are removed. Control, reordering and invisible characters become visible escapes such as `\\u202e`; the
+    path of a home folder becomes `~`; the password in a URL becomes `***`. Line ends and tabs stay.
     """
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
     return _HIDDEN.sub(lambda match: ascii(match[0])[1:-1], _HOME.sub("~", without_password(text)))
 
 
 def one_line(text: str, limit: int | None = None, end: str = "…") -> str:
-    """Make a name from outside safe to show on one line: `clean`, visible line ends and tabs, cut after `limit`."""
+    """Make a name from outside safe to display on one line: `clean`, escape line ends and tabs, cut after `limit`."""
     line = clean(text).replace("\n", "\\n").replace("\t", "\\t")
     return line if limit is None else shorten(line, limit, end)
 
@@ -50,23 +50,23 @@ def one_line(text: str, limit: int | None = None, end: str = "…") -> str:
 def without_password(text: str) -> str:
     """Replace the password in each URL by `***`: `user:password@host` and `?password=`.
 
-    It ends at the last `@` before a space or a quote, since a password may hold an `@` or a `/` that was not encoded.
+    The password ends at the last `@` before a space or a quote, since it may contain an unencoded `@` or `/`.
     """
     return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}{MASK}", text)
 
 
 def masked_url(url: str) -> str:
-    """Replace the password in the URL of a database by `***`, whatever characters it has, also where the URL is wrong.
+    """Replace the password in the URL of a database by `***`, whatever its characters, even if the URL is invalid.
 
-    It begins after the first colon that no `//` follows and ends at the last `@`; in a query it is the value of a name
-    such as `password` or `sslpassword`.
+    The password begins after the first colon without `//` and ends at the last `@`; in a query it is the value of a
+    name such as `password` or `sslpassword`.
     """
     url = _SECRETS.sub(lambda match: match[1] + MASK if _SECRET.search(unquote(match[1])) else match[0], url)
     return re.sub(r":(?!//).*@", f":{MASK}@", url, count=1, flags=re.DOTALL)
 
 
 def without_commands(line: str) -> str:
-    """Change a line of a log so that no CI takes it for a command: GitHub obeys `::` and `##[`, Azure `##vso[`.
+    """Change a line of a log so that no CI runs it as a command: GitHub reads `::` and `##[`, Azure `##vso[`.
 
     Source: ActionCommand.cs of github.com/actions/runner; logging commands of Azure Pipelines.
     """
@@ -76,7 +76,7 @@ def without_commands(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace the typeset spaces of a page for a terminal or a file: by plain ones, in numbers by commas."""
+    """Replace typographic spaces for a terminal or a file: by spaces, or by commas in numbers."""
     return text.replace("\u00a0", " ").replace("\u202f", ",")
 
 
@@ -92,18 +92,18 @@ def percent(share: float | None) -> str:
 
 
 def validation(trial: Trial) -> str:
-    """A trial's validation accuracy: `88.9 %`; with folds their mean and standard deviation, `88.9 % ± 2.3`."""
+    """A trial's validation accuracy: `88.9 %`; with folds, mean and standard deviation: `88.9 % ± 2.3`."""
     spread = "" if trial.spread is None else f"{_GAP}±{_GAP}{100 * trial.spread:.1f}"
     return f"{percent(trial.value)}{spread}"
 
 
 def over_folds(folds: int) -> str:
-    """The meaning of a validation accuracy with folds, in words."""
+    """Description of a validation accuracy with folds."""
     return f"mean of {folds} folds ± standard deviation"
 
 
 def mean_of_seeds(trials: Iterable[Trial]) -> str:
-    """The meaning of the trials' test accuracies: `mean of 3 seeds`, `mean of 1 to 3 seeds`; "" with one seed."""
+    """Description of the trials' test accuracies: `mean of 3 seeds`, `mean of 1 to 3 seeds`; "" with one seed."""
     seeds = [trial.over_seeds.seeds if trial.over_seeds else 1 for trial in trials if trial.test]
     fewest, most = min(seeds, default=1), max(seeds, default=1)
     if most == 1:
@@ -117,7 +117,7 @@ def interval(low: float, high: float) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two shares, in points of a percent: 0.0231 as `+2.3`, -0.004 as `−0.4`, nothing as `0.0`."""
+    """A difference of two shares, in percentage points: 0.0231 as `+2.3`, -0.004 as `−0.4`, 0 as `0.0`."""
     rounded = round(100 * difference, 1)
     return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
@@ -185,7 +185,7 @@ def number(value: object) -> str:
 
 
 def thousands(n: int) -> str:
-    """A whole number in full: `10 000`, with narrow spaces that do not break."""
+    """A whole number in full: `10 000`, with narrow no-break spaces."""
     return f"{n:,}".replace(",", "\u202f")
 
 
@@ -204,12 +204,11 @@ def listing(names: Sequence[str], limit: int = 4) -> str:
 
 def budget(config: RunConfig) -> str:
     """The budget of a run: `20 trials or 30 min`."""
-    spent = config.budget
     parts = []
-    if spent.trials is not None:
-        parts.append(plural(spent.trials, "trial"))
-    if spent.seconds is not None:
-        parts.append(seconds(spent.seconds))
+    if config.budget.trials is not None:
+        parts.append(plural(config.budget.trials, "trial"))
+    if config.budget.seconds is not None:
+        parts.append(seconds(config.budget.seconds))
     return " or ".join(parts) or ("the known configurations" if config.only_known else NOTHING)
 
 
@@ -219,7 +218,7 @@ def parameters(params: Mapping[str, object]) -> str:
 
 
 def frozen(prefix: Prefix) -> str:
-    """The treatment of the frozen layers in a phase of a training, in a sentence."""
+    """Use of the frozen layers in a phase of training, in words."""
     phase = f"{one_line(prefix.phase)}: " if prefix.phase else ""
     if not prefix.used:
         return f"{phase}trained end to end" + (f": {one_line(prefix.reason, 160)}" if prefix.reason else "")
@@ -235,17 +234,17 @@ def frozen(prefix: Prefix) -> str:
 
 
 def with_weights(family: str, weights: str) -> str:
-    """A family's name with the label that its figures must carry: `mobilenet_v2 · random weights`."""
+    """A family's name, labelled if it trained from random weights: `mobilenet_v2 · random weights`."""
     return f"{family} · {random_weights(weights)}" if random_weights(weights) else family
 
 
 def random_weights(weights: str) -> str:
-    """The label for figures of a backbone that did not start from pretrained weights; "" for others."""
+    """Label for a backbone that did not start from pretrained weights; "" for others."""
     return "random weights" if weights in ("random", "random (missing)") else ""
 
 
 def label(trial: Trial) -> str:
-    """A trial's name in every table and figure."""
+    """A trial's family as named in tables and figures."""
     return with_weights(trial.family, trial.weights)
 
 

@@ -30,7 +30,7 @@ from bench.cache.files import write_text
 from bench.errors import ConfigError, DataError
 
 GB = 10**9
-MOST_BYTES = 20 * GB
+MAX_BYTES = 20 * GB
 """The default cap, on a disk that has twice as much for it."""
 
 TAG = "CACHEDIR.TAG"
@@ -98,7 +98,7 @@ def cap_bytes(root: Path) -> int:
     setting = os.environ.get("BENCH_CACHE_GB")
     if not setting:
         held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
-        return min(MOST_BYTES, (held + free_bytes(root)) // 2)
+        return min(MAX_BYTES, (held + free_bytes(root)) // 2)
     with contextlib.suppress(ValueError, OverflowError):  # int() of what is no number, or infinite
         if (cap := int(float(setting) * GB)) >= 0:
             return cap

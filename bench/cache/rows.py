@@ -32,7 +32,7 @@ import numpy.typing as npt
 from bench.cache.files import replacing
 
 SEGMENT_BYTES = 256 * 2**20
-MOST_ROWS = 65_536
+MAX_ROWS = 65_536
 """Largest segment, in bytes and rows: a segment is recomputed when it is damaged, and evicted when room is needed."""
 
 Digests = npt.NDArray[np.bytes_]
@@ -162,7 +162,7 @@ class RowStore:
     @property
     def most_rows(self) -> int:
         """Most rows of one segment."""
-        return max(1, min(MOST_ROWS, SEGMENT_BYTES // self.row_bytes))
+        return max(1, min(MAX_ROWS, SEGMENT_BYTES // self.row_bytes))
 
     # -- reading
 

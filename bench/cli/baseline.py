@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it brings NumPy along
 
 SUMMARY = "keep what a run came to as the baseline that `check` compares with"
 
-MOST_SEEDS = 100
+MAX_SEEDS = 100
 
 ONE_SEED = "a check can only warn; --seeds 5 measures the noise"
 
@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
     """Train more seeds if asked for, write the file, and print the drop that a check will see with it."""
     seeds = read_whole("seeds", options.seeds) if options.seeds else 1
     out = output("out", options.out or BASELINE, BASELINE)
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise ConfigError(f"seeds {seeds}: must be 1 to {MOST_SEEDS}")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise ConfigError(f"seeds {seeds}: must be 1 to {MAX_SEEDS}")
     if out.suffix != ".json":
         raise ConfigError(f"out {str(out)!r}: does not end in .json; a file is expected, e.g. {BASELINE}")
     from bench.runs import results, store

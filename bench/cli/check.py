@@ -163,7 +163,7 @@ def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
             if summary and path.resolve() == Path(summary).resolve():  # the steps of a job share it
                 used = path.stat().st_size if path.exists() else 0
                 with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                    file.write(("\n" if used else "") + outputs.markdown(verdict, outputs.MOST_BYTES - used))
+                    file.write(("\n" if used else "") + outputs.markdown(verdict, outputs.MAX_BYTES - used))
             else:
                 write_text(path, outputs.markdown(verdict))
     if options.github:

@@ -23,7 +23,7 @@ SMALL_SIZES = (32, 48, 64)
 PHOTO_SIZES = (96, 128, 160, 192, 224)
 """Input sizes for photographs: those that MobileNet's released ImageNet weights were trained at, and 96."""
 
-MOST_SIZES_AT_ONCE = 2
+MAX_SIZES_AT_ONCE = 2
 """Most input sizes that are decoded during the audit. With more, each is decoded when a trial asks for it."""
 
 
@@ -86,7 +86,7 @@ def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | N
 
 def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[PixelSink | None]:
     """Keep decoded pictures at the sizes that the run will surely ask for."""
-    if cache is None or config.limit is not None or len(config.input_sizes) > MOST_SIZES_AT_ONCE:
+    if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
     return recording(config.input_sizes, count, cache)
 

@@ -22,13 +22,13 @@ from bench.data.pictures import Pixels, resized
 SIDE = 32
 """Side of the grey square that a picture is reduced to, before its hash and its thumbnail are made."""
 
-MOST_BITS = 3
+MAX_BITS = 3
 """Most of 64 bits in which the hashes of near duplicates differ. This finds 99 to 100 % of 400 photographs that were
 saved again at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other pairs differ
 in 6 bits."""
 
 LEAST_CORRELATION = 0.995
-MOST_DIFFERENCE = 6.0
+MAX_DIFFERENCE = 6.0
 """Least correlation (Pearson) of the thumbnails of near duplicates, and their largest difference in levels of 255 (root
 mean square). This finds 99.5 to 100 % of the same photographs. Looser bounds find few more, and tie simple drawings,
 such as handwritten digits, into chains of hundreds."""
@@ -36,7 +36,7 @@ such as handwritten digits, into chains of hundreds."""
 LEAST_CONTRAST = 2.0
 """Least standard deviation of a thumbnail's levels. Flatter ones say too little to be called near duplicates."""
 
-MOST_NEIGHBOURS = 32
+MAX_NEIGHBOURS = 32
 """Most others, of those that agree in a part of its hash, with which a picture is compared: the nearest by hash and
 brightness. More may agree, e.g. forms filled in on the same paper."""
 
@@ -85,23 +85,23 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[list[in
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
-    """Yield pairs of rows, shape (2, some), whose hashes differ in at most `MOST_BITS`; each pair once.
+    """Yield pairs of rows, shape (2, some), whose hashes differ in at most `MAX_BITS`; each pair once.
 
     Cut into two blocks more than bits may differ, two such hashes have at least two equal blocks. So the rows are
     sorted by every two blocks, and neighbours are compared (G. S. Manku et al., Detecting Near-Duplicates for Web
     Crawling, WWW 2007).
     """
-    blocks = np.array_split(np.uint64(1) << np.arange(64, dtype=np.uint64), MOST_BITS + 2)
+    blocks = np.array_split(np.uint64(1) << np.arange(64, dtype=np.uint64), MAX_BITS + 2)
     masks = [one.sum() | other.sum() for one, other in combinations(blocks, 2)]
     for number, mask in enumerate(masks):
         order = np.argsort(hashes & mask, kind="stable")
         ordered = hashes[order]
-        for distance in range(1, MOST_NEIGHBOURS + 1):
+        for distance in range(1, MAX_NEIGHBOURS + 1):
             differing = ordered[distance:] ^ ordered[:-distance]
             neighbours = differing & mask == 0
             if not neighbours.any():
                 break
-            close = neighbours & (np.bitwise_count(differing) <= MOST_BITS)
+            close = neighbours & (np.bitwise_count(differing) <= MAX_BITS)
             for earlier in masks[:number]:  # where these blocks are equal too, the pair has been met
                 close &= differing & earlier != 0
             first = np.flatnonzero(close)
@@ -127,7 +127,7 @@ class _Thumbnails:
         covariance = product - self.brightness[one] * self.brightness[other]
         correlation = covariance / (self.contrast[one] * self.contrast[other])
         difference = np.sqrt(self._square[one] + self._square[other] - 2 * product)
-        alike: npt.NDArray[np.bool_] = (correlation >= LEAST_CORRELATION) & (difference <= MOST_DIFFERENCE)
+        alike: npt.NDArray[np.bool_] = (correlation >= LEAST_CORRELATION) & (difference <= MAX_DIFFERENCE)
         return alike
 
 

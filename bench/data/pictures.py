@@ -25,7 +25,7 @@ from bench.data.machine import core_count
 from bench.errors import DataError
 from bench.records import LeftOutKind
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Most pixels of a picture (300 MB in RGB). Larger ones are refused before decoding."""
 
 SHARED_SIDE = 256
@@ -34,8 +34,8 @@ SHARED_SIDE = 256
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are decoded if this Pillow can. Not EPS: its decoder starts Ghostscript on the file."""
 
-MOST_THREADS = 16
-"""Most threads that decode. Each may hold one picture of `MOST_PIXELS` in memory."""
+MAX_THREADS = 16
+"""Most threads that decode. Each may hold one picture of `MAX_PIXELS` in memory."""
 
 BATCH = 8
 """Pictures that a thread gets at once: handing over takes a tenth of the time of a small picture."""
@@ -264,12 +264,12 @@ def _suffix_notes(found: str, name: str) -> list[str]:
 
 
 def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
+    if width * height > MAX_PIXELS:
         raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large(f"{width} x {height}"))
 
 
 def _too_large(size: str) -> str:
-    return f"{size}, limit {MOST_PIXELS // 10**6} megapixels"
+    return f"{size}, limit {MAX_PIXELS // 10**6} megapixels"
 
 
 @cache
@@ -288,7 +288,7 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
     raised in place of its result or shortly before. After an error, or when the caller stops early, values that have
     not started are dropped.
     """
-    threads = min(core_count(), MOST_THREADS)
+    threads = min(core_count(), MAX_THREADS)
     remaining = iter(values)
     stopped = threading.Event()
 

@@ -34,7 +34,7 @@ MISTAKES = 24
 SHARED_MISTAKES = 48
 """Most test pictures with a thumbnail of those that every family gets wrong."""
 
-SAMPLES_OF_A_CLASS, MOST_SAMPLES = 6, 60
+SAMPLES_OF_A_CLASS, MAX_SAMPLES = 6, 60
 """Most training pictures of one class and of all classes that have a thumbnail."""
 
 SIDE = 96
@@ -43,7 +43,7 @@ SIDE = 96
 QUALITY = 75
 """Quality of the JPEG, 1 to 100: about 2 kB for a photograph."""
 
-MOST_BYTES = 50_000
+MAX_BYTES = 50_000
 """Largest file that is read: 96 by 96 pixels of noise take 10 kB."""
 
 
@@ -138,13 +138,13 @@ def samples(dataset: Dataset, seed: int) -> list[Item]:
     """Draw training pictures that show each class, class by class.
 
     At most `SAMPLES_OF_A_CLASS` of each; fewer where there are many classes, and only of the largest classes where
-    there are more than `MOST_SAMPLES`.
+    there are more than `MAX_SAMPLES`.
     """
     pictures: Mapping[int, list[Item]] = defaultdict(list)
     for item in dataset.part("train"):
         pictures[item.label].append(item)
-    largest = sorted(pictures, key=lambda label: (-len(pictures[label]), dataset.classes[label]))[:MOST_SAMPLES]
-    count = min(SAMPLES_OF_A_CLASS, MOST_SAMPLES // max(len(largest), 1))
+    largest = sorted(pictures, key=lambda label: (-len(pictures[label]), dataset.classes[label]))[:MAX_SAMPLES]
+    count = min(SAMPLES_OF_A_CLASS, MAX_SAMPLES // max(len(largest), 1))
     draw = random.Random(seed)
     return [item for label in largest for item in draw.sample(pictures[label], min(count, len(pictures[label])))]
 
@@ -193,10 +193,10 @@ def jpeg(run: Path, sha256: str) -> bytes:
     """Content of a picture's thumbnail; empty where there is none."""
     try:
         with path(run, sha256).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError:
         return b""
-    return content if content.startswith(b"\xff\xd8\xff") and len(content) <= MOST_BYTES else b""
+    return content if content.startswith(b"\xff\xd8\xff") and len(content) <= MAX_BYTES else b""
 
 
 def _list_1_to_2(listed: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 TRIAL_S = 10
 """What a trial of the default run takes at least, on two cores: a process with TensorFlow, training, measuring."""
 
-MOST_BYTES = 8_000_000
+MAX_BYTES = 8_000_000
 
 LONG_TASKS = """
 window.longTasks = [];
@@ -68,7 +68,7 @@ def browser():
 
 
 def test_a_page_of_five_thousand_trials_stays_small(large_page):
-    assert large_page.stat().st_size < MOST_BYTES
+    assert large_page.stat().st_size < MAX_BYTES
 
 
 def test_drawing_five_thousand_trials(benchmark, large, tmp_path):

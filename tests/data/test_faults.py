@@ -107,7 +107,7 @@ class TestBombs:
         assert opened_reason(path, "cats/bomb.jpg", content) == "too many pixels: 65001 x 65000, limit 100 megapixels"
 
     def test_20_without_decoding_a_pixel(self, path, monkeypatch):
-        monkeypatch.setattr("bench.data.pictures.MOST_PIXELS", 2000)
+        monkeypatch.setattr("bench.data.pictures.MAX_PIXELS", 2000)
         for suffix, end in (("JPEG", 640), ("PNG", 45)):  # decoding these would fail
             content = encoded(Image.new("RGB", (60, 50)), suffix)[:end]
             assert opened_reason(path, f"cats/bomb.{suffix}", content).startswith("too many pixels: 60 x 50, limit")

@@ -104,7 +104,7 @@ def test_all_pairs_of_near_hashes_are_found_once(seed):
     every = rng.permutation(np.concatenate(hashes))
     found = [tuple(sorted(pair)) for pairs in near_duplicates._close(every) for pair in pairs.T.tolist()]
     differing = np.bitwise_count(every[:, None] ^ every[None])
-    assert sorted(found) == list(zip(*np.nonzero(np.triu(differing <= near_duplicates.MOST_BITS, 1)), strict=True))
+    assert sorted(found) == list(zip(*np.nonzero(np.triu(differing <= near_duplicates.MAX_BITS, 1)), strict=True))
 
 
 def test_a_thousand_pictures_of_one_hash_are_not_all_compared(monkeypatch):
@@ -123,7 +123,7 @@ def test_a_thousand_pictures_of_one_hash_are_not_all_compared(monkeypatch):
         sheets.append(form.copy())
         sheets[-1][number % 32, number // 32] ^= 1
     assert len(groups(map(Image.fromarray, sheets))) == 1
-    assert compared <= 1000 * near_duplicates.MOST_NEIGHBOURS
+    assert compared <= 1000 * near_duplicates.MAX_NEIGHBOURS
 
 
 def test_names_and_their_order_do_not_matter(tmp_path):

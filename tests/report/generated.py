@@ -38,7 +38,7 @@ from bench.records import (
     Weights,
 )
 from bench.runs import predictions
-from bench.runs.thumbnails import MISTAKES, MOST_SAMPLES, SHARED_MISTAKES, Thumbnail
+from bench.runs.thumbnails import MAX_SAMPLES, MISTAKES, SHARED_MISTAKES, Thumbnail
 from bench.stats import over_seeds, wilson
 
 from .saved import save_predictions, save_thumbnails
@@ -116,9 +116,7 @@ def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:
     found = list(predictions.of_run(run).values())
     chosen = {place for each in found for place in each.mistakes[:MISTAKES]}
     chosen.update(predictions.shared_mistakes(found)[:SHARED_MISTAKES])
-    samples = [
-        Thumbnail(digest(f"train {n}"), f"train/{n}.jpg", n % size.classes, "train") for n in range(MOST_SAMPLES)
-    ]
+    samples = [Thumbnail(digest(f"train {n}"), f"train/{n}.jpg", n % size.classes, "train") for n in range(MAX_SAMPLES)]
     labels = found[0].labels
     mistakes = [
         Thumbnail(digest(f"test {place}"), f"test/{place}.jpg", int(labels[place]), "test") for place in sorted(chosen)

@@ -326,7 +326,7 @@ def test_the_page_stays_light(scored: Run) -> None:
     keep(run, [*train, *every], size=128)
     source = section(run, "models")
     carried = sum(len(uri) for uri in re.findall(r"data:image/[^\"]*", source + section(run, "data")))
-    assert carried <= models.MOST_BYTES + photos.SAMPLE_BYTES <= 1_200_000
+    assert carried <= models.MAX_BYTES + photos.SAMPLE_BYTES <= 1_200_000
     assert re.search(r"keep the page small; \d+.more thumbnails are in the run folder", Page(source).words)
 
 

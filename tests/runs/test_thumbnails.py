@@ -298,5 +298,5 @@ def test_only_a_small_jpeg_is_given(run: Run, content: bytes, read: bytes) -> No
     file.parent.mkdir()
     file.write_bytes(content)
     assert thumbnails.jpeg(run.path, FIRST) == read
-    file.write_bytes(content.ljust(thumbnails.MOST_BYTES + 1, b"\0"))
+    file.write_bytes(content.ljust(thumbnails.MAX_BYTES + 1, b"\0"))
     assert thumbnails.jpeg(run.path, FIRST) == b""

@@ -31,8 +31,8 @@ SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
 PICTURES = "PetImages"
 """The folder in the archive; it holds Cat/ and Dog/."""
 
-MOST_MEMBERS = 30_000
-MOST_BYTES = 2 * 10**9
+MAX_MEMBERS = 30_000
+MAX_BYTES = 2 * 10**9
 """Limits for unpacking: about 25,000 files, which hardly shrink in an archive."""
 
 
@@ -94,7 +94,7 @@ def unpack(archive: Path, folder: Path, progress: ByteCallback | None = None) ->
             members = [member for member in members if not member.is_dir()]
             if wrong := _objection(members):
                 raise DataError(f"{archive.name}: {wrong}")
-            left = MOST_BYTES
+            left = MAX_BYTES
             for done, member in enumerate(members, start=1):
                 left -= _write(opened, member, folder / _path(member), left)
                 if left < 0:
@@ -111,10 +111,10 @@ def _objection(members: list[ZipInfo]) -> str:
     size = sum(member.file_size for member in members)
     if not members:
         return f"has no files in {PICTURES}/"
-    if len(members) > MOST_MEMBERS:
-        return f"has {len(members)} files, limit {MOST_MEMBERS}"
-    if size > MOST_BYTES:
-        return f"unpacks to {size} bytes, limit {MOST_BYTES}"
+    if len(members) > MAX_MEMBERS:
+        return f"has {len(members)} files, limit {MAX_MEMBERS}"
+    if size > MAX_BYTES:
+        return f"unpacks to {size} bytes, limit {MAX_BYTES}"
     seen: set[PurePosixPath] = set()
     for member in members:
         path, mode = _path(member), member.external_attr >> 16  # the upper half is the mode on Unix, or 0

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bench import stats
 from bench.runs.predictions import Predictions
 
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 """Maximum number of classes in a matrix; with more classes only the most frequent confusions are shown."""
 
-MOST_PAIRS = 15
+MAX_PAIRS = 15
 """Maximum number of confusions shown instead of a matrix."""
 
 WORST = 10
@@ -62,8 +62,8 @@ class Confusion:
 
     @property
     def matrix(self) -> list[list[int]]:
-        """The counts; empty with more than `MOST_CLASSES` classes."""
-        return self.counts.tolist() if len(self.classes) <= MOST_CLASSES else []
+        """The counts; empty with more than `MAX_CLASSES` classes."""
+        return self.counts.tolist() if len(self.classes) <= MAX_CLASSES else []
 
     @cached_property
     def confused(self) -> list[ConfusedPair]:
@@ -79,7 +79,7 @@ class Confusion:
     @property
     def pairs(self) -> list[ConfusedPair]:
         """The most frequent confusions, most frequent first."""
-        return self.confused[:MOST_PAIRS]
+        return self.confused[:MAX_PAIRS]
 
     @property
     def worst(self) -> list[ClassRecall]:

@@ -20,7 +20,7 @@ from bench.runs import predictions
 from bench.runs.predictions import Predictions, shared_mistakes
 from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
 
-MOST_BYTES = 600_000
+MAX_BYTES = 600_000
 """Maximum size of the section's thumbnails; with the data section's samples they stay below 0.8 MB."""
 
 OPEN = 2
@@ -104,7 +104,7 @@ class Models:
 
 def section(run: Run) -> Models:
     """The chosen models of a run."""
-    album, looks, classes = PhotoAlbum(run, MOST_BYTES), family_marks(run), run.split.classes
+    album, looks, classes = PhotoAlbum(run, MAX_BYTES), family_marks(run), run.split.classes
     suitable = {
         family: predicted
         for family, predicted in predictions.of_run(run).items()

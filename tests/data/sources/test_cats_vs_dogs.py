@@ -171,8 +171,8 @@ def damaged(archive):
 class TestUnpacking:
     @pytest.fixture(autouse=True)
     def limits(self, monkeypatch):
-        monkeypatch.setattr(cats_vs_dogs, "MOST_MEMBERS", 3)
-        monkeypatch.setattr(cats_vs_dogs, "MOST_BYTES", 9000)
+        monkeypatch.setattr(cats_vs_dogs, "MAX_MEMBERS", 3)
+        monkeypatch.setattr(cats_vs_dogs, "MAX_BYTES", 9000)
 
     def unpacked(self, content, tmp_path):
         (tmp_path / "pets.zip").write_bytes(content)
