@@ -7,6 +7,7 @@ print(run.leaderboard())
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "load", "run"]
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 
 def run(config: RunConfig | None = None) -> Run:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -791,6 +793,46 @@ def test_a_proposal_that_is_in_training_waits_for_its_answer(start, tmp_path):
     assert all(trial.duplicate_of and trial.value == 0.5 for trial in run.trials if not trial.counted)
     assert run.failed_families() == []
     assert bench.load(tmp_path / "run") == run
+
+
+@pytest.fixture
+def faulty(monkeypatch):
+    """The page and its pictures raise; a password is in the message."""
+
+    def broken(*_):
+        raise RuntimeError("postgresql://user:secret@host")
+
+    monkeypatch.setattr("bench.report.render", broken)
+    monkeypatch.setattr("bench.runs.thumbnails.samples", broken)
+
+
+def test_the_log_has_the_tracebacks_of_what_the_page_and_its_pictures_survived(start, tmp_path, faulty, capsys):
+    before = list(logging.getLogger("bench").handlers)
+    assert start().status == "complete"
+    log = (tmp_path / "run" / "log.txt").read_text()
+    begun, page, pictures = re.findall(r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)$", log)
+    assert begun == "the run begins"
+    assert "ERROR bench.runs.thumbnails: the page lacks pictures" in (page, pictures)
+    assert any(line.startswith("ERROR bench.report.live: the page could not be drawn") for line in (page, pictures))
+    assert log.count("Traceback (most recent call last)") == 2
+    assert "secret" not in log
+    assert capsys.readouterr() == ("", "")  # what is shown is for the program that uses the library
+    assert logging.getLogger("bench").handlers == before
+
+
+def test_a_program_silences_the_log_as_any_other(start, tmp_path, faulty, caplog):
+    caplog.set_level(logging.CRITICAL, "bench")
+    start()
+    assert caplog.records == []
+    assert "Traceback" not in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_that_cannot_be_written_costs_nothing_else(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(store, "LOG", "/dev/full")
+    with store._logging(tmp_path):
+        logging.getLogger("bench").error("anything")
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.storage

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from bench.records import Run, RunStatus
 from bench.report import index
 from bench.runs import results
 from bench.runs.store import RunFolder
+
+_logger = logging.getLogger(__name__)
 
 RENDERING_SHARE = 0.05
 """Maximum share of a run's time that is spent on drawing its page while it runs."""
@@ -22,7 +24,7 @@ class LivePage:
 
     Args:
         folder: The run's folder.
-        warn: Called with the first error of each kind; the traceback goes to the folder's log.
+        warn: Called with the first error of each kind; its traceback is logged.
     """
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
@@ -74,5 +76,5 @@ class LivePage:
         except Exception as error:
             if fault not in self._faults:
                 self._warn(f"{fault} ({type(error).__name__}: {error}); the records are safe")
-                self._folder.log(traceback.format_exc())
+                _logger.exception(fault)
             self._faults.add(fault)

@@ -9,7 +9,7 @@
     results.json      what the gate compares
     leaderboard.csv   the board as data
     report.html       the page
-    log.txt           when the run began, and the traceback of every fault that the run survived
+    log.txt           when the run began, and what it logged: the traceback of every fault that it survived
 
 A trial's record is one user attribute of its Optuna trial, `record`: a `records.Trial` as JSON. Optuna closes a
 finished trial: the record of one that is scored later is an attribute of its study, `trial/<number>`, and replaces the
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -129,11 +130,6 @@ class RunFolder:
         if text not in self.run.notes:
             self.run = replace(self.run, notes=(*self.run.notes, text))
 
-    def log(self, text: str) -> None:
-        """Add a line or a traceback to `log.txt`; a log that cannot be written costs nothing else."""
-        with contextlib.suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{_now()} {without_password(text).rstrip()}\n")
-
     def keep(self, trial: Trial) -> None:
         """Take over a trial's record without writing it: one that has just begun."""
         self._trials[trial.engine, trial.family][trial.number] = trial
@@ -196,6 +192,33 @@ class RunFolder:
             optuna_storage.as_single_file(self.path)
 
 
+# -- the log
+
+
+class _Log(logging.Handler):
+    """Adds to `log.txt`; a log that cannot be written costs nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path / LOG
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{_now()} {record.levelname} {record.name}: {self.format(record)}\n"
+        with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(without_password(line))
+
+
+@contextlib.contextmanager
+def _logging(path: Path) -> Iterator[None]:
+    """Write what the loggers of this package are told to the log in a run folder."""
+    logger, log = logging.getLogger(bench.__name__), _Log(path)
+    logger.addHandler(log)
+    try:
+        yield
+    finally:
+        logger.removeHandler(log)
+
+
 # -- a new run
 
 
@@ -225,7 +248,8 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
         )
         prefix = f"{path.name}-{secrets.token_hex(4)}/" if config.storage else ""
         folder = RunFolder(path, run, prefix, storage)
-        yield folder
+        with _logging(path):
+            yield folder
     finally:
         try:
             if folder is not None:
@@ -302,7 +326,8 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     folder = RunFolder(run.path, replace(run, config=_without_password(run.config)), file.prefix, storage)
     folder.begun = True
     try:
-        yield folder
+        with _logging(run.path):
+            yield folder
     finally:
         folder.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import random
 import re
 from collections import defaultdict
@@ -27,6 +28,8 @@ from bench.runs.predictions import Predictions
 if TYPE_CHECKING:  # decoders are heavy, and only writing needs them
     from bench.data import Dataset, Item
     from bench.data.pictures import Pixels
+
+_logger = logging.getLogger(__name__)
 
 MISTAKES = 24
 """Most test pictures of one family that have a thumbnail: those that its model gets most confidently wrong."""
@@ -74,7 +77,7 @@ def path(run: Path, sha256: str) -> Path:
 
 
 class ThumbnailWriter:
-    """Writer of a run's thumbnails. The first error is reported as a warning; none stops the run."""
+    """Writer of a run's thumbnails. The first error is reported as a warning, each is logged, none stops the run."""
 
     def __init__(self, dataset: Dataset, run: Path, seed: int, warn: Callable[[str], None]) -> None:
         self._dataset, self._run, self._seed, self._warn = dataset, run, seed, warn
@@ -129,6 +132,7 @@ class ThumbnailWriter:
         try:
             yield
         except Exception as error:
+            _logger.exception("the page lacks pictures")
             if not self._has_warned:
                 self._warn(f"the page lacks pictures ({type(error).__name__}: {error}); the results are safe")
             self._has_warned = True

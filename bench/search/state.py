@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,6 +17,8 @@ from bench.search.families import Family
 from bench.search.progress import Progress
 
 T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 MAX_ANSWERS_IN_A_ROW = 20
 """Proposals in a row that are answered from the record before a study counts as exhausted (Keras Tuner's number)."""
@@ -91,7 +93,7 @@ class Context:
         """Warn of an exception of the engine and log its traceback; gives the words."""
         text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         self.warn(f"{family}: {text}")
-        self.folder.log("".join(traceback.format_exception(error)))
+        _logger.error("%s, %s: the engine failed", self.engine, family, exc_info=error)
         return text
 
 
