@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-import threadpoolctl  # type: ignore[import-untyped]  # a dependency of scikit-learn
+import threadpoolctl
 
 from bench.engines import Proposal, Settings, is_score, study_seed
 from bench.engines.base import StudyEngine

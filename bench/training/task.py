@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import keras
 from keras import layers
@@ -94,7 +94,7 @@ class Task:
         outline = outlines.find(identity) if outlines and self._sketching else None
         if outline is not None:
             sketched = sketch.Sketched(outline)
-            features, model = sketched(x), sketched.backbone
+            features, model = sketched(x), cast(keras.Model, sketched.backbone)
         else:
             model = self._built(application, file, x, options)
             features = model(x)
@@ -114,7 +114,7 @@ class Task:
         self._set_seed()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square.*")
-            model = application(include_top=False, weights=file, input_shape=tuple(x.shape[1:]), **options)
+            model: keras.Model = application(include_top=False, weights=file, input_shape=tuple(x.shape[1:]), **options)
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False

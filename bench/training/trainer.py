@@ -103,6 +103,7 @@ def compile_model(
         if compiled is not model:
             model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
         return
+    loss: Any
     if compiled.compiled:
         settings = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
         optimizer, loss = type(compiled.optimizer).from_config(settings), compiled.loss

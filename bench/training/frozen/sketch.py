@@ -82,7 +82,7 @@ def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -
     return [1, keras.version(), backbone, weights, list(shape)]
 
 
-class Sketched(keras.layers.Layer):  # type: ignore[misc]
+class Sketched(keras.layers.Layer):
     """Layer that stands for a backbone which is not built; the family freezes layers of `backbone`."""
 
     backbone: SketchedBackbone
