@@ -71,7 +71,6 @@ VAGUE = {"each", "own", "about", "made", "given", "told", "kept", "found"}
 """Words that do not name the thing: `trial` instead of `each`, `argv` instead of `given`."""
 
 WITH_VAGUE_NAMES = (
-    "cli",
     "data",
     "deploy",
     "engines",

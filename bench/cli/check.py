@@ -19,78 +19,78 @@ if TYPE_CHECKING:  # they bring NumPy and rich along
     from bench.check.findings import Judgement
     from bench.check.outputs import Verdict
 
-SUMMARY = "the regression gate for CI: hold a run against a baseline; the exit status is the verdict"
+SUMMARY = "the regression gate for CI: compare a run with a baseline; the exit status is the verdict"
 
 POLICY = Path("bench.toml")
 
 HELP = """\
-Holds a run against a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
-baseline is never written.
+Compares a run with a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
+baseline is never changed.
 
-  accuracy    fails if it fell by 1 point or more and that is more than the noise of the test pictures and the seeds
-              (p < 0.05 after Holm over the families); if only one of the two holds, or with a single seed and no
-              calibration, it warns (UNCALIBRATED). MDE is the drop that would be seen in 4 of 5 cases; a family
-              whose MDE is more than twice the limit is UNDERPOWERED, never a plain pass
-  step time   fails if the median is more than 1.25 times the old one (Mann-Whitney p < 0.002, 6 figures or more on
-              each side, the same hardware), and so is the CPU's; elsewhere it warns
-  presence    a family that had a result and has none now fails; a new one is told
-  parameters  a change warns; above a cap of the policy it fails
+  accuracy    fails if it fell by 1 point or more, and by more than the noise of test pictures and seeds (p < 0.05 after
+              Holm over the families). It warns if only one of the two holds, or with one seed and no calibration
+              (UNCALIBRATED). MDE is the drop that is detected with 80 % power; a family whose MDE is more than
+              twice the limit is UNDERPOWERED and warns
+  step time   fails if the median is more than 1.25 times the baseline's (Mann-Whitney p < 0.002, 6 or more times on
+              each side, same hardware), and the CPU time too; otherwise it warns
+  presence    fails if a family had a result and has none now; a new family is reported
+  parameters  a change warns; more than the policy's cap fails
 
 exit status:
   0  pass; there may be warnings
   1  regression
   2  usage: an option, the run's folder or the policy is wrong
-  3  the baseline is missing, damaged or newer, or does not compare: other test pictures, settings or weights
+  3  the baseline is missing, damaged or newer, or not comparable: different test pictures, settings or weights
   4  the run is not complete
-Of several the first of 2, 3, 4, 1 counts.
+If several apply, the order of precedence is 2, 3, 4, 1.
 
 marks:
-  +  better, and more than noise            *  new
-  -  worse, and more than noise             x  not comparable, so not judged
-  !  missing, failed or not scored          ~  may be noise, or could not be told from it"""
+  +  better by more than noise              *  new
+  -  worse by more than noise               x  not comparable, so not judged
+  !  missing, failed or not scored          ~  may be noise"""
 
 EXAMPLES = """\
 examples:
   python -m bench check reports/20261121T090000-drawn
-      against reports/baseline.json; a table, and the exit status
+      compare with reports/baseline.json; prints a table and sets the exit status
   python -m bench check RUN --junit check.xml --markdown "$GITHUB_STEP_SUMMARY" --github
-      in a GitHub workflow: test results, a summary of the job, annotations
+      in a GitHub workflow: test results, a job summary, annotations
   python -m bench check RUN --baseline reports/20261120T120000-drawn --json
-      against another run, for a program
+      compare with another run; output for programs
 
-policy, in bench.toml; without it [check] is as here, with no floor and no cap:
+policy, in bench.toml; without it the values of [check] are these, with no floor and no cap:
 
-  [check]                      # this is the rule
+  [check]                      # all families
   max_drop = 0.01              # accuracy: a drop of 1 point or more fails, if it is more than noise
-  alpha = 0.05                 # more than noise: p below it, Holm-adjusted over the families
-  max_slowdown = 1.25          # step time: a median of more than 1.25 times the old one fails, if p < 0.002
+  alpha = 0.05                 # a drop is more than noise if p < alpha, Holm-adjusted over the families
+  max_slowdown = 1.25          # step time: a median of more than 1.25 times the baseline's fails, if p < 0.002
 
-  [check.families.vgg16]       # a family's own limits, over those above
+  [check.families.vgg16]       # limits of one family, which override those above
   max_drop = 0.02
-  min_accuracy = 0.85          # fails if the accuracy is surely below it (Wilson's 95 % upper bound)
+  min_accuracy = 0.85          # fails if the accuracy is significantly below it (Wilson's 95 % upper bound)
   max_parameters = 20_000_000  # fails if the model is larger"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the two runs, the rule, and the outputs."""
+    """Declare the two runs, the policy, and the outputs."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
-    parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if there is one")
-    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, a test case a family and metric")
+    parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if it exists")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
     parser.add_argument(
         "--markdown",
         metavar="FILE",
-        help="write Markdown; a file is replaced, but the one that $GITHUB_STEP_SUMMARY names is appended to",
+        help="write Markdown; an existing file is replaced, except that of $GITHUB_STEP_SUMMARY, which is appended to",
     )
-    parser.add_argument("--github", action="store_true", help="print annotations for a GitHub workflow as well")
+    parser.add_argument("--github", action="store_true", help="also print annotations for a GitHub workflow")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
-    parser.add_argument("--all", action="store_true", help="print what did not change, too")
-    parser.add_argument("--quiet", action="store_true", help="print the result only, in a line")
+    parser.add_argument("--all", action="store_true", help="also print figures that did not change")
+    parser.add_argument("--quiet", action="store_true", help="print only the result, on one line")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check, and say what is wrong in a line in which no name from a file is a command to the CI that reads it."""
+    """Check; errors become one line in which no name from a file can be a command to the CI that reads it."""
     from bench.text import one_line, without_commands
 
     try:
@@ -100,12 +100,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Read both sides, judge, write every output that is asked for, and give the verdict."""
+    """Read both sides, judge, write the requested outputs, and return the exit status."""
     if options.json and (options.github or options.quiet):
         extra = "--github" if options.github else "--quiet"
-        raise ConfigError(f"--json prints JSON and nothing else; leave out {extra}")
+        raise ConfigError(f"--json prints only JSON; leave out {extra}")
     for name in ("baseline", "policy", "junit", "markdown"):
-        if getattr(options, name) == "":  # a variable of the CI that is not set
+        if getattr(options, name) == "":  # an unset variable of the CI
             raise ConfigError(f"{name} '': a file is expected")
     path, baseline_path = run_folder(options.run), Path(options.baseline or BASELINE)
     policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
@@ -139,19 +139,19 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
-    """An output is a file, and none that is read here."""
-    taken = {each.resolve(): "is read by this check" for each in inputs}
+    """Refuse outputs that are folders, or files that this check reads or writes."""
+    taken = {path.resolve(): "is read by this check" for path in inputs}
     for name, example in (("junit", "check.xml"), ("markdown", "check.md")):
         if not (text := getattr(options, name)):
             continue
         path = output(name, text, example)
-        if why := taken.get(path.resolve()):
-            raise ConfigError(f"{name} {text!r}: {why}; name another file, e.g. {example}")
+        if use := taken.get(path.resolve()):
+            raise ConfigError(f"{name} {text!r}: {use}; name another file, e.g. {example}")
         taken[path.resolve()] = "is the file of --junit"
 
 
 def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
-    """Write the files and print what programs read."""
+    """Write the files and print the outputs for programs."""
     from bench.check import outputs
 
     if options.junit:
@@ -160,7 +160,7 @@ def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
     if options.markdown:
         path, summary = Path(options.markdown), os.environ.get("GITHUB_STEP_SUMMARY")
         with written(path):
-            if summary and path.resolve() == Path(summary).resolve():  # the steps of a job share it
+            if summary and path.resolve() == Path(summary).resolve():  # shared by the steps of a job
                 used = path.stat().st_size if path.exists() else 0
                 with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(("\n" if used else "") + outputs.markdown(verdict, outputs.MAX_BYTES - used))
@@ -172,7 +172,7 @@ def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:
         print(outputs.as_json(verdict))
 
 
-# -- in a terminal or the log of a CI job: a table, a line a problem, and the result last
+# -- for a terminal or the log of a CI job: a table, one line per problem, and the result last
 
 STYLES = {"fail": "red", "warn": "yellow", "info": "cyan", "skip": "dim"}
 
@@ -184,9 +184,9 @@ def print_judgement(
 
     Args:
         judgement: The gate's verdict.
-        every: Whether rows of what did not change are printed too.
-        brief: Whether the result alone is printed.
-        stream: Where to, standard output by default.
+        every: True to print rows without a change too.
+        brief: True to print only the result.
+        stream: Output stream; default: standard output.
     """
     from bench.cli.terminal import printable, printing
 

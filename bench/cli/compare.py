@@ -17,24 +17,24 @@ if TYPE_CHECKING:  # they bring rich and Jinja2 along
 
     from bench.report.compare import ComparedFamily, RunComparison, ValueGroup
 
-SUMMARY = "two runs side by side: what was different, and what became of every family"
+SUMMARY = "two runs side by side: the change of every family, and the differences in settings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the two runs and the page."""
     parser.add_argument("runs", metavar="RUN", nargs=2, help="a run folder, the earlier one first")
     parser.add_argument("--out", metavar="FILE", help="the page; default compare-RUN-RUN.html beside the first run")
-    parser.add_argument("--all", action="store_true", help="unfold what is equal in both, and print it")
+    parser.add_argument("--all", action="store_true", help="unfold and print equal values too")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare two runs, write the page, and print it in short."""
-    folders = [run_folder(each) for each in options.runs]
+    """Compare two runs, write the page, and print a summary."""
+    folders = [run_folder(text) for text in options.runs]
     names = [path.name for path in folders]
     if folders[0].resolve() == folders[1].resolve():
-        raise ConfigError(f"compare: {options.runs[0]} and {options.runs[1]} are one run; name two")
-    usual = folders[0].parent / f"compare-{'-'.join(names)}.html"
-    page = output("out", options.out or usual, "comparison.html")
+        raise ConfigError(f"compare: {options.runs[0]} and {options.runs[1]} are the same run; name two")
+    default = folders[0].parent / f"compare-{'-'.join(names)}.html"
+    page = output("out", options.out or default, "comparison.html")
     from bench.report import compare
     from bench.runs import store
 
@@ -49,13 +49,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def print_comparison(compared: RunComparison, page: Path, every: bool = False, stream: TextIO | None = None) -> None:
-    """Print two runs side by side: the families as a table, then what was different, then where the page is.
+    """Print two runs side by side: a table of the families, the differences, and the path of the page.
 
     Args:
         compared: The comparison.
-        page: Where the page is.
-        every: Whether what is equal is printed too.
-        stream: Where to, standard output by default.
+        page: Path of the page.
+        every: True to print equal values too.
+        stream: Output stream; default: standard output.
     """
     from bench.cli.terminal import printable, printing
 
@@ -73,10 +73,10 @@ def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool
             if side.reason:
                 yield f"{one_line(change.family)}, {when}: {side.reason}"
     if compared.unchanged and not every:
-        yield f"{plural(len(compared.unchanged), 'family', 'families')} the same, --all lists them"
+        yield f"{plural(len(compared.unchanged), 'family', 'families')} without a change, --all lists them"
     yield compared.headline
     if mean := mean_of_seeds(side.trial for change in shown for side in (change.before, change.after) if side.trial):
-        yield f"accuracy: {mean}; where both runs have several, the paired test has their noise in it"
+        yield f"accuracy: {mean}; if both runs have several, the paired test includes their noise"
     for notice in compared.notices:
         yield f"{notice.title.lower()}: {notice.text}"
     for group in compared.groups:
@@ -89,7 +89,7 @@ def _change_table(changes: Sequence[ComparedFamily]) -> Table:
     from bench.cli.terminal import printable
 
     table = Table("family", box=None, pad_edge=False, header_style="bold")
-    for name in [*changes[0].cells][:-1]:  # without how the trials ended
+    for name in [*changes[0].cells][:-1]:  # without the states of the trials
         table.add_column(name.lower(), justify="right", no_wrap=True)
     for change in changes:
         table.add_row(*map(printable, (one_line(change.family, 40), *(cell[0] for cell in change.cells.values()))[:-1]))
@@ -97,9 +97,9 @@ def _change_table(changes: Sequence[ComparedFamily]) -> Table:
 
 
 def _group_lines(group: ValueGroup, every: bool) -> Iterator[str]:
-    equal = f"{len(group.equal)} equal" if group.equal else ""
+    equal = f", {len(group.equal)} equal" if group.equal else ""
     differing = f"{len(group.differing)} different" if group.differing else "no difference"
-    yield f"{group.title.lower()}: {', '.join(each for each in (differing, equal) if each)}"
+    yield f"{group.title.lower()}: {differing}{equal}"
     for value in group.differing:
         yield f"    {one_line(value.name)}: {one_line(str(value.before))} → {one_line(str(value.after))}"
     for value in group.equal if every else ():

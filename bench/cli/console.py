@@ -1,4 +1,4 @@
-"""Progress and results in the terminal: one live line during a run, plain lines where there is no terminal."""
+"""Progress and results: one live line during a run in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from bench.text import (
 )
 
 STAGE_LINE_EVERY_S = 5.0
-"""Minimum seconds between two progress lines of long work, without a terminal."""
+"""Minimum seconds between two progress lines of one stage, without a terminal."""
 
 
 @contextlib.contextmanager
 def progress_on_stderr(silent: bool) -> Iterator[Progress]:
-    """Show a run's progress on standard error and clean up at the end; show nothing if `silent`."""
+    """Show progress on standard error, and remove the live line at the end; show nothing if `silent`."""
     if silent:
         yield Progress()
         return
@@ -51,7 +51,7 @@ def progress_on_stderr(silent: bool) -> Iterator[Progress]:
 
 
 class ConsoleProgress(Progress):
-    """Print a run's progress, to standard error by default, so that standard output holds results only."""
+    """Prints a run's progress, to standard error by default, so that standard output has results only."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
@@ -71,7 +71,7 @@ class ConsoleProgress(Progress):
     # -- before the search
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """Show a bar for each kind of work; without a terminal, a line at its start and now and then."""
+        """Show a bar for each stage; without a terminal, a line at its start and every few seconds."""
         if self._live:
             self._show(what, done, total)
             return
@@ -116,12 +116,12 @@ class ConsoleProgress(Progress):
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
         """Show the epoch on the live line; nothing without a terminal."""
         where = f"fold {fold} of {folds}, " if folds else ""
-        of = f" of {epochs}" if epoch <= epochs else ""  # epochs are counted through both phases, the cap is for each
+        of = f" of {epochs}" if epoch <= epochs else ""  # epochs count through both phases, the limit is per phase
         self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """Print a line for the trial, with the best so far, the elapsed time and the time to go."""
-        if trial.order == 0:  # answered from the record, no trial of its own
+        if trial.order == 0:  # answered from the record, nothing was trained
             return
         self._running.pop(trial.order, None)
         self._done += 1
@@ -146,7 +146,7 @@ class ConsoleProgress(Progress):
         self._hide()
 
     def close(self) -> None:
-        """Remove the live line, whatever ended the run."""
+        """Remove the live line."""
         self._hide()
 
     # -- inside
@@ -164,7 +164,7 @@ class ConsoleProgress(Progress):
         self._show(" · ".join(part for part in parts if part), self._done if self._trials else elapsed, total)
 
     def _to_go(self, elapsed: float) -> str:
-        """The remaining time: an estimate from the trials so far or the rest of the time budget; "" while unknown."""
+        """Remaining time, from the trials so far or the time budget; "" while unknown."""
         guesses = []
         if self._trials and self._done:
             guesses.append(elapsed / self._done * max(0, self._trials - self._done))
@@ -215,7 +215,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
         if run.best(family.name) is None:
             yield f"{family.name}: {no_result(run, family)}"
     if mean := mean_of_seeds(ranking):
-        yield f"test accuracy: {mean}; the interval has the test pictures and the seeds in it"
+        yield f"test accuracy: {mean}; the interval includes the noise of the test pictures and of the seeds"
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
@@ -226,7 +226,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
 
 COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
            "engine")  # fmt: skip
-"""Columns of the leaderboard, the most important first: a narrow terminal leaves out the last ones."""
+"""Columns of the leaderboard, the most important first; the last ones are left out in a narrow terminal."""
 
 
 def _board(ranking: Sequence[Trial], width: int) -> Table:

@@ -1,4 +1,4 @@
-"""`bench data`: look at the pictures; nothing is trained."""
+"""`bench data`: audit and split the pictures without training."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from bench.text import one_line, percent, plain, plural, thousands
 if TYPE_CHECKING:  # heavy
     from rich.table import Table
 
-SUMMARY = "look at the pictures: what they are, what is wrong, and the split; nothing is trained"
+SUMMARY = "audit the pictures: classes, problems and the split; nothing is trained"
 
 
 SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed")
-"""Settings, besides the data, that decide which pictures are used and how they are split."""
+"""Settings, besides the data, that determine the pictures and the split."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="PATH-OR-NAME", nargs="?", help=DATA)
     for name in SPLIT:
         add_setting(parser.add_argument, name)
-    parser.add_argument("--out", metavar="FILE", help="write the split there, for `run --split-file FILE`")
-    parser.add_argument("--all", action="store_true", help="list every class, and every picture that was found wanting")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON, and nothing else")
+    parser.add_argument("--out", metavar="FILE", help="write the split to FILE, for `run --split-file FILE`")
+    parser.add_argument("--all", action="store_true", help="list every class, and every picture with a problem")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     if not options.data:
-        raise ConfigError("data: say which pictures, e.g. `python -m bench data photos/` or `… data drawn`")
+        raise ConfigError("data: name the pictures, e.g. `python -m bench data photos/` or `… data drawn`")
     config = read_config(options, ("data", *SPLIT))
     out = output("out", options.out, "split.json") if options.out else None
     from bench import data
@@ -81,7 +81,7 @@ SHOWN_PICTURES = 3
 
 
 def print_inventory(split: SplitInfo, config: RunConfig, every: bool = False, stream: TextIO | None = None) -> None:
-    """Print the classes of the pictures, their split and their faults; with `every`, long lists in full."""
+    """Print the classes of the pictures, their split and their problems; with `every`, full lists."""
     from bench.cli.terminal import printable, printing
 
     audit = Inventory(split, config)
@@ -137,9 +137,9 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
     if audit.alike:
         yield audit.groups
         yield from _first((_group(group, audit) for group in audit.alike), limit)
-    for title, counts in (("ignored", audit.ignored), ("put right while decoding", audit.noticed)):
+    for title, counts in (("ignored", audit.ignored), ("corrected while decoding", audit.noticed)):
         if counts:
-            yield f"{title}: {', '.join(f'{one_line(what)} {thousands(count)}' for what, count in counts)}"
+            yield f"{title}: {', '.join(f'{one_line(reason)} {thousands(count)}' for reason, count in counts)}"
 
 
 def _group(group: Sequence[str], audit: Inventory) -> str:

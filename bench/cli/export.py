@@ -1,4 +1,4 @@
-"""`bench export`: the model of a trial, as a file."""
+"""`bench export`: the model of a trial as a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cli.options import run_folder, written
 
-SUMMARY = "a trial's model as a .keras file; trained again from the record where the run did not keep it"
+SUMMARY = "a trial's model as a .keras file; trained again from the record if the run did not keep it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trial",
         metavar="TRIAL",
-        help="a family, for its chosen trial, or FAMILY/ENGINE#NUMBER as the page has it, e.g. cnn/optuna:tpe#3",
+        help="a family, for its chosen trial, or FAMILY/ENGINE#NUMBER as on the page, e.g. cnn/optuna:tpe#3",
     )
-    parser.add_argument("--out", metavar="FILE", help="default FAMILY.keras or FAMILY-ENGINE-NUMBER.keras here")
+    parser.add_argument(
+        "--out", metavar="FILE", help="default FAMILY.keras or FAMILY-ENGINE-NUMBER.keras in the current folder"
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the path of the model")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copy or train a model, and print how to use it."""
+    """Copy or train the model, and print how to use it."""
     from bench.cli.console import progress_on_stderr
     from bench.deploy import export
     from bench.runs import store
@@ -42,6 +44,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _outcome(accuracy: float | None, recorded: float) -> str:
     if accuracy is None:
-        return "the model that the run kept"
-    same = "as recorded" if accuracy == recorded else f"recorded were {100 * recorded:.1f} %"
-    return f"trained again: {100 * accuracy:.1f} % of the validation pictures are right, {same}"
+        return "copied the model of the run"
+    same = "as recorded" if accuracy == recorded else f"recorded: {100 * recorded:.1f} %"
+    return f"trained again: {100 * accuracy:.1f} % validation accuracy, {same}"

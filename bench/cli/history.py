@@ -1,4 +1,4 @@
-"""`bench history`: every family over the runs so far, and where it changed by more than noise."""
+"""`bench history`: every family over the runs, with its changes larger than noise."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:  # they bring NumPy and rich along
 
     from bench.check.series import FamilyHistories, RunSeries
 
-SUMMARY = "a family's accuracy, time and parameters over the runs, with the changes larger than noise"
+SUMMARY = "accuracy, time and parameters of every family over the runs, with the changes larger than noise"
 
 DEFAULT = Path("reports")
 
 PAGES = (".html", ".htm")
-"""Endings of a page."""
+"""File endings of a page."""
 
 HELP = """\
-Reads the results of every run below a folder and shows, family by family, how accuracy on the test pictures, step time
-and parameters went, and since which run they are at another level.
+Reads the results of every run below a folder and shows test accuracy, step time and parameters of every family, and the
+runs at which they changed.
 
-Runs stand in one series where they compare: the same test pictures and the same settings. A change of accuracy or time
-counts where noise does not explain it, corrected for every place where one was looked for, and where it is large enough
-to matter. One run alone is no change: whether the latest is worse than a baseline is what `bench check` is for."""
+A series holds comparable runs: the same test pictures and the same settings. A change of accuracy or time is reported
+if it is more than noise, corrected for all positions that were searched, and large enough to matter. A single run is
+never a change; to compare the latest run with a baseline, use `bench check`."""
 
 EXAMPLES = """\
 examples:
   python -m bench history
       all families over the runs in reports/
   python -m bench history --family cnn,vgg16 --least 1
-      two families; only changes of accuracy by 1 point or more
+      two families; only changes of accuracy of 1 point or more
   python -m bench history --out reports/history.html
       a page with a chart for each family
   python -m bench history --json --out history.json
@@ -49,23 +49,25 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder, the families, and the form of the output."""
     parser.description, parser.epilog = HELP, EXAMPLES
-    parser.add_argument("folder", metavar="FOLDER", nargs="?", help=f"where the runs are; default {DEFAULT}")
-    parser.add_argument("--family", metavar="LIST", help="only these, e.g. cnn,vgg16")
-    parser.add_argument("--least", metavar="POINTS", default="0.5", help="smallest change of accuracy; default 0.5")
-    parser.add_argument("--derive", action="store_true", help=argparse.SUPPRESS)  # of 0.1: every run is read now
-    parser.add_argument("--all", action="store_true", help="earlier series too, and every change")
-    parser.add_argument("--json", action="store_true", help="as data")
-    parser.add_argument("--out", metavar="FILE", help="write a page (.html), or the data (--json), to a file instead")
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", help=f"folder of the runs; default {DEFAULT}")
+    parser.add_argument("--family", metavar="LIST", help="only these families, e.g. cnn,vgg16")
+    parser.add_argument(
+        "--least", metavar="POINTS", default="0.5", help="smallest change of accuracy to report; default 0.5"
+    )
+    parser.add_argument("--derive", action="store_true", help=argparse.SUPPRESS)  # obsolete: every run is read
+    parser.add_argument("--all", action="store_true", help="print earlier series and every change too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--out", metavar="FILE", help="write a page (.html), or the data (--json), to a file")
 
 
 def run(options: argparse.Namespace) -> int:
     """Read the runs and print their history, or write it to a file."""
     folder, least = Path(options.folder) if options.folder else DEFAULT, _least(options.least)
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: there is no such folder; runs land in {DEFAULT}/ unless --out says otherwise")
+        raise ConfigError(f"{folder}: no such folder; runs are written to {DEFAULT}/ unless --out names another")
     out = output("out", options.out, "history.json") if options.out else None
     if out and not options.json and out.suffix not in PAGES:
-        raise ConfigError(f"out {options.out!r}: name an .html file for a page, or add --json for data")
+        raise ConfigError(f"out {options.out!r}: must end in .html for a page; add --json for data")
     from bench.check import series
 
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
@@ -87,13 +89,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _least(text: str) -> float:
-    """Points of a percent as a share."""
+    """Convert percentage points to a share."""
     try:
         points = float(text)
     except ValueError:
         points = math.nan
     if not 0 <= points <= 100:
-        raise ConfigError(f"least {text!r}: points of accuracy, 0 to 100, are expected, e.g. 0.5")
+        raise ConfigError(f"least {text!r}: must be percentage points, 0 to 100, e.g. 0.5")
     return points / 100
 
 
@@ -104,12 +106,12 @@ SHOWN = 10
 
 
 def print_history(histories: FamilyHistories, every: bool = False, stream: TextIO | None = None) -> None:
-    """Print the latest series: a table of the families, a line a change; then earlier series and what was left out.
+    """Print the latest series (a table of the families, one line per change), earlier series, and runs left out.
 
     Args:
         histories: The history of the families.
-        every: Whether earlier series, other hardware and all changes are printed too.
-        stream: Where to, standard output by default.
+        every: True to print earlier series, other hardware and all changes too.
+        stream: Output stream; default: standard output.
     """
     from bench.cli.terminal import printable, printing
 
@@ -125,7 +127,7 @@ def print_history(histories: FamilyHistories, every: bool = False, stream: TextI
             lines(_changes(series, every))
             lines(_notes(series, every))
         if len(histories.series) > 1 and not every:
-            lines([f"earlier series, which do not compare with it: {len(histories.series) - 1}, --all shows them"])
+            lines([f"earlier series, not comparable with it: {len(histories.series) - 1}, --all shows them"])
             lines(f"  {next(_heading(series))}" for series in histories.series[1:])
         lines(_left_out(histories))
 
@@ -137,7 +139,7 @@ def _heading(series: RunSeries) -> Iterator[str]:
         plural(len(series.runs), "run"),
         series.span,
     ]
-    yield " · ".join(parts) + (f"; since the series before: {series.differing}" if series.differs else "")
+    yield " · ".join(parts) + (f"; changed since the series before: {series.differing}" if series.differs else "")
     for entry in series.runs:
         if entry.baseline:
             yield f"baseline: {entry.day} {one_line(entry.run, 40)}"
@@ -167,10 +169,10 @@ def _table(series: RunSeries, every: bool) -> Table:
 
 
 def _changes(series: RunSeries, every: bool) -> Iterator[str]:
-    """A line a change, the latest last."""
+    """One line per change, the latest last."""
     from bench.text import p_value
 
-    changes = sorted(series.changes, key=lambda each: each[2].at)
+    changes = sorted(series.changes, key=lambda entry: entry[2].at)
     if len(changes) > SHOWN and not every:
         yield f"  … {plural(len(changes) - SHOWN, 'earlier change')}, --all lists them"
     for family, figure, change in changes if every else changes[-SHOWN:]:
@@ -179,7 +181,7 @@ def _changes(series: RunSeries, every: bool) -> Iterator[str]:
         parts += [f"{figure.level(change.before)} → {figure.level(change.after)}"]
         parts += [figure.size(change.before, change.after) + (f" ({interval})" if interval else "")]
         parts += ["" if change.p is None else p_value(change.p), series.commits(change)]
-        parts += ["another configuration" if change.reconfigured else ""]
+        parts += ["different configuration" if change.reconfigured else ""]
         yield f"  {', '.join(filter(None, parts))}"
 
 
@@ -187,9 +189,9 @@ def _notes(series: RunSeries, every: bool) -> Iterator[str]:
     if not series.families:
         yield "no family has a scored model"
     if not series.calibrated:
-        yield "the noise of seeds is not known for every family (run --repeats 2): a change may be another seed's luck"
+        yield "the noise of seeds is unknown for some families; `run --repeats 2` measures it"
     if not every and any(len(family.times) > 1 for family in series.families):
-        yield "there are step times on other hardware, --all shows them"
+        yield "more step times on other hardware, --all shows them"
     for family in series.families:
         if family.without:
             ended = ", ".join(f"{n} {one_line(status)}" for status, n in family.without.items())
@@ -199,10 +201,11 @@ def _notes(series: RunSeries, every: bool) -> Iterator[str]:
 
 def _left_out(histories: FamilyHistories) -> Iterator[str]:
     if not histories.series:
-        yield "no complete run with results here: python -m bench run --budget 20"
+        yield "no complete run yet: python -m bench run --budget 20"
     if histories.unfinished:
         names = listing([one_line(entry.run, 40) for entry in histories.unfinished])
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
     if histories.unreadable:
         yield f"left out, not readable: {plural(len(histories.unreadable), 'run')}"
-        yield from (f"  {one_line(each.file)}: {one_line(each.reason, 160)}" for each in histories.unreadable[:SHOWN])
+        for problem in histories.unreadable[:SHOWN]:
+            yield f"  {one_line(problem.file)}: {one_line(problem.reason, 160)}"

@@ -1,4 +1,4 @@
-"""`bench list`: the choices for a run, and the runs so far."""
+"""`bench list`: families, engines and data sets to choose from, and the runs so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUMMARY = "families, engines, data sets and runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: there is no choice."""
+    """Declare nothing."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def _print_families() -> None:
         except SpaceError as error:
             print(f"  {path.stem:<22}broken: {error}")
     for path in spaces.hidden():
-        print(f"  note: {path} hides the built-in family {path.stem}")
+        print(f"  note: {path} replaces the built-in family {path.stem}")
 
 
 def _print_runs() -> None:

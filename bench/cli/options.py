@@ -13,14 +13,14 @@ from bench.engines import ENGINES
 from bench.errors import ConfigError
 
 BASELINE = Path("reports/baseline.json")
-"""The file that `bench baseline` writes and `bench check` reads, unless another is named."""
+"""Default file of `bench baseline` and `bench check`."""
 
 RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnails.json")
 """Files of a run folder that only the run itself writes."""
 
 
 def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
-    """Declare the option of a setting with the `add_argument` of a parser; `default` is its default in words."""
+    """Declare the option of a setting with a parser's `add_argument`; `default` describes its default."""
     setting = SETTINGS[name]
     value = setting.default
     text = setting.help.format(
@@ -35,7 +35,7 @@ def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
 
 
 def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTINGS)) -> RunConfig:
-    """The configuration that the options of these settings make; the others keep their defaults."""
+    """Read the configuration from the options of these settings; other settings keep their defaults."""
     texts = {name: getattr(options, name) for name in names}
     return RunConfig(**{name: SETTINGS[name].read(text) for name, text in texts.items() if text is not None})
 
@@ -48,24 +48,28 @@ def read_whole(name: str, text: str) -> int:
 
 
 def run_folder(text: str) -> Path:
-    """A run folder with a name to call the run by, also where it is given as `.`."""
+    """Path of a run folder; `.` and `..` are resolved, so that the path ends in the run's name."""
     path = Path(text)
     return path.resolve() if path.name in ("", "..") else path
 
 
 def output(option: str, text: str | Path, example: str | Path) -> Path:
-    """A file to be written; ConfigError where it is a folder."""
+    """Path of a file to write.
+
+    Raises:
+        ConfigError: It is a folder.
+    """
     path = Path(text)
     if path.is_dir():
-        raise ConfigError(f"{option} {str(text)!r}: is a folder; a file is expected, e.g. {example}")
+        raise ConfigError(f"{option} {str(text)!r}: is a folder; name a file, e.g. {example}")
     return path
 
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Turn a failure to write a file into a ConfigError, and refuse the files that hold a run's records."""
+    """Turn a failure to write a file into a ConfigError, and refuse to replace the records of a run."""
     if path.name in RECORDS and (path.parent / "run.json").exists():
-        raise ConfigError(f"{path}: holds the records of a run; name another file")
+        raise ConfigError(f"{path}: contains the records of a run; name another file")
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The command line: reads arguments, calls the rest, prints, exits. Nothing heavy is imported before it is needed.
+"""The command line: finds the command, runs it and returns the exit status. Heavy packages are imported when needed.
 
-Exit status: 0 done, 1 a regression or a job that failed, 2 a mistake of the user, 3 results that do not compare, 4 a
-run that is not complete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
+Exit statuses: 0 done, 1 a regression or a failed job, 2 a user's mistake, 3 results that are not comparable, 4 a run
+that is incomplete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Command(Protocol):
     SUMMARY: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare its arguments."""
+        """Declare the command's arguments."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Run it and return the exit status; `options.argv` has the arguments as they were typed."""
+        """Run the command and return the exit status; `options.argv` has the arguments as typed."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -53,30 +53,30 @@ COMMANDS: Mapping[str, Command] = {
 """Every command, in the order of `--help`."""
 
 BUG = 70
-"""The exit status of a bug, EX_SOFTWARE of sysexits.h."""
+"""Exit status of a bug: EX_SOFTWARE of sysexits.h."""
 
 DESCRIPTION = """\
-Which architecture, trained how, is worth it on your pictures, and what does it cost?
-Searches families of image classifiers on one common split and renders an HTML leaderboard."""
+Finds the image classifier, and the way to train it, that is worth its cost on your pictures.
+Searches architecture families on one common split and writes an HTML leaderboard."""
 
 EXAMPLES = """\
 examples:
   python -m bench run --budget 20
-      20 trials over all families on drawn pictures; no download is needed
+      20 trials over all families on generated pictures
   python -m bench run --budget 30m --data photos/ --spaces mobilenet_v2,vgg16
-      your own pictures, one sub-folder a class; half an hour; two families
+      your own pictures, one sub-folder per class; half an hour; two families
   python -m bench run --engine optuna:tpe,keras-tuner:bayesian --budget 20
       two engines side by side, 20 trials each
   python -m bench run --only-known --data photos/
-      the families' known configurations only, published recipes among them; no engine's proposals
+      only the families' known configurations, such as published recipes; no proposals of an engine
   python -m bench compare reports/one reports/other
-      two runs side by side: what was different, and what became of every family
+      two runs side by side: the change of every family, and the differences in settings
   python -m bench check reports/one
-      the regression gate: fails where a family got worse than reports/baseline.json by more than noise
+      the regression gate: fails if a family is worse than in reports/baseline.json by more than noise
   python -m bench export reports/one cnn
       the best model of a family as a file, e.g. for keras.saving.load_model
   python -m bench data photos/
-      what the pictures are, what is wrong with them, and how they would be split; nothing is trained
+      classes and problems of the pictures, and their split; nothing is trained
   python -m bench list
       families, engines, data sets and the runs so far
 """
@@ -85,15 +85,15 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status."""
     argv = sys.argv[1:] if arguments is None else arguments
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is escaped, as on standard error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that it cannot encode, as on standard error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _status(argv)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
-        with contextlib.suppress(OSError):  # what is left in the buffer is flushed again at the end: nowhere
+    except BrokenPipeError:  # the reader of a pipe has ended, e.g. `| head`
+        with contextlib.suppress(OSError):  # discard the rest of the buffer, which Python flushes at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -113,16 +113,16 @@ def _status(argv: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         raise
-    except Exception:  # a bug: not to be taken for one of the statuses that mean something
+    except Exception:  # a bug
         traceback.print_exc()
         return BUG
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; the result has the function that runs the command as `command`.
+    """Parse the arguments; `command` of the result is the function that runs the command.
 
     Raises:
-        ConfigError: There is no such command, or it does not take such arguments.
+        ConfigError: There is no such command, or it has no such arguments.
     """
     word = next((word for word in argv if not word.startswith("-")), None)
     if word is not None and word not in COMMANDS:
@@ -135,13 +135,13 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Make every mistake a ConfigError of one line."""
+    """A parser that raises ConfigError, with one line, for every mistake."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}. See `{self.prog} --help`")
 
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
-        """Raise ConfigError for arguments that the command does not know, with the nearest option."""
+        """Raise ConfigError for unknown arguments, suggesting the nearest option."""
         known = [option for action in self._actions for option in action.option_strings]
         first = arguments[0].partition("=")[0]
         near = difflib.get_close_matches(first, known, n=1) if first.startswith("-") else []
@@ -150,7 +150,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Keep names such as keras-tuner:random in one piece."""
+    """A formatter that does not break names such as keras-tuner:random."""
 
     def _split_lines(self, text: str, width: int) -> Sequence[str]:  # type: ignore[override]
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""`bench report`: draw the page of a run again from its records."""
+"""`bench report`: write the page of a run again from its records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from bench.cli.options import add_setting, run_folder, written
 from bench.config import SETTINGS
 
-SUMMARY = "draw the page of a run again from its records; nothing is trained"
+SUMMARY = "write the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw the page and the table of a run again, and the list of the runs beside it."""
+    """Write the page and the leaderboard of a run again, and the list of runs in its folder."""
     plotlyjs = SETTINGS["plotlyjs"].read(options.plotlyjs) if options.plotlyjs else ""
     from bench import report
     from bench.report import index

@@ -14,12 +14,12 @@ from bench.text import masked_url
 SUMMARY = "search the families and write a run folder with its report"
 
 FAMILY_FAILED = 4
-"""The exit status where a family was tried and has no complete trial."""
+"""Exit status if a family was tried and has no complete trial."""
 
 
 STATUSES = """\
-exit status: 0 done, 2 a mistake in the command, the pictures or a family's file, 4 a family was tried and has no
-result, 130 Ctrl-C and 143 SIGTERM, where what was finished is kept"""
+exit status: 0 done; 2 a mistake in the command, the pictures or a family's file; 4 a family was tried and has no
+result; 130 Ctrl-C and 143 SIGTERM: finished trials are kept"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, setting in SETTINGS.items():
         add_setting(groups[setting.group].add_argument, name)
     add = groups[RUN].add_argument
-    add("--quiet", action="store_true", help="print the leaderboard only")
-    add("--json", action="store_true", help="print the leaderboard as JSON, and nothing else, on standard output")
+    add("--quiet", action="store_true", help="print only the leaderboard")
+    add("--json", action="store_true", help="print only the leaderboard, as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the benchmark and print its board; `FAMILY_FAILED` where a family has no result."""
+    """Run the benchmark and print the leaderboard; return `FAMILY_FAILED` if a family has no result."""
     config = read_config(options)
     from bench import runner
     from bench.cli.console import print_board, progress_on_stderr

@@ -1,4 +1,4 @@
-"""Text for a terminal, a file or the log of a CI job."""
+"""Output to a terminal, a file or the log of a CI job."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.markup import escape
 from bench.text import clean, plain, without_commands
 
 WIDE = 240
-"""Characters of a line where there is no terminal: nothing is folded."""
+"""Characters of a line without a terminal, enough to wrap nothing."""
 
 
 class Terminal(Console):
-    """Raise BrokenPipeError for the command line where the reader of a pipe has gone; rich would exit with 1."""
+    """A console that raises BrokenPipeError when the reader of a pipe has ended; rich would exit with 1."""
 
     def on_broken_pipe(self) -> NoReturn:
-        raise  # what is being handled
+        raise  # the BrokenPipeError that is being handled
 
 
 def printable(text: str) -> str:
@@ -31,9 +31,9 @@ def printable(text: str) -> str:
 
 @contextlib.contextmanager
 def printing(stream: TextIO | None = None) -> Iterator[Console]:
-    """Give a console for a stream, standard output by default.
+    """Yield a console for a stream, standard output by default.
 
-    A terminal gets colours; elsewhere nothing is folded, and no line is a command to the CI that reads it.
+    A terminal gets colours. Elsewhere lines are not wrapped, and no line can be a command to the CI that reads it.
     """
     stream = stream or sys.stdout
     terminal = Terminal(file=stream, highlight=False)

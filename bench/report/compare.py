@@ -349,7 +349,7 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
         sentences = [
             f"{text.listing(names)} {'is' if len(names) == 1 else 'are'} {change}" for change, names in groups.items()
         ]
-        return f"{', '.join(sentences)}{'' if known else '; the noise of seeds is not known'}."
+        return f"{', '.join(sentences)}{'' if known else '; the noise of seeds is unknown'}."
     subject = f"{next(iter(tests))} is not" if len(tests) == 1 else "No family is"
     return f"{subject} measurably better or worse than before."
 

@@ -54,7 +54,7 @@ def _headline(histories: FamilyHistories) -> str:
     names = text.listing([text.one_line(name, 40) for name in dict.fromkeys(family.name for family in moved)])
     if all(family.accuracy.calibrated for family in moved):
         return f"The accuracy of {names} changed by more than noise."
-    return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is not known."
+    return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is unknown."
 
 
 def _accuracies(series: RunSeries) -> Iterator[tuple[SeriesRun, list[str]]]:

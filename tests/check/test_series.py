@@ -174,7 +174,7 @@ def test_a_drop_with_another_configuration_says_so() -> None:
     every = [run(at, {"cnn": family(share, at, params={"depth": 4 if at < 8 else 5})}) for at, share in enumerate(STEP)]
     (change,) = only(history_of(every).series).accuracy.changes
     assert change.reconfigured
-    assert "000000007..000000008, another configuration" in told(every)
+    assert "000000007..000000008, different configuration" in told(every)
 
 
 def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_every_change_of_the_parameters_is_one() -> None:
         LevelChange(0, 1, 100_000, 100_001, reconfigured=True),
         LevelChange(1, 2, 100_001, 100_000, reconfigured=True),
     )
-    assert "cnn parameters, 100,000 → 100,001, 000000000..000000001, another configuration" in told(every)
+    assert "cnn parameters, 100,000 → 100,001, 000000000..000000001, different configuration" in told(every)
 
 
 def test_only_changes_of_the_least_size_count() -> None:
@@ -301,7 +301,7 @@ def test_a_family_that_did_not_change_says_what_would_have_been_seen() -> None:
     assert "no change larger than noise (12 runs, smallest visible change about " in text
     assert "always the same" in text
     assert "too few runs to see a change (3 runs)" in told(runs([0.9] * 3, seeds=1))
-    assert "the noise of seeds is not known" in told(runs([0.9] * 3, seeds=1))
+    assert "the noise of seeds is unknown" in told(runs([0.9] * 3, seeds=1))
 
 
 def test_runs_that_repeat_each_other_are_told() -> None:
@@ -415,13 +415,13 @@ def test_the_data_holds_every_series_and_change(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nowhere",), "there is no such folder"),
+        (("nowhere",), "no such folder"),
         (("--family", "cmn"), "Did you mean cnn?"),
         (("--family", "x"), "a\\n::error::b, cnn"),
-        (("--least", "much"), "points of accuracy"),
-        (("--least", "-1"), "points of accuracy"),
-        (("--least", "nan"), "points of accuracy"),
-        (("--out", "x.json"), "name an .html file"),
+        (("--least", "much"), "percentage points, 0 to 100"),
+        (("--least", "-1"), "percentage points, 0 to 100"),
+        (("--least", "nan"), "percentage points, 0 to 100"),
+        (("--out", "x.json"), "must end in .html for a page"),
         (("--json", "--out", "reports"), "is a folder"),
         (("--json", "--out", "reports/run-0/results.json"), "name another file"),
     ],

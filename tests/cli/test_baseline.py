@@ -55,7 +55,7 @@ def test_it_is_written_where_check_looks_for_it(made: Path, baseline: Command) -
     status, out, _ = baseline("run")
     assert status == 0
     assert out.splitlines()[0] == "drawn cats and dogs (seed 0), 20 test pictures"
-    assert out.splitlines()[1].endswith("1 seed: a check can only warn; --seeds 5 measures the noise")
+    assert out.splitlines()[1].endswith("1 seed: a check can only warn; --seeds 5 measures the noise of seeds")
     assert out.splitlines()[-1] == "reports/baseline.json"
     assert Path("reports/baseline.json").read_bytes() == (made / "results.json").read_bytes()
     assert parser.main(["check", "run"]) == 0
@@ -69,7 +69,7 @@ def test_more_seeds_are_trained_once(made: Path, baseline: Command, monkeypatch:
     assert status == 0
     assert len(pools[0].trained) == 4
     assert "training a, seed 5 of 5" in err
-    assert "5 seeds: a check of 5 seeds sees a drop of" in out
+    assert "5 seeds: a check with 5 seeds detects a drop of" in out
     assert json.loads(Path("kept/base.json").read_text())["families"]["a"]["seeds"] == [0, 1, 2, 3, 4]
     pools.append(pool())
     assert baseline("run", "--seeds", "4", "--quiet") == (0, "reports/baseline.json\n", "")
@@ -82,7 +82,7 @@ def test_a_run_that_is_not_complete_gives_none(made: Path, baseline: Command) ->
     (made / "run.json").write_text(json.dumps({**data, "status": "partial"}))
     status, _, err = baseline("run")
     assert status == 4
-    assert "run: is partial; a baseline must be of a complete run" in err
+    assert "run: is partial; a baseline needs a complete run" in err
     assert not Path("reports/baseline.json").exists()
 
 
@@ -100,7 +100,7 @@ def test_the_records_of_a_run_are_not_written_over(made: Path, baseline: Command
     before = (made / "run.json").read_bytes()
     status, _, err = baseline("run", "--out", "run/run.json")
     assert status == 2
-    assert "run/run.json: holds the records of a run; name another file" in err
+    assert "run/run.json: contains the records of a run; name another file" in err
     assert (made / "run.json").read_bytes() == before
 
 
@@ -110,8 +110,8 @@ def test_the_records_of_a_run_are_not_written_over(made: Path, baseline: Command
         (["nowhere"], "not a run folder"),
         (["nowhere", "--seeds", "many"], "seeds 'many': must be a whole number"),
         (["nowhere", "--seeds", "0"], "seeds 0: must be 1 to 100"),
-        (["nowhere", "--out", "."], "is a folder; a file is expected"),
-        (["nowhere", "--out", "family.py"], "does not end in .json"),
+        (["nowhere", "--out", "."], "is a folder; name a file"),
+        (["nowhere", "--out", "family.py"], "must end in .json"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -150,7 +150,7 @@ def test_the_version_is_printed(capsys):
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
         (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
         (["run", "--split-file", "split.json", "--folds", "5"], "holds the split as it is; leave out --folds"),
-        (["data"], "say which pictures, e.g. `python -m bench data photos/`"),
+        (["data"], "name the pictures, e.g. `python -m bench data photos/`"),
         (["data", "drwn"], "unknown data set 'drwn'. Did you mean drawn?"),
         (["data", "drawn", "--limit", "1"], "limit 1: must be at least 12 pictures"),
         (["data", "drawn", "--out", "."], "out '.': is a folder"),
@@ -160,8 +160,8 @@ def test_the_version_is_printed(capsys):
         (["report", "spaces", "--plotlyjs", "x"], "unknown plotlyjs 'x'. Choices: cdn, directory, inline"),
         (["compare", "one"], "RUN"),
         (["compare", "nowhere", "elsewhere"], "nowhere: not a run folder, there is no run.json"),
-        (["compare", "spaces", "spaces/../spaces"], "are one run; name two"),
-        (["compare", "one", "two", "--out", "."], "out '.': is a folder; a file is expected"),
+        (["compare", "spaces", "spaces/../spaces"], "are the same run; name two"),
+        (["compare", "one", "two", "--out", "."], "out '.': is a folder; name a file"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(bench, tmp_path, arguments, says):
@@ -395,7 +395,7 @@ def test_list_says_that_a_local_file_hides_a_built_in_family(bench, tmp_path):
     local.parent.mkdir()
     local.write_text("def build(hp, task):\n    ...\n")
     _, out, _ = bench("list")
-    assert f"  note: {local} hides the built-in family cnn\n" in out
+    assert f"  note: {local} replaces the built-in family cnn\n" in out
 
 
 def test_list_and_the_page_of_all_runs_agree(bench, tmp_path):

@@ -55,7 +55,7 @@ def test_with_several_seeds_the_board_has_their_mean_and_says_so(run, monkeypatc
         return out.getvalue()
 
     assert re.search(r"90\.0 % +87\.5 to 92\.5 ", shown(replace(run, studies=(replace(study, trials=trials),))))
-    said = "test accuracy: mean of 3 seeds; the interval has the test pictures and the seeds in it"
+    said = "test accuracy: mean of 3 seeds; the interval includes the noise of the test pictures and of the seeds"
     assert said in shown(replace(run, studies=(replace(study, trials=trials),)))
     assert "seeds" not in shown(run)
 

@@ -131,7 +131,7 @@ def test_a_significant_change_is_the_headline(before: Run, after: Run, tmp_path:
     after = of_family(after, "cnn", test=replace(best.test, accuracy=1.0, accuracy_low=0.88, accuracy_high=1.0))
     compared = compare.comparison(before, after)
     assert compared.headline == (
-        "cnn is better than before by more than the test pictures explain; the noise of seeds is not known."
+        "cnn is better than before by more than the test pictures explain; the noise of seeds is unknown."
     )
     text = words(compare.html(compared, tmp_path))
     assert "+8.9 " in text
@@ -158,7 +158,7 @@ def test_with_several_seeds_the_means_are_compared(before: Run, after: Run, tmp_
     out = io.StringIO()
     print_comparison(compared, tmp_path / "page.html", stream=out)
     assert re.search(r"^cnn +87\.2 % +87\.8 % +\+0\.7 +p = 0\.", out.getvalue(), re.M)
-    assert "accuracy: mean of 3 seeds; where both" in out.getvalue()
+    assert "accuracy: mean of 3 seeds; if both" in out.getvalue()
 
 
 def test_a_change_beyond_the_noise_of_seeds_is_the_headline(before: Run, after: Run) -> None:
@@ -177,7 +177,7 @@ def test_one_seed_against_several_is_never_a_measurable_change(
     assert (change.test.significant, change.test.accuracy.calibrated) == (significant, False)
     assert change.test.accuracy.difference == pytest.approx((40 - sum(wrong) / 2) / 200)
     compared = compare.comparison(before, after)
-    assert ("the noise of seeds is not known" in compared.headline) == significant
+    assert ("the noise of seeds is unknown" in compared.headline) == significant
     text = words(compare.html(compared, tmp_path))
     assert "1 and 2 seeds on 200" in text
     assert "another seed may change as much." in text
@@ -262,7 +262,7 @@ def test_the_terminal_says_the_same_in_short(before: Run, after: Run, tmp_path: 
     print_comparison(compared, tmp_path / "page.html", stream=short)
     print_comparison(compared, tmp_path / "page.html", every=True, stream=long)
     assert re.search(r"^cnn +91.1 % +91.1 % +0.0 +not paired +31.7 s → 1 min +287 k$", short.getvalue(), re.M)
-    assert "5 families the same, --all lists them" in short.getvalue()
+    assert "5 families without a change, --all lists them" in short.getvalue()
     assert "configuration: 1 different, 22 equal\n    seed: 0 → 1\n" in short.getvalue()
     assert short.getvalue().endswith(f"page: {tmp_path / 'page.html'}\n")
     assert "    budget: 12 trials\n" in long.getvalue()

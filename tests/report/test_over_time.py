@@ -47,7 +47,7 @@ def test_no_change_is_said_with_what_would_have_been_seen() -> None:
 
 def test_a_change_that_may_be_a_seeds_luck_is_no_more_than_that() -> None:
     said = words(page(runs([0.9, 0.9, 0.7, 0.7], seeds=1)))
-    assert "changed by more than the test pictures explain; the noise of seeds is not known." in said
+    assert "changed by more than the test pictures explain; the noise of seeds is unknown." in said
     assert "changed by more than noise" not in said
 
 
