@@ -110,6 +110,9 @@ class Hyperparameter:
         return f"{self.kind} of {', '.join(map(str, self.values))}"
 
 
+_PLAIN = (bool, int, float, str)
+"""Types of the values of a `Choice` and a `Fixed`."""
+
 _Parent = tuple[str | None, Any]
 """The name and the values of a parent, as an argument of `hp.Int` and its like; None for no parent."""
 
@@ -180,14 +183,19 @@ class HyperParameters:
         choices = tuple(values)
         if not choices:
             raise ValueError(f"hp.Choice({name!r}): there must be at least one value, got none")
+        for choice in choices:
+            if not isinstance(choice, _PLAIN):
+                text = str(choice)
+                raise TypeError(
+                    f"hp.Choice({name!r}): values must be int, float, str or bool, got {choice!r}; write "
+                    f"{{{text!r}: {choice!r}, …}}.get(hp.Choice({name!r}, [{text!r}, …]))"
+                )
         if len({type(choice) for choice in choices}) > 1:
             raise TypeError(f"hp.Choice({name!r}): all values must be of one type, got {list(choices)}")
-        if not isinstance(choices[0], bool | int | float | str):
-            raise TypeError(f"hp.Choice({name!r}): values must be int, float, str or bool, got {list(choices)}")
         if default is not None and default not in choices:
             raise ValueError(f"hp.Choice({name!r}): the default {default!r} is not among {list(choices)}")
         plain: Callable[[Any], Value] = next(  # the built-in type behind one of NumPy's
-            kind for kind in (bool, int, float, str) if isinstance(choices[0], kind)
+            kind for kind in _PLAIN if isinstance(choices[0], kind)
         )
         choices = tuple(plain(choice) for choice in choices)
         first = choices[0] if default is None else plain(default)
@@ -203,6 +211,8 @@ class HyperParameters:
         self, name: str, value: Value, parent_name: str | None = None, parent_values: Any = None
     ) -> Any:
         """A value that is recorded but not searched; None while inactive."""
+        if not isinstance(value, _PLAIN):
+            raise TypeError(f"hp.Fixed({name!r}): the value must be an int, float, str or bool, got {value!r}")
         return self._declare("Fixed", name, value, (parent_name, parent_values), values=(value,))
 
     # -- scopes
@@ -251,6 +261,13 @@ class HyperParameters:
         if isinstance(hyperparameter, Hyperparameter):
             return hyperparameter.is_active(self.values)
         return any(known.is_active(self.values) for known in self.space if known.name == hyperparameter)
+
+    def copy(self) -> HyperParameters:
+        """A copy in which new declarations take their defaults, for a `keras_tuner.HyperModel` with `tunable=False`."""
+        twin = HyperParameters(fixed({}))
+        twin.values, twin.space = dict(self.values), list(self.space)
+        twin._name_scopes, twin._conditions = list(self._name_scopes), list(self._conditions)
+        return twin
 
     # -- inside
 

@@ -536,7 +536,7 @@ class RunHeader:
 
     Attributes:
         config: What the run was asked to do.
-        environment: Versions, hardware, git commit.
+        environment: Versions, hardware, git commits.
         command: The command line that repeats it.
         elapsed_s: Monotonic seconds that the run took so far.
         notes: What a reader should know of the run as a whole.
@@ -576,6 +576,19 @@ class Run(RunHeader):
         """Every trial of every study, in the order in which they were started."""
         every = [trial for study in self.studies for trial in study.trials]
         return tuple(sorted(every, key=lambda trial: (trial.started_s, trial.study, trial.number)))
+
+    def commits(self) -> dict[str, str]:
+        """The git commits of the suite, `git_commit`, and of the project, `project_commit`; "" outside git.
+
+        Older records have only that of the folder in which the run was started: of the project.
+        """
+        commits = {name: str(self.environment.get(name) or "") for name in ("git_commit", "project_commit")}
+        return commits if "project_commit" in self.environment else {"project_commit": commits["git_commit"]}
+
+    @property
+    def commit(self) -> str:
+        """The commit that differs between the runs of a project: its own, else that of the suite."""
+        return self.commits()["project_commit"] or self.commits().get("git_commit", "")
 
     def best(self, family: str) -> Trial | None:
         """The family's chosen trial: highest validation accuracy over all engines, ties by log loss."""

@@ -59,7 +59,8 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         _warm_up()
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         families = preparation.searchable(config, prepared)
-        folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus)
+        project = spaces.folders(config, [space.path for space in chosen])
+        folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:

@@ -347,3 +347,36 @@ def test_a_wide_range_of_whole_numbers_takes_no_memory(step):
     assert not wide.accepts(2**31)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([(3, 3), (5, 5)], "got (3, 3); write {'(3, 3)': (3, 3), …}.get(hp.Choice('kernel', ['(3, 3)', …]))"),
+        ([None, "relu"], "got None; write {'None': None, …}.get(hp.Choice('kernel', ['None', …]))"),
+        (["relu", None], "got None; write {'None': None, …}"),
+        ([[3], [5]], "got [3]; write {'[3]': [3], …}"),
+    ],
+)
+def test_a_choice_of_what_is_no_plain_value_says_what_to_write_instead(values, says):
+    hp = HyperParameters(fixed({}))
+    with pytest.raises(TypeError, match=r"hp\.Choice\('kernel'\): values must be int, float, str or bool") as caught:
+        hp.Choice("kernel", values)
+    assert says in str(caught.value)
+    assert {"(3, 3)": (3, 3), "(5, 5)": (5, 5)}.get(hp.Choice("kernel", ["(3, 3)", "(5, 5)"])) == (3, 3)
+
+
+@pytest.mark.parametrize("value", [None, (3, 3), [3]])
+def test_a_fixed_value_must_be_plain(value):
+    with pytest.raises(TypeError, match=r"hp\.Fixed\('kernel'\): the value must be an int, float, str or bool, got "):
+        HyperParameters(fixed({})).Fixed("kernel", value)
+
+
+def test_a_copy_declares_without_asking_and_apart_from_the_original():
+    hp = HyperParameters(fixed({"a": 3, "b": 3}))
+    hp.Int("a", 1, 9)
+    with hp.name_scope("inner"):
+        twin = hp.copy()
+    assert twin.Int("b", 1, 9) == 1
+    assert (hp.values, twin.values) == ({"a": 3}, {"a": 3, "inner/b": 1})
+    assert [declared.name for declared in hp.space] == ["a"]

@@ -50,10 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train more seeds if requested, write the file, and print the drop that a check can detect with it."""
-    seeds = read_whole("seeds", options.seeds) if options.seeds else 1
+    seeds = 1 if options.seeds is None else read_whole("seeds", options.seeds, 1, MAX_SEEDS)
     out = output("out", options.out or BASELINE, BASELINE)
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise ConfigError(f"seeds {seeds}: must be 1 to {MAX_SEEDS}")
     if out.suffix != ".json":
         raise ConfigError(f"out {str(out)!r}: must end in .json, e.g. {BASELINE}")
     from bench.runs import results, store

@@ -40,11 +40,14 @@ def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTIN
     return RunConfig(**{name: SETTINGS[name].read(text) for name, text in texts.items() if text is not None})
 
 
-def read_whole(name: str, text: str) -> int:
+def read_whole(name: str, text: str, least: int, most: int) -> int:
+    """A whole number in a range; ConfigError where the text is none."""
     try:
-        return int(text)
+        if least <= (number := int(text)) <= most:
+            return number
     except ValueError:
-        raise ConfigError(f"{name} {text!r}: must be a whole number") from None
+        pass
+    raise ConfigError(f"{name} {text!r}: must be {least} to {most}")
 
 
 def run_folder(text: str) -> Path:

@@ -1,7 +1,8 @@
-"""Environment of a run: versions, hardware, git commit. Read without importing any of the packages."""
+"""Environment of a run: versions, hardware, git commits. Read without importing any of the packages."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -9,13 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import bench
+
 PACKAGES = (
     "tensorflow keras keras-tuner optuna scikit-learn numpy pandas plotly pillow simplejpeg opencv-python-headless"
 ).split()
 
 
-def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
-    """Describe the environment as plain data, without the user's home or environment variables."""
+def describe(gpus: Sequence[str] = (), folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """Describe the environment as plain data, without the user's home or environment variables; see `commits`."""
     from bench.data import machine
 
     return {
@@ -26,7 +29,7 @@ def describe(gpus: Sequence[str] = ()) -> dict[str, Any]:
         "cores": machine.core_count(),
         "memory_gb": round(machine.memory_mb() / 1000, 1),
         "gpus": list(gpus),
-        "git_commit": git_commit(),
+        **commits(folders),
     }
 
 
@@ -45,15 +48,29 @@ def _cpu() -> str:
         return platform.processor() or platform.machine()
 
 
-def git_commit() -> str:
-    """The commit of the folder that the command was started in, with "+" where files were changed; "" outside git."""
-    try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if commit and _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""
+def commits(folders: Sequence[Path] = ()) -> dict[str, str]:
+    """The git commits of the code, each with "+" where files were changed; "" outside git.
+
+    Returns:
+        `git_commit` of the suite, where it is a checkout of its own and not installed; `project_commit` of the first of
+        the folders, or else of the one that the command was started in, that is under git.
+    """
+    suite = Path(bench.__file__).parent
+    tracked = _git(suite, "ls-files", "__init__.py")  # an installed suite may lie inside the checkout of a project
+    return {
+        "git_commit": _commit(suite) if tracked else "",
+        "project_commit": next(filter(None, map(_commit, [*folders, Path()])), ""),
+    }
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _commit(folder: Path) -> str:
+    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    return commit + ("+" if commit and _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""

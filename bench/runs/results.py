@@ -212,7 +212,7 @@ def of_run(run: Run) -> Results:
         run=run.path.name,
         status=run.status,
         created_utc=run.created_utc,
-        git_sha=str(run.environment.get("git_commit", "")),
+        git_sha=run.commit,
         tool_version=str(run.environment.get("bench", "")),
         config=_comparable_settings(run),
         split=_split_of(run, pictures),

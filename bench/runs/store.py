@@ -96,6 +96,7 @@ class RunFolder:
         write_split: Callable[[Path], None],
         families: Sequence[FamilyInfo],
         gpus: Sequence[str] = (),
+        folders: Sequence[Path] = (),
     ) -> None:
         """Write the split and the first `run.json`: all that can be wrong was found before.
 
@@ -104,11 +105,12 @@ class RunFolder:
             write_split: Writes the split's manifest to a path.
             families: Their records.
             gpus: Names of the GPUs that the workers see.
+            folders: Those of the user's own files, which may be under git.
 
         Raises:
             RunFolderError: The folder cannot be written.
         """
-        described = {**environment.describe(gpus), "bench": bench.__version__}
+        described = {**environment.describe(gpus, folders), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described)
         if self.storage is None:
             self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), own=True)

@@ -21,6 +21,7 @@ from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
 from bench.report.live import LivePage
 from bench.runs import environment, predictions, store
 from bench.runs.store import RunFolder
+from bench.search import spaces
 from bench.search.families import Family, prepare_again, run_all, training
 from bench.search.progress import Progress
 from bench.training.messages import Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
@@ -109,15 +110,17 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
     wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
     if not wanted:
         return run
-    if (now := environment.git_commit()) != (then := run.environment.get("git_commit", "")):
-        progress.warning(
-            f"the run is of commit {then or 'unknown'}, and what is trained now of {now or 'unknown'}: "
-            "whatever changed between them is in the noise of the seeds"
-        )
     config = run.config
     with store.reopen(run) as folder, contextlib.closing(pool or workers.start(config)) as running:
         chosen = [trial for trial in run.ranking() if trial.family in wanted]
         ready = [(trial, *prepare_again(run, trial, running, progress)) for trial in chosen]
+        now = environment.commits(spaces.folders(config, [family.path for _, _, family in ready]))
+        for name, then in run.commits().items():
+            if then != now[name]:
+                progress.warning(
+                    f"the run's {name.replace('_', ' ')} is {then or 'unknown'}, and now it is "
+                    f"{now[name] or 'unknown'}: whatever changed between them is in the noise of the seeds"
+                )
         try:
             for trial, its_config, family in ready:
                 numbers = wanted[trial.family]

@@ -10,12 +10,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import bench
+from bench.config import RunConfig
 from bench.errors import ConfigError, SpaceError, unknown
+from bench.training.loading import BUILD, RULE, bindings
 
 _INSTALLED = Path(bench.__file__).parent / "search_spaces"
 
@@ -85,6 +87,13 @@ def known() -> list[Path]:
     return [path for path in built_in if path.stem not in names] + local
 
 
+def folders(config: RunConfig, paths: Iterable[Path]) -> list[Path]:
+    """Folders of the user's own files: those of families that do not come with the suite, and that of the pictures."""
+    data = Path(config.data)
+    pictures = [data if data.is_dir() else data.parent] if data.exists() else []
+    return [*dict.fromkeys(path.parent for path in paths if path.parent != BUILT_IN), *pictures]
+
+
 def hidden() -> list[Path]:
     """The files in `./search_spaces` that hide a built-in family."""
     names = {path.stem for path in _files(BUILT_IN)}
@@ -134,7 +143,7 @@ def read(path: Path) -> SearchSpace:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
         raise SpaceError(path, 1, f"the file's name {path.stem!r} names the family: only letters, digits, - and _")
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         raise SpaceError(path, error.lineno or 1, f"SyntaxError: {error.msg}") from error
     except (OSError, ValueError) as error:
@@ -145,17 +154,16 @@ def read(path: Path) -> SearchSpace:
 
 
 def _check_build(path: Path, tree: ast.Module) -> None:
+    """Look for `build`; a plain function's parameters are checked here, anything else where it is imported."""
+    line = (names := dict(bindings(tree))).get(BUILD)
+    if line is None and "*" not in names:
+        raise SpaceError(path, 1, "there is no function `build(hp, task)` at the top level of the file")
     for node in tree.body:
         match node:
-            case ast.FunctionDef(name="build"):
-                return _check_signature(path, node)
-            case ast.AsyncFunctionDef(name="build"):
-                raise SpaceError(path, node.lineno, "build must be a plain function, not async")
-            case ast.Assign() if any(isinstance(target, ast.Name) and target.id == "build" for target in node.targets):
-                return None
-            case ast.ImportFrom() if any((alias.asname or alias.name) == "build" for alias in node.names):
-                return None
-    raise SpaceError(path, 1, "there is no function `build(hp, task)` at the top level of the file")
+            case ast.FunctionDef(name="build", decorator_list=[]) if node.lineno == line:
+                _check_signature(path, node)
+            case ast.AsyncFunctionDef(name="build") if node.lineno == line:
+                raise SpaceError(path, line, "build must be a plain function, not async")
 
 
 def _check_signature(path: Path, build: ast.FunctionDef) -> None:
@@ -170,4 +178,4 @@ def _check_signature(path: Path, build: ast.FunctionDef) -> None:
     fits = (required <= 2 and (positional or arguments.vararg)) and not keyword_only
     if not fits:
         names = ", ".join(argument.arg for argument in [*positional, *arguments.kwonlyargs])
-        raise SpaceError(path, build.lineno, f"build({names}): must be build(hp) or build(hp, task)")
+        raise SpaceError(path, build.lineno, f"build({names}): {RULE}")

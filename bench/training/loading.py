@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 from bench.errors import SpaceError
 from bench.hyperparameters import HyperParameters, Value
 
+BUILD = "build"
+RULE = "must be build(hp) or build(hp, task)"
 KNOWN = "KNOWN_CONFIGURATIONS"
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -26,28 +29,22 @@ class LoadedFamily:
     """An imported search-space file.
 
     Attributes:
-        line: Line on which `build` is defined.
-        build: Takes `hp` and, where it wants it, `task`.
+        line: Line on which `build` is defined, assigned or imported.
+        build: Takes `hp` and `task`, which it passes on where the file's function wants it.
         known: Its `KNOWN_CONFIGURATIONS`.
         neighbours: Modules of its folder that it has imported, by name.
     """
 
     path: Path
     line: int
-    build: Callable[..., Any]
+    build: Callable[[HyperParameters, Any], Any]
     known: tuple[Mapping[str, Value], ...]
     neighbours: dict[str, ModuleType]
 
     def model(self, hp: HyperParameters, task: Any) -> Any:
-        """Build a model; a parameter called `task`, else a second one without a default, gets the task."""
-        parameters = inspect.signature(self.build).parameters
-        second = [parameter for parameter in list(parameters.values())[1:2] if parameter.kind in _POSITIONAL]
+        """Build a model."""
         with _importing_from(self.path.parent, self.neighbours):
-            if "task" in parameters:
-                return self.build(hp, task=task)
-            if second and second[0].default is inspect.Parameter.empty:
-                return self.build(hp, task)
-            return self.build(hp)
+            return self.build(hp, task)
 
 
 def load(path: Path) -> LoadedFamily:
@@ -62,17 +59,80 @@ def load(path: Path) -> LoadedFamily:
             spec.loader.exec_module(module)
     except Exception as error:
         raise space_error(path, error) from error
-    code = getattr(inspect.unwrap(module.build), "__code__", None)
+    line = line_of(path, BUILD)
+    try:
+        build = _function(getattr(module, BUILD, None))
+    except (TypeError, ValueError) as error:  # ValueError: a builtin without a signature
+        raise SpaceError(path, line, str(error)) from error
     known = getattr(module, KNOWN, [])
     if not isinstance(known, list | tuple) or not all(isinstance(values, Mapping) for values in known):
         raise SpaceError(path, line_of(path, KNOWN), f"{KNOWN} must be a list of dicts")
-    return LoadedFamily(path, code.co_firstlineno if code else 1, module.build, tuple(known), neighbours)
+    return LoadedFamily(path, line, build, tuple(known), neighbours)
+
+
+def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:
+    """Check what a file calls `build`; of an object, like a `keras_tuner.HyperModel`, take its method of that name.
+
+    Raises:
+        TypeError: It does not take `hp`, or the object trains its models itself.
+    """
+    owner = getattr(build, "__self__", None) if callable(build) else build
+    method: Any = getattr(owner, BUILD, None)
+    is_method = callable(method) and build in (owner, method)
+    trains = getattr(type(owner), "fit", None) if is_method else None
+    if trains and not trains.__module__.startswith("keras_tuner."):
+        raise TypeError(
+            f"{type(owner).__name__}.fit would not be called: models are trained by the suite; declare batch_size, "
+            "epochs and the like in build, and leave fit out"
+        )
+    function: Callable[..., Any] = method if is_method else build
+    if not callable(function) or inspect.isclass(function):
+        raise TypeError(f"build is {build!r:.100}: {RULE}")
+    signature = inspect.signature(function)
+    if is_method and BUILD in vars(owner) and (declared := getattr(type(owner), BUILD, None)):
+        signature = inspect.signature(declared.__get__(owner))  # a HyperModel hides it behind (hp, *args, **kwargs)
+    try:
+        arguments, named = _arguments(signature, None, None)
+        signature.bind(*arguments, **named)
+    except TypeError:
+        raise TypeError(f"build{signature}: {RULE}") from None
+
+    def call(hp: HyperParameters, task: Any) -> Any:
+        arguments, named = _arguments(signature, hp, task)
+        return function(*arguments, **named)
+
+    return call
+
+
+def _arguments(signature: inspect.Signature, hp: Any, task: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of `build`: a parameter called `task`, else a second one without a default, gets the task."""
+    second = [parameter for parameter in list(signature.parameters.values())[1:2] if parameter.kind in _POSITIONAL]
+    if "task" in signature.parameters:
+        return (hp,), {"task": task}
+    if second and second[0].default is inspect.Parameter.empty:
+        return (hp, task), {}
+    return (hp,), {}
+
+
+def bindings(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """Names that a file binds at its top level, by whatever statement, with their lines; "*" for those of a package."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, node.lineno
+            return
+        case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+            return
+        case ast.Import() | ast.ImportFrom():
+            yield from ((alias.asname or alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        case ast.Name(ctx=ast.Store()):
+            yield node.id, node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from bindings(child)
 
 
 def line_of(path: Path, name: str) -> int:
-    """Number of the line that begins with a name; 1 if there is none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(name)), 1)
+    """Number of the line that binds a name at the top level of a file; 1 if there is none."""
+    return dict(bindings(ast.parse(path.read_bytes()))).get(name, 1)
 
 
 @contextmanager
@@ -95,11 +155,14 @@ def _importing_from(folder: Path, neighbours: dict[str, ModuleType]) -> Iterator
         sys.modules.update(hidden)
 
 
-def space_error(path: Path, error: BaseException) -> SpaceError:
-    """Describe an exception of a search-space file in one line, with the place in its folder that raised it."""
+def space_error(path: Path, error: BaseException, line: int = 1) -> SpaceError:
+    """Describe an exception of a search-space file in one line, with the place in its folder that raised it.
+
+    Where none of its folder did, but a package, that is this line of the file.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return SpaceError(Path(error.filename), error.lineno or 1, f"SyntaxError: {error.msg}")
-    place, line = path, 1
+    place = path
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).parent == path.parent:
             place, line = Path(frame.filename), frame.lineno or 1

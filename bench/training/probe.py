@@ -74,7 +74,7 @@ def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, 
     try:
         model = loaded.model(hp, task)
     except Exception as error:
-        raise loading.space_error(loaded.path, error) from error
+        raise loading.space_error(loaded.path, error, loaded.line) from error
     try:
         if isinstance(model, keras.Model):
             trainer.check_model(model, task.num_classes)

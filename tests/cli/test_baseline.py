@@ -12,6 +12,7 @@ import pytest
 
 from bench import Budget, RunConfig, runner, workers
 from bench.cli import parser
+from bench.runs import environment
 from bench.testing import FakePool
 
 Command = Callable[..., tuple[int, str, str]]
@@ -77,6 +78,32 @@ def test_more_seeds_are_trained_once(made: Path, baseline: Command, monkeypatch:
 
 
 @pytest.mark.storage
+@pytest.mark.parametrize(
+    ("recorded", "says"),
+    [
+        ({"git_commit": "a", "project_commit": "b"}, []),
+        ({"git_commit": "a", "project_commit": "c"}, ["the run's project commit is c, and now it is b"]),
+        ({"git_commit": "c", "project_commit": "b"}, ["the run's git commit is c, and now it is a"]),
+        ({"git_commit": "b"}, []),  # an older record, of the project
+        ({"git_commit": ""}, ["the run's project commit is unknown, and now it is b"]),
+    ],
+)
+def test_seeds_of_other_code_are_said(
+    made: Path, baseline: Command, monkeypatch: pytest.MonkeyPatch, recorded: dict[str, str], says: list[str]
+) -> None:
+    data = json.loads((made / "run.json").read_text())
+    kept = {name: value for name, value in data["environment"].items() if not name.endswith("_commit")}
+    (made / "run.json").write_text(json.dumps({**data, "environment": {**kept, **recorded}}))
+    monkeypatch.setattr(environment, "commits", lambda folders: {"git_commit": "a", "project_commit": "b"})
+    monkeypatch.setattr(workers, "start", lambda config: pool())
+    status, _, err = baseline("run", "--seeds", "2")
+    warnings = [line for line in err.splitlines() if "whatever changed between them" in line]
+    assert status == 0
+    assert len(warnings) == len(says)
+    assert all(text in line for text, line in zip(says, warnings, strict=True))
+
+
+@pytest.mark.storage
 def test_a_run_that_is_not_complete_gives_none(made: Path, baseline: Command) -> None:
     data = json.loads((made / "run.json").read_text())
     (made / "run.json").write_text(json.dumps({**data, "status": "partial"}))
@@ -108,8 +135,9 @@ def test_the_records_of_a_run_are_not_written_over(made: Path, baseline: Command
     ("arguments", "said"),
     [
         (["nowhere"], "not a run folder"),
-        (["nowhere", "--seeds", "many"], "seeds 'many': must be a whole number"),
-        (["nowhere", "--seeds", "0"], "seeds 0: must be 1 to 100"),
+        (["nowhere", "--seeds", "many"], "seeds 'many': must be 1 to 100"),
+        (["nowhere", "--seeds", "0"], "seeds '0': must be 1 to 100"),
+        (["nowhere", "--seeds", ""], "seeds '': must be 1 to 100"),
         (["nowhere", "--out", "."], "is a folder; name a file"),
         (["nowhere", "--out", "family.py"], "must end in .json"),
     ],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from bench.config import RunConfig
 from bench.errors import ConfigError, SpaceError
 from bench.search import spaces
+from bench.training import loading
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +80,36 @@ def test_a_broken_file_is_one_line_with_its_place(space, text, line, says):
 
 
 @pytest.mark.parametrize("text", ["def build(hp): ...", "def build(hp, task, size=3): ...", "def build(*a): ...",
-                                  "from elsewhere import build", "build = make(3)"])  # fmt: skip
-def test_what_can_be_called_is_accepted(space, text):
+                                  "from elsewhere import build", "build = make(3)", "build: object = make(3)",
+                                  "from elsewhere import *", "from elsewhere import x as build", "a, (build, *b) = c",
+                                  "if True:\n    def build(hp): ...", "(build := make(3))",
+                                  "@wrapped\ndef build(): ...",
+                                  "try:\n    from a import build\nexcept ImportError:\n    build = None",
+                                  "def build(): ...\nbuild = make(build)"])  # fmt: skip
+def test_what_may_be_callable_is_accepted(space, text):
     assert spaces.select([space("fine", text)])
+
+
+@pytest.mark.parametrize("text", ["def f():\n    build = 3\n", "class A:\n    def build(self, hp): ...\n",
+                                  "a = [build for build in ()]\n", "build.x = 3\n", "import a.build\n"])  # fmt: skip
+def test_what_is_bound_elsewhere_is_no_build(space, text):
+    with pytest.raises(SpaceError, match=r"other\.py:1: there is no function"):
+        spaces.select([space("other", text)])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + '"""Gr\u00f6\u00dfe."""\n\ndef build(hp): ...\n'.encode(),
+        '# -*- coding: latin-1 -*-\n"""Gr\u00f6\u00dfe."""\ndef build(hp): ...\n'.encode("latin-1"),
+    ],
+    ids=["byte order mark", "PEP 263"],
+)
+def test_a_file_is_read_in_the_encoding_that_python_reads_it_in(tmp_path, content):
+    path = tmp_path / "encoded.py"
+    path.write_bytes(content)
+    assert spaces.read(path).title == "Gr\u00f6\u00dfe."
+    assert loading.load(path).line == 3
 
 
 def test_bytes_that_are_no_text_are_a_broken_file(tmp_path):
@@ -114,3 +145,12 @@ def test_two_files_of_one_name_are_refused(space, tmp_path):
 def test_a_family_name_must_be_fit_for_paths_and_pages(space):
     with pytest.raises(SpaceError, match="names the family"):
         spaces.select([space("a<b>", "def build(hp): ...\n")])
+
+
+def test_the_folders_of_a_project_are_those_of_its_families_and_its_pictures(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "table.csv").touch()
+    built_in, mine = spaces.BUILT_IN / "cnn.py", tmp_path / "spaces" / "mine.py"
+    assert spaces.folders(RunConfig(), [built_in]) == []
+    assert spaces.folders(RunConfig(data="photos"), [built_in, mine, mine]) == [mine.parent, Path("photos")]
+    assert spaces.folders(RunConfig(data=str(tmp_path / "table.csv")), []) == [tmp_path]

@@ -211,6 +211,45 @@ def test_a_classifier_that_does_not_fit_into_memory_is_refused_with_the_numbers(
     assert f"{needed_mb:,.0f} MB" in str(caught.value)
 
 
+HYPERMODEL = """\
+import keras
+import keras_tuner
+
+class MyHyperModel(keras_tuner.HyperModel):
+    def build(self, hp):
+        model = keras.Sequential([
+            keras.Input((16, 16, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(hp.Int("units", 4, 16)),
+            keras.layers.Dense(2, "softmax"),
+        ])
+        model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+build = {build}
+"""
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [("MyHyperModel()", ["units"]), ("MyHyperModel().build", ["units"]), ("MyHyperModel(tunable=False)", [])],
+)
+def test_a_hypermodel_of_keras_tuner_is_a_family(space, channel, job, probe_job, build, names):
+    path = space("hyper", HYPERMODEL.format(build=build))
+    assert [declared.name for declared in jobs.probe(probe_job(path), channel()).space] == names
+    result = jobs.trial(job(path), channel({"units": 5}))
+    assert list(result.params) == names
+    assert result.cost.parameters == (768 + 1) * (5 if names else 4) + (5 if names else 4) * 2 + 2
+
+
+def test_a_ready_hypermodel_of_keras_tuner_is_a_family(space, channel, probe_job):
+    text = "from keras_tuner.applications import {0}\n\nbuild = {0}(input_shape=(32, 32, 3), classes={1})\n"
+    names = [each.name for each in jobs.probe(probe_job(space("x", text.format("HyperXception", 2))), channel()).space]
+    assert {"kernel_size", "sep_num_filters", "learning_rate"} <= set(names)
+    with pytest.raises(SpaceError, match=r"y\.py:3: "):
+        jobs.probe(probe_job(space("y", text.format("HyperXception", 3))), channel())
+
+
 COMPILED = """\
 import keras
 from keras import layers

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import SpaceError
 from bench.hyperparameters import HyperParameters, fixed
-from bench.training.loading import load
+from bench.training.loading import load, space_error
 
 FAMILY = """\
 from _shared import NAME
@@ -110,3 +110,121 @@ def test_known_configurations_that_are_no_list_of_dicts_are_one_line(folder, kno
     path = folder("a", f"def build(hp): ...\n\n\nKNOWN_CONFIGURATIONS = {known}\n")
     with pytest.raises(SpaceError, match=r"family\.py:4: KNOWN_CONFIGURATIONS must be a list of dicts"):
         load(path)
+
+
+HYPERMODEL = """\
+import functools
+import json
+from _shared import NAME
+from shared import make_model
+
+class HyperModel:  # as Keras Tuner's
+    def __init__(self):
+        self._build = self.build
+        self.build = self._build_wrapper
+
+    def build(self, hp):
+        raise NotImplementedError
+
+    def _build_wrapper(self, hp, *args, **kwargs):
+        return self._build(hp, *args, **kwargs)
+
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, **kwargs)
+
+    fit.__module__ = "keras_tuner.src.engine.hypermodel"
+
+
+class Mine(HyperModel):
+    def build(self, hp):
+        return "no task"
+
+
+class WithTask(HyperModel):
+    def build(self, hp, task):
+        return task
+
+
+class Trains(Mine):
+    def fit(self, hp, model, *args, **kwargs):
+        return model.fit(*args, epochs=hp.Int("epochs", 1, 3), **kwargs)
+
+
+class Plain:
+    @classmethod
+    def build(cls, hp, task):
+        return task
+
+
+def prepared(classes, hp, task):
+    return task
+
+
+"""
+
+
+@pytest.fixture
+def bound(folder):
+    """Loads a file that ends with this line."""
+
+    def make(line):
+        path = folder("a", f"{HYPERMODEL}{line}\n")
+        (path.parent / "shared.py").write_text("def make_model(hp, task):\n    return task\n")
+        return load(path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("line", "gets"),
+    [
+        ("build = Mine().build", "no task"),
+        ("build = Mine()", "no task"),
+        ("build = WithTask().build", "task"),
+        ("build = WithTask()", "task"),
+        ("build = Plain.build", "task"),
+        ("build = Plain()", "task"),
+        ("build = functools.partial(prepared, 10)", "task"),
+        ("build = lambda hp, task: task", "task"),
+        ("build = lambda hp: 'no task'", "no task"),
+        ("from shared import make_model as build", "task"),
+        ("build: object = make_model", "task"),
+    ],
+)
+def test_whatever_can_be_called_with_hp_is_a_build(bound, line, gets):
+    family = bound(line)
+    assert family.model(HyperParameters(fixed({})), "task") == gets
+    assert family.line == len(HYPERMODEL.splitlines()) + 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("build = Mine", "build is <class 'search_space_family.Mine'>: must be build(hp) or build(hp, task)"),
+        ("build = 3", "build is 3: must be"),
+        ("build = functools.partial(int)", "no signature found for builtin"),
+        ("build = Trains()", "Trains.fit would not be called: models are trained by the suite; declare batch_size"),
+        ("build = Trains().build", "Trains.fit would not be called"),
+        ("build = prepared", "build(classes, hp, task): must be"),
+        ("build = lambda: 3", "build(): must be"),
+        ("build = lambda *, verbose: 3", "build(*, verbose): must be"),
+    ],
+)
+def test_what_cannot_be_called_with_hp_is_one_line(bound, line, says):
+    with pytest.raises(SpaceError) as caught:
+        bound(line)
+    assert caught.value.line == len(HYPERMODEL.splitlines()) + 1
+    assert caught.value.message.startswith(says)
+
+
+def test_a_build_that_no_import_has_brought_is_one_line(folder):
+    with pytest.raises(SpaceError, match=r"family\.py:1: build is None: must be"):
+        load(folder("a", "from _shared import *\n"))
+
+
+def test_an_error_of_a_package_stands_at_the_line_of_build(bound):
+    family = bound("build = json.dumps")
+    with pytest.raises(TypeError) as caught:
+        family.model(HyperParameters(fixed({})), None)
+    error = space_error(family.path, caught.value, family.line)
+    assert (error.path, error.line) == (family.path, family.line)

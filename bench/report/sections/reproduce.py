@@ -63,10 +63,11 @@ def commands(run: Run) -> list[tuple[str, str]]:
 
 
 def environment_facts(run: Run) -> dict[str, str]:
-    """The environment by name: hardware and commit, then versions."""
-    titles = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs", "git_commit": "Commit"}
+    """The environment by name: hardware and commits, then versions."""
+    titles = {"cpu": "CPU", "cores": "Cores", "memory_gb": "Memory, GB", "gpus": "GPUs"}
+    titles |= {"git_commit": "Commit of the suite", "project_commit": "Commit of the project"}
     titles |= {"platform": "Platform", "python": "Python"}
-    values = dict(run.environment)
+    values = {**run.environment, "git_commit": "", **run.commits()}
     packages = values.pop("packages", None) or {}
     facts = {title: values.pop(name, None) for name, title in titles.items()} | values | packages
     return {name: ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for name, v in facts.items() if v}

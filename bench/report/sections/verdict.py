@@ -314,7 +314,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     hardware = [str(environment["cpu"])] if environment.get("cpu") else []
     hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
     hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
-    commit = str(environment.get("git_commit") or text.NOTHING)
+    commit = run.commit or text.NOTHING
     parts = Inventory(split, config).parts
     return [
         ("Data", f"{split.source}: {classes}"),
