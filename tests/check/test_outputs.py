@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import junitparser
 import pytest
 from markdown_it import MarkdownIt
 
@@ -220,7 +221,6 @@ def test_junit_with_hostile_names_is_xml(judgement):
 
 
 def test_another_parser_reads_the_same_counts(judgement, tmp_path):
-    junitparser = pytest.importorskip("junitparser")
     path = tmp_path / "check.xml"
     path.write_text(outputs.junit(judgement), encoding="utf-8")
     (suite,) = junitparser.JUnitXml.fromfile(str(path))

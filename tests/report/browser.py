@@ -6,13 +6,11 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
-if TYPE_CHECKING:  # Playwright may be missing
-    from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OWN = {"file", "data", "blob"}
@@ -27,12 +25,11 @@ addEventListener("securitypolicyviolation", (event) => {
 
 @contextlib.contextmanager
 def launched() -> Iterator[Browser]:
-    """The system's Chromium; skips where it or Playwright is missing, and downloads neither."""
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install --group test")
+    """The system's Chromium; skips where it is missing, and downloads nothing."""
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
         pytest.skip(f"no browser on the PATH: one of {', '.join(NAMES)}")
-    with api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()

@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from PIL import Image
+from playwright.sync_api import Browser, Page
 
 import bench
 from bench import report
@@ -28,9 +30,6 @@ from bench.text import one_line, percent
 
 from .browser import opened
 from .shown import SHOWN, save_shown
-
-if TYPE_CHECKING:  # Playwright may be missing
-    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -435,8 +434,7 @@ def test_a_page_that_loads_itself_again_stays_as_it_was_left(browser: Browser, r
 @pytest.fixture(scope="module")
 def axe() -> str:
     """The script of axe-core (Deque Systems), as npm has it."""
-    package = pytest.importorskip("axe_playwright_python.base", reason="axe-core is missing: pip install --group test")
-    return str(package.AXE_SCRIPT)
+    return str(AXE_SCRIPT)
 
 
 def findings(page: Page, axe: str, *rules: str) -> list[str]:

@@ -7,20 +7,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import keras
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
-keras = pytest.importorskip("keras")
-
-import h5py  # noqa: E402
-from keras.src.legacy.saving import legacy_h5_format  # noqa: E402
-
-from bench.config import LARGEST_SEED  # noqa: E402
-from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
-from bench.records import Weights  # noqa: E402
-from bench.search import spaces  # noqa: E402
-from bench.training import cost, jobs, loading, probe  # noqa: E402
-from bench.training.messages import WeightsFile, WeightsJob  # noqa: E402
-from bench.training.task import Task, backbone_key  # noqa: E402
+from bench.config import LARGEST_SEED
+from bench.hyperparameters import HyperParameters, fixed
+from bench.records import Weights
+from bench.search import spaces
+from bench.training import cost, jobs, loading, probe
+from bench.training.messages import WeightsFile, WeightsJob
+from bench.training.task import Task, backbone_key
 
 pytestmark = pytest.mark.slow
 

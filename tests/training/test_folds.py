@@ -6,18 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+import keras
 import numpy as np
 import psutil
 import pytest
 
-keras = pytest.importorskip("keras")
-
-from bench import data  # noqa: E402
-from bench.config import RunConfig  # noqa: E402
-from bench.search import spaces  # noqa: E402
-from bench.training import estimators, jobs, trainer  # noqa: E402
-from bench.training.batches import Part  # noqa: E402
-from bench.training.messages import TrialResult  # noqa: E402
+from bench import data
+from bench.config import RunConfig
+from bench.search import spaces
+from bench.training import estimators, jobs, trainer
+from bench.training.batches import Part
+from bench.training.messages import TrialResult
 
 pytestmark = pytest.mark.slow
 

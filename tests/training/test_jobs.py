@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
@@ -11,18 +12,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-keras = pytest.importorskip("keras")
-
-from bench.cache.rows import Rows  # noqa: E402
-from bench.data import machine  # noqa: E402
-from bench.errors import SpaceError  # noqa: E402
-from bench.hyperparameters import fixed  # noqa: E402
-from bench.search import spaces  # noqa: E402
-from bench.training import jobs, trainer  # noqa: E402
-from bench.training.batches import Batches, Part  # noqa: E402
-from bench.training.estimators import Classifier  # noqa: E402
-from bench.training.messages import ScoreResult, TrialResult  # noqa: E402
-from bench.training.trainer import Predictor  # noqa: E402
+from bench.cache.rows import Rows
+from bench.data import machine
+from bench.errors import SpaceError
+from bench.hyperparameters import fixed
+from bench.search import spaces
+from bench.training import jobs, trainer
+from bench.training.batches import Batches, Part
+from bench.training.estimators import Classifier
+from bench.training.messages import ScoreResult, TrialResult
+from bench.training.trainer import Predictor
 
 pytestmark = pytest.mark.slow
 

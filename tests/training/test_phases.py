@@ -7,14 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-
-from bench import data  # noqa: E402
-from bench.config import RunConfig  # noqa: E402
-from bench.records import Epoch  # noqa: E402
-from bench.training import estimators, jobs, trainer  # noqa: E402
-from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases  # noqa: E402
-from bench.training.trainer import best_epochs  # noqa: E402
+from bench import data
+from bench.config import RunConfig
+from bench.records import Epoch
+from bench.training import estimators, jobs, trainer
+from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases
+from bench.training.trainer import best_epochs
 
 pytestmark = pytest.mark.slow
 

@@ -6,19 +6,17 @@ import hashlib
 import threading
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-keras = pytest.importorskip("keras")
-
-from keras import layers  # noqa: E402
-
-from bench.cache import directory, rows  # noqa: E402
-from bench.training import batches, estimators, jobs  # noqa: E402
-from bench.training.batches import Part  # noqa: E402
-from bench.training.frozen import features  # noqa: E402
-from bench.training.frozen.features import FeatureCache, PictureView, views  # noqa: E402
-from bench.training.frozen.graph import Graph, NoPrefix  # noqa: E402
+from bench.cache import directory, rows
+from bench.training import batches, estimators, jobs
+from bench.training.batches import Part
+from bench.training.frozen import features
+from bench.training.frozen.features import FeatureCache, PictureView, views
+from bench.training.frozen.graph import Graph, NoPrefix
 
 pytestmark = pytest.mark.slow
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
-keras = pytest.importorskip("keras")
-
-from keras import layers  # noqa: E402
-
-from bench.data import pixels  # noqa: E402
-from bench.hyperparameters import HyperParameters, fixed  # noqa: E402
-from bench.search import spaces  # noqa: E402
-from bench.training import loading  # noqa: E402
-from bench.training.frozen.graph import Graph, NoPrefix  # noqa: E402
-from bench.training.task import Task  # noqa: E402
+from bench.data import pixels
+from bench.hyperparameters import HyperParameters, fixed
+from bench.search import spaces
+from bench.training import loading
+from bench.training.frozen.graph import Graph, NoPrefix
+from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
 

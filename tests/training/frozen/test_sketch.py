@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-
-from bench import data  # noqa: E402
-from bench.cache import directory  # noqa: E402
-from bench.training import jobs, trainer  # noqa: E402
-from bench.training.frozen import sketch  # noqa: E402
-from bench.training.task import Task  # noqa: E402
+from bench import data
+from bench.cache import directory
+from bench.training import jobs, trainer
+from bench.training.frozen import sketch
+from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
 
