@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.config import keras_home
+from keras.src.backend import config
 from keras.src.utils import file_utils
 
 from bench.errors import SpaceError, unknown
@@ -134,7 +134,7 @@ def look(application: Callable[..., Any], options: Mapping[str, Value]) -> Weigh
     asked: dict[str, str] = {}
 
     def get_file(fname: str = "", origin: str = "", cache_subdir: str = "", **checksums: Any) -> str:
-        path = Path(keras_home()).expanduser().absolute() / (cache_subdir or "models") / fname
+        path = Path(config.keras_home()).expanduser().absolute() / (cache_subdir or "models") / fname
         checksum = checksums.get("file_hash") or checksums.get("md5_hash") or ""
         asked.update(url=origin, path=str(path), hash=checksum)
         if not path.is_file():
