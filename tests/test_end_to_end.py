@@ -184,7 +184,7 @@ def test_missing_weights_are_an_error_where_they_are_wanted(start, tmp_path):
 def test_a_killed_trial_is_one_failure(start, space, tmp_path):
     process = start("run", "--spaces", space("sleepy", SLEEPY.format(seconds=2)), "--budget", "3", "--images", "24",
                     "--out", "here")  # fmt: skip
-    _trial_process(process).kill()
+    _job_process(process, "watch it grow").kill()
     status, _, err = finish(process)
     assert status == 0, err
     states = [(trial.state, trial.failure and trial.failure.name) for trial in bench.load(tmp_path / "here").trials]
@@ -194,7 +194,7 @@ def test_a_killed_trial_is_one_failure(start, space, tmp_path):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_its_report_and_no_process(start, space, tmp_path, number, status):
     process = start("run", "--spaces", space("sleepy", SLEEPY.format(seconds=60)), "--images", "24", "--out", "here")
-    trial = _trial_process(process)
+    trial = _job_process(process, "watch it grow")
     family = [trial, *psutil.Process(process.pid).children(recursive=True)]
     process.send_signal(number)
     assert finish(process)[0] == status
@@ -206,10 +206,21 @@ def test_an_interrupted_run_leaves_its_report_and_no_process(start, space, tmp_p
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
 
 
-def _trial_process(process):
-    """The process of the first trial: a child of the fork server, once the search has begun."""
-    lines = iter(process.stderr.readline, "")
-    assert any("watch it grow" in line for line in lines)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_before_its_search_leaves_nothing(start, space, tmp_path, number, status):
+    path = space("slow", "import time\n\ndef build(hp, task):\n    time.sleep(60)\n")
+    process = start("run", "--spaces", path, "--images", "24", "--out", "here")
+    _job_process(process, "building every family once")
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    assert finish(process)[0] == status
+    assert not (tmp_path / "here").exists()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+def _job_process(process, message):
+    """The process of a job, a child of the fork server, once the run has printed a message."""
+    assert any(message in line for line in iter(process.stderr.readline, ""))
     driver = psutil.Process(process.pid)
     until = time.monotonic() + 60
     while time.monotonic() < until:

@@ -648,6 +648,21 @@ def test_an_unknown_family_is_named_with_the_nearest(tmp_path):
 # -- interruption
 
 
+def test_a_second_ctrl_c_stops_at_once_and_still_closes_everything(start, tmp_path):
+    def score(family, params):
+        if len(pool.trained) == 3:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return 0.5
+
+    pool = FakePool(depth, score)
+    with pytest.raises(KeyboardInterrupt):
+        start(pool, budget=Budget(50))
+    assert pool.closed
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+    assert (tmp_path / "run" / "report.html").exists()
+
+
 @pytest.mark.storage
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):

@@ -11,10 +11,13 @@ import contextlib
 import difflib
 import io
 import os
+import signal
 import sys
 import textwrap
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
 from typing import NoReturn, Protocol
 
 from bench import __version__
@@ -88,14 +91,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that it cannot encode, as on standard error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        try:
-            return _status(argv)
-        finally:
-            sys.stdout.flush()
+        with _sigterm_as_exit():
+            try:
+                return _status(argv)
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe has ended, e.g. `| head`
         with contextlib.suppress(OSError):  # discard the rest of the buffer, which Python flushes at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+@contextlib.contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that a command closes and removes what it has opened, as after Ctrl-C."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _status(argv: Sequence[str]) -> int:

@@ -39,7 +39,11 @@ class Deadline(Stop):
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[SignalStop]:
-    """Note the first Ctrl-C or SIGTERM, so that the run can end in order; a second one stops at once."""
+    """Note the first Ctrl-C or SIGTERM, so that the run can end in order; a second one stops at once.
+
+    The second has the effect that it had before: for Ctrl-C, and for SIGTERM on the command line, an exception that
+    still closes what is open.
+    """
     stop = SignalStop()
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
         yield stop
@@ -47,8 +51,8 @@ def stop_on_signal() -> Iterator[SignalStop]:
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.signal = number
-        for signal_number in before:
-            signal.signal(signal_number, signal.SIG_DFL)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,9 +12,11 @@ from bench.errors import SpaceError, WeightsError, WorkerError
 from bench.records import Failure, FailureKind
 from bench.search import families, spaces
 from bench.search.progress import Progress
+from bench.search.spaces import SearchSpace
 from bench.testing import FakePool
 from bench.training.messages import WeightsFile, WeightsJob
 from bench.workers import Outcome
+from bench.workers.process import failure_of
 
 NOWHERE = "http://127.0.0.1:9/weights.h5"
 
@@ -150,3 +152,11 @@ def test_a_family_that_cannot_be_built_stops_the_run(prepare, tmp_path, failure,
 
 def test_configurations_are_counted(prepare, tmp_path):
     assert prepare(Backbones(tmp_path / "net.h5")).info.configurations == 2
+
+
+def test_the_place_of_a_broken_file_comes_back_whole_from_its_worker(tmp_path):
+    error = SpaceError(tmp_path / "a: 3: b" / "mine.py", 5, "ValueError: c: 7: d")
+    space = SearchSpace("mine", error.path, "")
+    with pytest.raises(SpaceError) as caught:
+        families._probe_result(space, Outcome(None, failure=failure_of(error)))
+    assert (caught.value.path, caught.value.line, caught.value.message) == (error.path, error.line, error.message)
