@@ -512,6 +512,13 @@ def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environm
     assert bench.load(tmp_path / "run").trials == run.trials
     assert parser.main(["report", str(tmp_path / "run")]) == 0
     assert "s3cr" not in (tmp_path / "run" / "report.html").read_text()
+    record = (tmp_path / "run" / "run.json").read_text().replace(shown, url)  # as older versions wrote it
+    (tmp_path / "run" / "run.json").write_text(record)
+    monkeypatch.delenv("BENCH_STORAGE")
+    assert bench.load(tmp_path / "run") == run
+    with store.reopen(bench.load(tmp_path / "run")) as folder:
+        folder.snapshot(run.status)
+    assert "s3cr" not in (tmp_path / "run" / "run.json").read_text()
 
 
 @pytest.mark.storage

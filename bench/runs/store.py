@@ -324,8 +324,8 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
-    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, run.config))
-    folder = RunFolder(run.path, replace(run, config=_without_password(run.config)), file.prefix, storage)
+    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, file.config))
+    folder = RunFolder(run.path, run, file.prefix, storage)
     folder.begun = True
     try:
         with _logging(run.path):
@@ -342,7 +342,8 @@ def load(path: Path) -> Run:
     """
     file = _read_run(path)
     run = Run(path=path, studies=(), **file.header())
-    return replace(run, studies=optuna_storage.read_studies(run, file.prefix))
+    studies = optuna_storage.read_studies(run, file.prefix)
+    return replace(run, config=_without_password(run.config), studies=studies)  # older versions wrote the password
 
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:
