@@ -71,10 +71,8 @@ VAGUE = {"each", "own", "about", "made", "given", "told", "kept", "found"}
 """Words that do not name the thing: `trial` instead of `each`, `argv` instead of `given`."""
 
 WITH_VAGUE_NAMES = (
-    "data",
     "deploy",
     "engines",
-    "runs",
     "search",
     "training",
 )

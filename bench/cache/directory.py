@@ -5,13 +5,13 @@
     downloads/   data sets from the network; they stay until they are cleared
 
 The environment variable BENCH_CACHE names another folder than the system's default. Reproducible entries take up to
-BENCH_CACHE_GB (10**9 bytes each; default 20, or half of what the disk has for them if that is less); the least recently
-used ones are evicted first. One data set at one input size may exceed the cap as long as the disk has room: training
-needs it whole.
+BENCH_CACHE_GB gigabytes of 10**9 bytes (default 20, or half of the disk space that is free or used by them, if that is
+less); the least recently used ones are evicted first. One data set at one input size may exceed the cap as long as the
+disk has room, because training needs all of it.
 
-Several processes may use the folder at once. Files are complete or absent. A file that a process has mapped
-stays readable to it when it is evicted (POSIX), or is not evicted (Windows). Only folders with this package's tag
-are ever cleaned: BENCH_CACHE may name a folder that has other things in it.
+Several processes may use the folder at the same time. Files are complete or absent. A file that a process has mapped
+stays readable to it after eviction (POSIX), or is not evicted (Windows). Only folders with this package's tag are ever
+cleaned, because BENCH_CACHE may name a folder with other files.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from bench.errors import ConfigError, DataError
 
 GB = 10**9
 MAX_BYTES = 20 * GB
-"""The default cap, on a disk that has twice as much for it."""
+"""The default cap, if the disk has twice as much room."""
 
 TAG = "CACHEDIR.TAG"
 SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
-"""Tag of cache folders, which backups leave out: https://bford.info/cachedir/."""
+"""Tag of cache folders, which backup programs skip: https://bford.info/cachedir/."""
 
 OWNER = "# A cache of image-model-bench; `python -m bench cache clear` empties it."
 
 LOCK = ".lock"
 
 ABANDONED_S = 24 * 60 * 60
-"""Seconds without a write after which an unfinished file counts as left behind by a killed process."""
+"""Seconds without a write after which an unfinished file is assumed to be left by a killed process."""
 
 
 KINDS = {
@@ -50,10 +50,10 @@ KINDS = {
     "features": "features of frozen layers",
     "downloads": "data sets from the network",
 }
-"""Kinds of entries, each in a sub-folder of its name, in a few words."""
+"""Descriptions of the kinds of entries; every kind is a sub-folder."""
 
 REPRODUCIBLE = ("pixels", "features")
-"""Kinds that can be made again without the network, and so fall under the cap; their entries lie in folders there."""
+"""Kinds that can be computed again without the network, so that the cap applies; their entries are in sub-folders."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,15 @@ def folder() -> Path:
 
 
 def kind_folder(kind: str, root: Path | None = None) -> Path:
-    """Sub-folder of a kind, made and tagged if need be; ConfigError if it cannot be, or belongs to something else."""
+    """Sub-folder of a kind, created and tagged if missing; ConfigError if that fails or the folder has other files."""
     path = (root or folder()) / kind
     if _is_ours(path):
         return path
     try:
         path.mkdir(parents=True, exist_ok=True)
         others = [entry for entry in path.iterdir() if entry.name != TAG and not entry.name.startswith(".")]
-        if others and not _is_ours(path):  # checked again: another process may have tagged and filled it meanwhile
-            raise ConfigError(
-                f"{display_path(path)}: has other things in it; set BENCH_CACHE to a folder for this alone"
-            )
+        if others and not _is_ours(path):  # check again: another process may have tagged and filled it meanwhile
+            raise ConfigError(f"{display_path(path)}: has other files; set BENCH_CACHE to a folder for the cache alone")
         write_text(path / TAG, f"{SIGNATURE}\n{OWNER}\n")
     except OSError as error:
         raise _unwritable(path, error) from None
@@ -94,45 +92,45 @@ def kind_folder(kind: str, root: Path | None = None) -> Path:
 
 
 def cap_bytes(root: Path) -> int:
-    """Most bytes of reproducible entries; ConfigError if BENCH_CACHE_GB is not a number of at least 0."""
+    """Maximum bytes of reproducible entries; ConfigError if BENCH_CACHE_GB is not a number of at least 0."""
     setting = os.environ.get("BENCH_CACHE_GB")
     if not setting:
-        held = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
-        return min(MAX_BYTES, (held + free_bytes(root)) // 2)
-    with contextlib.suppress(ValueError, OverflowError):  # int() of what is no number, or infinite
+        used = sum(entry.size_bytes for entry in entries(root, REPRODUCIBLE))
+        return min(MAX_BYTES, (used + free_bytes(root)) // 2)
+    with contextlib.suppress(ValueError, OverflowError):  # not a number, or infinite
         if (cap := int(float(setting) * GB)) >= 0:
             return cap
     raise ConfigError(f"BENCH_CACHE_GB {setting!r}: must be a number of gigabytes, e.g. 50")
 
 
 def free_bytes(root: Path) -> int:
-    """Free bytes on the disk of that folder."""
+    """Free bytes on the disk of a folder."""
     above = next(parent for parent in (root, *root.absolute().parents) if parent.exists())
     return shutil.disk_usage(above).free
 
 
 def entries(root: Path, kinds: Collection[str] = tuple(KINDS)) -> list[CacheEntry]:
-    """List entries, least recently used first. Entries that vanish meanwhile or cannot be read are left out."""
-    every = []
+    """List entries, least recently used first; entries that vanish meanwhile or cannot be read are left out."""
+    listed = []
     for kind in kinds:
         for path in _paths(root, kind):
             with contextlib.suppress(OSError):
                 status = path.lstat()
                 files = path.rglob("*") if stat.S_ISDIR(status.st_mode) else (path,)
-                every.append(CacheEntry(kind, path, sum(file.lstat().st_size for file in files), status.st_mtime))
-    return sorted(every, key=lambda entry: (entry.used, entry.path))
+                listed.append(CacheEntry(kind, path, sum(file.lstat().st_size for file in files), status.st_mtime))
+    return sorted(listed, key=lambda entry: (entry.used, entry.path))
 
 
 def touch(paths: Collection[Path]) -> None:
     """Mark entries as used now."""
     for path in paths:
-        with contextlib.suppress(OSError):  # gone, or somebody else's
+        with contextlib.suppress(OSError):  # removed, or owned by another user
             os.utime(path)
 
 
 @contextlib.contextmanager
 def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> Iterator[None]:
-    """Reserve room for what the block writes: evict the least recently used entries until it fits the cap and the disk.
+    """Make room for the files that the block writes: evict the least recently used entries beyond the cap or the disk.
 
     Args:
         root: The cache folder.
@@ -140,16 +138,16 @@ def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> It
         spared: Entries that are needed together with the new ones; they stay even above the cap.
 
     Raises:
-        DataError: The disk has no room, now or while the block writes.
+        DataError: The disk has no room, before or while the block writes.
         ConfigError: The folder cannot be written.
     """
     _remove_abandoned(root, REPRODUCIBLE)
-    held = entries(root, REPRODUCIBLE)
-    above_cap = sum(entry.size_bytes for entry in held) + needed_bytes - cap_bytes(root)
-    too_much = max(above_cap, needed_bytes - free_bytes(root))
-    for entry in held:
-        if too_much > 0 and entry.path not in spared and _remove(entry.path):
-            too_much -= entry.size_bytes
+    present = entries(root, REPRODUCIBLE)
+    above_cap = sum(entry.size_bytes for entry in present) + needed_bytes - cap_bytes(root)
+    excess = max(above_cap, needed_bytes - free_bytes(root))
+    for entry in present:
+        if excess > 0 and entry.path not in spared and _remove(entry.path):
+            excess -= entry.size_bytes
     if needed_bytes > free_bytes(root):
         raise _full(root, needed_bytes)
     try:
@@ -164,10 +162,10 @@ def reserved(root: Path, needed_bytes: int, spared: Collection[Path] = ()) -> It
 
 @contextlib.contextmanager
 def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock on a folder; it ends with the process at the latest.
+    """Hold a lock on a folder, at most until the process ends.
 
-    Yields True with the lock; without `wait`, False if another process holds it: the block must then do nothing. The
-    folder is made if need be; the name of the lock file begins with `LOCK`.
+    Yields True with the lock. Without `wait`, yields False if another process holds it; the block must then do nothing.
+    The folder is created if missing; the name of the lock file must begin with `LOCK`.
     """
     import filelock
 
@@ -178,7 +176,7 @@ def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
     except filelock.Timeout:
         proceed = False
     except NotImplementedError:
-        pass  # a file system without locks: two may do the same work, each on files of its own
+        pass  # a file system without locks: two processes may do the same work, in separate files
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
@@ -188,17 +186,17 @@ def locked(path: Path, name: str = LOCK, wait: bool = True) -> Iterator[bool]:
 
 
 def clear(root: Path, kinds: Collection[str]) -> list[CacheEntry]:
-    """Remove the entries of these kinds and return them. Files that are being written stay."""
+    """Remove the entries of these kinds and return them; files that are being written stay."""
     _remove_abandoned(root, kinds)
-    gone = [entry for entry in entries(root, kinds) if _remove(entry.path)]
-    for below in {entry.path.parent for entry in gone}:
-        with contextlib.suppress(OSError):  # not empty, or the kind's own
-            below.rmdir()
-    return gone
+    removed = [entry for entry in entries(root, kinds) if _remove(entry.path)]
+    for parent in {entry.path.parent for entry in removed}:
+        with contextlib.suppress(OSError):  # not empty
+            parent.rmdir()
+    return removed
 
 
 def display_path(path: Path) -> str:
-    """Format a path for messages, which end up in records and on pages: "~" for the user's folder."""
+    """Format a path for messages, records and pages, with "~" for the user's home."""
     with contextlib.suppress(ValueError, RuntimeError):
         return str("~" / path.relative_to(Path.home()))
     return str(path)
@@ -221,7 +219,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
-    """Paths at the depth of a kind's entries; links are not followed. Hidden ones are locks and unfinished files."""
+    """Paths of a kind's entries; hidden ones are locks and unfinished files. Links are not followed."""
     level = [root / kind] if _is_ours(root / kind) else []
     level = [path for folder in level for path in _listed(folder)]
     if kind in REPRODUCIBLE:
@@ -230,14 +228,14 @@ def _paths(root: Path, kind: str, hidden: bool = False) -> list[Path]:
 
 
 def _listed(path: Path) -> list[Path]:
-    with contextlib.suppress(OSError):  # a file, gone, or not to be read
+    with contextlib.suppress(OSError):  # a file, removed, or not readable
         return list(path.iterdir())
     return []
 
 
 def _remove(path: Path) -> bool:
-    """Remove a file or folder; True if it is gone."""
-    with contextlib.suppress(OSError):  # not ours to remove, or (Windows) mapped by a process
+    """Remove a file or folder; return True if that worked."""
+    with contextlib.suppress(OSError):  # no permission, or (Windows) mapped by a process
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -256,13 +254,13 @@ def _remove_abandoned(root: Path, kinds: Collection[str]) -> None:
 
 def _full(root: Path, needed_bytes: int) -> DataError:
     return DataError(
-        f"the cache {display_path(root)!r} needs {format_size(needed_bytes)} more, and its disk has "
+        f"the cache {display_path(root)!r} needs {format_size(needed_bytes)} more, but its disk has only "
         f"{format_size(free_bytes(root))} left: "
-        "set BENCH_CACHE to a folder on a larger one, or choose smaller --input-sizes or a --limit"
+        "set BENCH_CACHE to a folder on a larger disk, or use smaller --input-sizes or a --limit"
     )
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"the cache {display_path(path)!r} cannot be written, {error.strerror}: set BENCH_CACHE to another"
+        f"the cache {display_path(path)!r} cannot be written, {error.strerror}: set BENCH_CACHE to another folder"
     )

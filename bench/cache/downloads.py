@@ -25,13 +25,13 @@ from bench.cache.files import write_text
 from bench.errors import DataError
 
 GIVE_UP_S = 10.0
-"""Seconds without a byte after which an attempt is given up."""
+"""Seconds without a byte after which an attempt ends."""
 
 PAUSES_S = (1.0, 5.0, 15.0)
-"""Seconds before each new attempt after a broken transfer; it fails after the last one."""
+"""Seconds before each new attempt after a broken transfer."""
 
 BUSY = (429, 500, 502, 503, 504)
-"""HTTP statuses of a server that may answer later."""
+"""HTTP statuses after which the server may answer later."""
 
 NO_ANSWER = "no answer within {:g} s"
 
@@ -42,15 +42,15 @@ ByteCallback = Callable[[int, int], None]
 
 
 class DownloadError(OSError):
-    """The download failed; the message gives the reason in one line."""
+    """The download failed; the message is one line with the reason."""
 
 
 class UnreachableError(DownloadError):
-    """The server has not answered at all, so it will not answer for another file either."""
+    """The server did not answer at all, so other files of it will fail too."""
 
 
 class _BusyError(DownloadError):
-    """The server cannot answer now: worth another attempt."""
+    """The server cannot answer now; another attempt may succeed."""
 
 
 def fetch(
@@ -69,14 +69,14 @@ def fetch(
 
     Args:
         url: Redirections from https to anything else are refused.
-        path: Destination; folders above are made. An existing file is left alone.
-        checksum: MD5 or SHA-256 in hexadecimal, told apart by length; "" checks nothing.
+        path: Destination; parent folders are created. An existing file is left alone.
+        checksum: MD5 or SHA-256 in hexadecimal, distinguished by length; "" checks nothing.
         progress: Called after every block.
-        give_up_s: Seconds without a byte, name look-up and connecting included, before an attempt is given up.
+        give_up_s: Seconds without a byte, name look-up and connecting included, after which an attempt ends.
         pause: Waits between attempts. There is another attempt if bytes have arrived or the server was busy.
 
     Raises:
-        DownloadError: No answer, a transfer that keeps breaking, a wrong checksum, or a destination that cannot be
+        DownloadError: No answer, a transfer that breaks repeatedly, a wrong checksum, or a destination that cannot be
             written.
     """
     try:
@@ -111,7 +111,7 @@ def verify(path: Path, checksum: str) -> None:
 
 
 class _Download:
-    """Attempts at one file until `partial` holds all of it; a note beside it says which file it is."""
+    """The attempts to download one file to `partial`; a note beside it identifies the file."""
 
     def __init__(self, url: str, path: Path, checked: bool, progress: ByteCallback | None, give_up_s: float) -> None:
         self.partial = path.with_name(f".{path.name}.part")
@@ -148,9 +148,9 @@ class _Download:
         done = self.partial.stat().st_size if self.partial.exists() else 0
         with _opened(self._url, self._rest(done), self._give_up_s) as response:
             start, total = _range(response)
-            if response.status == 416 and total == done > 0:  # all of it is here already
+            if response.status == 416 and total == done > 0:  # already complete
                 return
-            if response.status == 200:  # another file, or a server that sends no ranges
+            if response.status == 200:  # a changed file, or a server without ranges
                 self.discard()
                 write_text(self._note, json.dumps({"url": self._url, "validator": _validator(response.headers)}))
                 done = 0
@@ -184,7 +184,7 @@ class _Download:
 def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
     """Open a URL: an `http.client.HTTPResponse`, or the `HTTPError` of status 416.
 
-    It is opened in a thread, since looking up a name has no time limit of its own.
+    A thread opens it, because looking up a name has no time limit.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "image-model-bench", **headers})
     answer: Future[Any] = Future()
@@ -211,7 +211,7 @@ def _opened(url: str, headers: dict[str, str], give_up_s: float) -> Any:
 
 
 def _range(response: Any) -> tuple[int, int]:
-    """First byte that the answer has of the file, -1 if it does not say; bytes of the whole file, 0 if not said."""
+    """Number of the answer's first byte in the file (-1 if unknown), and size of the file (0 if unknown)."""
     if response.status == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else 0
@@ -220,7 +220,7 @@ def _range(response: Any) -> tuple[int, int]:
 
 
 def _validator(headers: HTTPMessage) -> str:
-    """Identifier of this version of the file; a range needs a strong validator."""
+    """Identifier of this version of the file; ranges need a strong validator."""
     tag = headers.get("ETag", "")
     return str(tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", ""))
 
@@ -232,7 +232,7 @@ class _StaysSecure(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise urllib.error.HTTPError(req.full_url, code, "leads away from https, not followed", headers, fp)
+            raise urllib.error.HTTPError(req.full_url, code, "redirected away from https, refused", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -245,9 +245,10 @@ def dataset_folder(name: str) -> Path:
 
 
 def obtain(name: str, fill: Callable[[Path], None]) -> Path:
-    """Return the folder of a data set, filled first if need be: whole or not at all, by one process at a time.
+    """Return the folder of a data set; `fill` writes its files into an empty folder if it is missing.
 
-    `fill` puts its files into an empty folder. DataError if it cannot be written.
+    The folder is renamed into place when it is complete. One process at a time fills it. DataError if it cannot be
+    written.
     """
     folder = directory.kind_folder("downloads") / name
     hidden = folder.with_name(f".{name}")

@@ -13,10 +13,10 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it is renamed to `path` when the block ends without an error.
 
-    Several processes may do this for one path at a time: each writes its own file, and the last one stays.
+    Several processes may do this for one path at the same time; the last file stays.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full; `path` is then as it was.
+        OSError: The folder cannot be written, or the disk is full; `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")

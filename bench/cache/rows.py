@@ -1,14 +1,14 @@
-"""Rows of numbers stored on disk under a digest each, mapped into memory, shared by processes and later runs.
+"""Rows of numbers stored on disk by digest, mapped into memory, shared by processes and later runs.
 
-Decoded pictures (`data/pixels.py`) and features of frozen layers (`training/frozen/features.py`) are stored so. A store
-is a folder of segments: files of up to 256 MB that are written once and never changed. A segment is three arrays in
-NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html) in turn:
+This stores decoded pictures (`data/pixels.py`) and features of frozen layers (`training/frozen/features.py`). A store
+is a folder of segments: files of up to 256 MB that are written once and never changed. A segment is a sequence of three
+arrays in NumPy's file format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html):
 
     rows      shape (n, …)
     digests   the digest of each row, dtype V32, shape (n,)
-    metadata  a JSON object as bytes, dtype uint8: what its writer noted, and the CRC-32 of the rows
+    metadata  a JSON object as bytes, dtype uint8: notes of the writer, and the CRC-32 of the rows
 
-In memory a row takes 16 bytes, and 170 for the two seconds in which a million are looked up. Its numbers are read on
+In memory a row takes 16 bytes, and 170 during the two seconds in which a million are looked up. Its numbers are read on
 demand, and stay in the page cache of the operating system.
 """
 
@@ -33,7 +33,7 @@ from bench.cache.files import replacing
 
 SEGMENT_BYTES = 256 * 2**20
 MAX_ROWS = 65_536
-"""Largest segment, in bytes and rows: a segment is recomputed when it is damaged, and evicted when room is needed."""
+"""Maximum size of a segment, in bytes and rows. Damage and eviction cost whole segments."""
 
 Digests = npt.NDArray[np.bytes_]
 Places = npt.NDArray[np.int64]
@@ -46,12 +46,12 @@ _verified: set[tuple[Path, int]] = set()
 class Rows:
     """Rows in a given order, shape (n, …), read on demand.
 
-    `rows[3]`, `rows[10:20]`, `rows[indices]` and `rows[mask]` give arrays, as they would of an array of all;
-    `np.asarray(rows)` reads everything. Threads may read at once.
+    `rows[3]`, `rows[10:20]`, `rows[indices]` and `rows[mask]` are arrays, as with a NumPy array; `np.asarray(rows)`
+    reads everything. Reading is thread-safe.
 
     Args:
-        segments: Arrays that hold the rows; at least one, which may be empty.
-        numbers, places: The segment of each row, and its place there.
+        segments: Arrays with the rows; at least one, which may be empty.
+        numbers, places: The segment of each row, and its position in it.
     """
 
     def __init__(self, segments: Sequence[npt.NDArray[Any]], numbers: Places, places: Places) -> None:
@@ -67,7 +67,7 @@ class Rows:
         numbers, places = np.asarray(self._numbers[index]), np.asarray(self._places[index])
         if places.ndim == 0:
             return np.asarray(self._segments[int(numbers)][int(places)])
-        if len(places) and (np.diff(places) == 1).all() and (numbers == numbers[0]).all():  # nothing need be copied
+        if len(places) and (np.diff(places) == 1).all() and (numbers == numbers[0]).all():  # no copy
             return np.asarray(self._segments[numbers[0]][places[0] : places[-1] + 1])
         result = np.empty((len(places), *self.shape[1:]), self.dtype)
         for row, number, place in zip(result, numbers.tolist(), places.tolist(), strict=True):
@@ -75,11 +75,11 @@ class Rows:
         return result
 
     def select(self, index: slice) -> Rows:
-        """Select some of the rows, still unread."""
+        """Select rows without reading them."""
         return Rows(self._segments, self._numbers[index], self._places[index])
 
     def flattened(self) -> Rows:
-        """The rows as vectors, still unread."""
+        """The rows as vectors, without reading them."""
         length = math.prod(self.shape[1:])
         return Rows([rows.reshape(len(rows), length) for rows in self._segments], self._numbers, self._places)
 
@@ -92,7 +92,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of rows, open: all rows, mapped, their digests, and the notes of its writer."""
+    """An open file of rows: the mapped rows, their digests, and the notes of the writer."""
 
     path: Path
     rows: npt.NDArray[Any]
@@ -106,8 +106,8 @@ class RowStore:
 
     Attributes:
         folder: Folder of the segments; it need not exist.
-        verify: Compare the rows of a segment with its checksum when it is opened.
-        segments: The sound segments.
+        verify: True to compare the rows of a segment with its checksum when it is opened.
+        segments: The intact segments.
     """
 
     folder: Path
@@ -127,11 +127,11 @@ class RowStore:
         """Return the store with a new segment."""
         segment = self._open(path)
         if segment is None:
-            raise RuntimeError(f"{path}: was written and cannot be read")
+            raise RuntimeError(f"{path}: was written but cannot be read")
         return replace(self, segments=(*self.segments, segment))
 
     def _open(self, path: Path) -> Segment | None:
-        """Open a segment; None if it is gone, damaged or something else: its rows then count as missing."""
+        """Open a segment; None if it is missing, damaged or another file: its rows then count as missing."""
         try:
             with path.open("rb") as file:
                 version = np.lib.format.read_magic(file)
@@ -140,18 +140,18 @@ class RowStore:
                     return None
                 start = file.tell()
                 file.seek(count * self.row_bytes, os.SEEK_CUR)
-                digests, noted = np.lib.format.read_array(file), np.lib.format.read_array(file)
+                digests, notes = np.lib.format.read_array(file), np.lib.format.read_array(file)
                 if digests.dtype != "V32" or digests.shape != (count,) or file.read(1):
                     return None
             whole = (count, *self.row_shape)
             rows = np.asarray(np.memmap(path, dtype, "r", start, whole)) if count else np.empty(whole, dtype)
-            metadata = json.loads(noted.tobytes())
+            metadata = json.loads(notes.tobytes())
             if self.verify and (path, path.stat().st_ino) not in _verified:
                 if zlib.crc32(rows.data) != metadata["crc32"]:
                     return None
                 _verified.add((path, path.stat().st_ino))
             return Segment(path, rows, digests.view("S32"), metadata)
-        except Exception:  # whatever a foreign file makes a parser raise
+        except Exception:  # parsers of a foreign file may raise anything
             return None
 
     @property
@@ -160,14 +160,14 @@ class RowStore:
         return math.prod(self.row_shape) * self.dtype.itemsize
 
     @property
-    def most_rows(self) -> int:
-        """Most rows of one segment."""
+    def max_rows(self) -> int:
+        """Maximum number of rows of a segment."""
         return max(1, min(MAX_ROWS, SEGMENT_BYTES // self.row_bytes))
 
     # -- reading
 
     def places(self, wanted: Digests) -> Places:
-        """Place of each row, counted through all segments; -1 for a missing row."""
+        """Position of each row, counted through all segments; -1 for a missing row."""
         digests, order = self._sorted
         if not len(digests):
             return np.full(len(wanted), -1)
@@ -175,7 +175,7 @@ class RowStore:
         return np.where(digests[nearest] == wanted, order[nearest], -1)
 
     def path_of(self, sha256: str) -> Path | None:
-        """Segment of one row; much faster than `places`."""
+        """Path of the segment with a row, or None; much faster than `places`."""
         digests, order = self._sorted
         digest = bytes.fromhex(sha256)
         nearest = digests.searchsorted(digest)
@@ -183,16 +183,16 @@ class RowStore:
         return self.segments[int(self._numbers(order[nearest]))].path if is_there else None
 
     def paths(self, places: Places) -> list[Path]:
-        """Segments of these rows; missing rows are left out."""
+        """Paths of the segments with these rows; missing rows are left out."""
         return [self.segments[number].path for number in np.unique(self._numbers(places[places >= 0]))]
 
     def metadata(self, places: Places) -> list[tuple[int, Mapping[str, Any]]]:
-        """Number of these rows in each segment, and the notes of its writer."""
+        """For each segment with some of these rows: their number, and the notes of the writer."""
         numbers, counts = np.unique(self._numbers(places[places >= 0]), return_counts=True)
         return [(int(count), self.segments[number].metadata) for number, count in zip(numbers, counts, strict=True)]
 
     def rows(self, places: Places) -> Rows:
-        """Rows in these places; segments without any of them are released."""
+        """The rows at these positions, without references to other segments."""
         numbers = self._numbers(places)
         within = places - self._starts[numbers]
         used, numbers = np.unique(numbers, return_inverse=True)
@@ -216,14 +216,14 @@ class RowStore:
     # -- writing
 
     def new_path(self) -> Path:
-        """A name for a new segment."""
+        """Path for a new segment."""
         return self.folder / f"{secrets.token_hex(8)}.npy"
 
     @contextlib.contextmanager
     def writing(self, path: Path) -> Iterator[SegmentWriter]:
         """Write a new segment; it is renamed into place when the block ends without an error.
 
-        It is written in order, not through a mapping: a full disk is then an OSError and not a SIGBUS.
+        It is written sequentially, not through a mapping, so that a full disk is an OSError and not a SIGBUS.
         """
         with replacing(path) as temporary, temporary.open("xb") as file:
             writer = SegmentWriter(file, self.row_shape, self.dtype)
@@ -232,7 +232,7 @@ class RowStore:
 
 
 class SegmentWriter:
-    """Writer of a segment, row by row; `metadata` is JSON data about it."""
+    """Writes a segment row by row; `metadata` is JSON data about it."""
 
     def __init__(self, file: IO[bytes], row_shape: Sequence[int], dtype: np.dtype[Any]) -> None:
         self._file, self._row_shape, self._dtype = file, row_shape, dtype
@@ -255,7 +255,7 @@ class SegmentWriter:
         self._file.seek(0)
         self._header(len(self._digests) // 32)
 
-    def _header(self, count: int) -> None:  # NumPy leaves room in it for the number of rows to grow
+    def _header(self, count: int) -> None:  # NumPy pads it, so that the number of rows can grow
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
         np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (count, *self._row_shape)})
 
@@ -267,4 +267,4 @@ def digests(sha256: Sequence[str]) -> Digests:
 
 def hexadecimal(wanted: Digests) -> list[str]:
     """The inverse of `digests`."""
-    return [bytes(digest).hex().ljust(64, "0") for digest in wanted]  # NumPy leaves out zeros at the end
+    return [bytes(digest).hex().ljust(64, "0") for digest in wanted]  # NumPy drops zeros at the end

@@ -1,4 +1,4 @@
-"""Data: from `--data` to one audited, common split."""
+"""Data: from `--data` to one audited split that all families share."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SMALL_SIZES = (32, 48, 64)
 """Input sizes for small pictures."""
 
 PHOTO_SIZES = (96, 128, 160, 192, 224)
-"""Input sizes for photographs: those that MobileNet's released ImageNet weights were trained at, and 96."""
+"""Input sizes for photographs: those of MobileNet's released ImageNet weights, and 96."""
 
 MAX_SIZES_AT_ONCE = 2
-"""Most input sizes that are decoded during the audit. With more, each is decoded when a trial asks for it."""
+"""Maximum number of input sizes decoded during the audit. With more, a size is decoded when a trial needs it."""
 
 
 def open(config: RunConfig, progress: StageCallback | None = None, cache: Path | None = None) -> Dataset:
@@ -34,10 +34,10 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: Read are `data images limit split folds split_file near_duplicates seed input_sizes`.
+        config: Uses `data images limit split folds split_file near_duplicates seed input_sizes`.
         progress: Called with the stage, the number done and the total.
-        cache: Folder of decoded pictures. With it and one or two `input_sizes`, the squares are made during the audit,
-            and nothing is decoded a second time.
+        cache: Folder of decoded pictures. With it and one or two `input_sizes`, the audit stores the resized pictures,
+            so that no picture is decoded twice.
 
     Raises:
         DataError: The data cannot be used: no such folder, a single class, a class with too few pictures, ….
@@ -58,14 +58,14 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     return Dataset(
         source=source,
         classes=listing.classes,
-        items=tuple(Item(each.id, numbers[each.label], str(each.part), each.sha256, each.fold) for each in placed),
+        items=tuple(Item(p.id, numbers[p.label], str(p.part), p.sha256, p.fold) for p in placed),
         input_sizes=config.input_sizes or source.input_sizes or _input_sizes(findings.sizes),
         **(findings.findings() | {"quarantined": left_out}),
     )
 
 
 def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | None) -> Dataset:
-    """Open the data set of a manifest and compare every picture with it; `config.data` may name another place."""
+    """Open the data set of a manifest and compare every picture with it; `config.data` may name a new location."""
     dataset = load(Path(config.split_file))
     if config.data != RunConfig.data:
         dataset = replace(dataset, source=create(config, progress))
@@ -85,14 +85,14 @@ def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | N
 
 
 def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractContextManager[PixelSink | None]:
-    """Keep decoded pictures at the sizes that the run will surely ask for."""
+    """Store decoded pictures at the input sizes, if the run will need all of them."""
     if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
     return recording(config.input_sizes, count, cache)
 
 
 def _input_sizes(sizes: PictureSizes | None) -> tuple[int, ...]:
-    """Input sizes that suit the shorter side of the median picture."""
+    """Choose input sizes by the shorter side of the median picture."""
     side = min(sizes.median) if sizes else 0
     if side >= PHOTO_SIZES[0]:
         return PHOTO_SIZES

@@ -1,4 +1,4 @@
-"""Decode every picture once before anything trains; nothing is deleted or rewritten."""
+"""Audit: decode every picture once before training. Files are never deleted or changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.errors import DataError
 from bench.records import AuditFindings, LeftOut, LeftOutKind, PictureSizes
 
 FOREIGN = (LeftOutKind.EMPTY, LeftOutKind.UNKNOWN_FORMAT)
-"""Kinds of content that is no picture at all."""
+"""Kinds of files that are not pictures."""
 
 PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
@@ -30,16 +30,16 @@ def audit(
     """Decode every picture of the source and leave out those that cannot be used.
 
     Args:
-        source, listing: Source of the pictures, and what it lists.
+        source, listing: The source and its list of pictures.
         progress: Called after every picture.
-        keep: Called with every picture that decodes, from several threads at once. The pixels are fit for squares of up
-            to `pictures.SHARED_SIDE`; larger squares need another decoding.
+        keep: Called with every picture that decodes, from several threads at once. The pixels have enough detail for
+            squares of up to `pictures.SHARED_SIDE`.
 
     Returns:
-        Pictures that decode, each content once, and the findings.
+        The usable pictures, each content once, and the findings.
 
     Raises:
-        DataError: A class has no pictures, or none that can be used.
+        DataError: A class has no pictures, or no usable ones.
     """
     if empty := set(listing.classes) - {entry.label for entry in listing.entries}:
         raise DataError(f"class {min(empty)!r} has no pictures: at least 3 are needed, one for each part")
@@ -75,8 +75,8 @@ def audit(
     usable = [sound[row] for row in rows]
     if lost := set(listing.classes) - {picture.label for picture in usable}:
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
-        why = f"; {first.id!r}: {first.reason}" if first else ""
-        raise DataError(f"class {min(lost)!r} has no picture that can be used{why}")
+        reason = f"; {first.id!r}: {first.reason}" if first else ""
+        raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
     groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
@@ -92,9 +92,10 @@ def audit(
 
 
 def _without_repetitions(sound: Sequence[UsablePicture]) -> tuple[list[int], list[LeftOut]]:
-    """One row of each content, in order of the contents, and what is left out; no row if the labels contradict.
+    """Select one row per content, ordered by content, and list the rest as left out.
 
-    Of equal files the one in the latest ready-made part stays: the test part keeps its pictures, training loses them.
+    Contents with contradictory labels are left out. Of equal files the one in the latest ready-made part stays: the
+    test part keeps its pictures, training loses them.
     """
     repeated: dict[str, list[int]] = defaultdict(list)
     for row, picture in enumerate(sound):

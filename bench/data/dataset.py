@@ -1,4 +1,4 @@
-"""`Dataset`: pictures, labels and the common split, and the manifest that they are written to."""
+"""`Dataset`: pictures, labels and the common split, and their manifest."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Dataset(AuditFindings):
         source: Source of the pictures.
         classes: Names of the classes; a label is an index into them.
         items: Every picture that is used, ordered by part and content.
-        input_sizes: Sides in pixels that suit the pictures.
-        sha256: Hash of the split: parts, folds, classes and contents, but not file names.
+        input_sizes: Suitable input sizes in pixels.
+        sha256: Hash of the split: parts, folds, classes and contents, without file names.
     """
 
     source: Source
@@ -92,7 +92,7 @@ class Dataset(AuditFindings):
         """Decode a picture; see `Source.picture`.
 
         Raises:
-            DataError: It vanished, cannot be decoded any more, or has changed since the split was made.
+            DataError: It is missing, cannot be decoded, or has changed since the split was made.
         """
         picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
@@ -119,18 +119,18 @@ class Dataset(AuditFindings):
         )
         data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
         for item in data["items"]:
-            if item.get("fold") is None:  # msgspec leaves it out of an item that it read
+            if item.get("fold") is None:
                 item.pop("fold", None)
         write_text(path, json.dumps(data, indent=1) + "\n")
 
 
 def labels(items: Items) -> npt.NDArray[np.int64]:
-    """Labels of pictures, shape (n,), in the same order."""
+    """Labels of the pictures, shape (n,)."""
     return np.array([item.label for item in items], dtype=np.int64)
 
 
 def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:
-    """Write class probabilities, shape (pictures, classes), as an .npz file, whole; `runs.predictions` reads it."""
+    """Write class probabilities, shape (pictures, classes), as the .npz file that `runs.predictions` reads."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
@@ -145,7 +145,7 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
 
 @dataclass(frozen=True)
 class _Manifest(AuditFindings):
-    """Content of `split.json`: the fields of `Dataset`, with `source` as `sources.rebuild` takes it."""
+    """Content of `split.json`: the fields of `Dataset`, with `source` in the form for `sources.rebuild`."""
 
     sha256: str
     source: dict[str, Any]
@@ -155,12 +155,12 @@ class _Manifest(AuditFindings):
 
 
 def load(path: Path) -> Dataset:
-    """Open the data set of a manifest of this version or an older one, without looking at the pictures.
+    """Open the data set of a manifest of this version or an older one, without reading the pictures.
 
-    `json` parses it, not msgspec: file names may be of any bytes, and msgspec refuses lone surrogates.
+    `json` parses it, not msgspec: file names may contain any bytes, and msgspec refuses lone surrogates.
 
     Raises:
-        DataError: It is not there, damaged, changed by hand, or of a newer version.
+        DataError: The manifest is missing, damaged, edited by hand, or of a newer version.
     """
     try:
         content = from_data(_Manifest, upgraded(json.loads(path.read_text(encoding="utf-8")), _UPGRADES))
@@ -173,7 +173,7 @@ def load(path: Path) -> Dataset:
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path}: not a split manifest ({type(error).__name__}: {error})") from None
     if dataset.sha256 != content.sha256:
-        raise DataError(f"{path}: its pictures are not those of its sha256; it was changed by hand or damaged")
+        raise DataError(f"{path}: its sha256 does not match its pictures; it was edited by hand or damaged")
     return dataset
 
 
@@ -184,11 +184,11 @@ def upgrade_split_v1(split: dict[str, Any]) -> dict[str, Any]:
     """Turn the sentences of `run.json` version 1 (`id` and `reason`) into kinds, details and labels."""
     classes = frozenset(split["classes"])
     sentences = split.get("quarantined", ())
-    return {**split, "quarantined": [_left_out(each["id"], each["reason"], classes) for each in sentences]}
+    return {**split, "quarantined": [_left_out(entry["id"], entry["reason"], classes) for entry in sentences]}
 
 
 _UPGRADES = (lambda manifest: manifest, upgrade_split_v1)
-"""Version 1 had no folds and less of the audit: all that version 2 added has a default."""
+"""Version 1 had no folds and fewer findings; the fields that version 2 added have defaults."""
 
 _REASONS = (
     (r"empty file \(0 bytes\)", LeftOutKind.EMPTY),
@@ -206,7 +206,7 @@ _REASONS = (
     (r"(line \d+: .*|its (?:label|part) is .*)", LeftOutKind.TABLE_ROW),
     (r"(.*)", LeftOutKind.OTHER),
 )
-"""Sentences of older versions: a pattern whose groups are the detail, and the kind."""
+"""Sentences of version 1: a pattern whose groups are the detail, and the kind."""
 
 
 def _left_out(item_id: str, reason: str, classes: Collection[str]) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _left_out(item_id: str, reason: str, classes: Collection[str]) -> dict[str, 
 
 
 def _class_of(item_id: str, classes: Collection[str]) -> str:
-    """The class that a folder of the path, or the beginning of the file's name, is called after; "" where none is."""
+    """The class that is named by a folder of the path or by the first part of the file's name; "" without one."""
     path = PurePosixPath(item_id)
     names = (*path.parts[:-1], path.name.partition(".")[0])
     return next((name for name in names if name in classes), "")

@@ -1,8 +1,8 @@
-"""Cores and memory that this process may use: those of the machine, or of its container where that has fewer.
+"""Cores and memory that this process may use: those of the machine, or of its container if that has fewer.
 
-Linux limits a container by control groups: https://docs.kernel.org/admin-guide/cgroup-v2.html, and
-https://docs.kernel.org/admin-guide/cgroup-v1/ where they are of version 1. psutil and Python's own functions know
-nothing of them; `joblib.cpu_count` knows the quota of the outermost group, and no memory. 10**6 bytes are a MB.
+Linux limits a container by control groups: https://docs.kernel.org/admin-guide/cgroup-v2.html, or version 1,
+https://docs.kernel.org/admin-guide/cgroup-v1/. psutil and the standard library ignore them; `joblib.cpu_count` uses
+only the CPU quota of the outermost group. A MB is 10**6 bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def cores() -> list[int]:
 
 
 def core_count() -> int:
-    """Number of cores whose time this process may spend: a container's quota of 1.5 cores counts as 2."""
+    """Number of cores that this process may use; a container's quota of 1.5 cores counts as 2."""
     return max(1, min([len(cores()), *_cpu_quotas()]))
 
 
@@ -36,25 +36,25 @@ def memory_mb() -> float:
 
 
 def available_mb() -> float:
-    """Memory that this process could still get."""
+    """Memory that is still available to this process."""
     import psutil
 
     return min([float(psutil.virtual_memory().available), *(free for _, free in _memory_limits())]) / 1e6
 
 
 def _cpu_quotas() -> Iterator[int]:
-    """Cores whose time each group with a quota may spend, rounded up."""
+    """CPU quota of each group that has one, in cores, rounded up."""
     for group in _groups("cpu"):
         version_1 = _numbers(group / "cpu.cfs_quota_us") + _numbers(group / "cpu.cfs_period_us")
         match _numbers(group / "cpu.max") or version_1:
-            case quota, period if 0 < quota < math.inf:  # version 1 has a quota of -1 for none
+            case quota, period if 0 < quota < math.inf:  # version 1 writes -1 for no quota
                 yield math.ceil(quota / period)
 
 
 def _memory_limits() -> Iterator[tuple[float, float]]:
-    """Bytes that the processes of each group may take in all, and those of them that are left; infinity for no limit.
+    """Limit and available memory of each group in bytes; infinity for no limit.
 
-    The kernel takes the pages of files back when a group needs memory, and so they count as left.
+    Pages of files count as available, because the kernel reclaims them when a group needs memory.
     """
     for group in _groups("memory"):
         limit = _numbers(group / "memory.max") or _numbers(group / "memory.limit_in_bytes")
@@ -64,7 +64,7 @@ def _memory_limits() -> Iterator[tuple[float, float]]:
 
 
 def _pages_of_files(group: Path) -> float:
-    """Bytes of files in memory; in version 1 the names of figures that count inner groups begin with `total_`."""
+    """Bytes of files in memory; in version 1, figures that include inner groups are named `total_…`."""
     words = _text(group / "memory.stat").split()
     figures = dict(zip(words[::2], map(float, words[1::2]), strict=False))
     names = ("active_file", "inactive_file")
@@ -74,7 +74,7 @@ def _pages_of_files(group: Path) -> float:
 def _groups(controller: str) -> Iterator[Path]:
     """Folders of the control groups that this process is in, from the innermost to the outermost.
 
-    Inside a container the outermost one is the container's; inner ones need not be visible.
+    Inside a container the outermost visible group is the container's.
     """
     for line in _text(MEMBERSHIP).splitlines():
         _, controllers, name = line.split(":", 2)
@@ -92,5 +92,5 @@ def _numbers(path: Path) -> list[float]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
-    except (OSError, ValueError):  # there is no such file outside Linux, outside a group, or in the other version
+    except (OSError, ValueError):  # no such file: outside Linux, outside a group, or another version
         return ""

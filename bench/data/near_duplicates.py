@@ -1,10 +1,9 @@
-"""Find near duplicates: pictures that show nearly the same, re-encoded or resized.
+"""Find near duplicates: nearly identical pictures, for instance re-encoded or resized ones.
 
 A picture is hashed to the signs of its low frequencies (pHash: C. Zauner, Implementation and Benchmarking of Perceptual
 Image Hash Functions, 2010), and pictures whose hashes differ in few bits are compared as thumbnails. The package
-ImageHash would double the time of an audit: it resizes each picture with Pillow's Lanczos filter and transforms it with
-a SciPy call of its own. Here all that decides is computed exactly from whole numbers: every machine finds the same
-near duplicates.
+ImageHash would double the time of an audit: it resizes each picture with Pillow's Lanczos filter and calls SciPy for
+each transform. Decisions are computed exactly from whole numbers, so every machine finds the same near duplicates.
 """
 
 from __future__ import annotations
@@ -20,42 +19,42 @@ import numpy.typing as npt
 from bench.data.pictures import Pixels, resized
 
 SIDE = 32
-"""Side of the grey square that a picture is reduced to, before its hash and its thumbnail are made."""
+"""Side of the grey square from which the hash and the thumbnail of a picture are computed."""
 
 MAX_BITS = 3
-"""Most of 64 bits in which the hashes of near duplicates differ. This finds 99 to 100 % of 400 photographs that were
-saved again at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other pairs differ
-in 6 bits."""
+"""Maximum number of different bits, of 64, in the hashes of near duplicates. This finds 99 to 100 % of 400 photographs
+that were saved again at JPEG quality 30 or above, or resized by factors of 0.3 to 2; the nearest of 50 million other
+pairs differ in 6 bits."""
 
 LEAST_CORRELATION = 0.995
 MAX_DIFFERENCE = 6.0
-"""Least correlation (Pearson) of the thumbnails of near duplicates, and their largest difference in levels of 255 (root
-mean square). This finds 99.5 to 100 % of the same photographs. Looser bounds find few more, and tie simple drawings,
-such as handwritten digits, into chains of hundreds."""
+"""Minimum correlation (Pearson) of the thumbnails of near duplicates, and their maximum difference in levels of 255
+(root mean square). This finds 99.5 to 100 % of the same photographs. Looser bounds find few more, and join simple
+drawings, such as handwritten digits, into chains of hundreds."""
 
 LEAST_CONTRAST = 2.0
-"""Least standard deviation of a thumbnail's levels. Flatter ones say too little to be called near duplicates."""
+"""Minimum standard deviation of a thumbnail's levels; flatter thumbnails have too little detail to be compared."""
 
 MAX_NEIGHBOURS = 32
-"""Most others, of those that agree in a part of its hash, with which a picture is compared: the nearest by hash and
-brightness. More may agree, e.g. forms filled in on the same paper."""
+"""Maximum number of pictures, among those that agree in a part of the hash, with which a picture is compared: the
+nearest by hash and brightness. More may agree, e.g. forms filled in on the same paper."""
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 * np.arange(SIDE) + 1)))
 """The 8 lowest rows of the discrete cosine transform (DCT-II), shape (8, 32), as whole numbers: the sums stay below
-2**53 and are exact, so that no bit of a hash depends on the order in which a processor adds up."""
+2**53 and are exact, so that no bit of a hash depends on the order of summation."""
 
 
 def fingerprint(pixels: Pixels) -> bytes:
-    """Reduce a picture, RGB, uint8, shape (height, width, 3), to its hash and its thumbnail.
+    """Compute the hash and the thumbnail of a picture, RGB, uint8, shape (height, width, 3).
 
-    The hash, 8 bytes, tells which of the 64 lowest frequencies are above their median. The thumbnail is 16 by 16 levels
-    of grey.
+    The hash, 8 bytes, has a bit for each of the 64 lowest frequencies: 1 if it is above their median. The thumbnail is
+    16 by 16 levels of grey.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    while min(grey.shape) >= 8 * SIDE:  # halving is several times faster than other scales; an odd line is left out
+    while min(grey.shape) >= 8 * SIDE:  # halving is several times faster than other scales; an odd line is dropped
         height, width = grey.shape[0] // 2, grey.shape[1] // 2
         grey = cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
     square = resized(np.asarray(grey, np.uint8), SIDE)
@@ -66,10 +65,10 @@ def fingerprint(pixels: Pixels) -> bytes:
 
 
 def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[list[int]]:
-    """Group near duplicates, also those tied through others. A million pictures take 10 seconds.
+    """Group near duplicates, including those connected through others. A million pictures take 10 seconds.
 
     Args:
-        fingerprints: Those of all pictures, one after the other.
+        fingerprints: Concatenated fingerprints of all pictures.
         rows: Numbers of the pictures to compare, from 0; sorted by content.
 
     Returns:
@@ -80,16 +79,16 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[list[in
     candidates = np.asarray(rows, np.int64)
     candidates = candidates[thumbnails.contrast[candidates] > LEAST_CONTRAST]
     candidates = candidates[np.lexsort((thumbnails.brightness[candidates], hashes[candidates]))]
-    pairs_found = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
-    return _joined(np.concatenate([np.empty((2, 0), np.int64), *pairs_found], axis=1))
+    alike = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
+    return _joined(np.concatenate([np.empty((2, 0), np.int64), *alike], axis=1))
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
     """Yield pairs of rows, shape (2, some), whose hashes differ in at most `MAX_BITS`; each pair once.
 
-    Cut into two blocks more than bits may differ, two such hashes have at least two equal blocks. So the rows are
-    sorted by every two blocks, and neighbours are compared (G. S. Manku et al., Detecting Near-Duplicates for Web
-    Crawling, WWW 2007).
+    Hashes are cut into `MAX_BITS` + 2 blocks, so two such hashes have at least two equal blocks. The rows are sorted by
+    every pair of blocks, and neighbours are compared (G. S. Manku et al., Detecting Near-Duplicates for Web Crawling,
+    WWW 2007).
     """
     blocks = np.array_split(np.uint64(1) << np.arange(64, dtype=np.uint64), MAX_BITS + 2)
     masks = [one.sum() | other.sum() for one, other in combinations(blocks, 2)]
@@ -102,14 +101,14 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
             if not neighbours.any():
                 break
             close = neighbours & (np.bitwise_count(differing) <= MAX_BITS)
-            for earlier in masks[:number]:  # where these blocks are equal too, the pair has been met
+            for earlier in masks[:number]:  # if these blocks are equal too, the pair was yielded before
                 close &= differing & earlier != 0
             first = np.flatnonzero(close)
             yield np.stack([order[first], order[first + distance]])
 
 
 class _Thumbnails:
-    """Thumbnails, uint8, shape (n, 256), and sums for comparing them; exact but for the square roots."""
+    """Thumbnails, uint8, shape (n, 256), and sums for comparing them, exact except for the square roots."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels
@@ -118,7 +117,7 @@ class _Thumbnails:
         self.contrast = np.sqrt(self._square - self.brightness**2)
 
     def alike(self, pairs: Rows, at_once: int = 2**14) -> Rows:
-        """Select the pairs of rows, shape (2, n), that show nearly the same."""
+        """Select the pairs of rows, shape (2, n), whose thumbnails are nearly the same."""
         parts = np.array_split(pairs, pairs.shape[1] // at_once + 1, axis=1)
         return np.concatenate([part[:, self._are_alike(*part)] for part in parts], axis=1)
 
@@ -137,7 +136,7 @@ def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
 
 
 def _joined(pairs: Rows) -> list[list[int]]:
-    """Group the numbers that pairs, shape (2, n), tie together: a disjoint-set forest."""
+    """Group the numbers that pairs, shape (2, n), connect, by a disjoint-set forest."""
     parents: dict[int, int] = {}
 
     def root(number: int) -> int:

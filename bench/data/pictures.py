@@ -1,4 +1,4 @@
-"""Decode pictures to RGB pixels: the one way for training, test, thumbnails and prediction."""
+"""Decode pictures to RGB pixels, in the same way for training, test, thumbnails and prediction."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from bench.errors import DataError
 from bench.records import LeftOutKind
 
 MAX_PIXELS = 100_000_000
-"""Most pixels of a picture (300 MB in RGB). Larger ones are refused before decoding."""
+"""Maximum number of pixels of a picture (300 MB in RGB). Larger pictures are refused before decoding."""
 
 SHARED_SIDE = 256
-"""Largest side in pixels of squares that are all made of the same decoded pixels."""
+"""Maximum side in pixels of squares that are computed from the same decoded pixels."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are decoded if this Pillow can. Not EPS: its decoder starts Ghostscript on the file."""
 
 MAX_THREADS = 16
-"""Most threads that decode. Each may hold one picture of `MAX_PIXELS` in memory."""
+"""Maximum number of decoding threads. Each may hold one picture of `MAX_PIXELS` in memory."""
 
 BATCH = 8
-"""Pictures that a thread gets at once: handing over takes a tenth of the time of a small picture."""
+"""Number of pictures that a thread gets at once: passing one on takes a tenth of the time of decoding a small one."""
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 T = TypeVar("T")
 R = TypeVar("R")
 
-cv2.setNumThreads(0)  # pictures are worked on in our own threads, one each
+cv2.setNumThreads(0)  # `ordered` has threads of its own
 
 
 class PictureError(DataError):
-    """One picture cannot be used: its path, why not, and what is particular of it."""
+    """A picture cannot be used; `kind` and `detail` give the reason."""
 
     def __init__(self, name: str, kind: LeftOutKind, detail: str = "") -> None:
         super().__init__(f"picture {name!r}: {kind.reason(detail)}")
@@ -65,7 +65,7 @@ class Picture:
         sha256: Hash of its content as stored, hexadecimal.
         name: Its path, for messages.
         size: Upright width and height in pixels, as stored; `pixels` may have been decoded smaller.
-        notes: Oddities that decoding put right, e.g. "grey", "turned as EXIF says", "PNG named .jpg".
+        notes: Oddities that decoding corrected, e.g. "grey", "turned as EXIF says", "PNG named .jpg".
     """
 
     pixels: Pixels
@@ -76,26 +76,26 @@ class Picture:
 
 
 def decode(content: bytes, name: str, least: int = 0) -> Picture:
-    """Decode a picture by its content; its suffix does not matter.
+    """Decode a picture by its content; the file's suffix does not matter.
 
-    The first frame of an animation; turned as EXIF says; transparency on white; 16 bits scaled to 8; other modes
-    by Pillow's conversion, colour profiles left aside.
+    Of an animation the first frame is decoded. EXIF orientation is applied, transparency is put on white, 16 bits are
+    scaled to 8, other modes are converted by Pillow, and colour profiles are ignored.
 
-    A JPEG is decoded by libjpeg-turbo itself, which gives the pixels that Pillow gives, bit for bit, in half the time;
-    whatever is unusual about one goes to Pillow, as all other formats do.
+    JPEGs are decoded directly by libjpeg-turbo, which gives the same pixels as Pillow, bit for bit, in half the time.
+    Unusual JPEGs and all other formats are decoded by Pillow.
 
-    Where no square larger than `least` will be made of it, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as
-    both sides stay twice as long as such a square or one of `SHARED_SIDE`: libjpeg then leaves the finest detail out of
-    its inverse cosine transform, instead of computing it to be averaged away. Squares of 96 to 224 pixels differ by 0.2
-    to 0.6 levels of 255 in the mean from those of a full decoding (photographs enlarged to 4.3 megapixels, mosaics of
-    108 photographs, photographs with noise at 12 megapixels), and decoding takes 0.5 to 0.7 of the time.
+    With `least`, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides stay at least twice as long as
+    `least` and `SHARED_SIDE`: libjpeg then skips the finest detail, which resizing would average away. Squares of 96 to
+    224 pixels differ on average by 0.2 to 0.6 levels of 255 from those of a full decoding (photographs enlarged to 4.3
+    megapixels, mosaics of 108 photographs, photographs with noise at 12 megapixels), and decoding takes 0.5 to 0.7 of
+    the time.
 
     Args:
         content, name: The encoded picture, and its path for messages.
-        least: Side in pixels of the largest square that will be made of it (`resized`); 0 decodes it in full.
+        least: Side in pixels of the largest square that will be computed from it (`resized`); 0: full size.
 
     Raises:
-        PictureError: It is empty, truncated, damaged, too large or no picture.
+        PictureError: It is empty, truncated, damaged, too large or not a picture.
     """
     if not content:
         raise PictureError(name, LeftOutKind.EMPTY)
@@ -105,15 +105,14 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
 
 
 def resized(pixels: Pixels, size: int) -> Pixels:
-    """Squeeze a whole picture to a square, as for training and prediction.
+    """Resize a whole picture to a square, as for training and prediction.
 
-    First bilinearly to `size` times a power of two, the largest that is not longer than the side, then halved by
-    averaging until it fits. Every pixel counts at any scale, so nothing aliases. Photographs differ by 0.2 to
-    1.1 levels of 255 in the mean from the average over each pixel's area (OpenCV's INTER_AREA), which takes 3 to 5
-    times as long.
+    It is resized bilinearly to `size` times the largest power of two that fits into the picture, then halved by
+    averaging. Every pixel counts at any scale, so there is no aliasing. Photographs differ on average by 0.2 to 1.1
+    levels of 255 from the mean over each pixel's area (OpenCV's INTER_AREA), which takes 3 to 5 times as long.
 
     Args:
-        pixels: uint8, shape (height, width) or (height, width, 3), and so is the square.
+        pixels: uint8, shape (height, width) or (height, width, 3).
         size: Side of the square.
     """
     height, width = (size << max(0, (side // size).bit_length() - 1) for side in pixels.shape[:2])
@@ -126,9 +125,9 @@ def resized(pixels: Pixels, size: int) -> Pixels:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings about damaged or very large pictures: these raise `PictureError` here.
+    """Silence Pillow's warnings about damaged or very large pictures, which raise `PictureError` here.
 
-    Warning filters belong to the process: enter this once around the threads that decode, not in each.
+    Warning filters belong to the process, so use this once around the decoding threads, not in each.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -149,11 +148,11 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
         if colours not in ("YCbCr", "Gray", "RGB"):
             return None
         largest = min(width, height) // (2 * max(least, SHARED_SIDE)) if least else 1
-        factor = min(8, 1 << max(0, largest.bit_length() - 1))  # libjpeg-turbo is fast at powers of two alone
+        factor = min(8, 1 << max(0, largest.bit_length() - 1))  # libjpeg-turbo is fast only at powers of two
         pixels = simplejpeg.decode_jpeg(
             content, min_height=-(-height // factor), min_width=-(-width // factor), min_factor=factor
         )
-    except (ValueError, KeyError) as error:  # KeyError: a colour space that it has no name for
+    except (ValueError, KeyError) as error:  # KeyError: an unknown colour space
         if "extraneous bytes before marker" in str(error):
             notes.append("extraneous bytes before a marker")
         elif str(error).startswith("Corrupt JPEG data"):
@@ -165,7 +164,7 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
 
 
 def _jpeg_orientation(content: bytes) -> int:
-    if b"\xff\xe1" not in content:  # no APP1 segment: neither EXIF nor XMP, and Pillow need not be asked
+    if b"\xff\xe1" not in content:  # no APP1 segment, so neither EXIF nor XMP
         return 1
     with suppress(Exception), Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
         return _orientation(image)
@@ -182,7 +181,7 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
             notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
             stored = _orientation(image)
             image.load()
-            orientation = _orientation(image)  # TIFF is turned while it is loaded; PNG may tell at its end
+            orientation = _orientation(image)  # loading turns TIFF; PNG may have it at the end of the file
             notes += [TURNED] * (max(stored, orientation) > 1)
             pixels = _turned(np.asarray(_to_rgb(image)), orientation)
     except PictureError:
@@ -191,7 +190,7 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
         raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large("far too many")) from None
     except UnidentifiedImageError:
         raise PictureError(name, LeftOutKind.UNKNOWN_FORMAT) from None
-    except Exception as error:  # decoders raise whatever their parsing meets: OSError, SyntaxError, struct.error, …
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, …
         message = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(name, LeftOutKind.DAMAGED, message) from None
     height, width = pixels.shape[:2]
@@ -202,7 +201,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert to mode RGB: transparency on white, 16-bit grey divided by 256, floats clipped to 0..255."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow itself would cut 16-bit grey at 255
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255
         grey = np.asarray(image)
         grey = np.nan_to_num(grey) if image.mode == "F" else grey.astype(np.int64) >> 8
         return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
@@ -214,7 +213,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Orientation by EXIF or XMP: 1 is upright, 2 to 8 follow the EXIF standard."""
-    with suppress(Exception):  # damaged EXIF data, common in the wild: the picture is sound, and counts as upright
+    with suppress(Exception):  # damaged EXIF data is common; the picture itself is sound and counts as upright
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
         return value if value in _TURNS else 1
     return 1
@@ -252,15 +251,15 @@ def _mode_notes(image: Image.Image) -> Iterator[str]:
         yield "16 bits a channel"
     if image.has_transparency_data:
         yield "transparency"
-    with suppress(Exception):  # a damaged second frame: the first, which is looked at here, may be sound
+    with suppress(Exception):  # the second frame is damaged; the first may be sound
         if getattr(image, "is_animated", False):
             yield "animation, first frame"
 
 
-def _suffix_notes(found: str, name: str) -> list[str]:
+def _suffix_notes(actual: str, name: str) -> list[str]:
     suffix = "." + name.rpartition(".")[2].lower()
-    meant = Image.registered_extensions().get(suffix, found)
-    return [f"{found} named {suffix}"] if meant != found and {meant, found} != {"JPEG", "MPO"} else []
+    expected = Image.registered_extensions().get(suffix, actual)
+    return [f"{actual} named {suffix}"] if expected != actual and {expected, actual} != {"JPEG", "MPO"} else []
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -282,11 +281,11 @@ def _formats() -> tuple[str, ...]:
 
 
 def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
-    """Apply a function in threads: decoding, resizing and hashing release the interpreter lock.
+    """Apply a function in threads; decoding, resizing and hashing release the interpreter lock.
 
-    Yield results in the order of the values, with a bounded number of them in flight. An error of the function is
-    raised in place of its result or shortly before. After an error, or when the caller stops early, values that have
-    not started are dropped.
+    Yield results in the order of the values, with a bounded number in flight. An error of the function is raised in
+    place of its result or shortly before. After an error, or when the caller stops early, values that have not started
+    are dropped.
     """
     threads = min(core_count(), MAX_THREADS)
     remaining = iter(values)
@@ -308,5 +307,5 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
             running.extend(submit(1))
             yield from results
     finally:
-        stopped.set()  # at Ctrl-C nobody waits for the rest of a batch
+        stopped.set()  # after Ctrl-C, skip the rest of each batch
         executor.shutdown(cancel_futures=True)

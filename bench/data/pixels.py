@@ -1,8 +1,9 @@
 """Pictures as arrays: decoded and resized once for all runs, stored on disk, mapped into memory, shared by processes.
 
-A decoded picture is stored under the hash of its content, in a folder for its size and the version of the decoding. So
-another seed, split, limit or fold, a copied or renamed folder, or additional pictures decode only what is new. A row is
-a picture, uint8, shape (size, size, 3), which takes 3 * size**2 bytes: 49 kB at 128 pixels, 49 GB for a million.
+A decoded picture is stored under the hash of its content, in a folder for its size and the version of the decoding.
+With another seed, split, limit or fold, a copied or renamed folder, or additional pictures, only new contents are
+decoded. A row is a picture, uint8, shape (size, size, 3), of 3 * size**2 bytes: 49 kB at 128 pixels, 49 GB for a
+million.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.data.pictures import SHARED_SIDE, Pixels, ordered, quiet, resized
 from bench.data.sources import StageCallback
 
 VERSION = 2
-"""Part of every folder's name; raised when the same picture gives other pixels, or is written in another way."""
+"""Part of every folder's name; increased when decoding gives different pixels, or the format of the files changes."""
 
 
 def pixels(
@@ -30,19 +31,18 @@ def pixels(
 ) -> Rows:
     """Read pictures of a data set from the cache; missing ones are decoded into it.
 
-    The whole picture is squeezed to a square: a crop could cut off what tells the classes apart, and borders would
-    waste pixels.
+    The whole picture is resized to a square: a crop could cut off the object, and borders would waste pixels.
 
     Args:
         dataset: Its pictures at this size are never evicted to make room for new ones.
-        items: The pictures, in the wanted order.
+        items: The pictures, in the order of the result.
         size: Side of the square, in pixels.
-        cache: The folder of the cache (`bench.cache.folder()`), made if need be. Of several processes that ask at once,
-            one decodes.
+        cache: The folder of the cache (`bench.cache.folder()`), created if missing. If several processes need the same
+            pictures, one of them decodes.
         progress: Called while pictures are decoded.
 
     Raises:
-        DataError: A picture vanished or changed since the split was made, or the disk is full.
+        DataError: A picture is missing or has changed since the split was made, or the disk is full.
         ConfigError: The cache cannot be written.
     """
     store, wanted = _store(cache, size), _digests(items)
@@ -62,13 +62,13 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
     """Store pictures that the audit decodes, so that they are not decoded again.
 
     Yields a function of a picture's SHA-256, hexadecimal, and its pixels, uint8, shape (height, width, 3), decoded with
-    `least=SHARED_SIDE`. Threads may call it at once. Pictures that the cache has are skipped.
+    `least=SHARED_SIDE`. It is thread-safe, and skips pictures that are in the cache.
 
     Args:
-        sizes: Sides of the squares, in pixels. Those above `SHARED_SIDE` need more detail than the audit decodes, and
-            are left to `pixels`.
-        count: Most pictures that will come.
-        cache: As for `pixels`, and so are the errors.
+        sizes: Sides of the squares, in pixels. Sizes above `SHARED_SIDE` need more detail than the audit decodes, and
+            are skipped.
+        count: Maximum number of pictures.
+        cache: As for `pixels`; so are the errors.
     """
     with contextlib.ExitStack() as stack:
         recorders = [_Recorder(size, count, cache) for size in sizes if size <= SHARED_SIDE]
@@ -88,7 +88,7 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
 def _filled(
     store: RowStore, dataset: Dataset, missing: Sequence[Item], cache: Path, progress: StageCallback | None
 ) -> RowStore:
-    """Decode missing pictures, segment by segment: finished segments stay, even if a later one fails."""
+    """Decode missing pictures segment by segment; finished segments stay if a later one fails."""
     size, done = store.row_shape[0], 0
 
     def square(item: Item) -> Pixels:
@@ -96,8 +96,8 @@ def _filled(
 
     spared = store.paths(store.places(_digests(dataset.items)))
     with directory.reserved(cache, len(missing) * store.row_bytes, spared), quiet():
-        for start in range(0, len(missing), store.most_rows):
-            some = missing[start : start + store.most_rows]
+        for start in range(0, len(missing), store.max_rows):
+            some = missing[start : start + store.max_rows]
             path = store.new_path()
             with store.writing(path) as write:
                 for item, pixels in zip(some, ordered(square, some), strict=True):
@@ -110,22 +110,22 @@ def _filled(
 
 
 class _Recorder:
-    """Stores pictures of one size as they come; the first one begins a segment."""
+    """Stores pictures of one size; the first picture opens a segment."""
 
     def __init__(self, size: int, count: int, cache: Path) -> None:
         self._size, self._cache, self._lock = size, cache, threading.Lock()
         self._store, self._in_use = _store(cache, size), set[Path]()
-        self._left, self._claimed = count, set[str]()  # most pictures that may still be written, and those met
-        self.segment = contextlib.ExitStack()  # of the one that is being written; an error discards it
+        self._left, self._claimed = count, set[str]()  # maximum number of pictures to come, and those already seen
+        self.segment = contextlib.ExitStack()  # the segment that is being written; an error discards it
         self._path, self._rows = Path(), 0
         self._write: PixelSink | None = None
 
     def keep(self, sha256: str, picture: Pixels) -> None:
         with self._lock:
-            there = self._store.path_of(sha256)
-            if there:
-                self._in_use.add(there)
-            if there or sha256 in self._claimed:
+            stored = self._store.path_of(sha256)
+            if stored:
+                self._in_use.add(stored)
+            if stored or sha256 in self._claimed:
                 self._left -= 1
                 return
             self._claimed.add(sha256)
@@ -134,7 +134,7 @@ class _Recorder:
             self._write = self._write or self._begin()
             self._write(sha256, square)
             self._left, self._rows = self._left - 1, self._rows + 1
-            if self._rows == self._store.most_rows:
+            if self._rows == self._store.max_rows:
                 self.segment.close()
                 self._store = self._store.with_segment(self._path)
                 self._in_use.add(self._path)
@@ -142,7 +142,7 @@ class _Recorder:
 
     def _begin(self) -> PixelSink:
         self._path = self._store.new_path()
-        needed = min(self._store.most_rows, self._left) * self._store.row_bytes
+        needed = min(self._store.max_rows, self._left) * self._store.row_bytes
         self.segment.enter_context(directory.reserved(self._cache, needed, self._in_use))
         return self.segment.enter_context(self._store.writing(self._path))
 

@@ -1,8 +1,8 @@
 """Assign pictures to parts: pure functions of content hashes, labels and a seed.
 
 File names, their order and the machine do not matter. Pictures are ranked by a hash of the seed and their content: the
-same pictures give the same split anywhere, and a few additional pictures move only a few. Near duplicates (a group) go
-to one part together, because a model would know one from the other.
+same pictures give the same split everywhere, and a few additional pictures move only a few. Near duplicates (a group)
+go to one part together, because a model that was trained on one would recognize the other.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class UsablePicture:
     Attributes:
         id, label: Its path and its class.
         sha256: Hash of its content.
-        part: Its part; None before it is assigned.
+        part: Its part; None before the assignment.
         group: The smallest `sha256` among its near duplicates; "" without any.
         fold: The fold in which it validates, from 0; None without folds, and in the test part.
-        size, notes: As of `pictures.Picture`.
+        size, notes: As in `pictures.Picture`.
     """
 
     id: str
@@ -57,10 +57,10 @@ class _Bin:
 
 
 def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
-    """Share out a whole number by largest remainders (Hamilton's method): within one of the exact share.
+    """Divide a whole number by largest remainders (Hamilton's method), within one of the exact shares.
 
-    Where `total` allows it, every share gets at least 1, at the cost of the largest. With an odd `turn` the last comes
-    first among equal remainders: many small classes do not all favour the same part.
+    If `total` allows it, every share is at least 1, at the cost of the largest. An odd `turn` reverses the order of
+    equal remainders, so that many small classes do not all favour the same part.
     """
     exact = [total * weight / sum(weights) for weight in weights]
     counts = [int(share + 1e-9) for share in exact]
@@ -76,48 +76,49 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
 def assign(
     pictures: Iterable[UsablePicture], shares: tuple[float, float, float], seed: int, folds: int = 0
 ) -> tuple[list[UsablePicture], list[LeftOut]]:
-    """Give every picture a part, stratified by class, near duplicates together.
+    """Assign every picture to a part, stratified by class, near duplicates together.
 
-    Ready-made parts stay. An empty part is taken from the rest in proportion to the shares. Of near duplicates in
-    several ready-made parts, those of the test part stay, or else those of the validation part: a model must not have
-    seen what it is judged by.
+    Ready-made parts stay. A missing part is taken from the rest in proportion to the shares. Of near duplicates in
+    several ready-made parts, those in the test part stay, else those in the validation part: a model must not be
+    trained on pictures that score it.
 
-    With folds, training and validation pictures together are dealt into equal folds, and the validation part is empty.
+    With folds, training and validation pictures together are divided into equal folds, and the validation part is
+    empty.
 
     Args:
-        pictures: Each content once; all of them with a ready-made part, or none.
-        shares: Of train, validation and test.
-        folds: How many; 0 for one validation part.
+        pictures: Each content once; either all or none have a ready-made part.
+        shares: Shares of train, validation and test.
+        folds: Number of folds; 0 for one validation part.
 
     Returns:
         The pictures with their parts, and the pictures that are left out.
 
     Raises:
-        DataError: A class has too few pictures, or too many that are alike, to be in every part.
+        DataError: A class has too few pictures, or too many near duplicates, to be in every part.
     """
-    kept, left_out = _without_leaks(
+    usable, left_out = _without_leaks(
         [replace(picture, part=TRAIN) if folds and picture.part == VALIDATION else picture for picture in pictures]
     )
-    ready = {picture.part for picture in kept} - {None, TRAIN}
+    ready = {picture.part for picture in usable} - {None, TRAIN}
     bins = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
     if folds:
         bins = [_Bin(TRAIN, (shares[0] + shares[1]) / folds, fold) for fold in range(folds)]
         bins += [_Bin(TEST, shares[2])] if TEST not in ready else []
-    placed = [picture for picture in kept if picture.part in ready]
-    pool = [picture for picture in kept if picture.part not in ready]
-    _check_classes(kept, pool, ready, bins)
+    placed = [picture for picture in usable if picture.part in ready]
+    pool = [picture for picture in usable if picture.part not in ready]
+    _check_classes(usable, pool, ready, bins)
     return placed + _deal(pool, bins, seed), left_out
 
 
 def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[UsablePicture]:
-    """Draw `limit` pictures, stratified by part, fold and class; a smaller limit draws a subset."""
+    """Draw `limit` pictures, stratified by part, fold and class; a smaller limit draws a subset of a larger one's."""
     if limit >= len(pictures):
         return list(pictures)
     cells: dict[tuple[str, int, str], list[UsablePicture]] = defaultdict(list)
     for picture in pictures:
         cells[str(picture.part), -1 if picture.fold is None else picture.fold, picture.label].append(picture)
     if limit < len(cells):
-        raise DataError(f"limit {limit}: one picture of every class in every part takes at least {len(cells)}")
+        raise DataError(f"limit {limit}: must be at least {len(cells)}, one picture per class and part")
     names = sorted(cells)
     counts = allocate(limit, [len(cells[name]) for name in names])
     return [
@@ -128,7 +129,7 @@ def sample(pictures: Sequence[UsablePicture], limit: int, seed: int) -> list[Usa
 
 
 def rank(seed: int, sha256: str) -> str:
-    """A picture's place in the seeded draw: a hash, not a generator whose stream may change between versions."""
+    """Sort key of a picture in the seeded draw: a hash, because random generators may change between versions."""
     return hashlib.sha256(f"{seed}/{sha256}".encode()).hexdigest()
 
 
@@ -144,7 +145,7 @@ def content_hash(items: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> list[UsablePicture]:
-    """Deal groups first, the largest first, each into the bin that lacks most; single pictures fill the rest."""
+    """Assign groups first, the largest first, each to the bin that lacks most; single pictures fill the rest."""
     singles: dict[str, list[UsablePicture]] = defaultdict(list)
     groups: dict[str, list[UsablePicture]] = defaultdict(list)
     for picture in pool:
@@ -154,10 +155,10 @@ def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> lis
     lacking = {label: allocate(counts[label], shares, turn) for turn, label in enumerate(sorted(counts))}
     placed: list[UsablePicture] = []
     for name in sorted(groups, key=lambda name: (-len(groups[name]), rank(seed, name))):
-        held = Counter(picture.label for picture in groups[name])
-        room = [min(lacking[label][number] - held[label] for label in held) for number in range(len(bins))]
+        sizes = Counter(picture.label for picture in groups[name])
+        room = [min(lacking[label][number] - sizes[label] for label in sizes) for number in range(len(bins))]
         chosen = room.index(max(room))
-        for label, count in held.items():
+        for label, count in sizes.items():
             lacking[label][chosen] -= count
         placed += [replace(picture, part=bins[chosen].part, fold=bins[chosen].fold) for picture in groups[name]]
     for label, left in singles.items():
@@ -210,6 +211,6 @@ def _check_every_bin(placed: Iterable[UsablePicture], counts: Iterable[str], bin
         for target in bins:
             if (label, target.part, target.fold) not in held:
                 raise DataError(
-                    f"class {label!r} has so many pictures that show nearly the same that none is left for "
-                    f"{target.name}: such pictures stay together. Add others, or choose --near-duplicates ignore"
+                    f"class {label!r} has too many near duplicates, which stay together: none is left for "
+                    f"{target.name}. Add other pictures, or use --near-duplicates ignore"
                 )

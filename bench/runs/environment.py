@@ -1,4 +1,4 @@
-"""Environment of a run: versions, hardware, git commits. Read without importing any of the packages."""
+"""Environment of a run: versions, hardware, git commits, read without importing the packages."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def _cpu() -> str:
 
 
 def commits(folders: Sequence[Path] = ()) -> dict[str, str]:
-    """The git commits of the code, each with "+" where files were changed; "" outside git.
+    """Git commits of the code, with "+" if files were changed; "" outside git.
 
     Returns:
-        `git_commit` of the suite, where it is a checkout of its own and not installed; `project_commit` of the first of
-        the folders, or else of the one that the command was started in, that is under git.
+        `git_commit`, that of the suite if it is a checkout and not installed; `project_commit`, that of the first of
+        these folders, or else of the current folder, that is under git.
     """
     suite = Path(bench.__file__).parent
-    tracked = _git(suite, "ls-files", "__init__.py")  # an installed suite may lie inside the checkout of a project
+    tracked = _git(suite, "ls-files", "__init__.py")  # an installed suite may be inside the checkout of a project
     return {
         "git_commit": _commit(suite) if tracked else "",
         "project_commit": next(filter(None, map(_commit, [*folders, Path()])), ""),

@@ -1,4 +1,4 @@
-"""The trials of a run in its Optuna storage: opening it, and reading the records."""
+"""The Optuna storage of a run: open it, and read the records of the trials."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from bench.runs import upgrades
 from bench.text import MASK, masked_url
 
 STORAGE = "BENCH_STORAGE"
-"""Environment variable with the URL of a storage whose password a run folder does not have."""
+"""Environment variable with the URL of a storage with password, since run folders do not record passwords."""
 
 
 def sqlite_url(path: Path) -> str:
-    """The storage in a run folder."""
+    """URL of the storage in a run folder."""
     return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
 
 
 def storage_url(path: Path, config: RunConfig) -> str:
-    """The storage of a run's trials, with the password of the environment variable `STORAGE` where it needs one.
+    """URL of the storage of a run's trials; one with a password is taken from the environment variable `STORAGE`.
 
     Raises:
-        RunFolderError: It should be in the folder and is not, or its password is not known.
+        RunFolderError: The file is missing in the folder, or the password is unknown.
     """
     if MASK in config.storage:
         url = os.environ.get(STORAGE, "")
         if masked_url(url) != config.storage:
             raise RunFolderError(
-                f"{path}: its trials are in {config.storage}, and a password is never recorded; set {STORAGE} to that "
-                "URL with the password"
+                f"{path}: its trials are in {config.storage}, and passwords are not recorded; set {STORAGE} to it "
+                "with the password"
             )
         return url
     if config.storage:
         return config.storage
     if not (path / "trials.sqlite3").exists():
-        raise RunFolderError(f"{path}: trials.sqlite3 is missing; it holds the trials")
+        raise RunFolderError(f"{path}: trials.sqlite3, the file of the trials, is missing")
     return sqlite_url(path)
 
 
-def open_storage(url: str, own: bool = False) -> Any:
-    """Open an Optuna storage by its URL; `own` is the file of a run folder that this program alone writes.
+def open_storage(url: str, exclusive: bool = False) -> Any:
+    """Open an Optuna storage by its URL; `exclusive` means that no other process writes it.
 
     Raises:
         RunFolderError: It cannot be opened, or its driver is not installed.
@@ -59,9 +59,9 @@ def open_storage(url: str, own: bool = False) -> Any:
     sqlite = url.startswith("sqlite")
     try:
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
-        if sqlite and own:
+        if sqlite and exclusive:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
-            storage.engine.dispose()  # the connections that were opened before
+            storage.engine.dispose()  # close the connections that are already open
     except (ImportError, SQLAlchemyError, RuntimeError) as error:
         reason = " ".join(str(error).replace(url, masked_url(url)).split())[:200]
         if isinstance(error, ImportError) and not sqlite:
@@ -79,16 +79,16 @@ def close_storage(storage: Any) -> None:
 
 
 def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> None:
-    """Let a commit wait for no disk: a crash of the program loses none, one of the machine the last ones at most.
+    """Do not wait for the disk at a commit: a crash of the machine, not of the program, may lose the last commits.
 
-    The file stays whole either way (https://sqlite.org/pragma.html#pragma_synchronous).
+    The file stays intact in both cases (https://sqlite.org/pragma.html#pragma_synchronous).
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
-    """Read the studies of a run, by its engines and families, with every trial's record.
+    """Read the studies of a run, ordered by engine and family, with every trial's record.
 
     Raises:
         RunFolderError: The storage cannot be opened, or is damaged.
@@ -112,7 +112,7 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
         for family in run.families:
             try:
                 study_id = storage.get_study_id_from_name(study_name(engine, family.name, prefix))
-            except KeyError:  # not begun yet
+            except KeyError:  # not yet started
                 continue
             attributes = storage.get_study_user_attrs(study_id)
             trials = storage.get_all_trials(study_id, deepcopy=False)
@@ -141,7 +141,7 @@ def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -
 
 
 def as_single_file(path: Path) -> None:
-    """Leave the SQLite storage of a run folder as a single file, without a write-ahead log."""
+    """Turn the SQLite storage of a run folder into a single file, without a write-ahead log."""
     database = path / "trials.sqlite3"
     if database.exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:

@@ -21,7 +21,7 @@ class Predictions:
 
     Attributes:
         sha256: Hash of each picture's content, hexadecimal, shape (n,).
-        labels: The right classes, int64, shape (n,).
+        labels: The true classes, int64, shape (n,).
         probabilities: float32, shape (n, classes).
     """
 
@@ -37,7 +37,7 @@ class Predictions:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Right answers, shape (n,)."""
+        """True for correct predictions, shape (n,)."""
         return np.equal(self.predicted, self.labels)
 
     @property
@@ -47,43 +47,43 @@ class Predictions:
         return most
 
     def same_pictures(self, other: Predictions) -> bool:
-        """Tell whether both are of the same pictures in the same order."""
+        """Return whether both are of the same pictures in the same order."""
         return np.array_equal(self.sha256, other.sha256) and np.array_equal(self.labels, other.labels)
 
     @property
     def mistakes(self) -> list[int]:
-        """Places of wrongly classified pictures, the most confidently wrong first."""
+        """Positions of misclassified pictures, the most confident mistake first."""
         wrong = np.flatnonzero(~self.right)
         return [int(place) for place in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
 
 
 def path(run: Path, family: str, repeat: int = 0) -> Path:
-    """File of a family's predictions: those of its model, or of a retraining with another seed (from 1)."""
+    """File of a family's predictions: those of its model, or of a repeat with another seed (from 1)."""
     return run / "predictions" / (f"{family}.{repeat}.npz" if repeat else f"{family}.npz")
 
 
 def read(file: Path) -> Predictions:
-    """Read one file, as `data.write_predictions` writes it.
+    """Read a file of `data.write_predictions`.
 
     Raises:
-        OSError: It is not there or cannot be read.
+        OSError: It is missing or cannot be read.
         ValueError: It is damaged.
     """
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:  # NumPy may leave it open
             sha256, labels, probabilities = arrays["sha256"], arrays["labels"], arrays["probabilities"]
     except (KeyError, BadZipFile, EOFError) as error:
-        raise ValueError(f"{file}: no predictions ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{file}: not a file of predictions ({type(error).__name__}: {error})") from None
     if not len(sha256) == len(labels) == len(probabilities) or probabilities.ndim != 2:
         raise ValueError(f"{file}: {len(labels)} labels, but probabilities {probabilities.shape}")
     return Predictions(sha256, labels, probabilities)
 
 
 def of_run(run: Run) -> dict[str, Predictions]:
-    """Read the predictions of the chosen trials, by family, best first; all of the same pictures in the same order.
+    """Read the predictions of the chosen trials, by family, best first; all are of the same pictures in the same order.
 
-    A family whose file is missing or damaged, or has other pictures than the first, is left out. An unchanged file is
-    read once: a page asks for it several times.
+    A family is left out if its file is missing, damaged, or of other pictures than the first. Files are cached until
+    they change, since a page reads them several times.
     """
     files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
     return dict(_of_families(tuple((family, file, _version(file)) for family, file in files.items())))
@@ -92,7 +92,7 @@ def of_run(run: Run) -> dict[str, Predictions]:
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
     """Read the predictions of a scored trial by number: 0 is its model, others are its repeats.
 
-    A file that is missing or damaged, or has other pictures than the model's, is left out; empty without the model's.
+    A file is left out if it is missing, damaged, or of other pictures than the model's; empty without the model's.
     """
     numbers = (0, *(repeat.number for repeat in trial.repeats))
     files = ((number, path(run.path, trial.family, number)) for number in numbers)
@@ -101,12 +101,12 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
 
 
 def right_by_seed(run: Run, trial: Trial) -> NDArray[np.bool_]:
-    """Right answers of each training of a scored trial, shape (seeds, n), ordered as by `of_seeds`."""
+    """True for correct predictions of each training of a scored trial, shape (seeds, n), in the order of `of_seeds`."""
     return np.array([predictions.right for predictions in of_seeds(run, trial).values()], np.bool_)
 
 
 def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
-    """Read files by key; those that cannot be read or are of other pictures than the first are left out."""
+    """Read files by key; unreadable ones, and those of other pictures than the first, are left out."""
     readable: dict[Any, Predictions] = {}
     for key, file, _ in files:
         try:
@@ -114,7 +114,7 @@ def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any,
         except (OSError, ValueError):
             continue
         first = next(iter(readable.values()), predictions)
-        if predictions.same_pictures(first):  # whose names take the most memory
+        if predictions.same_pictures(first):  # share the hashes, which take the most memory
             readable[key] = replace(predictions, sha256=first.sha256, labels=first.labels)
     return readable
 
@@ -124,7 +124,7 @@ _of_seeds = lru_cache(maxsize=32)(_read_all)
 
 
 def _version(file: Path) -> tuple[int, ...]:
-    """Identify a file's content; empty if there is no file."""
+    """Key that changes with the file; empty without a file."""
     try:
         status = file.stat()
     except (OSError, ValueError):
@@ -133,9 +133,9 @@ def _version(file: Path) -> tuple[int, ...]:
 
 
 def shared_mistakes(every: Sequence[Predictions]) -> list[int]:
-    """Places of the pictures that all models, at least two, classify wrongly; empty for a single one.
+    """Positions of the pictures that all of two or more models misclassify; empty for a single model.
 
-    Sorted by the mean probability of the right class, least first.
+    They are sorted by the mean probability of the true class, lowest first.
     """
     if len(every) < 2:
         return []

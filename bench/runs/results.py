@@ -1,11 +1,11 @@
-"""The results of a run, small enough to be committed: the file that the regression gate compares.
+"""The results of a run in one small file, which can be committed and which the regression gate compares.
 
-Every run folder has one, `results.json`, written when the run ends; a baseline is one that is committed
-(`reports/baseline.json`). It is JSON, read without Optuna, pandas or the predictions, and no code of a family runs. Its
-keys are the fields of `Results`; digests and accuracies, which follow from them, stand beside them to find damage.
+Every run folder has one, `results.json`, written when the run ends; a baseline (`reports/baseline.json`) is a committed
+one. It is JSON and is read without Optuna, pandas, the predictions or code of a family. Its keys are the fields of
+`Results`, plus digests and accuracies, which can be derived from them and serve to detect damage.
 
-`correct` has a bit for every test picture, so that paired tests are possible from a small file: in the order of the
-pictures' SHA-256, packed as by `numpy.packbits`, the rest of the last byte zeros, in base64.
+`correct` has one bit per test picture, which allows paired tests from a small file. The bits are in the order of the
+pictures' SHA-256, packed as by `numpy.packbits`, padded with zeros, in base64.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from bench.runs import predictions
 SCHEMA_VERSION = 1
 
 FILE = "results.json"
-"""Its name in a run folder."""
+"""Name of the file in a run folder."""
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
 class FamilyStatus(StrEnum):
-    """The end of a family: with a scored model; every trial failed; left out; trained but not scored; not tried."""
+    """Status of a family: scored; every trial failed; left out; trained but not scored; not tried."""
 
     COMPLETE = "complete"
     FAILED = "failed"
@@ -59,14 +59,14 @@ class FamilyResult:
     """A family's result: its chosen configuration, trained with one seed or several.
 
     Attributes:
-        status: All but COMPLETE have a `reason`.
-        weights: Those its backbone started from: "imagenet", "random", "random (missing)"; "" without one.
-        parameters: None where they were not counted.
-        on_features: Whether its steps were timed on features of frozen layers, not on pictures.
-        seeds: Those it was trained with, the run's own first.
-        correct: Which test pictures each seed's model classifies rightly, shape (seeds, n).
-        step_time_s: Seconds of a training step in steady state, one figure an epoch, over all seeds.
-        step_cpu_s: The CPU seconds of the same, over all cores: what another program on the machine hardly changes.
+        status: Every status but COMPLETE has a `reason`.
+        weights: Initial weights of its backbone: "imagenet", "random", "random (missing)"; "" without one.
+        parameters: None if they were not counted.
+        on_features: True if its steps were timed on features of frozen layers instead of pictures.
+        seeds: Seeds of its trainings, the run's own first.
+        correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).
+        step_time_s: Seconds of a training step in steady state, one value per epoch, over all seeds.
+        step_cpu_s: CPU seconds of the same steps, over all cores, which other programs hardly change.
     """
 
     status: FamilyStatus
@@ -82,43 +82,43 @@ class FamilyResult:
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
-        """Share of the test pictures that each seed's model classifies rightly."""
+        """Test accuracy of each seed's model."""
         return tuple(float(share) for share in self.correct.mean(axis=1)) if self.correct.size else ()
 
     @property
     def accuracy(self) -> float | None:
-        """The mean over the seeds; None where it was not scored."""
+        """Mean test accuracy over the seeds; None if it was not scored."""
         return fmean(self.accuracies) if self.accuracies else None
 
     @property
     def seed_sd(self) -> float | None:
-        """Sample standard deviation of the accuracies; None where there are fewer than `CALIBRATION_SEEDS`."""
+        """Sample standard deviation of the accuracies; None with fewer than `CALIBRATION_SEEDS`."""
         return stdev(self.accuracies) if len(self.accuracies) >= stats.CALIBRATION_SEEDS else None
 
     @property
     def visible_drop(self) -> float | None:
-        """The smallest drop, as a share, that a check of a run with as many seeds would see with 80 % power.
+        """The smallest drop, as a share, that a check of a run with as many seeds detects with 80 % power.
 
-        It is what seeds alone do to the answers: a new version of the code adds to that. None for a single seed.
+        It covers the noise of seeds only; changes of the code add to it. None for a single seed.
         """
         seeds, n = self.correct.shape
         if seeds < 2:
             return None
-        answers = float(self.correct.var(axis=0, ddof=1).mean())  # how often another seed gives another answer
-        between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * answers / n
+        changed = float(self.correct.var(axis=0, ddof=1).mean())  # variance of a picture's answer over seeds
+        between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * changed / n
         squared += between
         freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else math.inf
         return stats.detectable(math.sqrt(squared), freedom, pictures=n)
 
     @property
     def config_sha256(self) -> str:
-        """Of the chosen configuration and what it started from."""
+        """Digest of the chosen configuration and its initial weights."""
         return digest({"params": dict(self.params), "weights": self.weights})
 
 
 @dataclass(frozen=True)
 class Split:
-    """The common split by its contents: the digest of all of it, and of its `n` test pictures with their labels."""
+    """The common split: digests of all of it, and of its `n` test pictures with their labels."""
 
     source: str
     sha256: str
@@ -129,7 +129,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Environment:
-    """The hardware and versions of a run; `cores` is what each of its trials had, `gpu` is "" without one."""
+    """Hardware and versions of a run; `cores` is the number per trial, `gpu` is "" without one."""
 
     python: str
     keras: str
@@ -140,13 +140,13 @@ class Environment:
 
     @property
     def hardware(self) -> tuple[str, int, str]:
-        """The part that must be the same for times to compare."""
+        """The fields that must be equal for times to be comparable."""
         return self.cpu, self.cores, self.gpu
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results of a run: `config` holds the settings that must be the same for two runs to compare."""
+    """The results of a run; `config` has the settings that must be equal for two runs to be comparable."""
 
     run: str
     status: str
@@ -160,7 +160,7 @@ class Results:
 
     @property
     def config_sha256(self) -> str:
-        """Of `config`."""
+        """Digest of `config`."""
         return digest(self.config)
 
     @property
@@ -180,7 +180,7 @@ class Results:
 
 
 def digest(data: Mapping[str, Any]) -> str:
-    """SHA-256 of plain data, whatever the order of its keys."""
+    """SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -188,10 +188,10 @@ def digest(data: Mapping[str, Any]) -> str:
 
 
 def of_path(path: Path) -> Results:
-    """Take those of a file, or of a run folder: its file, or its records where there is none (a run that was killed).
+    """Results of a file or a run folder. In a folder without the file (the run was killed), its records are used.
 
     Raises:
-        RunFolderError: It is no run folder, is damaged, or was written by a newer version.
+        RunFolderError: It is not a run folder, is damaged, or was written by a newer version.
         BaselineError: The file is damaged or of a newer version.
     """
     if path.is_dir() and not (path / FILE).exists():
@@ -202,7 +202,7 @@ def of_path(path: Path) -> Results:
 
 
 def of_run(run: Run) -> Results:
-    """Make the results of a run from its records, its split and its predictions.
+    """Results of a run from its records, its split and its predictions.
 
     Raises:
         RunFolderError: The manifest of the split is damaged.
@@ -222,7 +222,7 @@ def of_run(run: Run) -> Results:
 
 
 def environment_of(run: Run) -> Environment:
-    """Take the hardware and versions of a run from its records."""
+    """Hardware and versions of a run, from its records."""
     environment, packages = run.environment, run.environment.get("packages", {})
     cores = {trial.cost.cores for trial in run.trials if trial.cost}
     return Environment(
@@ -236,7 +236,7 @@ def environment_of(run: Run) -> Environment:
 
 
 def _comparable_settings(run: Run) -> dict[str, Any]:
-    """The settings that count, as they come out of a file; those of an engine that proposes nothing do not."""
+    """The comparable settings, as read from a file; without those of engines if no engine proposes."""
     idle = ("engines", "pruner") if run.config.only_known else ()
     names = [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
     settings = {name: value for name, value in to_data(run.config).items() if name in names}
@@ -251,11 +251,11 @@ def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:
 
 
 def _test_pictures(run: Run) -> list[tuple[str, str]]:
-    """Contents and class of the test pictures as the manifest has them, in the order of their contents."""
+    """Content hash and class of the test pictures in the manifest, sorted by hash."""
     try:
         items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
-        own = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
-        return [(str(item["sha256"]), run.split.classes[item["label"]]) for item in own]
+        tested = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
+        return [(str(item["sha256"]), run.split.classes[item["label"]]) for item in tested]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
 
@@ -272,8 +272,8 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
         on_features=bool(trial.prefixes and trial.prefixes[-1].used),
     )
     if trial.test is None:
-        why = "scoring it on the test pictures failed" if run.status == "complete" else "the run ended before that"
-        return replace(chosen, reason=why)
+        reason = "scoring it on the test pictures failed" if run.status == "complete" else "the run ended before that"
+        return replace(chosen, reason=reason)
     scored = predictions.of_seeds(run, trial)
     if not scored:
         return replace(chosen, reason="its predictions of the test pictures are missing or damaged")
@@ -285,33 +285,33 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
         chosen,
         status=FamilyStatus.COMPLETE,
         seeds=tuple(run.config.seed + number for number in scored),
-        correct=np.array([each.right[order] for each in scored.values()]),
-        step_time_s=tuple(time for each in trainings for time in each.step_time_s),
-        step_cpu_s=tuple(time for each in trainings for time in each.step_cpu_s),
+        correct=np.array([predicted.right[order] for predicted in scored.values()]),
+        step_time_s=tuple(time for training in trainings for time in training.step_time_s),
+        step_cpu_s=tuple(time for training in trainings for time in training.step_cpu_s),
     )
 
 
 def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
     if family.skipped:
         return FamilyStatus.SKIPPED, text.shorten(text.clean(family.skipped), 200)
-    own = [trial for trial in run.trials if trial.family == family.name]
-    if not own:
-        why = "the budget went to others" if run.status == "complete" else "the run ended before that"
-        return FamilyStatus.UNTRIED, why
-    failures = [f"{trial.failure.name}: {trial.failure.message}" for trial in own if trial.failure]
-    last = f", the last one with {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
-    return FamilyStatus.FAILED, f"none of {len(own)} trials is complete{last}"
+    trials = [trial for trial in run.trials if trial.family == family.name]
+    if not trials:
+        reason = "the budget went to other families" if run.status == "complete" else "the run ended before that"
+        return FamilyStatus.UNTRIED, reason
+    failures = [f"{trial.failure.name}: {trial.failure.message}" for trial in trials if trial.failure]
+    last = f"; the last failure: {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
+    return FamilyStatus.FAILED, f"none of {len(trials)} trials is complete{last}"
 
 
 def flat_settings(config: Mapping[str, object], above: str = "") -> dict[str, object]:
-    """Name a configuration's settings by their full names, those in tables as `budget.trials`."""
-    every: dict[str, object] = {}
+    """Settings of a configuration by full name; nested ones are named like `budget.trials`."""
+    settings: dict[str, object] = {}
     for name, value in config.items():
         if isinstance(value, Mapping) and value:
-            every |= flat_settings(value, f"{above}{name}.")
+            settings |= flat_settings(value, f"{above}{name}.")
         else:
-            every[f"{above}{name}"] = value
-    return every
+            settings[f"{above}{name}"] = value
+    return settings
 
 
 # -- as a file
@@ -319,11 +319,11 @@ def flat_settings(config: Mapping[str, object], above: str = "") -> dict[str, ob
 FAMILY_KEYS = frozenset(
     "status weights params parameters on_features seeds accuracy correct step_time_s step_cpu_s".split()
 )
-"""Everything that the file says of every family, and that is read."""
+"""Keys of every family that are required and read."""
 
 
 def write(path: Path, results: Results) -> None:
-    """Write a file of results, whole or not at all: the same results give the same file, byte for byte.
+    """Write a file of results, whole or not at all; equal results give equal files, byte by byte.
 
     Raises:
         OSError: It cannot be written.
@@ -350,18 +350,18 @@ def write(path: Path, results: Results) -> None:
 
 
 def _indented(value: Any, depth: int = 0) -> str:
-    """JSON with a line a value, but short lists, and lists of numbers, on one line: a change is a line of a diff."""
+    """JSON with one value per line, so that a change is one line of a diff; lists of numbers are on one line."""
     if isinstance(value, Mapping) and value:
-        lines = [f"{json.dumps(key)}: {_indented(each, depth + 1)}" for key, each in value.items()]
+        lines = [f"{json.dumps(key)}: {_indented(item, depth + 1)}" for key, item in value.items()]
         return "{\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "}"
-    if isinstance(value, list | tuple) and any(isinstance(each, str) for each in value) and len(value) > 1:
-        lines = [json.dumps(each) for each in value]
+    if isinstance(value, list | tuple) and any(isinstance(item, str) for item in value) and len(value) > 1:
+        lines = [json.dumps(item) for item in value]
         return "[\n" + ",\n".join(" " * (depth + 1) + line for line in lines) + "\n" + " " * depth + "]"
     return json.dumps(value, allow_nan=False)
 
 
 def read(path: Path) -> Results:
-    """Read a file of results and check all of it: a bit that fell over is found by the accuracy beside it.
+    """Read and check a file of results; a flipped bit is detected by the recorded accuracy.
 
     Raises:
         BaselineError: It is missing, damaged, cut short, or written by a newer version.
@@ -371,14 +371,14 @@ def read(path: Path) -> Results:
             raise BaselineError(f"{path}: is not a file")
         return _results(upgraded(json.loads(path.read_bytes()), ()))
     except FileNotFoundError:
-        raise BaselineError(f"{path}: there is no such file; `python -m bench baseline RUN` writes one") from None
+        raise BaselineError(f"{path}: no such file; `python -m bench baseline RUN` writes one") from None
     except OSError as error:
         raise BaselineError(f"{path}: cannot be read, {error.strerror}") from None
     except NewerSchemaError as error:
         raise BaselineError(f"{path}: {error}") from None
     except (ValueError, KeyError, RecursionError) as error:
-        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BaselineError(f"{path}: damaged or cut short, {text.one_line(why)}") from None
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise BaselineError(f"{path}: damaged or cut short, {text.one_line(reason)}") from None
 
 
 def _results(data: Mapping[str, Any]) -> Results:
@@ -387,7 +387,7 @@ def _results(data: Mapping[str, Any]) -> Results:
     if sum(counts.values()) != n:
         raise ValueError(f"split: class_counts do not sum to n={n}")
     if results.config_sha256 != data["config_sha256"]:
-        raise ValueError("config is not that of config_sha256")
+        raise ValueError("config does not match config_sha256")
     families = {}
     for name, family in from_data(dict[str, dict[str, Any]], data["families"]).items():
         try:
@@ -407,12 +407,12 @@ def _family(data: Mapping[str, Any], n: int) -> FamilyResult:
     if not len(seeds) == len(accuracies) == len(family.correct):
         raise ValueError(f"{len(seeds)} seeds, {len(accuracies)} accuracies, {len(family.correct)} bitsets")
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"a seed stands twice in {list(seeds)}")
+        raise ValueError(f"a seed occurs twice in {list(seeds)}")
     if (family.status == FamilyStatus.COMPLETE) != bool(seeds):
         raise ValueError(f"is {family.status}, with {len(seeds)} seeds")
     for seed, written, counted in zip(seeds, accuracies, family.accuracies, strict=True):
         if not math.isclose(written, counted, abs_tol=1e-6):
-            raise ValueError(f"seed {seed}: accuracy {written}, but by its bits {counted:.6g}")
+            raise ValueError(f"seed {seed}: accuracy {written}, but its bits give {counted:.6g}")
     return family
 
 
@@ -424,5 +424,5 @@ def _unpacked(rows: Sequence[bytes], n: int) -> NDArray[np.bool_]:
     packed = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), (n + 7) // 8)
     bits = np.unpackbits(packed, axis=1).astype(np.bool_)
     if bits[:, n:].any():
-        raise ValueError("correct has bits behind the last test picture")
+        raise ValueError("correct has bits after the last test picture")
     return bits[:, :n]

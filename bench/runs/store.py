@@ -1,19 +1,19 @@
-"""A run folder: reserved and written by the driver of a run, read by everyone else.
+"""A run folder: reserved and written by the driver of a run, read by all others.
 
     run.json          schema version, configuration, environment, families, status
     split.json        the common split
     trials.sqlite3    Optuna storage: every trial of every engine (unless `--storage` names another)
-    predictions/      class probabilities of the test pictures, one .npz a family
+    predictions/      class probabilities of the test pictures, one .npz per family
     models/           the best model of every family, .keras
     thumbnails/       small JPEGs of the pictures that the page shows; thumbnails.json lists them
-    results.json      what the gate compares
-    leaderboard.csv   the board as data
+    results.json      the results that the gate compares
+    leaderboard.csv   the leaderboard
     report.html       the page
     log.txt           when the run began, and what it logged: the traceback of every fault that it survived
 
-A trial's record is one user attribute of its Optuna trial, `record`: a `records.Trial` as JSON. Optuna closes a
-finished trial: the record of one that is scored later is an attribute of its study, `trial/<number>`, and replaces the
-other.
+A trial's record is the user attribute `record` of its Optuna trial: a `records.Trial` as JSON. Optuna does not change
+finished trials. The record of a trial that is scored later is the attribute `trial/<number>` of its study, which
+replaces the other.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ _StudyKey = tuple[str, str]  # engine, family
 
 
 class RunFolder:
-    """A run folder that is being written, by one driver alone.
+    """A run folder that a single driver writes.
 
     Args:
         path: The folder.
-        run: The run as it is known so far; its studies are read once and kept here from then on.
-        prefix: Stands before the names of its studies in the storage.
-        storage: The open Optuna storage; None opens SQLite in the folder once the run begins: Optuna takes a second to
-            import, in which workers start.
+        run: The run so far, with its studies.
+        prefix: Prefix of the names of its studies in the storage.
+        storage: The open Optuna storage; None opens SQLite in the folder when the run begins, because importing Optuna
+            takes a second in which workers can start.
 
     Attributes:
-        run: The run as it was at the last `as_run`.
-        begun: Whether `begin` was called; a folder that was only reserved is removed again.
+        run: The run at the last `as_run`.
+        begun: True after `begin`; a folder that was only reserved is removed.
     """
 
     def __init__(self, path: Path, run: Run, prefix: str, storage: Any = None) -> None:
@@ -98,12 +98,12 @@ class RunFolder:
         gpus: Sequence[str] = (),
         folders: Sequence[Path] = (),
     ) -> None:
-        """Write the split and the first `run.json`: all that can be wrong was found before.
+        """Write the split and the first `run.json`.
 
         Args:
             split: The split in numbers.
             write_split: Writes the split's manifest to a path.
-            families: Their records.
+            families: Records of the families.
             gpus: Names of the GPUs that the workers see.
             folders: Those of the user's own files, which may be under git.
 
@@ -113,7 +113,7 @@ class RunFolder:
         described = {**environment.describe(gpus, folders), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described)
         if self.storage is None:
-            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), own=True)
+            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), exclusive=True)
         try:
             for folder in ("models", "predictions"):
                 (self.path / folder).mkdir()
@@ -124,20 +124,20 @@ class RunFolder:
         self.begun = True
 
     def elapsed_s(self) -> float:
-        """Monotonic seconds since the run began, without those in which its folder was closed."""
+        """Monotonic seconds since the run began, without the time in which its folder was closed."""
         return time.monotonic() - self._began_s
 
     def note(self, text: str) -> None:
-        """Add something that a reader of the whole run should know."""
+        """Add a note for readers of the run."""
         if text not in self.run.notes:
             self.run = replace(self.run, notes=(*self.run.notes, text))
 
     def keep(self, trial: Trial) -> None:
-        """Take over a trial's record without writing it: one that has just begun."""
+        """Store the record of a trial that has just begun, without writing it."""
         self._trials[trial.engine, trial.family][trial.number] = trial
 
     def record(self, trial: Trial, optuna_trial: Any) -> None:
-        """Write a trial's record into its Optuna trial, which must not be finished yet."""
+        """Write a trial's record into its Optuna trial, which must not be finished."""
         self.keep(trial)
         optuna_trial.set_user_attr("record", to_data(trial))
 
@@ -150,13 +150,13 @@ class RunFolder:
         )
 
     def end_study(self, engine: str, family: str, optuna_study: Any, **facts: Any) -> None:
-        """Write what is known of a study once its search has ended: `exhausted`, `importance`."""
+        """Write facts about a study whose search has ended: `exhausted`, `importance`."""
         self._ended[engine, family] = facts
         for name, value in facts.items():
             optuna_study.set_user_attr(name, value)
 
     def as_run(self, status: RunStatus = RunStatus.RUNNING) -> Run:
-        """The run as it is now."""
+        """The current state of the run."""
         begun = self._trials.keys() | self._ended.keys()
         studies = [
             Study(
@@ -173,21 +173,21 @@ class RunFolder:
         return self.run
 
     def snapshot(self, status: RunStatus = RunStatus.RUNNING) -> Run:
-        """Write `run.json` and give the run as it is now.
+        """Write `run.json` and return the current state of the run.
 
         Raises:
-            OSError: It cannot be written; what was there is still there.
+            OSError: It cannot be written; the old file is intact.
         """
         run = self.as_run(status)
         _write_run(run, self.prefix)
         return run
 
     def close(self) -> None:
-        """Remove files that only a running driver needs, and leave the storage as a single file."""
-        for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while it saved
+        """Remove files that only a running driver needs, and turn the storage into a single file."""
+        for leftover in (self.path / "models").glob(".*"):  # of a process that was killed while saving
             leftover.unlink(missing_ok=True)
         for folder in ("models", "predictions"):
-            with contextlib.suppress(OSError):  # not empty: kept
+            with contextlib.suppress(OSError):  # not empty
                 (self.path / folder).rmdir()
         if self.storage is not None:
             optuna_storage.close_storage(self.storage)
@@ -228,7 +228,7 @@ def _logging(path: Path) -> Iterator[None]:
 def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
     """Reserve a run folder and open the storage that `config.storage` names; close both at the end.
 
-    A folder in which `begin` was not called is removed again, without anything that others have put there.
+    If `begin` was not called, the folder is removed, except for files of others.
 
     Raises:
         RunFolderError: The folder is in use or cannot be written, or the storage cannot be opened.
@@ -266,9 +266,9 @@ def _without_password(config: RunConfig) -> RunConfig:
 
 
 def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
-    """Make the folder of a run that nobody else has; gives it and the folders that were made, the outermost first.
+    """Create a folder that no other run has; return it and the created folders, the outermost first.
 
-    Who creates the log in a folder owns it: two runs that begin in the same moment cannot both.
+    The run that creates the log owns the folder, so two runs that start at the same moment cannot share it.
     """
     for path in [Path(config.out)] if config.out else _default_paths(config):
         created = [parent for parent in (path, *path.absolute().parents) if not parent.exists()][::-1]
@@ -297,13 +297,13 @@ def _default_paths(config: RunConfig) -> Iterator[Path]:
 
 
 def _remove(path: Path, created: Sequence[Path]) -> None:
-    """Remove what a start that failed has left, and nothing else."""
+    """Remove the files of a failed start, and no others."""
     ours = (LOG, "run.json", "split.json", "thumbnails.json", *(f"trials.sqlite3{end}" for end in ("", "-wal", "-shm")))
     for name in ours:
         with contextlib.suppress(OSError):
             (path / name).unlink()
     for folder in [*(path / name for name in ("models", "predictions", "thumbnails")), *reversed(created)]:
-        with contextlib.suppress(OSError):  # it is not there, or not empty: somebody else's
+        with contextlib.suppress(OSError):  # missing, or not empty
             folder.rmdir()
 
 
@@ -311,15 +311,15 @@ def _now() -> str:
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-# -- a run that is there
+# -- an existing run
 
 
 @contextlib.contextmanager
 def reopen(run: Run) -> Iterator[RunFolder]:
-    """Open the folder of a run that has ended, so that more can be recorded of it, and close it at the end.
+    """Open the folder of an ended run to add records, and close it at the end.
 
     Raises:
-        RunFolderError: It cannot be read any more, or not be written.
+        RunFolderError: It cannot be read or written.
     """
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
@@ -338,7 +338,7 @@ def load(path: Path) -> Run:
     """Read a run folder.
 
     Raises:
-        RunFolderError: It is no run folder, is damaged, or was written by a newer version.
+        RunFolderError: It is not a run folder, is damaged, or was written by a newer version.
     """
     file = _read_run(path)
     run = Run(path=path, studies=(), **file.header())
@@ -347,7 +347,7 @@ def load(path: Path) -> Run:
 
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:
-    """Every run below a folder, the newest first and what cannot be read last; of each, only `run.json` is read."""
+    """Every run below a folder, the newest first, unreadable ones last; only their `run.json` is read."""
 
     def begun(run: Summary) -> tuple[str, str]:
         return run.record.created_utc if run.record else "", run.path.name
@@ -370,7 +370,7 @@ def _read_run(path: Path) -> RunRecord:
     try:
         return from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
     except (FileNotFoundError, NotADirectoryError):
-        raise errors.RunFolderError(f"{path}: not a run folder, there is no run.json") from None
+        raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
     except errors.NewerSchemaError as error:
         raise errors.RunFolderError(f"{file}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.ConfigError) as error:

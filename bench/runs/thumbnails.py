@@ -1,9 +1,9 @@
-"""Thumbnails of the few pictures that the page shows: chosen, written into the run folder, and read from it.
+"""Thumbnails of the pictures on the page: select them, write them into the run folder, and read them.
 
-    thumbnails.json            which pictures: content hash, id, label and part
-    thumbnails/<sha256>.jpg    each of them, upright; one that could not be decoded is missing
+    thumbnails.json            list of the pictures: content hash, id, label and part
+    thumbnails/<sha256>.jpg    the thumbnails, upright; missing if a picture could not be decoded
 
-The page needs copies: the pictures themselves may be elsewhere by then, or were only ever drawn.
+The page needs copies, because the pictures may have moved by then, or were drawn in memory.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:  # decoders are heavy, and only writing needs them
 _logger = logging.getLogger(__name__)
 
 MISTAKES = 24
-"""Most test pictures of one family that have a thumbnail: those that its model gets most confidently wrong."""
+"""Maximum number of thumbnails for the most confident mistakes of a family's model."""
 
 SHARED_MISTAKES = 48
-"""Most test pictures with a thumbnail of those that every family gets wrong."""
+"""Maximum number of thumbnails for the mistakes that all families have in common."""
 
 SAMPLES_OF_A_CLASS, MAX_SAMPLES = 6, 60
-"""Most training pictures of one class and of all classes that have a thumbnail."""
+"""Maximum number of thumbnails for training pictures, per class and in total."""
 
 SIDE = 96
-"""Longer side of a thumbnail in pixels; a smaller picture keeps its size."""
+"""Longer side of a thumbnail in pixels; smaller pictures are not enlarged."""
 
 QUALITY = 75
 """Quality of the JPEG, 1 to 100: about 2 kB for a photograph."""
 
 MAX_BYTES = 50_000
-"""Largest file that is read: 96 by 96 pixels of noise take 10 kB."""
+"""Larger files are not read; 96 by 96 pixels of noise take 10 kB."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """Record of a picture that has a thumbnail; its `sha256`, of the content, names the file.
+    """Record of a picture with a thumbnail; `sha256`, the hash of its content, names the file.
 
     Attributes:
         id: The picture's path relative to the source.
@@ -65,8 +65,8 @@ class Thumbnail:
     part: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):  # it becomes the name of a file
-            raise ValueError(f"{self.sha256!r} is no SHA-256")
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):  # it becomes a file name
+            raise ValueError(f"{self.sha256!r} is not a SHA-256")
 
 
 def path(run: Path, sha256: str) -> Path:
@@ -77,7 +77,7 @@ def path(run: Path, sha256: str) -> Path:
 
 
 class ThumbnailWriter:
-    """Writer of a run's thumbnails. The first error is reported as a warning, each is logged, none stops the run."""
+    """Writes a run's thumbnails. Every error is logged and the first is reported as a warning; none stops the run."""
 
     def __init__(self, dataset: Dataset, run: Path, seed: int, warn: Callable[[str], None]) -> None:
         self._dataset, self._run, self._seed, self._warn = dataset, run, seed, warn
@@ -91,7 +91,7 @@ class ThumbnailWriter:
             self._add(samples(self._dataset, self._seed))
 
     def add_mistakes(self, family: str) -> None:
-        """Add the test pictures that the family's chosen model gets most confidently wrong."""
+        """Add the most confident mistakes of the family's chosen model."""
         with self._harmless():
             file = predictions.path(self._run, family)
             if file.exists():
@@ -99,7 +99,7 @@ class ThumbnailWriter:
                 self._add(self._items(tested, tested.mistakes[:MISTAKES]))
 
     def add_shared_mistakes(self, run: Run) -> None:
-        """Add the test pictures that every chosen model gets wrong."""
+        """Add the mistakes that all chosen models have in common."""
         with self._harmless():
             tested = list(predictions.of_run(run).values())
             if tested:
@@ -122,7 +122,7 @@ class ThumbnailWriter:
             write(self._run, self._written.values())
 
     def _write(self, item: Item) -> None:
-        with contextlib.suppress(DataError):  # it vanished or changed meanwhile: the page shows its name alone
+        with contextlib.suppress(DataError):  # missing or changed meanwhile; the page shows only its name
             content = encoded(self._dataset.picture(item, least=SIDE).pixels)
             with replacing(path(self._run, item.sha256)) as temporary:
                 temporary.write_bytes(content)
@@ -139,10 +139,10 @@ class ThumbnailWriter:
 
 
 def samples(dataset: Dataset, seed: int) -> list[Item]:
-    """Draw training pictures that show each class, class by class.
+    """Draw random training pictures of each class, class by class.
 
-    At most `SAMPLES_OF_A_CLASS` of each; fewer where there are many classes, and only of the largest classes where
-    there are more than `MAX_SAMPLES`.
+    There are at most `SAMPLES_OF_A_CLASS` per class; fewer with many classes. With more than `MAX_SAMPLES` classes,
+    only the largest are drawn from.
     """
     pictures: Mapping[int, list[Item]] = defaultdict(list)
     for item in dataset.part("train"):
@@ -154,7 +154,7 @@ def samples(dataset: Dataset, seed: int) -> list[Item]:
 
 
 def encoded(pixels: Pixels) -> bytes:
-    """Shrink a whole picture, RGB of shape (height, width, 3), to a JPEG whose longer side is at most `SIDE`."""
+    """Encode a picture, RGB of shape (height, width, 3), as a JPEG whose longer side is at most `SIDE`."""
     import cv2
     import numpy as np
     import simplejpeg
@@ -166,9 +166,9 @@ def encoded(pixels: Pixels) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(small), QUALITY, "RGB", "420"))
 
 
-def write(run: Path, every: Iterable[Thumbnail]) -> None:
+def write(run: Path, thumbnails: Iterable[Thumbnail]) -> None:
     """Write the list of a run folder's thumbnails."""
-    listed = {"schema_version": 1 + len(_UPGRADES), "pictures": to_data(list(every))}
+    listed = {"schema_version": 1 + len(_UPGRADES), "pictures": to_data(list(thumbnails))}
     write_text(run / "thumbnails.json", json.dumps(listed, indent=1) + "\n")
 
 
@@ -176,9 +176,9 @@ def write(run: Path, every: Iterable[Thumbnail]) -> None:
 
 
 def read(run: Path) -> dict[str, Thumbnail]:
-    """Read the thumbnails of a run folder by `sha256`, in the order in which they were chosen.
+    """Read the list of a run folder's thumbnails by `sha256`, in the order of their selection.
 
-    There are none where their list is missing, damaged or of a newer version: the page names the pictures alone.
+    It is empty if the file is missing, damaged or of a newer version; the page then shows only names.
     """
     try:
         listed = upgraded(json.loads((run / "thumbnails.json").read_text(encoding="utf-8")), _UPGRADES)
@@ -188,13 +188,13 @@ def read(run: Path) -> dict[str, Thumbnail]:
 
 
 def of_run(run: Run) -> dict[str, Thumbnail]:
-    """Thumbnails of a run by `sha256`; a picture whose class the run does not have is left out."""
+    """Thumbnails of a run by `sha256`; pictures of unknown classes are left out."""
     known = range(len(run.split.classes))
     return {sha256: thumbnail for sha256, thumbnail in read(run.path).items() if thumbnail.label in known}
 
 
 def jpeg(run: Path, sha256: str) -> bytes:
-    """Content of a picture's thumbnail; empty where there is none."""
+    """Content of a picture's thumbnail; empty without one."""
     try:
         with path(run, sha256).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -204,7 +204,7 @@ def jpeg(run: Path, sha256: str) -> bytes:
 
 
 def _list_1_to_2(listed: dict[str, Any]) -> dict[str, Any]:
-    """Turn version 1's object, `sha256` → the rest, into a list."""
+    """Turn the object of version 1, by `sha256`, into a list."""
     return {**listed, "pictures": [{"sha256": sha256, **fields} for sha256, fields in listed["pictures"].items()]}
 
 

@@ -1,4 +1,4 @@
-"""Steps from older schema versions of a run folder to the newest one."""
+"""Upgrade steps from older schema versions of a run folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from bench.records import Ending, FailureKind
 
 
 def run_1_to_2(data: dict[str, Any]) -> dict[str, Any]:
-    """`run.json`: version 1 had sentences for what is left out of the data; its account of the trials was optional."""
-    from bench.data.dataset import upgrade_split_v1  # its decoders are heavy, and only old runs need it
+    """Upgrade `run.json`: version 1 had sentences for left-out pictures, and its counts of trials were optional."""
+    from bench.data.dataset import upgrade_split_v1  # imports decoders, which only old runs need
 
     split = upgrade_split_v1(data["split"])
     return {**data, "split": split, "trials": data.get("trials") or {}, "best": data.get("best")}
 
 
 def trial_from_1(number: int, attributes: Mapping[str, Any], of_study: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's record out of the many attributes that version 1 wrote.
+    """Assemble a trial's record from the many attributes of version 1.
 
-    What came after the trial's end, version 1 kept in the attributes of the study.
+    Version 1 stored later additions in the attributes of the study.
     """
     ending = dict(attributes.get("ending", {}))
     note = str(ending.pop("note", ""))
@@ -46,13 +46,13 @@ def trial_from_1(number: int, attributes: Mapping[str, Any], of_study: Mapping[s
 
 
 def _repeat_from_1(repeat: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """Version 1 mixed the metrics with the repeat's own fields; the oldest ones had the metrics alone."""
+    """Separate the metrics of a repeat from its other fields; the oldest records have only metrics."""
     times = {name: repeat.get(name, ()) for name in ("step_time_s", "step_cpu_s")}
     return {"number": repeat.get("number", place), "test": repeat, **times}
 
 
 def _failure_from_1(failure: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Version 1 wrote one word for the kind, the exception's class or the signal's name."""
+    """Split the one word of version 1, a kind, an exception's class or a signal's name, into kind and error."""
     if failure is None:
         return None
     kind = str(failure["kind"])
@@ -63,7 +63,7 @@ def _failure_from_1(failure: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _ending_from_1(note: str) -> Ending | None:
-    """Version 1 had a sentence."""
+    """Turn the sentence of version 1 into an enum."""
     beginnings = {
         "stopped by the pruner": Ending.PRUNER,
         "stopped by the time budget": Ending.BUDGET,

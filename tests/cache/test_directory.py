@@ -121,7 +121,7 @@ def test_nothing_is_touched_that_somebody_else_keeps_there(root, tmp_path):
     assert directory.clear(root, directory.KINDS) == []
     assert mine.exists()
     assert (tmp_path / "elsewhere" / "photo.npy").exists()
-    with pytest.raises(ConfigError, match="has other things in it; set BENCH_CACHE"):
+    with pytest.raises(ConfigError, match="has other files; set BENCH_CACHE"):
         directory.kind_folder("downloads")
 
 

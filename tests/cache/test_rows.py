@@ -133,8 +133,8 @@ def test_rows_are_stored_as_their_store_says_and_segments_are_bounded(tmp_path, 
     assert found.rows(np.array([0])).dtype == np.float16
     assert (half.row_bytes, RowStore.open(tmp_path / "half", (2, 3), np.float32).row_bytes) == (12, 24)
     monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
-    assert half.most_rows == 8
-    assert RowStore.open(tmp_path / "half", (1000,), np.float32).most_rows == 1
+    assert half.max_rows == 8
+    assert RowStore.open(tmp_path / "half", (1000,), np.float32).max_rows == 1
 
 
 def test_threads_read_the_same_rows(store):

@@ -61,10 +61,10 @@ def test_the_exit_status_is_the_verdict_and_the_last_line_says_it(check, candida
 def test_a_missing_baseline_is_status_3_and_every_output_says_so(check, tmp_path):
     status, out, err = check(WORSE, "--junit", "check.xml", "--markdown", "check.md", "--github", baseline=None)
     assert status == 3
-    assert err == "error: reports/baseline.json: there is no such file; `python -m bench baseline RUN` writes one\n"
-    assert out.startswith("::error title=bench check%3A no baseline::reports/baseline.json: there is no such file")
+    assert err == "error: reports/baseline.json: no such file; `python -m bench baseline RUN` writes one\n"
+    assert out.startswith("::error title=bench check%3A no baseline::reports/baseline.json: no such file")
     (case,) = ElementTree.parse(tmp_path / "check.xml").getroot().iter("testcase")
-    assert case.find("error").get("message").startswith("reports/baseline.json: there is no such file")
+    assert case.find("error").get("message").startswith("reports/baseline.json: no such file")
     assert (tmp_path / "check.md").read_text().startswith("## NO BASELINE: nothing was judged\n")
 
 
@@ -196,7 +196,7 @@ def test_json_is_all_that_is_printed(check):
     assert (status, data["exit_status"], err) == (1, 1, "")
     status, out, _ = check(WORSE, "--json", "--baseline", "none.json")
     assert (status, json.loads(out)["exit_status"]) == (3, 3)
-    assert json.loads(out)["error"].startswith("none.json: there is no such file")
+    assert json.loads(out)["error"].startswith("none.json: no such file")
 
 
 def test_quiet_and_all_and_github(check):

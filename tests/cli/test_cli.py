@@ -177,7 +177,7 @@ def test_a_mistake_is_one_line_and_status_2(bench, tmp_path, arguments, says):
 @pytest.mark.parametrize(
     ("classes", "says"),
     [
-        ({}, "holds nothing"),
+        ({}, "is empty"),
         ({"cats": 4}, "one class"),
         ({"cats": 4, "dogs": 0}, "dogs"),
         ({"cats": 4, "dogs": 1}, "dogs"),

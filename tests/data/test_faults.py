@@ -190,8 +190,8 @@ class TestFolders:
         [
             ({"cats": 3, "dogs": 0}, "class 'dogs' has no pictures"),
             ({"cats": 5, "dogs": 1}, "class 'dogs' has 1 picture .*at least 3 are needed"),
-            ({"cats": 3}, "holds one class, 'cats': at least two are needed"),
-            ({"": 0}, "holds nothing: one sub-folder a class is expected"),
+            ({"cats": 3}, "has one class, 'cats': at least two are needed"),
+            ({"": 0}, "is empty; it must have one sub-folder per class"),
             ({"cats": 5, "do\ngs": 1}, r"class 'do\\ngs' has 1 picture"),
         ],
         ids=["an empty class", "a class of one picture", "one class", "an empty folder", "a hostile name"],

@@ -109,7 +109,7 @@ def test_nothing_else_is_left_in_the_folder(written):
         ({"schema_version": None}, "not a split manifest"),
         ({"classes": ["cats"]}, "not a split manifest"),
         ({"source": {"kind": "tape"}}, "unknown kind of source 'tape'"),
-        ({"sha256": "0" * 64}, "changed by hand or damaged"),
+        ({"sha256": "0" * 64}, "edited by hand or damaged"),
     ],
 )
 def test_what_is_not_understood_is_refused_in_one_line(written, change, message):

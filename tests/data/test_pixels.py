@@ -222,7 +222,14 @@ def test_a_full_disk_is_said_before_anything_is_decoded(dataset, kept, monkeypat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(DataError) as caught:
         pixels(dataset, dataset.items, 8, kept)
-    for words in ("needs 3.1 kB more", "has 1.0 kB left", str(kept.name), "BENCH_CACHE", "--input-sizes", "--limit"):
+    for words in (
+        "needs 3.1 kB more",
+        "has only 1.0 kB left",
+        str(kept.name),
+        "BENCH_CACHE",
+        "--input-sizes",
+        "--limit",
+    ):
         assert words in str(caught.value)
     assert segments(kept) + left_of_writing(kept) == []
 
@@ -326,7 +333,7 @@ def test_a_recording_that_finds_nothing_new_writes_nothing(dataset, kept):
 def test_a_disk_that_fills_up_while_recording_is_one_clear_line(dataset, kept, monkeypatch):
     directory.kind_folder("pixels", kept)
     monkeypatch.setattr(os, "fsync", full_disk(errno.ENOSPC))
-    with pytest.raises(DataError, match="more, and its disk has"):
+    with pytest.raises(DataError, match="more, but its disk has"):
         record(dataset, kept)
     assert segments(kept) + left_of_writing(kept) == []
 

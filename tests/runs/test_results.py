@@ -228,9 +228,9 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data["families"]["cnn"]["accuracy"].__setitem__(0, 0.5), "cnn: seed 0: accuracy 0.5, but by its"),
+        (lambda data: data["families"]["cnn"]["accuracy"].__setitem__(0, 0.5), "cnn: seed 0: accuracy 0.5, but its"),
         (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "AAAA"), "24 bits for 13 test pictures"),
-        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "//8="), "bits behind the last"),
+        (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "//8="), "bits after the last"),
         (lambda data: data["families"]["cnn"]["correct"].__setitem__(0, "?"), "cnn: Invalid base64"),
         (lambda data: data["families"]["cnn"]["seeds"].pop(), "1 seeds, 2 accuracies, 2 bitsets"),
         (
@@ -246,8 +246,8 @@ def test_a_newer_file_is_refused(saved: Path) -> None:
         (lambda data: data["split"].update(source=5), "Expected `str`, got `int` - at `\\$.split.source`"),
         (lambda data: data["env"].update(cpu=None), "got `null` - at `\\$.env.cpu`"),
         (lambda data: data["env"].update(cores="two"), "got `str` - at `\\$.env.cores`"),
-        (lambda data: data["families"]["cnn"].update(seeds=[1, 1]), "a seed stands twice in"),
-        (lambda data: data["config"].update(epochs=11), "config is not that of config_sha256"),
+        (lambda data: data["families"]["cnn"].update(seeds=[1, 1]), "a seed occurs twice in"),
+        (lambda data: data["config"].update(epochs=11), "config does not match config_sha256"),
         (lambda data: data.update(families=[]), "damaged"),
         (lambda data: data.update(schema_version="1"), "has no schema_version"),
     ],

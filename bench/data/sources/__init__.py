@@ -1,8 +1,8 @@
 """Sources of pictures: each lists its pictures with their labels and reads them one at a time.
 
-A source is a file here with a class that has the members of `Source`, a line in `_SOURCES`, and two functions:
-`open(config, progress)` opens what `config.data` names, downloaded if need be, and `rebuild(description)` opens what
-`Source.describe` described, without looking for its pictures. Both raise DataError.
+A source is a file here and a line in `_SOURCES`. The file has a class with the members of `Source` and two functions:
+`open(config, progress)` opens the source that `config.data` names, downloading it if needed; `rebuild(description)`
+opens the source of a `Source.describe()` without reading its pictures. Both raise DataError.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ PART_FOLDERS = {
     "validation": ("val", "valid", "validation", "validation_set", "val_set"),
     "test": ("test", "testing", "test_set", "test1"),  # the last: Kaggle's Dogs vs. Cats
 }
-"""Names of ready-made parts, in any case: of folders, in tables, and of TensorFlow Datasets' splits."""
+"""Names of ready-made parts, in upper or lower case, in folders, in tables and in TensorFlow Datasets."""
 
 _SOURCES = {
-    # what --data says: (the file here that reads it, what it is)
+    # value of --data: (file here that reads it, description)
     "drawn": ("drawn", "cats and dogs drawn from the seed; no download"),
     "cats_vs_dogs": ("cats_vs_dogs", "25,000 photographs, downloaded once (825 MB)"),
     "tfds:NAME": ("tfds", "a data set of TensorFlow Datasets, e.g. tfds:oxford_flowers102; needs the extra tfds"),
-    "FOLDER": ("folder", "one sub-folder a class, or files called cat.0.jpg; also below train/ and test/"),
-    "FILE.csv": ("table", "a table of paths and labels, perhaps parts; also FILE.tsv"),
+    "FOLDER": ("folder", "one sub-folder per class, or files named cat.0.jpg; also below train/ and test/"),
+    "FILE.csv": ("table", "a table of paths and labels, optionally parts; also FILE.tsv"),
 }
 
-KNOWN: Mapping[str, str] = {name: about for name, (_, about) in _SOURCES.items()}
-"""Values of `--data` with descriptions. A folder with the name of a data set is given as a path: ./drawn."""
+KNOWN: Mapping[str, str] = {name: description for name, (_, description) in _SOURCES.items()}
+"""Values of `--data` with descriptions. A folder with the name of a data set must be written as a path: ./drawn."""
 
 TABLES = (".csv", ".tsv")
 """Suffixes of tables."""
 
 StageCallback = Callable[[str, int, int], None]
-"""Called with the stage, the number done and the total (0 if it is not known)."""
+"""Called with the stage, the number done and the total (0 if unknown)."""
 
 
 @dataclass(frozen=True)
 class ListedPicture:
-    """A picture that a source has: its id (a path), its class, and its part where that is ready-made."""
+    """A picture of a source: its id (a path), its class, and its ready-made part, if any."""
 
     id: str
     label: str
@@ -78,40 +78,40 @@ class Source(Protocol):
 
     @property
     def title(self) -> str:
-        """Name for people; without the path that leads to it."""
+        """Name for people, without a path."""
         ...
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
-        """Sides in pixels that suit its pictures; empty leaves that to the pictures' own size."""
+        """Suitable input sizes in pixels; empty: chosen by the size of the pictures."""
         return ()
 
     def describe(self) -> dict[str, Any]:
-        """Plain data for the manifest: its file's name as `kind`, and what that file's `rebuild` needs."""
+        """Plain data for the manifest: the name of the source's file as `kind`, and the arguments of `rebuild`."""
         ...
 
     def listing(self) -> Listing:
-        """Every picture with its label; DataError where there is no usable set of classes."""
+        """Every picture with its label; DataError without usable classes."""
         ...
 
     def picture(self, item_id: str, least: int = 0) -> Picture:
-        """Read one picture and the hash of its content, from any thread; PictureError names its path.
+        """Read one picture and the hash of its content (thread-safe); PictureError names its path.
 
         Args:
-            item_id: One of the listing's ids.
-            least: Side in pixels of the largest square that will be made of it: it may be decoded smaller.
+            item_id: An id of the listing.
+            least: Side in pixels of the largest square that will be computed from it; it may be decoded smaller.
         """
         ...
 
 
 def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
-    """Open the source that `config.data` names: a known data set, downloaded if need be, else a folder or table."""
+    """Open the source that `config.data` names: a known data set (downloaded if needed), a folder or a table."""
     source: Source = _file(_kind(config.data)).open(config, progress)
     return source
 
 
 def rebuild(description: Mapping[str, Any]) -> Source:
-    """Open the source that `Source.describe` described; DataError if this version does not know its kind."""
+    """Open the source of a `Source.describe()`; DataError if this version does not know its kind."""
     kinds = [file for file, _ in _SOURCES.values()]
     if description["kind"] not in kinds:
         raise DataError(f"unknown kind of source {description['kind']!r}: this version knows {', '.join(kinds)}")
@@ -120,16 +120,16 @@ def rebuild(description: Mapping[str, Any]) -> Source:
 
 
 def part_named(name: str) -> str | None:
-    """Part that a folder's name, or a word in a table, stands for; or None."""
+    """Part that a folder's name or a word in a table means; None without one."""
     plain = name.strip().casefold().replace("-", "_").replace(" ", "_")
     return next((part for part, names in PART_FOLDERS.items() if plain in names), None)
 
 
 def existing_path(name: str) -> Path:
-    """The path that `--data` names, `~` expanded."""
+    """The path that `--data` names, with `~` expanded."""
     try:
         return Path(name).expanduser()
-    except RuntimeError:  # ~somebody, who has no home here
+    except RuntimeError:  # the home of an unknown user
         return Path(name)
 
 
@@ -148,8 +148,8 @@ def _kind(name: str) -> str:
         return "table"
     if exists and not is_folder:
         raise DataError(
-            f"data {name!r} is a file: a folder of pictures or a table ({' or '.join(TABLES)}) is expected; "
-            "an archive must be unpacked first"
+            f"data {name!r} is a file: must be a folder of pictures or a table ({' or '.join(TABLES)}); "
+            "unpack an archive first"
         )
     if is_folder or "/" in name or "\\" in name or name.startswith((".", "~")):
         return "folder"

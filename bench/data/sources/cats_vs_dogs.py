@@ -26,14 +26,14 @@ from bench.errors import DataError
 NAME = "cats_vs_dogs"
 URL = "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
 SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
-"""Of its 824,887,076 bytes, as tensorflow-datasets 4.9 pins them (url_checksums/cats_vs_dogs.txt)."""
+"""Hash of its 824,887,076 bytes, as pinned by tensorflow-datasets 4.9 (url_checksums/cats_vs_dogs.txt)."""
 
 PICTURES = "PetImages"
-"""The folder in the archive; it holds Cat/ and Dog/."""
+"""The folder in the archive, which contains Cat/ and Dog/."""
 
 MAX_MEMBERS = 30_000
 MAX_BYTES = 2 * 10**9
-"""Limits for unpacking: about 25,000 files, which hardly shrink in an archive."""
+"""Limits for unpacking; the archive has about 25,000 files, which it hardly compresses."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CatsVsDogs(Folder):
         return NAME
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": NAME}  # no path: another machine keeps it elsewhere
+        return {"kind": NAME}  # no path, which differs between machines
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> CatsVsDogs:
@@ -63,29 +63,29 @@ def _fill(folder: Path, progress: StageCallback | None) -> None:
         try:
             downloads.verify(archive, SHA256)
         except OSError as error:
-            raise DataError(f"{shown!r}: {error}. Remove it, or put the right one there") from None
+            raise DataError(f"{shown!r}: {error}. Remove it, or replace it by the right one") from None
     try:
         downloads.fetch(URL, archive, SHA256, partial(progress, f"downloading {NAME}") if progress else None)
     except downloads.DownloadError as error:
         raise DataError(
-            f"{NAME} could not be downloaded ({error}) from {URL}: call again to go on, put that file at "
-            f"{shown!r} (removed once it is unpacked), or use --data FOLDER or --data drawn"
+            f"{NAME} could not be downloaded ({error}) from {URL}: run the command again to continue, put that file at "
+            f"{shown!r} (removed after unpacking), or use --data FOLDER or --data drawn"
         ) from None
     unpack(archive, folder, partial(progress, f"unpacking {NAME}") if progress else None)
-    archive.unlink()  # what is in it lies beside it now
+    archive.unlink()
 
 
-# -- unpacking an archive that nobody trusts
+# -- unpacking an untrusted archive
 
 
 def unpack(archive: Path, folder: Path, progress: ByteCallback | None = None) -> None:
     """Unpack the files below `PICTURES` of a zip file; the rest is skipped.
 
-    Only regular files are written, and only inside the target. The limits hold for the sizes that the archive declares
-    and for those that come out of it, since a zip bomb lies.
+    Only regular files are written, and only inside the target. The limits apply to the declared and to the actual
+    sizes, which differ in a zip bomb.
 
     Raises:
-        DataError: It is damaged, or not what an honest archive of pictures looks like; the message names the member.
+        DataError: The archive is damaged or suspicious; the message names the member.
         OSError: The files cannot be written.
     """
     try:
@@ -102,12 +102,12 @@ def unpack(archive: Path, folder: Path, progress: ByteCallback | None = None) ->
                 if progress:
                     progress(done, len(members))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # The last two: a method of compression that Python lacks, an encrypted member.
+        # NotImplementedError: an unsupported compression method; RuntimeError: an encrypted member.
         raise DataError(f"{archive.name}: damaged or not a plain zip file ({error})") from None
 
 
 def _objection(members: list[ZipInfo]) -> str:
-    """Reason why the members are not unpacked; "" if there is none."""
+    """Reason to refuse the members; "" without one."""
     size = sum(member.file_size for member in members)
     if not members:
         return f"has no files in {PICTURES}/"
@@ -119,21 +119,21 @@ def _objection(members: list[ZipInfo]) -> str:
     for member in members:
         path, mode = _path(member), member.external_attr >> 16  # the upper half is the mode on Unix, or 0
         if ".." in path.parts:
-            return f"member {member.filename!r} leads out of its folder"
+            return f"member {member.filename!r} has a path outside its folder"
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             return f"member {member.filename!r} is not a regular file"
         if path in seen:
-            return f"member {member.filename!r} is there twice"
+            return f"member {member.filename!r} occurs twice"
         seen.add(path)
     return ""
 
 
-def _write(opened: zipfile.ZipFile, member: ZipInfo, path: Path, most_bytes: int) -> int:
-    """Unpack a file, one block beyond the limit at most; return the bytes written."""
+def _write(opened: zipfile.ZipFile, member: ZipInfo, path: Path, max_bytes: int) -> int:
+    """Unpack a file, at most one block beyond the limit; return the number of bytes written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = 0
     with opened.open(member) as packed, path.open("xb") as file:
-        while size <= most_bytes and (block := packed.read(downloads.BLOCK)):
+        while size <= max_bytes and (block := packed.read(downloads.BLOCK)):
             size += file.write(block)
     return size
 

@@ -1,9 +1,8 @@
-"""Cats and dogs drawn from a seed: no download, and hard enough that depth pays.
+"""Cats and dogs drawn from a seed: no download, and hard enough that deeper networks are better.
 
-What tells the two apart is how parts lie to each other: where the ears point from the head, how far the muzzle
-stands out of it, how the tail leaves the body. Colours, sizes, patterns, poses, scenes and light are drawn alike for
-both, and so are the parts themselves as clutter around the animal; traits overlap between the classes, and some
-pictures hide them.
+The classes differ in the arrangement of parts: the direction of the ears, the length of the muzzle, the shape of the
+tail. Colours, sizes, patterns, poses, scenes and light have the same distribution in both, and similar shapes are drawn
+as clutter around the animal. Traits overlap between the classes, and some pictures hide them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SIDE = 64
 """Side of the pictures in pixels."""
 
 _FINE = 3
-"""Drawn so many times larger, then averaged: smooth edges."""
+"""Pictures are drawn this many times larger, then averaged for smooth edges."""
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
@@ -37,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Drawn(Source):
-    """Drawn pictures, every other one a dog; the same seed gives the same pictures, however many."""
+    """Drawn pictures, cats and dogs in turn; the first pictures of a seed do not depend on their number."""
 
     images: int
     seed: int
@@ -48,7 +47,7 @@ class Drawn(Source):
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
-        return (32,)  # at 48 and 64 pixels a VGG takes minutes a trial on two cores
+        return (32,)  # at 48 and 64 pixels a trial of VGG takes minutes on two cores
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "drawn", "images": self.images, "seed": self.seed}
@@ -88,13 +87,13 @@ _CIRCLE: tuple[Point, ...] = tuple(
 
 
 class _Brush:
-    """Brush in a frame: x to the right, y down, one unit is `scale` pixels, turned by `angle`."""
+    """A brush with a coordinate frame: x to the right, y down, one unit is `scale` pixels, turned by `angle`."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, origin: Point, scale: float, angle: float = 0.0) -> None:
         self._draw, self._origin, self._scale, self._angle = draw, origin, scale, angle
 
     def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0) -> _Brush:
-        """A brush whose origin lies at a point of this one's frame."""
+        """A brush whose origin is a point of this brush's frame."""
         return _Brush(self._draw, self._place((x, y)), self._scale * scale, self._angle + angle)
 
     def polygon(self, points: Sequence[Point], colour: Colour) -> None:
@@ -105,7 +104,7 @@ class _Brush:
         frame.polygon([(rx * cos, ry * sin) for cos, sin in _CIRCLE], colour)
 
     def stroke(self, points: Sequence[Point], width: float, colour: Colour) -> None:
-        """A line with round ends and joints."""
+        """Draw a line with round ends and joints."""
         pixels = max(1, round(width * self._scale))
         placed = [self._place(point) for point in points]
         self._draw.line(placed, fill=colour, width=pixels, joint="curve")
@@ -121,7 +120,7 @@ class _Brush:
 
 
 def draw(seed: int, index: int) -> Image.Image:
-    """Picture number `index` of a seed: RGB, `SIDE` pixels square; a dog where the index is odd, else a cat."""
+    """Draw picture number `index` of a seed, RGB, `SIDE` pixels square: a dog if the index is odd, else a cat."""
     rng = np.random.default_rng([seed, index])
     animal = _Animal(rng, dog=index % 2 == 1)
     image = Image.new("RGB", (SIDE * _FINE, SIDE * _FINE))
@@ -141,7 +140,7 @@ def draw(seed: int, index: int) -> Image.Image:
 
 
 def _scene(canvas: _Brush, rng: np.random.Generator) -> float:
-    """Background and floor; returns the height of the horizon."""
+    """Draw background and floor; return the height of the horizon."""
     horizon = rng.uniform(0.45, 0.8)
     sky = _varied(rng, _pick(rng, _SKIES))
     canvas.polygon(_rectangle(0, 0, 1, 1), sky)
@@ -154,7 +153,7 @@ def _scene(canvas: _Brush, rng: np.random.Generator) -> float:
 
 
 def _clutter(canvas: _Brush, rng: np.random.Generator, horizon: float) -> None:
-    """Something behind the animal, in shapes and colours that it has itself."""
+    """Draw something behind the animal, in shapes and colours like its own."""
     colour = _varied(rng, _pick(rng, _COATS + _THINGS))
     x, size = rng.uniform(0, 1), rng.uniform(0.08, 0.24)
     frame = canvas.at(x, rng.uniform(0.05, horizon + 0.15), size, rng.normal(0, 0.3))
@@ -177,7 +176,7 @@ def _clutter(canvas: _Brush, rng: np.random.Generator, horizon: float) -> None:
 class _Animal:
     """A cat or a dog; lengths in radii of its head, angles in radians.
 
-    Each of the traits alone misleads, and together they rarely do; colours are drawn alike for both.
+    A single trait may mislead, all together rarely do; colours have the same distribution in both classes.
     """
 
     def __init__(self, rng: np.random.Generator, dog: bool) -> None:
@@ -266,7 +265,7 @@ class _Animal:
             self._ears(head)
 
     def _ears(self, head: _Brush) -> None:
-        """Both ears; their root lies on the head's rim, a little lower the more they hang."""
+        """Draw both ears, rooted on the head's rim, lower the more they hang."""
         for side in (-1, 1):
             root = 0.62 + 0.12 * min(self.ear_turn, 1.5)
             turn = side * (0.2 + self.ear_turn)
@@ -304,7 +303,7 @@ class _Animal:
 
 
 def _occlusion(canvas: _Brush, rng: np.random.Generator) -> None:
-    """Something before the animal: a post, a cushion, blades of grass."""
+    """Draw something in front of the animal: a post, a cushion, blades of grass."""
     colour = _varied(rng, _pick(rng, _THINGS + _GROUNDS))
     match rng.integers(3):
         case 0:
@@ -319,7 +318,7 @@ def _occlusion(canvas: _Brush, rng: np.random.Generator) -> None:
 
 
 def _lit(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Light from one side, a colour cast, contrast and sensor noise."""
+    """Add light from one side, a colour cast, contrast and sensor noise."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     angle = rng.uniform(0, 2 * math.pi)
     light = rng.uniform(0.8, 1.1) + rng.uniform(0, 0.18) * (x * math.cos(angle) + y * math.sin(angle))
@@ -331,7 +330,7 @@ def _lit(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray
 
 
 def _curve(start: Point, angle: float, length: float, curl: float) -> list[Point]:
-    """Points along an arc that leaves `start` at an angle (0 right, negative up) and turns by `curl` a unit."""
+    """Points along an arc that leaves `start` at an angle (0 right, negative up) and turns by `curl` per unit."""
     points, step = [start], length / 7
     for _ in range(7):
         x, y = points[-1]

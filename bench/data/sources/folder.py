@@ -1,4 +1,4 @@
-"""A folder of pictures: one sub-folder a class, or the class in the files' names."""
+"""A folder of pictures: one sub-folder per class, or the class in the files' names."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SUFFIXES = frozenset(
 """Suffixes of pictures, for files outside class folders."""
 
 LAYOUTS = (
-    "one sub-folder a class is expected, at least two, or files called cat.0.jpg, dog.0.jpg; train/ and test/ may "
-    "stand above either"
+    "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
+    "and test/"
 )
 
 _NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
@@ -37,10 +37,10 @@ _NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
 
 @dataclass(frozen=True)
 class Folder(Source):
-    """A folder whose pictures are labelled by sub-folders or by name; ready-made parts may stand above these.
+    """A folder whose pictures are labelled by sub-folders or by file names, optionally below ready-made parts.
 
-    A class folder is searched to its depths. Where there are none, a picture's name gives its class, as in Kaggle's
-    competition: `cat.0.jpg`, `dog.12499.jpg`. Links are not followed unless they lead to a file inside the folder.
+    Class folders are searched recursively. Without class folders, a picture's name gives its class, as in Kaggle's
+    competition: `cat.0.jpg`, `dog.12499.jpg`. Links are followed only to files inside the folder.
     """
 
     path: Path
@@ -72,7 +72,7 @@ def rebuild(description: Mapping[str, Any]) -> Folder:
 
 
 def read(path: str, least: int) -> Picture:
-    """Read a picture from a file; for `least` and errors see `Source.picture`."""
+    """Read a picture from a file; see `Source.picture` for `least` and errors."""
     try:
         with FileIO(path) as file:
             content = file.readall()
@@ -82,19 +82,19 @@ def read(path: str, least: int) -> Picture:
 
 
 def class_in(name: str) -> str | None:
-    """The class that a picture's name gives, or None: "cat" for `cat.0.jpg`, "maine_coon" for `maine_coon_12.png`."""
+    """The class in a picture's name, or None: "cat" for `cat.0.jpg`, "maine_coon" for `maine_coon_12.png`."""
     path = PurePosixPath(name)
     match = _NAMED.fullmatch(path.stem)
     return match[1] if match and path.suffix.lower() in SUFFIXES else None
 
 
 def is_clutter(name: str) -> bool:
-    """Tell whether a file is hidden or left behind by a system."""
+    """Return whether a file is hidden or a system file."""
     return name.startswith(".") or name.casefold() in CLUTTER_FILES
 
 
 class _Level:
-    """Entries of a folder, sorted by name: folders that may be classes, links, and all else."""
+    """Entries of a folder, sorted by name: folders that may be classes, links, and others."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,7 +108,7 @@ class _Level:
 
     @property
     def named(self) -> list[str]:
-        """The classes that names of files give."""
+        """The classes in the names of the files."""
         return sorted({name for path in (*self.others, *self.links) if (name := class_in(path.name))})
 
 
@@ -117,7 +117,7 @@ _Classes = Mapping[str, list[Path]]
 
 
 class _Walk:
-    """One pass over a folder that collects its pictures and what is left out."""
+    """One pass over a folder that collects its pictures and the files that are left out."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -129,7 +129,7 @@ class _Walk:
         if not self.root.exists():
             raise DataError(f"data folder {str(self.root)!r} does not exist")
         if not self.root.is_dir():
-            raise DataError(f"data {str(self.root)!r} is a file: a folder of pictures is expected")
+            raise DataError(f"data {str(self.root)!r} is a file: must be a folder of pictures")
         classes_by_part = self._by_part()
         for part, classes in classes_by_part.items():
             for label, path in ((label, path) for label, paths in classes.items() for path in paths):
@@ -138,7 +138,7 @@ class _Walk:
         return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored))
 
     def _by_part(self) -> dict[str | None, _Classes]:
-        """The classes of every part, train first; of the whole folder where it has no parts."""
+        """The classes of every part, train first; without parts, those of the whole folder."""
         top = _Level(self.root)
         parts = self._parts(top)
         train = _Level(parts["train"]) if parts else top
@@ -163,7 +163,7 @@ class _Walk:
         return classes_by_part
 
     def _parts(self, top: _Level) -> dict[str, Path]:
-        """Folders of ready-made parts; none if the folders are classes, of which one may be called "test"."""
+        """Folders of ready-made parts; empty if the folders are classes, one of which may be named "test"."""
         parts: dict[str, Path] = {}
         for folder in top.folders:
             part = part_named(folder.name)
@@ -183,7 +183,7 @@ class _Walk:
         return parts if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
 
     def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
-        """Classes by sub-folders if there are any, else by file names; of `known` classes only, if some are given."""
+        """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty."""
         if level.folders:
             for link in level.links:
                 self._reject(link, LeftOutKind.LINK)
@@ -210,21 +210,21 @@ class _Walk:
         if len(level.folders) == 1 and len(named := level.named) > 1:
             some = ", ".join([*map(repr, named[:3]), *(["…"] if len(named) > 3 else [])])
             raise DataError(
-                f"{where} holds pictures named after their class ({some}) beside the sub-folder "
-                f"{level.folders[0].name!r}: {LAYOUTS}"
+                f"{where} has pictures named after their class ({some}) beside the sub-folder "
+                f"{level.folders[0].name!r}; it {LAYOUTS}"
             )
         if not classes:
             count = len(level.others)
             files = "1 file" if count == 1 else f"{count} files"
-            what = f"{files} but no sub-folder, and none named after its class" if count else "nothing"
-            raise DataError(f"{where} holds {what}: {LAYOUTS}")
+            content = f"has {files} but no sub-folder, and none named after its class" if count else "is empty"
+            raise DataError(f"{where} {content}; it {LAYOUTS}")
         if len(classes) == 1:
             below = [folder for folder in level.folders if len(_Level(folder).folders) > 1]
             hint = f". Did you mean {str(below[0])!r}?" if below else ""
-            raise DataError(f"{where} holds one class, {min(classes)!r}: at least two are needed{hint}")
+            raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
     def _collect(self, path: Path, label: str, part: str | None) -> None:
-        """Collect a picture, or those of a folder to its depths."""
+        """Collect a picture, or all pictures of a folder, recursively."""
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             if _is_hidden_folder(path.name):

@@ -1,6 +1,6 @@
 """A table of paths and labels, as CSV (RFC 4180) or with semicolons or tabs."""
 
-# Of a million rows, path objects would take most of the time.
+# With a million rows, path objects would take most of the time.
 # ruff: noqa: PTH114, PTH116, PTH118, PTH120, PTH122
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ COLUMNS = {
     "label": ("label", "class", "category", "target", "y"),
     "part": ("part", "split", "subset"),
 }
-"""Names of columns, best first, in any case and with any of "_", "-" and " " in them; the part may be missing."""
+"""Accepted names of columns, best first; case and the characters "_", "-" and " " are ignored. "part" is optional."""
 
 TABLE_ROW = LeftOutKind.TABLE_ROW
 
 IMPLIED_SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Tried in this order for a path without one that is not there: in Kaggle's tables an id is a picture's name."""
+"""Suffixes tried in this order for a missing path without one: in Kaggle's tables an id is a picture's name."""
 
 
 @dataclass(frozen=True)
 class Table(Source):
-    """Pictures that a table names, with a class each; its paths are absolute or relative to its folder."""
+    """Pictures and classes listed in a table; its paths are absolute or relative to its folder."""
 
     path: Path
 
@@ -74,16 +74,16 @@ class Table(Source):
             first, *repetitions = item_rows
             entries.append(ListedPicture(item_id, first.label, first.part))
             left_out += [
-                LeftOut(item_id, TABLE_ROW, f"line {row.line}: named in line {first.line} already")
+                LeftOut(item_id, TABLE_ROW, f"line {row.line}: already named in line {first.line}")
                 for row in repetitions
             ]
         classes = tuple(sorted({entry.label for entry in entries}))
-        found = f"data table {str(self.path)!r} has"
+        subject = f"data table {str(self.path)!r} has"
         if not classes:
-            why = f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else ""
-            raise DataError(f"{found} no row{why}")
+            reason = f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else ""
+            raise DataError(f"{subject} no row{reason}")
         if len(classes) == 1:
-            raise DataError(f"{found} one class, {classes[0]!r}: at least two are needed")
+            raise DataError(f"{subject} one class, {classes[0]!r}: at least two are needed")
         return Listing(classes, tuple(entries), tuple(left_out))
 
 
@@ -97,7 +97,7 @@ def rebuild(description: Mapping[str, Any]) -> Table:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row: its line in the file, what its columns say, and why it cannot be used, where it cannot."""
+    """One row: its line in the file, its cells, and the reason if it cannot be used."""
 
     line: int
     path: str
@@ -107,7 +107,7 @@ class _Row:
 
 
 def _rows(path: Path) -> list[_Row]:
-    """The rows below the header; DataError if the file cannot be read, or lacks a column that is needed."""
+    """The rows below the header; DataError if the file cannot be read or lacks a required column."""
     where = f"data table {str(path)!r}"
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -129,7 +129,7 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
-    """The delimiter, and the places of the columns."""
+    """The delimiter, and the positions of the columns."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     headers = {delimiter: next(csv.reader([first], delimiter=delimiter), []) for delimiter in ",;\t"}
     for delimiter, names in headers.items():
@@ -137,27 +137,27 @@ def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
         if {"path", "label"} <= columns.keys():
             return delimiter, columns
     names = max(headers.values(), key=len)
-    missing = [what for what in ("path", "label") if what not in _columns(names)]
-    wanted = " and ".join(f"one of {', '.join(COLUMNS[what])} for the {what}" for what in missing)
-    columns_found = ", ".join(map(repr, names[:8])) or "nothing"
-    raise DataError(f"{where}: its first line names the columns {columns_found}; {wanted} is expected")
+    missing = [kind for kind in ("path", "label") if kind not in _columns(names)]
+    required = " and ".join(f"one of {', '.join(COLUMNS[kind])} for the {kind}" for kind in missing)
+    present = ", ".join(map(repr, names[:8])) or "nothing"
+    raise DataError(f"{where}: its first line names the columns {present}; it must have {required}")
 
 
 def _columns(names: Sequence[str]) -> dict[str, int]:
     plain = ["".join(letter for letter in name.casefold() if letter not in "_- ") for name in names]
     return {
-        what: plain.index(known)
-        for what, accepted in COLUMNS.items()
+        kind: plain.index(known)
+        for kind, accepted in COLUMNS.items()
         if (known := next((name for name in accepted if name in plain), ""))
     }
 
 
 def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int, has_parts: bool) -> _Row:
-    values = {what: cells[place] if place < len(cells) else "" for what, place in columns.items()}
+    values = {kind: cells[place] if place < len(cells) else "" for kind, place in columns.items()}
     part, fault = None, ""
-    if has_parts:  # a row that says nothing is for training, as where test pictures alone are marked
+    if has_parts:  # an empty cell means training: some tables mark only test pictures
         part = part_named(values["part"] or "train")
-        fault = "" if part else f"part {values['part']!r} is none of {', '.join(PARTS)}"
+        fault = "" if part else f"part {values['part']!r}: must be one of {', '.join(PARTS)}"
     if not values["label"]:
         fault = "no label"
     if any(cells[width:]):
@@ -167,16 +167,16 @@ def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int
 
 def _contradiction(rows: Sequence[_Row]) -> str:
     """Contradiction between the rows of one picture; "" if they agree."""
-    for what in ("label", "part"):
-        values = {getattr(row, what): row.line for row in reversed(rows)}  # each with its first line
+    for kind in ("label", "part"):
+        values = {getattr(row, kind): row.line for row in reversed(rows)}  # the first line of each value
         if len(values) > 1:
             (first, line), (other, other_line) = sorted(values.items(), key=lambda value: value[1])[:2]
-            return f"its {what} is {first} in line {line} and {other} in line {other_line}"
+            return f"its {kind} is {first} in line {line} and {other} in line {other_line}"
     return ""
 
 
 class _PictureFinder:
-    """Finds the pictures of a table: below its folder, or at absolute paths."""
+    """Finds the pictures of a table, below its folder or at absolute paths."""
 
     def __init__(self, folder: Path) -> None:
         root = folder.resolve()
@@ -184,12 +184,12 @@ class _PictureFinder:
         self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(root))
 
     def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
-        """The id of a picture, its path with "/" on every system; the kind and detail of its fault."""
+        """The id of a picture (its path with "/" on every system), and the kind and detail of its fault."""
         if "\0" in path:
             return path, TABLE_ROW, "a null character in its path"
         plain = os.path.normpath(path)
-        there = (reading for reading in _readings(plain) if os.path.lexists(os.path.join(self._folder, reading)))
-        item_id = next(there, plain)
+        existing = (reading for reading in _readings(plain) if os.path.lexists(os.path.join(self._folder, reading)))
+        item_id = next(existing, plain)
         return item_id.replace(os.sep, "/"), *self._fault(item_id, os.path.join(self._folder, item_id))
 
     def _fault(self, item_id: str, full: str) -> tuple[LeftOutKind | None, str]:
@@ -201,11 +201,11 @@ class _PictureFinder:
                     return LeftOutKind.LINK, "leads outside the table's folder"
             return (None if stat.S_ISREG(os.stat(full).st_mode) else LeftOutKind.NOT_A_FILE), ""
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
-            return None, ""  # the audit says that it cannot be read
+            return None, ""  # the audit will report that it cannot be read
 
 
 def _readings(path: str) -> Iterator[str]:
-    """A path as it stands, as it may have been written on Windows, and with a suffix that was left out."""
+    """Possible readings of a path: as written, with Windows separators, and with an omitted suffix."""
     yield path
     slashed = os.path.normpath(path.replace("\\", "/"))
     yield slashed

@@ -1,9 +1,9 @@
-"""Data sets of TensorFlow Datasets, exported once to class folders by a process of its own that loads TensorFlow.
+"""Data sets of TensorFlow Datasets, exported once to class folders by a separate process that loads TensorFlow.
 
     python -m bench.data.sources.tfds NAME FOLDER
 
-writes the pictures of a data set as they are stored, and one JSON object a line: `{"progress": [what, done, total]}`,
-or `{"error": "..."}` before it ends with status 1.
+writes the stored files of a data set's pictures, and prints one JSON object per line:
+`{"progress": [stage, done, total]}`, or `{"error": "..."}` before it ends with status 1.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from bench.errors import DataError
 PREFIX = "tfds:"
 
 SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
-"""First bytes of an encoded picture, and the suffix that it gets."""
+"""First bytes of an encoded picture, and its suffix."""
 
 STEP = 200
-"""Pictures between two progress messages."""
+"""Number of pictures between two progress messages."""
 
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
 
@@ -67,22 +67,22 @@ def rebuild(description: Mapping[str, Any]) -> Exported:
 
 
 def _folder_name(name: str) -> str:
-    return "tfds-" + name.replace("/", "+").replace(":", "@")  # neither is in a name: no two fall together
+    return "tfds-" + name.replace("/", "+").replace(":", "@")  # unique, since names contain neither
 
 
 # -- the driver's side
 
 
 def _run_export(name: str, target: Path, progress: StageCallback | None) -> None:
-    """Export the data set in a process of its own; DataError with its message if that fails."""
+    """Export the data set in a separate process; DataError with its message if that fails."""
     paths = [str(Path(bench.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",  # it reads files: it needs no GPU
+        "CUDA_VISIBLE_DEVICES": "-1",  # reading files needs no GPU
         "PYTHONPATH": os.pathsep.join(paths),
     }
-    wrong = ""
+    message = ""
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(
             [sys.executable, "-m", __name__, name, str(target)],
@@ -93,19 +93,19 @@ def _run_export(name: str, target: Path, progress: StageCallback | None) -> None
             encoding="utf-8",
         ) as child:
             try:
-                for message in map(json.loads, child.stdout or ()):
-                    wrong = message.get("error", wrong)
-                    if progress and "progress" in message:
-                        progress(*message["progress"])
+                for report in map(json.loads, child.stdout or ()):
+                    message = report.get("error", message)
+                    if progress and "progress" in report:
+                        progress(*report["progress"])
             except BaseException:
                 child.kill()
                 raise
         if child.returncode:
             log.seek(0)
             lines = [line for line in log.read().decode("utf-8", "replace").split("\n") if line.strip()]
-            last = lines[-1].strip() if lines else "it says nothing"
-            ended = f"its export ended with status {child.returncode}: {last}"
-            raise DataError(f"data {PREFIX + name!r}: {wrong or ended}")
+            last = lines[-1].strip() if lines else "no message"
+            message = message or f"its export ended with status {child.returncode}: {last}"
+            raise DataError(f"data {PREFIX + name!r}: {message}")
 
 
 # -- the process that exports
@@ -115,8 +115,8 @@ def export(name: str, target: Path, progress: StageCallback) -> None:
     """Write the pictures of a data set to `<part>/<class>/<number>.<suffix>`, without the part if it has one split.
 
     Raises:
-        DataError: TensorFlow Datasets is not installed, or the data set is not one of labelled pictures.
-        Exception: Whatever TensorFlow Datasets raises where it does not know the data set or cannot download it.
+        DataError: TensorFlow Datasets is not installed, or the data set does not consist of labelled pictures.
+        Exception: Any error of TensorFlow Datasets, for an unknown data set or a failed download.
     """
     try:
         tfds: Any = importlib.import_module("tensorflow_datasets")
@@ -139,21 +139,21 @@ def export(name: str, target: Path, progress: StageCallback) -> None:
         for example in tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, shuffle_files=False))
     )
     for done, (part, example) in enumerate(examples, start=1):
-        if example[label] >= 0:  # -1 stands for "not known", as in the test pictures of competitions
+        if example[label] >= 0:  # -1 means unknown, e.g. in the test pictures of competitions
             _write(target / part / names[int(example[label])], numbers, example[image])
         if done % STEP == 0 or done == total:
             progress(f"writing the pictures of {PREFIX}{name}", done, total)
     if not numbers:
         raise DataError("has no labelled pictures")
-    if {folder.parent for folder in numbers} == {target / "train"}:  # no picture of the other parts was labelled
-        emptied = (target / "train").rename(target / ".train")  # a class may have its name
+    if {folder.parent for folder in numbers} == {target / "train"}:  # the other parts have no labels
+        emptied = (target / "train").rename(target / ".train")  # a class may be named "train"
         for path in emptied.iterdir():
             path.rename(target / path.name)
         emptied.rmdir()
 
 
 def _features(tfds: Any, info: Any) -> tuple[str, str]:
-    """The names of the picture and of its class: those that it is supervised by, else the only ones of their types."""
+    """Names of the picture and the class among the features: the supervised keys, else the only ones of their types."""
     images = [name for name, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
     labels = [name for name, feature in info.features.items() if isinstance(feature, tfds.features.ClassLabel)]
     image, label, *_ = info.supervised_keys or ("", "")
@@ -162,16 +162,16 @@ def _features(tfds: Any, info: Any) -> tuple[str, str]:
     if len(images) == len(labels) == 1:
         return images[0], labels[0]
     features = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in info.features.items())
-    raise DataError(f"one Image and one ClassLabel are needed, and its features are {features}")
+    raise DataError(f"needs one Image and one ClassLabel, but its features are {features}")
 
 
 def _parts(splits: Mapping[str, Any]) -> dict[str, str]:
-    """The splits that are used, each with its part; "" for the only one."""
+    """Part by used split; "" if there is only one."""
     named = {split: part for split in splits if (part := part_named(split))}
     if len(splits) == 1 or set(named.values()) == {"train"}:
         return {next(iter(named or splits)): ""}
     if "train" not in named.values():
-        raise DataError(f"one of its splits must be called train; they are {', '.join(splits)}")
+        raise DataError(f"one of its splits must be named train; they are {', '.join(splits)}")
     return named
 
 
@@ -183,7 +183,7 @@ def _write(folder: Path, numbers: Counter[Path], content: bytes) -> None:
 
 
 def _folder_names(classes: Sequence[str]) -> list[str]:
-    """A name for the folder of each class: its own, or with its number where that cannot be or is taken."""
+    """Folder name of each class: its name, with its number if the name is not possible or taken."""
     names: dict[str, str] = {}
     for number, class_name in enumerate(classes):
         stem = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", class_name).strip(" .")[:60]
@@ -197,7 +197,7 @@ def _folder_names(classes: Sequence[str]) -> list[str]:
 def main(name: str, target: str) -> int:
     """Export, and report the progress on standard output; return the exit status."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel:
-        os.dup2(2, 1)  # what libraries print goes with their warnings
+        os.dup2(2, 1)  # output of libraries goes to standard error
 
         def tell(key: str, value: object) -> None:
             print(json.dumps({key: value}), file=channel, flush=True)
@@ -212,7 +212,7 @@ def main(name: str, target: str) -> int:
 
 
 def _in_one_line(error: Exception) -> str:
-    """First line of an error, with the hint that follows an unknown name."""
+    """First line of an error, with the suggestion for an unknown name."""
     if isinstance(error, DataError):
         return str(error)
     first, *more = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]

@@ -278,7 +278,7 @@ class _Computation:
         begun = time.perf_counter()
         stores = self._cache.stores(self._cut)
         rows = rows[_missing(stores, self._wanted[rows])]
-        most = min(store.most_rows for store in stores)
+        most = min(store.max_rows for store in stores)
         spared = [path for store in stores for path in store.paths(store.places(self._wanted))]
         try:
             with directory.reserved(self._cache.root, len(rows) * sum(store.row_bytes for store in stores), spared):

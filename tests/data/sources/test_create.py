@@ -48,7 +48,7 @@ def test_a_kind_of_a_later_version_is_refused():
         ("~nobody-of-that-name/x", "does not exist"),
         ("missing.csv", "data table '.*missing.csv' does not exist"),
         ("x" * 300, "cannot be read: File name too long"),
-        ("photos.zip", "'photos.zip' is a file: .* an archive must be unpacked first"),
+        ("photos.zip", "'photos.zip' is a file: .* unpack an archive first"),
     ],
 )
 def test_what_is_neither_is_one_clear_line(tmp_path, monkeypatch, name, says):

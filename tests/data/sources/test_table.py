@@ -107,11 +107,11 @@ class TestRows:
         assert reasons(source) == {
             "3.jpg": f"{ROW}: line 4: no label",
             "labels.csv, line 5": f"{ROW}: line 5: no path",
-            "5.jpg": f"{ROW}: line 6: part 'holdout' is none of train, validation, test",
+            "5.jpg": f"{ROW}: line 6: part 'holdout': must be one of train, validation, test",
             "6.jpg": f"{ROW}: line 7: no label",
             "7.jpg": f"{ROW}: line 8: 4 cells under 3 columns",
             "n\0l.jpg": f"{ROW}: line 9: a null character in its path",
-            "1.jpg": f"{ROW}: line 10: named in line 2 already",
+            "1.jpg": f"{ROW}: line 10: already named in line 2",
             "sub": "not a regular file: line 11",
         }
 
@@ -157,12 +157,15 @@ class TestRows:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "names the columns nothing; one of path, file, filename, image, id for the path and one of label,"),
+        (
+            "",
+            "names the columns nothing; it must have one of path, file, filename, image, id for the path and one of",
+        ),
         (
             "path,colour\n1.jpg,red\n",
-            "names the columns 'path', 'colour'; one of label, class, category, target, y",
+            "names the columns 'path', 'colour'; it must have one of label, class, category, target, y",
         ),
-        ("1.jpg,cat\n2.jpg,dog\n", "names the columns '1.jpg', 'cat'; one of path"),
+        ("1.jpg,cat\n2.jpg,dog\n", "names the columns '1.jpg', 'cat'; it must have one of path"),
         ("path,label\n", "has no row"),
         ("path,label\n1.jpg,\n", f"has no row that can be used; '1.jpg': {ROW}: line 2: no label"),
         ("path,label\n1.jpg,a\n", "has one class, 'a': at least two are needed"),

@@ -150,9 +150,9 @@ def test_training_alone_is_split_by_the_suite(exported, name):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("two", r"one Image and one ClassLabel are needed, and its features are mask \(Image\), image \(Image\)"),
+        ("two", r"needs one Image and one ClassLabel, but its features are mask \(Image\), image \(Image\)"),
         ("texts", r"its features are text \(Text\), label \(ClassLabel\)"),
-        ("no_train", "one of its splits must be called train; they are test, validation"),
+        ("no_train", "one of its splits must be named train; they are test, validation"),
         ("unlabelled", "has no labelled pictures"),
     ],
 )
