@@ -71,6 +71,7 @@ def prepare(
             class_names=dataset.classes,
             input_sizes=tuple(dataset.input_sizes),
             weights=config.weights,
+            seed=config.seed,
         )
         for space in chosen
     ]

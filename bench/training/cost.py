@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import psutil
 
-from bench.training.frozen.graph import Graph, Node, NoPrefix
+from bench.training.frozen.graph import Graph, Node
+from bench.training.frozen.identity import NoPrefix
 from bench.training.frozen.sketch import Sketched
 
 
@@ -97,12 +98,11 @@ def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, floa
     return 4e-6 * numbers, 4e-6 * 2 * outputs * batch_size
 
 
-def latency_ms(predict: Callable[..., Any], shapes: Sequence[Sequence[int]]) -> float:
+def latency_ms(predict: Callable[..., Any], example: Sequence[Any]) -> float:
     """Measure the median milliseconds for one example, after warming up: 15 times, or for half a second.
 
-    `predict` takes an array, float32, for every input; `shapes` are those of one example, e.g. (height, width, 3).
+    `predict` takes an array for every input; `example` has them, of shape (1, …), e.g. (1, height, width, 3).
     """
-    example = [np.zeros((1, *shape), np.float32) for shape in shapes]
     predict(*example)
     seconds: list[float] = []
     while len(seconds) < 15 and sum(seconds) < 0.5:

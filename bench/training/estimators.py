@@ -25,7 +25,9 @@ from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache, Fetched, PictureView, views
-from bench.training.frozen.graph import Cut, Graph, Nested, NoPrefix, fingerprint
+from bench.training.frozen.graph import Cut, Graph, Nested
+from bench.training.frozen.identity import NoPrefix, fingerprint
+from bench.training.objective import Objective, check_model
 from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
@@ -109,7 +111,8 @@ class Classifier(Estimator):
         def predict(pictures: Any) -> metrics.Probabilities:
             return self._probabilities(pictures.reshape(len(pictures), -1))
 
-        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(predict, [(self.size, self.size, 3)]))
+        picture = np.random.default_rng(0).integers(0, 256, (1, self.size, self.size, 3), np.uint8)
+        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(predict, [picture]))
 
     def _probabilities(self, vectors: Any) -> metrics.Probabilities:
         return metrics.as_probabilities(self._model.predict_proba(vectors))
@@ -147,6 +150,9 @@ class Network(Estimator):
         cache: Cache of the features of frozen layers; None trains everything end to end.
         progress: Reports the computing of features.
 
+    Attributes:
+        objective: Its loss, and what its outputs stand for.
+
     Raises:
         ValueError: It cannot be trained on these pictures, or there is no such augmentation.
     """
@@ -162,7 +168,8 @@ class Network(Estimator):
         cache: FeatureCache | None,
         progress: StageCallback,
     ) -> None:
-        self.size = trainer.check_model(model, num_classes)
+        self.size = check_model(model, num_classes)
+        self.objective = Objective.of(model)
         augmentation(values.get("augmentation"))
         self._model, self._values, self._seed = model, values, seed
         self._backbones, self._cache, self._progress = backbones, cache, progress
@@ -186,6 +193,7 @@ class Network(Estimator):
             with prepared.phase.freezing(self._frozen_by_phases):
                 history += trainer.fit(
                     self._compiled(prepared),
+                    self.objective,
                     prepared.train,
                     prepared.validation,
                     epochs=prepared.phase.epochs,
@@ -214,6 +222,7 @@ class Network(Estimator):
             with prepared.phase.freezing(self._frozen_by_phases):
                 trainer.refit(
                     self._compiled(prepared),
+                    self.objective,
                     prepared.train,
                     epochs=count,
                     batch_size=self._batch_size,
@@ -224,7 +233,7 @@ class Network(Estimator):
 
     def predict(self, part: Part) -> metrics.Probabilities:
         if self._trained is None:  # it has got its weights from a file
-            return trainer.Predictor(self._model)(part.examples())
+            return trainer.Predictor(self._model, self.objective)(part.examples())
         return self._trained.predict(self._trained.examples(part))
 
     def cost(self) -> Cost:
@@ -304,7 +313,9 @@ class Network(Estimator):
                     pictures = train.examples(augmentation(self._values.get("augmentation")))
                     held_out = validation.examples() if validation else None
                     prefix = Prefix(phase.name, reason=str(reason))
-                    prepared = PreparedPhase(phase, self._model, pictures, held_out, prefix, Part.examples)
+                    prepared = PreparedPhase(
+                        phase, self._model, self.objective, pictures, held_out, prefix, Part.examples
+                    )
             ready.append(prepared)
         return ready[::-1]
 
@@ -336,7 +347,9 @@ class Network(Estimator):
             cached=fetched.cached,
         )
         training = Examples(to_train, train.labels, views=view_count, hold=hold)
-        return PreparedPhase(phase, cut.tail(), training, validating, prefix=prefix, examples=examples, fetched=fetched)
+        return PreparedPhase(
+            phase, cut.tail(), self.objective, training, validating, prefix=prefix, examples=examples, fetched=fetched
+        )
 
     def _cut(
         self, phase: TrainingPhase, train: Part, validation: Part | None
@@ -356,7 +369,7 @@ class Network(Estimator):
         return cut, self._cache, wanted
 
     def _compiled(self, prepared: PreparedPhase) -> keras.Model:
-        trainer.compile_model(prepared.model, self._values, self._model, prepared.phase.learning_rate)
+        self.objective.compile(prepared.model, self._values, self._model, prepared.phase.learning_rate)
         trainer.refuse_too_large(prepared.model, self._batch_size)
         self._trained = prepared
         return prepared.model

@@ -121,6 +121,8 @@ class FamilyJob(Job):
     class_names: tuple[str, ...]
     input_sizes: tuple[int, ...]
     weights: str
+    seed: int
+    deterministic: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +152,6 @@ class TrainingJob(FamilyJob):
     features: str
     epochs: int
     patience: int
-    seed: int
-    deterministic: bool = True
     values: Mapping[str, Value] | None = None
     predictions: str = ""
 

@@ -13,13 +13,31 @@ Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 
 
+TOLERANCE = 1e-3
+"""Distance from 0 to 1 that rounding explains, half precision included."""
+
+
 def as_probabilities(output: NDArray[np.floating]) -> Probabilities:
-    """Convert a model's output to class probabilities, shape (n, classes); one sigmoid unit becomes two columns."""
+    """Convert a model's output to class probabilities, shape (n, classes), that sum to 1.
+
+    One column becomes two. Rows of several are divided by their sum, as Keras' cross-entropy does: those of one sigmoid
+    a class have another.
+
+    Raises:
+        ValueError: They are not between 0 and 1.
+    """
     values = np.asarray(output, dtype=np.float64)
     values = values.reshape(len(values), -1)
+    if len(values) and not (values.min() >= -TOLERANCE and values.max() <= 1 + TOLERANCE):
+        raise ValueError(
+            f"the model's outputs lie between {values.min():.4g} and {values.max():.4g}: must be probabilities, 0 to 1;"
+            " of logits, compile a loss with from_logits=True"
+        )
+    values = values.clip(0.0, 1.0)
     if values.shape[1] == 1:
-        values = np.concatenate([1.0 - values, values], axis=1)
-    return values
+        return np.concatenate([1.0 - values, values], axis=1)
+    sums = values.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, values / np.where(sums > 0, sums, 1.0), 1 / values.shape[1])
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> float:

@@ -18,6 +18,7 @@ from bench.records import Prefix
 from bench.training import cost
 from bench.training.batches import Examples, Part
 from bench.training.frozen.features import Fetched
+from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
 FINE_TUNE_LEARNING_RATE = 1e-5
@@ -78,6 +79,7 @@ class PreparedPhase:
 
     phase: TrainingPhase
     model: keras.Model
+    objective: Objective
     train: Examples
     validation: Examples | None
     prefix: Prefix
@@ -87,9 +89,9 @@ class PreparedPhase:
     @cached_property
     def predict(self) -> Predictor:
         """Predictor of the model; traced once."""
-        return Predictor(self.model)
+        return Predictor(self.model, self.objective)
 
     def latency_ms(self) -> float:
         """Measure the median milliseconds from one picture to its prediction, those of its features included."""
-        latency_ms = cost.latency_ms(self.predict.raw, self.predict.shapes)
+        latency_ms = cost.latency_ms(self.predict.raw, self.train.read(slice(0, 1)))
         return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)

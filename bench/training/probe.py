@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,19 @@ import tensorflow as tf
 from keras.src.backend import config
 from keras.src.utils import file_utils
 
+from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.training import augmentation, loading, trainer
+from bench.training import augmentation, loading
+from bench.training.dry_run import dry_run
 from bench.training.messages import Channel, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.task import Task, backbone_key
-from bench.training.trainer import WrongModel
+
+KERAS_2 = ("tf_keras", "tensorflow_hub")
+"""Libraries whose models and layers are those of Keras 2."""
+
+KERAS_3_NEEDED = "the suite trains models of Keras 3, whose layers come from `keras`"
 
 INPUT_SHAPE = (224, 224, 3)
 """The 224-pixel file of a backbone without its top serves every input size."""
@@ -30,11 +40,21 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
     """
     loaded = loading.load(Path(job.path))
-    hp, task = _declared(loaded, job, {})
+    keras.utils.set_random_seed(job.seed)
+    if job.deterministic:
+        tf.config.experimental.enable_op_determinism()  # as in a trial
+    with _pictures_read(loaded.path.parent) as read:
+        hp, task, model = _declared(loaded, job, {})
+    texts = [f"build reads pictures by itself, {read[0]} for one: it may see those of the test"] if read else []
+    if isinstance(model, keras.Model):
+        try:
+            texts += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
+        except ValueError as error:
+            raise SpaceError(loaded.path, loaded.line, str(error)) from error
     space = hp.space
     for corner in _corners(space, hp.values):
         try:
-            more, _ = _declared(loaded, job, corner)
+            more, *_ = _declared(loaded, job, corner)
         except SpaceError:
             continue  # a corner that does not build is a failed trial later, not a broken file
         space = space + [hyperparameter for hyperparameter in more.space if hyperparameter not in space]
@@ -48,6 +68,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         weights_files={key: file for key, file in files.items() if file is not None},
         backbones=len(backbones),
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
+        warnings=tuple(texts),
     )
 
 
@@ -67,21 +88,26 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
     return corners
 
 
-def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]) -> tuple[HyperParameters, Task]:
+def _declared(
+    loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]
+) -> tuple[HyperParameters, Task, Any]:
     """Build once with these values, and defaults for the others; SpaceError where its model cannot be trained."""
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:
         model = loaded.model(hp, task)
     except Exception as error:
-        raise loading.space_error(loaded.path, error, loaded.line) from error
+        raise _build_error(loaded, error) from error
     try:
         if isinstance(model, keras.Model):
-            trainer.check_model(model, task.num_classes)
+            check_model(model, task.num_classes)
+            Objective.of(model)
             augmentation.check_declared(hp.space)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)
             if "head_epochs" in [declared.name for declared in hp.space] and not nested:
                 raise WrongModel("head_epochs is declared, but there is no backbone to freeze: see task.backbone")
+        elif any(cls.__module__.split(".")[0] in KERAS_2 for cls in type(model).__mro__):
+            raise WrongModel(f"build returned a model of Keras 2: {KERAS_3_NEEDED}")
         elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
             raise WrongModel(
                 f"build returned {type(model).__name__}: must be a Keras model or a scikit-learn classifier"
@@ -89,7 +115,51 @@ def _declared(loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, 
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return hp, task
+    return hp, task, model
+
+
+def _build_error(loaded: loading.LoadedFamily, error: Exception) -> SpaceError:
+    """Describe an exception of `build` in one line; one inside a library of Keras 2 for what it is."""
+    described = loading.space_error(loaded.path, error, loaded.line)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        library = str(frame.f_globals.get("__name__")).split(".")[0]
+        if library in KERAS_2:
+            return SpaceError(
+                described.path, described.line, f"a layer of {library} is one of Keras 2: {KERAS_3_NEEDED}"
+            )
+    return described
+
+
+@contextmanager
+def _pictures_read(families: Path) -> Iterator[list[str]]:
+    """Collect the picture files that are opened meanwhile, and the folders with pictures that are listed.
+
+    Not those of installed packages, nor the families' own folder, which the suite lists.
+    """
+    read: list[str] = []
+    watching = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal watching
+        if not watching or event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], str):
+            return
+        watching, path = False, Path(arguments[0])  # what follows is not to be seen
+        if path != families and not path.is_relative_to(sys.prefix) and _has_pictures(path):
+            read.append(str(path))
+        watching = True
+
+    sys.addaudithook(hook)  # it cannot be removed
+    try:
+        yield read
+    finally:
+        watching = False
+
+
+def _has_pictures(path: Path) -> bool:
+    try:
+        return any(file.suffix.lower() in SUFFIXES for file in (path.iterdir() if path.is_dir() else [path]))
+    except OSError:
+        return False
 
 
 def _known(

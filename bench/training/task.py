@@ -13,7 +13,7 @@ from keras import layers
 
 from bench.records import Weights
 from bench.training.frozen import sketch
-from bench.training.frozen.graph import fingerprint
+from bench.training.frozen.identity import fingerprint
 
 
 @dataclass(frozen=True)

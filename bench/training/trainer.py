@@ -1,4 +1,4 @@
-"""Training of one Keras model, on pictures or features: compile, fit with early stopping, predict."""
+"""Training of one Keras model, on pictures or features: fit with early stopping, predict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from bench.data import machine
-from bench.hyperparameters import Value
 from bench.records import Epoch
 from bench.training import cost, metrics
 from bench.training.batches import Batches, Examples
+from bench.training.objective import Objective, WrongModel, input_shapes, output_shape
 
-LEARNING_RATE = 1e-3
-OPTIMIZER = "adam"
 BATCH_SIZE = 32
-"""Defaults where a family does not declare the hyperparameter."""
+"""Default where a family does not declare the hyperparameter."""
 
 PREDICT_BATCH = 64
 READ_BYTES = 4 * 2**20
@@ -47,71 +44,8 @@ class Stopped(Exception):
     """Training was stopped from outside, by a pruner."""
 
 
-class WrongModel(ValueError):
-    """The return value of `build` cannot be trained on these pictures."""
-
-
 EpochReport = Callable[[Epoch], bool]
 """Called with every epoch; True stops the training."""
-
-
-def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
-    """Return the shape of every input of a model, the batch first; WrongModel where it is unknown."""
-    if getattr(model, "inputs", None):
-        return [tuple(tensor.shape) for tensor in model.inputs]
-    built = model.get_build_config() or {}
-    shapes = [built["input_shape"]] if "input_shape" in built else list(built.get("shapes_dict", {}).values())
-    if not shapes:
-        raise WrongModel("the model has no input shape: call it in build, e.g. model(keras.Input((size, size, 3)))")
-    return [tuple(shapes[0])]
-
-
-def output_shape(model: keras.Model) -> tuple[Any, ...]:
-    """Return the shape of a model's output, the batch first."""
-    if getattr(model, "inputs", None):
-        return tuple(model.output_shape)
-    return tuple(model.compute_output_spec(keras.KerasTensor(input_shapes(model)[0])).shape)
-
-
-def check_model(model: keras.Model, num_classes: int) -> int:
-    """Return a model's input size in pixels; WrongModel unless it takes square RGB and has one unit or one a class."""
-    (shape,) = input_shapes(model)
-    if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
-        raise WrongModel(f"the model's input shape is {shape}: must be (None, size, size, 3), raw RGB pixels")
-    output = output_shape(model)
-    allowed = [(None, num_classes)] + ([(None, 1)] if num_classes == 2 else [])
-    if output not in allowed:
-        raise WrongModel(
-            f"the model's output shape is {output}: must be {' or '.join(map(str, allowed))} for {num_classes} classes;"
-            " task.classify(x) makes such a layer"
-        )
-    return int(shape[1])
-
-
-def compile_model(
-    model: keras.Model, values: Mapping[str, Value], source: keras.Model | None = None, learning_rate: Value = None
-) -> None:
-    """Compile a model for its training, by the hyperparameters `optimizer` and `learning_rate`.
-
-    Args:
-        model: The model that is trained: the one that a family built, or its tail.
-        source: The model that the family built. Where it has compiled that, its loss and its optimizer are kept.
-        learning_rate: Overrides the hyperparameter, with a fresh optimizer.
-    """
-    compiled = model if source is None else source
-    if compiled.compiled and learning_rate is None:
-        if compiled is not model:
-            model.compile(optimizer=compiled.optimizer, loss=compiled.loss, metrics=["accuracy"])
-        return
-    loss: Any
-    if compiled.compiled:
-        settings = {**compiled.optimizer.get_config(), "learning_rate": learning_rate}
-        optimizer, loss = type(compiled.optimizer).from_config(settings), compiled.loss
-    else:
-        optimizer = keras.optimizers.get(str(values.get("optimizer", OPTIMIZER)))
-        loss = "binary_crossentropy" if output_shape(model)[-1] == 1 else "sparse_categorical_crossentropy"
-        optimizer.learning_rate = float(learning_rate or values.get("learning_rate") or LEARNING_RATE)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
@@ -141,36 +75,19 @@ def traced(model: keras.Model) -> Callable[..., Any]:
 class Predictor:
     """Class probabilities of a Keras model, with its weights of the moment, through one traced function."""
 
-    def __init__(self, model: keras.Model) -> None:
-        self.shapes = [shape[1:] for shape in input_shapes(model)]
+    def __init__(self, model: keras.Model, objective: Objective) -> None:
         self.raw = traced(model)
-        loss = (
-            model.loss if not isinstance(model.loss, str) else keras.losses.get(model.loss) if model.compiled else None
-        )
-        self._logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits"))
+        self._objective = objective
 
     def __call__(self, examples: Examples) -> metrics.Probabilities:
         """Return probabilities, shape (n, classes)."""
         size = max(PREDICT_BATCH, READ_BYTES // (4 * sum(map(math.prod, examples.shapes))))
         starts = range(0, len(examples.labels), size)
         inputs = (examples.read(slice(start, start + size)) for start in starts)
-        output = np.concatenate([np.asarray(self.raw(*arrays)) for arrays in inputs])
-        output = output.astype(np.float64)
+        output = np.concatenate([np.asarray(self.raw(*arrays)) for arrays in inputs]).astype(np.float64)
         if not np.isfinite(output).all():
             raise NonFinite("the model's predictions are not finite numbers")
-        if self._logits:
-            output = 1 / (1 + np.exp(-output)) if output.shape[-1] == 1 else softmax(output, axis=-1)
-        return metrics.as_probabilities(output)
-
-
-def targets_for(model: keras.Model, labels: NDArray[np.int64]) -> NDArray[Any]:
-    """Convert labels for the model's loss: a column for one unit, one-hot for categorical losses, else integers."""
-    if output_shape(model)[-1] == 1:
-        return labels.astype(np.float32).reshape(-1, 1)
-    loss = model.loss if isinstance(model.loss, str) else getattr(model.loss, "name", type(model.loss).__name__)
-    if "sparse" in str(loss).lower():
-        return labels
-    return np.eye(output_shape(model)[-1], dtype=np.float32)[labels]
+        return self._objective.probabilities(output)
 
 
 @dataclass
@@ -208,8 +125,8 @@ class _EpochLoop:
     step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
     """
 
-    def __init__(self, model: keras.Model, train: Examples, batch_size: int, seed: int) -> None:
-        targets = targets_for(model, train.labels)
+    def __init__(self, model: keras.Model, objective: Objective, train: Examples, batch_size: int, seed: int) -> None:
+        targets = objective.targets(train.labels)
         batches = Batches(train, targets, batch_size, seed)
         self.steps, self._model, self._begin = batches.steps, model, batches.begin
         step = model.train_step
@@ -238,6 +155,8 @@ class _EpochLoop:
         self._model.reset_metrics()
         self._run(self._begin(number))
         logs = self._model.get_metrics_result()
+        if "loss" not in logs:
+            raise WrongModel(f"its metrics are {', '.join(logs)}: one must be called loss, for the learning curve")
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise NonFinite(f"the training loss is {loss} after epoch {number}")
@@ -246,6 +165,7 @@ class _EpochLoop:
 
 def fit(
     model: keras.Model,
+    objective: Objective,
     train: Examples,
     validation: Examples,
     *,
@@ -262,7 +182,7 @@ def fit(
     """Train with early stopping, and restore the weights of the epoch with the best validation accuracy.
 
     Args:
-        model: Compiled; takes examples such as these.
+        model: Compiled for the objective; takes examples such as these.
         epochs: Maximum number of epochs.
         patience: Epochs without a better validation accuracy or loss after which it stops.
         seed: Seed of the order of the examples and of their augmentation.
@@ -275,7 +195,7 @@ def fit(
     """
     best = best or BestEpoch()
     best.begin(model)
-    training = _EpochLoop(model, train, batch_size, seed)
+    training = _EpochLoop(model, objective, train, batch_size, seed)
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
         start, cpu_start = time.perf_counter(), time.process_time()
@@ -304,9 +224,18 @@ def fit(
     return history
 
 
-def refit(model: keras.Model, train: Examples, *, epochs: int, batch_size: int, seed: int, before: int = 0) -> None:
+def refit(
+    model: keras.Model,
+    objective: Objective,
+    train: Examples,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    before: int = 0,
+) -> None:
     """Train with nothing held out: no validation, no early stopping; the last weights stay."""
-    training = _EpochLoop(model, train, batch_size, seed)
+    training = _EpochLoop(model, objective, train, batch_size, seed)
     for number in range(before + 1, before + epochs + 1):
         training.epoch(number)
 

@@ -30,7 +30,9 @@ def pool():
 def test_a_forked_process(benchmark, pool, tmp_path):
     (tmp_path / "family.py").write_text(FAMILY)
     path = str(tmp_path / "family.py")
-    job = ProbeJob(id="1", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random")
+    job = ProbeJob(
+        id="1", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random", seed=0
+    )
 
     def probe():
         pool.submit(job, Listener())

@@ -14,6 +14,7 @@ from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 NEED_TENSORFLOW = {
     "test_families.py",
     "test_features.py",
+    "test_dry_run.py",
     "test_folds.py",
     "test_jobs.py",
     "test_phases.py",

@@ -155,11 +155,13 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(kind,
 
     from bench.training import trainer
     from bench.training.batches import Part
+    from bench.training.objective import Objective
 
     x = inputs = keras.Input((24, 24, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(x)
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(keras.layers.Flatten()(x)))
-    trainer.compile_model(model, {})
+    objective = Objective.of(model)
+    objective.compile(model, {}, model)
     labels = np.arange(40) % 2
     pixels = noise(40) // 2 + np.uint8(120) * labels.astype(np.uint8)[:, np.newaxis, np.newaxis, np.newaxis]
     train, validation = Part(pixels[:24], labels[:24]), Part(pixels[24:], labels[24:])
@@ -170,8 +172,9 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(kind,
         trainer.Predictor, "__call__", lambda self, x: (validated.append(x.read(range(16))[0]), predict(self, x))[1]
     )
     history = trainer.fit(
-        model, train.examples(augmentation(kind)), validation.examples(),
-        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False, predict=trainer.Predictor(model),
+        model, objective, train.examples(augmentation(kind)), validation.examples(),
+        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False,
+        predict=trainer.Predictor(model, objective),
     )  # fmt: skip
     assert history[-1].loss < history[0].loss
     assert history[-1].val_accuracy == 1

@@ -21,6 +21,7 @@ from bench.training import jobs, trainer
 from bench.training.batches import Batches, Part
 from bench.training.estimators import Classifier
 from bench.training.messages import ScoreResult, TrialResult
+from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
 pytestmark = pytest.mark.slow
@@ -250,19 +251,29 @@ def test_a_ready_hypermodel_of_keras_tuner_is_a_family(space, channel, probe_job
 
 
 COMPILED = """\
+from functools import partial
 import keras
 from keras import layers
+
+def by_numbers(y_true, y_pred):
+    return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+def by_rows(y_true, y_pred):
+    return keras.losses.categorical_crossentropy(y_true, y_pred)
 
 def build(hp):
     model = keras.Sequential([
         keras.Input((24, 24, 3)),
         layers.Rescaling(1 / 255),
         layers.Flatten(),
-        layers.Dense({units}{activation}),
+        layers.Dense({units}{activation}, name="classify"),
     ])
     model.compile(keras.optimizers.SGD(hp.Float("speed", 1e-3, 1e-1)), loss={loss}, metrics=["accuracy"])
     return model
 """
+
+
+SOFTMAX = ', activation="softmax"'
 
 
 @pytest.mark.parametrize(
@@ -274,8 +285,20 @@ def build(hp):
         (2, ', activation="softmax"', '"categorical_crossentropy"'),
         (2, "", "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"),
         (2, "", "keras.losses.CategoricalCrossentropy(from_logits=True)"),
+        (2, "", "partial(keras.losses.sparse_categorical_crossentropy, from_logits=True)"),
+        (2, SOFTMAX, "keras.losses.sparse_categorical_crossentropy"),
+        (2, SOFTMAX, '["sparse_categorical_crossentropy"]'),
+        (2, SOFTMAX, '{"classify": "sparse_categorical_crossentropy"}'),
+        (2, SOFTMAX, "by_numbers"),
+        (2, SOFTMAX, "by_rows"),
+        (2, SOFTMAX, "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"),
+        (2, SOFTMAX, '"binary_crossentropy"'),
+        (2, SOFTMAX, '"mse"'),
+        (2, SOFTMAX, "None"),
+        (2, ', activation="sigmoid"', '"categorical_crossentropy"'),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*received .from_logits=True")  # Keras repairs it
 def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, job, monkeypatch, units, activation, loss):
     fitted = []
     fit = trainer.fit
@@ -290,11 +313,45 @@ def test_a_compiled_keras_tuner_model_is_taken_as_it_is(space, channel, job, mon
     assert 0 < result.validation.log_loss < 5
 
 
+def test_a_loss_given_in_any_form_trains_the_same(space, channel, job):
+    names = ['"sparse_categorical_crossentropy"', "keras.losses.sparse_categorical_crossentropy", "by_numbers"]
+    names += ['["sparse_categorical_crossentropy"]', '{"classify": "sparse_categorical_crossentropy"}', "by_rows"]
+    paths = [
+        space(f"loss{number}", COMPILED.format(units=2, activation=SOFTMAX, loss=loss))
+        for number, loss in enumerate(names)
+    ]
+    first, *others = [jobs.trial(job(path), channel({"speed": 0.002})).history for path in paths]
+    for history in others:
+        for one, other in zip(first, history, strict=True):
+            assert (other.loss, other.val_loss) == pytest.approx((one.loss, one.val_loss), rel=1e-4)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_outputs_without_an_activation_are_trained_and_scored_as_logits(space, channel, job, units):
+    text = HEAD + f"    return keras.Model(inputs, layers.Dense({units})(layers.Flatten()(x / 255)))\n"
+    whole = text.replace(f"Dense({units})", f"Dense({units}, activation='{'sigmoid' if units == 1 else 'softmax'}')")
+    logits, probabilities = (
+        jobs.trial(job(space(name, code)), channel()) for name, code in (("a", text), ("b", whole))
+    )
+    for one, other in zip(logits.history, probabilities.history, strict=True):
+        assert (one.loss, one.accuracy, one.val_loss) == pytest.approx(
+            (other.loss, other.accuracy, other.val_loss), rel=1e-3
+        )
+
+
+def test_the_probabilities_of_independent_sigmoids_sum_to_one(space, channel, job, tmp_path):
+    text = COMPILED.format(units=2, activation=', activation="sigmoid"', loss='"categorical_crossentropy"')
+    config = job(space("sigmoids", text), score=True, predictions=str(tmp_path / "test.npz"))
+    jobs.trial(config, channel({"speed": 0.002}))
+    with np.load(tmp_path / "test.npz") as arrays:
+        np.testing.assert_allclose(arrays["probabilities"].sum(axis=1), 1.0, atol=1e-6)
+
+
 def test_declared_hyperparameters_reach_the_optimizer(space, channel, job, monkeypatch):
     compiled = []
-    compile_model = trainer.compile_model
+    original = Objective.compile
     monkeypatch.setattr(
-        trainer, "compile_model", lambda model, *more: compile_model(model, *more) or compiled.append(model)
+        Objective, "compile", lambda self, model, *more: original(self, model, *more) or compiled.append(model)
     )
     text = HEAD + (
         '    hp.Float("learning_rate", 1e-4, 1e-1); hp.Choice("optimizer", ["adam", "rmsprop"])\n'
@@ -392,15 +449,16 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, 
 
     def compiled():
         model = jobs._build(config, fixed({})).model
-        trainer.compile_model(model, {"optimizer": optimizer, "learning_rate": 0.01})
-        return model
+        objective = Objective.of(model)
+        objective.compile(model, {"optimizer": optimizer, "learning_rate": 0.01}, model)
+        return model, objective
 
-    model = compiled()
+    model, objective = compiled()
     ours = trainer.fit(
-        model, part.examples(), part.examples(),
-        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model),
+        model, objective, part.examples(), part.examples(),
+        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model, objective),
     )  # fmt: skip
-    model, theirs = compiled(), []
+    (model, _), theirs = compiled(), []
     batches = Batches(part.examples(), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)
     for number in (1, 2, 3, 4):
         epoch = batches.begin(number)

@@ -69,7 +69,9 @@ def trial(tmp_path):
 
 
 def probe_of(path):
-    return ProbeJob(id="2", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random")
+    return ProbeJob(
+        id="2", timeout_s=60.0, path=path, class_names=("a", "b"), input_sizes=(32,), weights="random", seed=0
+    )
 
 
 def outcome_of(pool, job, listener=None):
@@ -284,7 +286,7 @@ def test_a_trial_ends_with_its_driver(tmp_path):
         "from bench.workers.local import LocalPool\n"
         "pool = LocalPool(1)\n"
         f"job = ProbeJob(id='1', timeout_s=600.0, path={str(tmp_path / 'family.py')!r}, class_names=('a', 'b'),\n"
-        "               input_sizes=(32,), weights='random')\n"
+        "               input_sizes=(32,), weights='random', seed=0)\n"
         "pool.submit(job, Listener())\n"
         "print(pool._running[0].process.pid, flush=True)\n"
         "time.sleep(600)\n"

@@ -37,7 +37,8 @@ from bench.hyperparameters import Value
 from bench.training import cost
 from bench.training.augmentation import AUGMENTATIONS, PictureArray
 from bench.training.batches import Part
-from bench.training.frozen.graph import Cut, Graph, NoPrefix, Tensor
+from bench.training.frozen.graph import Cut, Graph, Tensor
+from bench.training.frozen.identity import NoPrefix
 from bench.training.trainer import traced
 
 BATCH = 64
@@ -259,6 +260,7 @@ class _Computation:
         shares = SHARES if sum(map(len, views)) >= LEAST_SHARED else 1
         self._shares = np.array([int(name[:2], 16) % shares for name in self._names])
         self._done = 0
+        self._example: list[NDArray[Any]] = []
 
     def run(self) -> float:
         """Compute everything that is missing; return the seconds that this process has computed."""
@@ -295,7 +297,9 @@ class _Computation:
             writers = [stack.enter_context(store.writing(store.new_path())) for store in stores]
             for at in range(0, len(rows), BATCH):
                 some = rows[at : at + BATCH]
-                outputs = keras.tree.flatten(self._predict(*(start.rows[some] for start in self._starts)))
+                inputs = [start.rows[some] for start in self._starts]
+                self._example = [rows[:1] for rows in inputs]
+                outputs = keras.tree.flatten(self._predict(*inputs))
                 for writer, output in zip(writers, outputs, strict=True):
                     for row, features in zip(some, self._stored(output), strict=True):
                         writer(self._names[row], features)
@@ -312,8 +316,7 @@ class _Computation:
 
     @cached_property
     def _latency_ms(self) -> float:
-        shapes = [tuple(start.tensor.shape[1:]) for start in self._starts]
-        return cost.latency_ms(self._predict, shapes) + max(start.latency_ms for start in self._starts)
+        return cost.latency_ms(self._predict, self._example) + max(start.latency_ms for start in self._starts)
 
     def _stored(self, output: Any) -> NDArray[Any]:
         with np.errstate(over="ignore"):

@@ -11,20 +11,18 @@ to the pictures (Merkle, 1987). Two models that share a prefix share the keys of
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src.models.functional import Functional  # what `keras.Model(inputs, outputs)` gives; it has no public name
+from numpy.typing import NDArray
 
 from bench.data import pixels
+from bench.training.frozen.identity import NoPrefix, digest, identity, is_other_code
 from bench.training.frozen.sketch import Sketched
 
 Tensor = Any
@@ -34,8 +32,8 @@ Node = Any
 """One use of an operation: its `operation`, `arguments`, `input_tensors` and `outputs`."""
 
 
-class NoPrefix(Exception):
-    """A model is trained end to end; the message is the reason."""
+EXAMPLES = 4
+"""Rows of random numbers on which a layer of other code is tried."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class Graph:
         self.nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._keys: dict[int, str] = {}
+        self._repeating: dict[int, bool] = {}
 
     def _flattened(self, model: keras.Model, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Call a model's layers one by one on other inputs, also those of nested models; return the outputs."""
@@ -99,7 +98,7 @@ class Graph:
         """Find the end of the frozen prefix, as the layers are frozen now; NoPrefix where there is none."""
         frozen = {id(self.input)}
         for node in self.nodes:
-            if all(id(tensor) in frozen for tensor in node.input_tensors) and not _changes(node.operation):
+            if all(id(tensor) in frozen for tensor in node.input_tensors) and self._is_fixed(node):
                 frozen.update(id(tensor) for tensor in node.outputs)
         if id(self.output) in frozen or not self.model.trainable:
             raise NoPrefix("nothing of it is trained")
@@ -112,8 +111,21 @@ class Graph:
             raise NoPrefix("its pictures go past the frozen layers")
         cut = Cut(self, tuple(crossing.values()))
         if not any(_has_weights(node.operation) for node in self.above(cut.tensors)):
-            raise NoPrefix("it begins with no frozen layer")
+            first = next((node for node in self.nodes if id(node.outputs[0]) not in frozen), self.nodes[0]).operation
+            raise NoPrefix(f"it begins with no frozen layer: {first.name} ({type(first).__name__}) comes first")
         return cut
+
+    def _is_fixed(self, node: Node) -> bool:
+        """Tell whether an operation is a fixed function of each picture."""
+        if isinstance(node.operation, Sketched):
+            return node.operation.frozen
+        if _changes(node.operation):
+            return False
+        if not is_other_code(node.operation):
+            return True
+        if id(node) not in self._repeating:
+            self._repeating[id(node)] = _repeats(node)
+        return self._repeating[id(node)]
 
     def _before_growth(self, tensor: Tensor) -> Tensor:
         """Return the tensor, or a smaller one that it is computed from without weights, e.g. by padding."""
@@ -144,17 +156,18 @@ class Graph:
         NoPrefix where an operation above it has no configuration or code to hash.
         """
         if tensor is self.input:
-            return _digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
+            return digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
         known = self._keys
         if id(tensor) not in known:
             for node in self.above([tensor]):  # in order, so that a deep model is no deep recursion
                 if id(node.outputs[0]) not in known:
                     above = [self.key(tensor) for tensor in node.input_tensors]
                     for number, output in enumerate(node.outputs):
-                        is_sketched = isinstance(node.operation, Sketched)
-                        known[id(output)] = (
-                            node.operation.key(*above) if is_sketched else _digest(number, _identity(node), above)
-                        )
+                        if isinstance(node.operation, Sketched):
+                            known[id(output)] = node.operation.key(*above)
+                        else:
+                            arguments = [list(node.arguments.args), dict(node.arguments.kwargs)]
+                            known[id(output)] = digest(number, identity(node.operation, arguments), above)
         return known[id(tensor)]
 
 
@@ -210,8 +223,6 @@ def _called_again(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
 
 def _changes(operation: Any) -> bool:
     """Tell whether an operation is trained, is random, or does something else in training than in prediction."""
-    if isinstance(operation, Sketched):
-        return not operation.frozen
     if not isinstance(operation, keras.Layer):
         return False
     return any(_changes_itself(layer) for layer in operation._flatten_layers())
@@ -222,9 +233,40 @@ def _changes_itself(layer: keras.Layer) -> bool:
         return True
     if isinstance(layer, keras.layers.BatchNormalization):  # frozen, it is in inference mode even while training
         return bool(layer.trainable)
-    if not _is_keras(type(layer)):  # it may use the argument in any way
-        return bool(layer._call_has_training_arg)
-    return isinstance(layer, keras.layers.Lambda | keras.layers.SpectralNormalization)
+    if is_other_code(layer):  # it may use the argument in any way
+        return bool(getattr(layer, "_fn_expects_training_arg", layer._call_has_training_arg))
+    return isinstance(layer, keras.layers.SpectralNormalization)
+
+
+def _repeats(node: Node) -> bool:
+    """Call a layer on random numbers, once more, and on some of them; tell whether each row keeps its output.
+
+    A layer of other code can draw random numbers, count its calls, or mix the pictures of a batch, unknown to Keras.
+    """
+    random = np.random.default_rng(0)
+    inputs = {}
+    for tensor in node.input_tensors:
+        shape = [EXAMPLES, *(size or 1 for size in tensor.shape[1:])]
+        inputs[id(tensor)] = random.uniform(0, 255, shape).astype(tensor.dtype)
+    state = [np.array(variable) for variable in node.operation.variables]
+
+    def outputs(step: int) -> list[NDArray[Any]]:
+        tensors = {key: keras.ops.convert_to_tensor(array[::step]) for key, array in inputs.items()}
+        return [np.asarray(keras.ops.cast(output, "float32")) for output in _called_again(node, tensors)]
+
+    try:
+        first, second, some = outputs(1), outputs(1), outputs(-2)
+        return all(
+            len(one) == EXAMPLES
+            and np.array_equal(one, other, equal_nan=True)
+            and np.allclose(one[::-2], part, atol=1e-5 * np.nanmax(np.abs(one)), equal_nan=True)
+            for one, other, part in zip(first, second, some, strict=True)
+        )
+    except Exception:  # whatever other code raises: it is then trained end to end
+        return False
+    finally:
+        for variable, value in zip(node.operation.variables, state, strict=True):
+            variable.assign(value)
 
 
 def _has_weights(operation: Any) -> bool:
@@ -233,71 +275,3 @@ def _has_weights(operation: Any) -> bool:
 
 def _size(tensor: Tensor) -> int:
     return math.prod(size or 1 for size in tensor.shape[1:])
-
-
-# -- what an operation does
-
-
-def _identity(node: Node) -> list[Any]:
-    """List everything that an operation's output depends on besides its inputs."""
-    operation = node.operation
-    arguments = keras.tree.map_structure(_described, [list(node.arguments.args), dict(node.arguments.kwargs)])
-    return [_code(operation), _settings(operation), arguments, _weights(operation)]
-
-
-def _settings(operation: Any) -> dict[str, Any]:
-    try:
-        settings = operation.get_config()
-    except NotImplementedError:
-        raise NoPrefix(f"{type(operation).__name__} has no get_config, so its features cannot be told apart") from None
-    return {name: value for name, value in settings.items() if name not in ("name", "trainable")}
-
-
-def _described(argument: Any) -> str:
-    if isinstance(argument, keras.KerasTensor):
-        return "tensor"
-    if hasattr(argument, "__array__"):  # its `repr` would leave numbers out
-        return _digest_of(argument)
-    return repr(argument)
-
-
-def _weights(layer: Any) -> list[str]:
-    return [_digest_of(variable.value) for variable in getattr(layer, "variables", ())]
-
-
-def _code(operation: Any) -> list[Any]:
-    """List an operation's class, and what is not in its settings: code and attributes that are not Keras' own."""
-    identity: list[Any] = [f"{type(operation).__module__}.{type(operation).__qualname__}"]
-    custom = [cls for cls in type(operation).__mro__ if not _is_keras(cls)]
-    functions = [value for cls in custom for value in vars(cls).values() if inspect.isfunction(value)]
-    attributes = vars(operation)
-    functions += [value for value in attributes.values() if inspect.isfunction(value) and not _is_keras(value)]
-    for function in functions:
-        try:
-            code = Path(inspect.unwrap(function).__code__.co_filename).read_bytes()
-        except OSError:
-            raise NoPrefix(f"the code of {function.__qualname__} cannot be read") from None
-        identity.append(hashlib.sha256(code).hexdigest())
-        identity += [repr(cell.cell_contents) for cell in function.__closure__ or ()]
-    if custom:
-        plain = {name: value for name, value in attributes.items() if isinstance(value, (bool, int, float, str, tuple))}
-        identity.append({name: repr(plain[name]) for name in plain if not name.startswith("_") and name != "name"})
-    return identity
-
-
-def _is_keras(thing: Any) -> bool:
-    return str(thing.__module__).split(".")[0] in ("keras", "tensorflow", "builtins", "abc")
-
-
-def fingerprint(model: keras.Model) -> str:
-    """Hash the settings and weights of a model's layers, whatever of them is frozen."""
-    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
-    return _digest([_settings(layer) for layer in layers], [_weights(layer) for layer in layers])
-
-
-def _digest_of(array: Any) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_described).encode()).hexdigest()[:32]

@@ -16,7 +16,8 @@ from bench.training import batches, estimators, jobs
 from bench.training.batches import Part
 from bench.training.frozen import features
 from bench.training.frozen.features import FeatureCache, PictureView, views
-from bench.training.frozen.graph import Graph, NoPrefix
+from bench.training.frozen.graph import Graph
+from bench.training.frozen.identity import NoPrefix
 
 pytestmark = pytest.mark.slow
 

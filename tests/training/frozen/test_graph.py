@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from bench.data import pixels
 from bench.hyperparameters import HyperParameters, fixed
 from bench.search import spaces
 from bench.training import loading
-from bench.training.frozen.graph import Graph, NoPrefix
+from bench.training.frozen.graph import Graph
+from bench.training.frozen.identity import NoPrefix
 from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
@@ -309,7 +312,7 @@ def test_a_layer_whose_settings_are_not_known_trains_end_to_end():
             return self.factor(x)
 
     cut = Graph(on(convolutions(False), Silent(lambda x: 2 * x), layers.Conv2D(2, 3, trainable=False))).cut()
-    with pytest.raises(NoPrefix, match="Silent has no get_config, so its features cannot be told apart"):
+    with pytest.raises(NoPrefix, match="Silent has no get_config that can be read"):
         cut.keys  # noqa: B018
 
 
@@ -354,6 +357,130 @@ def test_functions_of_the_same_name_are_told_apart(tmp_path):
         return seeded(lambda: small(activation=scope["squash"]))
 
     assert keys(model(2)) != keys(model(3))
+
+
+class Random(layers.Layer):
+    """Random whatever it is called for, without an argument `training`."""
+
+    def call(self, x):
+        return tf.image.random_brightness(x, 0.2)
+
+
+class Mixing(layers.Layer):
+    """Subtracts the mean of the batch."""
+
+    def call(self, x):
+        return x - keras.ops.mean(x, axis=0, keepdims=True)
+
+
+class Counting(layers.Layer):
+    """Changes with every call."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x * self.calls
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Random, Mixing, Counting, lambda: layers.Lambda(lambda x: x + keras.random.normal((1,)))],
+    ids=["random", "mixing", "counting", "lambda"],
+)
+def test_a_layer_that_is_no_fixed_function_of_a_picture_ends_the_prefix(layer):
+    frozen = layers.Conv2D(3, 3, padding="same", name="frozen", trainable=False)
+    model = on(frozen, layer(), layers.Conv2D(4, 3, trainable=False))
+    before = model.get_weights()
+    assert Graph(model).cut().layers == ("frozen",)
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_lambda_that_is_a_fixed_function_is_in_the_prefix():
+    scale = layers.Lambda(lambda x: x / 127.5 - 1)
+    model = on(scale, layers.Conv2D(3, 3, name="frozen", trainable=False))
+    cut = Graph(model).cut()
+    assert "frozen" in [node.operation.name for node in cut.graph.above(cut.tensors)]
+    assert apart(model, cut) < 1e-5
+
+
+class Held(layers.Layer):
+    """Multiplies by a value that it has from outside: an attribute, public or not, or what a function closes over."""
+
+    def __init__(self, how, value):
+        super().__init__()
+        self.function = lambda x: x
+        if how == "closure":
+            self.function = lambda x: x * value
+        elif how == "default":
+            self.function = lambda x, value=value: x * value
+        elif how == "partial":
+            self.function = partial(keras.ops.multiply, x2=value)
+        elif how == "nested":
+            self._held = {"values": [value]}
+        else:
+            setattr(self, how, value)
+
+    def get_config(self):
+        return {}
+
+    def call(self, x):
+        x = self.function(x)
+        for name in ("table", "_table"):
+            x = x * getattr(self, name, 1.0)
+        return x * self._held["values"][0] if hasattr(self, "_held") else x
+
+
+def large(middle):
+    """An array of more than 1,000 numbers, whose `repr` leaves out the middle."""
+    array = np.ones((32, 32, 3), np.float32)
+    array[16, 16] = middle
+    return array
+
+
+@pytest.mark.parametrize("how", ["closure", "default", "partial", "nested", "table", "_table"])
+@pytest.mark.parametrize("value", [float, large], ids=["number", "array"])
+def test_what_a_layer_holds_besides_its_settings_is_told_apart(how, value):
+    def model(middle):
+        return seeded(lambda: on(Held(how, value(middle)), convolutions(False)))
+
+    one, same, other = keys(model(2)), keys(model(2)), keys(model(50))
+    assert one == same != other
+
+
+def test_a_lambda_over_an_array_is_told_apart():
+    def model(middle):
+        array = large(middle)
+        return seeded(lambda: on(layers.Lambda(lambda x: x * array), convolutions(False)))
+
+    assert keys(model(2)) == keys(model(2)) != keys(model(50))
+
+
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
+def test_two_functions_of_one_line_are_told_apart():
+    def model(number):
+        activation = [lambda x: x * 2, lambda x: x * 3][number]
+        return seeded(lambda: small(activation=activation))
+
+    assert keys(model(0)) != keys(model(1))
+
+
+def test_what_cannot_be_read_trains_end_to_end():
+    class Opaque:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def __call__(self, x):
+            return x * self.factor
+
+        def __rmul__(self, x):
+            return x * self.factor
+
+    with pytest.raises(NoPrefix, match="what a Opaque holds cannot be read"):
+        keys(seeded(lambda: on(Held("table", Opaque(2)), convolutions(False))))
+    with pytest.raises(NoPrefix, match="Conv2D has no get_config that can be read"):
+        keys(seeded(lambda: small(activation=Opaque(2))))
 
 
 def test_pictures_that_are_decoded_in_another_way_have_other_keys(monkeypatch):
