@@ -20,9 +20,10 @@ from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
 from bench.records import Epoch, Failure, FailureKind, Weights
 from bench.runs import store
+from bench.search import families
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.training.messages import ProbeJob, RefitJob, TrialJob, TrialResult
+from bench.training.messages import ProbeJob, RefitJob, TrialJob, TrialResult, WeightsFile
 from bench.workers import Outcome
 
 
@@ -952,6 +953,62 @@ def test_a_probes_warnings_are_shown_once_and_stand_in_the_notes(start, tmp_path
     run = start(Cautious(depth, deeper_is_better), families=("a", "b"), progress=Listening(), budget=Budget(2))
     paths = [tmp_path / "spaces" / f"{name}.py" for name in "ab"]
     assert warnings == list(run.notes) == [f"{path}: {text}" for path in paths for text in ("one", "two")]
+
+
+def test_sizes_that_are_left_out_reach_no_training_of_the_family(start):
+    class Sized(FakePool):
+        def _run(self, job, listener):
+            result = super()._run(job, listener)
+            if isinstance(job, ProbeJob):
+                return replace(result, too_small=(16,)) if Path(job.path).stem == "a" else result
+            sizes[Path(job.path).stem].add(job.input_sizes)
+            return result
+
+    sizes = {"a": set(), "b": set()}
+    run = start(Sized(depth, deeper_is_better), budget=Budget(4), input_sizes=(16, 32), repeats=1)
+    assert sizes == {"a": {(32,)}, "b": {(16, 32)}}
+    assert run.split.input_sizes == (16, 32)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_backbone_that_the_probe_has_missed_is_said_once_where_its_weights_are_missing(start, tmp_path, seen):
+    file = WeightsFile("Net", path=str(tmp_path / "net.h5"), problem="none" if seen else "")
+
+    class Missing(FakePool):
+        def _run(self, job, listener):
+            if isinstance(job, ProbeJob):
+                return replace(super()._run(job, listener), weights_files=(file,), backbones=1)
+            real = listener.built
+            listener.built = lambda params, weights: real(params, Weights.MISSING)
+            return super()._run(job, listener)
+
+    warnings = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            warnings.append(text)
+
+    run = start(Missing(depth, deeper_is_better), families=("a",), progress=Listening(), budget=Budget(3))
+    assert {trial.weights for trial in run.trials} == {Weights.MISSING}
+    if seen:
+        assert run.notes == ()
+    else:
+        assert warnings == list(run.notes)
+        assert len(warnings) == 1
+        assert "no imagenet weights in the Keras cache for a backbone" in warnings[0]
+
+
+def test_a_trial_that_is_trained_again_wants_no_weights_but_its_own(start):
+    run, probed = start(families=("a",), budget=Budget(2)), []
+
+    class Probing(FakePool):
+        def _run(self, job, listener):
+            probed.append(job.only)
+            return super()._run(job, listener)
+
+    trial = replace(run.trials[1], weights=Weights.IMAGENET)
+    config, _ = families.prepare_again(run, trial, Probing(depth, deeper_is_better), SILENT)
+    assert (config.missing_weights, probed) == ("error", [trial.params])
 
 
 def test_an_engine_that_cannot_be_made_costs_its_search_and_not_the_run(start, monkeypatch):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench import cache, data
+from bench import cache, data, text
 from bench.cache import downloads
 from bench.config import RunConfig
 from bench.data import Dataset
@@ -20,7 +20,7 @@ from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
-from bench.training.messages import Job, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.training.messages import FamilyJob, Job, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.workers import Listener, Outcome, Pool, Stop, run_jobs
 
 COUNTABLE = 10_000
@@ -35,7 +35,8 @@ class Family:
 
     Attributes:
         known: Its known configurations, checked.
-        files: Weights files by backbone, found and checked.
+        files: Weights files by backbone, found and checked; "" where they cannot be had.
+        input_sizes: Picture sizes in pixels that all its backbones can be built for.
         warnings: Warnings of its probe.
     """
 
@@ -44,6 +45,7 @@ class Family:
     space: tuple[Hyperparameter, ...]
     known: tuple[Mapping[str, Value], ...]
     files: Mapping[str, str]
+    input_sizes: tuple[int, ...]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -52,9 +54,17 @@ class Family:
 
 
 def prepare(
-    config: RunConfig, chosen: Sequence[SearchSpace], dataset: Dataset, pool: Pool, progress: Progress
+    config: RunConfig,
+    chosen: Sequence[SearchSpace],
+    dataset: Dataset,
+    pool: Pool,
+    progress: Progress,
+    only: Mapping[str, Value] | None = None,
 ) -> tuple[list[Family], list[str]]:
-    """Build every family once in a worker process, and look for its weights.
+    """Build every family once in a worker process, and look for the weights of all backbones that it can ask for.
+
+    Args:
+        only: The configuration whose weights are looked for; None looks for those of all configurations.
 
     Returns:
         The families, skipped ones included, and the names of the GPUs that the workers see.
@@ -72,14 +82,18 @@ def prepare(
             input_sizes=tuple(dataset.input_sizes),
             weights=config.weights,
             seed=config.seed,
+            only=only,
         )
         for space in chosen
     ]
     outcomes = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
-    wanted = {key: file for probe in probes for key, file in probe.weights_files.items()}
-    files, reasons = _WeightsFinder(config, pool, progress).obtain(wanted)
-    families = [_family(config, space, probe, files, reasons) for space, probe in zip(chosen, probes, strict=True)]
+    wanted = [(job, file) for job, probe in zip(jobs, probes, strict=True) for file in probe.weights_files]
+    reasons = _WeightsFinder(config, pool, progress).obtain(wanted)
+    families = [_family(config, *each, reasons) for each in zip(chosen, jobs, probes, strict=True)]
+    for family in families:
+        if not family.input_sizes:
+            progress.warning(f"{family.path}: skipped, {family.info.skipped}")
     return families, sorted({gpu for probe in probes for gpu in probe.gpus})
 
 
@@ -100,7 +114,7 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
     recorded = next(family.sha256 for family in run.families if family.name == trial.family)
     if recorded and recorded != spaces.content_sha256(chosen[0].path):
         raise RunFolderError(f"{chosen[0].path}: it, or a _*.py beside it, was changed since {run.path} was made")
-    (family,), _ = prepare(config, chosen, data.load(run.manifest), pool, progress)
+    (family,), _ = prepare(config, chosen, data.load(run.manifest), pool, progress, trial.params)
     return config, family
 
 
@@ -108,12 +122,16 @@ def searchable(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
     """The families that are not skipped.
 
     Raises:
-        WeightsError: All are.
+        WeightsError: All are, one at least for want of weights.
+        ConfigError: All are, since their backbones need larger pictures.
         ConfigError: Known configurations alone are asked for, and there are none.
     """
     families = [family for family in prepared if not family.info.skipped]
     if not families:
-        raise WeightsError(f"every family is skipped: {prepared[0].info.skipped}. Choose --missing-weights random")
+        without = next((family for family in prepared if family.input_sizes), None)
+        if without is None:
+            raise ConfigError(f"every family is skipped: {prepared[0].info.skipped}. Choose larger --input-sizes")
+        raise WeightsError(f"every family is skipped: {without.info.skipped}. Choose --missing-weights random")
     if config.only_known and not any(family.known for family in families):
         names = ", ".join(family.name for family in families)
         raise ConfigError(f"only-known: nothing to run, there are no KNOWN_CONFIGURATIONS in {names}; leave it out")
@@ -126,8 +144,9 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
     return {
         "path": str(family.path),
         "class_names": split.classes,
-        "input_sizes": tuple(split.input_sizes),
+        "input_sizes": family.input_sizes,
         "weights": config.weights,
+        "missing_weights": config.missing_weights,
         "files": dict(family.files),
         "manifest": str(run.manifest.absolute()),
         "cache": str(cache.folder()),
@@ -164,12 +183,16 @@ def _probe_result(space: SearchSpace, outcome: Outcome) -> ProbeResult:
     raise WorkerError(f"{space.path} could not be looked at: {failure.name}: {failure.message}\n{failure.traceback}")
 
 
+_Need = tuple[str, str]
+"""The path of a family and the key of a backbone: two families may have applications of one name."""
+
+
+def _need(job: FamilyJob, file: WeightsFile) -> _Need:
+    return job.path, file.backbone
+
+
 def _family(
-    config: RunConfig,
-    space: SearchSpace,
-    probe: ProbeResult,
-    files: Mapping[str, str],
-    reasons: Mapping[str, str],
+    config: RunConfig, space: SearchSpace, job: ProbeJob, probe: ProbeResult, reasons: Mapping[_Need, str]
 ) -> Family:
     every = configurations(probe.space, COUNTABLE)
     info = FamilyInfo(
@@ -178,15 +201,17 @@ def _family(
         configurations=None if every is None else len(every),
         sha256=spaces.content_sha256(space.path),
     )
-    missing = [reasons[key] for key in probe.weights_files if key in reasons]
-    if missing:
+    files = {file.backbone: "" if _need(job, file) in reasons else file.path for file in probe.weights_files}
+    sizes = tuple(size for size in job.input_sizes if size not in probe.too_small)
+    if not sizes:
+        info = replace(info, skipped="; ".join(probe.warnings))
+    elif files and not any(files.values()):
         info = replace(info, weights=Weights.MISSING)
         if config.missing_weights == "skip":
-            info = replace(info, skipped=f"no imagenet weights: {missing[0]}")
+            info = replace(info, skipped=f"no imagenet weights: {reasons[_need(job, probe.weights_files[0])]}")
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
-    weights = {key: files[key] for key in probe.weights_files if key in files}
-    return Family(info, space.path, probe.space, probe.known, weights, probe.warnings)
+    return Family(info, space.path, probe.space, probe.known, files, sizes, probe.warnings)
 
 
 class _WeightsFinder:
@@ -195,57 +220,87 @@ class _WeightsFinder:
     def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:
         self._config, self._pool, self._progress = config, pool, progress
         self._unreachable: dict[str, str] = {}
+        self._downloaded: dict[str, str] = {}
 
-    def obtain(self, wanted: Mapping[str, WeightsFile]) -> tuple[dict[str, str], dict[str, str]]:
-        """Paths of the files that are there and load, and for the others the reason, both by backbone."""
-        reasons = {key: reason for key, file in wanted.items() if file.missing and (reason := self._download(file))}
-        came = {key: file for key, file in wanted.items() if file.missing and key not in reasons}
-        jobs = [WeightsJob(id=f"weights {key}", timeout_s=PROBE_TIMEOUT_S, file=file) for key, file in came.items()]
-        outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
-        problems = {key: file.problem for key, file in wanted.items() if not file.missing}
-        for key, outcome in zip(came, outcomes, strict=True):
-            result, failure = outcome.result, outcome.failure
-            problems[key] = result.problem if isinstance(result, WeightsFile) else failure.message if failure else ""
+    def obtain(self, wanted: Sequence[tuple[ProbeJob, WeightsFile]]) -> dict[_Need, str]:
+        """Get the files that are missing; gives the reason for each that cannot be had or does not load."""
+        reasons: dict[_Need, str] = {}
+        came: dict[str, tuple[ProbeJob, WeightsFile]] = {}
+        for job, file in wanted:
+            reason = file.problem or (self._download(file) if file.missing else "")
+            if reason:
+                reasons[_need(job, file)] = reason
+            elif file.missing:
+                came.setdefault(_check_id(file), (job, file))
+        problems = self._check(came)
         reasons |= {
-            key: f"{wanted[key].path} does not hold them, {problem}" for key, problem in problems.items() if problem
+            _need(job, file): problems[check]
+            for job, file in wanted
+            if file.missing and (check := _check_id(file)) in problems
         }
         for reason in dict.fromkeys(reasons.values()):
-            self._missing([wanted[key].application for key in reasons if reasons[key] == reason], reason)
-        return {key: file.path for key, file in wanted.items() if key not in reasons}, reasons
+            names = [file.backbone for job, file in wanted if reasons.get(_need(job, file)) == reason]
+            self._missing(list(dict.fromkeys(names)), reason)
+        return reasons
+
+    def _check(self, came: Mapping[str, tuple[ProbeJob, WeightsFile]]) -> dict[str, str]:
+        """Load what has been downloaded; gives what is wrong with it, by `_check_id`."""
+        shared = ("path", "class_names", "input_sizes", "weights", "seed")
+        jobs = [
+            WeightsJob(id=check, timeout_s=PROBE_TIMEOUT_S, file=file, **{name: getattr(job, name) for name in shared})
+            for check, (job, file) in came.items()
+        ]
+        outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
+        problems: dict[str, str] = {}
+        for outcome in outcomes:
+            result, failure = outcome.result, outcome.failure
+            problems[outcome.job.id] = (
+                result.problem if isinstance(result, WeightsFile) else failure.message if failure else ""
+            )
+        return {check: problem for check, problem in problems.items() if problem}
 
     def _download(self, file: WeightsFile) -> str:
-        """Download a file; gives the reason where it cannot be had, else ""."""
-        path, host = Path(file.path), urlsplit(file.url).netloc
-        if path.is_file():  # another backbone wanted it too
-            return ""
+        """Download a file, once; gives the reason where it cannot be had, else ""."""
+        if file.path not in self._downloaded:
+            self._downloaded[file.path] = self._fetch(file)
+        return self._downloaded[file.path]
+
+    def _fetch(self, file: WeightsFile) -> str:
+        host = urlsplit(file.url).netloc
         if host not in self._unreachable:
-            stage = f"downloading the imagenet weights of {file.application}"
+            stage = f"downloading the imagenet weights of {file.backbone}"
             self._progress.stage(stage, 0, 0)
             try:
-                downloads.fetch(file.url, path, file.hash, lambda done, total: self._progress.stage(stage, done, total))
+                downloads.fetch(
+                    file.url, Path(file.path), file.hash, lambda done, total: self._progress.stage(stage, done, total)
+                )
             except downloads.UnreachableError as error:
                 self._unreachable[host] = f"not in the Keras cache, and {host} cannot be reached ({error})"
             except downloads.DownloadError as error:
                 return f"not in the Keras cache, and {host} did not send it ({error})"
         return self._unreachable.get(host, "")
 
-    def _missing(self, applications: Sequence[str], reason: str) -> None:
-        text = f"no imagenet weights for {', '.join(applications)}: {reason}"
+    def _missing(self, backbones: Sequence[str], reason: str) -> None:
+        message = f"no imagenet weights for {text.listing(backbones, 8)}: {reason.rstrip('.')}"
         policy = self._config.missing_weights
         if policy == "error":
             raise WeightsError(
-                f"{text}. Set KERAS_HOME to a folder that has them, or choose --missing-weights random or skip"
+                f"{message}. Set KERAS_HOME to a folder that has them, or choose --missing-weights random or skip"
             )
-        one = len(applications) == 1
+        one = len(backbones) == 1
         does = ("runs", "is") if one else ("run", "are")
         what = f"{does[0]} from random initialisation, labelled so" if policy == "random" else f"{does[1]} skipped"
-        self._progress.warning(f"{text}. {'It' if one else 'They'} {what} (--missing-weights {policy})")
+        self._progress.warning(f"{message}. {'It' if one else 'They'} {what} (--missing-weights {policy})")
+
+
+def _check_id(file: WeightsFile) -> str:
+    return f"weights {file.backbone} {file.path}"
 
 
 def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) -> None:
     """Tell of the search that begins, and warn of what its user may not expect of it."""
     config = folder.run.config
-    warnings = [f"{family.path}: {text}" for family in families for text in family.warnings]
+    warnings = [f"{family.path}: {warning}" for family in families for warning in family.warnings]
     budget, known = config.budget, sum(len(family.known) for family in families)
     trials = budget.trials
     if config.only_known:
@@ -268,6 +323,6 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     progress.begin(
         [family.info for family in families], folder.path, None if trials is None else trials * count, seconds
     )
-    for text in dict.fromkeys(warnings):
-        folder.note(text)
-        progress.warning(text)
+    for warning in dict.fromkeys(warnings):
+        folder.note(warning)
+        progress.warning(warning)

@@ -69,6 +69,8 @@ class TrialListener(Listener):
         family, cap = self.trial.family, self.trial.max_epochs
         self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key)
+        if weights == Weights.MISSING and all(self.study.family.files.values()):
+            self._warn_of_unseen_backbone()
         if not self.twin:
             self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
             self._number()
@@ -143,6 +145,16 @@ class TrialListener(Listener):
         return trial
 
     # -- inside
+
+    def _warn_of_unseen_backbone(self) -> None:
+        """Say once of a family that its probe has missed a backbone, whose weights are not in the Keras cache."""
+        text = (
+            f"{self.study.family.path}: no imagenet weights in the Keras cache for a backbone that no default value"
+            " asks for; it runs from random initialisation, labelled so"
+        )
+        if text not in self._folder.run.notes:
+            self._folder.note(text)
+            self._context.progress.warning(text)
 
     @property
     def _candidate(self) -> Path:

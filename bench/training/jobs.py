@@ -243,7 +243,14 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
         tf.config.experimental.enable_op_determinism()
     outlines = sketch.Outlines(cache.root) if cache else None
     task = Task(
-        job.class_names, job.input_sizes, job.weights, job.files, job.seed, outlines=outlines, sketching=sketching
+        job.class_names,
+        job.input_sizes,
+        job.weights,
+        job.files,
+        job.seed,
+        outlines=outlines,
+        sketching=sketching,
+        missing_weights=job.missing_weights,
     )
     hp = HyperParameters(suggest)
     model = loading.load(Path(job.path)).model(hp, task)

@@ -15,16 +15,17 @@ class WeightsFile:
     """The file of a backbone's ImageNet weights.
 
     Attributes:
-        application: Name of a function of `keras.applications`, called with `options`, e.g. `{"alpha": 0.35}`.
-        path: Where the Keras cache has it or would have it.
+        backbone: Its `pretrained.backbone_key`, e.g. `MobileNetV2(alpha=0.35)`.
+        values: Hyperparameters with which its family asks for it.
+        url, path: Address of it, and where the Keras cache has it or would have it; "" if there is no such file.
         hash: Its checksum; "" where Keras gives none.
-        problem: Reason why the file that is there does not load; "" if it does, or if it is missing.
+        problem: Reason why there is none, or why the one that is there does not load; "" if it does, or is missing.
     """
 
-    application: str
-    options: Mapping[str, Value]
-    url: str
-    path: str
+    backbone: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    url: str = ""
+    path: str = ""
     hash: str = ""
     missing: bool = False
     problem: str = ""
@@ -35,21 +36,23 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """A family after one build with default values.
+    """A family after one build with default values; nothing is declared where no input size is left.
 
     Attributes:
         space: All hyperparameters that it declares, conditional ones included.
         known: Its known configurations, checked against the space.
-        weights_files: By `task.backbone_key`.
-        backbones: Number of backbones that it asks for.
+        weights_files: Files of all backbones that it can ask for; none where weights are random.
+        backbones: Number of backbones that it can ask for.
+        too_small: Input sizes that are left out, since a backbone cannot be built for them.
         gpus: Names of the GPUs that the process sees.
         warnings: What the user should know of the family before its search, a sentence each.
     """
 
     space: tuple[Hyperparameter, ...]
     known: tuple[Mapping[str, Value], ...] = ()
-    weights_files: Mapping[str, WeightsFile] = field(default_factory=dict)
+    weights_files: tuple[WeightsFile, ...] = ()
     backbones: int = 0
+    too_small: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -105,15 +108,6 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightsJob(Job):
-    """Check a weights file that has been downloaded."""
-
-    result_type: ClassVar[type] = WeightsFile
-
-    file: WeightsFile
-
-
-@dataclass(frozen=True, kw_only=True)
 class FamilyJob(Job):
     """A job that builds the family in the file `path`, on backbones that start from one of `config.WEIGHTS`."""
 
@@ -127,9 +121,24 @@ class FamilyJob(Job):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeJob(FamilyJob):
-    """Build a family once with default values."""
+    """Build a family once with default values.
+
+    Attributes:
+        only: The configuration whose weights are looked for; None looks for those of all configurations.
+    """
 
     result_type: ClassVar[type] = ProbeResult
+
+    only: Mapping[str, Value] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsJob(FamilyJob):
+    """Check a weights file that has been downloaded."""
+
+    result_type: ClassVar[type] = WeightsFile
+
+    file: WeightsFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +146,7 @@ class TrainingJob(FamilyJob):
     """Settings of every training.
 
     Attributes:
-        files: Weights files, found and checked, by `task.backbone_key`.
+        files: Weights files, found and checked, by `pretrained.backbone_key`; "" where they cannot be had.
         manifest: The split, `split.json`.
         cache: The folder of decoded pictures and features.
         features: One of `config.FEATURES`.
@@ -152,6 +161,7 @@ class TrainingJob(FamilyJob):
     features: str
     epochs: int
     patience: int
+    missing_weights: str = "random"
     values: Mapping[str, Value] | None = None
     predictions: str = ""
 

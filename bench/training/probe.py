@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend import config
-from keras.src.utils import file_utils
 
 from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.training import augmentation, loading
+from bench.training import augmentation, loading, pretrained
+from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import dry_run
-from bench.training.messages import Channel, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.training.messages import Channel, FamilyJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
-from bench.training.task import Task, backbone_key
+from bench.training.task import Task
 
 KERAS_2 = ("tf_keras", "tensorflow_hub")
 """Libraries whose models and layers are those of Keras 2."""
 
 KERAS_3_NEEDED = "the suite trains models of Keras 3, whose layers come from `keras`"
 
-INPUT_SHAPE = (224, 224, 3)
-"""The 224-pixel file of a backbone without its top serves every input size."""
-
 
 def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
-    """Build a family with default values; collect what it declares and the weights that it wants.
+    """Build a family with default values; collect what it declares and the weights that it can want.
 
     Raises:
         SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
@@ -44,8 +40,17 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     if job.deterministic:
         tf.config.experimental.enable_op_determinism()  # as in a trial
     with _pictures_read(loaded.path.parent) as read:
+        scan = Scan(loaded, job, job.only)
+        too_small = scan.too_small()
+        texts = list(_left_out(too_small))
+        if too_small:
+            job = replace(job, input_sizes=tuple(size for size in job.input_sizes if size not in too_small))
+            if not job.input_sizes:
+                return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(texts))
+            scan = Scan(loaded, job, job.only)
         hp, task, model = _declared(loaded, job, {})
-    texts = [f"build reads pictures by itself, {read[0]} for one: it may see those of the test"] if read else []
+    if read:
+        texts.append(f"build reads pictures by itself, {read[0]} for one: it may see those of the test")
     if isinstance(model, keras.Model):
         try:
             texts += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
@@ -59,17 +64,27 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             continue  # a corner that does not build is a failed trial later, not a broken file
         space = space + [hyperparameter for hyperparameter in more.space if hyperparameter not in space]
     known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
-    backbones = {backbone_key(backbone.application, backbone.options): backbone for backbone in task.backbones}
-    wanted = backbones if job.weights == "imagenet" else {}
-    files = {key: look(backbone.application, backbone.options) for key, backbone in wanted.items()}
+    if len(task.backbones) > 1:
+        scan = Scan(loaded, job, job.only, task.backbones)
+    wanted = scan.requests.values() if job.weights == "imagenet" else ()
     return ProbeResult(
         space=tuple(space),
         known=tuple(known),
-        weights_files={key: file for key, file in files.items() if file is not None},
-        backbones=len(backbones),
+        weights_files=tuple(
+            pretrained.look(request.application, request.options, request.x.shape[1:], request.values)
+            for request in wanted
+        ),
+        backbones=len(scan.requests),
+        too_small=tuple(too_small),
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
-        warnings=tuple(texts),
+        warnings=(*texts, *filter(None, map(preprocessing_warning, wanted))),
     )
+
+
+def _left_out(too_small: Mapping[int, str]) -> Iterator[str]:
+    for reason in dict.fromkeys(too_small.values()):
+        sizes = [str(size) for size in too_small if too_small[size] == reason]
+        yield f"input {'size' if len(sizes) == 1 else 'sizes'} {', '.join(sizes)} left out, {reason}"
 
 
 def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> list[dict[str, Value]]:
@@ -89,7 +104,7 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
 
 
 def _declared(
-    loaded: loading.LoadedFamily, job: ProbeJob, values: Mapping[str, Value]
+    loaded: loading.LoadedFamily, job: FamilyJob, values: Mapping[str, Value]
 ) -> tuple[HyperParameters, Task, Any]:
     """Build once with these values, and defaults for the others; SpaceError where its model cannot be trained."""
     task = Task(job.class_names, job.input_sizes)
@@ -188,50 +203,12 @@ def _known(
     return checked
 
 
-# -- ImageNet weights
-
-
-class _Missing(Exception):
-    """Leaves an application before it downloads anything."""
-
-
-def look(application: Callable[..., Any], options: Mapping[str, Value]) -> WeightsFile | None:
-    """Find an application's weights file, and load it if it is there; None where the application asks for no file.
-
-    The application is built with its ImageNet weights, and stopped where it would download them into the Keras cache
-    (`KERAS_HOME`).
-    """
-    asked: dict[str, str] = {}
-
-    def get_file(fname: str = "", origin: str = "", cache_subdir: str = "", **checksums: Any) -> str:
-        path = Path(config.keras_home()).expanduser().absolute() / (cache_subdir or "models") / fname
-        checksum = checksums.get("file_hash") or checksums.get("md5_hash") or ""
-        asked.update(url=origin, path=str(path), hash=checksum)
-        if not path.is_file():
-            raise _Missing
-        return str(path)
-
-    missing, problem = False, ""
-    original, file_utils.get_file = file_utils.get_file, get_file
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            application(include_top=False, weights="imagenet", input_shape=INPUT_SHAPE, **options)
-    except _Missing:
-        missing = True
-    except Exception as error:
-        if not asked:
-            raise
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    finally:
-        file_utils.get_file = original
-    if not asked:
-        return None
-    return WeightsFile(application.__name__, dict(options), **asked, missing=missing, problem=problem)
-
-
 def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
-    """Look again at a weights file that has been downloaded; see `look`."""
-    file = look(getattr(keras.applications, job.file.application), job.file.options)
-    assert file is not None
-    return file
+    """Look again at a weights file that has been downloaded; see `pretrained.look`."""
+    loaded = loading.load(Path(job.path))
+    key, values = job.file.backbone, job.file.values
+    request = Scan(loaded, job, values).requests.get(key)
+    if request is None:  # not the first one of its family
+        _, task, _ = _declared(loaded, job, values)
+        request = Scan(loaded, job, values, task.backbones).requests[key]
+    return pretrained.look(request.application, request.options, request.x.shape[1:], request.values)

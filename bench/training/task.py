@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import keras
 from keras import layers
 
+from bench.errors import WeightsError
 from bench.records import Weights
+from bench.training import pretrained
 from bench.training.frozen import sketch
 from bench.training.frozen.identity import fingerprint
+from bench.training.pretrained import Application, backbone_key
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Backbone:
         pristine: Its fingerprint before the family changed anything; "" where none is needed.
     """
 
-    application: Callable[..., Any]
+    application: Application
     options: Mapping[str, Any]
     weights: Weights
     identity: Sequence[Any]
@@ -40,7 +41,9 @@ class Task:
         class_names: Names in the order of the labels.
         input_sizes: Picture sizes in pixels that suit the data.
         weights: "imagenet" or "random".
-        files: Weights files by `backbone_key`.
+        files: Weights files by `backbone_key`; "" where they cannot be had.
+        missing_weights: One of `config.RunConfig.missing_weights`; with "skip" and "error" a backbone whose weights
+            cannot be had is a WeightsError.
         seed: Seed of random weights.
         outlines: Outlines of backbones that were built before; None neither reads nor records any.
         sketching: Whether a sketch stands for a backbone that has an outline.
@@ -55,6 +58,7 @@ class Task:
         seed: int = 0,
         outlines: sketch.Outlines | None = None,
         sketching: bool = False,
+        missing_weights: str = "random",
     ) -> None:
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
@@ -62,6 +66,7 @@ class Task:
         self.backbones: list[Backbone] = []
         self._weights = Weights(weights)
         self._files = dict(files or {})
+        self._missing_weights = missing_weights
         self._seed, self._outlines, self._sketching = seed, outlines, sketching
 
     def classify(self, x: Any) -> Any:
@@ -70,7 +75,7 @@ class Task:
             return layers.Dense(1, activation="sigmoid", name="classify")(x)
         return layers.Dense(self.num_classes, activation="softmax", name="classify")(x)
 
-    def backbone(self, application: Callable[..., Any], x: Any, **options: Any) -> tuple[Any, keras.Model]:
+    def backbone(self, application: Application, x: Any, **options: Any) -> tuple[Any, keras.Model]:
         """Put a Keras application, without its top, on a tensor of shape (batch, height, width, 3).
 
         Its batch normalisation is frozen, which keeps it in inference mode while the rest is fine-tuned: small batches
@@ -79,24 +84,24 @@ class Task:
         `training=True` override it.
 
         Args:
-            application: A function of `keras.applications`; `options` are its arguments, e.g. `alpha=0.35`.
+            application: A function of `keras.applications`, or one that takes its arguments and asks
+                `keras.utils.get_file` for its weights; `options` are its arguments, e.g. `alpha=0.35`.
             x: The preprocessed pixels.
 
         Returns:
             Its feature maps, and the backbone itself, whose `layers` the family may freeze.
         """
-        key = backbone_key(application, options)
-        file = self._files.get(key)
+        key, shape = backbone_key(application, options), x.shape[1:]
+        file = self._file(key, application, options, shape) if self._weights == Weights.IMAGENET else None
         weights = Weights.MISSING if self._weights == Weights.IMAGENET and not file else self._weights
-        identity = sketch.identity(key, file, x.shape[1:], self._seed + len(self.backbones))
-        of_keras = application.__module__.startswith("keras.")  # other code may change between trials
-        outlines = self._outlines if of_keras else None
+        identity = sketch.identity(key, file, shape, self._seed + len(self.backbones))
+        outlines = self._outlines if pretrained.of_keras(application) else None
         outline = outlines.find(identity) if outlines and self._sketching else None
         if outline is not None:
             sketched = sketch.Sketched(outline)
             features, model = sketched(x), cast(keras.Model, sketched.backbone)
         else:
-            model = self._built(application, file, x, options)
+            model = self._built(application, options, shape, file)
             features = model(x)
         pristine = fingerprint(model) if outlines and not outline else ""
         self.backbones.append(Backbone(application, options, weights, identity, pristine, model))
@@ -108,13 +113,26 @@ class Task:
         """Seed what is drawn next, by the number of backbones so far; Keras takes 32 bits."""
         keras.utils.set_random_seed((self._seed + len(self.backbones)) % 2**32)
 
+    def _file(
+        self, key: str, application: Application, options: Mapping[str, Any], shape: Sequence[int | None]
+    ) -> str | None:
+        """Name a backbone's weights file; looked for here if the family's probe has not met the backbone."""
+        if key not in self._files:
+            found = pretrained.look(application, options, shape, load=False)
+            self._files[key] = "" if found.missing or found.problem else found.path
+        if not self._files[key] and self._missing_weights != "random":
+            raise WeightsError(f"no imagenet weights for {key} (--missing-weights {self._missing_weights})")
+        return self._files[key] or None
+
     def _built(
-        self, application: Callable[..., Any], file: str | None, x: Any, options: Mapping[str, Any]
+        self,
+        application: Application,
+        options: Mapping[str, Any],
+        shape: Sequence[int | None],
+        file: str | None,
     ) -> keras.Model:
         self._set_seed()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*input_shape. is undefined or non-square.*")
-            model: keras.Model = application(include_top=False, weights=file, input_shape=tuple(x.shape[1:]), **options)
+        model = pretrained.build(application, options, shape, file)
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
@@ -130,8 +148,3 @@ class Task:
         """Weights that the backbones started from."""
         used = {backbone.weights for backbone in self.backbones}
         return Weights.MISSING if Weights.MISSING in used else next(iter(used), Weights.NONE)
-
-
-def backbone_key(application: Callable[..., Any], options: Mapping[str, Any]) -> str:
-    """Name a backbone by what decides on its weights file, e.g. `MobileNetV2 {"alpha": 0.35}`."""
-    return f"{application.__name__} {json.dumps(options, sort_keys=True, default=str)}"

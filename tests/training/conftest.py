@@ -12,12 +12,14 @@ from bench.hyperparameters import fixed
 from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 
 NEED_TENSORFLOW = {
+    "test_backbones.py",
     "test_families.py",
     "test_features.py",
     "test_dry_run.py",
     "test_folds.py",
     "test_jobs.py",
     "test_phases.py",
+    "test_pretrained.py",
     "test_graph.py",
     "test_sketch.py",
 }

@@ -16,9 +16,9 @@ from bench.config import LARGEST_SEED
 from bench.hyperparameters import HyperParameters, fixed
 from bench.records import Weights
 from bench.search import spaces
-from bench.training import cost, jobs, loading, probe
-from bench.training.messages import WeightsFile, WeightsJob
-from bench.training.task import Task, backbone_key
+from bench.training import cost, jobs, loading, pretrained
+from bench.training.messages import WeightsJob
+from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
 
@@ -238,37 +238,46 @@ def test_preprocessing_is_that_of_the_published_weights():
         np.testing.assert_allclose(before(pixels), module.preprocess_input(pixels.copy()), atol=1e-3)
 
 
-def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel):
+def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel, probe_job):
     """As MobileNet's own files cannot be had everywhere, the test writes one, by its name in the Keras cache."""
-    monkeypatch.setattr(probe.file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
     (tmp_path / "models").mkdir()
 
     def check(name):
-        asked = WeightsFile(name, {}, url="", path="")
-        return jobs.check_weights(WeightsJob(id="1", timeout_s=60.0, file=asked), channel())
+        (file,) = jobs.probe(probe_job(FILES[name], weights="imagenet"), channel()).weights_files
+        return file
 
-    there = check("MobileNet")
+    there = check("mobilenet")
     path = there.path
     assert there.missing
     right = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, right)
-    assert check("MobileNet") == replace(there, missing=False)
-    other = check("MobileNetV2")
+    assert check("mobilenet") == replace(there, missing=False)
+    shared = {
+        "path": str(FILES["mobilenet"]),
+        "class_names": ("a", "b"),
+        "input_sizes": (32,),
+        "weights": "imagenet",
+    } | {"seed": 0}
+    job = WeightsJob(id="1", timeout_s=60.0, file=there, **shared)
+    assert jobs.check_weights(job, channel()) == replace(there, missing=False)
+    other = check("mobilenet_v2")
     assert (other.missing, other.problem) == (True, "")
     shutil.copy(path, other.path)
-    assert check("MobileNetV2").problem
+    assert check("mobilenet_v2").problem
     Path(path).write_bytes(Path(path).read_bytes()[:100_000])
-    assert check("MobileNet").problem
+    assert check("mobilenet").problem
 
 
-def test_a_backbone_starts_from_its_file(tmp_path):
+def test_a_backbone_starts_from_its_file(tmp_path, monkeypatch):
     import numpy as np
 
+    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
     application = keras.applications.VGG16
     source = application(include_top=False, weights=None, input_shape=(32, 32, 3))
     source.save_weights(tmp_path / "vgg16.weights.h5")
-    task = Task(("a", "b"), (32,), "imagenet", {backbone_key(application, {}): str(tmp_path / "vgg16.weights.h5")})
+    task = Task(("a", "b"), (32,), "imagenet", {"VGG16": str(tmp_path / "vgg16.weights.h5")})
     model = loading.load(FILES["vgg16"]).model(HyperParameters(fixed({})), task)
     pairs = itertools.zip_longest(source.get_weights(), backbone(model).get_weights())
     assert all(np.array_equal(one, other) for one, other in pairs)
@@ -279,8 +288,11 @@ def test_a_backbone_starts_from_its_file(tmp_path):
 
 
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe.file_utils.config, "keras_home", lambda: str(tmp_path))
-    found = {name: probe.look(getattr(keras.applications, name), {}) for name in ("MobileNet", "MobileNetV2", "VGG16")}
+    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
+    found = {
+        name: pretrained.look(getattr(keras.applications, name), {}, (96, 96, 3))
+        for name in ("MobileNet", "MobileNetV2", "VGG16")
+    }
     assert found["MobileNet"].path == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")
     assert found["VGG16"].path == str(tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
     assert found["VGG16"].hash

@@ -73,13 +73,13 @@ class Outlines:
 
 
 def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -> list[Any]:
-    """List everything that a backbone depends on: its `task.backbone_key`, its weights, its pictures' shape.
+    """List everything that a backbone depends on: its `pretrained.backbone_key`, its weights, its pictures' shape.
 
     The weights are those of a file, or else random ones of this seed.
     """
     status = Path(file).stat() if file else None
     weights = [file, status.st_size, status.st_mtime_ns] if status else [seed]
-    return [1, keras.version(), backbone, weights, list(shape)]
+    return [2, keras.version(), backbone, weights, list(shape)]
 
 
 class Sketched(keras.layers.Layer):
