@@ -1,16 +1,16 @@
-"""`hp`: Keras Tuner's define-by-run API, one object under every engine.
+"""`hp`: Keras Tuner's define-by-run API, the same object under every engine.
 
-A search space calls `hp.Int(...)`, `hp.Choice(...)` and so on while it builds a model. Each call describes a
-`Hyperparameter` and gets its value from whoever stands behind: an engine in the driver process (over the
-worker's channel), an Optuna trial, or fixed values (replay). Signatures, defaults and the meaning of
-`parent_name`, `conditional_scope` and `name_scope` are those of `keras_tuner.HyperParameters` 1.4, so that
-a function written for it runs unchanged. Some things are stricter or quieter, on purpose:
+A search space calls `hp.Int(...)`, `hp.Choice(...)` and so on while it builds a model. Each call declares a
+`Hyperparameter` and returns its value, which comes from an engine in the driver process (over the worker's channel),
+an Optuna trial, or fixed values (replay). Signatures, defaults and the meaning of `parent_name`, `conditional_scope`
+and `name_scope` are those of `keras_tuner.HyperParameters` 1.4, so that a function written for it runs unchanged.
+Deliberate differences:
 
-- a name that is declared again with another range is an error that names both (Keras Tuner ignores the second);
-- a default outside its range is an error (Keras Tuner takes it);
-- an inactive hyperparameter is never asked for: nothing samples it and it is in no record;
-- a `Float` with a step reaches its upper bound where the step divides the range (Keras Tuner's floor division
-  drops 0.6 from 0 to 0.6 by 0.2, against its own documentation), and a `Choice` of booleans stays boolean.
+- a second declaration of a name with another range is an error that names both (Keras Tuner ignores the second);
+- a default outside its range is an error (Keras Tuner accepts it);
+- an inactive hyperparameter is never sampled and is in no record;
+- a `Float` with a step reaches its upper bound if the step divides the range (Keras Tuner's floor division drops 0.6
+  from 0 to 0.6 by 0.2, contrary to its documentation), and a `Choice` of booleans stays boolean.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Value = bool | int | float | str | None
 """The type of a hyperparameter's value."""
 
 Condition = tuple[str, tuple[Value, ...]]
-"""A parent's name and the values of it under which a hyperparameter is active."""
+"""Name of a parent, and the values of the parent under which a hyperparameter is active."""
 
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One declared hyperparameter: what it may be, and when.
+    """One declared hyperparameter: its range and its conditions.
 
     Attributes:
         kind: "Int", "Float", "Choice", "Boolean" or "Fixed".
-        name: Its full name, name scopes included (joined by "/").
-        default: What Keras Tuner would take without a search.
-        values: The choices of a "Choice"; the one value of a "Fixed".
+        name: Full name, name scopes included (joined by "/").
+        default: Value without a search.
+        values: Choices of a "Choice"; the single value of a "Fixed".
         low, high: Inclusive bounds of an "Int" or "Float".
         step: Distance between values; with `sampling` "log" or "reverse_log" the factor between them.
         sampling: "linear", "log" or "reverse_log".
@@ -48,18 +48,18 @@ class Hyperparameter:
     name: str
     default: Value
     values: tuple[Value, ...] = ()
-    low: int | float = 0  # a codec keeps the bounds of an "Int" whole
+    low: int | float = 0  # `int |`, so that the codec keeps the bounds of an "Int" whole
     high: int | float = 0
     step: int | float | None = None
     sampling: str = "linear"
     conditions: tuple[Condition, ...] = ()
 
     def is_active(self, values: Mapping[str, Value]) -> bool:
-        """True where all conditions hold under these values."""
+        """True if all conditions hold for these values."""
         return all(parent in values and values[parent] in allowed for parent, allowed in self.conditions)
 
     def finite_values(self) -> Sequence[Value] | None:
-        """Every value it can take, in order; None where it is continuous. Whole numbers are a range, never a list."""
+        """All allowed values in order; None if it is continuous. Whole numbers are a `range`, which needs no memory."""
         if self.kind in ("Choice", "Fixed"):
             return self.values
         if self.kind == "Boolean":
@@ -84,7 +84,7 @@ class Hyperparameter:
         return tuple(min(max(float(value), self.low), self.high) for value in stepped)
 
     def accepts(self, value: Value) -> bool:
-        """True for a value that this hyperparameter can take."""
+        """True for an allowed value."""
         if self.kind in ("Choice", "Boolean", "Fixed"):
             return any(value == choice and type(value) is type(choice) for choice in self.finite_values() or ())
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -95,12 +95,12 @@ class Hyperparameter:
             return self.low <= value <= self.high
         if isinstance(points := self.finite_values(), range):
             return int(value) in points
-        # A step need not be a binary fraction: 3 * 0.2 is above 0.6.
+        # A step may not be a binary fraction: 3 * 0.2 is above 0.6.
         tolerance = 1e-9 * max(abs(self.low), abs(self.high))
         return any(abs(value - point) <= tolerance for point in points or ())  # type: ignore[operator]
 
     def describe(self) -> str:
-        """The range as a person would write it, e.g. `Float 0.0 to 0.6` or `Choice of adam, sgd`."""
+        """The range in words, e.g. `Float 0.0 to 0.6` or `Choice of adam, sgd`."""
         if self.kind in ("Int", "Float"):
             step = f", step {self.step:g}" if self.step is not None else ""
             sampling = f", {self.sampling}" if self.sampling != "linear" else ""
@@ -114,17 +114,17 @@ _PLAIN = (bool, int, float, str)
 """Types of the values of a `Choice` and a `Fixed`."""
 
 _Parent = tuple[str | None, Any]
-"""The name and the values of a parent, as an argument of `hp.Int` and its like; None for no parent."""
+"""Name and values of a parent, as arguments of `hp.Int` etc.; None for no parent."""
 
 Suggest = Callable[[Hyperparameter], Value]
-"""Answers what value an active hyperparameter takes in this trial."""
+"""Returns the value of an active hyperparameter in this trial."""
 
 
 class HyperParameters:
-    """The `hp` that a search space's `build` is called with.
+    """The `hp` argument of a search space's `build`.
 
     Args:
-        suggest: Asked once for every active hyperparameter.
+        suggest: Called once for every active hyperparameter.
 
     Attributes:
         values: Active values so far, by full name.
@@ -182,7 +182,7 @@ class HyperParameters:
         """One of several values of one type; None while inactive."""
         choices = tuple(values)
         if not choices:
-            raise ValueError(f"hp.Choice({name!r}): there must be at least one value, got none")
+            raise ValueError(f"hp.Choice({name!r}): must have at least one value, got none")
         for choice in choices:
             if not isinstance(choice, _PLAIN):
                 text = str(choice)
@@ -194,7 +194,7 @@ class HyperParameters:
             raise TypeError(f"hp.Choice({name!r}): all values must be of one type, got {list(choices)}")
         if default is not None and default not in choices:
             raise ValueError(f"hp.Choice({name!r}): the default {default!r} is not among {list(choices)}")
-        plain: Callable[[Any], Value] = next(  # the built-in type behind one of NumPy's
+        plain: Callable[[Any], Value] = next(  # converts NumPy's types to built-in ones
             kind for kind in _PLAIN if isinstance(choices[0], kind)
         )
         choices = tuple(plain(choice) for choice in choices)
@@ -242,7 +242,7 @@ class HyperParameters:
     # -- reading
 
     def get(self, name: str) -> Any:
-        """The value of an active hyperparameter; ValueError while inactive, KeyError where it is unknown."""
+        """The value of an active hyperparameter; ValueError while it is inactive, KeyError if it is unknown."""
         full = self._full_name(name)
         if full in self.values:
             return self.values[full]
@@ -257,13 +257,13 @@ class HyperParameters:
         return self._full_name(name) in self.values
 
     def is_active(self, hyperparameter: str | Hyperparameter) -> bool:
-        """True where a hyperparameter's conditions hold now."""
+        """True if a hyperparameter's conditions hold now."""
         if isinstance(hyperparameter, Hyperparameter):
             return hyperparameter.is_active(self.values)
         return any(known.is_active(self.values) for known in self.space if known.name == hyperparameter)
 
     def copy(self) -> HyperParameters:
-        """A copy in which new declarations take their defaults, for a `keras_tuner.HyperModel` with `tunable=False`."""
+        """A copy whose new declarations take their defaults, for a `keras_tuner.HyperModel` with `tunable=False`."""
         twin = HyperParameters(fixed({}))
         twin.values, twin.space = dict(self.values), list(self.space)
         twin._name_scopes, twin._conditions = list(self._name_scopes), list(self._conditions)
@@ -288,9 +288,9 @@ class HyperParameters:
         number = int if kind == "Int" else float
         sampling = (sampling or "linear").lower()
         call = f"hp.{kind}({name!r})"
-        for what, value in (("min_value", low), ("max_value", high), ("step", step), ("default", default)):
+        for argument, value in (("min_value", low), ("max_value", high), ("step", step), ("default", default)):
             if kind == "Int" and value is not None and value != int(value):
-                raise ValueError(f"{call}: {what} must be a whole number, got {value}")
+                raise ValueError(f"{call}: {argument} must be a whole number, got {value}")
         if not low <= high:
             raise ValueError(f"{call}: min_value <= max_value must hold, but got {low} and {high}")
         if sampling not in ("linear", "log", "reverse_log"):
@@ -346,11 +346,11 @@ class HyperParameters:
 
 
 class OutsideRangeError(ValueError):
-    """A given value is outside its hyperparameter's range."""
+    """A fixed value is outside its hyperparameter's range."""
 
 
 def fixed(values: Mapping[str, Value]) -> Suggest:
-    """Replays given values; a hyperparameter that they do not name takes its default."""
+    """Replay fixed values; hyperparameters without one take their defaults."""
 
     def suggest(hyperparameter: Hyperparameter) -> Value:
         if hyperparameter.name not in values:
@@ -368,14 +368,14 @@ def configurations(
     limit: int,
     choices: Callable[[Hyperparameter], Sequence[Value] | None] = Hyperparameter.finite_values,
 ) -> list[dict[str, Value]] | None:
-    """Every distinct configuration of a space; None where it is continuous or there are over `limit`.
+    """All distinct configurations of a space; None if it is continuous or has more than `limit`.
 
-    Conditions are honoured: an inactive hyperparameter is in no configuration and does not multiply.
+    Inactive hyperparameters are in no configuration, so they do not multiply their number.
 
     Args:
         space: Declared hyperparameters, parents before children.
-        limit: The most configurations to list.
-        choices: The values to combine for each; None stands for too many.
+        limit: Maximum number of configurations.
+        choices: Returns the values to combine for a hyperparameter; None means too many.
     """
     partial: list[dict[str, Value]] = [{}]
     for hyperparameter in space:

@@ -1,7 +1,6 @@
-"""Records of a run as frozen dataclasses of plain data: Run, Study, Trial and their parts, and their one codec.
+"""Records of a run as frozen dataclasses of plain data (Run, Study, Trial and their parts), and their codec.
 
-Nothing here trains, stores or draws. `runs.store` writes and reads them; the report, the command line and
-`Run.leaderboard()` show them.
+`runs.store` writes and reads them; the report, the command line and `Run.leaderboard()` show them.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class RunStatus(StrEnum):
 
 
 class Weights(StrEnum):
-    """Start of a model's backbone; MISSING are random weights, since pretrained ones could not be had."""
+    """Initial weights of a backbone; MISSING are random ones, because pretrained ones were not available."""
 
     NONE = ""
     IMAGENET = "imagenet"
@@ -58,15 +57,15 @@ class Weights(StrEnum):
 
 
 class Ending(StrEnum):
-    """Why a trial ended early without a failure."""
+    """Reason why a trial ended early without a failure."""
 
     PRUNER = "pruner"
     BUDGET = "budget"
-    RECORD = "record"  # another trial's record answered it
+    RECORD = "record"  # answered from another trial's record
 
 
 class FailureKind(StrEnum):
-    """Why a job has no result."""
+    """Reason why a job has no result."""
 
     EXCEPTION = "exception"
     OOM = "OOM"
@@ -86,8 +85,9 @@ LEADERBOARD_COLUMNS = (
 ).split()
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order.
 
-With folds, `val_accuracy` is the mean over them and `val_accuracy_std` their sample standard deviation; without, the
-latter is None. `test_accuracy` is the mean over so many `seeds`; its interval has these and the test pictures in it.
+With folds, `val_accuracy` is their mean and `val_accuracy_std` their sample standard deviation; without folds the
+latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval includes the noise of seeds and test
+pictures.
 """
 
 
@@ -96,11 +96,11 @@ class Metrics:
     """Quality of a model on one part of the split.
 
     Attributes:
-        accuracy: Share of pictures whose most probable class is the right one.
+        accuracy: Share of pictures whose most probable class is the true one.
         balanced_accuracy: Mean over classes of the recall.
-        roc_auc: Area under the ROC curve; more than two classes: one against the rest, macro average; NaN-free:
-            None where it is not defined (a single class in the part).
-        log_loss: Mean negative log-likelihood in nats, probabilities clipped to float32's resolution.
+        roc_auc: Area under the ROC curve; with more than two classes the macro average of one class against the rest;
+            None if it is undefined (a single class in the part).
+        log_loss: Mean negative log-likelihood in nats, with probabilities clipped to the resolution of float32.
         brier: Mean over pictures of the squared distance to the one-hot label, 0 to 2, halved for two classes
             (Brier, 1950).
         accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy` (test part only).
@@ -117,9 +117,9 @@ class Metrics:
 
     @classmethod
     def mean(cls, folds: Sequence[Metrics]) -> Metrics:
-        """The mean of every metric over folds (at least one), each counting the same, and all their pictures.
+        """The mean of every metric over one or more folds with equal weight, and the total number of pictures.
 
-        Of `roc_auc` it is the mean over the folds in which it is defined.
+        `roc_auc` is the mean over the folds in which it is defined.
         """
         areas = [fold.roc_auc for fold in folds if fold.roc_auc is not None]
         return cls(
@@ -134,12 +134,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training; `loss` is what the optimizer minimised, averaged over the epoch's batches.
+    """One epoch of training; `loss` is the optimizer's loss, averaged over the epoch's batches.
 
-    `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" where there is one phase.
-    Epochs are counted through both. `time_s` is the epoch's, validation included; `step_time_s` is a training step's,
-    in the mean over the epoch, and `step_cpu_s` the time that the process's threads spent in it on all cores together,
-    waiting left out; None in older records.
+    `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" with one phase. Epochs are counted
+    through both phases. `time_s` is the time of the epoch with validation; `step_time_s` is the mean time of its
+    training steps, and `step_cpu_s` their mean CPU time over all cores, without waiting; None in older records.
     """
 
     epoch: int
@@ -154,9 +153,9 @@ class Epoch:
 
 
 def steady(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
-    """The epochs whose steps were timed in steady state: those of the last phase without its first one.
+    """The epochs whose steps were timed in steady state: those of the last phase except its first.
 
-    The first epoch of a phase has the tracing of its graph in it.
+    The first epoch of a phase includes the tracing of its graph.
     """
     last = [epoch for epoch in history if epoch.phase == history[-1].phase]
     return tuple(epoch for epoch in last[1:] if epoch.step_time_s is not None)
@@ -167,12 +166,12 @@ class Prefix:
     """The frozen part of a trial's model in one phase of its training.
 
     Attributes:
-        used: Whether the model was trained on the features, which are computed once; else it was trained end to end.
+        used: True if the model was trained on the features, which are computed once; else it was trained end to end.
         cut: The layers whose outputs are the features.
-        features: Number of their values for one view of one picture.
-        views: Views of every training picture: 1, 2 with flips, more with other augmentation.
-        disk_mb: Size of the features on disk, training and validation pictures, 10**6 bytes.
-        cached: Share of them that was in the cache already, 0 to 1.
+        features: Number of values per view of a picture.
+        views: Number of views of every training picture: 1, 2 with flips, more with other augmentation.
+        disk_mb: Size of the features on disk, for training and validation pictures, 10**6 bytes.
+        cached: Share of the features that was already in the cache, 0 to 1.
     """
 
     phase: str = ""
@@ -191,16 +190,15 @@ class Cost:
     """Cost of training and using a trial's model; with folds, `fit_time_s` and `train_time_s` are means over them.
 
     Attributes:
-        fit_time_s: Seconds spent in training steps and validation, tracing included.
-        features_time_s: Seconds that computing the features of the frozen layers takes, as measured when it was done,
-            by this trial or by another.
-        train_time_s: Seconds that the trial would take alone, cold: `fit_time_s` and `features_time_s`.
+        fit_time_s: Seconds of training steps and validation, tracing included.
+        features_time_s: Seconds to compute the features of the frozen layers, as measured by the trial that did.
+        train_time_s: Seconds that the trial would take alone, with an empty cache: `fit_time_s` + `features_time_s`.
         saved_time_s: Seconds of that which the feature cache saved.
-        total_time_s: The trial's process from start to end: every fold, building, measuring.
-        latency_ms: Median milliseconds for one picture, batch of one, in process.
+        total_time_s: Seconds from start to end of the trial: every fold, building, measuring.
+        latency_ms: Median milliseconds for one picture, in a batch of one.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
-        peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, TensorFlow's own included.
+        peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, including TensorFlow.
     """
 
     fit_time_s: float
@@ -219,11 +217,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Repeat:
-    """The chosen configuration trained once more, with another seed, and scored on the test pictures.
+    """The chosen configuration, trained again with another seed and scored on the test pictures.
 
     Attributes:
-        number: From 1; the seed is the run's plus that.
-        step_time_s, step_cpu_s: Of its training steps (see `Epoch`), one figure for each of its `steady` epochs.
+        number: From 1; the seed is the run's plus this number.
+        step_time_s, step_cpu_s: Times of its training steps (see `Epoch`), one value per `steady` epoch.
     """
 
     number: int
@@ -233,7 +231,7 @@ class Repeat:
 
     @classmethod
     def of(cls, number: int, test: Metrics, history: Sequence[Epoch]) -> Repeat:
-        """Of a training with these epochs."""
+        """The repeat with the step times of these epochs."""
         timed = steady(history)
         clock = tuple(epoch.step_time_s or 0.0 for epoch in timed)
         cpu = tuple(epoch.step_cpu_s or 0.0 for epoch in timed)
@@ -242,10 +240,10 @@ class Repeat:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """Test accuracy of one configuration over several seeds, the run's own among them.
+    """Test accuracy of one configuration over several seeds, including the run's own.
 
     Attributes:
-        low, high: 95 % interval of it, with the sampling of test pictures and of seeds in it (`stats.over_seeds`).
+        low, high: 95 % interval, which includes the noise of test pictures and seeds (`stats.over_seeds`).
         sd: Sample standard deviation over the seeds.
     """
 
@@ -261,9 +259,9 @@ class Failure:
     """The reason why a job has no result.
 
     Attributes:
-        traceback: The end of the traceback or of the process's output.
-        error: The exception's class or the signal's name; "" for other kinds.
-        path, line: Place in a search-space file, for a `SpaceError`.
+        traceback: End of the traceback or of the process's output.
+        error: Class of the exception or name of the signal; "" for other kinds.
+        path, line: Position in a search-space file, for a `SpaceError`.
     """
 
     kind: FailureKind
@@ -284,23 +282,22 @@ class Trial:
     """One configuration, built, trained and scored.
 
     Attributes:
-        family, engine, number: Its study and its place there.
-        order: Its place in the run over all studies, from 1; 0 where it is answered from the record.
-        duplicate_of: Name of the trial whose record answered this one; "" for a trial of its own.
-        counted: Whether it used up budget (an answer from the same study's record does not).
+        family, engine, number: Its study and its number there.
+        order: Its number in the run over all studies, from 1; 0 if it was answered from the record.
+        duplicate_of: Name of the trial whose record answered this one; "" if it was trained.
+        counted: True if it used budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
-        value: The validation accuracy that the engine was told (best epoch's; with folds, their mean).
+        value: The validation accuracy reported to the engine (of the best epoch; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
-        folds: Validation metrics of every fold, of which `validation` is the mean; empty without folds.
-        best_epochs: How many epochs of each phase the folds' best weights took, in the mean: for so many the chosen
-            trial is trained on all folds together. Empty without folds, and where nothing is trained by epochs.
-        over_seeds: Test accuracy over all its seeds; None where there is one, or their predictions are missing.
-        history: Every epoch of the training; with folds, of the first one's.
-        prefixes: The frozen layers, phase by phase; with folds, in the first one. Empty where nothing is trained by
-            epochs.
-        intermediate_values: Validation accuracy by epoch, present while a trial is running too; of the first fold.
-        ending: Why it ended early; None where it ran to its end or failed.
-        worker: Number of the worker that trained it, from 0; None in older records and before it is trained.
+        folds: Validation metrics of every fold, with mean `validation`; empty without folds.
+        best_epochs: For each phase, the mean over folds of the best epoch; the chosen trial is trained this long on all
+            folds together. Empty without folds, or without training in epochs.
+        over_seeds: Test accuracy over all its seeds; None with one seed, or if their predictions are missing.
+        history: Every epoch of the training; with folds, of the first one.
+        prefixes: The frozen layers by phase; with folds, of the first one. Empty without training in epochs.
+        intermediate_values: Validation accuracy by epoch, of the first fold; also present while the trial is running.
+        ending: Reason why it ended early; None if it was trained to its end or failed.
+        worker: Number of the worker that trained it, from 0; None in older records and before training.
     """
 
     family: str
@@ -335,17 +332,17 @@ class Trial:
 
     @property
     def study(self) -> str:
-        """The name of its study, `family/engine`."""
+        """Name of its study, `family/engine`."""
         return study_name(self.engine, self.family)
 
     @property
     def name(self) -> str:
-        """The name that a user calls it by: `family/engine#number`."""
+        """Its name for users: `family/engine#number`."""
         return f"{self.study}#{self.number}"
 
     @property
     def note(self) -> str:
-        """Why it ended early, as a phrase; else ""."""
+        """Reason why it ended early, as a phrase; "" if it did not."""
         return {
             None: "",
             Ending.PRUNER: "stopped by the pruner",
@@ -355,31 +352,31 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """The number of trained epochs; with folds, of the first one."""
+        """Number of trained epochs; with folds, of the first one."""
         return len(self.history) or len(self.intermediate_values)
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation of the folds' validation accuracies; None where there are not at least two."""
+        """Sample standard deviation of the folds' validation accuracies; None with fewer than two."""
         return stdev(fold.accuracy for fold in self.folds) if len(self.folds) > 1 else None
 
     @property
     def test_accuracy(self) -> float | None:
-        """The figure for ranks: test accuracy, the mean with several seeds; None where it was not scored."""
+        """Test accuracy for ranking (the mean of several seeds); None if it was not scored."""
         if self.over_seeds:
             return self.over_seeds.accuracy
         return self.test.accuracy if self.test else None
 
     @property
     def test_interval(self) -> tuple[float | None, float | None]:
-        """The 95 % interval of `test_accuracy`, with several seeds of both; None where there is none."""
+        """95 % interval of `test_accuracy`; with several seeds it includes their noise; twice None without one."""
         if self.over_seeds:
             return self.over_seeds.low, self.over_seeds.high
         return (self.test.accuracy_low, self.test.accuracy_high) if self.test else (None, None)
 
     @property
     def rank_key(self) -> tuple[float, float, int]:
-        """Sorts best first: validation accuracy, then validation log loss, then who came first."""
+        """Sort key, best first: validation accuracy, then validation log loss, then order."""
         loss = self.validation.log_loss if self.validation else float("inf")
         return (-(self.value if self.value is not None else -1.0), loss, self.order)
 
@@ -390,7 +387,7 @@ class Study:
 
     Attributes:
         importance: Share of each hyperparameter in the variance of the validation accuracy (PED-ANOVA), largest first;
-            empty where there are too few trials to tell.
+            empty with too few trials.
     """
 
     family: str
@@ -402,13 +399,13 @@ class Study:
 
 @dataclass(frozen=True)
 class FamilyInfo:
-    """Facts about a family from before anything trains.
+    """Facts about a family that are known before training.
 
     Attributes:
-        name: The stem of its file.
-        skipped: Why nothing of it is trained; "" where it is.
-        configurations: Number of distinct configurations; None where they are not countable.
-        sha256: Of its file and the shared parts beside it; "" in older records.
+        name: Stem of its file.
+        skipped: Reason why it is not trained; "" if it is.
+        configurations: Number of distinct configurations; None if they are not countable.
+        sha256: Hash of its file and the shared parts beside it; "" in older records.
     """
 
     name: str
@@ -429,7 +426,7 @@ class PictureSizes:
 
 
 class LeftOutKind(StrEnum):
-    """Why a picture is not used, with `words` for it."""
+    """Reason why a picture is not used, with a description in `words`."""
 
     words: str
 
@@ -454,11 +451,11 @@ class LeftOutKind(StrEnum):
 
     @property
     def is_leak(self) -> bool:
-        """True for a picture that two ready-made parts have."""
+        """True for a picture that is in two ready-made parts."""
         return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE)
 
     def reason(self, detail: str) -> str:
-        """The kind and what is particular of a picture, in words."""
+        """The kind and the detail of a picture, in words."""
         return f"{self.words}: {detail}" if detail else self.words
 
 
@@ -468,8 +465,8 @@ class LeftOut:
 
     Attributes:
         id: Its path relative to the source.
-        detail: What is particular of it, e.g. the decoder's message or the other picture's id.
-        label: Its class; "" where that is not known.
+        detail: Detail of the reason, e.g. the decoder's message or the id of the equal picture.
+        label: Its class; "" if unknown.
     """
 
     id: str
@@ -489,9 +486,9 @@ class AuditFindings:
 
     Attributes:
         ignored: Number of files that are not meant to be pictures, by reason.
-        noticed: Number of pictures that decoding put right, by what was odd.
+        noticed: Number of pictures that decoding corrected, by oddity.
         alike: Groups of near duplicates, by id.
-        contradicting: Those of these groups whose pictures carry several labels.
+        contradicting: The groups among these that have several labels.
         sizes: Smallest, median and largest picture; None if they were not measured.
     """
 
@@ -503,7 +500,7 @@ class AuditFindings:
     sizes: PictureSizes | None = None
 
     def findings(self) -> dict[str, Any]:
-        """These fields alone, as keyword arguments."""
+        """Only these fields, as keyword arguments."""
         return {finding.name: getattr(self, finding.name) for finding in fields(AuditFindings)}
 
 
@@ -514,7 +511,7 @@ class SplitInfo(AuditFindings):
     Attributes:
         counts: Number of pictures by part and class.
         sha256: Hash of parts, classes and contents.
-        input_sizes: Sides in pixels that suit the pictures.
+        input_sizes: Suitable input sizes in pixels.
         folds: Number of folds of the training part; 0 with a validation part.
     """
 
@@ -526,7 +523,7 @@ class SplitInfo(AuditFindings):
     folds: int = 0
 
     def n(self, part: str) -> int:
-        """Pictures in a part ("train", "validation" or "test")."""
+        """Number of pictures in a part ("train", "validation" or "test")."""
         return sum(self.counts.get(part, {}).values())
 
 
@@ -535,11 +532,11 @@ class RunHeader:
     """A run without its trials.
 
     Attributes:
-        config: What the run was asked to do.
+        config: Settings of the run.
         environment: Versions, hardware, git commits.
-        command: The command line that repeats it.
-        elapsed_s: Monotonic seconds that the run took so far.
-        notes: What a reader should know of the run as a whole.
+        command: Command line that repeats it.
+        elapsed_s: Monotonic seconds so far.
+        notes: Notes for readers of the run.
     """
 
     status: RunStatus
@@ -553,8 +550,8 @@ class RunHeader:
     notes: tuple[str, ...] = ()
 
     def header(self) -> dict[str, Any]:
-        """These fields alone, as keyword arguments."""
-        return {one.name: getattr(self, one.name) for one in fields(RunHeader)}
+        """Only these fields, as keyword arguments."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(RunHeader)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -573,27 +570,27 @@ class Run(RunHeader):
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        """Every trial of every study, in the order in which they were started."""
-        every = [trial for study in self.studies for trial in study.trials]
-        return tuple(sorted(every, key=lambda trial: (trial.started_s, trial.study, trial.number)))
+        """Every trial of every study, in start order."""
+        trials = [trial for study in self.studies for trial in study.trials]
+        return tuple(sorted(trials, key=lambda trial: (trial.started_s, trial.study, trial.number)))
 
     def commits(self) -> dict[str, str]:
-        """The git commits of the suite, `git_commit`, and of the project, `project_commit`; "" outside git.
+        """Git commits of the suite, `git_commit`, and of the project, `project_commit`; "" outside git.
 
-        Older records have only that of the folder in which the run was started: of the project.
+        Older records have only the commit of the folder in which the run was started, that of the project.
         """
         commits = {name: str(self.environment.get(name) or "") for name in ("git_commit", "project_commit")}
         return commits if "project_commit" in self.environment else {"project_commit": commits["git_commit"]}
 
     @property
     def commit(self) -> str:
-        """The commit that differs between the runs of a project: its own, else that of the suite."""
+        """The commit that differs between the runs of a project: that of the project, else that of the suite."""
         return self.commits()["project_commit"] or self.commits().get("git_commit", "")
 
     def best(self, family: str) -> Trial | None:
-        """The family's chosen trial: highest validation accuracy over all engines, ties by log loss."""
-        done = [trial for trial in self.trials if trial.family == family and trial.state == COMPLETE]
-        originals = [trial for trial in done if not trial.duplicate_of]
+        """The family's chosen trial: highest validation accuracy over all engines, ties broken by log loss."""
+        complete = [trial for trial in self.trials if trial.family == family and trial.state == COMPLETE]
+        originals = [trial for trial in complete if not trial.duplicate_of]
         return min(originals, key=lambda trial: trial.rank_key, default=None)
 
     def ranking(self) -> list[Trial]:
@@ -609,7 +606,7 @@ class Run(RunHeader):
         return [family.name for family in self.families if family.name in tried and self.best(family.name) is None]
 
     def leaderboard(self) -> pandas.DataFrame:
-        """The board as data, one row a family, best first, with `LEADERBOARD_COLUMNS`."""
+        """The leaderboard as data, one row per family, best first, with `LEADERBOARD_COLUMNS`."""
         import pandas
 
         rows = [leaderboard_row(trial) for trial in self.ranking()]
@@ -618,7 +615,7 @@ class Run(RunHeader):
 
 @dataclass(frozen=True)
 class Leader:
-    """The leading family of a run, with fields of `leaderboard_row`; `family` is "" where none has a result."""
+    """The leading family of a run, with fields of `leaderboard_row`; `family` is "" without a result."""
 
     family: str = ""
     weights: str = ""
@@ -630,11 +627,11 @@ class Leader:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(RunHeader):
-    """The content of `run.json`: enough of a run for a list of runs.
+    """Content of `run.json`, which is enough for a list of runs.
 
     Attributes:
-        prefix: Stands before the names of the run's studies in the storage.
-        trials: Number of trials in each state, answers from the record left out.
+        prefix: Prefix of the names of the run's studies in the storage.
+        trials: Number of trials in each state, without answers from the record.
         best: The leading family.
     """
 
@@ -645,7 +642,7 @@ class RunRecord(RunHeader):
 
 @dataclass(frozen=True)
 class Summary:
-    """A run as a list of runs shows it; `problem` is why its record cannot be read."""
+    """A run in a list of runs; `problem` is the reason if its record cannot be read."""
 
     path: Path
     record: RunRecord | None = None
@@ -653,12 +650,12 @@ class Summary:
 
 
 def study_name(engine: str, family: str, prefix: str = "") -> str:
-    """The name of a study in the storage; the prefix tells runs apart that share one."""
+    """Name of a study in the storage; the prefix distinguishes runs that share a storage."""
     return f"{prefix}{family}/{engine}"
 
 
 def leaderboard_row(trial: Trial) -> dict[str, Any]:
-    """A trial as a row of the leaderboard; what was not measured is None."""
+    """A trial as a row of the leaderboard; values that were not measured are None."""
     cost = asdict(trial.cost) if trial.cost else {}
     low, high = trial.test_interval
     row = {
@@ -679,35 +676,35 @@ def leaderboard_row(trial: Trial) -> dict[str, Any]:
     return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
 
 
-# -- the codec: records as JSON data and back
+# -- the codec: records to JSON data and back
 
 
 def to_data(record: object) -> Any:
-    """A record as plain JSON data: dataclasses become objects, tuples lists, enums their values, paths text."""
+    """Convert a record to JSON data: dataclasses become objects, tuples lists, enums their values, paths text."""
     return msgspec.to_builtins(record, str_keys=True)
 
 
 def from_data(kind: type[T], data: object) -> T:
-    """The record of plain JSON data; keys that this version does not know are left out.
+    """Convert JSON data to a record; unknown keys are ignored.
 
     Raises:
-        ValueError: A field is missing or of another type; the message names its place.
+        ValueError: A field is missing or has the wrong type; the message has its path.
     """
     return msgspec.convert(data, kind, str_keys=True)
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-"""Turns the data of one schema version into that of the next."""
+"""Converts the data of one schema version to the next."""
 
 
 def upgraded(data: object, upgrades: Sequence[Upgrade]) -> dict[str, Any]:
-    """A file's data in the newest schema version, upgraded step by step.
+    """Upgrade a file's data to the newest schema version, step by step.
 
     The steps lead from version 1 to 2, from 2 to 3, and so on; the newest version is their number plus one.
 
     Raises:
-        NewerSchemaError: A newer version of this program wrote it.
-        ValueError: There is no version.
+        NewerSchemaError: It was written by a newer version of this program.
+        ValueError: It has no version.
     """
     newest = len(upgrades) + 1
     version = data.get("schema_version") if isinstance(data, dict) else None

@@ -1,4 +1,4 @@
-"""Engines: who proposes configurations, behind one ask/tell protocol."""
+"""Engines, which propose configurations, behind one ask/tell protocol."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # Optuna is heavy; `--help` and `list` do without it
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """Facts about an engine that need no import of it.
+    """Facts about an engine, available without importing it.
 
     Attributes:
         title: One line for `bench list`.
-        place: Its class, as `module:Class`; called with the engine's name, the family's, a storage and `Settings`.
-        prunes: Whether it works with `--pruner`.
-        package: A package that may not be installed; "" if it needs none.
-        extra: The extra of this project that brings the package; "" if none.
+        place: Its class as `module:Class`; called with the engine's name, the family's name, a storage and `Settings`.
+        prunes: True if it works with `--pruner`.
+        package: A required package that may not be installed; "" if it needs none.
+        extra: The extra of this project that installs the package; "" if none.
     """
 
     title: str
@@ -53,7 +53,7 @@ ENGINES: Mapping[str, EngineInfo] = {
     ),
     "keras-tuner:grid": EngineInfo("Keras Tuner's grid search, in order", _KERAS_TUNER, prunes=False),
 }
-"""Every engine by name. A new engine is one line here and one file."""
+"""Every engine by name. To add one, write its file and a line here."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Settings:
     """Settings of an engine on one family.
 
     Attributes:
-        seed: The run's seed; each study derives its own from it (`study_seed`).
-        space: All hyperparameters of the family that the probe found, conditional ones included.
+        seed: The run's seed, from which every study derives one (`study_seed`).
+        space: All hyperparameters of the family, conditional ones included, as found by the probe.
         epochs: Maximum number of epochs of a trial.
         pruner: One of `config.PRUNERS`.
-        trials: Expected number of trials; None where only time limits them.
-        prefix: Stands before the study's name in a storage that several runs share.
+        trials: Expected number of trials; None if only time limits them.
+        prefix: Prefix of the study's name in a storage that several runs share.
     """
 
     seed: int
@@ -79,11 +79,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One proposed configuration, whose values are answered one by one.
+    """One proposed configuration, whose values are asked for one by one.
 
     Attributes:
-        trial: The running trial in the Optuna storage: its record.
-        epochs: Maximum number of epochs, where the engine decides that (Hyperband); else None.
+        trial: The running trial in the Optuna storage.
+        epochs: Maximum number of epochs if the engine decides it (Hyperband); else None.
     """
 
     trial: optuna.Trial
@@ -94,65 +94,65 @@ class Engine(Protocol):
     """One engine searching one family: a study.
 
     Attributes:
-        study: Its Optuna study, the record of its trials.
-        exhausted: Whether it has nothing left to propose.
+        study: Its Optuna study, which records its trials.
+        exhausted: True if it has nothing left to propose.
     """
 
     study: optuna.Study
     exhausted: bool
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
-        """A new proposal, or None: nothing left (`exhausted`), or nothing until a running trial has ended.
+        """Return a new proposal, or None: nothing is left (`exhausted`), or nothing until a running trial has ended.
 
         Args:
-            known: Values that the proposal must take; what they leave out is the engine's choice.
+            known: Values that the proposal must take; the engine chooses the others.
         """
         ...
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """The value of one active hyperparameter in this proposal; asked again, it is the same."""
+        """Return the value of an active hyperparameter in this proposal; repeated calls return the same value."""
         ...
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
-        """Takes the validation accuracy after an epoch (from 1); True stops the trial (it is then PRUNED)."""
+        """Report the validation accuracy after an epoch (from 1); True stops the trial, which is then PRUNED."""
         ...
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell how the trial ended: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values."""
+        """Report the end of a trial: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values."""
         ...
 
 
 def study_seed(seed: int, engine: str, family: str) -> int:
-    """A study's own seed, 1 to 2**31 - 1: never 0, which Keras Tuner would take for "random"."""
+    """Seed of a study, 1 to 2**31 - 1; never 0, which means "random" to Keras Tuner."""
     digest = hashlib.sha256(f"{seed}/{engine}/{family}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """Check engine names and the packages that they need; nothing heavy is imported.
+    """Check engine names and their required packages, without importing these.
 
     Raises:
-        ConfigError: An engine is not known, or needs a package that is not installed.
+        ConfigError: An engine is unknown, or needs a package that is not installed.
     """
     for name in names:
         if name not in ENGINES:
             raise unknown("engine", name, ENGINES)
         info = ENGINES[name]
         if info.package and importlib.util.find_spec(info.package) is None:
-            wanted = f".[{info.extra}]" if info.extra else info.package
-            raise ConfigError(f"engine {name!r} needs the package {info.package}: pip install '{wanted}'")
+            requirement = f".[{info.extra}]" if info.extra else info.package
+            raise ConfigError(f"engine {name!r} needs the package {info.package}: pip install '{requirement}'")
 
 
 def create(engine: str, family: str, storage: Any, settings: Settings) -> Engine:
-    """Make an engine of `ENGINES` and its study of a family in an Optuna storage; ConfigError as `check_installed`."""
+    """Create an engine of `ENGINES` and its study in an Optuna storage; ConfigError as in `check_installed`."""
     check_installed([engine])
     module, _, name = ENGINES[engine].place.partition(":")
-    made: Engine = getattr(importlib.import_module(module), name)(engine, family, storage, settings)
-    return made
+    instance: Engine = getattr(importlib.import_module(module), name)(engine, family, storage, settings)
+    return instance
 
 
 def end_trial(study: optuna.Study, trial: optuna.Trial, state: str, value: float | None) -> None:
-    """Close an Optuna trial; a COMPLETE one without a finite value is a FAIL, one that is closed stays as it is."""
+    """Finish an Optuna trial; COMPLETE without a finite value becomes FAIL, and a finished trial stays unchanged."""
     from optuna.trial import TrialState
 
     complete = state == "COMPLETE" and is_score(value)
@@ -161,5 +161,5 @@ def end_trial(study: optuna.Study, trial: optuna.Trial, state: str, value: float
 
 
 def is_score(value: float | None) -> bool:
-    """Tell whether an engine can learn from a value: it is neither missing nor infinite nor NaN."""
+    """Return whether an engine can learn from a value: not None, infinite or NaN."""
     return value is not None and math.isfinite(value)

@@ -1,4 +1,4 @@
-"""Base of all engines: an Optuna study records the trials, an engine chooses their values."""
+"""Base class of all engines: an Optuna study records the trials, the engine chooses their values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.hyperparameters import Hyperparameter, Value, fixed
 from bench.records import study_name
 
 IMPORTANCE_TRIALS = 10
-"""Fewer complete trials say nothing of a hyperparameter's importance."""
+"""Minimum number of complete trials to compute the importance of hyperparameters."""
 
 
 class StudyEngine:
@@ -28,7 +28,7 @@ class StudyEngine:
     def __init__(
         self, engine: str, family: str, storage: Any, settings: Settings, pruner: optuna.pruners.BasePruner
     ) -> None:
-        self._sampler = GivenFirst()
+        self._sampler = PresetSampler()
         with quiet():
             self.study = optuna.create_study(
                 study_name=study_name(engine, family, settings.prefix),
@@ -47,7 +47,7 @@ class StudyEngine:
         self._known: dict[int, Mapping[str, Value]] = {}
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """Take the known value, which must be in the range, the engine's own, or the sampler's."""
+        """Return the known value, which must be in the range, else the engine's own value, else the sampler's."""
         if hyperparameter.kind == "Fixed":
             return hyperparameter.default
         number = proposal.trial.number
@@ -56,10 +56,10 @@ class StudyEngine:
         value = fixed(known)(hyperparameter) if is_known else self._propose(number, hyperparameter)
         parameter = self._parameters.of(hyperparameter)
         if value is not None:
-            self._sampler.give(number, parameter.name, parameter.encode(value))
+            self._sampler.preset(number, parameter.name, parameter.encode(value))
         with quiet():
             sampled = parameter.suggest(proposal.trial)
-        return sampled if value is None else nearest(hyperparameter, value)  # free of what mirroring rounds
+        return sampled if value is None else nearest(hyperparameter, value)  # without the rounding of mirroring
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
         with quiet():
@@ -79,7 +79,7 @@ class StudyEngine:
         return trial
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
-        """The engine's own value in trial `number`; None leaves it to the study's sampler."""
+        """The engine's value in trial `number`; None leaves it to the study's sampler."""
         return None
 
     def _exhaust(self) -> None:
@@ -87,25 +87,25 @@ class StudyEngine:
         self.study.set_user_attr("exhausted", True)
 
 
-class GivenFirst(BaseSampler):
-    """An Optuna sampler that answers with given values where there are some, and else asks another sampler.
+class PresetSampler(BaseSampler):
+    """An Optuna sampler that returns preset values, and values of another sampler where none is preset.
 
-    `Study.enqueue_trial` does not serve: it wants every name before `build` has declared any. Joint (relative)
-    sampling waits until a value is needed that was not given, so a fully given trial fits no model.
+    `Study.enqueue_trial` is no alternative: it needs every name before `build` has declared any. Joint (relative)
+    sampling is delayed until a value is needed that is not preset, so a fully preset trial fits no model.
     """
 
     def __init__(self) -> None:
         self.inner: BaseSampler = optuna.samplers.RandomSampler(seed=0)
-        self._given: dict[int, dict[str, Any]] = {}
+        self._presets: dict[int, dict[str, Any]] = {}
         self._joint: dict[int, dict[str, tuple[BaseDistribution, Any]]] = {}
 
-    def give(self, number: int, name: str, stored: Value) -> None:
+    def preset(self, number: int, name: str, stored: Value) -> None:
         """Fix a value of trial `number` before it is suggested."""
-        self._given.setdefault(number, {})[name] = stored
+        self._presets.setdefault(number, {})[name] = stored
 
     def forget(self, number: int) -> None:
-        """Drop the values of a trial that ended."""
-        self._given.pop(number, None)
+        """Drop the values of an ended trial."""
+        self._presets.pop(number, None)
         self._joint.pop(number, None)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -119,10 +119,10 @@ class GivenFirst(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The given value, else the other sampler's joint one, else its independent one."""
-        known = self._given.get(trial.number, {})
-        if param_name in known:
-            return known[param_name]
+        """The preset value, else the other sampler's joint value, else its independent value."""
+        presets = self._presets.get(trial.number, {})
+        if param_name in presets:
+            return presets[param_name]
         if trial.number not in self._joint:
             space = self.inner.infer_relative_search_space(study, trial)
             sampled = self.inner.sample_relative(study, trial, space)
@@ -145,9 +145,9 @@ class GivenFirst(BaseSampler):
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
-    """Shares of the hyperparameters in what makes trials good (PED-ANOVA), largest first; they add up to 1.
+    """Importance of the hyperparameters (PED-ANOVA) as shares that add up to 1, largest first.
 
-    Empty with fewer than `IMPORTANCE_TRIALS` complete trials, or where all are equal.
+    Empty with fewer than `IMPORTANCE_TRIALS` complete trials, or if all trials are equal.
 
     Source:
         S. Watanabe, A. Bansal, F. Hutter (2023), "PED-ANOVA: Efficiently quantifying hyperparameter importance in
@@ -165,7 +165,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Optuna's log at warnings, and its notes on experimental features out of the user's sight."""
+    """Log only Optuna's warnings, without those about experimental features."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
     try:

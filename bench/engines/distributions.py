@@ -1,4 +1,4 @@
-"""Hyperparameters in an Optuna trial: the name, the distribution, and the value in both directions."""
+"""Hyperparameters in Optuna: names, distributions, and the conversion of values in both directions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.hyperparameters import Condition, Hyperparameter, Value
 
 
 def nearest(hyperparameter: Hyperparameter, value: Value) -> Value:
-    """The value that this hyperparameter can take nearest to a given one; its default where a choice is unknown."""
+    """The allowed value nearest to `value`; the default for an unknown choice."""
     if hyperparameter.kind not in ("Int", "Float"):
         choices = hyperparameter.finite_values() or ()
         return next((choice for choice in choices if choice == value), hyperparameter.default)
@@ -28,7 +28,7 @@ def nearest(hyperparameter: Hyperparameter, value: Value) -> Value:
     clipped = min(max(value, hyperparameter.low), hyperparameter.high)
     if hyperparameter.step is not None:
         points = _stepped(hyperparameter)
-        if isinstance(points, range):  # between two of them, the lower one
+        if isinstance(points, range):  # the lower one of two equally near
             return points[min(math.ceil((clipped - points.start) / points.step - 0.5), len(points) - 1)]
         return min(points, key=lambda point: abs(point - clipped))
     return round(clipped) if hyperparameter.kind == "Int" else float(clipped)
@@ -36,17 +36,17 @@ def nearest(hyperparameter: Hyperparameter, value: Value) -> Value:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A hyperparameter as Optuna sees it.
+    """A hyperparameter as stored in Optuna.
 
-    `reverse_log` without a step, which Optuna does not know, is stored mirrored: y = low + high - value is
-    log-uniform. A step that multiplies, which Optuna refuses, is a choice of its finite values.
+    `reverse_log` without a step, which Optuna does not have, is stored mirrored: y = low + high - value is
+    log-uniform. A multiplicative step, which Optuna refuses, becomes a choice of its finite values.
     """
 
     name: str
     hyperparameter: Hyperparameter
 
     def encode(self, value: Value) -> Value:
-        """The stored form of a value, moved to the nearest allowed one first."""
+        """The stored form of the allowed value nearest to `value`."""
         allowed = nearest(self.hyperparameter, value)
         return self._mirror(allowed) if is_mirrored(self.hyperparameter) else allowed
 
@@ -55,7 +55,7 @@ class Parameter:
         return nearest(self.hyperparameter, self._mirror(stored) if is_mirrored(self.hyperparameter) else stored)
 
     def suggest(self, trial: optuna.Trial) -> Value:
-        """Ask a running trial, whose record then shows the value."""
+        """Ask a running trial for the value, which it records."""
         stored: Value
         wanted = distribution(self.hyperparameter)
         if isinstance(wanted, FloatDistribution):
@@ -73,7 +73,7 @@ class Parameter:
 
 
 def is_mirrored(hyperparameter: Hyperparameter) -> bool:
-    """Tell whether the stored value is low + high - value."""
+    """Return whether the stored value is low + high - value."""
     return hyperparameter.sampling == "reverse_log" and hyperparameter.step is None
 
 
@@ -91,10 +91,10 @@ def distribution(hyperparameter: Hyperparameter) -> BaseDistribution:
 
 
 def thinned(hyperparameter: Hyperparameter, points: int) -> Sequence[Value]:
-    """Values for a grid: all of them where they are stated, else at most `points`, evenly on its own scale."""
+    """Values for a grid: all declared ones, or at most `points`, evenly spaced on the hyperparameter's scale."""
     finite = hyperparameter.finite_values()
-    stated = hyperparameter.kind not in ("Int", "Float") or hyperparameter.step is not None
-    if finite is not None and (stated or len(finite) <= points):
+    is_declared = hyperparameter.kind not in ("Int", "Float") or hyperparameter.step is not None
+    if finite is not None and (is_declared or len(finite) <= points):
         return finite
     low, high = hyperparameter.low, hyperparameter.high
     shares = [index / (points - 1) for index in range(points)]
@@ -108,10 +108,10 @@ def thinned(hyperparameter: Hyperparameter, points: int) -> Sequence[Value]:
 
 
 class Names:
-    """Names of declared hyperparameters, one for each: the first declaration of a name has that name.
+    """Unique names of declared hyperparameters; the first declaration of a name keeps it.
 
     One name may be declared under several conditions with different ranges, which neither Optuna nor Keras Tuner
-    keeps apart: the second and later ones are `name [parent=value]`.
+    distinguishes: later declarations are named `name [parent=value]`.
 
     Args:
         space: Hyperparameters to name first, in this order.
@@ -123,7 +123,7 @@ class Names:
             self.of(hyperparameter)
 
     def of(self, hyperparameter: Hyperparameter) -> str:
-        """Give a hyperparameter's name."""
+        """The unique name of a hyperparameter."""
         name, conditions = hyperparameter.name, hyperparameter.conditions
         if (name, conditions) not in self._names:
             taken = any(other == name for other, _ in self._names)
@@ -132,7 +132,7 @@ class Names:
         return self._names[name, conditions]
 
     def declared(self) -> dict[str, str]:
-        """Map the names to those that the search space declares."""
+        """Map the unique names to the declared ones."""
         return {unique: name for (name, _), unique in self._names.items()}
 
 
@@ -141,30 +141,30 @@ class Parameters:
 
     Args:
         names: Names of the hyperparameters.
-        stored: Names and distributions that the storage already has.
+        stored: Names and distributions that are already in the storage.
     """
 
     def __init__(self, names: Names, stored: Mapping[str, BaseDistribution]) -> None:
         self._names, self._stored = names, dict(stored)
 
     def of(self, hyperparameter: Hyperparameter) -> Parameter:
-        """Give a hyperparameter's parameter: one of its own for each range that Optuna does not take under one name."""
+        """The parameter of a hyperparameter; ranges that Optuna refuses under one name get different parameters."""
         name, wanted = self._names.of(hyperparameter), distribution(hyperparameter)
         if is_mirrored(hyperparameter):
             name += "/reverse_log"
         try:
             check_distribution_compatibility(self._stored.setdefault(name, wanted), wanted)
-        except ValueError:  # choices depend on another value; numeric bounds may differ from trial to trial
+        except ValueError:  # choices differ between trials; numeric bounds may
             name = f"{name} [{wanted}]"
         return Parameter(name, hyperparameter)
 
 
 def _divides(step: float, low: float, high: float) -> bool:
-    """Tell whether Optuna, which counts in decimals, takes the step as it is; it does not take one third."""
+    """Return whether the step divides the range in decimals, as Optuna requires; one third does not."""
     return (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) == 0
 
 
 def _stepped(hyperparameter: Hyperparameter) -> Sequence[float]:
-    """The values of a number with a step; a range stays one."""
+    """The values of a number with a step; a `range` if they are one."""
     points = hyperparameter.finite_values() or ()
     return points if isinstance(points, range) else [point for point in points if isinstance(point, int | float)]

@@ -1,8 +1,8 @@
 """Keras Tuner's oracles: random, bayesian, hyperband and grid, driven by ask and tell.
 
-An oracle proposes values and learns scores. The trials themselves live in an Optuna study like everyone else's;
-the oracle keeps no file, prints nothing and needs no `tensorboard`. It is deterministic in its seed and in what it
-is told, so a study that is continued proposes its recorded configurations again, and is told their record.
+An oracle proposes values and learns scores. The trials are in an Optuna study, as with every engine; the oracle writes
+no file, prints nothing and needs no `tensorboard`. It depends only on its seed and the reported scores, so a continued
+study proposes its recorded configurations again and is told their recorded results.
 
 Importing this module imports Keras and TensorFlow.
 """
@@ -32,21 +32,21 @@ from bench.engines.distributions import Names, nearest
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
 HYPERBAND_FACTOR = 3
-"""One in three trials of a Hyperband round is promoted to the next (Li et al., 2018, recommend 3 or 4)."""
+"""One in three trials of a Hyperband round is promoted to the next round (Li et al., 2018, recommend 3 or 4)."""
 
 _OBJECTIVE = "val_accuracy"
-_MAX_COLLISIONS = 1000  # of random configurations with known ones before the space counts as used up; was 20
+_MAX_COLLISIONS = 1000  # random draws of tried configurations in a row that end the search; Keras Tuner's is 20
 
 
 @dataclass
 class _Running:
-    """A trial that runs.
+    """A running trial.
 
     Attributes:
-        oracle_trial: Keras Tuner's object of it; None where the oracle is not to know of it.
-        known: Values that were not the oracle's to choose.
-        values: What the oracle proposed.
-        declared: Hyperparameters that the trial was asked for, by their names in Keras Tuner.
+        oracle_trial: Keras Tuner's trial; None if the oracle does not learn from it.
+        known: Values that the oracle did not choose.
+        values: Values that the oracle proposed.
+        declared: Hyperparameters that the trial has asked for, by their names in Keras Tuner.
     """
 
     oracle_trial: Any
@@ -60,22 +60,22 @@ class KerasTunerEngine(StudyEngine):
 
     A hyperparameter that the oracle does not know yet takes its default and is searched from the next trial on.
 
-    Random and Bayesian search are told known configurations like their own. Grid search and Hyperband never hear
-    of them, for a value off the grid stops the one, and one more trial upsets the other's brackets; there the rest
-    of a known configuration is its defaults.
+    Random and Bayesian search learn from known configurations as from their own. Grid search and Hyperband do not: a
+    value off the grid would stop the former, and an additional trial would disturb the brackets of the latter. There,
+    missing values of a known configuration are the defaults.
 
-    Hyperband trains a promoted configuration afresh for its larger number of epochs, where Keras Tuner would load
-    the weights of the shorter trial: every trial then costs and scores what it would alone.
+    Hyperband trains a promoted configuration from scratch for its larger number of epochs, while Keras Tuner would load
+    the weights of the shorter trial. So cost and score of a trial do not depend on other trials.
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
         super().__init__(engine, family, storage, settings, optuna.pruners.NopPruner())
         kind = engine.removeprefix("keras-tuner:")
         if kind == "hyperband" and all(hyperparameter.kind == "Fixed" for hyperparameter in settings.space):
-            kind = "random"  # Hyperband takes a configuration without values for the end of the search
+            kind = "random"  # to Hyperband, a configuration without values means the end of the search
         self._learns_known = kind in ("random", "bayesian")
         self._space = _Space(self._names)
-        _keras_tuner()  # before the threads are counted: it brings some
+        _keras_tuner()  # imported before threads are limited, since it loads more libraries with threads
         with _undisturbed():
             self._oracle = _oracle(kind, settings, self._space, study_seed(settings.seed, engine, family))
         self._running: dict[int, _Running] = {}
@@ -98,7 +98,7 @@ class KerasTunerEngine(StudyEngine):
         return super().suggest(proposal, hyperparameter)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell the oracle too: a PRUNED trial (out of time) as failed, for its score is no fair one beside others."""
+        """Tell the oracle too; a PRUNED trial (out of time) counts as failed, because its score is not comparable."""
         super().tell(proposal, state, value, params)
         running = self._running.pop(proposal.trial.number, None)
         if running is None or running.oracle_trial is None:
@@ -130,13 +130,13 @@ class KerasTunerEngine(StudyEngine):
         return None
 
     def _override(self, oracle_trial: Any, known: Mapping[str, Value]) -> None:
-        """Puts known values into the oracle's trial before anything is asked for."""
+        """Put known values into the oracle's trial before the first value is asked for."""
         self._space.put(oracle_trial.hyperparameters, known)
         with _undisturbed():
             self._oracle._record_values(oracle_trial)
 
     def _widen(self) -> None:
-        """Gives earlier trials the defaults of hyperparameters found since; the grid's order needs every value."""
+        """Add the defaults of new hyperparameters to earlier trials; the order of the grid needs every value."""
         for trial in self._oracle.trials.values():
             trial.hyperparameters.merge(self._oracle.hyperparameters, overwrite=False)
             _settle(trial.hyperparameters)
@@ -145,10 +145,10 @@ class KerasTunerEngine(StudyEngine):
 
 
 def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
-    """An oracle that lives in memory and is silent, whatever fails."""
+    """Create an oracle that writes no files, prints nothing and never stops after failures."""
     keras_tuner, oracles = _keras_tuner(), _keras_tuner().oracles
     searched = sum(hyperparameter.kind != "Fixed" for hyperparameter in settings.space)
-    # Keras Tuner's own 3 a dimension is more than most budgets hold.
+    # Keras Tuner's default, 3 per dimension, exceeds most budgets.
     initial = min(3 * searched, max(3, (settings.trials or 40) // 4))
     brackets = {"max_epochs": settings.epochs, "factor": HYPERBAND_FACTOR, "hyperband_iterations": None}
     kinds: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -178,7 +178,7 @@ def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
 
 
 def _populate_distinct(oracle: Any, trial_id: str) -> dict[str, Any]:
-    """Bayesian search that answers with a random configuration where its best one was tried already."""
+    """Propose a random configuration if the best one of Bayesian search was already tried."""
     response: dict[str, Any] = type(oracle).populate_space(oracle, trial_id)
     if response["values"] is not None and oracle._duplicate(response["values"]):
         response = oracle._random_populate_space()
@@ -186,15 +186,15 @@ def _populate_distinct(oracle: Any, trial_id: str) -> dict[str, Any]:
 
 
 class _Regressor:
-    """scikit-learn's Gaussian process with a prediction that does not check its input again and again.
+    """scikit-learn's Gaussian process with faster prediction, which skips the checks of the input.
 
-    The oracle predicts one point at a time, tens of thousands for a proposal: seconds, most of them for the checks.
+    The oracle predicts tens of thousands of points per proposal, one at a time, which takes seconds, mostly for checks.
     The formulas are (2.25) and (2.26) of Rasmussen and Williams (2006), on standardised scores.
     """
 
     def __init__(self, regressor: Any) -> None:
         self._regressor = regressor
-        self._inverse: Any = None  # of the Cholesky factor of the covariance
+        self._inverse: Any = None  # inverse of the Cholesky factor of the covariance
         self._mean = self._scale = 0.0
 
     def fit(self, x: Any, y: Any) -> None:
@@ -203,7 +203,7 @@ class _Regressor:
         self._inverse = np.linalg.inv(self._regressor.L_)
 
     def predict(self, x: Any, return_std: bool = True) -> tuple[Any, Any]:
-        """Means and standard deviations; the prior's before a fit."""
+        """Means and standard deviations; those of the prior before a fit."""
         fitted = self._regressor
         if self._inverse is None:
             prior: tuple[Any, Any] = fitted.predict(x, return_std=True)
@@ -215,11 +215,11 @@ class _Regressor:
 
 
 def _fit_bracket(oracle: Any, settings: Settings) -> None:
-    """Shrinks Hyperband's brackets to what the budget and the space hold.
+    """Shrink Hyperband's brackets to fit the budget and the size of the space.
 
-    For 12 epochs the first bracket is 12 + 4 + 2 trials, of which the first 12 have 2 epochs; with fewer trials to
-    spend, or fewer configurations to try, nothing would ever be trained longer. So the first bracket is the most
-    aggressive one in which every round still leaves some out.
+    For 12 epochs the first bracket is 12 + 4 + 2 trials, of which the first 12 have 2 epochs. With a smaller budget or
+    space, no trial would ever get more epochs. So the first bracket is the most aggressive one in which every round is
+    smaller than the previous one.
     """
     original = oracle._get_size
     top, sizes = 0, [1]
@@ -234,9 +234,9 @@ def _fit_bracket(oracle: Any, settings: Settings) -> None:
 
 
 def _rounds(first: int, count: int, settings: Settings) -> list[int]:
-    """The number of trials in each of `count` rounds, beginning with at most `first`."""
-    every = configurations(settings.space, first)
-    largest = len(every) if every else first
+    """Number of trials in each of `count` rounds, starting with at most `first`."""
+    distinct = configurations(settings.space, first)
+    largest = len(distinct) if distinct else first
     for start in range(largest, 0, -1):
         sizes = [math.ceil(start / HYPERBAND_FACTOR**number) for number in range(count)]
         if settings.trials is None or sum(sizes) <= settings.trials:
@@ -245,7 +245,7 @@ def _rounds(first: int, count: int, settings: Settings) -> list[int]:
 
 
 class _Space:
-    """Translates hyperparameters and their values to Keras Tuner's."""
+    """Converts hyperparameters and their values to Keras Tuner's."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -256,24 +256,24 @@ class _Space:
         return container
 
     def put(self, container: Any, values: Mapping[str, Value]) -> None:
-        """Puts values under our names into a trial's container, where it can take them."""
+        """Put values, under declared names, into a trial's container if it accepts them."""
         declared = self._names.declared()
         for hp in container.space:
             if declared[hp.name] in values:
                 value = values[declared[hp.name]]
-                if not hasattr(hp, "ordered") or value in hp.values:  # a Choice scores its own values only
+                if not hasattr(hp, "ordered") or value in hp.values:  # a Choice accepts only its values
                     container.values[hp.name] = value
         _settle(container)
 
     def learn(self, container: Any, declared: Iterable[Hyperparameter], known: Mapping[str, Value]) -> None:
-        """Adds what a trial declared, with its default where it was not known, to the trial's container."""
+        """Add the declared hyperparameters to a trial's container, with their known values or defaults."""
         container.merge(self._translated(declared), overwrite=False)
         self.put(container, known)
 
     def _translated(self, space: Iterable[Hyperparameter]) -> list[Any]:
         classes = importlib.import_module("keras_tuner.engine.hyperparameters")
-        known = [hp for hp in space if hp.values != (None,)]  # it has no Fixed of None
-        return [getattr(classes, hp.kind).from_config(self._config(hp)) for hp in known]
+        supported = [hp for hp in space if hp.values != (None,)]  # Keras Tuner has no Fixed(None)
+        return [getattr(classes, hp.kind).from_config(self._config(hp)) for hp in supported]
 
     def _config(self, hp: Hyperparameter) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -292,13 +292,13 @@ class _Space:
             return config | {"values": list(hp.values)}
         high = hp.high
         if hp.kind == "Float" and hp.step is not None and hp.sampling == "linear":
-            # Its floor division drops the last value where the step is no binary fraction.
+            # Keras Tuner's floor division drops the last value if the step is not a binary fraction.
             high = hp.low + (len(hp.finite_values() or ()) - 0.5) * hp.step
         return config | {"min_value": hp.low, "max_value": high, "step": hp.step, "sampling": hp.sampling}
 
 
 def _settle(hyperparameters: Any) -> None:
-    """Leaves a value for every active hyperparameter and for no other; Keras Tuner would fill in unseeded ones."""
+    """Keep values of exactly the active hyperparameters; Keras Tuner would fill in random ones without a seed."""
     for hp in hyperparameters.space:
         if not hyperparameters.is_active(hp):
             hyperparameters.values.pop(hp.name, None)
@@ -316,7 +316,7 @@ def _keras_tuner() -> Any:
 
 @contextmanager
 def _standard_error_closed() -> Iterator[None]:
-    """TensorFlow's C++ greets on the descriptor itself, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    """Close standard error: TensorFlow's C++ code writes to the descriptor, regardless of TF_CPP_MIN_LOG_LEVEL."""
     real = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -329,10 +329,10 @@ def _standard_error_closed() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Without Keras Tuner's deprecation warnings and scikit-learn's on convergence; on one thread.
+    """Suppress warnings (deprecation, convergence) and use one thread.
 
-    The threads of the linear algebra wait for each other on matrices as small as the Bayesian oracle's: a proposal
-    in 11 dimensions took five times as long on two.
+    On matrices as small as the Bayesian oracle's, threads of the linear algebra wait for each other: a proposal in 11
+    dimensions took five times as long on two threads.
     """
     with warnings.catch_warnings(), threadpoolctl.threadpool_limits(1):
         warnings.simplefilter("ignore")

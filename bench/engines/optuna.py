@@ -16,23 +16,23 @@ from bench.engines.distributions import thinned
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
 STARTUP_TRIALS = 5
-"""Random trials before a model is fitted; Optuna's 10 would spend half of a small budget on them."""
+"""Random trials before a model is fitted; Optuna's default, 10, is half of a small budget."""
 
 GRID_LIMIT = 10_000
-"""The most points of a grid."""
+"""Maximum number of points of a grid."""
 
 GRID_POINTS = (10, 7, 5, 4, 3, 2)
-"""Numbers of values of a range without a step in a grid: the first one that stays within `GRID_LIMIT` is taken."""
+"""Numbers of values for a range without a step in a grid; the first one within `GRID_LIMIT` is used."""
 
-_GRID_POINT = "grid_point"  # user attribute of a trial: its place in the shuffled grid
+_GRID_POINT = "grid_point"  # user attribute of a trial: its position in the shuffled grid
 
 
 class OptunaEngine(StudyEngine):
     """An Optuna sampler on a family.
 
-    The grid is a list of active configurations (Optuna's own `GridSampler` multiplies inactive hyperparameters,
-    stops the study from inside `tell`, and raises on a hyperparameter that is declared later; here that one keeps
-    its default). It is shuffled by the seed, so that a budget smaller than the grid is spread over it.
+    The grid is a list of active configurations, shuffled by the seed to spread a small budget over it. Optuna's
+    own `GridSampler` multiplies inactive hyperparameters, stops the study from inside `tell`, and raises for a
+    hyperparameter that is declared later; here such a hyperparameter keeps its default.
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class OptunaEngine(StudyEngine):
         if engine == "optuna:grid":
             self._grid = grid(settings.space, self._random)
         else:
-            # A study that is continued must not draw the same random numbers again.
+            # A continued study must not draw the same random numbers again.
             offset = len(self.study.get_trials(deepcopy=False))
             with quiet():
                 self._sampler.inner = _SAMPLERS[engine]((seed + offset) % 2**31)
@@ -82,15 +82,14 @@ class OptunaEngine(StudyEngine):
 def grid(space: Iterable[Hyperparameter], generator: random.Random) -> list[dict[str, Value]]:
     """The active configurations of a thinned space in random order, at most `GRID_LIMIT`.
 
-    A space with more than that at two values a range is represented by as many of its configurations, drawn at
-    random.
+    A space with more configurations even at two values per range is represented by a random sample of `GRID_LIMIT`.
     """
     space = list(space)
     for points in GRID_POINTS:
-        every = configurations(space, GRID_LIMIT, partial(thinned, points=points))
-        if every is not None:
-            generator.shuffle(every)
-            return every
+        listed = configurations(space, GRID_LIMIT, partial(thinned, points=points))
+        if listed is not None:
+            generator.shuffle(listed)
+            return listed
     options = {hyperparameter: thinned(hyperparameter, GRID_POINTS[-1]) for hyperparameter in space}
     drawn = (_draw(options, generator) for _ in range(GRID_LIMIT))
     return list({tuple(values.items()): values for values in drawn}.values())
@@ -107,8 +106,8 @@ def _draw(options: Mapping[Hyperparameter, Sequence[Value]], generator: random.R
 class _CmaEsSampler(optuna.samplers.CmaEsSampler):
     """CMA-ES that keeps its state in memory.
 
-    Optuna's puts a pickle of it into the storage and loads that again, which lets whoever wrote a storage run code
-    here. A study that is continued starts at the first generation and is told the recorded ones again.
+    Optuna's sampler stores a pickle of its state and loads it again, so that the author of a storage could run code
+    here. A continued study starts at the first generation and is told the recorded trials again.
     """
 
     _optimizer: Any = None
@@ -125,7 +124,7 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
 
 
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
-    # Optuna 5 models the hyperparameters jointly by default, which suits learning rate with optimizer or depth.
+    # Optuna 5 models hyperparameters jointly by default, e.g. learning rate together with optimizer or depth.
     "optuna:tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
     "optuna:random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
     "optuna:gp": lambda seed: optuna.samplers.GPSampler(
@@ -136,7 +135,7 @@ _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
 
 
 def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """A pruner on validation accuracy an epoch; thresholds fit budgets of tens of trials of about ten epochs."""
+    """A pruner by validation accuracy per epoch, with thresholds for tens of trials of about ten epochs."""
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
     if name == "successive-halving":
