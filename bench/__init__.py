@@ -1,4 +1,4 @@
-"""An AutoML model-selection benchmark for images: which architecture, trained how, is worth it on these pictures?
+"""An AutoML model-selection benchmark for images: it finds the architecture and training that are worth their cost.
 
 import bench
 run = bench.run(bench.RunConfig(data="photos/", budget=bench.Budget(trials=20)))
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "load", "run"]
 __version__ = "0.1.0"
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # applications decide what is shown
 
 
 def run(config: RunConfig | None = None) -> Run:
     """Search, score, write a run folder with its report, and return the run.
 
     Args:
-        config: What to do; None takes every default.
+        config: The settings; None: the defaults.
 
     Raises:
-        UsageError: Something in the configuration, the data or a search space is wrong.
+        UsageError: The configuration, the data or a search space is wrong.
         Interrupted: Ctrl-C or SIGTERM; the partial run is in its folder.
     """
     from bench import runner
@@ -42,7 +42,7 @@ def load(path: str | Path) -> Run:
     """Read a run folder.
 
     Raises:
-        RunFolderError: It is no run folder, or of a newer version.
+        RunFolderError: It is not a run folder, is damaged, or of a newer version.
     """
     from bench.runs import store
 

@@ -1,6 +1,6 @@
-"""The settings of a run: `RunConfig` holds each one once, with its default, its help and its rule.
+"""The settings of a run: `RunConfig` declares each one once, with its default, help text and rule.
 
-The command line is made from it (`cli/options.py`): a new setting is one more field of `RunConfig`.
+The command line is derived from it (`cli/options.py`): a new setting is one more field of `RunConfig`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_FOLDS = 20
 MAX_WORKERS = 1024
 
 LARGEST_SEED = 2**32 - 1
-"""The largest seed that NumPy, and with it Keras and scikit-learn, takes."""
+"""The largest seed that NumPy, Keras and scikit-learn accept."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -29,9 +29,9 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Budget:
-    """The trials, the seconds of wall-clock, or both that an engine may spend on a run; whichever ends first.
+    """Budget of an engine in a run: trials, seconds of wall-clock time, or both, whichever is spent first.
 
-    Neither is no limit, which a run of known configurations only may have.
+    Neither means no limit, which is allowed only for runs of the known configurations.
     """
 
     trials: int | None = 20
@@ -70,18 +70,18 @@ class Budget:
 NO_LIMIT = Budget(trials=None, seconds=None)
 
 
-# -- the values that a setting may have
+# -- the allowed values of settings
 
 
 @dataclass(frozen=True)
 class Values:
-    """The values that a setting may have.
+    """The allowed values of a setting.
 
     Attributes:
-        rule: The values in words, after "must be".
-        allow: Tells whether a value is one of them.
-        read: Makes a value of text; raises ValueError where it cannot.
-        choices: Every value, where they are few.
+        rule: The values in words, to follow "must be".
+        allow: Returns whether a value is allowed.
+        read: Converts text to a value; raises ValueError if that is impossible.
+        choices: All values, if they are few.
     """
 
     rule: str
@@ -91,7 +91,7 @@ class Values:
 
 
 def at_least(least: int) -> Values:
-    """Whole numbers from `least` on."""
+    """Whole numbers of at least `least`."""
     return Values(f"a whole number of at least {least}", lambda value: _is_whole(value, least), int)
 
 
@@ -101,7 +101,7 @@ def between(least: int, most: int) -> Values:
 
 
 def one_of(*choices: str) -> Values:
-    """A few names."""
+    """One of a few names."""
     return Values(f"one of {', '.join(choices)}", choices.__contains__, choices=choices)
 
 
@@ -167,18 +167,18 @@ SIDES = Values(
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Everything about a field of `RunConfig` but its value.
+    """The declaration of a field of `RunConfig`.
 
     Attributes:
-        name: The field.
-        default: Its default.
-        values: The values that it may have.
-        group: The heading under which `--help` lists it.
-        metavar: Stands for a value in `--help`; "" for an option without one.
-        help: Its line in `--help`, in which `{default}`, `{choices}` and `{engines}` are filled in.
-        option: Its option on the command line; named after the field unless given.
-        comparable: Two runs compare in the regression gate only where it is the same in both. Not so the settings of
-            the pictures, which are known by their contents, and those without a part in the accuracy of a model.
+        name: Name of the field.
+        default: Default value.
+        values: Allowed values.
+        group: Heading in `--help`.
+        metavar: Placeholder of the value in `--help`; "" for an option without a value.
+        help: Help text, in which `{default}`, `{choices}` and `{engines}` are replaced.
+        option: Option on the command line; "" for one named after the field.
+        comparable: True if two runs are comparable in the regression gate only with equal values. Settings of the
+            pictures are not, because pictures are compared by content, nor those that do not affect accuracy.
     """
 
     name: str
@@ -196,14 +196,14 @@ class Setting:
         return self.option or f"--{self.name.replace('_', '-')}"
 
     def read(self, text: str) -> Any:
-        """Make a value of the text on the command line.
+        """Convert text of the command line to a value.
 
         Raises:
-            ConfigError: It is none, or none that is allowed.
+            ConfigError: The text is invalid, or its value is not allowed.
         """
         try:
             value = self.values.read(text)
-        except ConfigError:  # of a budget; it says more
+        except ConfigError:  # from `Budget.parse`, whose message is more specific
             raise
         except ValueError:
             raise self._refusal(text) from None
@@ -211,7 +211,7 @@ class Setting:
         return value
 
     def check(self, value: Any) -> None:
-        """Raise ConfigError where a value is not allowed."""
+        """Raise ConfigError if a value is not allowed."""
         if not self.values.allow(value):
             raise self._refusal(value)
 
@@ -223,44 +223,45 @@ class Setting:
 
 
 def setting(default: Any, values: Values, group: str, metavar: str, help: str, **more: Any) -> Any:
-    """A field of `RunConfig`: its default, and the rest of its `Setting`."""
+    """Declare a field of `RunConfig` with the parts of its `Setting`."""
     return field(default=default, metadata={"values": values, "group": group, "metavar": metavar, "help": help, **more})
 
 
 DATA = (
-    "drawn (cats and dogs drawn from the seed); cats_vs_dogs or tfds:NAME, downloaded once; a folder with a "
-    "sub-folder a class, also below train/ and test/; a folder of cat.0.jpg, dog.0.jpg, …; a table of paths and labels"
+    "drawn (cats and dogs drawn from the seed); cats_vs_dogs or tfds:NAME, downloaded once; a folder with one "
+    "sub-folder per class, also below train/ and test/; a folder of cat.0.jpg, dog.0.jpg, …; a table of paths and "
+    "labels"
 )
-"""The sources of pictures in short; `bench.data.sources.KNOWN` has a line for each."""
+"""Help text of the data sources; `bench.data.sources.KNOWN` has a line for each."""
 
-SEARCH, PICTURES, TRIAL, RUN = "what is searched", "the pictures", "a trial", "the run"
+SEARCH, PICTURES, TRIAL, RUN = "the search", "the pictures", "a trial", "the run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The settings of one run; each field's help says what it sets."""
+    """The settings of one run, which the help texts of the fields describe."""
 
     # fmt: off
     budget: Budget = setting(  # noqa: RUF009
-        None, BUDGET, SEARCH, "B",  # None is replaced in `__post_init__`
-        "trials (20), wall-clock (30m, 1.5h, 90s) or both (20,30m), for each engine; "
+        None, BUDGET, SEARCH, "B",  # `__post_init__` replaces None
+        "trials (20), wall-clock time (30m, 1.5h, 90s) or both (20,30m), for each engine; "
         f"default {Budget.trials}, with --only-known no limit", comparable=True)
     spaces: tuple[str, ...] = setting(
         (), NAMES, SEARCH, "LIST",
-        "families by name, search-space files or folders of them, separated by commas; default all")
+        "families: names, search-space files or folders of them, separated by commas; default all")
     only_known: bool = setting(
         False, FLAG, SEARCH, "",
-        "run the known configurations that the families' files list, each once, and let no engine propose any",
-        comparable=True)
+        "train only the known configurations in the families' files, each once, without an engine", comparable=True)
     engines: tuple[str, ...] = setting(
         ("optuna:tpe",), ENGINE_NAMES, SEARCH, "LIST",
-        "who proposes; each gets the whole budget; default {default}. Choices: {engines}",
+        "engines that propose configurations, separated by commas; each gets the whole budget; default {default}. "
+        "Choices: {engines}",
         option="--engine", comparable=True)
     pruner: str = setting(
         "none", one_of(*PRUNERS), SEARCH, "P",
-        "stop poor trials early (Optuna engines): {choices}; default {default}", comparable=True)
+        "stop poor trials early (Optuna engines only): {choices}; default {default}", comparable=True)
     repeats: int = setting(
-        0, at_least(0), SEARCH, "K", "retrain the best of each family with K other seeds; default {default}")
+        0, at_least(0), SEARCH, "K", "train the best of each family again with K other seeds; default {default}")
     data: str = setting(
         "drawn", TEXT, PICTURES, "D", f"{DATA}; default {{default}}")
     images: int = setting(
@@ -271,41 +272,42 @@ class RunConfig:
         (0.6, 0.2, 0.2), SHARES, PICTURES, "S", "shares of train, validation and test; default {default}")
     folds: int = setting(
         0, FOLDS, PICTURES, "K",
-        f"no validation part, but K common folds (2 to {MAX_FOLDS}): every configuration is trained on each and "
+        f"K common folds (2 to {MAX_FOLDS}) instead of a validation part: every configuration is trained on each and "
         "scored by the mean", comparable=True)
     near_duplicates: str = setting(
         "group", one_of("group", "ignore"), PICTURES, "HOW",
-        "pictures that show nearly the same: group (they stay in one part) or ignore; default {default}")
+        "nearly identical pictures: group (they stay in one part) or ignore; default {default}")
     input_sizes: tuple[int, ...] = setting(
         (), SIDES, PICTURES, "LIST",
-        "picture sizes in pixels that families may choose from; default those that suit the pictures", comparable=True)
+        "picture sizes in pixels that families may choose from; default: chosen by the size of the pictures",
+        comparable=True)
     split_file: str = setting(
         "", TEXT, PICTURES, "FILE",
-        "use the split of an earlier run's split.json again; with --data, the pictures are taken from there")
+        "use the split.json of an earlier run; --data names a new location of its pictures")
     epochs: int = setting(
-        10, at_least(1), TRIAL, "N", "at most N epochs, in each phase of the training; default {default}",
+        10, at_least(1), TRIAL, "N", "at most N epochs in each phase of training; default {default}",
         comparable=True)
     patience: int = setting(
         3, at_least(1), TRIAL, "N", "stop after N epochs without a better validation result; default {default}",
         comparable=True)
     trial_timeout_s: float = setting(
         3600.0, DURATION, TRIAL, "T",
-        "stop a trial, all its folds together, after that time (90s, 10m); default 1h", option="--trial-timeout")
+        "stop a trial, including all its folds, after this time (90s, 10m); default 1h", option="--trial-timeout")
     features: str = setting(
         "float32", one_of("float32", "float16", "off"), TRIAL, "F",
-        "what frozen layers make of a picture is computed once, and kept on disk for other trials and later runs: "
-        "float32, float16 (half the disk), or off (every trial trains end to end); default {default}", comparable=True)
+        "type of the cached outputs of frozen layers, which are computed once for all trials and runs: float32, "
+        "float16 (half the disk), or off (every trial trains end to end); default {default}", comparable=True)
     weights: str = setting(
         "imagenet", one_of("imagenet", "random"), TRIAL, "W",
         "initial weights of backbones: {choices}; default {default}", comparable=True)
     missing_weights: str = setting(
         "random", one_of("random", "skip", "error"), TRIAL, "M",
-        "where they cannot be had: random (labelled so), skip them, error; default {default}")
+        "if weights are not available: random (labelled), skip the family, or error; default {default}")
     seed: int = setting(
         0, between(0, LARGEST_SEED), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
         "default {default}")
     workers: int = setting(
-        1, between(1, MAX_WORKERS), RUN, "N", "trials at a time, each on its share of the cores; default {default}")
+        1, between(1, MAX_WORKERS), RUN, "N", "trials at the same time, which share the cores; default {default}")
     out: str = setting(
         "", TEXT, RUN, "DIR", "the run folder; default reports/<utc time>-<data>")
     storage: str = setting(
@@ -313,8 +315,8 @@ class RunConfig:
         "Optuna storage (postgresql://…, mysql+pymysql://…); default SQLite in the run folder")
     plotlyjs: str = setting(
         "inline", one_of("inline", "directory", "cdn"), RUN, "HOW",
-        "where the page has Plotly from, which draws its charts: inline (one file that needs no other), directory "
-        "(plotly.min.js beside the page) or cdn (Plotly's own address, over the network); default {default}")
+        "location of Plotly, which draws the page's charts: inline (in the page), directory (plotly.min.js beside the "
+        "page) or cdn (loaded from the network); default {default}")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -327,11 +329,11 @@ class RunConfig:
                 object.__setattr__(self, name, value)
             setting.check(value)
         if not self.only_known and self.budget == NO_LIMIT:
-            raise ConfigError("budget: at least one of trials and seconds must be given")
+            raise ConfigError("budget: must have trials, seconds or both")
         for name in ("limit", "split", "folds", "near_duplicates") if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag
-                raise ConfigError(f"split_file {self.split_file!r}: holds the split as it is; leave out {flag}")
+                raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")
 
 
 SETTINGS: Mapping[str, Setting] = {

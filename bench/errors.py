@@ -4,15 +4,15 @@ BenchError                exit status 1
 ├── UsageError            the user's mistake: one clear line, exit status 2
 │   ├── ConfigError       an option or a setting
 │   ├── DataError         the pictures or their split
-│   ├── SpaceError        a search-space file; knows the file and the line
-│   ├── WeightsError      pretrained weights that are required and not there
+│   ├── SpaceError        a search-space file; has the file and the line
+│   ├── WeightsError      required pretrained weights that are missing
 │   └── RunFolderError    a run folder that cannot be written, read or understood
 ├── BaselineError         a baseline that is missing, damaged or newer: exit status 3
-├── IncompleteError       a run that is not complete, where a complete one is needed: exit status 4
-├── WorkerError           the processes that trials run in could not be started
-└── Interrupted           Ctrl-C or SIGTERM: what was finished is kept; knows its exit status
+├── IncompleteError       a run that is not complete but must be: exit status 4
+├── WorkerError           worker processes that cannot be started, or a job that must not fail
+└── Interrupted           Ctrl-C or SIGTERM; finished trials are kept; has its exit status
 
-A trial that fails is no exception here: it is data, a `records.Failure` in the trial's record.
+A failed trial is not an exception but data: a `records.Failure` in the trial's record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 
 class BenchError(Exception):
-    """Base of all errors that this package raises on purpose; a command that meets one ends with `exit_status`."""
+    """Base of all errors that this package raises on purpose; the command then ends with `exit_status`."""
 
     exit_status: int = 1
 
@@ -43,7 +43,7 @@ class DataError(UsageError):
 
 
 class SpaceError(UsageError):
-    """A search-space file is broken, at a line counted from 1."""
+    """A search-space file is broken; lines count from 1."""
 
     def __init__(self, path: Path, line: int, message: str) -> None:
         super().__init__(f"{path}:{line}: {message}")
@@ -51,7 +51,7 @@ class SpaceError(UsageError):
 
 
 class WeightsError(UsageError):
-    """Pretrained weights are required (`--missing-weights error`) and cannot be had."""
+    """Pretrained weights are required (`--missing-weights error`) but not available."""
 
 
 class RunFolderError(UsageError):
@@ -59,32 +59,32 @@ class RunFolderError(UsageError):
 
 
 class BaselineError(BenchError):
-    """A file of results, a baseline for instance, is missing, damaged, or written by a newer version."""
+    """A file of results, e.g. a baseline, is missing, damaged, or written by a newer version."""
 
     exit_status = 3
 
 
 class IncompleteError(BenchError):
-    """A run is not complete, where a complete one is needed."""
+    """A run is not complete but must be."""
 
     exit_status = 4
 
 
 class WorkerError(BenchError):
-    """The processes that trials run in could not be started."""
+    """Worker processes cannot be started, or a job that must not fail has failed."""
 
 
 class Interrupted(BenchError):
-    """The run was stopped by a signal; what was finished is recorded in its folder."""
+    """The run was stopped by a signal; finished trials are recorded in its folder."""
 
     def __init__(self, signal_number: int, run_path: Path) -> None:
         super().__init__(f"interrupted by signal {signal_number}; the partial run is in {run_path}")
         self.run_path = run_path
-        self.exit_status = 128 + signal_number  # as shells report it
+        self.exit_status = 128 + signal_number  # as in shells
 
 
 class NewerSchemaError(ValueError):
-    """A file has a schema version that this version of the program does not know; readers name the file."""
+    """A file has a newer schema version than this program supports; callers add the file to the message."""
 
     def __init__(self, version: int, newest: int) -> None:
         from bench import __version__
@@ -93,7 +93,7 @@ class NewerSchemaError(ValueError):
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
-    """An error for a name that is not among the choices, with the nearest ones."""
+    """Error for a name that is not among the choices; it suggests the nearest ones."""
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

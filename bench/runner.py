@@ -1,12 +1,12 @@
 """The benchmark driver: one run from top to bottom. Read this first.
 
-    families and engines checked, the run's folder reserved
-    → pictures audited and split → families built once, weights looked for
-    → every engine's search: ask → train in a worker → record
-    → the chosen trials scored once on the test pictures → the page
+    check families and engines, reserve the run folder
+    → audit and split the pictures → build every family once, find its weights
+    → search with every engine: ask → train in a worker → record
+    → score the chosen trials once on the test pictures → write the page
 
-No TensorFlow here: models are built, trained and scored in worker processes (`workers/`, `training/`), which ask the
-driver for hyperparameters (`search/`, `engines/`) and send it their results; the driver alone writes the records
+The driver does not import TensorFlow: worker processes build, train and score models (`workers/`, `training/`). They
+ask the driver for hyperparameters (`search/`, `engines/`) and send it their results; only the driver writes records
 (`runs/store.py`).
 """
 
@@ -35,7 +35,7 @@ from bench.search.stopping import Deadline, SignalStop, stop_on_signal
 from bench.workers import Pool, run_jobs
 
 WARM_UP_IMPORTS = ("optuna.importance", "scipy.special", "bench.report.page")
-"""Modules that the search and the page need: imported while the workers are busy importing TensorFlow."""
+"""Modules that the search and the page need, imported while the workers import TensorFlow."""
 
 
 def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool: Pool | None = None) -> Run:
@@ -43,12 +43,12 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
 
     Args:
         config: The run's configuration.
-        progress: Told of everything that happens.
+        progress: Receives the events of the run.
         command: The command line that repeats this run, for the records.
-        pool: Where jobs run; None starts worker processes on this machine.
+        pool: Pool for the jobs; None starts worker processes on this machine.
 
     Raises:
-        UsageError: A setting, the pictures or a family's file is wrong; nothing is left behind then.
+        UsageError: A setting, the pictures or a family's file is wrong; then no folder is left behind.
         Interrupted: Ctrl-C or SIGTERM during the search; the partial run and its report are written.
     """
     chosen = spaces.select(config.spaces)
@@ -124,5 +124,5 @@ def _score(
 
 def _warm_up() -> None:
     for module in WARM_UP_IMPORTS:
-        with contextlib.suppress(Exception):  # whoever needs it will say so
+        with contextlib.suppress(Exception):  # an error is raised again at the import that needs the module
             importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Fakes for tests: a pool that trains nothing, so that the whole driver runs in milliseconds and without TensorFlow.
+"""Fakes for tests: a pool that trains nothing, with which the whole driver runs in milliseconds without TensorFlow.
 
 pool = FakePool(build=lambda hp, family: hp.Int("depth", 1, 9), score=lambda family, params: params["depth"] / 10)
 run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
@@ -30,27 +30,27 @@ from bench.training.messages import (
 from bench.workers import Listener, Outcome
 
 Build = Callable[[HyperParameters, str], object]
-"""Declares hyperparameters; takes `hp` and the family's name."""
+"""Declares hyperparameters, from `hp` and the family's name."""
 
 Score = Callable[[str, Mapping[str, Value]], float]
-"""The accuracy of a family's configuration; an exception is a failed trial."""
+"""Returns the accuracy of a family's configuration; an exception fails the trial."""
 
 SEED_NOISE = 0.1
-"""The share of the test pictures on which another seed may come to another answer."""
+"""Share of the test pictures on which another seed may give another answer."""
 
 
 class FakePool:
     """A `workers.Pool` in this process; a trial's accuracy is a function of its hyperparameters.
 
-    Where the data is in folds, that is their mean: each fold is 0.01 better than the one before it. About as many of
-    the test pictures are classified rightly: mostly the same ones whatever the family, some others with another seed.
+    With folds it is their mean: each fold is 0.01 better than the previous one. About this share of the test pictures
+    is classified correctly: mostly the same pictures in all families, some others with another seed.
 
     Args:
-        build: Declares every family's hyperparameters.
-        score: Gives a trial's accuracy, the same in each of its epochs.
-        known: Every family's known configurations.
+        build: Declares the hyperparameters of every family.
+        score: Returns the accuracy of a trial, which is the same in all its epochs.
+        known: Known configurations by family.
         epochs: Number of epochs that a trial reports.
-        slots: Number of jobs that it takes before it runs them.
+        slots: Number of jobs that it accepts before it runs them.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class FakePool:
         return len(self._waiting) < self._slots
 
     def submit(self, job: Job, listener: Listener) -> None:
-        """Take a job; it runs when `finished` is called."""
+        """Accept a job, which runs when `finished` is called."""
         self._cancelled = None
         self._waiting.append((job, listener))
         listener.started(0)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Run the job that has waited longest."""
+        """Run the oldest waiting job."""
         if not self._waiting:
             return []
         job, listener = self._waiting.pop(0)
@@ -154,7 +154,7 @@ class FakePool:
 
 
 def _predict(accuracy: float, job: TrainingJob) -> None:
-    """Write what a model with that accuracy says of the test pictures."""
+    """Write predictions of the test pictures with about this accuracy."""
     items = data.load(Path(job.manifest)).part("test")
     draw = np.random.default_rng(job.seed)
     hardness = np.array([int(item.sha256[8:16], 16) / 2**32 for item in items])

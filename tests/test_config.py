@@ -49,7 +49,7 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
         ({"weights": "imagnet"}, "Did you mean imagenet"),
         ({"missing_weights": "ignore"}, "Choices: error, random, skip"),
         ({"features": "float61"}, "unknown features 'float61'. Did you mean float16"),
-        ({"budget": Budget(trials=None)}, "at least one of trials and seconds"),
+        ({"budget": Budget(trials=None)}, "must have trials, seconds or both"),
         ({"workers": 0}, "workers 0: must be 1 to 1024"),
         ({"workers": 10**9}, "workers 1000000000: must be 1 to 1024"),
         ({"seed": -1}, "seed -1"),

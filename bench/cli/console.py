@@ -70,19 +70,19 @@ class ConsoleProgress(Progress):
 
     # -- before the search
 
-    def stage(self, what: str, done: int, total: int) -> None:
+    def stage(self, name: str, done: int, total: int) -> None:
         """Show a bar for each stage; without a terminal, a line at its start and every few seconds."""
         if self._live:
-            self._show(what, done, total)
+            self._show(name, done, total)
             return
         now = time.monotonic()
-        if what != self._stage:
-            self._print(f"{what} …")
+        if name != self._stage:
+            self._print(f"{name} …")
         elif now - self._stage_shown_s > STAGE_LINE_EVERY_S and done < total > 1:
-            self._print(f"{what}: {done} of {total}")
+            self._print(f"{name}: {done} of {total}")
         else:
             return
-        self._stage, self._stage_shown_s = what, now
+        self._stage, self._stage_shown_s = name, now
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
         self._hide()

@@ -1,1 +1,1 @@
-"""A chosen model outside the suite."""
+"""Use of a chosen model outside the suite."""

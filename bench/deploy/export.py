@@ -1,4 +1,4 @@
-"""A trial's model as a `.keras` file: the one that its run kept, or trained again from the record."""
+"""Export a trial's model as a `.keras` file: copied from the run folder, or trained again from the record."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bench.workers import Listener, Pool, Stop, run_jobs
 
 
 def find(run: Run, name: str) -> Trial:
-    """Find the trial that a user names: `FAMILY`, its chosen one, or `FAMILY/ENGINE#NUMBER`.
+    """Find the trial that a user names: `FAMILY` for its chosen trial, or `FAMILY/ENGINE#NUMBER`.
 
     Raises:
-        ConfigError: There is none, or it is not complete.
+        ConfigError: The trial does not exist or is not complete.
     """
     family, _, rest = name.partition("/")
     if not rest:
         chosen = run.best(family)
         if chosen is None:
-            names = [one.name for one in run.families if run.best(one.name)]
+            names = [info.name for info in run.families if run.best(info.name)]
             raise unknown("family with a complete trial", family, names)
         return chosen
     trials = {trial.name: trial for trial in run.trials}
@@ -39,36 +39,36 @@ def find(run: Run, name: str) -> Trial:
     return trials.get(trial.duplicate_of, trial)
 
 
-def kept_model(run: Run, trial: Trial) -> Path | None:
-    """The model that the run kept of a trial: its family's chosen one."""
+def saved_model(run: Run, trial: Trial) -> Path | None:
+    """File of a trial's model in the run folder, which has those of chosen trials; None without one."""
     best, file = run.best(trial.family), run.model(trial.family)
     return file if best and best.name == trial.name and file.is_file() else None
 
 
 def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None = None) -> float | None:
-    """Copy a trial's model to a file, or train it again where the run did not keep it.
+    """Copy a trial's model to a file, or train it again if the run did not keep it.
 
     Args:
-        run: Of the trial.
-        trial: A complete one.
-        out: The `.keras` file; it must not be there yet.
-        progress: Told of the training.
-        pool: Where it is trained; None starts a process on this machine.
+        run: The trial's run.
+        trial: A complete trial.
+        out: The `.keras` file, which must not exist.
+        progress: Receives the events of the training.
+        pool: Pool for the training; None starts a process on this machine.
 
     Returns:
-        The validation accuracy with which it was trained again; None where the run had kept it.
+        Validation accuracy of the new training; None if the model was copied.
 
     Raises:
         UsageError: The file cannot be written, or the trial cannot be trained again.
     """
     if out.suffix != ".keras" or out.exists():
-        raise ConfigError(f"out {str(out)!r}: {'is there already' if out.exists() else 'must end in .keras'}")
-    if file := kept_model(run, trial):
+        raise ConfigError(f"out {str(out)!r}: {'already exists' if out.exists() else 'must end in .keras'}")
+    if file := saved_model(run, trial):
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
         return None
     if run.split.folds:
-        raise ConfigError(f"{trial.family}: of data in folds only chosen trials have a model; this one has none")
+        raise ConfigError(f"{trial.family}: with folds only chosen trials have a model; this one has none")
     return _train(run, trial, out, progress, pool)
 
 
@@ -84,7 +84,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
             values=dict(trial.params),
             whole=True,
         )
-        work = iter([(job, _Keeping(out, job.epochs, progress))])
+        work = iter([(job, _ExportListener(out, job.epochs, progress))])
         (outcome,) = run_jobs(used, lambda: next(work, None), Stop())
     if outcome.failure:
         raise WorkerError(f"the training failed: {outcome.failure.name}: {outcome.failure.message}")
@@ -92,13 +92,13 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     if outcome.result.unsaved:
         raise WorkerError(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
     if not out.exists():
-        raise ConfigError(f"{trial.family}: its model is no Keras model, so there is no .keras file of it")
+        raise ConfigError(f"{trial.family}: its model is not a Keras model, so it has no .keras file")
     assert outcome.result.validation is not None
     return outcome.result.validation.accuracy
 
 
-class _Keeping(Listener):
-    """Names the file that the job saves its model to, and reports its epochs."""
+class _ExportListener(Listener):
+    """Tells the job where to save its model, and reports its epochs."""
 
     def __init__(self, out: Path, epochs: int, progress: Progress) -> None:
         self._out, self._epochs, self._progress = out, epochs, progress

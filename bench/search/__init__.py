@@ -1,1 +1,1 @@
-"""The search: families, the schedule of one engine, one trial seen from the driver, scoring."""
+"""The search: families, the schedule of an engine, a trial as seen by the driver, scoring."""

@@ -1,4 +1,4 @@
-"""One trial, seen from the driver: answers its process's questions and builds its record."""
+"""A trial as seen by the driver: answer the questions of its process, and build its record."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from bench.workers import Listener, Outcome
 
 
 class TrialListener(Listener):
-    """Answers a trial's questions and builds its record: the only place where a `Trial` is made.
+    """Answers a trial's questions and builds its record. No other code creates a `Trial` of a running search.
 
-    A trial whose configuration was trained before, or is in training, is stopped once it is built: the record of the
-    other one answers it.
+    A trial whose configuration was trained before, or is in training, is stopped after the build, and is answered from
+    the record of the other trial.
 
     Args:
         study: Its study.
         proposal: The engine's proposal.
-        known: Whether that is one of the family's known configurations.
+        known: True for one of the family's known configurations.
 
     Attributes:
-        trial: The record as it is now.
-        key: Names the configuration in the ledger; "" until the model is built.
-        twin: Whether another trial trains or has trained this configuration.
+        trial: The current record.
+        key: Key of the configuration in the ledger; "" until the model is built.
+        twin: True if another trial trains or has trained this configuration.
     """
 
     def __init__(self, study: StudyState, proposal: Proposal, known: bool) -> None:
@@ -64,7 +64,7 @@ class TrialListener(Listener):
         self._context.progress.stage(stage, done, total)
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Look the built configuration up; True where it need not be trained."""
+        """Look up the built configuration; True if it need not be trained."""
         self.trial = replace(self.trial, params=dict(params), weights=weights)
         family, cap = self.trial.family, self.trial.max_epochs
         self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
@@ -79,7 +79,7 @@ class TrialListener(Listener):
         return self.twin
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Tell the user, and the engine of the first fold: another fold's epochs begin again at 1."""
+        """Report an epoch to the user and, in the first fold, to the engine: other folds start at epoch 1 again."""
         accuracy = epoch.val_accuracy
         cap = self.trial.max_epochs or epoch.epoch
         self._context.progress.epoch(self.trial.order, epoch.epoch, cap, accuracy, fold, folds)
@@ -91,18 +91,18 @@ class TrialListener(Listener):
         return self.study.report(self.proposal, epoch.epoch, accuracy)
 
     def result(self, result: TrialResult) -> str | None:
-        """Keep the model of a trial that is its family's best so far; none of a fold, which saw too little."""
+        """Save the model of a trial that is its family's best so far; with folds none, since it saw only a part."""
         best = not result.stopped and not result.folds and self._context.ledger.would_be_best(self._complete(result))
         return str(self._candidate.absolute()) if best else None
 
     def end(self, outcome: Outcome) -> Trial:
-        """Write the record of a trial that was trained, and tell the engine."""
-        if not self.trial.order:  # it failed before its configuration was known
+        """Write the record of a trained trial, and tell the engine."""
+        if not self.trial.order:  # it failed before the configuration was complete
             self.study.answers_in_a_row = 0
             self._number()
         trial = self._ended(outcome)
         if self.key:
-            stopped = outcome.failure is not None and outcome.failure.kind in _FROM_OUTSIDE
+            stopped = outcome.failure is not None and outcome.failure.kind in _STOPPED
             self._context.ledger.end(self.key, trial, stopped)
         self._write(trial)
         if self.key:
@@ -110,10 +110,10 @@ class TrialListener(Listener):
         return trial
 
     def answer(self, original: Trial) -> Trial:
-        """Write the record of a trial that another one's answers; it uses up budget at most once a study.
+        """Write the record of a trial that is answered from another; it uses budget at most once per study.
 
         Args:
-            original: The trial that was trained; one that was stopped from outside ends this one alike.
+            original: The trained trial. If it was stopped by the user or the budget, this trial ends in the same way.
         """
         if self._context.ledger.find(self.key) is None:
             self.study.counted -= 1
@@ -158,19 +158,19 @@ class TrialListener(Listener):
 
     @property
     def _candidate(self) -> Path:
-        """The file of this trial's model until it is known to be its family's best: others may end meanwhile."""
+        """File of this trial's model until it is its family's best, since other trials may end meanwhile."""
         model = self._folder.run.model(self.trial.family)
         return model.with_name(f".{self.trial.engine.replace(':', '-')}-{self.trial.number}-{model.name}")
 
     def _place_model(self, trial: Trial) -> None:
         model = self._folder.run.model(trial.family)
-        for suffix in (".keras", ".npz"):  # the latter where only what was trained is kept so far
+        for suffix in (".keras", ".npz"):  # .npz has only the trained weights
             candidate, target = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
             if self._context.ledger.best.get(trial.family) is not trial:
                 candidate.unlink(missing_ok=True)
             elif candidate.exists():
                 candidate.replace(target)
-            else:  # it could not be saved, or has none to save: an earlier best's must not pass for it
+            else:  # there is no model to save, or saving failed: remove that of an earlier best
                 target.unlink(missing_ok=True)
 
     def _number(self) -> None:
@@ -216,10 +216,10 @@ class TrialListener(Listener):
 
 
 def _pruned(trial: Trial, ending: Ending) -> Trial:
-    """A trial that was stopped; its value is the last epoch's, as Optuna has it."""
+    """A stopped trial; its value is that of the last epoch, as in Optuna."""
     last = list(trial.intermediate_values.values())[-1:]
     value = last[0] if last and math.isfinite(last[0]) else None
     return replace(trial, state=PRUNED, ending=ending, value=value)
 
 
-_FROM_OUTSIDE = (FailureKind.BUDGET_SPENT, FailureKind.INTERRUPTED)
+_STOPPED = (FailureKind.BUDGET_SPENT, FailureKind.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Events of a run. The base class is silent; the command line draws (`cli/console.py`)."""
+"""Events of a run; `cli/console.py` shows them in the terminal."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from bench.records import FamilyInfo, Run, SplitInfo, Trial
 
 
 class Progress:
-    """Told of everything that happens in a run, from the driver's thread. Override what is of interest."""
+    """Receives the events of a run, in the driver's thread. The methods do nothing; override those of interest."""
 
-    def stage(self, what: str, done: int, total: int) -> None:
-        """Work before the search: `done` of `total` (0 where that is not known) of `what`."""
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Report work outside the search: `done` of `total` (0 if unknown) in the stage `name`."""
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
-        """The pictures are audited and split."""
+        """Report that the pictures are audited and split."""
 
     def warning(self, text: str) -> None:
-        """Something that the user should know now."""
+        """Report a warning."""
 
     def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
-        """The search begins: its families, the run's folder, and how much is to be done over all engines."""
+        """Report the start of the search: families, run folder, and the budget over all engines."""
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
-        """A trial's model is built and it starts to train; `order` counts from 1 over the whole run."""
+        """Report that a trial starts to train; `order` counts from 1 over the whole run."""
 
     def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
-        """An epoch of a trial has ended, in `fold` of `folds` from 1; without folds in 1 of 0.
+        """Report an epoch of a trial, in `fold` (from 1) of `folds`; without folds in fold 1 of 0.
 
-        `epochs` is the cap in each phase of the training, and `epoch` counts through both: it may be the greater one.
+        `epochs` is the limit per phase of training, while `epoch` counts through both phases, so it may be larger.
         """
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
-        """A trial is recorded; `best` is the best one of the run so far."""
+        """Report a recorded trial; `best` is the best trial of the run so far."""
 
     def scoring(self, family: str, done: int, total: int) -> None:
-        """The chosen trial of a family is about to be scored on the test pictures; with folds, first trained on all."""
+        """Report that the chosen trial of a family is about to be scored; with folds, it is first trained on all."""
 
     def end(self, run: Run, report: Path) -> None:
-        """The run is over and its report written."""
+        """Report that the run has ended and its report is written."""
 
 
 SILENT = Progress()
-"""Shows nothing."""
+"""Ignores all events."""

@@ -1,9 +1,10 @@
-"""One engine's search over all families: which trial is next, and its record once it has ended.
+"""One engine's search over all families: choose the next trial, and record ended ones.
 
-Every family gets its first known configuration, then the rest of the budget is shared evenly, a family's other known
-configurations before the engine's own proposals. A family that has nothing left hands its share on. A configuration
-that was trained before is answered from the record and not trained again; within one study that costs no budget. One
-that is in training is answered when that trial ends. With `only_known` the search ends with the known configurations.
+Every family gets its first known configuration; then the rest of the budget is shared evenly, a family's other known
+configurations before the engine's proposals. The share of a family that has nothing left goes to the others. A
+configuration that was trained before is answered from the record instead of being trained again; within one study that
+uses no budget. One that is in training is answered when that trial ends. With `only_known` only the known
+configurations are trained.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Schedule:
     """One engine on every family, within one budget of trials.
 
     Args:
-        context: The engine, the configuration, and where everything is recorded.
-        families: Those to be searched, in the order in which a small budget goes to them.
+        context: The engine, the configuration and the run folder.
+        families: The families, in the order in which a small budget is spent.
     """
 
     def __init__(self, context: Context, families: Sequence[Family]) -> None:
@@ -36,7 +37,7 @@ class Schedule:
         self._waiting: list[TrialListener] = []
 
     def _study(self, family: Family, share: int | None) -> StudyState | None:
-        """The study of a family; None where the engine cannot be made."""
+        """The study of a family; None if the engine cannot be created."""
         try:
             return StudyState(self._context, family, share)
         except Exception as error:
@@ -44,13 +45,13 @@ class Schedule:
             return None
 
     def ask(self) -> tuple[Job, Listener] | None:
-        """The next trial: of the family with the fewest ones that has something to propose; None where none has."""
+        """Return the next trial, of the family with the fewest trials among those with a proposal; None without one."""
         trials = self._config.budget.trials
         if trials is not None and sum(study.counted for study in self._studies) >= trials:
             return None
         paused = [listener.study for listener in self._waiting]
         for study in sorted(self._studies, key=lambda study: study.counted):
-            done = study.exhausted or study.given_up or study in paused
+            done = study.exhausted or study.failed or study in paused
             if not done and (asked := study.ask()):
                 listener = TrialListener(study, *asked)
                 name = f"{self._context.engine} {listener.trial.name}"
@@ -66,7 +67,7 @@ class Schedule:
         return None
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
-        """Record a trial that has ended, and those that waited for it; gives each as it is recorded."""
+        """Record an ended trial and those that waited for it; yield them as they are recorded."""
         listener, ledger = self._running.pop(outcome.job.id), self._context.ledger
         if not listener.twin:
             trial = listener.end(outcome)
@@ -80,6 +81,6 @@ class Schedule:
             self._waiting.append(listener)
 
     def end(self) -> None:
-        """Record what the search has shown of each study."""
+        """Record the facts about each study."""
         for study in self._studies:
             study.end()

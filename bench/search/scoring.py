@@ -1,6 +1,6 @@
-"""The chosen trials on the test pictures: each as it is, and trained again with other seeds.
+"""Score the chosen trials on the test pictures, and train them again with other seeds.
 
-With folds no trial has a model: the best configurations are trained once more, on all folds together.
+With folds, trials have no model, so the best configurations are first trained on all folds together.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from bench.workers import Outcome, Pool
 
 
 class Scoring:
-    """Scores chosen trials of a run, and records the result."""
+    """Scores the chosen trials of a run, and records the results."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self._config, self._folder = config, folder
 
     def jobs(self, family: Family, trial: Trial, numbers: Sequence[int]) -> list[Job]:
-        """The jobs that score the chosen trial of a family, one for each number.
+        """Jobs that score the chosen trial of a family, one per number.
 
-        A number is added to the run's seed: 0 scores the trial as it is.
+        A number is added to the run's seed; 0 scores the existing trial.
         """
         return [self._job(family, trial, number) for number in numbers]
 
     def record(self, trial: Trial, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> Trial:
-        """Record the outcomes of `jobs` beside the repeats that the trial has; gives the trial as it is now."""
+        """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
         results = {number: outcome.result for number, outcome in zip(numbers, outcomes, strict=False)}
         scored = {
             number: (_with_interval(result.test), result.history)
@@ -63,7 +63,7 @@ class Scoring:
         return trial
 
     def _job(self, family: Family, trial: Trial, number: int) -> Job:
-        """With folds, the refit with the run's own seed gives the family's model."""
+        """With folds, the refit with the run's own seed makes the family's model."""
         model = self._folder.run.model(family.name)
         shared: dict[str, Any] = {
             **training(self._config, self._folder.run, family),
@@ -88,23 +88,23 @@ def _with_interval(test: Metrics) -> Metrics:
 
 
 def _over_seeds(right: NDArray[np.bool_]) -> OverSeeds:
-    """The accuracy over seeds of answers of shape (seeds, pictures)."""
+    """Accuracy over seeds from correct answers of shape (seeds, pictures)."""
     return OverSeeds(len(right), *stats.over_seeds(right), sd=stdev(map(float, right.mean(axis=1))))
 
 
 def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:
-    """Train the chosen configurations of a run until each has that many seeds; recorded as by `run --repeats`.
+    """Train the chosen configurations of a run until each has this many seeds; record them as `run --repeats` does.
 
-    Every training is recorded at once: where this is interrupted, the next call goes on from there.
+    Every training is recorded when it ends, so that a call after an interruption continues from there.
 
     Args:
-        run: A complete one.
-        seeds: Their number in all, the run's own among them.
-        progress: Told of the trainings.
-        pool: Where they run; None starts processes on this machine, as many as the run had.
+        run: A complete run.
+        seeds: Total number of seeds, including the run's own.
+        progress: Receives the events of the trainings.
+        pool: Pool for the trainings; None starts as many processes on this machine as the run had.
 
     Raises:
-        UsageError: A family cannot be trained again, for instance since its file was changed; nothing was trained then.
+        UsageError: A family cannot be trained again, e.g. because its file was changed; then nothing is trained.
         WorkerError: A training failed.
     """
     wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
@@ -119,7 +119,7 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
             if then != now[name]:
                 progress.warning(
                     f"the run's {name.replace('_', ' ')} is {then or 'unknown'}, and now it is "
-                    f"{now[name] or 'unknown'}: whatever changed between them is in the noise of the seeds"
+                    f"{now[name] or 'unknown'}: changes between them become part of the noise of seeds"
                 )
         try:
             for trial, its_config, family in ready:
@@ -138,6 +138,6 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
 
 
 def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
-    """Numbers of the repeats to be trained, those with lost predictions too; none of a trial without its own."""
-    there = predictions.of_seeds(run, trial) if trial.test else {}
-    return [number for number in range(1, seeds) if number not in there] if there else []
+    """Numbers of the repeats to train, including those with lost predictions; empty if the trial has no predictions."""
+    present = predictions.of_seeds(run, trial) if trial.test else {}
+    return [number for number in range(1, seeds) if number not in present] if present else []

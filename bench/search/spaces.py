@@ -1,8 +1,8 @@
 """Find search-space files and check them without importing them.
 
 A family is a Python file with a function `build`; its name is the file's stem. Files whose name begins with an
-underscore are shared parts. What needs Keras to be checked (the output's shape, the known configurations) is checked
-in a worker process before anything trains, see `training.probe`.
+underscore are shared parts. Checks that need Keras (the shape of the output, the known configurations) run in a worker
+process before training, see `training.probe`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ BUILT_IN = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "searc
 """Families that come with the suite: inside the installed package, beside it in the repository."""
 
 LOCAL = Path("search_spaces")
-"""A folder of this name where the command is started adds to them."""
+"""Folder of the user's families, in the folder where the command is started."""
 
 ORDER = ("dummy", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
-"""The built-in families, cheapest first: a small budget goes to them in this order."""
+"""The built-in families, cheapest first, in which order a small budget is spent."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A search-space file that was found and read.
+    """A search-space file that was read.
 
     Attributes:
         path: The file, absolute.
@@ -46,21 +46,21 @@ class SearchSpace:
 
 
 def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
-    """The families to search, each file read and checked.
+    """Read and check the files of the families to search.
 
     Args:
-        wanted: Names of known families, files or folders; nothing selects every known family.
+        wanted: Names of known families, files or folders; empty selects every known family.
 
     Raises:
-        ConfigError: A name or path is not there, or two files make one family.
-        SpaceError: A file is broken; names file and line.
+        ConfigError: A name or path does not exist, or two files have the same family name.
+        SpaceError: A file is broken; the message has the file and the line.
     """
     paths = [path for name in wanted for path in _paths(name)] if wanted else known()
     spaces = [read(path) for path in dict.fromkeys(paths)]
     for space in spaces:
         twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
         if twin:
-            raise ConfigError(f"two files make the family {space.name!r}: {space.path} and {twin.path}")
+            raise ConfigError(f"two files for the family {space.name!r}: {space.path} and {twin.path}")
     return tuple(spaces)
 
 
@@ -68,7 +68,7 @@ def content_sha256(path: Path) -> str:
     """Hash of a family's file and the shared parts beside it.
 
     Raises:
-        SpaceError: One cannot be read.
+        SpaceError: A file cannot be read.
     """
     digest = hashlib.sha256()
     for file in (path, *sorted(path.parent.glob("_*.py"))):
@@ -81,21 +81,21 @@ def content_sha256(path: Path) -> str:
 
 
 def known() -> list[Path]:
-    """The files of all families that can be named: built-in ones first, then those of `./search_spaces`."""
+    """Files of all families that can be named: built-in ones first, then those in `./search_spaces`."""
     built_in, local = _built_in(), _local()
     names = {path.stem for path in local}
     return [path for path in built_in if path.stem not in names] + local
 
 
 def folders(config: RunConfig, paths: Iterable[Path]) -> list[Path]:
-    """Folders of the user's own files: those of families that do not come with the suite, and that of the pictures."""
+    """Folders of the user's files: those of families that are not built in, and that of the pictures."""
     data = Path(config.data)
     pictures = [data if data.is_dir() else data.parent] if data.exists() else []
     return [*dict.fromkeys(path.parent for path in paths if path.parent != BUILT_IN), *pictures]
 
 
 def hidden() -> list[Path]:
-    """The files in `./search_spaces` that hide a built-in family."""
+    """Files in `./search_spaces` that replace a built-in family."""
     names = {path.stem for path in _files(BUILT_IN)}
     return [path for path in _local() if path.stem in names]
 
@@ -154,7 +154,7 @@ def read(path: Path) -> SearchSpace:
 
 
 def _check_build(path: Path, tree: ast.Module) -> None:
-    """Look for `build`; a plain function's parameters are checked here, anything else where it is imported."""
+    """Find `build` and check the parameters of a plain function; other callables are checked when they are imported."""
     line = (names := dict(bindings(tree))).get(BUILD)
     if line is None and "*" not in names:
         raise SpaceError(path, 1, "there is no function `build(hp, task)` at the top level of the file")

@@ -1,4 +1,4 @@
-"""The state of a search: every configuration of the run, and one engine's way through one family."""
+"""The state of a search: all configurations of the run, and the study of one engine on one family."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
 MAX_ANSWERS_IN_A_ROW = 20
-"""Proposals in a row that are answered from the record before a study counts as exhausted (Keras Tuner's number)."""
+"""Consecutive proposals answered from the record after which a study counts as exhausted (Keras Tuner's number)."""
 
 MAX_ENGINE_FAULTS = 3
-"""Exceptions of an engine on a family before it is asked no more."""
+"""Exceptions of an engine on a family after which it is no longer asked."""
 
 
 class Ledger:
-    """All configurations of a run: which were trained, which are in training, and the best of every family."""
+    """All configurations of a run: those trained, those in training, and the best of every family."""
 
     def __init__(self) -> None:
         self._trained: dict[str, Trial] = {}
@@ -38,29 +38,29 @@ class Ledger:
         self._orders = 0
 
     def find(self, key: str) -> Trial | None:
-        """The trial that has trained this configuration."""
+        """The trial that has trained this configuration, if any."""
         return self._trained.get(key)
 
     def find_stopped(self, key: str) -> Trial | None:
-        """The trial of this configuration that was stopped from outside; none is in training."""
+        """The trial of this configuration that was stopped by the user or the budget; None while one is in training."""
         return None if key in self._in_training else self._stopped.get(key)
 
     def begin(self, key: str) -> bool:
-        """Mark a configuration as in training; False where it is so already, or was trained."""
+        """Mark a configuration as in training; False if it already is, or was trained."""
         if key in self._trained or key in self._in_training:
             return False
         self._in_training.add(key)
         return True
 
     def end(self, key: str, trial: Trial, stopped: bool) -> None:
-        """Mark a configuration as trained, or as stopped from outside, so that it may be tried again."""
+        """Mark a configuration as trained, or as stopped, so that it may be tried again."""
         self._in_training.discard(key)
         (self._stopped if stopped else self._trained)[key] = trial
         if not stopped and self.would_be_best(trial):
             self.best[trial.family] = trial
 
     def would_be_best(self, trial: Trial) -> bool:
-        """Compare a trial with its family's best so far."""
+        """Return whether a trial is better than its family's best so far."""
         best = self.best.get(trial.family)
         return trial.state == COMPLETE and (best is None or trial.rank_key < best.rank_key)
 
@@ -69,14 +69,14 @@ class Ledger:
         return min(self.best.values(), key=lambda trial: trial.rank_key, default=None)
 
     def next_order(self) -> int:
-        """The number of a new trial in the run, from 1."""
+        """Return the number of a new trial in the run, from 1."""
         self._orders += 1
         return self._orders
 
 
 @dataclass(frozen=True)
 class Context:
-    """All that the trials of one engine's search share."""
+    """Objects shared by the trials of one engine's search."""
 
     engine: str
     config: RunConfig
@@ -85,12 +85,12 @@ class Context:
     progress: Progress
 
     def warn(self, text: str) -> None:
-        """Note something about the engine in the run and tell the user."""
+        """Add a note about the engine to the run, and warn the user."""
         self.folder.note(f"{self.engine}, {text}")
         self.progress.warning(f"{self.engine}, {text}")
 
     def warn_of_fault(self, family: str, error: Exception) -> str:
-        """Warn of an exception of the engine and log its traceback; gives the words."""
+        """Warn of an exception of the engine, and log its traceback; return the message."""
         text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
         self.warn(f"{family}: {text}")
         _logger.error("%s, %s: the engine failed", self.engine, family, exc_info=error)
@@ -98,19 +98,19 @@ class Context:
 
 
 class StudyState:
-    """One engine on one family, while it is searched. An exception of the engine ends neither the run nor the search.
+    """One engine on one family during the search. Exceptions of the engine stop neither the run nor the search.
 
     Args:
-        context: Shared by the search.
+        context: Shared objects of the search.
         family: The family.
-        share: The trials that the study may expect; None where only time limits it.
+        share: Expected number of trials; None if only time limits it.
 
     Attributes:
-        counted: Trials that used up budget, running ones included.
-        answers_in_a_row: Proposals since the last new one that were answered from the record.
-        distinct: Keys of the configurations that were tried.
-        exhausted: Whether there is nothing new to propose.
-        given_up: Whether the engine has failed too often to be asked again.
+        counted: Number of trials that used budget, running ones included.
+        answers_in_a_row: Number of consecutive proposals that were answered from the record.
+        distinct: Keys of the tried configurations.
+        exhausted: True if there is nothing new to propose.
+        failed: True if the engine has failed too often to be asked again.
     """
 
     def __init__(self, context: Context, family: Family, share: int | None) -> None:
@@ -127,13 +127,13 @@ class StudyState:
         self.engine = engines.create(context.engine, family.name, folder.storage, settings)
         self.counted = self.answers_in_a_row = 0
         self.distinct: set[str] = set()
-        self.exhausted = self.given_up = False
+        self.exhausted = self.failed = False
         self._known = iter(family.known)
         self._faults = 0
-        self._countable = True  # until a trial has a hyperparameter that a plain `if` has hidden, or a cap of its own
+        self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
 
     def ask(self) -> tuple[Proposal, bool] | None:
-        """The next proposal and whether it is a known configuration; None for now, or for good (`exhausted`)."""
+        """Return the next proposal, and True for a known configuration; None for now, or finally (`exhausted`)."""
         if (values := next(self._known, None)) is not None:
             proposal = self._guarded(lambda: self.engine.ask(values), None)
             if proposal is not None:
@@ -160,11 +160,11 @@ class StudyState:
             raise ValueError(self._note_fault(error)) from error
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
-        """Tell the engine the validation accuracy after an epoch; True prunes the trial."""
+        """Report the validation accuracy after an epoch to the engine; True prunes the trial."""
         return self._guarded(lambda: self.engine.report(proposal, epoch, value), False)
 
     def tell(self, proposal: Proposal, trial: Trial) -> None:
-        """Tell the engine how a trial ended; where that fails, the record's storage is told without it."""
+        """Report the end of a trial to the engine; if that fails, only the Optuna trial is finished."""
         try:
             self.engine.tell(proposal, trial.state, trial.value, trial.params)
         except Exception as error:
@@ -172,13 +172,13 @@ class StudyState:
             end_trial(self.engine.study, proposal.trial, trial.state, trial.value)
 
     def note_answer(self, key: str, new_here: bool) -> None:
-        """Count a proposal that is answered from the record, for the first time in this study or again."""
+        """Count a proposal that is answered from the record; `new_here` if it is new in this study."""
         self.distinct.add(key)
         self.answers_in_a_row = 0 if new_here else self.answers_in_a_row + 1
         self.exhausted = self.exhausted or self.answers_in_a_row >= MAX_ANSWERS_IN_A_ROW or self._all_tried()
 
     def note_new(self, key: str, params: Mapping[str, Value], capped: bool) -> None:
-        """Count a proposal that is trained; one whose epochs the engine has capped may come again with more."""
+        """Count a trained proposal; if the engine has `capped` its epochs, it may come again with more."""
         self.distinct.add(key)
         self.answers_in_a_row = 0
         declared = set(params) <= {hyperparameter.name for hyperparameter in self.family.space}
@@ -186,17 +186,17 @@ class StudyState:
         self.exhausted = self.exhausted or self._all_tried()
 
     def end(self) -> None:
-        """Record what the search has shown of the study, and note where it was used up."""
+        """Record the facts about the study, and add a note if it was exhausted."""
         from bench.engines.base import importance
 
         shares: dict[str, float] = self._guarded(lambda: importance(self.engine.study), {})
-        used_up = self.exhausted and not self.context.config.only_known
+        exhausted = self.exhausted and not self.context.config.only_known
         folder, engine = self.context.folder, self.context.engine
         name, tried = self.family.name, len(self.distinct)
-        folder.end_study(engine, name, self.engine.study, exhausted=used_up, importance=shares)
-        if used_up and self._all_tried():
-            folder.note(f"{name}: all {tried} configurations were tried, the rest of its share went to others")
-        elif used_up:
+        folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=shares)
+        if exhausted and self._all_tried():
+            folder.note(f"{name}: all {tried} configurations were tried; the rest of its share went to other families")
+        elif exhausted:
             folder.note(f"{name}: {engine} proposed nothing new after {tried} configurations")
 
     def _all_tried(self) -> bool:
@@ -212,5 +212,5 @@ class StudyState:
 
     def _note_fault(self, error: Exception) -> str:
         self._faults += 1
-        self.given_up = self._faults >= MAX_ENGINE_FAULTS
+        self.failed = self._faults >= MAX_ENGINE_FAULTS
         return self.context.warn_of_fault(self.family.name, error)

@@ -14,7 +14,7 @@ from bench.workers import Stop
 
 
 class SignalStop(Stop):
-    """Stops when a signal has come; `signal` is its number, 0 if none has."""
+    """Stops after a signal; `signal` is its number, 0 without one."""
 
     signal = 0
 
@@ -23,7 +23,7 @@ class SignalStop(Stop):
 
 
 class Deadline(Stop):
-    """Stops when a time budget (None has no end) is spent, or for another reason."""
+    """Stops when a time budget is spent (None: never), or for the reason of another `Stop`."""
 
     def __init__(self, other: Stop, seconds: float | None) -> None:
         self._other = other
@@ -39,10 +39,10 @@ class Deadline(Stop):
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[SignalStop]:
-    """Note the first Ctrl-C or SIGTERM, so that the run can end in order; a second one stops at once.
+    """Record the first Ctrl-C or SIGTERM, so that the run can end in an orderly way; a second one stops at once.
 
-    The second has the effect that it had before: for Ctrl-C, and for SIGTERM on the command line, an exception that
-    still closes what is open.
+    The second one has its previous effect. For Ctrl-C, and for SIGTERM on the command line, that is an exception, which
+    still closes open files and processes.
     """
     stop = SignalStop()
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there

@@ -97,7 +97,7 @@ def test_seeds_of_other_code_are_said(
     monkeypatch.setattr(environment, "commits", lambda folders: {"git_commit": "a", "project_commit": "b"})
     monkeypatch.setattr(workers, "start", lambda config: pool())
     status, _, err = baseline("run", "--seeds", "2")
-    warnings = [line for line in err.splitlines() if "whatever changed between them" in line]
+    warnings = [line for line in err.splitlines() if "changes between them become part of the noise" in line]
     assert status == 0
     assert len(warnings) == len(says)
     assert all(text in line for text, line in zip(says, warnings, strict=True))

@@ -87,7 +87,7 @@ def test_help_of_run_names_every_engine_and_default(capsys):
     with pytest.raises(SystemExit):
         parser.main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for word in ("keras-tuner:hyperband", "optuna:cmaes", "default 20", "successive-halving", "sub-folder a class"):
+    for word in ("keras-tuner:hyperband", "optuna:cmaes", "default 20", "successive-halving", "sub-folder per class"):
         assert word in text
     assert "float32, float16 (half the disk), or off (every trial trains end to end); default float32" in text
 
@@ -149,17 +149,17 @@ def test_the_version_is_printed(capsys):
         ),
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
         (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
-        (["run", "--split-file", "split.json", "--folds", "5"], "holds the split as it is; leave out --folds"),
+        (["run", "--split-file", "split.json", "--folds", "5"], "defines the whole split; leave out --folds"),
         (["data"], "name the pictures, e.g. `python -m bench data photos/`"),
         (["data", "drwn"], "unknown data set 'drwn'. Did you mean drawn?"),
         (["data", "drawn", "--limit", "1"], "limit 1: must be at least 12 pictures"),
         (["data", "drawn", "--out", "."], "out '.': is a folder"),
         (["data", "drawn", "--budget", "3"], "unrecognized arguments: --budget 3"),
-        (["report", "nowhere"], "nowhere: not a run folder, there is no run.json"),
+        (["report", "nowhere"], "nowhere: not a run folder, run.json is missing"),
         (["report"], "RUN"),
         (["report", "spaces", "--plotlyjs", "x"], "unknown plotlyjs 'x'. Choices: cdn, directory, inline"),
         (["compare", "one"], "RUN"),
-        (["compare", "nowhere", "elsewhere"], "nowhere: not a run folder, there is no run.json"),
+        (["compare", "nowhere", "elsewhere"], "nowhere: not a run folder, run.json is missing"),
         (["compare", "spaces", "spaces/../spaces"], "are the same run; name two"),
         (["compare", "one", "two", "--out", "."], "out '.': is a folder; name a file"),
     ],

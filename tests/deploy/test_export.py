@@ -91,7 +91,7 @@ def test_a_model_that_cannot_be_saved_is_an_error_with_the_reason(run, tmp_path)
 
 def test_no_file_is_overwritten(run, tmp_path):
     (tmp_path / "there.keras").write_text("precious")
-    for name, says in (("there.keras", "is there already"), ("model.h5", "must end in .keras")):
+    for name, says in (("there.keras", "already exists"), ("model.h5", "must end in .keras")):
         with pytest.raises(ConfigError, match=says):
             export.export(run, export.find(run, "net"), tmp_path / name, Progress(), Recording())
     assert (tmp_path / "there.keras").read_text() == "precious"
