@@ -126,6 +126,34 @@ def test_no_configuration_is_trained_twice(start):
     assert len(counted(run, engine="optuna:tpe")) == 6
 
 
+def test_a_build_that_fails_is_a_configuration_that_was_tried(start):
+    def build(hp, family):
+        if hp.Choice("strides", [4, 2, -1]) < 0:
+            raise ValueError("no such strides")
+
+    run = start(FakePool(build, lambda family, params: 0.5), families=("a",), budget=Budget(50))
+    (failed,) = counted(run, state="FAIL")
+    assert failed.params == {"strides": -1}
+    assert len(counted(run)) == 3
+    again = [trial for trial in run.trials if trial.state == "FAIL" and not trial.counted]
+    assert all(trial.duplicate_of == failed.name for trial in again)
+    assert run.studies[0].exhausted
+    assert any("all 3 configurations were tried" in note for note in run.notes)
+
+
+def test_a_pruner_decides_for_its_own_engine_alone(start):
+    known = {"a": [{"depth": each, "dropout": 0.1 * each} for each in (9, 8, 7, 1)]}
+    pool = FakePool(depth, deeper_is_better, known, epochs=3)
+    engines = ("optuna:random", "optuna:tpe")
+    run = start(pool, families=("a",), engines=engines, only_known=True, budget=None, pruner="median", epochs=3)
+    pruned = [trial for trial in run.trials if trial.params["depth"] == 1]
+    assert [(trial.engine, trial.ending, trial.duplicate_of) for trial in pruned] == [
+        ("optuna:random", "pruner", ""),
+        ("optuna:tpe", None, ""),  # its own pruner has seen nothing of answers, and lets it go on
+    ]
+    assert sum(params["depth"] == 1 for _, params in pool.trained) >= 2
+
+
 def test_a_time_budget_ends_the_search_and_still_scores(start):
     class Slow(FakePool):
         def finished(self, timeout_s):

@@ -38,6 +38,7 @@ class TrialListener(Listener):
         self._context, self._folder = study.context, study.context.folder
         config = self._context.config
         self.key, self.twin = "", False
+        self._suggested: dict[str, Value] | None = {}  # None after a question without an answer
         self.trial = Trial(
             family=study.family.name,
             engine=self._context.engine,
@@ -58,23 +59,23 @@ class TrialListener(Listener):
         self._folder.keep(self.trial)
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        return self.study.suggest(self.proposal, hyperparameter)
+        suggested, self._suggested = self._suggested, None
+        value = self.study.suggest(self.proposal, hyperparameter)
+        if suggested is not None:
+            self._suggested = {**suggested, hyperparameter.name: value}
+        return value
 
     def progress(self, stage: str, done: int, total: int) -> None:
         self._context.progress.stage(stage, done, total)
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Look up the built configuration; True if it need not be trained."""
-        self.trial = replace(self.trial, params=dict(params), weights=weights)
-        family, cap = self.trial.family, self.trial.max_epochs
-        self.key = json.dumps([family, self.trial.params, cap], sort_keys=True)
-        self.twin = not self._context.ledger.begin(self.key)
+        self.trial = replace(self.trial, weights=weights)
+        self._look_up(params)
         if weights == Weights.MISSING and all(self.study.family.files.values()):
             self._warn_of_unseen_backbone()
         if not self.twin:
-            self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
-            self._number()
-            self._context.progress.trial_began(self.trial.order, family, self.trial.engine)
+            self._context.progress.trial_began(self.trial.order, self.trial.family, self.trial.engine)
         self._folder.record(self.trial, self.proposal.trial)
         return self.twin
 
@@ -95,8 +96,14 @@ class TrialListener(Listener):
         best = not result.stopped and not result.folds and self._context.ledger.would_be_best(self._complete(result))
         return str(self._candidate.absolute()) if best else None
 
+    def note_failed_build(self, outcome: Outcome) -> None:
+        """Look up a configuration whose build has raised, for it would raise again; other failures may not."""
+        raised = outcome.failure is not None and outcome.failure.kind == FailureKind.EXCEPTION
+        if not self.key and raised and self._suggested:
+            self._look_up(self._suggested)
+
     def end(self, outcome: Outcome) -> Trial:
-        """Write the record of a trained trial, and tell the engine."""
+        """Write the record of a trial that was trained or has failed, and tell the engine."""
         if not self.trial.order:  # it failed before the configuration was complete
             self.study.answers_in_a_row = 0
             self._number()
@@ -172,6 +179,15 @@ class TrialListener(Listener):
                 candidate.replace(target)
             else:  # there is no model to save, or saving failed: remove that of an earlier best
                 target.unlink(missing_ok=True)
+
+    def _look_up(self, params: Mapping[str, Value]) -> None:
+        """Find out whether this configuration is new; one that is gets its number in the run."""
+        self.trial = replace(self.trial, params=dict(params))
+        self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
+        self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
+        if not self.twin:
+            self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
+            self._number()
 
     def _number(self) -> None:
         self.trial = replace(self.trial, order=self._context.ledger.next_order())

@@ -69,6 +69,7 @@ class Schedule:
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record an ended trial and those that waited for it; yield them as they are recorded."""
         listener, ledger = self._running.pop(outcome.job.id), self._context.ledger
+        listener.note_failed_build(outcome)
         if not listener.twin:
             trial = listener.end(outcome)
             yield trial

@@ -11,7 +11,7 @@ from bench import engines
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Trial
+from bench.records import COMPLETE, Ending, Trial
 from bench.runs.store import RunFolder
 from bench.search.families import Family
 from bench.search.progress import Progress
@@ -45,10 +45,15 @@ class Ledger:
         """The trial of this configuration that was stopped by the user or the budget; None while one is in training."""
         return None if key in self._in_training else self._stopped.get(key)
 
-    def begin(self, key: str) -> bool:
-        """Mark a configuration as in training; False if it already is, or was trained."""
-        if key in self._trained or key in self._in_training:
+    def begin(self, key: str, engine: str) -> bool:
+        """Mark a configuration as in training; False if it already is, or was trained.
+
+        A trial that one engine's pruner has stopped answers no other engine, which might let it go on.
+        """
+        earlier = self._trained.get(key)
+        if key in self._in_training or (earlier and (earlier.ending != Ending.PRUNER or earlier.engine == engine)):
             return False
+        self._trained.pop(key, None)
         self._in_training.add(key)
         return True
 
