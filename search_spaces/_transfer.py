@@ -1,4 +1,4 @@
-"""Transfer learning: a new head on a pretrained backbone, shared by the families that have one."""
+"""Transfer learning: a new head on a pretrained backbone, shared by several families."""
 
 import keras
 from keras import layers
@@ -36,10 +36,10 @@ def transfer(hp, task, application, preprocess, block):
 
 
 def frozen_layers(hp, backbone, block):
-    """Count the backbone's first layers that are frozen: all, those up to the end of a block, or a number of them.
+    """Choose the number of frozen layers, from the first: all, those up to the end of a block, or any number.
 
-    Layers are counted as in published recipes: Keras' own layers, the input layer included. Where not all are frozen,
-    the head may be trained first (two phases: Keras guide "Transfer learning & fine-tuning").
+    Layers are counted as in published recipes: Keras' layers including the input layer. If not all are frozen, the head
+    may be trained first (two phases: Keras guide "Transfer learning & fine-tuning").
     """
     ends, count = block_ends(backbone, block), len(backbone.layers)
     frozen = hp.Choice("frozen", ["all", "blocks", "layers"])
@@ -55,9 +55,9 @@ def frozen_layers(hp, backbone, block):
 
 
 def block_ends(backbone, block):
-    """Count the layers up to the end of each block, by the block's name; "none" has 0.
+    """Number of layers up to the end of each block, by the block's name; 0 for "none".
 
-    A block that ends the whole backbone is left out: freezing through it is freezing all.
+    A block at the end of the backbone is left out, since freezing up to it is freezing all.
     """
     counted = list(enumerate((layer.name for layer in backbone.layers), start=1))
     ends, number = {"none": 0}, 1
@@ -88,4 +88,4 @@ FROZEN_WITH_SMALL_HEAD = {
     "batch_size": 32,
     "augmentation": "none",
 }
-"""Feature extraction: everything frozen, one dropout and the classifying layer."""
+"""Feature extraction: all layers frozen, then dropout and the classifier."""

@@ -5,7 +5,7 @@ from keras import layers
 
 
 def build(hp, task):
-    size = hp.Choice("input_size", task.input_sizes[:2])  # from scratch, larger pictures cost more than they give
+    size = hp.Choice("input_size", task.input_sizes[:2])  # training from scratch gains little from larger pictures
     filters = hp.Choice("filters", [16, 24, 32])
     widening = 2 if hp.Boolean("doubled_filters", default=True) else 1
     kernel = hp.Choice("kernel", [3, 5])
@@ -17,7 +17,7 @@ def build(hp, task):
         width = filters * widening ** min(block, 2)
         x = layers.Conv2D(width, kernel, padding="same", use_bias=not normalised)(x)
         if normalised:
-            x = layers.BatchNormalization(momentum=0.9)(x)  # small data: few steps for the running averages
+            x = layers.BatchNormalization(momentum=0.9)(x)  # small data has few steps for the running averages
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D()(x)
     if hp.Choice("head", ["pooled", "dense"]) == "pooled":
@@ -36,8 +36,8 @@ def build(hp, task):
     return keras.Model(inputs, task.classify(x))
 
 
-# The published networks are a stack of convolutions, each followed by a pooling, under one dense layer. What is not
-# known of one is taken from this: size, filters, units, rate.
+# The published networks are stacks of convolution and pooling under one dense layer. Unpublished values (size, filters,
+# units, rate) are taken from this configuration.
 _PUBLISHED = {
     "input_size": 128,
     "filters": 32,
@@ -72,15 +72,15 @@ KNOWN_CONFIGURATIONS = [
         "batch_size": 16,
         "augmentation": "flip",
     },
-    # As published for Dogs vs. Cats, 3,000 pictures, 1,000 for validation: 0.82 validation as it is, up to 0.88
-    # augmented and with dropout before the classifier, then 0.89 on the test pictures.
+    # As published for Dogs vs. Cats, 3,000 pictures, 1,000 for validation: 0.82 validation accuracy; with augmentation
+    # and dropout before the classifier up to 0.88, and 0.89 on the test pictures.
     _OF_32_FILTERS,
     {**_OF_32_FILTERS, **_AUGMENTED},
     {**_OF_32_FILTERS, **_WITH_DROPOUT},
-    # As published for Dogs vs. Cats, rotated, zoomed and flipped, batches of 64: 0.7977 and 0.8617, validation.
+    # As published for Dogs vs. Cats, rotated, zoomed and flipped, batches of 64: validation accuracy 0.7977 and 0.8617.
     {**_PUBLISHED, **_AUGMENTED, "conv_blocks": 3, "batch_size": 64},
     {**_PUBLISHED, **_AUGMENTED, "conv_blocks": 4, "batch_size": 64},
-    # As published for Dogs vs. Cats beside VGG19, without a figure that is known.
+    # As published for Dogs vs. Cats beside VGG19, without a published accuracy.
     _PUBLISHED,
     {**_PUBLISHED, **_AUGMENTED},
     {**_PUBLISHED, **_WITH_DROPOUT},

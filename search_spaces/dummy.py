@@ -8,6 +8,6 @@ def build(hp, task):
 
 
 KNOWN_CONFIGURATIONS = [
-    # Published for Dogs vs. Cats, 8,000 pictures: 0.5 on 2,000 test pictures (the repository that mobilenet.py names).
+    # As published for Dogs vs. Cats, 8,000 pictures: 0.5 on 2,000 test pictures (the repository named in mobilenet.py).
     {"strategy": "stratified"},
 ]

@@ -8,9 +8,9 @@ def build(hp, task):
     return transfer(hp, task, keras.applications.VGG16, centred, block="block{}_")
 
 
-# As published for Dogs vs. Cats, 3,000 pictures, the frozen base extended with dense layers and run end to end on
+# As published for Dogs vs. Cats, 3,000 pictures, a frozen base extended with dense layers and run end to end on
 # augmented pictures: 0.897 on the test pictures. Size, head, optimizer and rate are those of Chollet, "Deep Learning
-# with Python" (2017), section 5.3, where the words come from.
+# with Python" (2017), section 5.3.
 _EXTENDED = {
     **FROZEN_WITH_SMALL_HEAD,
     "input_size": 150,
@@ -25,8 +25,8 @@ _EXTENDED = {
 
 KNOWN_CONFIGURATIONS = [
     {**FROZEN_WITH_SMALL_HEAD, "input_size": 96},
-    # As published for Dogs vs. Cats: 0.95, validation. There the output was a softmax of two, here it is one sigmoid
-    # unit; dropout, optimizer and rate are not known.
+    # As published for Dogs vs. Cats: validation accuracy 0.95. There the output was a softmax of two units, here it is
+    # one sigmoid unit; dropout, optimizer and rate were not published.
     {
         **FROZEN_WITH_SMALL_HEAD,
         "input_size": 128,

@@ -8,8 +8,8 @@ def build(hp, task):
     return transfer(hp, task, keras.applications.VGG19, centred, block="block{}_")
 
 
-# As published for Dogs vs. Cats: over 0.99 with VGG19, as feature extractor and fine-tuned. Size, head and rates are
-# not known; these are usual ones.
+# As published for Dogs vs. Cats: over 0.99 with VGG19, as feature extractor and fine-tuned. Size, head and rates were
+# not published; these are common values.
 _EXTRACTOR = {
     **FROZEN_WITH_SMALL_HEAD,
     "head": "flatten",

@@ -2,7 +2,7 @@
 
 File names, their order and the machine do not matter. Pictures are ranked by a hash of the seed and their content: the
 same pictures give the same split everywhere, and a few additional pictures move only a few. Near duplicates (a group)
-go to one part together, because a model that was trained on one would recognize the other.
+go to one part together, because a model that was trained on one would recognise the other.
 """
 
 from __future__ import annotations
