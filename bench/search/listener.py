@@ -156,8 +156,8 @@ class TrialListener(Listener):
     def _warn_of_unseen_backbone(self) -> None:
         """Say once of a family that its probe has missed a backbone, whose weights are not in the Keras cache."""
         text = (
-            f"{self.study.family.path}: no imagenet weights in the Keras cache for a backbone that no default value"
-            " asks for; it runs from random initialisation, labelled so"
+            f"{self.study.family.path}: no imagenet weights in the Keras cache for a backbone that was not met before"
+            " the search; it runs from random initialisation, labelled so"
         )
         if text not in self._folder.run.notes:
             self._folder.note(text)

@@ -5,6 +5,7 @@ The family's `build` is called with a task that stops it where it asks for its b
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,13 @@ from bench.training.messages import FamilyJob
 from bench.training.pretrained import Application, backbone_key
 from bench.training.task import Backbone, Task
 
-MOST_BUILDS = 300
+MAX_BUILDS = 300
 """Builds in the search for a family's backbones; a trial looks for the weights of one that they missed."""
 
-MOST_VALUES = 32
+MAX_SCAN_S = 60.0
+"""Time after which the search ends too: a `build` may take long before it asks for its backbone."""
+
+MAX_VALUES = 32
 """Values of a hyperparameter up to which each is tried."""
 
 LARGE = 1024
@@ -93,6 +97,7 @@ class Scan:
 
     Attributes:
         requests: The first request of each backbone, by its key.
+        complete: False where the search ended at one of its limits.
     """
 
     def __init__(
@@ -104,18 +109,20 @@ class Scan:
     ) -> None:
         self._family, self._job, self._built = family, job, built
         self.requests: dict[str, Request] = {}
+        self.complete = True
         self._decisive: set[str] = set()
+        self._end_s = time.monotonic() + MAX_SCAN_S
         keys, hp = self._attempt(only or {})
         files = [family.path, *(Path(str(module.__file__)) for module in family.neighbours.values())]
         # Where none is ever asked for, every attempt would be a whole build.
         if only is None and (keys or any(b"backbone" in file.read_bytes() for file in files)):
-            self._search(keys, hp)
             for values in family.known:
                 self._attempt(values)
+            self._search(keys, hp)
 
     def _search(self, keys: list[str], hp: HyperParameters) -> None:
         """Try other values than the defaults, with which these backbones were asked for."""
-        most = MOST_BUILDS // 10 if self._built else MOST_BUILDS
+        most = MAX_BUILDS // 10 if self._built else MAX_BUILDS
         from_the_start = set(hp.values)
         waiting: deque[tuple[dict[str, Value], list[str], HyperParameters]] = deque([({}, keys, hp)])
         tried: set[frozenset[tuple[str, Value]]] = set()
@@ -127,8 +134,11 @@ class Scan:
                     continue
                 for value in _others(hyperparameter, hp.values):
                     values = {**chosen, name: value}
-                    if (configuration := frozenset(values.items())) in tried or len(tried) >= most:
+                    if (configuration := frozenset(values.items())) in tried:
                         continue
+                    if len(tried) >= most or time.monotonic() > self._end_s:
+                        self.complete = False
+                        return
                     tried.add(configuration)
                     now, hp_now = self._attempt(values)
                     if now != keys or list(hp_now.values) != list(hp.values):
@@ -160,7 +170,7 @@ class Scan:
         """Find the input sizes that a backbone cannot be built for; gives the reason by size."""
         reasons: dict[int, str] = {}
         for key, request in self.requests.items():
-            if (least := _least_size(request)) == 1:
+            if time.monotonic() > self._end_s or (least := _least_size(request)) == 1:
                 continue
             large = self._size_of(request, LARGE)
             for size in self._job.input_sizes:
@@ -178,7 +188,7 @@ class Scan:
 def _others(hyperparameter: Hyperparameter, values: Mapping[str, Value]) -> Sequence[Value]:
     """The other values of an active hyperparameter; none where there are too many."""
     every = hyperparameter.finite_values() if hyperparameter.is_active(values) else None
-    if every is None or len(every) > MOST_VALUES:
+    if every is None or len(every) > MAX_VALUES:
         return ()
     return [value for value in every if value != values.get(hyperparameter.name)]
 

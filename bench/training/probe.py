@@ -67,6 +67,8 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
     wanted = scan.requests.values() if job.weights == "imagenet" else ()
+    if wanted and not scan.complete:
+        texts.append("not every configuration could be tried for its backbones: a trial may meet one without weights")
     return ProbeResult(
         space=tuple(space),
         known=tuple(known),

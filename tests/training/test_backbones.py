@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import SpaceError
-from bench.training import jobs, loading, pretrained
+from bench.training import backbones, jobs, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.messages import WeightsJob
 
@@ -95,6 +95,16 @@ def test_every_backbone_that_can_be_chosen_is_known(scan, choice, keys):
 def test_no_backbone_is_built_to_know_it(scan, monkeypatch):
     monkeypatch.setattr(pretrained, "build", lambda *given: pytest.fail("built"))
     assert len(scan(CHOICES["one by one"][0]).requests) == 4
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_BUILDS", 3), ("MAX_SCAN_S", -1.0)])
+def test_a_search_that_ends_at_a_limit_says_so(scan, probe_job, channel, monkeypatch, limit, value):
+    complete = scan(CHOICES["one by one"][0])
+    assert complete.complete
+    monkeypatch.setattr(backbones, limit, value)
+    result = jobs.probe(probe_job(complete._family.path, weights="imagenet", input_sizes=(16, 24)), channel())
+    assert "A(alpha=1)" in [file.backbone for file in result.weights_files] != sorted(complete.requests)
+    assert "not every configuration could be tried for its backbones" in " ".join(result.warnings)
 
 
 def test_one_configuration_has_one_backbone(scan):

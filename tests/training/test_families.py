@@ -259,7 +259,8 @@ def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monke
         "class_names": ("a", "b"),
         "input_sizes": (32,),
         "weights": "imagenet",
-    } | {"seed": 0}
+        "seed": 0,
+    }
     job = WeightsJob(id="1", timeout_s=60.0, file=there, **shared)
     assert jobs.check_weights(job, channel()) == replace(there, missing=False)
     other = check("mobilenet_v2")
