@@ -6,7 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # 200 ms pass where a machine is busy
+hypothesis.settings.load_profile("any machine")
 
 TINY = """\
 import keras

@@ -15,7 +15,7 @@ from bench.errors import DataError
 from bench.records import LeftOutKind
 
 SHARES = (0.7, 0.15, 0.15)
-QUICKLY = settings(max_examples=40, deadline=None)
+QUICKLY = settings(max_examples=40)
 
 
 def pictures(sizes: list[int]) -> list[UsablePicture]:
