@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners: tpe, random, gp, cmaes and grid."""
+"""Optuna's samplers and pruners: tpe, random, gp, cmaes and grid. Tested with Optuna 5.0.0."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ import keras
 import numpy as np
 import psutil
 
-from bench.training.frozen.graph import Graph, Node
+from bench.training.frozen.graph import Graph
 from bench.training.frozen.identity import NoPrefix
 from bench.training.frozen.sketch import Sketched
+from bench.training.keras_private import Node, layers_within
 
 
 class Use(NamedTuple):
@@ -31,7 +32,8 @@ def uses(model: keras.Model) -> list[Use]:
     try:
         return uses_of(Graph(model).nodes)
     except NoPrefix:
-        return [Use(layer, (), _output_shape(layer)) for layer in model._flatten_layers() if not layer._layers]
+        innermost = [layer for layer in layers_within(model) if len(layers_within(layer)) == 1]
+        return [Use(layer, (), _output_shape(layer)) for layer in innermost]
 
 
 def uses_of(nodes: Iterable[Node]) -> list[Use]:

@@ -16,6 +16,7 @@ from bench.hyperparameters import Value
 from bench.training.batches import Part
 from bench.training.estimators import Network
 from bench.training.frozen.identity import is_other_code
+from bench.training.keras_private import layers_within
 from bench.training.metrics import Probabilities
 from bench.training.objective import WrongModel
 from bench.training.task import Backbone
@@ -73,7 +74,7 @@ def _reloaded(built: keras.Model, network: Network, part: Part, expected: Probab
         if not np.allclose(Predictor(model, network.objective)(part.examples()), expected, atol=SAME):
             return ["its kept model predicts otherwise than the trained one"]
     except Exception as error:  # whatever its layers raise
-        others = {type(layer).__name__ for layer in built._flatten_layers() if is_other_code(layer)}
+        others = {type(layer).__name__ for layer in layers_within(built) if is_other_code(layer)}
         reason = f"because of {', '.join(sorted(others))}" if others else _in_short(error)
         return [f"keras.saving.load_model alone will not open its kept model, {reason}"]
     return []

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
 from bench.cache.files import replacing
 from bench.data import machine
@@ -27,6 +26,7 @@ from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache, Fetched, PictureView, views
 from bench.training.frozen.graph import Cut, Graph, Nested
 from bench.training.frozen.identity import NoPrefix, fingerprint
+from bench.training.keras_private import Functional
 from bench.training.objective import Objective, check_model
 from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.task import Backbone

@@ -14,6 +14,7 @@ from scipy.special import expit, softmax
 
 from bench.hyperparameters import Value
 from bench.training import metrics
+from bench.training.keras_private import compile_settings, maker
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
@@ -141,7 +142,7 @@ class Objective:
         else:
             optimizer = source.optimizer if rate is None else _with_rate(source.optimizer, float(rate))
             settings = {"run_eagerly": source.run_eagerly, "jit_compile": source.jit_compile}
-            weights = keras.tree.flatten(source._compile_config.config.get("loss_weights"))
+            weights = keras.tree.flatten(compile_settings(source).get("loss_weights"))
             settings["loss_weights"] = weights[0] if weights and isinstance(weights[0], int | float) else None
         # Keras' own "accuracy" takes the outputs of one unit for probabilities.
         accuracy = (
@@ -156,7 +157,8 @@ def output_activation(model: keras.Model) -> str:
         return ""
     tensor = model.outputs[0]
     while True:
-        operation, node, _ = tensor._keras_history
+        node = maker(tensor)
+        operation = node.operation
         layer = type(operation).__name__
         if isinstance(operation, keras.Model):
             return output_activation(operation)
@@ -167,7 +169,7 @@ def output_activation(model: keras.Model) -> str:
         activation = getattr(operation, "activation", None)
         name = str(getattr(activation, "__name__", type(activation).__name__)).lower()
         if layer in ("Flatten", "Reshape", "Identity", "Cast") or (layer == "Activation" and name == "linear"):
-            (tensor,) = operation._inbound_nodes[node].input_tensors
+            (tensor,) = node.input_tensors
         elif layer in ("Activation", "Dense", "EinsumDense") or "Conv" in layer:
             return next((known for known in ("softmax", "sigmoid") if name in (known, f"{known}_v2")), name)
         else:

@@ -18,6 +18,7 @@ from bench.records import Prefix
 from bench.training import cost
 from bench.training.batches import Examples, Part
 from bench.training.frozen.features import Fetched
+from bench.training.keras_private import layers_within
 from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
@@ -44,7 +45,7 @@ class TrainingPhase:
     @contextmanager
     def freezing(self, backbones: Sequence[keras.Model]) -> Iterator[None]:
         """Freeze what this phase does not train; afterwards restore what `build` has frozen."""
-        layers = [layer for model in backbones for layer in model._flatten_layers()] if self.head_only else []
+        layers = [layer for model in backbones for layer in layers_within(model)] if self.head_only else []
         before = [layer.trainable for layer in layers]
         for layer in layers:
             layer.trainable = False

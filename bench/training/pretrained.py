@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import keras
-from keras.src.backend import config
-from keras.src.utils import file_utils
 
 from bench.hyperparameters import Value
+from bench.training import keras_private
 from bench.training.messages import WeightsFile
 
 INPUT_SHAPE = (224, 224, 3)
@@ -122,7 +121,7 @@ def _answering(application: Application, answer: Callable[[str, Path, str], str]
     Args:
         answer: Takes the URL, the path in the Keras cache and the checksum ("" for none); returns the file's path.
     """
-    original = file_utils.get_file
+    original = keras.utils.get_file
     signature = inspect.signature(original)
 
     def get_file(*positional: Any, **named: Any) -> str:
@@ -131,7 +130,7 @@ def _answering(application: Application, answer: Callable[[str, Path, str], str]
         call = asked.arguments
         if call["extract"] or call["untar"]:
             raise ValueError("its weights are in an archive: must be a file of weights")
-        folder = Path(call["cache_dir"] or config.keras_home()).expanduser().absolute()
+        folder = Path(call["cache_dir"] or keras_private.config.keras_home()).expanduser().absolute()
         name = str(call["fname"] or Path(call["origin"]).name)
         return answer(call["origin"], folder / call["cache_subdir"] / name, call["file_hash"] or call["md5_hash"] or "")
 

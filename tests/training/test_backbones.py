@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import SpaceError
-from bench.training import backbones, jobs, loading, pretrained
+from bench.training import backbones, jobs, keras_private, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.messages import WeightsJob
 
@@ -241,7 +241,7 @@ def test_a_backbone_whose_rescaling_is_left_out_is_not_judged(scan):
 
 @pytest.mark.parametrize(("weights", "warned"), [("imagenet", 1), ("random", 0)])
 def test_random_weights_were_trained_on_no_pixels(space, probe_job, channel, monkeypatch, tmp_path, weights, warned):
-    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     text = SIZED.format(size=FROM_TASK, application="MobileNetV2", options=", alpha=0.35")
     path = space("sized", text.replace("layers.Rescaling(1 / 127.5, -1)(inputs)", "inputs"))
     result = jobs.probe(probe_job(path, weights=weights), channel())

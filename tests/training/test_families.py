@@ -16,7 +16,7 @@ from bench.config import LARGEST_SEED
 from bench.hyperparameters import HyperParameters, fixed
 from bench.records import Weights
 from bench.search import spaces
-from bench.training import cost, jobs, loading, pretrained
+from bench.training import cost, jobs, keras_private, loading, pretrained
 from bench.training.messages import WeightsJob
 from bench.training.task import Task
 
@@ -240,7 +240,7 @@ def test_preprocessing_is_that_of_the_published_weights():
 
 def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel, probe_job):
     """As MobileNet's own files cannot be had everywhere, the test writes one, by its name in the Keras cache."""
-    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     (tmp_path / "models").mkdir()
 
     def check(name):
@@ -274,7 +274,7 @@ def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monke
 def test_a_backbone_starts_from_its_file(tmp_path, monkeypatch):
     import numpy as np
 
-    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     application = keras.applications.VGG16
     source = application(include_top=False, weights=None, input_shape=(32, 32, 3))
     source.save_weights(tmp_path / "vgg16.weights.h5")
@@ -289,7 +289,7 @@ def test_a_backbone_starts_from_its_file(tmp_path, monkeypatch):
 
 
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     found = {
         name: pretrained.look(getattr(keras.applications, name), {}, (96, 96, 3))
         for name in ("MobileNet", "MobileNetV2", "VGG16")

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
+from keras.src.utils import file_utils
 
 from bench.errors import WeightsError
 from bench.records import Weights
-from bench.training import jobs, pretrained
+from bench.training import jobs, keras_private, pretrained
 from bench.training.messages import WeightsJob
 from bench.training.task import Task
 
@@ -30,7 +31,7 @@ APPLICATIONS = {
 
 @pytest.fixture
 def keras_home(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained.config, "keras_home", lambda: str(tmp_path / "keras"))
+    monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path / "keras"))
     return tmp_path / "keras"
 
 
@@ -69,7 +70,7 @@ def test_a_backbone_is_the_graph_of_imagenet_weights(name, tmp_path, monkeypatch
     keras.utils.clear_session()
     keras.Input(shape)  # names of nested layers count up
     with monkeypatch.context() as patch:
-        patch.setattr(pretrained.file_utils, "get_file", lambda *given, **named: "keras.h5")
+        patch.setattr(file_utils, "get_file", lambda *given, **named: "keras.h5")
         right = described(application(include_top=False, weights="imagenet", input_shape=shape))
     gc.collect()
     keras.utils.clear_session()
@@ -85,7 +86,7 @@ def test_features_are_those_of_imagenet_weights_from_the_same_file(keras_home, m
     path = keras_home / "models" / "efficientnetb0_notop.h5"
     write_weights(path, application)
     with monkeypatch.context() as patch:
-        patch.setattr(pretrained.file_utils, "get_file", lambda *given, **named: str(path))
+        patch.setattr(file_utils, "get_file", lambda *given, **named: str(path))
         right = application(include_top=False, weights="imagenet", input_shape=(64, 64, 3))
     file = pretrained.look(application, {}, (64, 64, 3))
     assert (file.path, file.missing, file.problem) == (str(path), False, "")
@@ -214,6 +215,6 @@ def test_a_trial_looks_for_weights_that_the_probe_has_not_met(space, job, channe
 def test_everyones_get_file_is_keras_own_again_afterwards(keras_home):
     original = keras.utils.get_file
     pretrained.look(keras.applications.MobileNetV2, {"alpha": 0.35}, (32, 32, 3))
-    assert keras.utils.get_file is pretrained.file_utils.get_file is original
+    assert keras.utils.get_file is file_utils.get_file is original
     functions = [vars(module).get("get_file") for module in tuple(sys.modules.values())]
     assert not [function for function in functions if getattr(function, "__module__", "") == pretrained.__name__]

@@ -18,19 +18,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional  # what `keras.Model(inputs, outputs)` gives; it has no public name
 from numpy.typing import NDArray
 
 from bench.data import pixels
 from bench.training.frozen.identity import NoPrefix, digest, identity, is_other_code
 from bench.training.frozen.sketch import Sketched
+from bench.training.keras_private import Functional, Node, is_random, layers_within, nodes_of, takes_training
 
 Tensor = Any
 """A `keras.KerasTensor`."""
-
-Node = Any
-"""One use of an operation: its `operation`, `arguments`, `input_tensors` and `outputs`."""
-
 
 EXAMPLES = 4
 """Rows of random numbers on which a layer of other code is tried."""
@@ -66,8 +62,7 @@ class Graph:
         self.input = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
         self.nested: list[Nested] = []
         (self.output,) = self._flattened(model, [self.input])
-        by_depth = keras.Model(self.input, self.output)._nodes_by_depth
-        self.nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+        self.nodes = nodes_of(keras.Model(self.input, self.output))
         self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._keys: dict[int, str] = {}
         self._repeating: dict[int, bool] = {}
@@ -77,17 +72,14 @@ class Graph:
         if not isinstance(model, Functional):
             model = keras.Model(model.inputs, model.outputs)
         tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
-        for depth in sorted(model._nodes_by_depth, reverse=True):
-            for node in model._nodes_by_depth[depth]:
-                if node.is_input:
-                    continue
-                if type(node.operation) in (Functional, keras.Sequential):
-                    nested_inputs = [tensors[id(tensor)] for tensor in node.input_tensors]
-                    outputs = self._flattened(node.operation, nested_inputs)
-                    self.nested.append(Nested(node.operation, nested_inputs, outputs))
-                else:
-                    outputs = _called_again(node, tensors)
-                tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
+        for node in nodes_of(model):
+            if type(node.operation) in (Functional, keras.Sequential):
+                nested_inputs = [tensors[id(tensor)] for tensor in node.input_tensors]
+                outputs = self._flattened(node.operation, nested_inputs)
+                self.nested.append(Nested(node.operation, nested_inputs, outputs))
+            else:
+                outputs = _called_again(node, tensors)
+            tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
         return [tensors[id(tensor)] for tensor in model.outputs]
 
     def maker(self, tensor: Tensor) -> Node:
@@ -225,16 +217,16 @@ def _changes(operation: Any) -> bool:
     """Tell whether an operation is trained, is random, or does something else in training than in prediction."""
     if not isinstance(operation, keras.Layer):
         return False
-    return any(_changes_itself(layer) for layer in operation._flatten_layers())
+    return any(_changes_itself(layer) for layer in layers_within(operation))
 
 
 def _changes_itself(layer: keras.Layer) -> bool:
-    if layer.trainable_variables or layer._seed_generators or getattr(layer, "activity_regularizer", None):
+    if layer.trainable_variables or is_random(layer) or getattr(layer, "activity_regularizer", None):
         return True
     if isinstance(layer, keras.layers.BatchNormalization):  # frozen, it is in inference mode even while training
         return bool(layer.trainable)
     if is_other_code(layer):  # it may use the argument in any way
-        return bool(getattr(layer, "_fn_expects_training_arg", layer._call_has_training_arg))
+        return takes_training(layer)
     return isinstance(layer, keras.layers.SpectralNormalization)
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from bench.training.keras_private import layers_within
+
 
 class NoPrefix(Exception):
     """A model is trained end to end; the message is the reason."""
@@ -55,7 +57,7 @@ def weights(layer: Any) -> list[str]:
 
 def fingerprint(model: keras.Model) -> str:
     """Hash the settings and weights of a model's layers, whatever of them is frozen."""
-    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    layers = [layer for layer in layers_within(model) if not isinstance(layer, keras.Model)]
     return digest([settings(layer) for layer in layers], [weights(layer) for layer in layers])
 
 

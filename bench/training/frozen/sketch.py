@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
 from bench.cache import directory
 from bench.cache.files import write_text
+from bench.training.keras_private import Functional
 
 
 class NotSketched(Exception):
