@@ -194,9 +194,10 @@ def _takes_logits(loss: Loss) -> bool:
     function = keras.losses.get(loss)
     if isinstance(function, keras.losses.Loss):
         try:
-            return bool(function.get_config().get("from_logits"))
+            config = function.get_config()
         except NotImplementedError:
-            return bool(getattr(function, "from_logits", False))
+            config = {}
+        return bool(config.get("from_logits", getattr(function, "from_logits", False)))
     return bool(getattr(function, "keywords", {}).get("from_logits"))  # of a functools.partial
 
 

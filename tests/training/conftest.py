@@ -15,6 +15,7 @@ NEED_TENSORFLOW = {
     "test_backbones.py",
     "test_families.py",
     "test_features.py",
+    "test_any_model.py",
     "test_dry_run.py",
     "test_folds.py",
     "test_jobs.py",
