@@ -44,10 +44,12 @@ class Balance:
 
     def __str__(self) -> str:
         largest, smallest = text.one_line(self.largest), text.one_line(self.smallest)
-        reach = f"lways answering {largest} is right for {text.percent(self.majority_accuracy)} of the test pictures"
+        baseline = (
+            f"always answering {largest} is right for {text.percent(self.majority_accuracy)} of the test pictures"
+        )
         if self.ratio <= UNBALANCED:
-            return f"A{reach}"
-        return f"Unbalanced: {largest} has {self.ratio:.1f} times as many pictures as {smallest}; a{reach}"
+            return baseline[0].upper() + baseline[1:]
+        return f"Unbalanced: {largest} has {self.ratio:.1f} times as many pictures as {smallest}; {baseline}"
 
 
 class Inventory:
