@@ -41,7 +41,7 @@ def storage_url(path: Path, config: RunConfig) -> str:
     if config.storage:
         return config.storage
     if not (path / "trials.sqlite3").exists():
-        raise RunFolderError(f"{path}: trials.sqlite3, the file of the trials, is missing")
+        raise RunFolderError(f"{path}: trials.sqlite3 is missing, the file of the trials")
     return sqlite_url(path)
 
 
