@@ -963,7 +963,7 @@ def test_a_local_file_that_hides_a_built_in_family_is_named_once(start, tmp_path
 
     config = RunConfig(images=24, spaces=("cnn",), budget=Budget(1), out=str(tmp_path / "run"))
     run = runner.run(config, Listening(), pool=FakePool(depth, deeper_is_better))
-    assert warnings == list(run.notes) == [f"{local} hides the built-in family cnn"]
+    assert warnings == list(run.notes) == [f"{local} replaces the built-in family cnn"]
 
 
 def test_a_probes_warnings_are_shown_once_and_stand_in_the_notes(start, tmp_path):

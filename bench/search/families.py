@@ -1,4 +1,4 @@
-"""Families before the search: each is built once; its pretrained weights are looked for, loaded and labelled."""
+"""Preparation of the families before the search: build each one once, find and check its pretrained weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bench.training.messages import FamilyJob, Job, ProbeJob, ProbeResult, Weigh
 from bench.workers import Listener, Outcome, Pool, Stop, run_jobs
 
 COUNTABLE = 10_000
-"""Spaces with more configurations than that are never used up by a budget; they are not counted."""
+"""Maximum number of configurations that are counted; no budget exhausts a larger space."""
 
 PROBE_TIMEOUT_S = 300.0
 
@@ -34,10 +34,9 @@ class Family:
     """A family that is ready to be searched.
 
     Attributes:
-        known: Its known configurations, checked.
-        files: Weights files by backbone, found and checked; "" where they cannot be had.
+        known: Its checked known configurations.
+        files: Checked weights files by backbone; "" if unavailable.
         input_sizes: Picture sizes in pixels that all its backbones can be built for.
-        warnings: Warnings of its probe.
     """
 
     info: FamilyInfo
@@ -61,16 +60,16 @@ def prepare(
     progress: Progress,
     only: Mapping[str, Value] | None = None,
 ) -> tuple[list[Family], list[str]]:
-    """Build every family once in a worker process, and look for the weights of all backbones that it can ask for.
+    """Build every family once in a worker process, and find the weights of all backbones that it can request.
 
     Args:
-        only: The configuration whose weights are looked for; None looks for those of all configurations.
+        only: Find weights only for this configuration; None for all configurations.
 
     Returns:
-        The families, skipped ones included, and the names of the GPUs that the workers see.
+        The families, including skipped ones, and the names of the GPUs that the workers see.
 
     Raises:
-        SpaceError: A family's file is broken.
+        SpaceError: A family's file is invalid.
         WeightsError: Weights are missing and `missing_weights` is "error".
     """
     jobs = [
@@ -88,9 +87,11 @@ def prepare(
     ]
     outcomes = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
-    wanted = [(job, file) for job, probe in zip(jobs, probes, strict=True) for file in probe.weights_files]
-    reasons = _WeightsFinder(config, pool, progress).obtain(wanted)
-    families = [_family(config, *each, reasons) for each in zip(chosen, jobs, probes, strict=True)]
+    requests = [(job, file) for job, probe in zip(jobs, probes, strict=True) for file in probe.weights_files]
+    reasons = _WeightsFinder(config, pool, progress).obtain(requests)
+    families = [
+        _family(config, space, job, probe, reasons) for space, job, probe in zip(chosen, jobs, probes, strict=True)
+    ]
     for family in families:
         if not family.input_sizes:
             progress.warning(f"{family.path}: skipped, {family.info.skipped}")
@@ -98,33 +99,33 @@ def prepare(
 
 
 def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tuple[RunConfig, Family]:
-    """Prepare a recorded trial's family to be trained again as it was, from the same weights.
+    """Prepare a recorded trial's family for training it again in the same way, from the same weights.
 
     Raises:
-        RunFolderError: Its file is not among the spaces any more, or was changed since.
-        SpaceError: Its file is broken.
-        WeightsError: It started from pretrained weights, which cannot be had now.
+        RunFolderError: The family's file is no longer among the spaces, or was changed.
+        SpaceError: The family's file is invalid.
+        WeightsError: The trial started from pretrained weights that are no longer available.
     """
     config = run.config
     pretrained = trial.weights == Weights.IMAGENET
     config = replace(config, missing_weights="error") if pretrained else replace(config, weights="random")
     chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
     if not chosen:
-        raise RunFolderError(f"{run.path}: the file of its family {trial.family} is not among the spaces any more")
+        raise RunFolderError(f"{run.path}: the file of its family {trial.family} is no longer among the spaces")
     recorded = next(family.sha256 for family in run.families if family.name == trial.family)
     if recorded and recorded != spaces.content_sha256(chosen[0].path):
-        raise RunFolderError(f"{chosen[0].path}: it, or a _*.py beside it, was changed since {run.path} was made")
+        raise RunFolderError(f"{chosen[0].path}: this file or a _*.py next to it was changed after the run {run.path}")
     (family,), _ = prepare(config, chosen, data.load(run.manifest), pool, progress, trial.params)
     return config, family
 
 
 def searchable(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
-    """The families that are not skipped.
+    """Return the families that are not skipped.
 
     Raises:
-        WeightsError: All are, one at least for want of weights.
-        ConfigError: All are, since their backbones need larger pictures.
-        ConfigError: Known configurations alone are asked for, and there are none.
+        WeightsError: All are skipped, at least one of them because its weights are missing.
+        ConfigError: All are skipped because their backbones need larger pictures.
+        ConfigError: `only_known` is set, and no family has known configurations.
     """
     families = [family for family in prepared if not family.info.skipped]
     if not families:
@@ -139,7 +140,7 @@ def searchable(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
 
 
 def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
-    """The fields that every `TrainingJob` of a family shares."""
+    """Return the fields that are the same in all `TrainingJob`s of a family."""
     split = run.split
     return {
         "path": str(family.path),
@@ -157,10 +158,10 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
 
 
 def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, stage: str, stop: Stop | None = None) -> list[Outcome]:
-    """Run jobs that ask nothing, as many at a time as there is room for.
+    """Run jobs that make no calls, as many at a time as the pool has room for.
 
     Returns:
-        Outcomes in the jobs' order; without those that a stop kept from starting.
+        Outcomes in the order of the jobs, without the jobs that a stop prevented from starting.
     """
     outcomes: dict[str, Outcome] = {}
     waiting = iter(jobs)
@@ -180,75 +181,76 @@ def _probe_result(space: SearchSpace, outcome: Outcome) -> ProbeResult:
         raise SpaceError(Path(failure.path), failure.line, failure.message)
     if failure.kind in (FailureKind.TIMEOUT, FailureKind.SIGNAL):
         raise SpaceError(space.path, 1, f"cannot be built: {failure.name}: {failure.message}")
-    raise WorkerError(f"{space.path} could not be looked at: {failure.name}: {failure.message}\n{failure.traceback}")
+    raise WorkerError(f"{space.path} could not be checked: {failure.name}: {failure.message}\n{failure.traceback}")
 
 
-_Need = tuple[str, str]
-"""The path of a family and the key of a backbone: two families may have applications of one name."""
+_FamilyBackbone = tuple[str, str]
+"""Path of a family and key of a backbone: two families may have different applications of the same name."""
 
 
-def _need(job: FamilyJob, file: WeightsFile) -> _Need:
+def _family_backbone(job: FamilyJob, file: WeightsFile) -> _FamilyBackbone:
     return job.path, file.backbone
 
 
 def _family(
-    config: RunConfig, space: SearchSpace, job: ProbeJob, probe: ProbeResult, reasons: Mapping[_Need, str]
+    config: RunConfig, space: SearchSpace, job: ProbeJob, probe: ProbeResult, reasons: Mapping[_FamilyBackbone, str]
 ) -> Family:
-    every = configurations(probe.space, COUNTABLE)
+    space_configurations = configurations(probe.space, COUNTABLE)
     info = FamilyInfo(
         name=space.name,
         title=space.title,
-        configurations=None if every is None else len(every),
+        configurations=None if space_configurations is None else len(space_configurations),
         sha256=spaces.content_sha256(space.path),
     )
-    files = {file.backbone: "" if _need(job, file) in reasons else file.path for file in probe.weights_files}
+    files = {file.backbone: "" if _family_backbone(job, file) in reasons else file.path for file in probe.weights_files}
     sizes = tuple(size for size in job.input_sizes if size not in probe.too_small)
     if not sizes:
         info = replace(info, skipped="; ".join(probe.warnings))
     elif files and not any(files.values()):
         info = replace(info, weights=Weights.MISSING)
         if config.missing_weights == "skip":
-            info = replace(info, skipped=f"no imagenet weights: {reasons[_need(job, probe.weights_files[0])]}")
+            reason = reasons[_family_backbone(job, probe.weights_files[0])]
+            info = replace(info, skipped=f"no imagenet weights: {reason}")
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
     return Family(info, space.path, probe.space, probe.known, files, sizes, probe.warnings)
 
 
 class _WeightsFinder:
-    """Downloads weights that are not in the Keras cache; a probe has looked at those that are."""
+    """Downloads weights that are not in the Keras cache; the probe has already checked the cached ones."""
 
     def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:
         self._config, self._pool, self._progress = config, pool, progress
         self._unreachable: dict[str, str] = {}
         self._downloaded: dict[str, str] = {}
 
-    def obtain(self, wanted: Sequence[tuple[ProbeJob, WeightsFile]]) -> dict[_Need, str]:
-        """Get the files that are missing; gives the reason for each that cannot be had or does not load."""
-        reasons: dict[_Need, str] = {}
-        came: dict[str, tuple[ProbeJob, WeightsFile]] = {}
-        for job, file in wanted:
+    def obtain(self, requests: Sequence[tuple[ProbeJob, WeightsFile]]) -> dict[_FamilyBackbone, str]:
+        """Download the missing files; return the reasons for those that are unavailable or cannot be loaded."""
+        reasons: dict[_FamilyBackbone, str] = {}
+        downloaded: dict[str, tuple[ProbeJob, WeightsFile]] = {}
+        for job, file in requests:
             reason = file.problem or (self._download(file) if file.missing else "")
             if reason:
-                reasons[_need(job, file)] = reason
+                reasons[_family_backbone(job, file)] = reason
             elif file.missing:
-                came.setdefault(_check_id(file), (job, file))
-        problems = self._check(came)
+                downloaded.setdefault(_check_id(file), (job, file))
+        problems = self._check(downloaded)
         reasons |= {
-            _need(job, file): problems[check]
-            for job, file in wanted
+            _family_backbone(job, file): problems[check]
+            for job, file in requests
             if file.missing and (check := _check_id(file)) in problems
         }
         for reason in dict.fromkeys(reasons.values()):
-            names = [file.backbone for job, file in wanted if reasons.get(_need(job, file)) == reason]
+            names = [file.backbone for job, file in requests if reasons.get(_family_backbone(job, file)) == reason]
             self._missing(list(dict.fromkeys(names)), reason)
         return reasons
 
-    def _check(self, came: Mapping[str, tuple[ProbeJob, WeightsFile]]) -> dict[str, str]:
-        """Load what has been downloaded; gives what is wrong with it, by `_check_id`."""
+    def _check(self, downloaded: Mapping[str, tuple[ProbeJob, WeightsFile]]) -> dict[str, str]:
+        """Load the downloaded files; return their problems by `_check_id`."""
         shared = ("path", "class_names", "input_sizes", "weights", "seed")
         jobs = [
             WeightsJob(id=check, timeout_s=PROBE_TIMEOUT_S, file=file, **{name: getattr(job, name) for name in shared})
-            for check, (job, file) in came.items()
+            for check, (job, file) in downloaded.items()
         ]
         outcomes = run_all(self._pool, jobs, self._progress, "checking pretrained weights") if jobs else []
         problems: dict[str, str] = {}
@@ -260,7 +262,7 @@ class _WeightsFinder:
         return {check: problem for check, problem in problems.items() if problem}
 
     def _download(self, file: WeightsFile) -> str:
-        """Download a file, once; gives the reason where it cannot be had, else ""."""
+        """Download a file, once; return the reason if that fails, else ""."""
         if file.path not in self._downloaded:
             self._downloaded[file.path] = self._fetch(file)
         return self._downloaded[file.path]
@@ -288,9 +290,9 @@ class _WeightsFinder:
                 f"{message}. Set KERAS_HOME to a folder that has them, or choose --missing-weights random or skip"
             )
         one = len(backbones) == 1
-        does = ("runs", "is") if one else ("run", "are")
-        what = f"{does[0]} from random initialisation, labelled so" if policy == "random" else f"{does[1]} skipped"
-        self._progress.warning(f"{message}. {'It' if one else 'They'} {what} (--missing-weights {policy})")
+        verbs = ("runs", "is") if one else ("run", "are")
+        effect = f"{verbs[0]} from random initialisation, labelled so" if policy == "random" else f"{verbs[1]} skipped"
+        self._progress.warning(f"{message}. {'It' if one else 'They'} {effect} (--missing-weights {policy})")
 
 
 def _check_id(file: WeightsFile) -> str:
@@ -298,7 +300,7 @@ def _check_id(file: WeightsFile) -> str:
 
 
 def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) -> None:
-    """Tell of the search that begins, and warn of what its user may not expect of it."""
+    """Announce the search, with warnings about its settings."""
     config = folder.run.config
     warnings = [f"{family.path}: {warning}" for family in families for warning in family.warnings]
     budget, known = config.budget, sum(len(family.known) for family in families)
@@ -306,14 +308,14 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     if config.only_known:
         trials = known if trials is None else min(known, trials)
     tried = [family.name for family in families if family.known or not config.only_known]
-    if unknown_to := [family.name for family in families if family.name not in tried]:
-        warnings.append(f"--only-known runs nothing of {', '.join(unknown_to)}: no known configurations in the file")
+    if untried := [family.name for family in families if family.name not in tried]:
+        warnings.append(f"--only-known runs nothing of {', '.join(untried)}: no known configurations in the file")
     if budget.trials is not None and budget.trials < len(tried):
         without = ", ".join(tried[budget.trials :])
         warnings.append(f"a budget of {budget} does not reach every family: {without} will get none")
-    hiding = set(spaces.hidden())
+    replacing = set(spaces.hidden())
     warnings += [
-        f"{family.path} hides the built-in family {family.name}" for family in families if family.path in hiding
+        f"{family.path} replaces the built-in family {family.name}" for family in families if family.path in replacing
     ]
     unpruned = [engine for engine in config.engines if not ENGINES[engine].prunes]
     if config.pruner != "none" and unpruned:

@@ -1,4 +1,4 @@
-"""Workers: a pool runs typed jobs and returns their outcomes; meanwhile a listener answers what a job asks."""
+"""Workers: a pool runs typed jobs and returns their outcomes; a listener answers the calls of a running job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bench.records import Failure, FailureKind
 from bench.training.messages import Channel, Job
 
 POLL_S = 0.5
-"""Seconds between two looks at whether a stop has been requested."""
+"""Seconds between two checks whether a stop has been requested."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """End of a job: a result or a failure, never both.
+    """Outcome of a job: either a result or a failure.
 
     Attributes:
         result: An instance of the job's `result_type`.
@@ -28,17 +28,17 @@ class Outcome:
 
 
 class Listener(Channel):
-    """The driver's end of a job's channel: its methods answer what the job calls."""
+    """The driver's end of a job's channel: its methods answer the calls of the job."""
 
     def started(self, worker: int) -> None:
-        """Take the number of the worker that the job runs on, from 0."""
+        """Called with the number of the worker that runs the job, from 0."""
 
 
 class Pool(Protocol):
-    """A few jobs at a time, each in a process of its own."""
+    """Runs several jobs at a time, each in a separate process."""
 
     def has_room(self) -> bool:
-        """Tell whether another job would start at once."""
+        """Return whether another job would start immediately."""
         ...
 
     def submit(self, job: Job, listener: Listener) -> None:
@@ -46,23 +46,23 @@ class Pool(Protocol):
         ...
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        """Answer jobs until one has ended, for at most `timeout_s` seconds; return the outcomes of those that have."""
+        """Answer jobs until one ends, for at most `timeout_s` seconds; return the outcomes of the ended jobs."""
         ...
 
     def cancel(self, kind: FailureKind, message: str) -> None:
-        """Stop every running job; `finished` then returns each as a failure of this kind."""
+        """Stop every running job; `finished` then returns them as failures of this kind."""
         ...
 
     def close(self) -> None:
-        """Stop everything that still runs."""
+        """Stop all running jobs."""
         ...
 
 
 class Stop:
-    """A request to end all jobs early; this one never comes."""
+    """A request to end all jobs early; this base class never requests it."""
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        """Return the kind and message of the failures that the running jobs end with; None before the request."""
+        """Return the failure kind and message for the running jobs; None while no stop is requested."""
         return None
 
 
@@ -75,11 +75,10 @@ def run_jobs(
     """Run jobs, as many at a time as the pool has room for, and yield their outcomes as they end.
 
     Args:
-        pool: The pool that runs them.
-        ask: Returns the next job, or None where there is none for now. It is called again after the caller has handled
-            an outcome; the loop ends when it returns None and no job runs.
+        ask: Returns the next job, or None if there is none at the moment. It is called again after the caller has
+            handled an outcome; the loop ends when it returns None and no job is running.
         stop: Once it has a reason, no job starts any more, and running ones are cancelled.
-        meanwhile: Called after an outcome was handled and new jobs were started: what need not delay them.
+        meanwhile: Called after an outcome was handled and new jobs were started, for work that should not delay them.
     """
     running, cancelled, handled = 0, False, False
     while True:

@@ -1,8 +1,8 @@
-"""One process a job on this machine, forked from a server that has imported TensorFlow and run no op.
+"""One process per job on this machine, forked from a server that has imported TensorFlow but executed nothing with it.
 
-Forking takes milliseconds, importing TensorFlow seconds. A process of its own gives its memory back, can be killed when
-it hangs, and takes nothing with it when it crashes. Windows cannot fork, and macOS not safely
-(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods): there processes are spawned.
+Forking takes milliseconds, importing TensorFlow seconds. A separate process releases its memory when it ends, can be
+killed when it hangs, and does not affect the others when it crashes. Windows cannot fork and macOS cannot fork safely
+(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods), so processes are spawned there.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ PRELOAD = [
     "bench.data.sources.folder",
     "bench.workers.process",
 ]
-"""Imported once by the fork server: a module that cannot be imported there is left out."""
+"""Modules that the fork server imports once; it skips those that cannot be imported."""
 
 START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 
 GRACE_S = 5.0
-"""Seconds between asking a process to end (SIGTERM) and ending it (SIGKILL)."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
 @dataclass(eq=False)
@@ -67,7 +67,7 @@ class _WorkerProcess:
 
 
 class LocalPool:
-    """A pool of processes on this machine, `workers` at a time, each on its own share of the cores."""
+    """A pool of processes on this machine, `workers` at a time, each on one share of the CPU cores."""
 
     def __init__(self, workers: int = 1) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
@@ -86,34 +86,34 @@ class LocalPool:
         return len(self._running) < len(self._shares)
 
     def submit(self, job: Job, listener: Listener) -> None:
-        """Start a process for the job, on the first free share of the cores; WorkerError where none can be started."""
+        """Start a process for the job on the first free share of the cores; WorkerError if that fails."""
         worker = min(set(range(len(self._shares))) - {running.worker for running in self._running})
         cores = self._shares[worker]
-        here, there = self._context.Pipe()
+        connection, job_connection = self._context.Pipe()
         self._count += 1
         log = self._logs / f"{self._count}.log"
-        arguments = (there, replace(job, cores=len(cores)), cores, str(log))
+        arguments = (job_connection, replace(job, cores=len(cores)), cores, str(log))
         process = self._context.Process(target=main, args=arguments, daemon=True)
         try:
             with _starting():
                 process.start()
         except (OSError, EOFError) as error:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
-        there.close()
+        job_connection.close()
         deadline = time.monotonic() + job.timeout_s
-        self._running.append(_WorkerProcess(job, listener, process, here, worker, log, deadline))
+        self._running.append(_WorkerProcess(job, listener, process, connection, worker, log, deadline))
         listener.started(worker)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
-        until = time.monotonic() + timeout_s
+        end_s = time.monotonic() + timeout_s
         while True:
             self._enforce_limits()
             ended = [running for running in self._running if self._has_ended(running)]
             self._running = [running for running in self._running if running not in ended]
-            left = until - time.monotonic()
-            if ended or left <= 0 or not self._running:
+            remaining_s = end_s - time.monotonic()
+            if ended or remaining_s <= 0 or not self._running:
                 return [_outcome(running) for running in ended]
-            self._answer(min(left, 0.5))
+            self._answer(min(remaining_s, 0.5))
 
     def cancel(self, kind: FailureKind, message: str) -> None:
         for running in self._running:
@@ -121,7 +121,7 @@ class LocalPool:
                 _stop(running, Failure(kind, message))
 
     def close(self) -> None:
-        """End every process, the fork server included, and remove the logs."""
+        """End all processes, including the fork server, and remove the logs."""
         for running in self._running:
             running.process.kill()
             running.process.join(GRACE_S)
@@ -132,7 +132,7 @@ class LocalPool:
             from multiprocessing import forkserver
 
             stop = getattr(forkserver._forkserver, "_stop", None)
-            if stop is not None:  # CPython's own tests use it; without it the server ends with this process
+            if stop is not None:  # private, but CPython's tests use it; without it the server ends with this process
                 stop()
 
     # -- inside
@@ -179,11 +179,11 @@ ARGUMENTS: dict[str, Any] = {
     "epoch": tuple[Epoch, int, int],
     "result": tuple[TrialResult],
 }
-"""Argument types of the methods of a listener that a job calls."""
+"""Argument types of the listener methods that a job can call."""
 
 
 def _read(running: _WorkerProcess) -> None:
-    """Take one message of a job, and answer it if it waits for an answer."""
+    """Read one message of a job, and answer it if it is a call."""
     try:
         ((message, content),) = json.loads(running.connection.recv_bytes()).items()
     except (EOFError, OSError):  # the process has ended
@@ -205,7 +205,7 @@ def _read(running: _WorkerProcess) -> None:
 
 
 def _reply(running: _WorkerProcess, method: str, content: object) -> dict[str, object]:
-    """Call a method of the job's listener; wrong arguments and a refused question are raised in the job."""
+    """Call a method of the job's listener; a ValueError is raised in the job."""
     try:
         arguments = from_data(ARGUMENTS[method], content)
         if method == "suggest":
@@ -225,14 +225,14 @@ def _outcome(running: _WorkerProcess) -> Outcome:
     running.process.close()
     if running.result is not None:
         return Outcome(running.job, result=running.result)
-    failure = running.failure or _death(exit_code)
+    failure = running.failure or _abnormal_end(exit_code)
     if not failure.traceback:
         failure = replace(failure, traceback=output)
     return Outcome(running.job, failure=failure)
 
 
-def _death(exit_code: int | None) -> Failure:
-    """Describe the end of a process that has sent neither a result nor a failure."""
+def _abnormal_end(exit_code: int | None) -> Failure:
+    """Describe the end of a process that sent neither a result nor a failure."""
     if exit_code is None or exit_code >= 0:
         return Failure(FailureKind.ENDED, f"the process ended without a result, exit status {exit_code}")
     number = -exit_code
@@ -243,7 +243,7 @@ def _death(exit_code: int | None) -> Failure:
 
 
 def _tail(log: Path) -> str:
-    """Return the end of what a process printed, without `faulthandler`'s list of modules after a crash's stack."""
+    """Return the end of a process's output, without the module list that `faulthandler` adds after a crash."""
     try:
         text = log.read_bytes()[-10 * TRACEBACK_CHARACTERS :].decode(errors="replace")
     except OSError:
@@ -253,11 +253,12 @@ def _tail(log: Path) -> str:
 
 
 def core_shares(workers: int) -> list[tuple[int, ...]]:
-    """Split the CPU cores into shares, one a worker.
+    """Split the CPU cores into one share per worker.
 
-    They are equal, so that the times of trials compare, and cover all cores evenly: three cores make the shares 0, 1
-    and 1, 2 of two workers; two cores the shares 0, 0, 1, 1 of four. Where a container's quota is below the cores that
-    it sees, a random part of these is taken, since other containers of the machine see the same cores.
+    The shares have the same size, so that the times of trials are comparable, and cover all cores evenly: three cores
+    give two workers the shares (0, 1) and (1, 2); two cores give four workers the shares 0, 0, 1, 1. If a container's
+    quota is smaller than the number of cores it sees, a random range of them is used, because other containers on the
+    machine see the same cores.
     """
     cores, count = machine.cores(), machine.core_count()
     first = secrets.randbelow(len(cores) - count + 1)
@@ -268,13 +269,13 @@ def core_shares(workers: int) -> list[tuple[int, ...]]:
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Quiet TensorFlow in processes that are started meanwhile, and keep the user's main script out of them.
+    """Silence TensorFlow in processes that are started meanwhile, and keep the user's main script out of them.
 
-    Nothing there is needed, and a script that calls `bench.run` without `if __name__ == "__main__"` would start itself
-    again. TensorFlow's settings stay as the user has set them.
+    The processes do not need that script, and one that calls `bench.run` without `if __name__ == "__main__"` would
+    start again in each of them. Environment variables that the user has set are not changed.
     """
-    wanted = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
     main_module = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -288,17 +289,17 @@ def _starting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stderr_to(log: Path) -> Iterator[None]:
-    """Give processes that are started meanwhile another standard error.
+    """Redirect standard error to a file for processes that are started meanwhile.
 
-    TensorFlow's libraries write notes there while they are imported, which no setting turns off.
+    TensorFlow's libraries write notes there during import, which no setting turns off.
     """
     sys.stderr.flush()
-    real = os.dup(2)
+    original = os.dup(2)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.dup2(output, 2)
         yield
     finally:
-        os.dup2(real, 2)
-        os.close(real)
+        os.dup2(original, 2)
+        os.close(original)
         os.close(output)

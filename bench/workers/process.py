@@ -1,7 +1,7 @@
-"""Inside of a job's process: its channel to the driver, and what keeps it from outliving or disturbing the driver.
+"""Main function of a job's process, and its channel to the driver.
 
-Messages are JSON objects over one pipe. The job sends calls of its listener's methods, `{"suggest": [arguments]}`, and
-waits for `{"answer": …}` or `{"error": "…"}`. At its end it sends `{"done": result}` or `{"failure": …}`, and exits.
+Messages are JSON objects over a pipe. The job calls its listener's methods, `{"suggest": [arguments]}`, and waits for
+`{"answer": …}` or `{"error": "…"}`. At the end it sends `{"done": result}` or `{"failure": …}` and exits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.records import Epoch, Failure, FailureKind, Weights
 from bench.training.messages import Channel, Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
-"""Length of the recorded end of a traceback, or of a process's output."""
+"""Number of characters recorded from the end of a traceback or of a process's output."""
 
 FAILURE_KINDS = {
     "TooLarge": FailureKind.TOO_LARGE,
@@ -37,7 +37,7 @@ FAILURE_KINDS = {
     "MemoryError": FailureKind.OOM,
     "ResourceExhaustedError": FailureKind.OOM,
 }
-"""Kinds of failure by the name of an exception's class or base class. By name: importing some would load TensorFlow."""
+"""Failure kind by name of an exception's class or base class; by name, because importing some would load TensorFlow."""
 
 
 class PipeChannel(Channel):
@@ -64,7 +64,7 @@ class PipeChannel(Channel):
         return path
 
     def end(self, message: str, content: object) -> None:
-        """Send the last message, "done" or "failure"; it has no answer."""
+        """Send the last message, "done" or "failure", which is not answered."""
         self._connection.send_bytes(_encoded({message: content}))
 
     def _call(self, method: str, *arguments: object) -> Any:
@@ -89,13 +89,12 @@ def _python_scalar(value: Any) -> Any:
 def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> None:
     """Run one job in this process, on these CPU cores.
 
-    The collector leaves alone what was imported before the fork. It would visit hundreds of thousands of objects, and
-    thereby copy their pages: 0.3 s for each full collection, and Keras makes one in every `clear_session`
+    The garbage collector ignores the objects imported before the fork. Otherwise it would visit hundreds of thousands
+    of them and thereby copy their pages: 0.3 s per full collection, and Keras makes one in every `clear_session`
     (https://docs.python.org/3/library/gc.html#gc.freeze).
 
     Args:
-        connection: Pipe to the driver.
-        log: A file for everything that the job prints, and for the stack of a crash.
+        log: The file for the job's output and for the stack trace of a crash.
     """
     gc.freeze()
     _detach(Path(log))
@@ -107,13 +106,13 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
 
         _limit_threads(len(cores))
         channel.end("done", jobs.run(job, channel))
-    except BaseException as error:  # SystemExit too: whatever a family's code does is this job's failure
+    except BaseException as error:  # SystemExit too: anything that a family's code raises is this job's failure
         channel.end("failure", failure_of(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         connection.close()
-        os._exit(0)  # no time for TensorFlow's own tear-down
+        os._exit(0)  # skips TensorFlow's slow tear-down
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -129,7 +128,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _detach(log: Path) -> None:
-    """Leave Ctrl-C to the driver, send output to the log, and end with the driver."""
+    """Leave Ctrl-C to the driver, write output to the log, and end when the driver ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -137,7 +136,7 @@ def _detach(log: Path) -> None:
     os.dup2(output, 2)
     os.close(output)
     faulthandler.enable()
-    with contextlib.suppress(OSError):  # Linux kills the job and not the driver when memory runs out, if allowed to
+    with contextlib.suppress(OSError):  # if memory runs out, Linux should kill the job rather than the driver
         Path("/proc/self/oom_score_adj").write_text("500")
     threading.Thread(target=_end_with_driver, daemon=True).start()
 
