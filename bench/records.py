@@ -64,6 +64,13 @@ class Ending(StrEnum):
     RECORD = "record"  # answered from another trial's record
 
 
+class Origin(StrEnum):
+    """Origin of a trial's configuration: one that the family's file lists, or a proposal of the engine."""
+
+    KNOWN = "known"
+    PROPOSED = "proposed"
+
+
 class FailureKind(StrEnum):
     """Reason why a job has no result."""
 
@@ -284,9 +291,12 @@ class Trial:
     Attributes:
         family, engine, number: Its study and its number there.
         order: Its number in the run over all studies, from 1; 0 if it was answered from the record.
+        origin: Whether the engine proposed it.
         duplicate_of: Name of the trial whose record answered this one; "" if it was trained.
         counted: True if it used budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
+        charged_s: Its engine's clock at its end: seconds of the engine's search, and those charged for trials of other
+            engines. None in older records and while it is running.
         value: The validation accuracy reported to the engine (of the best epoch; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
         folds: Validation metrics of every fold, with mean `validation`; empty without folds.
@@ -306,11 +316,12 @@ class Trial:
     order: int
     state: State
     params: Mapping[str, Value] = field(default_factory=dict)
-    known: bool = False
+    origin: Origin = Origin.PROPOSED
     duplicate_of: str = ""
     counted: bool = True
     started_s: float = 0.0
     finished_s: float | None = None
+    charged_s: float | None = None
     value: float | None = None
     validation: Metrics | None = None
     test: Metrics | None = None
@@ -339,6 +350,23 @@ class Trial:
     def name(self) -> str:
         """Its name for users: `family/engine#number`."""
         return f"{self.study}#{self.number}"
+
+    @property
+    def known(self) -> bool:
+        """True for a known configuration."""
+        return self.origin is Origin.KNOWN
+
+    @property
+    def took_s(self) -> float:
+        """Seconds from its start to its end; 0 while it is running."""
+        return 0.0 if self.finished_s is None else max(0.0, self.finished_s - self.started_s)
+
+    @property
+    def cold_s(self) -> float:
+        """Seconds that it would take with an empty feature cache, every fold, building and measuring included."""
+        if self.cost is None:
+            return self.took_s
+        return self.cost.total_time_s + self.cost.saved_time_s * max(1, len(self.folds))
 
     @property
     def note(self) -> str:
@@ -406,6 +434,7 @@ class FamilyInfo:
         skipped: Reason why it is not trained; "" if it is.
         configurations: Number of distinct configurations; None if they are not countable.
         sha256: Hash of its file and the shared parts beside it; "" in older records.
+        learns: False for a baseline, which training does not change; see `training.estimators.can_learn`.
     """
 
     name: str
@@ -414,6 +443,33 @@ class FamilyInfo:
     skipped: str = ""
     configurations: int | None = None
     sha256: str = ""
+    learns: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPlan:
+    """Division of every engine's budget, decided before the search.
+
+    Attributes:
+        trials, seconds: Budget of each engine; None where it has no such limit.
+        known: Number of known configurations that come first.
+        families: Number of families to search, baselines included.
+        baselines: Families that cannot learn and get one trial each; empty if there are no others.
+        only_known: True if no engine proposes anything.
+    """
+
+    engines: tuple[str, ...]
+    trials: int | None
+    seconds: float | None
+    known: int
+    families: int
+    baselines: tuple[str, ...] = ()
+    only_known: bool = False
+
+    @property
+    def proposals(self) -> int | None:
+        """Number of configurations that each engine proposes; None if only time limits them."""
+        return None if self.trials is None else self.trials - self.known
 
 
 @dataclass(frozen=True)
@@ -537,6 +593,7 @@ class RunHeader:
         command: Command line that repeats it.
         elapsed_s: Monotonic seconds so far.
         notes: Notes for readers of the run.
+        plan: Division of the budget; None in older records and before the search.
     """
 
     status: RunStatus
@@ -548,6 +605,7 @@ class RunHeader:
     command: str = ""
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
+    plan: SearchPlan | None = None
 
     def header(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

@@ -25,7 +25,7 @@ from bench.runs import store
 from bench.runs.store import RunFolder
 from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
-from bench.search import spaces
+from bench.search import shares, spaces
 from bench.search.families import Family, run_all
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
@@ -59,8 +59,9 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         _warm_up()
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
         families = preparation.searchable(config, prepared)
+        plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
-        folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project)
+        folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
@@ -69,7 +70,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                 page.write(RunStatus.RUNNING)
                 preparation.announce(families, folder, progress)
                 for engine in config.engines:
-                    _search(Context(engine, config, folder, ledger, progress), families, pool, stop, page)
+                    _search(Context(engine, config, folder, ledger, progress, plan), families, pool, stop, page)
                 _score(families, folder, pool, stop, page, thumbnails, progress)
             status = RunStatus.PARTIAL if stop.signal else RunStatus.COMPLETE
         finally:
@@ -85,7 +86,7 @@ def _search(context: Context, families: Sequence[Family], pool: Pool, stop: Sign
     if stop.signal:
         return
     schedule, progress, ledger = Schedule(context, families), context.progress, context.ledger
-    deadline = Deadline(stop, context.config.budget.seconds)
+    deadline = Deadline(stop, context.clock.start(), context.config.budget.seconds)
     for outcome in run_jobs(pool, schedule.ask, deadline, meanwhile=page.refresh):
         for trial in schedule.record(outcome):
             progress.trial_ended(trial, ledger.best_of_all())

@@ -7,7 +7,7 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class FakePool:
         build: Declares the hyperparameters of every family.
         score: Returns the accuracy of a trial, which is the same in all its epochs.
         known: Known configurations by family.
+        baselines: Families that cannot learn.
         epochs: Number of epochs that a trial reports.
         slots: Number of jobs that it accepts before it runs them.
     """
@@ -60,9 +61,10 @@ class FakePool:
         known: Mapping[str, list[dict[str, Value]]] | None = None,
         epochs: int = 1,
         slots: int = 1,
+        baselines: Collection[str] = (),
     ) -> None:
         self._build, self._score, self._known = build, score, dict(known or {})
-        self._epochs, self._slots = epochs, slots
+        self._epochs, self._slots, self._baselines = epochs, slots, baselines
         self._waiting: list[tuple[Job, Listener]] = []
         self._cancelled: Failure | None = None
         self.trained: list[tuple[str, dict[str, Value]]] = []
@@ -100,7 +102,8 @@ class FakePool:
             family = Path(job.path).stem
             hp = HyperParameters(fixed({}))
             self._build(hp, family)
-            return ProbeResult(space=tuple(hp.space), known=tuple(self._known.get(family, [])))
+            known = tuple(self._known.get(family, []))
+            return ProbeResult(space=tuple(hp.space), known=known, learns=family not in self._baselines)
         assert isinstance(job, TrainingJob)
         family = Path(job.path).stem
         hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))
@@ -148,7 +151,7 @@ class FakePool:
             folds=tuple(validated) if folds else (),
             best_epochs=(len(histories[0]),) if folds and histories[0] else (),
             history=histories[0],
-            cost=Cost(fit_time_s=1.0, train_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1),
+            cost=Cost(1.0, 1.0, total_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1),
             input_size=min(job.input_sizes),
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, SearchPlan, Trial
 
 NOTHING = "–"
 """Text for a figure that was not measured."""
@@ -204,12 +204,34 @@ def listing(names: Sequence[str], limit: int = 4) -> str:
 
 def budget(config: RunConfig) -> str:
     """The budget of a run: `20 trials or 30 min`."""
-    parts = []
-    if config.budget.trials is not None:
-        parts.append(plural(config.budget.trials, "trial"))
-    if config.budget.seconds is not None:
-        parts.append(seconds(config.budget.seconds))
-    return " or ".join(parts) or ("the known configurations" if config.only_known else NOTHING)
+    limits = _limits(config.budget.trials, config.budget.seconds)
+    return limits or ("the known configurations" if config.only_known else NOTHING)
+
+
+def _limits(trials: int | None, time_s: float | None) -> str:
+    parts = [] if trials is None else [plural(trials, "trial")]
+    return " or ".join(parts if time_s is None else [*parts, seconds(time_s)])
+
+
+def search_plan(plan: SearchPlan) -> str:
+    """The division of the budget on one line: `20 trials: 6 known configurations first, one a family, then …`."""
+    budget = _limits(plan.trials, plan.seconds) + (" for each engine" if len(plan.engines) > 1 else "")
+    known = plural(plan.known, "known configuration")
+    if plan.only_known:
+        return f"{budget}: {known}, and no engine proposes any"
+    a_family = ", one a family" if plan.known == plan.families > 1 else ""
+    counts = ["proposals" if plan.proposals is None else plural(plan.proposals, "proposal")]
+    counts += counts[:1] * (len(plan.engines) - 1)
+    proposals = listing([f"{count} of {engine}" for count, engine in zip(counts, plan.engines, strict=True)], 9)
+    order = f"{known} first{a_family}, then {proposals}" if plan.known else proposals
+    return f"{budget}: {order}{_baselines(plan.baselines)}"
+
+
+def _baselines(families: Sequence[str]) -> str:
+    names = listing([one_line(name, 40) for name in families], 9)
+    if len(families) == 1:
+        return f"; {names} takes one trial, since it cannot learn"
+    return f"; {names} take one trial each, since they cannot learn" if families else ""
 
 
 def parameters(params: Mapping[str, object]) -> str:

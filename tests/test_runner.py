@@ -74,14 +74,15 @@ def test_every_engine_gets_the_whole_budget(start):
     assert [len(counted(run, engine=engine)) for engine in ("optuna:tpe", "optuna:random")] == [6, 6]
 
 
-def test_known_configurations_come_first_in_every_family(start):
+def test_known_configurations_come_first_and_the_rest_of_them_are_defaults(start):
     known = {"a": [{"depth": 5}, {"depth": 6}], "b": [{"depth": 7, "dropout": 0.5}]}
-    run = start(FakePool(depth, deeper_is_better, known), engines=("optuna:random",))
-    first = {family: counted(run, family=family)[0] for family in "ab"}
-    assert first["a"].params["depth"] == 5
-    assert first["b"].params == {"depth": 7, "dropout": 0.5}
-    assert counted(run, family="a")[1].params["depth"] == 6
-    assert [trial.known for trial in counted(run, family="a")] == [True, True, False]
+    run = start(FakePool(depth, deeper_is_better, known), engines=("optuna:random",), budget=Budget(12))
+    trials = {family: counted(run, family=family) for family in "ab"}
+    assert trials["a"][0].params == {"depth": 5, "dropout": 0.0}
+    assert trials["a"][1].params == {"depth": 6, "dropout": 0.0}
+    assert trials["b"][0].params == {"depth": 7, "dropout": 0.5}
+    assert [trial.known for trial in trials["a"]] == [True, True, False, False, False, False]
+    assert [trial.known for trial in trials["b"]] == [True, False, False, False, False, False]
 
 
 def test_a_family_that_is_used_up_hands_its_share_on(start):
@@ -220,16 +221,17 @@ def test_known_configurations_are_all_run_however_many_they_are(start):
     assert [trial.params["depth"] for trial in counted(run)] == list(range(1, 10))
 
 
-@pytest.mark.parametrize(("budget", "trials"), [({}, 6), ({"budget": Budget(2)}, 4)])
+@pytest.mark.parametrize(("budget", "trials"), [({}, 3), ({"budget": Budget(2)}, 2)])
 def test_the_number_of_known_configurations_is_told_when_the_search_begins(start, budget, trials):
     told = []
 
     class Listening(Progress):
-        def begin(self, families, folder, trials, seconds):
-            told.append(trials)
+        def begin(self, families, folder, plan):
+            told.append(plan)
 
-    start(**only_known(progress=Listening(), engines=("optuna:tpe", "optuna:random"), **budget))
-    assert told == [trials]
+    run = start(**only_known(progress=Listening(), engines=("optuna:tpe", "optuna:random"), **budget))
+    assert told == [run.plan]
+    assert (run.plan.trials, run.plan.known, run.plan.proposals) == (trials, trials, 0)
 
 
 def test_a_family_without_known_configurations_is_named(start):
@@ -286,7 +288,7 @@ def test_an_earlier_best_never_passes_for_one_that_was_not_saved(start, tmp_path
                 super()._save(path, values)
 
     known = {"a": [{"depth": 3}, {"depth": 9}]}
-    run = start(Failing(depth, deeper_is_better, known), families=("a",), budget=Budget(2))
+    run = start(Failing(depth, deeper_is_better, known), families=("a",), only_known=True, budget=None)
     assert run.best("a").params["depth"] == 9
     assert run.best("a").test is not None
     assert not (tmp_path / "run" / "models").exists()
@@ -366,9 +368,9 @@ def test_the_engine_hears_of_the_first_fold_and_the_user_of_all(start):
 
 
 def test_a_pruner_decides_in_the_first_fold(start):
-    known = {"a": [{"depth": each} for each in (9, 9, 8, 8, 7, 1)]}
-    pool = FakePool(lambda hp, family: (hp.Int("depth", 1, 9), hp.Float("dropout", 0.0, 1.0)), deeper_is_better, known)
-    run = start(**in_folds(pool, families=("a",), budget=Budget(6), pruner="median", engines=("optuna:random",)))
+    known = {"a": [{"depth": each} for each in (9, 8, 7, 6, 1)]}
+    pool = FakePool(depth, deeper_is_better, known)
+    run = start(**in_folds(pool, families=("a",), only_known=True, budget=None, pruner="median"))
     poor = run.trials[-1]
     assert (poor.state, poor.value, poor.folds) == ("PRUNED", pytest.approx(0.09), ())
 
@@ -605,9 +607,9 @@ def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
 
 @pytest.mark.storage
 def test_a_pruned_trial_keeps_its_epochs_in_the_storage(start, tmp_path):
-    known = {"a": [{"depth": each} for each in (9, 9, 8, 8, 7, 1)]}
+    known = {"a": [{"depth": each} for each in (9, 8, 7, 6, 1)]}
     pool = FakePool(depth, deeper_is_better, known, epochs=3)
-    run = start(pool, families=("a",), budget=Budget(6), pruner="median", engines=("optuna:random",), epochs=3)
+    run = start(pool, families=("a",), only_known=True, budget=None, pruner="median", epochs=3)
     loaded = bench.load(tmp_path / "run")
     assert loaded == run
     assert loaded.trials[-1].state == "PRUNED"
@@ -618,8 +620,8 @@ def test_a_pruned_trial_keeps_its_epochs_in_the_storage(start, tmp_path):
 def test_a_newer_run_folder_is_refused(start, tmp_path):
     start()
     file = tmp_path / "run" / "run.json"
-    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 3'))
-    with pytest.raises(RunFolderError, match=r"schema version 3.*up to 2.*update bench"):
+    file.write_text(file.read_text().replace('"schema_version": 3', '"schema_version": 4'))
+    with pytest.raises(RunFolderError, match=r"schema version 4.*up to 3.*update bench"):
         bench.load(tmp_path / "run")
 
 

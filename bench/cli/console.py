@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.cli.terminal import Terminal, printable, printing
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SplitInfo, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.verdict import no_result, test_interval, verdict
@@ -30,6 +30,7 @@ from bench.text import (
     percent,
     plain,
     plural,
+    search_plan,
     seconds,
     shorten,
     validation,
@@ -98,13 +99,16 @@ class ConsoleProgress(Progress):
         self._hide()
         self._console.print(f"[yellow]warning:[/yellow] {printable(text)}")
 
-    def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
+    def begin(self, families: list[FamilyInfo], folder: Path, plan: SearchPlan) -> None:
         self._hide()
-        self._trials, self._seconds = trials, seconds
+        engines = len(plan.engines)
+        self._trials = None if plan.trials is None else plan.trials * engines
+        self._seconds = None if plan.seconds is None else plan.seconds * engines
         self._began_s = time.monotonic()
         names = [with_weights(family.name, family.weights) for family in families]
         self._width = max(map(len, names), default=0)
         self._print(f"families: {', '.join(names)}")
+        self._print(f"plan: {search_plan(plan)}")
         self._print(f"watch it grow: {folder / 'report.html'}")
 
     # -- the search

@@ -65,7 +65,7 @@ class Settings:
         space: All hyperparameters of the family, conditional ones included, as found by the probe.
         epochs: Maximum number of epochs of a trial.
         pruner: One of `config.PRUNERS`.
-        trials: Expected number of trials; None if only time limits them.
+        trials: Expected number of proposals; None if only time limits them.
         prefix: Prefix of the study's name in a storage that several runs share.
     """
 
@@ -105,7 +105,7 @@ class Engine(Protocol):
         """Return a new proposal, or None: nothing is left (`exhausted`), or nothing until a running trial has ended.
 
         Args:
-            known: Values that the proposal must take; the engine chooses the others.
+            known: Values that the proposal must take; the others are defaults, so that all engines try the same.
         """
         ...
 

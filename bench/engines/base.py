@@ -47,13 +47,15 @@ class StudyEngine:
         self._known: dict[int, Mapping[str, Value]] = {}
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """Return the known value, which must be in the range, else the engine's own value, else the sampler's."""
+        """Return the known value, which must be in the range, or the default; else the engine's, or the sampler's.
+
+        A known configuration has defaults where it names no value.
+        """
         if hyperparameter.kind == "Fixed":
             return hyperparameter.default
         number = proposal.trial.number
-        known = self._known.get(number, {})
-        is_known = hyperparameter.name in known
-        value = fixed(known)(hyperparameter) if is_known else self._propose(number, hyperparameter)
+        known = self._known.get(number)
+        value = self._propose(number, hyperparameter) if known is None else fixed(known)(hyperparameter)
         parameter = self._parameters.of(hyperparameter)
         if value is not None:
             self._sampler.preset(number, parameter.name, parameter.encode(value))
@@ -75,7 +77,8 @@ class StudyEngine:
     def _start(self, known: Mapping[str, Value] | None) -> optuna.Trial:
         with quiet():
             trial = self.study.ask()
-        self._known[trial.number] = dict(known or {})
+        if known is not None:
+            self._known[trial.number] = dict(known)
         return trial
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:

@@ -44,13 +44,13 @@ class _Running:
 
     Attributes:
         oracle_trial: Keras Tuner's trial; None if the oracle does not learn from it.
-        known: Values that the oracle did not choose.
+        known: True if the oracle did not choose the values.
         values: Values that the oracle proposed.
         declared: Hyperparameters that the trial has asked for, by their names in Keras Tuner.
     """
 
     oracle_trial: Any
-    known: Mapping[str, Value]
+    known: bool
     values: Mapping[str, Any]
     declared: dict[str, Hyperparameter] = field(default_factory=dict)
 
@@ -61,8 +61,7 @@ class KerasTunerEngine(StudyEngine):
     A hyperparameter that the oracle does not know yet takes its default and is searched from the next trial on.
 
     Random and Bayesian search learn from known configurations as from their own. Grid search and Hyperband do not: a
-    value off the grid would stop the former, and an additional trial would disturb the brackets of the latter. There,
-    missing values of a known configuration are the defaults.
+    value off the grid would stop the former, and an additional trial would disturb the brackets of the latter.
 
     Hyperband trains a promoted configuration from scratch for its larger number of epochs, while Keras Tuner would load
     the weights of the shorter trial. So cost and score of a trial do not depend on other trials.
@@ -82,14 +81,14 @@ class KerasTunerEngine(StudyEngine):
         self._asked = 0
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
-        oracle_trial = self._ask_oracle() if not known or self._learns_known else None
-        if oracle_trial is None and not known:
+        oracle_trial = self._ask_oracle() if known is None or self._learns_known else None
+        if oracle_trial is None and known is None:
             return None
-        if oracle_trial is not None and known:
+        if oracle_trial is not None and known is not None:
             self._override(oracle_trial, known)
         values = {} if oracle_trial is None else dict(oracle_trial.hyperparameters.values)
         trial = self._start(known)
-        self._running[trial.number] = _Running(oracle_trial, known or {}, values)
+        self._running[trial.number] = _Running(oracle_trial, known is not None, values)
         return Proposal(trial, values.get("tuner/epochs"))
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
@@ -110,7 +109,7 @@ class KerasTunerEngine(StudyEngine):
                 oracle.update_trial(trial.trial_id, {_OBJECTIVE: value})
             trial.status = "COMPLETED" if complete else "FAILED"
             known_before = len(oracle.hyperparameters.space)
-            self._space.learn(trial.hyperparameters, running.declared.values(), running.known)
+            self._space.learn(trial.hyperparameters, running.declared.values(), params if running.known else {})
             oracle.end_trial(trial)
             if len(oracle.hyperparameters.space) > known_before:
                 self._widen()
@@ -130,7 +129,8 @@ class KerasTunerEngine(StudyEngine):
         return None
 
     def _override(self, oracle_trial: Any, known: Mapping[str, Value]) -> None:
-        """Put known values into the oracle's trial before the first value is asked for."""
+        """Put known values and defaults into the oracle's trial before the first value is asked for."""
+        oracle_trial.hyperparameters.values.clear()
         self._space.put(oracle_trial.hyperparameters, known)
         with _undisturbed():
             self._oracle._record_values(oracle_trial)

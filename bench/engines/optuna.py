@@ -38,11 +38,10 @@ class OptunaEngine(StudyEngine):
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
         super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
         seed = study_seed(settings.seed, engine, family)
-        self._random = random.Random(seed)
         self._grid: list[dict[str, Value]] | None = None
         self._points: dict[int, dict[str, Value]] = {}
         if engine == "optuna:grid":
-            self._grid = grid(settings.space, self._random)
+            self._grid = grid(settings.space, random.Random(seed))
         else:
             # A continued study must not draw the same random numbers again.
             offset = len(self.study.get_trials(deepcopy=False))
@@ -52,26 +51,20 @@ class OptunaEngine(StudyEngine):
         self._unvisited = iter([point for point in range(len(self._grid or ())) if point not in visited])
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
-        if self._grid is None:
+        if self._grid is None or known is not None:
             return Proposal(self._start(known))
-        if known:
-            return self._at(self._random.choice(self._grid), known)
         place = next(self._unvisited, None)
         if place is None:
             self._exhaust()
             return None
-        proposal = self._at(self._grid[place])
-        proposal.trial.set_user_attr(_GRID_POINT, place)
-        return proposal
+        trial = self._start(None)
+        self._points[trial.number] = self._grid[place]
+        trial.set_user_attr(_GRID_POINT, place)
+        return Proposal(trial)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         super().tell(proposal, state, value, params)
         self._points.pop(proposal.trial.number, None)
-
-    def _at(self, point: dict[str, Value], known: Mapping[str, Value] | None = None) -> Proposal:
-        trial = self._start(known)
-        self._points[trial.number] = point
-        return Proposal(trial)
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
         if self._grid is None:

@@ -137,7 +137,7 @@ def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -
     if not frozen.state.is_finished() or "intermediate_values" not in data:
         data = {**data, "intermediate_values": frozen.intermediate_values}
     names = {"family": family, "engine": engine, "number": frozen.number, "state": frozen.state.name}
-    return from_data(Trial, {"order": 0, **data, **names})
+    return from_data(Trial, {"order": 0, **upgrades.trial_from_2(data), **names})
 
 
 def as_single_file(path: Path) -> None:

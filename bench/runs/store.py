@@ -42,6 +42,7 @@ from bench.records import (
     Run,
     RunRecord,
     RunStatus,
+    SearchPlan,
     SplitInfo,
     Study,
     Summary,
@@ -55,7 +56,7 @@ from bench.records import (
 from bench.runs import environment, optuna_storage, upgrades
 from bench.text import masked_url, without_password
 
-UPGRADES = (upgrades.run_1_to_2,)
+UPGRADES = (upgrades.run_1_to_2, upgrades.run_2_to_3)
 SCHEMA_VERSION = len(UPGRADES) + 1
 REPORTS = Path("reports")
 LOG = "log.txt"
@@ -97,6 +98,7 @@ class RunFolder:
         families: Sequence[FamilyInfo],
         gpus: Sequence[str] = (),
         folders: Sequence[Path] = (),
+        plan: SearchPlan | None = None,
     ) -> None:
         """Write the split and the first `run.json`.
 
@@ -106,12 +108,13 @@ class RunFolder:
             families: Records of the families.
             gpus: Names of the GPUs that the workers see.
             folders: Those of the user's own files, which may be under git.
+            plan: Division of the budget.
 
         Raises:
             RunFolderError: The folder cannot be written.
         """
         described = {**environment.describe(gpus, folders), "bench": bench.__version__}
-        self.run = replace(self.run, split=split, families=tuple(families), environment=described)
+        self.run = replace(self.run, split=split, families=tuple(families), environment=described, plan=plan)
         if self.storage is None:
             self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), exclusive=True)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.records import Ending, FailureKind
+from bench.records import Ending, FailureKind, Origin
 
 
 def run_1_to_2(data: dict[str, Any]) -> dict[str, Any]:
@@ -14,6 +14,16 @@ def run_1_to_2(data: dict[str, Any]) -> dict[str, Any]:
 
     split = upgrade_split_v1(data["split"])
     return {**data, "split": split, "trials": data.get("trials") or {}, "best": data.get("best")}
+
+
+def run_2_to_3(data: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade `run.json`: version 2 had no plan, and did not say which families can learn; both have defaults."""
+    return data
+
+
+def trial_from_2(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Upgrade a trial's record: versions 1 and 2 said `known`, and versions 3 and later say its origin."""
+    return {"origin": Origin.KNOWN if data.get("known") else Origin.PROPOSED, **data}
 
 
 def trial_from_1(number: int, attributes: Mapping[str, Any], of_study: Mapping[str, Any]) -> dict[str, Any]:

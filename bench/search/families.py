@@ -201,6 +201,7 @@ def _family(
         title=space.title,
         configurations=None if space_configurations is None else len(space_configurations),
         sha256=spaces.content_sha256(space.path),
+        learns=probe.learns,
     )
     files = {file.backbone: "" if _family_backbone(job, file) in reasons else file.path for file in probe.weights_files}
     sizes = tuple(size for size in job.input_sizes if size not in probe.too_small)
@@ -303,10 +304,8 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     """Announce the search, with warnings about its settings."""
     config = folder.run.config
     warnings = [f"{family.path}: {warning}" for family in families for warning in family.warnings]
-    budget, known = config.budget, sum(len(family.known) for family in families)
-    trials = budget.trials
-    if config.only_known:
-        trials = known if trials is None else min(known, trials)
+    budget, plan = config.budget, folder.run.plan
+    assert plan is not None
     tried = [family.name for family in families if family.known or not config.only_known]
     if untried := [family.name for family in families if family.name not in tried]:
         warnings.append(f"--only-known runs nothing of {', '.join(untried)}: no known configurations in the file")
@@ -320,11 +319,7 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
     unpruned = [engine for engine in config.engines if not ENGINES[engine].prunes]
     if config.pruner != "none" and unpruned:
         warnings.append(f"the pruner {config.pruner} works with Optuna's engines, not with {', '.join(unpruned)}")
-    count = len(config.engines)
-    seconds = None if budget.seconds is None else budget.seconds * count
-    progress.begin(
-        [family.info for family in families], folder.path, None if trials is None else trials * count, seconds
-    )
+    progress.begin([family.info for family in families], folder.path, plan)
     for warning in dict.fromkeys(warnings):
         folder.note(warning)
         progress.warning(warning)

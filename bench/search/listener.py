@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Trial, Weights
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Origin, Trial, Weights
 from bench.search.state import StudyState
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
@@ -25,7 +25,7 @@ class TrialListener(Listener):
     Args:
         study: Its study.
         proposal: The engine's proposal.
-        known: True for one of the family's known configurations.
+        origin: Its origin.
 
     Attributes:
         trial: The current record.
@@ -33,7 +33,7 @@ class TrialListener(Listener):
         twin: True if another trial trains or has trained this configuration.
     """
 
-    def __init__(self, study: StudyState, proposal: Proposal, known: bool) -> None:
+    def __init__(self, study: StudyState, proposal: Proposal, origin: Origin) -> None:
         self.study, self.proposal = study, proposal
         self._context, self._folder = study.context, study.context.folder
         config = self._context.config
@@ -45,7 +45,7 @@ class TrialListener(Listener):
             number=proposal.trial.number,
             order=0,
             state=RUNNING,
-            known=known,
+            origin=origin,
             started_s=self._folder.elapsed_s(),
             weights=study.family.info.weights,
             seed=config.seed,
@@ -123,8 +123,8 @@ class TrialListener(Listener):
             original: The trained trial. If it was stopped by the user or the budget, this trial ends in the same way.
         """
         if self._context.ledger.find(self.key) is None:
-            self.study.counted -= 1
-            ended = replace(self.trial, finished_s=self._folder.elapsed_s(), counted=False, duplicate_of=original.name)
+            self.study.uncount(self.trial.origin)
+            ended = replace(self._timed(self.trial), counted=False, duplicate_of=original.name)
             self._write(replace(ended, state=original.state, ending=original.ending, failure=original.failure))
             return self.trial
         trial = self.trial
@@ -132,26 +132,40 @@ class TrialListener(Listener):
         self.study.note_answer(self.key, first_here)
         if first_here:
             self._number()
+            self._charge(original)
         else:
-            self.study.counted -= 1
+            self.study.uncount(trial.origin)
         trial = replace(
             original,
             engine=trial.engine,
             number=trial.number,
             order=self.trial.order,
-            known=trial.known,
+            origin=trial.origin,
             started_s=trial.started_s,
-            finished_s=self._folder.elapsed_s(),
             intermediate_values={},
             duplicate_of=original.name,
             counted=first_here,
             ending=Ending.RECORD,
             worker=None,
         )
+        trial = self._timed(trial)
         self._write(trial)
         return trial
 
     # -- inside
+
+    def _timed(self, trial: Trial) -> Trial:
+        return replace(trial, finished_s=self._folder.elapsed_s(), charged_s=self._context.clock.read_s())
+
+    def _charge(self, original: Trial) -> None:
+        """Charge the engine as if it had trained the answer itself: a known configuration as the first engine was.
+
+        A proposal takes its cold time, since what another engine has cached is none of this one's merit. Workers train
+        side by side, so one trial is a part of the time.
+        """
+        charge_s = original.took_s if self.trial.known else original.cold_s
+        took_s = self._folder.elapsed_s() - self.trial.started_s
+        self.study.charge(max(0.0, charge_s - took_s) / self._context.config.workers)
 
     def _warn_of_unseen_backbone(self) -> None:
         """Say once of a family that its probe has missed a backbone, whose weights are not in the Keras cache."""
@@ -193,8 +207,7 @@ class TrialListener(Listener):
         self.trial = replace(self.trial, order=self._context.ledger.next_order())
 
     def _ended(self, outcome: Outcome) -> Trial:
-        finished_s, failure = self._folder.elapsed_s(), outcome.failure
-        trial = replace(self.trial, finished_s=finished_s)
+        trial, failure = self._timed(self.trial), outcome.failure
         if failure is not None and failure.kind == FailureKind.BUDGET_SPENT:
             return _pruned(trial, Ending.BUDGET)
         if failure is not None:
@@ -204,7 +217,7 @@ class TrialListener(Listener):
             return _pruned(trial, Ending.PRUNER)
         if outcome.result.unsaved:
             self._context.progress.warning(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
-        complete = replace(self._complete(outcome.result), finished_s=finished_s)
+        complete = replace(self._complete(outcome.result), finished_s=trial.finished_s, charged_s=trial.charged_s)
         loss = complete.validation.log_loss if complete.validation else math.nan
         if complete.value is not None and math.isfinite(complete.value) and math.isfinite(loss):
             return complete

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.records import FamilyInfo, Run, SplitInfo, Trial
+from bench.records import FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 
 
 class Progress:
@@ -20,7 +20,7 @@ class Progress:
     def warning(self, text: str) -> None:
         """Report a warning."""
 
-    def begin(self, families: list[FamilyInfo], folder: Path, trials: int | None, seconds: float | None) -> None:
+    def begin(self, families: list[FamilyInfo], folder: Path, plan: SearchPlan) -> None:
         """Report the start of the search: families, run folder, and the budget over all engines."""
 
     def trial_began(self, order: int, family: str, engine: str) -> None:

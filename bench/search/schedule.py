@@ -1,20 +1,18 @@
 """One engine's search over all families: choose the next trial, and record ended ones.
 
-Every family gets its first known configuration; then the rest of the budget is shared evenly, a family's other known
-configurations before the engine's proposals. The share of a family that has nothing left goes to the others. A
-configuration that was trained before is answered from the record instead of being trained again; within one study that
-uses no budget. One that is in training is answered when that trial ends. With `only_known` only the known
-configurations are trained.
+`shares` divides the budget. The share of a family that has nothing left goes to the others. A configuration that was
+trained before is answered from the record instead of being trained again; within one study that uses no budget. One
+that is in training is answered when that trial ends.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from bench.records import Trial
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
+from bench.search.shares import even, expected_proposals, is_known_due
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
@@ -30,29 +28,28 @@ class Schedule:
 
     def __init__(self, context: Context, families: Sequence[Family]) -> None:
         self._context, self._config = context, context.config
-        trials = context.config.budget.trials
-        share = None if trials is None else math.ceil(trials / max(1, len(families)))
-        self._studies = [study for family in families if (study := self._study(family, share))]
+        self._studies = [study for family in families if (study := self._study(family))]
         self._running: dict[str, TrialListener] = {}
         self._waiting: list[TrialListener] = []
 
-    def _study(self, family: Family, share: int | None) -> StudyState | None:
+    def _study(self, family: Family) -> StudyState | None:
         """The study of a family; None if the engine cannot be created."""
         try:
-            return StudyState(self._context, family, share)
+            return StudyState(self._context, family, expected_proposals(self._context.plan, family))
         except Exception as error:
             self._context.warn_of_fault(family.name, error)
             return None
 
     def ask(self) -> tuple[Job, Listener] | None:
-        """Return the next trial, of the family with the fewest trials among those with a proposal; None without one."""
-        trials = self._config.budget.trials
-        if trials is not None and sum(study.counted for study in self._studies) >= trials:
+        """Return the next trial; None if there is none for now, or at all."""
+        plan = self._context.plan
+        if plan.trials is not None and sum(study.trials for study in self._studies) >= plan.trials:
             return None
-        paused = [listener.study for listener in self._waiting]
-        for study in sorted(self._studies, key=lambda study: study.counted):
-            done = study.exhausted or study.failed or study in paused
-            if not done and (asked := study.ask()):
+        waiting = [listener.study for listener in self._waiting]
+        for study in even(self._studies, plan):
+            if study.is_done or study in waiting:
+                continue
+            if asked := study.ask(is_known_due(study, self._studies, plan)):
                 listener = TrialListener(study, *asked)
                 name = f"{self._context.engine} {listener.trial.name}"
                 job = TrialJob(
@@ -61,7 +58,6 @@ class Schedule:
                     **training(self._config, self._context.folder.run, study.family),
                     epochs=listener.trial.max_epochs or self._config.epochs,
                 )
-                study.counted += 1
                 self._running[name] = listener
                 return job, listener
         return None

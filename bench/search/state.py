@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bench import engines
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Ending, Trial
+from bench.records import COMPLETE, Ending, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search.families import Family
 from bench.search.progress import Progress
+from bench.search.stopping import EngineClock
 
 T = TypeVar("T")
 
@@ -88,6 +90,8 @@ class Context:
     folder: RunFolder
     ledger: Ledger
     progress: Progress
+    plan: SearchPlan
+    clock: EngineClock = field(default_factory=EngineClock)
 
     def warn(self, text: str) -> None:
         """Add a note about the engine to the run, and warn the user."""
@@ -108,48 +112,89 @@ class StudyState:
     Args:
         context: Shared objects of the search.
         family: The family.
-        share: Expected number of trials; None if only time limits it.
+        expected: Expected number of proposals; None if only time limits them.
 
     Attributes:
-        counted: Number of trials that used budget, running ones included.
         answers_in_a_row: Number of consecutive proposals that were answered from the record.
         distinct: Keys of the tried configurations.
         exhausted: True if there is nothing new to propose.
         failed: True if the engine has failed too often to be asked again.
     """
 
-    def __init__(self, context: Context, family: Family, share: int | None) -> None:
+    def __init__(self, context: Context, family: Family, expected: int | None) -> None:
         config, folder = context.config, context.folder
         settings = Settings(
             seed=config.seed,
             space=family.space,
             epochs=config.epochs,
             pruner=config.pruner,
-            trials=share,
+            trials=expected,
             prefix=folder.prefix,
         )
         self.context, self.family = context, family
         self.engine = engines.create(context.engine, family.name, folder.storage, settings)
-        self.counted = self.answers_in_a_row = 0
+        self.answers_in_a_row = 0
         self.distinct: set[str] = set()
         self.exhausted = self.failed = False
         self._known = iter(family.known)
+        self._counted: Counter[Origin] = Counter()
+        self._began_s: dict[int, float] = {}  # of the running trials, by number
+        self._ended_s = 0.0
         self._faults = 0
         self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
 
-    def ask(self) -> tuple[Proposal, bool] | None:
-        """Return the next proposal, and True for a known configuration; None for now, or finally (`exhausted`)."""
-        if (values := next(self._known, None)) is not None:
+    @property
+    def trials(self) -> int:
+        """Number of trials that used budget, running ones included."""
+        return self._counted.total()
+
+    @property
+    def known_trials(self) -> int:
+        """Number of these that are known configurations."""
+        return self._counted[Origin.KNOWN]
+
+    @property
+    def is_done(self) -> bool:
+        """True if it gets no more trials."""
+        once = self.family.name in self.context.plan.baselines
+        return self.exhausted or self.failed or (once and self.trials > 0)
+
+    def spent_s(self) -> float:
+        """Return the seconds that its trials took so far or were charged."""
+        now_s = self.context.folder.elapsed_s()
+        return self._ended_s + sum(now_s - began_s for began_s in self._began_s.values())
+
+    def ask(self, known: bool) -> tuple[Proposal, Origin] | None:
+        """Return the next proposal and its origin; None for now, or finally (`exhausted`).
+
+        Args:
+            known: Whether the next known configuration comes first, if one is left.
+        """
+        if known and (values := next(self._known, None)) is not None:
             proposal = self._guarded(lambda: self.engine.ask(values), None)
             if proposal is not None:
-                return proposal, True
-        if self.context.config.only_known:
+                return self._begun(proposal, Origin.KNOWN)
+        if self.context.plan.only_known:
             return None
         proposal = self._guarded(self.engine.ask, None)
         if proposal is None:
             self.exhausted = self.exhausted or self.engine.exhausted
             return None
-        return proposal, False
+        return self._begun(proposal, Origin.PROPOSED)
+
+    def _begun(self, proposal: Proposal, origin: Origin) -> tuple[Proposal, Origin]:
+        self._counted[origin] += 1
+        self._began_s[proposal.trial.number] = self.context.folder.elapsed_s()
+        return proposal, origin
+
+    def uncount(self, origin: Origin) -> None:
+        """Return the budget of a trial that turned out to use none."""
+        self._counted[origin] -= 1
+
+    def charge(self, seconds: float) -> None:
+        """Charge the engine and the family for a trial that another engine has trained."""
+        self.context.clock.charge(seconds)
+        self._ended_s += seconds
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
         """Ask the engine for a value.
@@ -170,6 +215,8 @@ class StudyState:
 
     def tell(self, proposal: Proposal, trial: Trial) -> None:
         """Report the end of a trial to the engine; if that fails, only the Optuna trial is finished."""
+        began_s = self._began_s.pop(proposal.trial.number)
+        self._ended_s += self.context.folder.elapsed_s() - began_s
         try:
             self.engine.tell(proposal, trial.state, trial.value, trial.params)
         except Exception as error:

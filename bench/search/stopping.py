@@ -22,17 +22,37 @@ class SignalStop(Stop):
         return (FailureKind.INTERRUPTED, "the run was interrupted") if self.signal else None
 
 
-class Deadline(Stop):
-    """Stops when a time budget is spent (None: never), or for the reason of another `Stop`."""
+class EngineClock:
+    """Seconds that an engine has used: those of its search, and those that it was charged."""
 
-    def __init__(self, other: Stop, seconds: float | None) -> None:
-        self._other = other
-        self._end_s = None if seconds is None else time.monotonic() + seconds
+    def __init__(self) -> None:
+        self._began_s: float | None = None
+        self._charged_s = 0.0
+
+    def start(self) -> EngineClock:
+        """Let the search begin."""
+        self._began_s = time.monotonic()
+        return self
+
+    def charge(self, seconds: float) -> None:
+        """Put the clock forward."""
+        self._charged_s += seconds
+
+    def read_s(self) -> float:
+        """Return the time; 0 before the search begins."""
+        return self._charged_s + (0.0 if self._began_s is None else time.monotonic() - self._began_s)
+
+
+class Deadline(Stop):
+    """Stops when a clock shows that a time budget is spent (None: never), or for the reason of another `Stop`."""
+
+    def __init__(self, other: Stop, clock: EngineClock, seconds: float | None) -> None:
+        self._other, self._clock, self._seconds = other, clock, seconds
 
     def reason(self) -> tuple[FailureKind, str] | None:
         if reason := self._other.reason():
             return reason
-        if self._end_s is not None and time.monotonic() > self._end_s:
+        if self._seconds is not None and self._clock.read_s() > self._seconds:
             return FailureKind.BUDGET_SPENT, "stopped by the time budget"
         return None
 

@@ -136,6 +136,17 @@ class Classifier(Estimator):
         return np.asarray(vectors)
 
 
+def can_learn(model: Any) -> bool:
+    """Tell whether training on pictures changes a model.
+
+    It does not change a Keras model without trainable weights, nor a scikit-learn classifier that ignores its input:
+    its tag `no_validation` "is only meant for stateless and dummy transformers" (scikit-learn, `sklearn.utils.Tags`).
+    """
+    if isinstance(model, keras.Model):
+        return bool(model.trainable_weights)
+    return not _skips_validation(model.steps[-1][1] if hasattr(model, "steps") else model)
+
+
 def _skips_validation(model: Any) -> bool:
     """Tell whether scikit-learn has tagged an estimator as one that takes its input as it is."""
     return hasattr(model, "__sklearn_tags__") and bool(model.__sklearn_tags__().no_validation)

@@ -44,6 +44,7 @@ class ProbeResult:
         weights_files: Files of all backbones that it can ask for; none where weights are random.
         backbones: Number of backbones that it can ask for.
         too_small: Input sizes that are left out, since a backbone cannot be built for them.
+        learns: Whether training can change it; see `estimators.can_learn`.
         gpus: Names of the GPUs that the process sees.
         warnings: What the user should know of the family before its search, a sentence each.
     """
@@ -53,6 +54,7 @@ class ProbeResult:
     weights_files: tuple[WeightsFile, ...] = ()
     backbones: int = 0
     too_small: tuple[int, ...] = ()
+    learns: bool = True
     gpus: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
 from bench.training import augmentation, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import dry_run
+from bench.training.estimators import can_learn
 from bench.training.messages import Channel, FamilyJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.task import Task
@@ -56,12 +57,13 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             texts += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    space = hp.space
+    space, learns = hp.space, can_learn(model)
     for corner in _corners(space, hp.values):
         try:
-            more, *_ = _declared(loaded, job, corner)
+            more, _, other = _declared(loaded, job, corner)
         except SpaceError:
             continue  # a corner that does not build is a failed trial later, not a broken file
+        learns = learns or can_learn(other)
         space = space + [hyperparameter for hyperparameter in more.space if hyperparameter not in space]
     known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
@@ -78,6 +80,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         ),
         backbones=len(scan.requests),
         too_small=tuple(too_small),
+        learns=learns,
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
         warnings=(*texts, *filter(None, map(preprocessing_warning, wanted))),
     )

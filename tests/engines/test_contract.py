@@ -113,11 +113,18 @@ class EngineContract:
         assert run(self.make(name, seed=0), 8) != run(self.make(name, seed=1), 8)
         assert run(self.make(name, seed=0), 8) == run(self.make(name, seed=0), 8)
 
-    def test_known_values_are_taken_and_the_rest_is_proposed(self, name: str) -> None:
+    def test_known_values_are_taken_and_the_others_are_defaults(self, name: str) -> None:
         first, second, *_ = run(self.make(name), 8, known=KNOWN)
-        assert {key: first[key] for key in KNOWN} == KNOWN
-        assert {"rate", "kernel"} <= set(first)
+        hp = HyperParameters(fixed(KNOWN))
+        everything(hp)
+        assert first == pytest.approx(hp.values)
         assert {key: second.get(key) for key in KNOWN} != KNOWN
+
+    def test_a_known_configuration_may_be_all_defaults(self, name: str) -> None:
+        first, *_ = run(self.make(name), 1, known={})
+        hp = HyperParameters(fixed({}))
+        everything(hp)
+        assert first == pytest.approx(hp.values)
 
     def test_a_known_value_outside_its_range_is_an_error_that_names_both(self, name: str) -> None:
         engine = self.make(name)

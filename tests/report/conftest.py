@@ -32,6 +32,7 @@ from bench.records import (
     LeftOut,
     LeftOutKind,
     Metrics,
+    Origin,
     OverSeeds,
     PictureSizes,
     Prefix,
@@ -186,16 +187,16 @@ def run() -> Run:
     uniform, stratified = ({"params": {"strategy": strategy}, **dummy} for strategy in ("uniform", "stratified"))
     going = {"started_s": 400.0, "intermediate_values": {1: 0.6, 2: 0.8}}
     every = [
-        trial("dummy", TPE, 0, 1, 0.5, 0.0012, 0, known=True, test=tests["dummy"], **uniform),
+        trial("dummy", TPE, 0, 1, 0.5, 0.0012, 0, origin=Origin.KNOWN, test=tests["dummy"], **uniform),
         trial("dummy", TPE, 1, 2, 0.4833, 0.0009, 0, **stratified),
-        trial("cnn", TPE, 0, 3, 0.861, 14.2, 93_500, params=first, known=True),
+        trial("cnn", TPE, 0, 3, 0.861, 14.2, 93_500, params=first, origin=Origin.KNOWN),
         trial("cnn", TPE, 1, 4, 0.9222, 31.7, 287_000, params=second, test=tests["cnn"], repeats=repeats),
         replace(pruned, state=PRUNED, ending=Ending.PRUNER),
         trial("cnn", TPE, 3, 0, 0.861, 14.2, 93_500, **again, **free),
-        trial("mobilenet_v2", TPE, 0, 6, 0.8889, 61.0, 2_260_000, known=True, **v2),
+        trial("mobilenet_v2", TPE, 0, 6, 0.8889, 61.0, 2_260_000, origin=Origin.KNOWN, **v2),
         trial("mobilenet_v2", TPE, 1, 7, 0.9389, 95.3, 2_422_000, **v2, test=tests["mobilenet_v2"]),
         failed("vgg19", TPE, 0, 8, out_of_memory, **missing),
-        trial("cnn", BAYESIAN, 0, 9, 0.861, 14.2, 93_500, known=True, **again),
+        trial("cnn", BAYESIAN, 0, 9, 0.861, 14.2, 93_500, origin=Origin.KNOWN, **again),
         trial("cnn", BAYESIAN, 1, 10, 0.8944, 22.4, 160_000, params={"conv_blocks": 5, "dropout": 0.1}),
         failed("cnn", BAYESIAN, 2, 11, late),
         trial("mobilenet_v2", BAYESIAN, 0, 12, 0.9167, 77.7, 2_260_000, **v2),

@@ -26,7 +26,7 @@ LATEST = f"v{SCHEMA_VERSION}/engines"
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[str], Path]:
     """Copies a golden run, since drawing a page writes into its folder."""
-    return lambda name: shutil.copytree(RUNS / name, tmp_path / Path(name).name)
+    return lambda name: shutil.copytree(RUNS / name, tmp_path / name)
 
 
 def words(folder: Path) -> str:
@@ -46,8 +46,8 @@ def test_a_golden_run_is_drawn(name: str, copied: Callable[[str], Path]) -> None
     folder = copied(name)
     run, shown = bench.load(folder), words(folder)
     best = run.ranking()[0]
-    assert best.test is not None
-    assert f"{100 * best.test.accuracy:.1f} % test accuracy" in shown
+    assert best.test_accuracy is not None
+    assert f"{100 * best.test_accuracy:.1f} % test accuracy" in shown
     assert shown.count('<tr id="trial-') == len(run.trials)
     assert "data:image/jpeg;base64," in shown
     for family in run.families:
@@ -64,6 +64,14 @@ def test_what_was_written_in_the_first_version_is_still_read(copied: Callable[[s
     assert {study.engine for study in engines.studies} == {"optuna:tpe", "keras-tuner:random"}
     assert {trial.family: len(trial.folds) for trial in folds.trials} == {"dummy": 3, "cnn": 3}
     assert {trial.family: len(trial.repeats) for trial in folds.ranking()} == {"dummy": 2, "cnn": 2}
+
+
+def test_the_origin_of_a_trial_is_read_in_every_version(copied: Callable[[str], Path]) -> None:
+    for version in range(1, SCHEMA_VERSION + 1):
+        trials = bench.load(copied(f"v{version}/engines")).trials
+        assert {trial.origin for trial in trials} == {"known", "proposed"}
+        first = {trial.family: trial.origin for trial in reversed(trials)}
+        assert first == {"dummy": "known", "cnn": "known", "brittle": "proposed"}
 
 
 # -- damaged folders

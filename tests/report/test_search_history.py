@@ -88,7 +88,7 @@ def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, by_time:
     assert len({trace["line"]["dash"] for trace in traces}) == 2
     assert traces[1]["y"] == pytest.approx([86.1, 89.44, 91.67, 91.67])  # where it improved, and to the last trial
     last = searches[BAYESIAN][-1]
-    assert title == ("Time since the engine began, minutes" if by_time else "Trials")
+    assert title == ("Time charged to the engine, minutes" if by_time else "Trials")
     assert traces[1]["x"][-1] == pytest.approx(last.time_s / 60 if by_time else last.n, abs=0.01)
     assert traces[1]["customdata"][0] == anchor(searches[BAYESIAN][0].trial)
 

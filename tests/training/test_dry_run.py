@@ -186,3 +186,39 @@ def test_latency_is_measured_on_a_picture_of_the_data(space, channel, job):
     seeing = "x = layers.Lambda(lambda x: (tf.debugging.assert_positive(tf.reduce_max(x)), x)[1])(x)"
     result = jobs.trial(job(space("seeing", family(seeing, CLASSIFY))), channel())
     assert result.cost.latency_ms > 0
+
+
+CLASSIFIER = """\
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+
+def build(hp, task):
+    return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "learns"),
+    [
+        (CLASSIFIER.format("DummyClassifier()"), False),
+        (CLASSIFIER.format("make_pipeline(MinMaxScaler(), DummyClassifier())"), False),
+        (CLASSIFIER.format("make_pipeline(MinMaxScaler(), LogisticRegression())"), True),
+        (CLASSIFIER.format("LogisticRegression()"), True),
+        (family(CLASSIFY), True),
+        (family("return keras.Model(inputs, layers.Softmax()(layers.GlobalAveragePooling2D()(x)[:, :2]))"), False),
+        (
+            family(
+                "hp.Boolean('deep')",
+                "if hp.Int('units', 0, 4, parent_name='deep', parent_values=[True]) is not None:",
+                "    return keras.Model(inputs, task.classify(layers.Flatten()(x)))",
+                "return keras.Model(inputs, layers.Softmax()(layers.GlobalAveragePooling2D()(x)[:, :2]))",
+            ),
+            True,
+        ),
+    ],
+)
+def test_a_family_that_training_does_not_change_is_a_baseline(space, channel, probe_job, text, learns):
+    assert jobs.probe(probe_job(space("candidate", text)), channel()).learns is learns

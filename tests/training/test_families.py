@@ -38,6 +38,7 @@ def test_every_family_passes_its_own_check(name, channel, probe_job):
     result = jobs.probe(probe_job(FILES[name]), channel())
     assert result.space
     assert result.known
+    assert result.learns == (name != "dummy")
 
 
 def test_a_family_is_looked_at_in_few_builds(channel, probe_job, monkeypatch):

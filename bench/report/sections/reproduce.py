@@ -20,10 +20,10 @@ from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row, to_data
 DIGITS = 5
 """Significant digits of numbers in the page's record; trials.sqlite3 has all digits."""
 
-TIMES = ("started_s", "finished_s")
+TIMES = ("started_s", "finished_s", "charged_s")
 """Columns of seconds since the run's start; they are rounded to a tenth, so that their differences stay exact."""
 
-FIELDS = "order started_s finished_s epochs known counted duplicate_of failure note params".split()
+FIELDS = "order started_s finished_s charged_s epochs origin counted duplicate_of failure note params".split()
 """Columns of the page's record that follow those of the leaderboard."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Run, RunStatus, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
 from bench.report.sections.feature_cache import Saved, saved, savings
 from bench.report.sections.slices import DRAWN as POINTS_DRAWN
@@ -31,8 +31,10 @@ class SearchHistory:
     """The section.
 
     Attributes:
+        plan: The division of the budget in words; "" in older records.
+        proposals: The number of each engine's proposals in words; "" before the first trial has ended.
         steps: By engine, its best accuracy after each trial.
-        best_figures: Charts of `steps` by x axis, "wall-clock time" or "trials"; empty without a result.
+        best_figures: Charts of `steps` by x axis, "charged time" or "trials"; empty without a result.
         families: Legend of the families that were tried: number, label and mark.
         ended: The trials that ended, with their position from 1 in the order of their end; the `answered` ones, which
             were answered from the record, are left out.
@@ -40,6 +42,8 @@ class SearchHistory:
         saved: Time that the feature cache saved by family, most first; empty if it is below a second in total.
     """
 
+    plan: str
+    proposals: str
     steps: Mapping[str, Sequence[SearchStep]]
     best_figures: Mapping[str, Figure]
     families: Sequence[tuple[int, str, Mark]]
@@ -73,10 +77,12 @@ def section(run: Run) -> SearchHistory:
     tried = {trial.family: text.label(trial) for trial in run.trials}
     times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
     return SearchHistory(
+        plan=text.search_plan(run.plan) if run.plan else "",
+        proposals=proposals(run),
         steps=steps,
         best_figures={
             axis: draw_best_so_far(steps, engines, by_time=axis != "trials")
-            for axis in ("wall-clock time", "trials")
+            for axis in ("charged time", "trials")
             if has_result
         },
         families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
@@ -95,6 +101,33 @@ def _ended_s(trial: Trial) -> float:
     return trial.started_s if trial.finished_s is None else trial.finished_s
 
 
+# -- who proposed what
+
+
+def proposals(run: Run) -> str:
+    """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
+    learning = {family.name for family in run.families if family.learns}
+    baselines = [family.name for family in run.families if not family.learns] if learning else []
+    counted = [t for t in run.trials if t.counted and t.state in SYMBOLS and t.family not in baselines]
+    if not counted:
+        return ""
+    if all(trial.known for trial in counted):
+        going = run.status == RunStatus.RUNNING
+        return f"No engine proposed anything{' yet' if going else ''}: every trial is a known configuration."
+    words = []
+    for engine in dict.fromkeys(trial.engine for trial in counted):
+        trials = [trial for trial in counted if trial.engine == engine]
+        proposed = [trial for trial in trials if not trial.known]
+        answered = sum(bool(trial.duplicate_of) for trial in proposed)
+        remark = f" ({answered} answered from the record)" if answered else ""
+        words.append(
+            f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
+        )
+    others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
+    left_out = f" Not counted: {text.listing(baselines)}, since training changes nothing there." if baselines else ""
+    return f"{', '.join(words)}{others}.{left_out}"
+
+
 # -- the best result of each engine
 
 
@@ -105,7 +138,8 @@ class SearchStep:
     Attributes:
         n: Number of trials that the engine has used of its budget, from 1.
         best: The highest validation accuracy so far; None before the first complete trial.
-        time_s: End of the trial, in seconds since the engine's first trial began (engines search one after the other).
+        time_s: The engine's clock at the end of the trial (`Trial.charged_s`); in older records the seconds since the
+            engine's first trial began.
     """
 
     n: int
@@ -117,20 +151,22 @@ class SearchStep:
 def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     """By engine, its best validation accuracy over all families after each trial of its budget.
 
-    Trials are in the order of their end. Failed and pruned trials use budget too.
+    Trials are in the order of the engine's clock. Failed and pruned trials use budget too.
     """
     steps: dict[str, list[SearchStep]] = {engine: [] for engine in engine_marks(run)}
     began: dict[str, float] = {}
     for trial in run.trials:
         began.setdefault(trial.engine, trial.started_s)  # trials are in start order
-    for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=_ended_s):
+
+    def clock_s(trial: Trial) -> float:
+        return max(_ended_s(trial) - began[trial.engine], 0.0) if trial.charged_s is None else trial.charged_s
+
+    for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=clock_s):
         engine_steps = steps[trial.engine]
         best = engine_steps[-1].best if engine_steps else None
         if trial.state == COMPLETE and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
-        engine_steps.append(
-            SearchStep(len(engine_steps) + 1, best, trial, max(_ended_s(trial) - began[trial.engine], 0.0))
-        )
+        engine_steps.append(SearchStep(len(engine_steps) + 1, best, trial, clock_s(trial)))
     return steps
 
 
@@ -145,7 +181,7 @@ def draw_best_so_far(
 ) -> Figure:
     """Draw one stepped line per engine, up to its last trial, with a marker at each improvement."""
     last = [engine_steps[-1] for engine_steps in steps.values() if engine_steps]
-    axis, unit_s = time_axis("Time since the engine began", max((step.time_s for step in last), default=1.0))
+    axis, unit_s = time_axis("Time charged to the engine", max((step.time_s for step in last), default=1.0))
     if not by_time:
         most = max((step.n for step in last), default=1)
         axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **whole_numbers(most)}
