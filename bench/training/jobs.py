@@ -6,6 +6,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,11 +92,20 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
         for number, split in enumerate(splits, start=1):
             estimator = _estimator(built, job, channel)
             train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
-            if built.task.sketched and not estimator.is_ready(train, validation, job.epochs):
-                built = _build(job, fixed(built.params))
-                estimator = _estimator(built, job, channel)
-            report = partial(channel.epoch, fold=number, folds=len(folds))
-            trainings.append(estimator.fit(train, validation, epochs=job.epochs, patience=job.patience, report=report))
+            settings: dict[str, Any] = {
+                "epochs": job.epochs,
+                "patience": job.patience,
+                "report": partial(channel.epoch, fold=number, folds=len(folds)),
+            }
+            training = None
+            if built.task.sketched:
+                with suppress(sketch.NotSketched):  # features can be cleared at any time
+                    if estimator.is_ready(train, validation, job.epochs):
+                        training = estimator.fit(train, validation, **settings)
+                if training is None:
+                    built = _build(job, fixed(built.params))
+                    estimator = _estimator(built, job, channel)
+            trainings.append(training or estimator.fit(train, validation, **settings))
             validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
             if number < len(splits):

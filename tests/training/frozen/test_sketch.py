@@ -10,7 +10,7 @@ import pytest
 
 from bench import data
 from bench.cache import directory
-from bench.training import jobs, trainer
+from bench.training import estimators, jobs, trainer
 from bench.training.frozen import sketch
 from bench.training.task import Task
 
@@ -227,3 +227,21 @@ def test_features_that_go_while_a_sketch_is_trained_are_no_failure(transfer, cha
     monkeypatch.setattr(trainer, "fit", cleared)
     result = jobs.trial(job(path, cache=str(cache)), channel())
     assert result.validation
+
+
+def test_features_that_go_before_a_sketch_is_trained_are_computed_again(
+    transfer, channel, job, built, tmp_path, monkeypatch
+):
+    path, cache = transfer(), tmp_path / "cache"
+    first = jobs.trial(job(path, cache=str(cache)), channel())
+    is_ready = estimators.Network.is_ready
+
+    def cleared(*arguments):
+        ready = is_ready(*arguments)
+        directory.clear(cache, ("features",))
+        return ready
+
+    monkeypatch.setattr(estimators.Network, "is_ready", cleared)
+    second = jobs.trial(job(path, cache=str(cache)), channel())
+    assert built == ["tiny"] * 2
+    assert losses(second) == losses(first)
