@@ -1,6 +1,6 @@
-"""Backbones that a family can ask for, found without building them: their choices, input sizes and preprocessing.
+"""Finds the backbones that a family can request, their minimum input sizes and preprocessing, without building them.
 
-The family's `build` is called with a task that stops it where it asks for its backbone, which takes milliseconds.
+The family's `build` is called with a task that aborts it when it requests its backbone, which takes milliseconds.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from bench.training.pretrained import Application, backbone_key
 from bench.training.task import Backbone, Task
 
 MAX_BUILDS = 300
-"""Builds in the search for a family's backbones; a trial looks for the weights of one that they missed."""
+"""Maximum number of builds per scan; a trial itself finds the weights of a backbone that the scan missed."""
 
 MAX_SCAN_S = 60.0
-"""Time after which the search ends too: a `build` may take long before it asks for its backbone."""
+"""Maximum duration of a scan: a `build` may take long before it requests its backbone."""
 
 MAX_VALUES = 32
-"""Values of a hyperparameter up to which each is tried."""
+"""Maximum number of values of a hyperparameter for trying all of them."""
 
 LARGE = 1024
 """Input size in pixels that every backbone can be built for."""
 
-CLOSE = 1.75
-"""Factor between two standard deviations, and standard deviations between two means, that are taken for alike."""
+MAX_DEVIATION_FACTOR = 1.75
+"""Maximum ratio of two standard deviations that count as equal."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call of `task.backbone`: its arguments, and the values of the hyperparameters that were asked for before."""
+    """A call of `task.backbone`: its arguments, and the values of the hyperparameters declared before it."""
 
     application: Application
     options: Mapping[str, Any]
@@ -54,50 +54,50 @@ class Request:
 
     @property
     def size(self) -> int | None:
-        """The shorter side of its input in pixels; None where it is left open."""
+        """Shorter side of its input in pixels; None if not fixed."""
         return min((side for side in self.x.shape[1:3] if side is not None), default=None)
 
 
-class _Reached(BaseException):
-    """Leaves a `build` at the last backbone that it asks for, or an application at its first layer."""
+class _BuildAborted(BaseException):
+    """Raised to leave a `build` at its last backbone request, or an application at its first layer."""
 
 
-class _Scout(Task):
-    """Task that records what backbones are asked for.
+class _RecordingTask(Task):
+    """Task that records the requested backbones.
 
     Args:
-        built: Backbones that a build has had: all but the last are given again where they are asked for again.
+        built: Backbones of an earlier build: all but the last are returned again for the same request.
     """
 
     def __init__(self, job: FamilyJob, sizes: Sequence[int], hp: HyperParameters, built: Sequence[Backbone]) -> None:
         super().__init__(job.class_names, sizes)
         self.requests: list[Request] = []
-        self._hp, self._built_before = hp, built[:-1]
+        self._hp, self._reusable = hp, built[:-1]
 
     def backbone(self, application: Application, x: Any, **options: Any) -> tuple[Any, keras.Model]:
         number, request = len(self.requests), Request(application, options, x, dict(self._hp.values))
         self.requests.append(request)
-        if number < len(self._built_before):
-            before = self._built_before[number]
-            same = request.key == backbone_key(before.application, before.options)
-            if same and before.model.input_shape == x.shape:
-                return before.model(x), before.model
-        raise _Reached
+        if number < len(self._reusable):
+            backbone = self._reusable[number]
+            same = request.key == backbone_key(backbone.application, backbone.options)
+            if same and backbone.model.input_shape == x.shape:
+                return backbone.model(x), backbone.model
+        raise _BuildAborted
 
 
 class Scan:
-    """All backbones that a family asks for, as far as its hyperparameters decide on them one by one.
+    """All backbones that a family requests, as far as single hyperparameters decide on them.
 
-    The defaults are tried, then every value of each hyperparameter that is asked for before the backbone; where that
-    changes the backbone, it is tried together with others that do.
+    The scan tries the defaults, then every value of each hyperparameter that is declared before the backbone; values
+    that change the backbone are also tried in combination.
 
     Args:
-        only: The one configuration that is looked at; None looks at all.
-        built: Backbones of a build with default values, so that the ones after the first are found too.
+        only: Scan only this configuration; None for all.
+        built: Backbones of a build with default values, for finding those after the first.
 
     Attributes:
         requests: The first request of each backbone, by its key.
-        complete: False where the search ended at one of its limits.
+        complete: False if the scan ended at one of its limits.
     """
 
     def __init__(
@@ -114,36 +114,36 @@ class Scan:
         self._end_s = time.monotonic() + MAX_SCAN_S
         keys, hp = self._attempt(only or {})
         files = [family.path, *(Path(str(module.__file__)) for module in family.neighbours.values())]
-        # Where none is ever asked for, every attempt would be a whole build.
+        # If the family never requests a backbone, every attempt would be a complete build.
         if only is None and (keys or any(b"backbone" in file.read_bytes() for file in files)):
             for values in family.known:
                 self._attempt(values)
             self._search(keys, hp)
 
     def _search(self, keys: list[str], hp: HyperParameters) -> None:
-        """Try other values than the defaults, with which these backbones were asked for."""
-        most = MAX_BUILDS // 10 if self._built else MAX_BUILDS
-        from_the_start = set(hp.values)
+        """Try values other than the defaults; the defaults requested the backbones with these keys."""
+        max_builds = MAX_BUILDS // 10 if self._built else MAX_BUILDS
+        initial = set(hp.values)
         waiting: deque[tuple[dict[str, Value], list[str], HyperParameters]] = deque([({}, keys, hp)])
         tried: set[frozenset[tuple[str, Value]]] = set()
         while waiting:
             chosen, keys, hp = waiting.popleft()
             for hyperparameter in hp.space:
                 name = hyperparameter.name
-                if name in chosen or (chosen and name in from_the_start - self._decisive):
+                if name in chosen or (chosen and name in initial - self._decisive):
                     continue
                 for value in _others(hyperparameter, hp.values):
                     values = {**chosen, name: value}
                     if (configuration := frozenset(values.items())) in tried:
                         continue
-                    if len(tried) >= most or time.monotonic() > self._end_s:
+                    if len(tried) >= max_builds or time.monotonic() > self._end_s:
                         self.complete = False
                         return
                     tried.add(configuration)
-                    now, hp_now = self._attempt(values)
-                    if now != keys or list(hp_now.values) != list(hp.values):
+                    new_keys, new_hp = self._attempt(values)
+                    if new_keys != keys or list(new_hp.values) != list(hp.values):
                         self._decisive.add(name)
-                        waiting.append((values, now, hp_now))
+                        waiting.append((values, new_keys, new_hp))
 
     def _attempt(self, values: Mapping[str, Value]) -> tuple[list[str], HyperParameters]:
         requests, hp = self._requests(values, self._job.input_sizes)
@@ -157,44 +157,44 @@ class Scan:
             return value if hyperparameter.accepts(value) else hyperparameter.default
 
         hp = HyperParameters(suggest)
-        scout = _Scout(self._job, sizes, hp, self._built)
+        task = _RecordingTask(self._job, sizes, hp, self._built)
         try:
-            self._family.model(hp, scout)
-        except _Reached:
+            self._family.model(hp, task)
+        except _BuildAborted:
             pass
-        except Exception:  # the builds that follow say what is wrong with the file
+        except Exception:  # a later build reports the error
             return [], hp
-        return scout.requests, hp
+        return task.requests, hp
 
     def too_small(self) -> dict[int, str]:
-        """Find the input sizes that a backbone cannot be built for; gives the reason by size."""
+        """Return the input sizes that a backbone cannot be built for, with the reasons."""
         reasons: dict[int, str] = {}
         for key, request in self.requests.items():
-            if time.monotonic() > self._end_s or (least := _least_size(request)) == 1:
+            if time.monotonic() > self._end_s or (min_size := _min_size(request)) == 1:
                 continue
-            large = self._size_of(request, LARGE)
-            for size in self._job.input_sizes:
-                asked = self._size_of(request, size)
-                if asked is not None and asked < least and asked != large:
-                    reasons.setdefault(size, f"{key} needs {least} pixels")
+            size_if_large = self._backbone_size(request, LARGE)
+            for input_size in self._job.input_sizes:
+                size = self._backbone_size(request, input_size)
+                if size is not None and size < min_size and size != size_if_large:
+                    reasons.setdefault(input_size, f"{key} needs {min_size} pixels")
         return reasons
 
-    def _size_of(self, request: Request, size: int) -> int | None:
-        """The size of a backbone's input where this is the only picture size."""
-        requests, _ = self._requests(request.values, [size])
-        return next((each.size for each in requests if each.key == request.key), None)
+    def _backbone_size(self, request: Request, input_size: int) -> int | None:
+        """Return the size of a backbone's input if this is the only picture size."""
+        requests, _ = self._requests(request.values, [input_size])
+        return next((repeated.size for repeated in requests if repeated.key == request.key), None)
 
 
 def _others(hyperparameter: Hyperparameter, values: Mapping[str, Value]) -> Sequence[Value]:
-    """The other values of an active hyperparameter; none where there are too many."""
-    every = hyperparameter.finite_values() if hyperparameter.is_active(values) else None
-    if every is None or len(every) > MAX_VALUES:
+    """Return the other values of an active hyperparameter; none if there are too many."""
+    all_values = hyperparameter.finite_values() if hyperparameter.is_active(values) else None
+    if all_values is None or len(all_values) > MAX_VALUES:
         return ()
-    return [value for value in every if value != values.get(hyperparameter.name)]
+    return [value for value in all_values if value != values.get(hyperparameter.name)]
 
 
-def _least_size(request: Request) -> int:
-    """The least input size in pixels that an application accepts; 1 where no size up to `LARGE` is right."""
+def _min_size(request: Request) -> int:
+    """Return the smallest input size in pixels that an application accepts; 1 if it rejects all up to `LARGE`."""
     low, high = 0, LARGE
     if _accepts(request, 1) or not _accepts(request, high):
         return 1
@@ -205,11 +205,14 @@ def _least_size(request: Request) -> int:
 
 
 def _accepts(request: Request, size: int) -> bool:
-    """Call an application up to its first layer: Keras' applications check the size before that."""
+    """Return whether an application accepts an input size.
+
+    The call ends at the first layer: Keras' applications check the size before that.
+    """
     try:
-        with _no_layers():
+        with _aborting_at_first_layer():
             pretrained.build(request.application, request.options, (size, size, 3), None)
-    except _Reached:
+    except _BuildAborted:
         return True
     except Exception:
         return False
@@ -217,9 +220,9 @@ def _accepts(request: Request, size: int) -> bool:
 
 
 @contextmanager
-def _no_layers() -> Iterator[None]:
+def _aborting_at_first_layer() -> Iterator[None]:
     def call(self: Any, *positional: Any, **named: Any) -> Any:
-        raise _Reached
+        raise _BuildAborted
 
     original = keras.layers.Layer.__call__
     keras.layers.Layer.__call__ = call  # type: ignore[method-assign]
@@ -230,29 +233,38 @@ def _no_layers() -> Iterator[None]:
 
 
 def preprocessing_warning(request: Request) -> str:
-    """Compare the pixels that reach one of Keras' backbones with those that it was trained on; "" where they are alike.
+    """Compare the pixel range at the input of a Keras backbone with the one that it was trained on.
 
-    The latter are those of the `preprocess_input` beside it, which leaves pixels as they are for a backbone that
-    rescales them by itself.
+    The latter is the result of the `preprocess_input` in its module, which does not change the pixels for a backbone
+    that rescales them itself.
+
+    Returns:
+        A warning; "" if the ranges are similar: standard deviations within `MAX_DEVIATION_FACTOR`, means within one
+        standard deviation.
     """
     application = request.application
     preprocess = getattr(application, "__globals__", {}).get("preprocess_input")
-    if not pretrained.of_keras(application) or not preprocess or request.options.get("include_preprocessing") is False:
+    includes_preprocessing = request.options.get("include_preprocessing") is not False
+    if not (pretrained.is_from_keras(application) and preprocess and includes_preprocessing):
         return ""
     try:
         inputs = keras.utils.get_source_inputs(request.x)
         shape = [side or 32 for side in inputs[0].shape[1:]]
         pixels = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
         pixels[:2] = np.array([0, 255])[:, None, None, None]  # black and white
-        given = np.asarray(keras.Model(inputs, request.x)([pixels], training=False))
-    except Exception:  # several inputs, or none of three channels: nothing is known of them
+        received = np.asarray(keras.Model(inputs, request.x)([pixels], training=False))
+    except Exception:  # several inputs, or not three channels: cannot be checked
         return ""
-    right = np.asarray(preprocess(np.resize(pixels, given.shape)))
-    ratio = given.std() / right.std()
-    if 1 / CLOSE < ratio < CLOSE and abs(given.mean() - right.mean()) < right.std():
+    expected = np.asarray(preprocess(np.resize(pixels, received.shape)))
+    ratio = received.std() / expected.std()
+    similar_deviation = 1 / MAX_DEVIATION_FACTOR < ratio < MAX_DEVIATION_FACTOR
+    if similar_deviation and abs(received.mean() - expected.mean()) < expected.std():
         return ""
-    span, wanted = (f"{values.min():.4g} to {values.max():.4g}" for values in (given, right))
-    if wanted == "0 to 255":
-        return f"{application.__name__} rescales pixels by itself: it must be given {wanted}, and gets {span}"
+    name = application.__name__
+    received_range, expected_range = (f"{values.min():.4g} to {values.max():.4g}" for values in (received, expected))
+    if expected_range == "0 to 255":
+        return f"{name} rescales pixels itself: it needs pixels from {expected_range}, but gets {received_range}"
     module = application.__module__.replace("keras.src.", "keras.")
-    return f"{application.__name__} was trained on pixels of {wanted}, and gets {span}: see {module}.preprocess_input"
+    return (
+        f"{name} was trained on pixels from {expected_range}, but gets {received_range}: use {module}.preprocess_input"
+    )

@@ -1,7 +1,7 @@
-"""Examples that a network is trained and judged on: pictures, or the features that its frozen layers make of them.
+"""Examples for training and evaluating a network: pictures, or the features that its frozen layers compute from them.
 
-In both cases the order of an epoch's examples and the augmentation of each batch follow from the seed alone, so that
-training on features repeats training on pictures.
+In both cases the order of the examples in an epoch and the augmentation of each batch depend only on the seed, so that
+training on features gives the same result as training on pictures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Part:
     Attributes:
         pixels: uint8, shape (n, size, size, 3).
         labels: int64, shape (n,).
-        sha256: Hash of each picture's content, hexadecimal; the key of its features.
+        sha256: Hexadecimal hash of each picture's content; the key of its features.
     """
 
     pixels: Rows
@@ -36,7 +36,7 @@ class Part:
     sha256: Sequence[str] = ()
 
     def examples(self, augment: Augmentation | None = None) -> Examples:
-        """Return the pictures as examples, read when they are needed."""
+        """Return the pictures as examples, which are read from disk when needed."""
         return Examples([self.pixels], self.labels, augment=augment)
 
 
@@ -44,11 +44,11 @@ class Examples:
     """Examples in a fixed order, with an array for every input of a model.
 
     Args:
-        inputs: Rows by input, shape (views * n, …): the first view of every example, then the second of every one, …
+        inputs: Rows by input, shape (views * n, …): the first view of all examples, then the second of all, …
         labels: int64, shape (n,).
-        views: Number of views of each example; one of them is drawn whenever it is trained on.
-        augment: Alters the only input, pictures, whenever it is trained on.
-        hold: Whether the rows are read into memory: `held` then has them by input.
+        views: Number of views of each example; each training step draws one of them.
+        augment: Alters the pictures, the only input, in each training step.
+        in_memory: Whether to read all rows into memory; the attribute `arrays` then has them by input.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Examples:
         *,
         views: int = 1,
         augment: Augmentation | None = None,
-        hold: bool = False,
+        in_memory: bool = False,
     ) -> None:
         self.labels, self._views, self._augment = labels, views, augment
         self.shapes, self.dtypes = [rows.shape[1:] for rows in inputs], [rows.dtype for rows in inputs]
-        self.held: Arrays | None = tuple(np.asarray(rows) for rows in inputs) if hold else None
-        self._inputs: Sequence[Rows] | Arrays = self.held or inputs
+        self.arrays: Arrays | None = tuple(np.asarray(rows) for rows in inputs) if in_memory else None
+        self._inputs: Sequence[Rows] | Arrays = self.arrays or inputs
 
     def read(self, indices: Any, random: np.random.Generator | None = None) -> Arrays:
-        """Read examples as they are stored: to train on where there is a generator, else their first views."""
+        """Read examples with their stored dtype: with `random` a random view of each, altered, else the first view."""
         if random is None:
             return tuple(rows[indices] for rows in self._inputs)
         rows = self.choose(indices, random)
@@ -74,7 +74,7 @@ class Examples:
         return (self._augment(arrays[0], random),) if self._augment else arrays
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw a view of each example, and return its row: of two the second where `augmentation.flip` would flip."""
+        """Draw a view of each example and return its row; of two views the second if `augmentation.flip` would flip."""
         if self._views == 1:
             return indices
         if self._views == 2:
@@ -83,21 +83,24 @@ class Examples:
 
 
 class Batches:
-    """Training batches of one epoch after the other, shuffled anew in each, the same for the same seed.
+    """Training batches, shuffled in each epoch, reproducible with the same seed.
 
-    `targets`, shape (n, …), are those of the loss. The last batch of an epoch may have fewer examples.
+    The last batch of an epoch may have fewer examples.
+
+    Args:
+        targets: Targets of the loss, shape (n, …).
     """
 
     def __init__(self, examples: Examples, targets: NDArray[Any], batch_size: int, seed: int) -> None:
         self._examples, self._targets, self._size, self._seed = examples, targets, batch_size, seed
         self.steps = math.ceil(len(targets) / batch_size)
         self._epoch, self._order = 0, np.arange(len(targets))
-        held = examples.held
-        self._held = None if held is None else tuple(tf.constant(array) for array in (*held, targets))
-        self._stream = self._streamed() if held is None else None
+        arrays = examples.arrays
+        self._arrays = None if arrays is None else tuple(tf.constant(array) for array in (*arrays, targets))
+        self._stream = self._streamed() if arrays is None else None
 
     def begin(self, epoch: int) -> Any:
-        """Shuffle for an epoch; return the first argument of `next`, which a traced function can take."""
+        """Shuffle for an epoch; return the first argument of `next`, a valid argument of a traced function."""
         self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._targets))
         if self._stream is not None:
             return iter(self._stream)
@@ -105,13 +108,13 @@ class Batches:
         return tf.constant(np.concatenate(rows)), tf.constant(self._order)
 
     def next(self, epoch: Any, step: Any) -> tuple[Any, Any]:
-        """Make a batch inside a traced function: inputs, float32 (a list where there are several), and targets."""
-        if self._held is None:
+        """Return a batch inside a traced function: float32 inputs (a list if there are several) and targets."""
+        if self._arrays is None:
             *inputs, targets = epoch.get_next()
         else:
-            within = slice(step * self._size, (step + 1) * self._size)
-            inputs = [tf.gather(array, epoch[0][within]) for array in self._held[:-1]]
-            targets = tf.gather(self._held[-1], epoch[1][within])
+            batch = slice(step * self._size, (step + 1) * self._size)
+            inputs = [tf.gather(array, epoch[0][batch]) for array in self._arrays[:-1]]
+            targets = tf.gather(self._arrays[-1], epoch[1][batch])
         floats = [tf.cast(array, tf.float32) for array in inputs]
         return floats if len(floats) > 1 else floats[0], targets
 
@@ -122,7 +125,7 @@ class Batches:
         return np.random.default_rng([self._seed, self._epoch, step])
 
     def _streamed(self) -> tf.data.Dataset:
-        """Read each batch of the current epoch while the one before is trained on."""
+        """Read each batch of the current epoch while the model is trained on the previous one."""
         shapes = [*self._examples.shapes, self._targets.shape[1:]]
         dtypes = [*self._examples.dtypes, self._targets.dtype]
 

@@ -1,4 +1,4 @@
-"""Cost of a model: multiply-accumulates, memory, milliseconds a picture. Memory is in 10**6 bytes."""
+"""Cost of a model: multiply-accumulates, memory in 10**6 bytes, milliseconds per picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.training.keras_private import Node, layers_within
 
 
 class Use(NamedTuple):
-    """One use of an operation or layer in a model, with its shapes without the batch."""
+    """One use of an operation or layer in a model; the shapes are without the batch dimension."""
 
     operation: Any
     input_shape: tuple[int, ...]
@@ -28,7 +28,7 @@ class Use(NamedTuple):
 
 
 def uses(model: keras.Model) -> list[Use]:
-    """List the operations of a model in order; of a subclassed model, the layers that Keras knows."""
+    """List the operations of a model in order; for a subclassed model, the layers that Keras knows."""
     try:
         return uses_of(Graph(model).nodes)
     except NoPrefix:
@@ -45,14 +45,14 @@ def uses_of(nodes: Iterable[Node]) -> list[Use]:
     ]
 
 
-def macs(used: Iterable[Use]) -> int:
+def macs(uses: Iterable[Use]) -> int:
     """Count the multiply-accumulate operations of convolutions and dense layers for one picture, as the papers do.
 
-    A convolution makes `kernel x input channels / groups` multiplications for each of its output numbers; a depthwise
-    one `kernel`; a separable one both in turn; a dense layer one a weight. Checked against the published 0.30 G
-    (MobileNetV2), 15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
+    A convolution needs `kernel x input channels / groups` of them for each output number, a depthwise one `kernel`, a
+    separable one the sum of both, a dense layer one per weight. Checked against the published 0.30 G (MobileNetV2),
+    15.5 G (VGG16) and 19.6 G (VGG19) at 224 pixels.
     """
-    return sum(_macs(*use) for use in used)
+    return sum(_macs(*use) for use in uses)
 
 
 def _macs(layer: Any, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
@@ -72,7 +72,7 @@ def _macs(layer: Any, input_shape: tuple[int, ...], output_shape: tuple[int, ...
         return outputs * kernel
     if getattr(layer, "kernel", None) is None:
         return 0
-    if "Transpose" in type(layer).__name__:  # every input number is spread over the kernel
+    if "Transpose" in type(layer).__name__:  # every input number is multiplied by the whole kernel
         return math.prod(input_shape) * kernel * int(layer.filters)
     return outputs * kernel * int(layer.kernel.shape[-2])
 
@@ -80,7 +80,7 @@ def _macs(layer: Any, input_shape: tuple[int, ...], output_shape: tuple[int, ...
 def _output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
     try:
         return _sizes(layer.output.shape)
-    except (AttributeError, ValueError):  # used several times, or in a subclassed model
+    except (AttributeError, ValueError):  # a layer that is used several times, or part of a subclassed model
         return (0,)
 
 
@@ -89,21 +89,23 @@ def _sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, float]:
-    """Estimate the memory of a training: (parameters with gradients and moments, activations).
+    """Estimate the memory needed for training: (parameters with gradients and moments, activations).
 
-    Every parameter is in memory once and a trainable one three times more (gradient and Adam's two moments). Every
-    layer's output of a batch stays for the backward pass, and its gradient beside it.
+    Every parameter is in memory once, a trainable one three times more (its gradient and Adam's two moments). The
+    outputs of all layers for a batch are in memory for the backward pass, together with their gradients.
     """
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    numbers = model.count_params() + 3 * trainable
+    parameters = model.count_params() + 3 * trainable
     outputs = sum(math.prod(use.output_shape) for use in uses(model))
-    return 4e-6 * numbers, 4e-6 * 2 * outputs * batch_size
+    return 4e-6 * parameters, 4e-6 * 2 * outputs * batch_size
 
 
 def latency_ms(predict: Callable[..., Any], example: Sequence[Any]) -> float:
-    """Measure the median milliseconds for one example, after warming up: 15 times, or for half a second.
+    """Measure the median milliseconds for predicting one example, after a warm-up; 15 times, or for half a second.
 
-    `predict` takes an array for every input; `example` has them, of shape (1, …), e.g. (1, height, width, 3).
+    Args:
+        predict: Takes one array for each input.
+        example: These arrays, each of shape (1, …), e.g. (1, height, width, 3).
     """
     predict(*example)
     seconds: list[float] = []

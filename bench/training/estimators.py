@@ -334,18 +334,18 @@ class Network(Estimator):
         """Find the frozen prefix as the layers are frozen now, and compute its features."""
         cut, cache, wanted = self._cut(phase, train, validation)
         fetched = cache.fetch(cut, wanted, self._progress)
-        self._keep_outlines(cut, sketch.Outlines(cache.root))
-        hold, count = _fits_memory(fetched), sum(map(len, wanted))
+        self._save_outlines(cut, sketch.Outlines(cache.root))
+        in_memory, count = _fits_memory(fetched), sum(map(len, wanted))
         end = count - (len(validation.labels) if validation else 0)
         to_train, held_out = ([rows.select(some) for rows in fetched.rows] for some in (slice(end), slice(end, count)))
         view_count = end // len(train.labels)
-        validating = Examples(held_out, validation.labels, hold=hold) if validation else None
+        validating = Examples(held_out, validation.labels, in_memory=in_memory) if validation else None
 
         def examples(part: Part) -> Examples:
             if part is validation and validating is not None:
                 return validating
             more = cache.fetch(cut, [PictureView(part)])
-            return Examples(more.rows, part.labels, hold=_fits_memory(more))
+            return Examples(more.rows, part.labels, in_memory=_fits_memory(more))
 
         prefix = Prefix(
             phase=phase.name,
@@ -357,7 +357,7 @@ class Network(Estimator):
             disk_mb=fetched.bytes / 1e6,
             cached=fetched.cached,
         )
-        training = Examples(to_train, train.labels, views=view_count, hold=hold)
+        training = Examples(to_train, train.labels, views=view_count, in_memory=in_memory)
         return PreparedPhase(
             phase, cut.tail(), self.objective, training, validating, prefix=prefix, examples=examples, fetched=fetched
         )
@@ -385,14 +385,15 @@ class Network(Estimator):
         self._trained = prepared
         return prepared.model
 
-    def _keep_outlines(self, cut: Cut, outlines: sketch.Outlines) -> None:
+    def _save_outlines(self, cut: Cut, outlines: sketch.Outlines) -> None:
         """Record outlines of the backbones that are frozen as a whole, so that other trials need not build them."""
         frozen = {id(tensor) for node in cut.graph.above(cut.tensors) for tensor in node.outputs}
         for nested in cut.graph.nested:
             for backbone in self._backbones:
-                is_there = backbone.model is nested.model and id(nested.outputs[0]) in frozen
-                if is_there and backbone.pristine and backbone.pristine == fingerprint(nested.model):
-                    outlines.keep(backbone.identity, _outline(cut.graph, nested))
+                is_frozen = backbone.model is nested.model and id(nested.outputs[0]) in frozen
+                original = backbone.original_fingerprint
+                if is_frozen and original and original == fingerprint(nested.model):
+                    outlines.save(backbone.identity, _outline(cut.graph, nested))
 
 
 def _outline(graph: Graph, nested: Nested) -> sketch.Outline:

@@ -1,6 +1,6 @@
-"""Private members of Keras: all that the suite uses. Tested with Keras 3.14.0 to 3.15.1.
+"""All private members of Keras that the suite uses. Tested with Keras 3.14.0 to 3.15.1.
 
-`tests/test_private.py` fails where a member is gone, and where another module uses one.
+`tests/test_private.py` fails if a member no longer exists, or if another module uses one.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ Node = Any
 
 
 def layers_within(layer: keras.Layer) -> list[keras.Layer]:
-    """List a layer or model and all layers in it, at any depth; a model stands before its layers."""
+    """Return a layer or model and all layers in it, at any depth, a model before its layers."""
     return list(layer._flatten_layers())
 
 
 def nodes_of(model: Functional) -> list[Node]:
-    """List every use of an operation in a model but its inputs, in order of computation."""
+    """Return every use of an operation in a model except its inputs, in order of computation."""
     by_depth = model._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
 
 
-def maker(tensor: Any) -> Node:
-    """Find the use of an operation that computes a `keras.KerasTensor`."""
+def producer(tensor: Any) -> Node:
+    """Return the use of an operation that computes a `keras.KerasTensor`."""
     operation, number, _ = tensor._keras_history
     return operation._inbound_nodes[number]
 
 
 def is_random(layer: keras.Layer) -> bool:
-    """True where a layer draws random numbers by Keras' seed generators."""
+    """Return whether a layer draws random numbers from Keras' seed generators."""
     return bool(layer._seed_generators)
 
 
 def takes_training(layer: keras.Layer) -> bool:
-    """True where a layer's `call`, or the function of a `Lambda`, takes the argument `training`."""
+    """Return whether a layer's `call`, or the function of a `Lambda`, has the argument `training`."""
     return bool(getattr(layer, "_fn_expects_training_arg", layer._call_has_training_arg))
 
 
 def compile_settings(model: keras.Model) -> Mapping[str, Any]:
-    """The arguments that a model was compiled with; `get_compile_config` would serialize them."""
+    """Return the arguments with which a model was compiled; `get_compile_config` would serialise them."""
     settings: Mapping[str, Any] = model._compile_config.config
     return settings

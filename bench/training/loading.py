@@ -1,4 +1,4 @@
-"""Import of a search-space file where a trial runs, and the call of its `build`."""
+"""Import of a search-space file in a trial's process, and the call of its `build`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class LoadedFamily:
 
     Attributes:
         line: Line on which `build` is defined, assigned or imported.
-        build: Takes `hp` and `task`, which it passes on where the file's function wants it.
-        known: Its `KNOWN_CONFIGURATIONS`.
-        neighbours: Modules of its folder that it has imported, by name.
+        build: Takes `hp` and `task`; passes `task` on if the file's function has a parameter for it.
+        known: The file's `KNOWN_CONFIGURATIONS`.
+        neighbours: Imported modules from the same folder, by name.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class LoadedFamily:
 
 
 def load(path: Path) -> LoadedFamily:
-    """Import a search-space file anew, and whatever it imports of its folder; SpaceError where that fails."""
+    """Import a search-space file again, with the modules that it imports from its folder; SpaceError if that fails."""
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -71,7 +71,7 @@ def load(path: Path) -> LoadedFamily:
 
 
 def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:
-    """Check what a file calls `build`; of an object, like a `keras_tuner.HyperModel`, take its method of that name.
+    """Check a file's `build`; if it is an object such as a `keras_tuner.HyperModel`, use its `build` method.
 
     Raises:
         TypeError: It does not take `hp`, or the object trains its models itself.
@@ -89,8 +89,8 @@ def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:
     if not callable(function) or inspect.isclass(function):
         raise TypeError(f"build is {build!r:.100}: {RULE}")
     signature = inspect.signature(function)
-    if is_method and BUILD in vars(owner) and (declared := getattr(type(owner), BUILD, None)):
-        signature = inspect.signature(declared.__get__(owner))  # a HyperModel hides it behind (hp, *args, **kwargs)
+    if is_method and BUILD in vars(owner) and (class_build := getattr(type(owner), BUILD, None)):
+        signature = inspect.signature(class_build.__get__(owner))  # a HyperModel wraps it as (hp, *args, **kwargs)
     try:
         arguments, named = _arguments(signature, None, None)
         signature.bind(*arguments, **named)
@@ -105,7 +105,7 @@ def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:
 
 
 def _arguments(signature: inspect.Signature, hp: Any, task: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments of `build`: a parameter called `task`, else a second one without a default, gets the task."""
+    """Return the arguments for `build`: the task goes to a parameter `task`, else to a second one without default."""
     second = [parameter for parameter in list(signature.parameters.values())[1:2] if parameter.kind in _POSITIONAL]
     if "task" in signature.parameters:
         return (hp,), {"task": task}
@@ -115,7 +115,7 @@ def _arguments(signature: inspect.Signature, hp: Any, task: Any) -> tuple[tuple[
 
 
 def bindings(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """Names that a file binds at its top level, by whatever statement, with their lines; "*" for those of a package."""
+    """Yield the names that a file binds at its top level, in any statement, with their lines; "*" for a star import."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield node.name, node.lineno
@@ -131,19 +131,19 @@ def bindings(node: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def line_of(path: Path, name: str) -> int:
-    """Number of the line that binds a name at the top level of a file; 1 if there is none."""
+    """Return the number of the line that binds a name at the top level of a file; 1 if there is none."""
     return dict(bindings(ast.parse(path.read_bytes()))).get(name, 1)
 
 
 @contextmanager
 def _importing_from(folder: Path, neighbours: dict[str, ModuleType]) -> Iterator[None]:
-    """Let a family's code import the files beside it, which no other family sees; add them to its neighbours."""
+    """Let a family's code import files from its folder, invisible to other families; add them to its neighbours."""
     names = {path.stem for path in folder.glob("_*.py")}
     hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     before = set(sys.modules)
     sys.modules.update(neighbours)
     sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()  # a file that has just been written is found
+    importlib.invalidate_caches()  # otherwise Python may not find a file that was just written
     try:
         yield
     finally:
@@ -156,9 +156,9 @@ def _importing_from(folder: Path, neighbours: dict[str, ModuleType]) -> Iterator
 
 
 def space_error(path: Path, error: BaseException, line: int = 1) -> SpaceError:
-    """Describe an exception of a search-space file in one line, with the place in its folder that raised it.
+    """Describe an exception from a search-space file in one line, with the file and line in its folder that raised it.
 
-    Where none of its folder did, but a package, that is this line of the file.
+    If only code outside the folder raised it, the place is `line` of the search-space file.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return SpaceError(Path(error.filename), error.lineno or 1, f"SyntaxError: {error.msg}")

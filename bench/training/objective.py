@@ -1,4 +1,4 @@
-"""Objective of a Keras model: its loss, the targets that the loss takes, the meaning of its outputs."""
+"""Objective of a Keras model: its loss, the targets for the loss, the meaning of its outputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scipy.special import expit, softmax
 
 from bench.hyperparameters import Value
 from bench.training import metrics
-from bench.training.keras_private import compile_settings, maker
+from bench.training.keras_private import compile_settings, producer
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
-"""Defaults where a family does not declare the hyperparameter."""
+"""Defaults if a family does not declare the hyperparameter."""
 
 Loss = str | Callable[..., Any]
 
@@ -28,7 +28,7 @@ class WrongModel(ValueError):
 
 
 def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
-    """Return the shape of every input of a model, the batch first; WrongModel where it is unknown."""
+    """Return the shape of every input of a model, with the batch dimension; WrongModel if it is unknown."""
     if getattr(model, "inputs", None):
         return [tuple(tensor.shape) for tensor in model.inputs]
     built = model.get_build_config() or {}
@@ -39,7 +39,7 @@ def input_shapes(model: keras.Model) -> list[tuple[Any, ...]]:
 
 
 def output_shape(model: keras.Model) -> tuple[Any, ...]:
-    """Return the shape of a model's output, the batch first; WrongModel where it has several, or a dict."""
+    """Return the shape of a model's output, with the batch dimension; WrongModel if it is not a single tensor."""
     if isinstance(model, keras.Sequential) and model.built:
         (output,) = model.outputs
     elif getattr(model, "inputs", None):
@@ -53,7 +53,7 @@ def output_shape(model: keras.Model) -> tuple[Any, ...]:
 
 
 def check_model(model: keras.Model, num_classes: int) -> int:
-    """Return a model's input size in pixels; WrongModel unless it takes square RGB and has one unit or one a class."""
+    """Return a model's input size in pixels; WrongModel if its input or output does not suit the pictures."""
     shapes = input_shapes(model)
     if len(shapes) != 1:
         raise WrongModel(f"the model has {len(shapes)} inputs: must have one, raw RGB pixels")
@@ -75,10 +75,10 @@ class Objective:
     """Loss and outputs of a model with one output, shape (batch, units).
 
     Attributes:
-        units: 1 for two classes as one column, else one a class.
-        loss: The only loss that the family has compiled, or the usual cross-entropy.
-        integers: Whether the loss takes class numbers; else a column, or one-hot rows.
-        logits: Whether the outputs are logits; else they are probabilities.
+        units: 1 for two classes in one column, else one per class.
+        loss: The loss that the family compiled, else cross-entropy.
+        integers: Whether the loss takes class numbers, rather than a column or one-hot rows.
+        logits: Whether the outputs are logits rather than probabilities.
     """
 
     units: int
@@ -88,7 +88,7 @@ class Objective:
 
     @classmethod
     def of(cls, model: keras.Model) -> Objective:
-        """Read the objective of a model that a family has built; WrongModel where its outputs do not suit its loss."""
+        """Read the objective of a family's model; WrongModel if its outputs do not suit its loss."""
         units, activation = output_shape(model)[-1], output_activation(model)
         if units == 1 and activation == "softmax":
             raise WrongModel(
@@ -111,7 +111,7 @@ class Objective:
         return cls(units, loss, integers=units > 1 and _takes_integers(loss, units), logits=logits)
 
     def targets(self, labels: NDArray[np.int64]) -> NDArray[Any]:
-        """Convert labels, shape (n,), to what the loss takes."""
+        """Convert labels, shape (n,), to the targets of the loss."""
         if self.units == 1:
             return labels.astype(np.float32).reshape(-1, 1)
         return labels if self.integers else np.eye(self.units, dtype=np.float32)[labels]
@@ -126,12 +126,12 @@ class Objective:
             raise WrongModel(str(error)) from None
 
     def compile(self, model: keras.Model, values: Mapping[str, Value], source: keras.Model, rate: Value = None) -> None:
-        """Compile a model for its training, by the hyperparameters `optimizer` and `learning_rate`.
+        """Compile a model with the hyperparameters `optimizer` and `learning_rate`.
 
         Args:
-            model: The model that is trained: `source`, or its tail.
-            source: The model that the family built. Where it has compiled that, its optimizer and settings stay.
-            rate: Learning rate instead of the hyperparameter's, with a fresh optimizer.
+            model: The model to train: `source`, or its tail.
+            source: The model that the family built. If it is compiled, its optimizer and settings are used.
+            rate: Learning rate that replaces the hyperparameter; the optimizer is then a new one.
         """
         settings: dict[str, Any] = {}
         if not source.compiled:
@@ -144,7 +144,7 @@ class Objective:
             settings = {"run_eagerly": source.run_eagerly, "jit_compile": source.jit_compile}
             weights = keras.tree.flatten(compile_settings(source).get("loss_weights"))
             settings["loss_weights"] = weights[0] if weights and isinstance(weights[0], int | float) else None
-        # Keras' own "accuracy" takes the outputs of one unit for probabilities.
+        # Keras' "accuracy" treats the outputs of one unit as probabilities.
         accuracy = (
             keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if self.logits and self.units == 1 else "accuracy"
         )
@@ -152,12 +152,12 @@ class Objective:
 
 
 def output_activation(model: keras.Model) -> str:
-    """Name the activation that a model ends with, e.g. "softmax" or "linear"; "" where it cannot be told."""
+    """Return the name of a model's last activation, e.g. "softmax" or "linear"; "" if unknown."""
     if not getattr(model, "outputs", None):
         return ""
     tensor = model.outputs[0]
     while True:
-        node = maker(tensor)
+        node = producer(tensor)
         operation = node.operation
         layer = type(operation).__name__
         if isinstance(operation, keras.Model):
@@ -177,7 +177,7 @@ def output_activation(model: keras.Model) -> str:
 
 
 def _only_loss(loss: Any) -> Loss | None:
-    """Take a loss out of the list or dict that it was compiled in."""
+    """Return the loss from the list or dict in which it was compiled; None if there is none."""
     losses: list[Loss] = [part for part in keras.tree.flatten(loss) if part is not None]
     if len(losses) > 1:
         raise WrongModel(f"the model is compiled with {len(losses)} losses: must be one, since it has one output")
@@ -202,18 +202,18 @@ def _takes_logits(loss: Loss) -> bool:
 
 
 def _takes_integers(loss: Loss, units: int) -> bool:
-    """Tell whether a loss takes class numbers: by its name, or since it does not take one-hot rows."""
+    """Return whether a loss takes class numbers: its name says so, or it does not accept one-hot rows."""
     if "sparse" in _name(loss).lower():
         return True
     one_hot, output = np.eye(units, dtype=np.float32), np.full((units, units), 1 / units, np.float32)
     try:
         value = keras.losses.get(loss)(keras.ops.convert_to_tensor(one_hot), keras.ops.convert_to_tensor(output))
         return len(value.shape) > 1
-    except Exception:  # whatever a family's function raises
+    except Exception:  # a family's function may raise anything
         return True
 
 
 def _with_rate(optimizer: Any, learning_rate: float) -> Any:
-    """Make a fresh optimizer of the same settings; Keras wraps it anew where mixed precision needs that."""
+    """Return a new optimizer with the same settings; Keras wraps it again if mixed precision requires it."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return type(inner).from_config({**inner.get_config(), "learning_rate": learning_rate})

@@ -1,7 +1,7 @@
-"""Phases of a training: one for all layers, or first the head on frozen backbones and then fine-tuning.
+"""Phases of a training: either one for all layers, or the head on frozen backbones followed by fine-tuning.
 
-Two phases are the usual way of transfer learning (Keras guide "Transfer learning & fine-tuning"): an untrained head
-sends large gradients, which would spoil the pretrained layers below it.
+Two phases are usual in transfer learning (Keras guide "Transfer learning & fine-tuning"): the large gradients of an
+untrained head would destroy the pretrained weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
 FINE_TUNE_LEARNING_RATE = 1e-5
-"""Learning rate of fine-tuning where a family declares `head_epochs` and no `fine_tune_learning_rate`."""
+"""Learning rate of fine-tuning if a family declares `head_epochs` but no `fine_tune_learning_rate`."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class TrainingPhase:
     """One phase of a training.
 
     Attributes:
-        name: Label of its epochs; "" where it is the only one.
+        name: Label of its epochs; "" if it is the only phase.
         epochs: Maximum number of epochs.
-        learning_rate: None takes the hyperparameter.
-        head_only: Whether the backbones are frozen as a whole.
+        learning_rate: None uses the hyperparameter.
+        head_only: Whether all layers of the backbones are frozen.
     """
 
     name: str
@@ -44,38 +44,41 @@ class TrainingPhase:
 
     @contextmanager
     def freezing(self, backbones: Sequence[keras.Model]) -> Iterator[None]:
-        """Freeze what this phase does not train; afterwards restore what `build` has frozen."""
+        """Freeze the backbones if only the head is trained; afterwards restore the layers' `trainable`."""
         layers = [layer for model in backbones for layer in layers_within(model)] if self.head_only else []
-        before = [layer.trainable for layer in layers]
+        previous = [layer.trainable for layer in layers]
         for layer in layers:
             layer.trainable = False
         try:
             yield
         finally:
-            for layer, trainable in zip(layers, before, strict=True):  # a model before its layers, which it sets too
+            for layer, trainable in zip(layers, previous, strict=True):  # models before their layers: they set these
                 layer.trainable = trainable
 
 
 def phases(values: Mapping[str, Value], epochs: int) -> list[TrainingPhase]:
-    """List the phases of a configuration, of at most so many epochs each."""
-    most = min(epochs, int(values.get("epochs") or epochs))
-    head = min(epochs, int(values.get("head_epochs") or 0))
-    if not head:
-        return [TrainingPhase("", most)]
+    """Return the phases of a configuration, each with at most this number of epochs."""
+    max_epochs = min(epochs, int(values.get("epochs") or epochs))
+    head_epochs = min(epochs, int(values.get("head_epochs") or 0))
+    if not head_epochs:
+        return [TrainingPhase("", max_epochs)]
     learning_rate = float(values.get("fine_tune_learning_rate") or FINE_TUNE_LEARNING_RATE)
-    return [TrainingPhase("head", head, head_only=True), TrainingPhase("fine-tuning", most, learning_rate)]
+    return [
+        TrainingPhase("head", head_epochs, head_only=True),
+        TrainingPhase("fine-tuning", max_epochs, learning_rate),
+    ]
 
 
 @dataclass(frozen=True)
 class PreparedPhase:
-    """One phase, ready to be compiled and fitted.
+    """One phase, ready for compiling and fitting.
 
     Attributes:
-        model: The model that is trained.
-        train, validation: Examples such as it takes; no validation where nothing is held out.
-        prefix: Use of the frozen layers, for the record.
-        examples: Makes examples such as it takes of other pictures.
-        fetched: Features of all training and validation pictures; None where the model takes pictures.
+        model: The model to train.
+        train, validation: Examples for the model; `validation` is None if no pictures are held out.
+        prefix: Record of the use of the frozen layers.
+        examples: Converts other pictures to examples for the model.
+        fetched: Features of all training and validation pictures; None if the model takes pictures.
     """
 
     phase: TrainingPhase
@@ -93,6 +96,6 @@ class PreparedPhase:
         return Predictor(self.model, self.objective)
 
     def latency_ms(self) -> float:
-        """Measure the median milliseconds from one picture to its prediction, those of its features included."""
+        """Measure the median milliseconds for predicting one picture, including its features."""
         latency_ms = cost.latency_ms(self.predict.raw, self.train.read(slice(0, 1)))
         return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)

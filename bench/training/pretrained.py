@@ -1,4 +1,4 @@
-"""ImageNet weights of a backbone: find their file in the Keras cache, and load it as the application itself does."""
+"""ImageNet weights of a backbone: find their file in the Keras cache, and load it in the application's way."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from bench.training import keras_private
 from bench.training.messages import WeightsFile
 
 INPUT_SHAPE = (224, 224, 3)
-"""The 224-pixel file of one of Keras' backbones without its top serves every input size."""
+"""Keras has one weights file without top for all input sizes, that of 224 pixels."""
 
 Application = Callable[..., Any]
-"""A function of `keras.applications`, or one that takes its arguments `include_top`, `weights` and `input_shape`."""
+"""A function of `keras.applications`, or one with the same arguments `include_top`, `weights` and `input_shape`."""
 
 
-class _Asked(BaseException):
-    """Leaves an application that asks for its file; no `except Exception` in between holds it."""
+class _FileRequested(BaseException):
+    """Raised to leave an application when it requests its file; not an `Exception`, which its code might catch."""
 
 
-def of_keras(application: Application) -> bool:
-    """True for an application that comes with Keras: its code stays the same between trials."""
+def is_from_keras(application: Application) -> bool:
+    """Return whether an application is part of Keras, so that its code does not change between trials."""
     return application.__module__.startswith("keras.")
 
 
 def backbone_key(application: Application, options: Mapping[str, Any]) -> str:
-    """Name a backbone by what decides on its weights file, e.g. `MobileNetV2(alpha=0.35)`."""
+    """Return the name of a backbone with the options that determine its weights, e.g. `MobileNetV2(alpha=0.35)`."""
     listed = ", ".join(f"{name}={options[name]!r}" for name in sorted(options))
     return f"{application.__name__}({listed})" if listed else application.__name__
 
@@ -42,70 +42,70 @@ def backbone_key(application: Application, options: Mapping[str, Any]) -> str:
 def build(
     application: Application, options: Mapping[str, Any], shape: Sequence[int | None], file: str | None
 ) -> keras.Model:
-    """Build a backbone without its top on these weights, random ones without a file.
+    """Build a backbone without its top, with the weights in a file, or with random ones if `file` is None.
 
-    It is the graph that `weights="imagenet"` gives, which may differ from that of another `weights`: EfficientNetB0 to
-    B7 then have a second rescaling. Random weights have no training to match, and get the graph of `weights=None`.
+    With a file, the graph is that of `weights="imagenet"`, which may differ from that of other `weights`: only it has
+    a second rescaling in EfficientNetB0 to B7. Without a file, the graph is that of `weights=None`.
 
     Raises:
-        ValueError: The application has not asked for its file.
+        ValueError: The application did not request its file.
     """
     if file is None:
-        return _called(application, options, shape, None)
-    asked: list[Path] = []
+        return _call(application, options, shape, None)
+    requested: list[Path] = []
 
     def answer(url: str, path: Path, checksum: str) -> str:
-        asked.append(path)
+        requested.append(path)
         return file
 
-    with _answering(application, answer):
-        model = _called(application, options, shape, "imagenet")
-    if not asked:
+    with _get_file_replaced(application, answer):
+        model = _call(application, options, shape, "imagenet")
+    if not requested:
         raise ValueError(
-            f"{application.__name__} asks keras.utils.get_file for no file with an input of shape {tuple(shape)}"
+            f"{application.__name__} does not call keras.utils.get_file for an input of shape {tuple(shape)}"
         )
     return model
 
 
-def look(
+def find_weights(
     application: Application,
     options: Mapping[str, Any],
     shape: Sequence[int | None],
     values: Mapping[str, Value] | None = None,
     load: bool = True,
 ) -> WeightsFile:
-    """Find the weights file of a backbone, and load it if it is there and `load` is true.
+    """Find the weights file of a backbone, and check that it loads if it exists and `load` is true.
 
-    The application is built with its ImageNet weights, and stopped where it would download them into the Keras cache
+    The application is called with ImageNet weights, and aborted before it would download them into the Keras cache
     (`KERAS_HOME`).
 
     Args:
-        shape: Shape of one input; Keras' own applications are asked for `INPUT_SHAPE` instead.
-        values: Hyperparameters with which its family asks for it.
+        shape: Shape of one input; Keras' own applications are called with `INPUT_SHAPE` instead.
+        values: Hyperparameters with which the family requests the backbone.
     """
-    asked: dict[str, str] = {}
+    request: dict[str, str] = {}
     problem = ""
 
     def answer(url: str, path: Path, checksum: str) -> str:
-        asked.update(url=url, path=str(path), hash=checksum)
+        request.update(url=url, path=str(path), hash=checksum)
         if not (load and path.is_file()):
-            raise _Asked
+            raise _FileRequested
         return str(path)
 
     try:
-        with _answering(application, answer):
-            _called(application, options, INPUT_SHAPE if of_keras(application) else shape, "imagenet")
-        problem = "" if asked else "it asks keras.utils.get_file for no file"
-    except _Asked:
+        with _get_file_replaced(application, answer):
+            _call(application, options, INPUT_SHAPE if is_from_keras(application) else shape, "imagenet")
+        problem = "" if request else "it does not call keras.utils.get_file"
+    except _FileRequested:
         pass
     except Exception as error:
         problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    missing = bool(asked) and not Path(asked["path"]).is_file()
+    missing = bool(request) and not Path(request["path"]).is_file()
     key = backbone_key(application, options)
-    return WeightsFile(key, dict(values or {}), **asked, missing=missing, problem=problem)
+    return WeightsFile(key, dict(values or {}), **request, missing=missing, problem=problem)
 
 
-def _called(
+def _call(
     application: Application, options: Mapping[str, Any], shape: Sequence[int | None], weights: str | None
 ) -> keras.Model:
     with warnings.catch_warnings():
@@ -115,8 +115,8 @@ def _called(
 
 
 @contextmanager
-def _answering(application: Application, answer: Callable[[str, Path, str], str]) -> Iterator[None]:
-    """Answer an application's calls of Keras' `get_file`, by whatever name it has been imported.
+def _get_file_replaced(application: Application, answer: Callable[[str, Path, str], str]) -> Iterator[None]:
+    """Replace Keras' `get_file` in all modules, under any name by which they imported it.
 
     Args:
         answer: Takes the URL, the path in the Keras cache and the checksum ("" for none); returns the file's path.
@@ -125,22 +125,23 @@ def _answering(application: Application, answer: Callable[[str, Path, str], str]
     signature = inspect.signature(original)
 
     def get_file(*positional: Any, **named: Any) -> str:
-        asked = signature.bind(*positional, **named)
-        asked.apply_defaults()
-        call = asked.arguments
-        if call["extract"] or call["untar"]:
-            raise ValueError("its weights are in an archive: must be a file of weights")
-        folder = Path(call["cache_dir"] or keras_private.config.keras_home()).expanduser().absolute()
-        name = str(call["fname"] or Path(call["origin"]).name)
-        return answer(call["origin"], folder / call["cache_subdir"] / name, call["file_hash"] or call["md5_hash"] or "")
+        bound = signature.bind(*positional, **named)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        if arguments["extract"] or arguments["untar"]:
+            raise ValueError("its weights are in an archive: must be a weights file")
+        folder = Path(arguments["cache_dir"] or keras_private.config.keras_home()).expanduser().absolute()
+        name = str(arguments["fname"] or Path(arguments["origin"]).name)
+        checksum = arguments["file_hash"] or arguments["md5_hash"] or ""
+        return answer(arguments["origin"], folder / arguments["cache_subdir"] / name, checksum)
 
     modules = [vars(module) for module in tuple(sys.modules.values()) if isinstance(module, ModuleType)]
-    modules.append(getattr(inspect.unwrap(application), "__globals__", {}))  # a search-space file is no such module
-    places = [(names, name) for names in modules for name, value in tuple(names.items()) if value is original]
+    modules.append(getattr(inspect.unwrap(application), "__globals__", {}))  # search-space files: not in sys.modules
+    replaced = [(names, name) for names in modules for name, value in tuple(names.items()) if value is original]
     try:
-        for names, name in places:
+        for names, name in replaced:
             names[name] = get_file
         yield
     finally:
-        for names, name in places:
+        for names, name in replaced:
             names[name] = original

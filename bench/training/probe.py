@@ -75,7 +75,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         space=tuple(space),
         known=tuple(known),
         weights_files=tuple(
-            pretrained.look(request.application, request.options, request.x.shape[1:], request.values)
+            pretrained.find_weights(request.application, request.options, request.x.shape[1:], request.values)
             for request in wanted
         ),
         backbones=len(scan.requests),
@@ -209,11 +209,11 @@ def _known(
 
 
 def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
-    """Look again at a weights file that has been downloaded; see `pretrained.look`."""
+    """Look again at a weights file that has been downloaded; see `pretrained.find_weights`."""
     loaded = loading.load(Path(job.path))
     key, values = job.file.backbone, job.file.values
     request = Scan(loaded, job, values).requests.get(key)
     if request is None:  # not the first one of its family
         _, task, _ = _declared(loaded, job, values)
         request = Scan(loaded, job, values, task.backbones).requests[key]
-    return pretrained.look(request.application, request.options, request.x.shape[1:], request.values)
+    return pretrained.find_weights(request.application, request.options, request.x.shape[1:], request.values)

@@ -19,18 +19,19 @@ from bench.training.pretrained import Application, backbone_key
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone, or its sketch, that a family has asked for: a function of `keras.applications` and its arguments.
+    """A backbone that a family requested, or its sketch.
 
     Attributes:
+        application, options: A function of `keras.applications`, and its arguments.
         identity: Everything that it depends on (`sketch.identity`).
-        pristine: Its fingerprint before the family changed anything; "" where none is needed.
+        original_fingerprint: Fingerprint before the family changed anything; "" if not needed.
     """
 
     application: Application
     options: Mapping[str, Any]
     weights: Weights
     identity: Sequence[Any]
-    pristine: str
+    original_fingerprint: str
     model: Any
 
 
@@ -41,12 +42,12 @@ class Task:
         class_names: Names in the order of the labels.
         input_sizes: Picture sizes in pixels that suit the data.
         weights: "imagenet" or "random".
-        files: Weights files by `backbone_key`; "" where they cannot be had.
-        missing_weights: One of `config.RunConfig.missing_weights`; with "skip" and "error" a backbone whose weights
-            cannot be had is a WeightsError.
+        files: Weights files by `backbone_key`; "" if unavailable.
+        missing_weights: One of `config.RunConfig.missing_weights`; with "skip" and "error", a backbone whose weights
+            are unavailable raises a WeightsError.
         seed: Seed of random weights.
         outlines: Outlines of backbones that were built before; None neither reads nor records any.
-        sketching: Whether a sketch stands for a backbone that has an outline.
+        sketching: Whether to replace backbones that have an outline by sketches.
     """
 
     def __init__(
@@ -76,55 +77,56 @@ class Task:
         return layers.Dense(self.num_classes, activation="softmax", name="classify")(x)
 
     def backbone(self, application: Application, x: Any, **options: Any) -> tuple[Any, keras.Model]:
-        """Put a Keras application, without its top, on a tensor of shape (batch, height, width, 3).
+        """Apply a Keras application, without its top, to a tensor of shape (batch, height, width, 3).
 
-        Its batch normalisation is frozen, which keeps it in inference mode while the rest is fine-tuned: small batches
-        of other pictures would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). Calling the
-        backbone with `training=False`, as that guide does, is not enough: Keras 3.15 lets the outer model's
-        `training=True` override it.
+        Its batch normalisation is frozen and therefore stays in inference mode during fine-tuning: small batches of
+        other pictures would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). Calling the backbone
+        with `training=False`, as in that guide, is not enough: in Keras 3.15 the outer model's `training=True`
+        overrides it.
 
         Args:
-            application: A function of `keras.applications`, or one that takes its arguments and asks
-                `keras.utils.get_file` for its weights; `options` are its arguments, e.g. `alpha=0.35`.
+            application: A function of `keras.applications`, or one with the same arguments that gets its weights from
+                `keras.utils.get_file`.
             x: The preprocessed pixels.
+            options: Arguments of the application, e.g. `alpha=0.35`.
 
         Returns:
-            Its feature maps, and the backbone itself, whose `layers` the family may freeze.
+            The feature maps, and the backbone itself, whose `layers` the family may freeze.
         """
         key, shape = backbone_key(application, options), x.shape[1:]
         file = self._file(key, application, options, shape) if self._weights == Weights.IMAGENET else None
         weights = Weights.MISSING if self._weights == Weights.IMAGENET and not file else self._weights
         identity = sketch.identity(key, file, shape, self._seed + len(self.backbones))
-        outlines = self._outlines if pretrained.of_keras(application) else None
+        outlines = self._outlines if pretrained.is_from_keras(application) else None
         outline = outlines.find(identity) if outlines and self._sketching else None
         if outline is not None:
             sketched = sketch.Sketched(outline)
             features, model = sketched(x), cast(keras.Model, sketched.backbone)
         else:
-            model = self._built(application, options, shape, file)
+            model = self._build(application, options, shape, file)
             features = model(x)
-        pristine = fingerprint(model) if outlines and not outline else ""
-        self.backbones.append(Backbone(application, options, weights, identity, pristine, model))
-        # Later random weights are then the same, whether the backbone is built or sketched.
+        original_fingerprint = fingerprint(model) if outlines and not outline else ""
+        self.backbones.append(Backbone(application, options, weights, identity, original_fingerprint, model))
+        # Makes later random weights the same for a built and a sketched backbone.
         self._set_seed()
         return features, model
 
     def _set_seed(self) -> None:
-        """Seed what is drawn next, by the number of backbones so far; Keras takes 32 bits."""
+        """Set the random seed, which depends on the number of backbones so far; Keras takes 32 bits."""
         keras.utils.set_random_seed((self._seed + len(self.backbones)) % 2**32)
 
     def _file(
         self, key: str, application: Application, options: Mapping[str, Any], shape: Sequence[int | None]
     ) -> str | None:
-        """Name a backbone's weights file; looked for here if the family's probe has not met the backbone."""
+        """Return the path of a backbone's weights file, None if unavailable; searched if the probe did not."""
         if key not in self._files:
-            found = pretrained.look(application, options, shape, load=False)
-            self._files[key] = "" if found.missing or found.problem else found.path
+            file = pretrained.find_weights(application, options, shape, load=False)
+            self._files[key] = "" if file.missing or file.problem else file.path
         if not self._files[key] and self._missing_weights != "random":
             raise WeightsError(f"no imagenet weights for {key} (--missing-weights {self._missing_weights})")
         return self._files[key] or None
 
-    def _built(
+    def _build(
         self,
         application: Application,
         options: Mapping[str, Any],
@@ -140,7 +142,7 @@ class Task:
 
     @property
     def sketched(self) -> bool:
-        """Tell whether a sketch stands for a backbone."""
+        """True if a sketch replaces one of the backbones."""
         return any(isinstance(backbone.model, sketch.SketchedBackbone) for backbone in self.backbones)
 
     @property

@@ -281,7 +281,7 @@ def test_traced_loop(benchmark, head):
     from bench.training.batches import Examples
 
     make, features, labels = head
-    examples = Examples([features], labels, hold=True)
+    examples = Examples([features], labels, in_memory=True)
     benchmark.pedantic(
         lambda model: trainer.refit(model, examples, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0),
         setup=lambda: ((make(),), {}),

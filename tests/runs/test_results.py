@@ -296,7 +296,7 @@ def test_calibration_is_refused_where_a_family_is_another_one_now(made: Callable
     second = tmp_path / "spaces" / f"{run.ranking()[1].family}.py"
     second.write_text(second.read_text() + "\n# another version\n")
     pool = FakePool(depth, by_depth)
-    with pytest.raises(RunFolderError, match="was changed since run was made"):
+    with pytest.raises(RunFolderError, match="was changed after the run run"):
         add_seeds(run, 3, Progress(), pool)
     assert pool.trained == []
 

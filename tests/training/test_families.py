@@ -292,7 +292,7 @@ def test_a_backbone_starts_from_its_file(tmp_path, monkeypatch):
 def test_weights_are_looked_for_where_keras_keeps_them(tmp_path, monkeypatch):
     monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     found = {
-        name: pretrained.look(getattr(keras.applications, name), {}, (96, 96, 3))
+        name: pretrained.find_weights(getattr(keras.applications, name), {}, (96, 96, 3))
         for name in ("MobileNet", "MobileNetV2", "VGG16")
     }
     assert found["MobileNet"].path == str(tmp_path / "models" / "mobilenet_1_0_224_tf_no_top.h5")

@@ -88,7 +88,7 @@ def test_features_are_those_of_imagenet_weights_from_the_same_file(keras_home, m
     with monkeypatch.context() as patch:
         patch.setattr(file_utils, "get_file", lambda *given, **named: str(path))
         right = application(include_top=False, weights="imagenet", input_shape=(64, 64, 3))
-    file = pretrained.look(application, {}, (64, 64, 3))
+    file = pretrained.find_weights(application, {}, (64, 64, 3))
     assert (file.path, file.missing, file.problem) == (str(path), False, "")
     task, inputs = Task(("a", "b"), (64,), "imagenet", {file.backbone: file.path}), keras.Input((64, 64, 3))
     ours = keras.Model(inputs, task.backbone(application, inputs)[0])
@@ -161,11 +161,11 @@ def test_an_own_application_gets_its_file_too(
     [
         (keras.applications.MobileNetV2, {"alpha": 0.6}, "alpha must be one of"),
         (keras.applications.MobileNet, {"depth_multiplier": 2}, "depth multiplier must be 1"),
-        (lambda include_top, weights, input_shape: None, {}, "asks keras.utils.get_file for no file"),
+        (lambda include_top, weights, input_shape: None, {}, "does not call keras.utils.get_file"),
     ],
 )
 def test_weights_that_do_not_exist_are_a_problem_with_its_reason(keras_home, application, options, says):
-    file = pretrained.look(application, options, (32, 32, 3))
+    file = pretrained.find_weights(application, options, (32, 32, 3))
     assert says in file.problem
     assert (file.path, file.missing) == ("", False)
 
@@ -214,7 +214,7 @@ def test_a_trial_looks_for_weights_that_the_probe_has_not_met(space, job, channe
 
 def test_everyones_get_file_is_keras_own_again_afterwards(keras_home):
     original = keras.utils.get_file
-    pretrained.look(keras.applications.MobileNetV2, {"alpha": 0.35}, (32, 32, 3))
+    pretrained.find_weights(keras.applications.MobileNetV2, {"alpha": 0.35}, (32, 32, 3))
     assert keras.utils.get_file is file_utils.get_file is original
     functions = [vars(module).get("get_file") for module in tuple(sys.modules.values())]
     assert not [function for function in functions if getattr(function, "__module__", "") == pretrained.__name__]

@@ -61,7 +61,7 @@ class Outlines:
         except (OSError, ValueError, TypeError):  # missing or damaged: the backbone is built
             return None
 
-    def keep(self, identity: Sequence[Any], outline: Outline) -> None:
+    def save(self, identity: Sequence[Any], outline: Outline) -> None:
         """Record the outline of a backbone, with the keys that are recorded already."""
         recorded = self.find(identity)
         keys = recorded.keys if recorded else {}

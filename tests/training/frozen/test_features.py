@@ -246,7 +246,7 @@ def test_a_disk_without_room_is_no_failure(transfer, channel, job, tmp_path, mon
     result = jobs.trial(job(transfer(), cache=cache), channel({"frozen_layers": 10}))
     (prefix,) = result.prefixes
     assert not prefix.used
-    assert "its disk has 5.0 kB left" in prefix.reason
+    assert "its disk has only 5.0 kB left" in prefix.reason
     assert len(result.history) == 2
 
 
@@ -262,7 +262,7 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
 
     def created(self, *arguments, **named):
         create(self, *arguments, **named)
-        held.append(self.held is not None)
+        held.append(self.arrays is not None)
 
     monkeypatch.setattr(batches.Examples, "__init__", created)
     in_memory, curve, is_held = trained()

@@ -23,8 +23,8 @@ FREEZING = "    for layer in backbone.layers["
 @pytest.fixture
 def built(monkeypatch):
     """The backbones that were built, one entry each."""
-    found, build = [], Task._built
-    monkeypatch.setattr(Task, "_built", lambda self, *given: found.append(given[0].__name__) or build(self, *given))
+    found, build = [], Task._build
+    monkeypatch.setattr(Task, "_build", lambda self, *given: found.append(given[0].__name__) or build(self, *given))
     return found
 
 
@@ -138,7 +138,7 @@ def test_a_damaged_outline_is_no_outline_and_is_written_anew(run, built, tmp_pat
 @pytest.mark.parametrize("damaged", ["", "{", "[]", "3", '{"name": "tiny"}', '"\ud800'])
 def test_what_is_no_outline_is_not_read_as_one(tmp_path, damaged):
     outlines = sketch.Outlines(tmp_path)
-    outlines.keep(["tiny"], sketch.Outline("tiny", (4,), [("a", "keras.layers", "ReLU")], [False], 3, 5, {"in": "out"}))
+    outlines.save(["tiny"], sketch.Outline("tiny", (4,), [("a", "keras.layers", "ReLU")], [False], 3, 5, {"in": "out"}))
     assert outlines.find(["tiny"]).keys == {"in": "out"}
     (path,) = (tmp_path / "features" / "outlines").iterdir()
     path.write_bytes(damaged.encode("utf-8", "surrogatepass"))
