@@ -362,11 +362,14 @@ class Trial:
         return 0.0 if self.finished_s is None else max(0.0, self.finished_s - self.started_s)
 
     @property
+    def saved_s(self) -> float:
+        """Seconds that the feature cache saved, over all folds."""
+        return self.cost.saved_time_s * max(1, len(self.folds)) if self.cost else 0.0
+
+    @property
     def cold_s(self) -> float:
         """Seconds that it would take with an empty feature cache, every fold, building and measuring included."""
-        if self.cost is None:
-            return self.took_s
-        return self.cost.total_time_s + self.cost.saved_time_s * max(1, len(self.folds))
+        return self.cost.total_time_s + self.saved_s if self.cost else self.took_s
 
     @property
     def note(self) -> str:

@@ -538,7 +538,7 @@ def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environm
         monkeypatch.setenv("BENCH_STORAGE", value)
         assert parser.main(["report", str(tmp_path / "run")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{shown}, and a password is never recorded; set BENCH_STORAGE" in line
+        assert f"{shown}, and passwords are not recorded; set BENCH_STORAGE" in line
     monkeypatch.setenv("BENCH_STORAGE", url)
     assert bench.load(tmp_path / "run").trials == run.trials
     assert parser.main(["report", str(tmp_path / "run")]) == 0

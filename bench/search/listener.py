@@ -108,6 +108,9 @@ class TrialListener(Listener):
             self.study.answers_in_a_row = 0
             self._number()
         trial = self._ended(outcome)
+        if self._context.ledger.owes_features(trial, trial.engine):
+            self._charge(trial.saved_s)
+            trial = self._timed(trial)
         if self.key:
             stopped = outcome.failure is not None and outcome.failure.kind in _STOPPED
             self._context.ledger.end(self.key, trial, stopped)
@@ -132,7 +135,7 @@ class TrialListener(Listener):
         self.study.note_answer(self.key, first_here)
         if first_here:
             self._number()
-            self._charge(original)
+            self._charge_answer(original)
         else:
             self.study.uncount(trial.origin)
         trial = replace(
@@ -157,15 +160,18 @@ class TrialListener(Listener):
     def _timed(self, trial: Trial) -> Trial:
         return replace(trial, finished_s=self._folder.elapsed_s(), charged_s=self._context.clock.read_s())
 
-    def _charge(self, original: Trial) -> None:
+    def _charge(self, seconds: float) -> None:
+        """Charge the engine for work of another engine; workers work side by side, each for a part of the time."""
+        self.study.charge(max(0.0, seconds) / self._context.config.workers)
+
+    def _charge_answer(self, original: Trial) -> None:
         """Charge the engine as if it had trained the answer itself: a known configuration as the first engine was.
 
-        A proposal takes its cold time, since what another engine has cached is none of this one's merit. Workers train
-        side by side, so one trial is a part of the time.
+        A proposal takes its cold time, since this engine gains nothing from what another one has cached.
         """
         charge_s = original.took_s if self.trial.known else original.cold_s
-        took_s = self._folder.elapsed_s() - self.trial.started_s
-        self.study.charge(max(0.0, charge_s - took_s) / self._context.config.workers)
+        self._charge(charge_s - (self._folder.elapsed_s() - self.trial.started_s))
+        self._context.ledger.owes_features(original, self.trial.engine)  # they are paid for now
 
     def _warn_of_unseen_backbone(self) -> None:
         """Say once of a family that its probe has missed a backbone, whose weights are not in the Keras cache."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -36,6 +36,7 @@ class Ledger:
         self._trained: dict[str, Trial] = {}
         self._in_training: set[str] = set()
         self._stopped: dict[str, Trial] = {}
+        self._payers: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
         self.best: dict[str, Trial] = {}
         self._orders = 0
 
@@ -65,6 +66,16 @@ class Ledger:
         (self._stopped if stopped else self._trained)[key] = trial
         if not stopped and self.would_be_best(trial):
             self.best[trial.family] = trial
+
+    def owes_features(self, trial: Trial, engine: str) -> bool:
+        """Note the features that an engine has used; True if only other engines have paid for some of them."""
+        owes = False
+        for prefix in trial.prefixes:
+            if prefix.used:
+                payers = self._payers[trial.family, trial.input_size, prefix.cut, prefix.views, prefix.dtype]
+                owes = owes or (bool(payers - {engine}) and engine not in payers)
+                payers.add(engine)
+        return owes
 
     def would_be_best(self, trial: Trial) -> bool:
         """Return whether a trial is better than its family's best so far."""

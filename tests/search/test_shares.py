@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 
 from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
-from bench.records import Origin, Run, Trial
+from bench.records import Cost, Origin, Prefix, Run, Trial
 from bench.report.sections.search_history import best_so_far, proposals
 from bench.search.spaces import BUILT_IN, ORDER
 from bench.testing import FakePool, Score
+from bench.training.messages import TrialResult
 
 TPE, BAYESIAN, RANDOM = "optuna:tpe", "keras-tuner:bayesian", "optuna:random"
 
@@ -230,3 +232,23 @@ def test_an_answer_is_charged_its_cold_time_to_the_engine_that_proposed_it(
             expected = 1.0 if trial.duplicate_of and not trial.known else float(trial.params["depth"] or 0)
             assert (trial.charged_s or 0.0) - clock_s == pytest.approx(expected)
         clock_s = trial.charged_s or 0.0
+
+
+def test_features_that_another_engine_has_computed_are_charged_once(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features take 20 seconds, of which the cache saves all but the first; the rest of a trial takes one."""
+    clock = Clock(monkeypatch)
+
+    class Frozen(FakePool):
+        def _train(self, *arguments: Any) -> TrialResult:
+            result = super()._train(*arguments)
+            cached = len(self.trained) > 1
+            clock.now_s += 1.0 if cached else 21.0
+            cost = Cost(1.0, 1.0, saved_time_s=20.0 if cached else 0.0)
+            return replace(result, prefixes=(Prefix(used=True, cut=("conv5",)),), cost=cost)
+
+    run = search({"a": 0}, Frozen(build, score), engines=(RANDOM, TPE), budget=Budget(4))
+    assert not any(trial.duplicate_of for trial in run.trials)
+    for curve in best_so_far(run).values():
+        assert [step.time_s for step in curve] == pytest.approx([21.0, 22.0, 23.0, 24.0])
