@@ -14,7 +14,21 @@ import pytest
 
 from bench import report
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Failure, FailureKind, FamilyInfo, Run, Study, Trial
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    RUNNING,
+    Failure,
+    FailureKind,
+    FamilyInfo,
+    Origin,
+    Run,
+    RunStatus,
+    SearchPlan,
+    Study,
+    Trial,
+)
 from bench.report.figures import anchor
 from bench.report.sections import search_history
 from bench.report.sections.feature_cache import saved
@@ -77,6 +91,45 @@ def test_every_engine_has_its_own_clock(run: Run) -> None:
     assert searches[BAYESIAN][0].time_s == pytest.approx(15.7)  # the second engine's began at 180 s
     times = [step.time_s for step in searches[BAYESIAN]]
     assert times == sorted(times)
+
+
+def test_the_curves_go_by_the_clock_that_charges_what_other_engines_trained() -> None:
+    trained = trial("cnn", TPE, 0, 1, 0.8, 30.0, 10, started_s=5.0, finished_s=35.0, charged_s=30.5)
+    answered = replace(
+        trained, engine=BAYESIAN, started_s=36.0, finished_s=37.0, charged_s=30.6, duplicate_of=trained.name
+    )
+    (step,) = search_history.best_so_far(run_of(trained, answered))[BAYESIAN]
+    assert step.time_s == 30.6
+
+
+def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
+    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
+    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
+    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
+    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
+    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0, origin=Origin.KNOWN)
+    run = run_of(listed, proposed, again, answered, baseline)
+    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
+    assert (
+        "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
+        "record); the others are known configurations. Not counted: dummy, since training changes nothing there."
+    ) in words(run)
+    nothing = run_of(listed, baseline)
+    assert "No engine proposed anything: every trial is a known configuration." in words(nothing)
+    assert "No engine proposed anything yet" in words(replace(nothing, status=RunStatus.RUNNING))
+
+
+def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
+    plan = SearchPlan(engines=(TPE, BAYESIAN), trials=12, seconds=None, known=3, families=2, baselines=("dummy",))
+    assert (
+        "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals of optuna:tpe and 9 proposals "
+        "of keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
+    ) in words(run_of(status=RunStatus.RUNNING, plan=plan))
+    timed = replace(plan, engines=(TPE,), trials=None, seconds=360.0, baselines=("dummy", "majority"))
+    assert (
+        "Plan: 6 min: 3 known configurations first, then proposals of optuna:tpe; dummy and majority take one trial "
+        "each, since they cannot learn."
+    ) in words(run_of(plan=timed))
 
 
 @pytest.mark.parametrize("by_time", [False, True])
