@@ -148,6 +148,7 @@ class StudyState:
         self.distinct: set[str] = set()
         self.exhausted = self.failed = False
         self._known = iter(family.known)
+        self._is_baseline = family.name in context.plan.baselines
         self._counted: Counter[Origin] = Counter()
         self._began_s: dict[int, float] = {}  # of the running trials, by number
         self._ended_s = 0.0
@@ -167,8 +168,7 @@ class StudyState:
     @property
     def is_done(self) -> bool:
         """True if it gets no more trials."""
-        once = self.family.name in self.context.plan.baselines
-        return self.exhausted or self.failed or (once and self.trials > 0)
+        return self.exhausted or self.failed or (self._is_baseline and self.trials > 0)
 
     def spent_s(self) -> float:
         """Return the seconds that its trials took so far or were charged."""
@@ -253,7 +253,7 @@ class StudyState:
         from bench.engines.base import importance
 
         shares: dict[str, float] = self._guarded(lambda: importance(self.engine.study), {})
-        exhausted = self.exhausted and not self.context.config.only_known
+        exhausted = self.exhausted and not (self.context.plan.only_known or self._is_baseline)
         folder, engine = self.context.folder, self.context.engine
         name, tried = self.family.name, len(self.distinct)
         folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=shares)

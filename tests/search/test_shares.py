@@ -168,6 +168,15 @@ def test_a_baseline_takes_one_trial_of_each_engine(search: Search) -> None:
     assert {family.name: family.learns for family in run.families} == {"dummy": False, "a": True}
 
 
+def test_a_baseline_without_a_choice_is_not_said_to_be_used_up(search: Search) -> None:
+    def fixed(hp: HyperParameters, family: str) -> None:
+        hp.Int("depth", 1, 1 if family == "dummy" else 1000)
+
+    run = search({"dummy": 0, "a": 0}, FakePool(fixed, score, baselines=["dummy"]), budget=Budget(4))
+    assert Counter(trial.family for trial in counted(run)) == {"dummy": 1, "a": 3}
+    assert run.notes == ()
+
+
 def test_a_baseline_alone_gets_the_whole_budget(search: Search) -> None:
     run = search({"dummy": 1}, budget=Budget(6))
     assert by_origin(counted(run)) == {Origin.KNOWN: 1, Origin.PROPOSED: 5}
@@ -216,6 +225,15 @@ def test_each_engine_proposes_its_own_and_the_curves_start_at_the_known_configur
     assert [(step.n, step.best, step.time_s) for step in second[:3]] == starts
     trained = [trial for trial in run.trials if not trial.duplicate_of]
     assert Counter(trial.params["depth"] for trial in trained).most_common(1)[0][1] == 1
+
+
+def test_a_time_budget_is_spent_by_the_clock_of_each_engine(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    pool = FakePool(build, clock.costing(a=10.0), known(a=1))
+    run = search({"a": 1}, pool, engines=(RANDOM, TPE), budget=Budget(trials=None, seconds=45.0))
+    assert {engine: len(curve) for engine, curve in best_so_far(run).items()} == {RANDOM: 5, TPE: 5}
+    assert len(pool.trained) == 9 + 1  # one is the chosen one, scored
+    assert [trial.charged_s for trial in counted(run)] == pytest.approx([10.0, 20.0, 30.0, 40.0, 50.0])
 
 
 def test_an_answer_is_charged_its_cold_time_to_the_engine_that_proposed_it(
