@@ -244,7 +244,7 @@ class RunConfig:
     # fmt: off
     budget: Budget = setting(  # noqa: RUF009
         None, BUDGET, SEARCH, "B",  # `__post_init__` replaces None
-        "trials (20), wall-clock time (30m, 1.5h, 90s) or both (20,30m), for each engine; "
+        "trials (20), time of the whole run (30m, 1.5h, 90s) or both (20,30m), for each engine; "
         f"default {Budget.trials}, with --only-known no limit", comparable=True)
     spaces: tuple[str, ...] = setting(
         (), NAMES, SEARCH, "LIST",

@@ -57,10 +57,14 @@ class Weights(StrEnum):
 
 
 class Ending(StrEnum):
-    """Reason why a trial ended early without a failure."""
+    """Reason why a trial ended early without a failure.
+
+    A COMPLETE trial that ended for BUDGET or INTERRUPTED was cut: it has its best epoch up to then, and its model.
+    """
 
     PRUNER = "pruner"
     BUDGET = "budget"
+    INTERRUPTED = "interrupted"
     RECORD = "record"  # answered from another trial's record
 
 
@@ -88,13 +92,13 @@ class FailureKind(StrEnum):
 LEADERBOARD_COLUMNS = (
     "family engine trial state weights input_size val_accuracy test_accuracy test_accuracy_low test_accuracy_high "
     "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb "
-    "val_accuracy_std seeds"
+    "val_accuracy_std seeds epochs ending"
 ).split()
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order.
 
 With folds, `val_accuracy` is their mean and `val_accuracy_std` their sample standard deviation; without folds the
 latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval includes the noise of seeds and test
-pictures.
+pictures. `ending` is "budget" or "interrupted" if the training was cut, after so many `epochs`; else None.
 """
 
 
@@ -145,7 +149,8 @@ class Epoch:
 
     `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" with one phase. Epochs are counted
     through both phases. `time_s` is the time of the epoch with validation; `step_time_s` is the mean time of its
-    training steps, and `step_cpu_s` their mean CPU time over all cores, without waiting; None in older records.
+    training steps, `step_cpu_s` their mean CPU time over all cores, without waiting, and `val_time_s` the time of the
+    validation; these three are None in older records.
     """
 
     epoch: int
@@ -157,6 +162,7 @@ class Epoch:
     phase: str = ""
     step_time_s: float | None = None
     step_cpu_s: float | None = None
+    val_time_s: float | None = None
 
 
 def steady(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
@@ -306,6 +312,7 @@ class Trial:
         history: Every epoch of the training; with folds, of the first one.
         prefixes: The frozen layers by phase; with folds, of the first one. Empty without training in epochs.
         intermediate_values: Validation accuracy by epoch, of the first fold; also present while the trial is running.
+        planned_epochs: Maximum number of epochs over all phases; None in older records and without epochs.
         ending: Reason why it ended early; None if it was trained to its end or failed.
         worker: Number of the worker that trained it, from 0; None in older records and before training.
     """
@@ -337,6 +344,7 @@ class Trial:
     weights: Weights = Weights.NONE
     seed: int | None = None
     max_epochs: int | None = None
+    planned_epochs: int | None = None
     failure: Failure | None = None
     ending: Ending | None = None
     worker: int | None = None
@@ -374,12 +382,19 @@ class Trial:
     @property
     def note(self) -> str:
         """Reason why it ended early, as a phrase; "" if it did not."""
+        where = f" after epoch {self.epochs} of {self.planned_epochs}" if self.cut else ""
         return {
             None: "",
             Ending.PRUNER: "stopped by the pruner",
-            Ending.BUDGET: "stopped by the time budget",
+            Ending.BUDGET: f"stopped by the {'' if self.cut else 'time '}budget{where}",
+            Ending.INTERRUPTED: f"stopped by Ctrl-C{where}",
             Ending.RECORD: f"answered from the record of {self.duplicate_of}",
         }[self.ending]
+
+    @property
+    def cut(self) -> bool:
+        """True where its training was cut short, and its best epoch up to then kept."""
+        return self.state == COMPLETE and self.ending in (Ending.BUDGET, Ending.INTERRUPTED)
 
     @property
     def epochs(self) -> int:
@@ -733,6 +748,8 @@ def leaderboard_row(trial: Trial) -> dict[str, Any]:
         "test_accuracy_low": low,
         "test_accuracy_high": high,
         "seeds": (trial.over_seeds.seeds if trial.over_seeds else 1) if trial.test else None,
+        "epochs": trial.epochs,
+        "ending": trial.ending if trial.cut else None,
     }
     return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
 

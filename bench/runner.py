@@ -5,6 +5,8 @@
     → search with every engine: ask → train in a worker → record
     → score the chosen trials once on the test pictures → write the page
 
+A time budget covers all of it, so that the run ends in time (`search/stopping.py`).
+
 The driver does not import TensorFlow: worker processes build, train and score models (`workers/`, `training/`). They
 ask the driver for hyperparameters (`search/`, `engines/`) and send it their results; only the driver writes records
 (`runs/store.py`).
@@ -27,6 +29,7 @@ from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
 from bench.search import shares, spaces
 from bench.search.families import Family, run_all
+from bench.search.pace import Pace
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
@@ -36,6 +39,11 @@ from bench.workers import Pool, run_jobs
 
 WARM_UP_IMPORTS = ("optuna.importance", "scipy.special", "bench.report.page")
 """Modules that the search and the page need, imported while the workers import TensorFlow."""
+
+
+MAX_PREPARATION = 0.5
+"""Largest share of the time budget that reading the pictures and building the families is charged: the rest of a long
+download is not."""
 
 
 def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool: Pool | None = None) -> Run:
@@ -63,31 +71,43 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         project = spaces.folders(config, [space.path for space in chosen])
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
+        pace = Pace(config, folder.run.split, page_s=lambda: page.last_s)
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
-            with stop_on_signal() as stop:
+            with stop_on_signal(progress.warning) as stop:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
                 preparation.announce(families, folder, progress)
+                seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:
-                    _search(Context(engine, config, folder, ledger, progress, plan), families, pool, stop, page)
-                _score(families, folder, pool, stop, page, thumbnails, progress)
-            status = RunStatus.PARTIAL if stop.signal else RunStatus.COMPLETE
+                    deadline = Deadline(stop, pace, seconds, ledger.best.values, engine_count)
+                    context = Context(engine, config, folder, ledger, progress, plan, deadline)
+                    _search(context, families, pool, page)
+                _score(families, folder, pool, stop, pace, page, thumbnails, progress)
+            status = RunStatus.COMPLETE
         finally:
-            done = page.write(status)
+            done = page.write(RunStatus.PARTIAL if stop.signal else status)
         progress.end(done, page.path)
         if stop.signal:
             raise Interrupted(stop.signal, folder.path)
         return done
 
 
-def _search(context: Context, families: Sequence[Family], pool: Pool, stop: SignalStop, page: LivePage) -> None:
+def _search_s(config: RunConfig, folder: RunFolder) -> float | None:
+    """Time of each engine's search: its budget less its share of the preparation; None without a time budget."""
+    budget_s = config.budget.seconds
+    if budget_s is None:
+        return None
+    return budget_s - min(folder.elapsed_s() / len(config.engines), MAX_PREPARATION * budget_s)
+
+
+def _search(context: Context, families: Sequence[Family], pool: Pool, page: LivePage) -> None:
     """Search with one engine: ask, train in a worker, record, until the budget is spent or nothing is left."""
-    if stop.signal:
+    if context.deadline.interrupted:
         return
     schedule, progress, ledger = Schedule(context, families), context.progress, context.ledger
-    deadline = Deadline(stop, context.clock.start(), context.config.budget.seconds)
-    for outcome in run_jobs(pool, schedule.ask, deadline, meanwhile=page.refresh):
+    context.clock.start()
+    for outcome in run_jobs(pool, schedule.ask, context.deadline, meanwhile=page.refresh):
         for trial in schedule.record(outcome):
             progress.trial_ended(trial, ledger.best_of_all())
     schedule.end()
@@ -98,19 +118,25 @@ def _score(
     folder: RunFolder,
     pool: Pool,
     stop: SignalStop,
+    pace: Pace,
     page: LivePage,
     thumbnails: ThumbnailWriter,
     progress: Progress,
 ) -> None:
-    """Score every family's best trial on the test pictures; with `repeats`, retrained with other seeds too."""
+    """Score every family's best trial on the test pictures; with `repeats`, retrained with other seeds too.
+
+    After a Ctrl-C no other seed is begun; after SIGTERM nothing is.
+    """
     run, config = folder.as_run(), folder.run.config
-    scoring, numbers = Scoring(config, folder), range(1 + config.repeats)
+    scoring = Scoring(config, folder)
     chosen = [(family, trial) for family in families if (trial := run.best(family.name))]
     for done, (family, trial) in enumerate(chosen):
-        if stop.signal:
+        if stop.reason():
             return
         progress.scoring(family.name, done, len(chosen))
-        outcomes = run_all(pool, scoring.jobs(family, trial, numbers), SILENT, "", stop)
+        numbers = range(1 if stop.signal else 1 + config.repeats)
+        jobs = scoring.jobs(family, trial, numbers)
+        outcomes = run_all(pool, jobs, SILENT, "", stop if stop.signal else Deadline(stop, pace))
         for number, outcome in zip(numbers, outcomes, strict=False):
             if (failure := outcome.failure) and not stop.signal:
                 task = f"training with seed {config.seed + number}" if number else "scoring on the test set"

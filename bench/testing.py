@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Epoch, Failure, FailureKind, Metrics, Weights
+from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Weights
 from bench.training.messages import (
     Job,
     ProbeJob,
@@ -52,6 +52,8 @@ class FakePool:
         baselines: Families that cannot learn.
         epochs: Number of epochs that a trial reports.
         slots: Number of jobs that it accepts before it runs them.
+        epoch_s: Time that every epoch reports.
+        wait: Called with `epoch_s` in every epoch of a trial, for instance to advance a clock.
     """
 
     def __init__(
@@ -62,9 +64,12 @@ class FakePool:
         epochs: int = 1,
         slots: int = 1,
         baselines: Collection[str] = (),
+        epoch_s: float = 0.01,
+        wait: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._build, self._score, self._known = build, score, dict(known or {})
         self._epochs, self._slots, self._baselines = epochs, slots, baselines
+        self._epoch_s, self._wait = epoch_s, wait
         self._waiting: list[tuple[Job, Listener]] = []
         self._cancelled: Failure | None = None
         self.trained: list[tuple[str, dict[str, Value]]] = []
@@ -134,15 +139,22 @@ class FakePool:
     def _train(self, accuracy: float, values: Mapping[str, Value], job: TrainingJob, listener: Listener) -> TrialResult:
         folds = data.load(Path(job.manifest)).folds
         shares = [accuracy + 0.01 * (number - (folds - 1) / 2) for number in range(folds)] or [accuracy]
-        histories = []
+        planned = min(self._epochs, job.epochs)
+        histories, endings = [], []
         for fold, share in enumerate(shares, start=1):
-            epochs = [
-                Epoch(number, 1 - share, share, 1 - share, share, 0.01)
-                for number in range(1, min(self._epochs, job.epochs) + 1)
-            ]
-            if any(listener.epoch(epoch, fold, folds) for epoch in epochs):
-                return TrialResult(values, stopped=True)
-            histories.append(tuple(epochs))
+            history: list[Epoch] = []
+            ending: Ending | None = None
+            while len(history) < planned and not ending:
+                if isinstance(job, TrialJob):
+                    self._wait(self._epoch_s)
+                history.append(Epoch(len(history) + 1, 1 - share, share, 1 - share, share, self._epoch_s))
+                ending = listener.epoch(history[-1], fold, folds)
+                if len(history) == job.stop_after:
+                    ending = ending or Ending.BUDGET
+            if ending is Ending.PRUNER:
+                return TrialResult(values, stopped=True, ending=ending)
+            histories.append(tuple(history))
+            endings.append(ending if len(history) < planned else None)
         validated = [_metrics(share, 100) for share in shares]
         return TrialResult(
             params=values,
@@ -150,6 +162,8 @@ class FakePool:
             test=_metrics(accuracy, 1000) if isinstance(job, TrialJob) and job.score else None,
             folds=tuple(validated) if folds else (),
             best_epochs=(len(histories[0]),) if folds and histories[0] else (),
+            planned_epochs=planned,
+            ending=next(filter(None, endings), None),
             history=histories[0],
             cost=Cost(1.0, 1.0, total_time_s=1.0, latency_ms=1.0, parameters=10, macs=100, cores=1),
             input_size=min(job.input_sizes),

@@ -20,6 +20,7 @@ import pytest
 import bench
 from bench import Budget, RunConfig
 from bench.data import machine
+from bench.records import Ending
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +123,53 @@ def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(search,
     assert {row["family"]: float(row["val_accuracy_std"]) for row in rows} == {
         name: run.best(name).spread for name in ("dummy", "tiny")
     }
+
+
+@pytest.fixture
+def cut_at_three(monkeypatch):
+    """Runs end their trial at its third epoch, as if no time was left for a fourth."""
+    from bench import runner
+    from bench.search.stopping import Deadline
+
+    class ThreeEpochs(Deadline):
+        reports = 0
+
+        def ending(self, next_s=0.0, later_s=0.0):
+            self.reports += bool(next_s)
+            return Ending.BUDGET if self.reports >= 3 else None
+
+    monkeypatch.setattr(runner, "Deadline", ThreeEpochs)
+
+
+def test_a_trial_that_is_cut_at_epoch_3_of_10_is_on_the_board_and_exported_as_it_was(
+    start, space, tmp_path, monkeypatch, cut_at_three
+):
+    import keras
+    import numpy as np
+
+    monkeypatch.chdir(tmp_path)
+    budget = Budget(None, 600.0)
+    bench.run(RunConfig(images=60, spaces=(space("tiny"),), epochs=10, patience=10, out="here", budget=budget))
+    run = bench.load(tmp_path / "here")
+    (trial,) = run.trials
+    assert (trial.state, trial.epochs, trial.note) == ("COMPLETE", 3, "stopped by the budget after epoch 3 of 10")
+    best = max(trial.history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+    assert trial.validation.log_loss == pytest.approx(best.val_loss, abs=1e-6)
+    assert trial.test is not None
+    _check_that_the_model_made_the_predictions(tmp_path / "here", "tiny")
+    assert trial.note in (tmp_path / "here" / "report.html").read_text(encoding="utf-8")
+    (row,) = csv.DictReader((tmp_path / "here" / "leaderboard.csv").read_text(encoding="utf-8").splitlines())
+    assert (row["epochs"], row["ending"]) == ("3", "budget")
+
+    status, out, err = finish(start("export", "here", "tiny", "--out", "kept.keras"))
+    assert status == 0, err
+    assert trial.note in out
+    run.model("tiny").unlink()
+    status, out, err = finish(start("export", "here", "tiny", "--out", "again.keras"))
+    assert status == 0, err
+    assert "as recorded" in out
+    models = [keras.models.load_model(tmp_path / name).get_weights() for name in ("kept.keras", "again.keras")]
+    assert all(np.allclose(*pair, atol=1e-6) for pair in zip(*models, strict=True))
 
 
 def _check_that_the_model_made_the_predictions(folder, family):

@@ -143,6 +143,11 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
                 f"different weights: {short(name)} started from {_weights(before)} in the baseline and from "
                 f"{_weights(after)} in this run, so its accuracy says nothing about the code"
             )
+        if before.cut_after != after.cut_after:
+            yield (
+                f"different training: {short(name)} was trained {_cut(before)} in the baseline and {_cut(after)} in "
+                "this run, which depends on the speed of the machine"
+            )
     if not any(scored(family) for family in baseline.families.values()):
         yield "the baseline has no family with a test accuracy, so there is nothing to compare with"
 
@@ -209,6 +214,10 @@ def _value(value: object) -> str:
 
 def _weights(family: FamilyResult) -> str:
     return f"weights {short(family.weights)!r}" if family.weights else "no weights"
+
+
+def _cut(family: FamilyResult) -> str:
+    return "to its end" if family.cut_after is None else f"until the run's end cut it after epoch {family.cut_after}"
 
 
 def _hardware(env: Environment) -> str:

@@ -196,7 +196,8 @@ def _outcome(trial: Trial) -> str:
         return f"{percent(trial.value)} (from the record)"
     if trial.state == COMPLETE:
         took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
-        return f"{validation(trial)}{took}"
+        cut = f", {trial.note}" if trial.cut else ""
+        return f"{validation(trial)}{took}{cut}"
     if trial.state == PRUNED:
         return trial.note if trial.ending is Ending.BUDGET else f"PRUNED after epoch {trial.epochs or '0'}"
     if trial.state == FAIL and trial.failure:

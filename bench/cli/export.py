@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     with progress_on_stderr(options.quiet) as progress, written(out):
         accuracy = export.export(record, trial, out, progress)
     if not options.quiet:
-        print(_outcome(accuracy, trial.value or 0.0))
+        print(_outcome(accuracy, trial.value or 0.0) + (f"; {trial.note}" if trial.cut else ""))
         print(f'use it: keras.saving.load_model("{out}") takes RGB pixels, 0 to 255, as (n, size, size, 3)')
     print(out)
     return 0

@@ -19,7 +19,7 @@ FAMILY_FAILED = 4
 
 STATUSES = """\
 exit status: 0 done; 2 a mistake in the command, the pictures or a family's file; 4 a family was tried and has no
-result; 130 Ctrl-C and 143 SIGTERM: finished trials are kept"""
+result; 130 Ctrl-C and 143 SIGTERM: finished trials are kept, and after one Ctrl-C the best are scored"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import workers
 from bench.cache.files import replacing
 from bench.errors import ConfigError, WorkerError, unknown
-from bench.records import COMPLETE, Epoch, Run, Trial
+from bench.records import COMPLETE, Ending, Epoch, Run, Trial
 from bench.search import families
 from bench.search.progress import Progress
 from bench.training.messages import TrialJob, TrialResult
@@ -81,6 +81,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
             timeout_s=config.trial_timeout_s,
             **families.training(config, run, family),
             epochs=trial.max_epochs or config.epochs,
+            stop_after=trial.epochs if trial.cut else None,
             values=dict(trial.params),
             whole=True,
         )
@@ -103,12 +104,13 @@ class _ExportListener(Listener):
     def __init__(self, out: Path, epochs: int, progress: Progress) -> None:
         self._out, self._epochs, self._progress = out, epochs, progress
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
         self._progress.stage(stage, done, total)
+        return None
 
-    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
         self._progress.stage("training", epoch.epoch, max(epoch.epoch, self._epochs))
-        return False
+        return None
 
     def result(self, result: TrialResult) -> str | None:
         return str(self._out.absolute())

@@ -25,11 +25,15 @@ class LivePage:
     Args:
         folder: The run's folder.
         warn: Called with the first error of each kind; its traceback is logged.
+
+    Attributes:
+        last_s: Time that the last writing took.
     """
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None]) -> None:
         self._folder, self._warn = folder, warn
         self._spent_s = 0.0
+        self.last_s = 0.0
         self._faults: set[str] = set()
         self._listed: RunStatus | None = None
 
@@ -55,7 +59,8 @@ class LivePage:
             lambda: self._draw(run, status),
             f"the page could not be drawn, `python -m bench report {folder}` draws it again",
         )
-        self._spent_s += time.monotonic() - begun_s
+        self.last_s = time.monotonic() - begun_s
+        self._spent_s += self.last_s
         return run
 
     def _draw(self, run: Run, status: RunStatus) -> None:

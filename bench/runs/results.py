@@ -62,6 +62,7 @@ class FamilyResult:
         status: Every status but COMPLETE has a `reason`.
         weights: Initial weights of its backbone: "imagenet", "random", "random (missing)"; "" without one.
         parameters: None if they were not counted.
+        cut_after: Epoch after which the budget or Ctrl-C ended its training; None if it was trained to its end.
         on_features: True if its steps were timed on features of frozen layers instead of pictures.
         seeds: Seeds of its trainings, the run's own first.
         correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).
@@ -74,6 +75,7 @@ class FamilyResult:
     weights: str = ""
     params: Mapping[str, Value] = field(default_factory=dict)
     parameters: Count | None = None
+    cut_after: Count | None = None
     on_features: bool = False
     seeds: tuple[Count, ...] = ()
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
@@ -269,6 +271,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
         weights=trial.weights,
         params=dict(trial.params),
         parameters=trial.cost.parameters if trial.cost else None,
+        cut_after=trial.epochs if trial.cut else None,
         on_features=bool(trial.prefixes and trial.prefixes[-1].used),
     )
     if trial.test is None:
@@ -336,6 +339,7 @@ def write(path: Path, results: Results) -> None:
             "params": family.params,
             "config_sha256": family.config_sha256,
             "parameters": family.parameters,
+            **({} if family.cut_after is None else {"cut_after": family.cut_after}),
             "on_features": family.on_features,
             "seeds": family.seeds,
             "accuracy": [round(share, 6) for share in family.accuracies],

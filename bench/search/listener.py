@@ -12,6 +12,7 @@ from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Origin, Trial, Weights
 from bench.search.state import StudyState
+from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
 
@@ -51,6 +52,8 @@ class TrialListener(Listener):
             seed=config.seed,
             max_epochs=min(config.epochs, proposal.epochs or config.epochs),
         )
+        self._later_folds_s = 0.0
+        self._context.deadline.pace.began(self.trial)
         self._folder.keep(self.trial)
 
     def started(self, worker: int) -> None:
@@ -65,12 +68,15 @@ class TrialListener(Listener):
             self._suggested = {**suggested, hyperparameter.name: value}
         return value
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
+        """Report a stage to the user; a reason to end the trial if no time is left for an epoch."""
         self._context.progress.stage(stage, done, total)
+        return self._context.deadline.ending()
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Look up the built configuration; True if it need not be trained."""
         self.trial = replace(self.trial, weights=weights)
+        self._context.deadline.pace.built(self.trial)
         self._look_up(params)
         if weights == Weights.MISSING and all(self.study.family.files.values()):
             self._warn_of_unseen_backbone()
@@ -79,17 +85,26 @@ class TrialListener(Listener):
         self._folder.record(self.trial, self.proposal.trial)
         return self.twin
 
-    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Report an epoch to the user and, in the first fold, to the engine: other folds start at epoch 1 again."""
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
+        """Report an epoch to the user and, in the first fold, to the engine: other folds start at epoch 1 again.
+
+        The time that is left is shared among the folds evenly, so that each is trained for as long.
+        """
+        deadline = self._context.deadline
+        deadline.pace.epoch(self.trial, epoch)
+        if epoch.epoch == 1:
+            later = max(0, folds - fold)
+            self._later_folds_s = ((deadline.left_s() or 0.0) + epoch.time_s) * later / (later + 1)
         accuracy = epoch.val_accuracy
         cap = self.trial.max_epochs or epoch.epoch
         self._context.progress.epoch(self.trial.order, epoch.epoch, cap, accuracy, fold, folds)
-        if fold != 1:
-            return False
-        values = {**self.trial.intermediate_values, epoch.epoch: accuracy}
-        self.trial = replace(self.trial, intermediate_values=values)
-        self._folder.keep(self.trial)
-        return self.study.report(self.proposal, epoch.epoch, accuracy)
+        if fold == 1:
+            values = {**self.trial.intermediate_values, epoch.epoch: accuracy}
+            self.trial = replace(self.trial, intermediate_values=values)
+            self._folder.keep(self.trial)
+            if self.study.report(self.proposal, epoch.epoch, accuracy):
+                return Ending.PRUNER
+        return deadline.ending(epoch.time_s, self._later_folds_s)
 
     def result(self, result: TrialResult) -> str | None:
         """Save the model of a trial that is its family's best so far; with folds none, since it saw only a part."""
@@ -112,9 +127,9 @@ class TrialListener(Listener):
             self._charge(trial.saved_s)
             trial = self._timed(trial)
         if self.key:
-            stopped = outcome.failure is not None and outcome.failure.kind in _STOPPED
-            self._context.ledger.end(self.key, trial, stopped)
+            self._context.ledger.end(self.key, trial, _was_stopped(trial))
         self._write(trial)
+        self._context.deadline.pace.ended(trial)
         if self.key:
             self._place_model(trial)
         return trial
@@ -219,8 +234,10 @@ class TrialListener(Listener):
         if failure is not None:
             return replace(trial, state=FAIL, failure=failure)
         assert isinstance(outcome.result, TrialResult)
+        if outcome.result.ending is Ending.INTERRUPTED and outcome.result.stopped:
+            return replace(trial, state=FAIL, failure=Failure(FailureKind.INTERRUPTED, INTERRUPTED))
         if outcome.result.stopped:
-            return _pruned(trial, Ending.PRUNER)
+            return _pruned(trial, outcome.result.ending or Ending.PRUNER)
         if outcome.result.unsaved:
             self._context.progress.warning(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
         complete = replace(self._complete(outcome.result), finished_s=trial.finished_s, charged_s=trial.charged_s)
@@ -242,6 +259,8 @@ class TrialListener(Listener):
             history=result.history,
             prefixes=result.prefixes,
             input_size=result.input_size,
+            planned_epochs=result.planned_epochs,
+            ending=result.ending,
         )
 
     def _write(self, trial: Trial) -> None:
@@ -257,4 +276,7 @@ def _pruned(trial: Trial, ending: Ending) -> Trial:
     return replace(trial, state=PRUNED, ending=ending, value=value)
 
 
-_STOPPED = (FailureKind.BUDGET_SPENT, FailureKind.INTERRUPTED)
+def _was_stopped(trial: Trial) -> bool:
+    """Return whether the user or the budget has stopped a trial before its first epoch ended."""
+    interrupted = trial.failure is not None and trial.failure.kind == FailureKind.INTERRUPTED
+    return interrupted or (trial.state == PRUNED and trial.ending is Ending.BUDGET)

@@ -47,7 +47,7 @@ class Schedule:
             return None
         waiting = [listener.study for listener in self._waiting]
         for study in even(self._studies, plan):
-            if study.is_done or study in waiting:
+            if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
             if asked := study.ask(is_known_due(study, self._studies, plan)):
                 listener = TrialListener(study, *asked)
@@ -57,6 +57,7 @@ class Schedule:
                     timeout_s=self._config.trial_timeout_s,
                     **training(self._config, self._context.folder.run, study.family),
                     epochs=listener.trial.max_epochs or self._config.epochs,
+                    time_s=self._context.deadline.left_s(),
                 )
                 self._running[name] = listener
                 return job, listener

@@ -70,6 +70,7 @@ class Scoring:
             "id": f"score {family.name} {number}",
             "timeout_s": self._config.trial_timeout_s,
             "epochs": trial.max_epochs or self._config.epochs,
+            "stop_after": trial.epochs if trial.cut else None,
             "values": dict(trial.params),
             "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),

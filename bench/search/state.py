@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from bench import engines
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Ending, Origin, SearchPlan, Trial
+from bench.records import COMPLETE, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search.families import Family
 from bench.search.progress import Progress
-from bench.search.stopping import EngineClock
+from bench.search.stopping import Deadline, EngineClock
 
 T = TypeVar("T")
 
@@ -51,10 +51,10 @@ class Ledger:
     def begin(self, key: str, engine: str) -> bool:
         """Mark a configuration as in training; False if it already is, or was trained.
 
-        A trial that one engine's pruner has stopped answers no other engine, which might let it go on.
+        A trial that one engine's pruner or budget has stopped answers no other engine, which might let it go on.
         """
         earlier = self._trained.get(key)
-        if key in self._in_training or (earlier and (earlier.ending != Ending.PRUNER or earlier.engine == engine)):
+        if key in self._in_training or (earlier and (earlier.ending is None or earlier.engine == engine)):
             return False
         self._trained.pop(key, None)
         self._in_training.add(key)
@@ -102,7 +102,12 @@ class Context:
     ledger: Ledger
     progress: Progress
     plan: SearchPlan
-    clock: EngineClock = field(default_factory=EngineClock)
+    deadline: Deadline
+
+    @property
+    def clock(self) -> EngineClock:
+        """The engine's clock."""
+        return self.deadline.clock
 
     def warn(self, text: str) -> None:
         """Add a note about the engine to the run, and warn the user."""

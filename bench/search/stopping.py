@@ -1,4 +1,4 @@
-"""Reasons to stop a run early: Ctrl-C or SIGTERM, and the time budget."""
+"""Reasons to end a run early: Ctrl-C or SIGTERM, and the time budget."""
 
 from __future__ import annotations
 
@@ -6,20 +6,50 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
-from bench.records import FailureKind
+from bench.records import Ending, FailureKind, Trial
+from bench.search.pace import Pace
 from bench.workers import Stop
+
+MAX_RESERVE = 0.5
+"""Largest share of a search's time that is reserved for what follows it."""
+
+GRACE = 0.05
+"""Share of the time budget that a trial may take to end by itself before it is stopped."""
+
+MAX_GRACE_S = 30.0
+
+
+INTERRUPTED = "the run was interrupted"
+
+CLOSING = "the run ends: running trials end after their epoch, then the best are scored; Ctrl-C again ends it at once"
 
 
 class SignalStop(Stop):
-    """Stops after a signal; `signal` is its number, 0 without one."""
+    """Stops at SIGTERM. After Ctrl-C, `Deadline` lets the trials end that have an epoch to keep.
 
-    signal = 0
+    Args:
+        warn: Called once with a message after a Ctrl-C.
+
+    Attributes:
+        signal: The number of the signal, 0 without one.
+    """
+
+    def __init__(self, warn: Callable[[str], object] = lambda text: None) -> None:
+        self.signal = 0
+        self._warn = warn
+        self._warned = False
+
+    def announce(self) -> None:
+        """Say what a Ctrl-C does; not in the handler of the signal, which may have interrupted a print."""
+        if self.signal == signal.SIGINT and not self._warned:
+            self._warned = True
+            self._warn(CLOSING)
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        return (FailureKind.INTERRUPTED, "the run was interrupted") if self.signal else None
+        return (FailureKind.INTERRUPTED, INTERRUPTED) if self.signal == signal.SIGTERM else None
 
 
 class EngineClock:
@@ -44,27 +74,87 @@ class EngineClock:
 
 
 class Deadline(Stop):
-    """Stops when a clock shows that a time budget is spent (None: never), or for the reason of another `Stop`."""
+    """End of one engine's search: when its time is spent, or a signal has come.
 
-    def __init__(self, other: Stop, clock: EngineClock, seconds: float | None) -> None:
-        self._other, self._clock, self._seconds = other, clock, seconds
+    Its time ends early enough for what follows: the running trials validate and save, the best are scored, the page is
+    written. Trials ask it after every epoch, and end with their best epoch where another one would not fit. After a
+    grace period, those that have not ended are stopped.
+
+    Args:
+        signals: Ctrl-C or SIGTERM.
+        pace: Measured times of the run.
+        seconds: Time for the search and its share of what follows; None has no end.
+        chosen: Returns the trials that would be scored now.
+        engines: Number of searches that share what follows.
+
+    Attributes:
+        clock: The engine's clock, which the search starts.
+    """
+
+    def __init__(
+        self,
+        signals: SignalStop,
+        pace: Pace,
+        seconds: float | None = None,
+        chosen: Callable[[], Iterable[Trial]] = tuple,
+        engines: int = 1,
+    ) -> None:
+        self._signals, self.pace, self._seconds = signals, pace, seconds
+        self._chosen, self._engines = chosen, engines
+        self.clock = EngineClock()
+
+    @property
+    def interrupted(self) -> bool:
+        """True after Ctrl-C or SIGTERM."""
+        return self._signals.signal != 0
+
+    def left_s(self) -> float | None:
+        """Return the seconds in which trials may train; None without an end."""
+        if self._seconds is None:
+            return None
+        reserve_s = self.pace.reserve_s(self._chosen()) / self._engines + self.pace.ending_s()
+        return self._seconds - self.clock.read_s() - min(reserve_s, MAX_RESERVE * self._seconds)
+
+    def fits(self, family: str) -> bool:
+        """Tell whether a trial of a family is likely to end its first epoch."""
+        left_s, wanted_s = self.left_s(), self.pace.first_epoch_s(family)
+        return left_s is None or wanted_s is None or wanted_s <= left_s
+
+    def ending(self, next_s: float = 0.0, later_s: float = 0.0) -> Ending | None:
+        """Return the reason why a trial must end now.
+
+        Args:
+            next_s: Time that its next epoch takes.
+            later_s: Time that it needs afterwards, for other folds.
+        """
+        if self.interrupted:
+            return Ending.INTERRUPTED
+        left_s = self.left_s()
+        return None if left_s is None or left_s > next_s + later_s else Ending.BUDGET
+
+    def closed(self) -> bool:
+        self._signals.announce()
+        return self.ending() is not None
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        if reason := self._other.reason():
+        if self._signals.signal and not self.pace.in_training():
+            return FailureKind.INTERRUPTED, INTERRUPTED
+        if reason := self._signals.reason():
             return reason
-        if self._seconds is not None and self._clock.read_s() > self._seconds:
+        left_s = self.left_s()
+        if left_s is not None and self._seconds is not None and left_s < -min(GRACE * self._seconds, MAX_GRACE_S):
             return FailureKind.BUDGET_SPENT, "stopped by the time budget"
         return None
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[SignalStop]:
+def stop_on_signal(warn: Callable[[str], object]) -> Iterator[SignalStop]:
     """Record the first Ctrl-C or SIGTERM, so that the run can end in an orderly way; a second one stops at once.
 
     The second one has its previous effect. For Ctrl-C, and for SIGTERM on the command line, that is an exception, which
     still closes open files and processes.
     """
-    stop = SignalStop()
+    stop = SignalStop(warn)
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
         yield stop
         return

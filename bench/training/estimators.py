@@ -18,7 +18,7 @@ from bench.cache.files import replacing
 from bench.data import machine
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
-from bench.records import Cost, Epoch, Prefix
+from bench.records import Cost, Ending, Epoch, Prefix
 from bench.training import cost, metrics, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
@@ -39,10 +39,17 @@ HELD_MB = 500.0
 
 @dataclass(frozen=True)
 class Training:
-    """Record of one training; its fields are those of `records.Trial` and `records.Cost`."""
+    """Record of one training; its fields are those of `records.Trial` and `records.Cost`.
+
+    Attributes:
+        phases: Number of its phases, those that a cut has left out included; 0 without epochs.
+    """
 
     history: tuple[Epoch, ...]
     fit_time_s: float
+    phases: int = 0
+    planned_epochs: int | None = None
+    ending: Ending | None = None
     features_time_s: float = 0.0
     saved_time_s: float = 0.0
     prefixes: tuple[Prefix, ...] = ()
@@ -53,7 +60,16 @@ class Estimator:
 
     size: int
 
-    def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
+    def fit(
+        self,
+        train: Part,
+        validation: Part,
+        *,
+        epochs: int,
+        patience: int,
+        report: EpochReport,
+        over: tf.Variable | None = None,
+    ) -> Training:
         """Train with early stopping, and restore the best epoch's weights; see `trainer.fit`."""
         raise NotImplementedError
 
@@ -94,7 +110,16 @@ class Classifier(Estimator):
         self.size = size
         self._model = model
 
-    def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
+    def fit(
+        self,
+        train: Part,
+        validation: Part,
+        *,
+        epochs: int,
+        patience: int,
+        report: EpochReport,
+        over: tf.Variable | None = None,
+    ) -> Training:
         """Train; TooLarge where the pictures would not fit into memory."""
         pictures = self._vectors(train)
         start = time.perf_counter()
@@ -193,13 +218,26 @@ class Network(Estimator):
         nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
         self._frozen_by_phases: list[Any] = [backbone.model for backbone in backbones] or nested
 
-    def fit(self, train: Part, validation: Part, *, epochs: int, patience: int, report: EpochReport) -> Training:
-        """Train phase by phase with early stopping; TooLarge where it would not fit into memory."""
+    def fit(
+        self,
+        train: Part,
+        validation: Part,
+        *,
+        epochs: int,
+        patience: int,
+        report: EpochReport,
+        over: tf.Variable | None = None,
+    ) -> Training:
+        """Train phase by phase with early stopping; TooLarge where it would not fit into memory.
+
+        A training that is cut in one phase ends with the best epoch up to then; later phases are left out.
+        """
         start = time.perf_counter()
         history: list[Epoch] = []
         best = BestEpoch()
         ready = self._prepared(train, validation, epochs)
         for prepared in ready:
+            before = len(history)
             assert prepared.validation is not None
             with prepared.phase.freezing(self._frozen_by_phases):
                 history += trainer.fit(
@@ -215,13 +253,21 @@ class Network(Estimator):
                     predict=prepared.predict,
                     best=best,
                     phase=prepared.phase.name,
-                    before=len(history),
+                    before=before,
+                    over=over,
                 )
+            if best.ending:
+                break
+        if prepared is ready[-1] and (len(history) - before == prepared.phase.epochs or best.waited >= patience):
+            best.ending = None  # it would have ended anyway
         fetched = [prepared.fetched for prepared in ready if prepared.fetched]
         cold_s = max((features.cold_s for features in fetched), default=0.0)  # the later ones include the earlier ones
         return Training(
             history=tuple(history),
             fit_time_s=time.perf_counter() - start - sum(features.waited_s for features in fetched),
+            phases=len(ready),
+            planned_epochs=sum(prepared.phase.epochs for prepared in ready),
+            ending=best.ending,
             features_time_s=cold_s,
             saved_time_s=max(0.0, cold_s - sum(features.spent_s for features in fetched)),
             prefixes=tuple(prepared.prefix for prepared in ready),

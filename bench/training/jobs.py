@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Metrics
+from bench.records import Cost, Ending, Epoch, Metrics
 from bench.training import loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
@@ -63,7 +64,8 @@ def trial(job: TrialJob, channel: Channel) -> TrialResult:
     and their mean, the first fold's epochs, and the number of epochs for a training on all folds. No fold's model is
     kept or scored: `refit` trains the chosen one.
     """
-    result, estimator = _train(job, channel, score=job.score)
+    with _time_limit(job.time_s) as over:
+        result, estimator = _train(job, channel, job.score, over)
     if estimator is not None and (path := channel.result(result)):
         try:
             estimator.save(Path(path))
@@ -73,7 +75,26 @@ def trial(job: TrialJob, channel: Channel) -> TrialResult:
     return result
 
 
-def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult, Estimator | None]:
+@contextmanager
+def _time_limit(seconds: float | None) -> Iterator[tf.Variable | None]:
+    """Yield a variable that becomes True after so many seconds, also while a graph runs; None without a limit."""
+    if seconds is None:
+        yield None
+        return
+    with tf.device("CPU:0"):
+        over = tf.Variable(False, trainable=False)
+    timer = threading.Timer(max(0.0, seconds), over.assign, [True])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+
+
+def _train(
+    job: TrainingJob, channel: Channel, score: bool, over: tf.Variable | None = None
+) -> tuple[TrialResult, Estimator | None]:
     """Train and validate a configuration, and score it if asked to; no estimator where the driver stopped it."""
     start = time.perf_counter()
     dataset = data.load(Path(job.manifest))
@@ -95,7 +116,8 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
             settings: dict[str, Any] = {
                 "epochs": job.epochs,
                 "patience": job.patience,
-                "report": partial(channel.epoch, fold=number, folds=len(folds)),
+                "report": partial(_reported, job, channel, number, len(folds)),
+                "over": over,
             }
             training = None
             if built.task.sketched:
@@ -115,8 +137,8 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
                 keras.utils.clear_session()
                 gc.collect()
                 built = build(job, fixed(params))
-    except trainer.Stopped:
-        return stopped, None
+    except trainer.Stopped as reason:
+        return replace(stopped, ending=reason.ending), None
     assert cost is not None
     test = _score(estimator, dataset, job, channel) if score and not folds else None
     result = TrialResult(
@@ -126,6 +148,8 @@ def _train(job: TrainingJob, channel: Channel, score: bool) -> tuple[TrialResult
         test=test,
         folds=tuple(validations) if folds else (),
         best_epochs=_best_epochs(trainings) if folds else (),
+        planned_epochs=trainings[0].planned_epochs,
+        ending=next((training.ending for training in trainings if training.ending), None),
         history=trainings[0].history,
         prefixes=trainings[0].prefixes,
         cost=replace(
@@ -153,8 +177,16 @@ def _training_cost(cost: Cost, trainings: Sequence[Training]) -> Cost:
 
 
 def _best_epochs(trainings: Sequence[Training]) -> tuple[int, ...]:
-    by_phase = zip(*(trainer.best_epochs(training.history) for training in trainings), strict=True)
-    return tuple(round(fmean(epochs)) for epochs in by_phase)
+    """Average each phase's best epochs over the folds; 0 in the phases that a cut has left out."""
+    counts = [trainer.best_epochs(training.history) for training in trainings]
+    padded = [count + (0,) * (training.phases - len(count)) for count, training in zip(counts, trainings, strict=True)]
+    return tuple(round(fmean(epochs)) for epochs in zip(*padded, strict=True))
+
+
+def _reported(job: TrainingJob, channel: Channel, fold: int, folds: int, epoch: Epoch) -> Ending | None:
+    """Report an epoch; the answer ends the training, as does the last epoch of a configuration that was cut."""
+    ending = channel.epoch(epoch, fold, folds)
+    return ending or (Ending.BUDGET if job.stop_after is not None and epoch.epoch >= job.stop_after else None)
 
 
 # -- the chosen trials
@@ -291,14 +323,15 @@ def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, chan
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
 
 
-def _throttled(progress: StageCallback) -> StageCallback:
-    """Pass on a progress report every `PROGRESS_EVERY_S` seconds, and drop those between."""
+def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:
+    """Pass on a progress report every `PROGRESS_EVERY_S` seconds, and drop those between; Stopped if so answered."""
     last_s = time.monotonic()
 
     def report(stage: str, done: int, total: int) -> None:
         nonlocal last_s
         if time.monotonic() - last_s >= PROGRESS_EVERY_S:
             last_s = time.monotonic()
-            progress(stage, done, total)
+            if ending := progress(stage, done, total):
+                raise trainer.Stopped(ending)
 
     return report

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Epoch, Metrics, Prefix, Weights
+from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Weights
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,16 @@ class TrialResult:
     """A trained and validated configuration; the fields are those of `records.Trial`.
 
     Attributes:
-        stopped: Whether the driver stopped it; then nothing is measured.
+        stopped: Whether it was stopped with nothing to keep; then nothing is measured.
+        ending: Why its training ended early; None where it did not, or where another trial answers it.
         unsaved: Reason why the model could not be saved where the driver asked for it; "" where it was.
     """
 
     params: Mapping[str, Value]
     weights: Weights = Weights.NONE
     stopped: bool = False
+    ending: Ending | None = None
+    planned_epochs: int | None = None
     validation: Metrics | None = None
     test: Metrics | None = None
     folds: tuple[Metrics, ...] = ()
@@ -153,6 +156,7 @@ class TrainingJob(FamilyJob):
         cache: The folder of decoded pictures and features.
         features: One of `config.FEATURES`.
         epochs: Maximum number of epochs in each phase.
+        stop_after: Number of epochs, counted through all phases, after which training ends; None where none was cut.
         values: Hyperparameters to train with; None asks the driver's engine.
         predictions: A file for the class probabilities of the test pictures; "" writes none.
     """
@@ -163,6 +167,7 @@ class TrainingJob(FamilyJob):
     features: str
     epochs: int
     patience: int
+    stop_after: int | None = None
     missing_weights: str = "random"
     values: Mapping[str, Value] | None = None
     predictions: str = ""
@@ -175,12 +180,15 @@ class TrialJob(TrainingJob):
     Attributes:
         score: Score it on the test pictures too.
         whole: Build backbones rather than sketch them, so that the model is saved as a `.keras` file.
+        time_s: Seconds from the start of the job after which training ends, in the middle of an epoch if need be;
+            None where time does not limit it.
     """
 
     result_type: ClassVar[type] = TrialResult
 
     score: bool = False
     whole: bool = False
+    time_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,16 +228,20 @@ class Channel:
         """Ask for the value of an active hyperparameter; a ValueError where the known one is outside its range."""
         return hyperparameter.default
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Report how much of a stage is done; `total` is 0 where that is not known."""
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
+        """Report how much of a stage is done; `total` is 0 where that is not known. A reason stops the job."""
+        return None
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         """Announce the built configuration; True stops the job, since the configuration was trained before."""
         return False
 
-    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        """Report an epoch of `fold` (from 1) of `folds` (0 without folds); True prunes the trial."""
-        return False
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
+        """Report an epoch of `fold` (from 1) of `folds` (0 without folds).
+
+        The answer is None to go on, PRUNER to drop the trial, or another reason to end the fold with its best epoch.
+        """
+        return None
 
     def result(self, result: TrialResult) -> str | None:
         """Send a trial's result while its model is in memory; the answer is the path to save the model to, or None."""

@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.data import machine
-from bench.records import Epoch
+from bench.records import Ending, Epoch
 from bench.training import cost, metrics
 from bench.training.batches import Batches, Examples
 from bench.training.objective import Objective, WrongModel, input_shapes, output_shape
@@ -41,11 +41,15 @@ class TooLarge(MemoryError):
 
 
 class Stopped(Exception):
-    """Training was stopped from outside, by a pruner."""
+    """Training was stopped with nothing to keep: by a pruner, or before its first epoch ended."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending = ending
 
 
-EpochReport = Callable[[Epoch], bool]
-"""Called with every epoch; True stops the training."""
+EpochReport = Callable[[Epoch], Ending | None]
+"""Called with every epoch; PRUNER drops the training, another reason ends it with its best epoch."""
 
 
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
@@ -97,12 +101,16 @@ class BestEpoch:
     An epoch counts as better with a higher validation accuracy or a lower validation loss (`keras.callbacks.
     EarlyStopping` watches one figure): small networks often stay at chance for some epochs while their loss falls
     already. The weights kept are those of the highest accuracy, ties by loss.
+
+    Attributes:
+        ending: Why the training ends before its last epoch; None where it does not.
     """
 
     quality: tuple[float, float] = (-math.inf, -math.inf)
     lowest_loss: float = math.inf
     waited: int = 0
     weights: list[NDArray[Any]] | None = None
+    ending: Ending | None = None
 
     def begin(self, model: keras.Model) -> None:
         """Begin another phase, from the best weights, which are the model's now."""
@@ -122,10 +130,19 @@ class _EpochLoop:
     """The epochs of a compiled model; one traced function runs all steps of an epoch.
 
     `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which takes longer than the
-    step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`.
+    step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`. No step begins
+    once `over` is True.
     """
 
-    def __init__(self, model: keras.Model, objective: Objective, train: Examples, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        objective: Objective,
+        train: Examples,
+        batch_size: int,
+        seed: int,
+        over: tf.Variable | None = None,
+    ) -> None:
         targets = objective.targets(train.labels)
         batches = Batches(train, targets, batch_size, seed)
         self.steps, self._model, self._begin = batches.steps, model, batches.begin
@@ -133,14 +150,18 @@ class _EpochLoop:
         if model.jit_compile:
             step = tf.function(step, jit_compile=True, reduce_retracing=True)
 
-        def run(epoch: Any) -> None:
+        def due(number: Any) -> Any:
+            left = number < batches.steps
+            return left if over is None else tf.logical_and(left, tf.logical_not(over.read_value()))
+
+        def run(epoch: Any) -> Any:
             def one(number: Any) -> Any:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message=".*does not have any trainable weights")
                     step(batches.next(epoch, number))
                 return number + 1
 
-            tf.while_loop(lambda number: number < batches.steps, one, [0], parallel_iterations=1)
+            return tf.while_loop(due, one, [0], parallel_iterations=1)[0]
 
         self._run = run if model.run_eagerly else tf.function(run, autograph=False)
         # A traced loop cannot create the variables of the optimizer and of the metrics.
@@ -150,10 +171,14 @@ class _EpochLoop:
         model.compute_loss(x=inputs, **example)
         model.compute_metrics(x=inputs, **example)
 
-    def epoch(self, number: int) -> tuple[float, float | None]:
-        """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy."""
+    def epoch(self, number: int) -> tuple[float, float | None] | None:
+        """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy.
+
+        None where its time was over in the middle of it.
+        """
         self._model.reset_metrics()
-        self._run(self._begin(number))
+        if int(self._run(self._begin(number))) < self.steps:
+            return None
         logs = self._model.get_metrics_result()
         if "loss" not in logs:
             raise WrongModel(f"its metrics are {', '.join(logs)}: one must be called loss, for the learning curve")
@@ -178,8 +203,11 @@ def fit(
     best: BestEpoch | None = None,
     phase: str = "",
     before: int = 0,
+    over: tf.Variable | None = None,
 ) -> list[Epoch]:
     """Train with early stopping, and restore the weights of the epoch with the best validation accuracy.
+
+    An epoch in which the time is over is dropped, and ends the training.
 
     Args:
         model: Compiled for the objective; takes examples such as these.
@@ -188,20 +216,26 @@ def fit(
         seed: Seed of the order of the examples and of their augmentation.
         best: The best epoch of earlier phases; updated in place.
         before: Number of epochs of earlier phases.
+        over: Becomes True when the time is over; TensorFlow's own clock (`tf.timestamp`) is not for deterministic ops.
 
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
-        Stopped: `report` asked for it.
+        Stopped: `report` asked for it, or the time is over before the first epoch of all phases.
     """
     best = best or BestEpoch()
     best.begin(model)
-    training = _EpochLoop(model, objective, train, batch_size, seed)
+    training = _EpochLoop(model, objective, train, batch_size, seed, over)
     history: list[Epoch] = []
     for number in range(before + 1, before + epochs + 1):
         start, cpu_start = time.perf_counter(), time.process_time()
-        loss, accuracy = training.epoch(number)
+        trained = training.epoch(number)
+        if trained is None:
+            best.ending = Ending.BUDGET
+            break
+        loss, accuracy = trained
         trained_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
         probabilities = predict(validation)
+        val_time_s = time.perf_counter() - start - trained_s
         done = Epoch(
             epoch=number,
             loss=loss,
@@ -212,15 +246,19 @@ def fit(
             phase=phase,
             step_time_s=trained_s / training.steps,
             step_cpu_s=cpu_s / training.steps,
+            val_time_s=val_time_s,
         )
         history.append(done)
         best.note(done, model)
-        if report(done):
-            raise Stopped(f"stopped after epoch {number}")
-        if best.waited >= patience:
+        best.ending = report(done)
+        if best.ending is Ending.PRUNER:
+            raise Stopped(best.ending)
+        if best.ending or best.waited >= patience:
             break
     if best.weights is not None:
         model.set_weights(best.weights)
+    elif best.ending:
+        raise Stopped(best.ending)
     return history
 
 

@@ -65,6 +65,10 @@ class Stop:
         """Return the failure kind and message for the running jobs; None while no stop is requested."""
         return None
 
+    def closed(self) -> bool:
+        """Return True if no job may start any more; running jobs may end by themselves until there is a reason."""
+        return self.reason() is not None
+
 
 def run_jobs(
     pool: Pool,
@@ -77,12 +81,12 @@ def run_jobs(
     Args:
         ask: Returns the next job, or None if there is none at the moment. It is called again after the caller has
             handled an outcome; the loop ends when it returns None and no job is running.
-        stop: Once it has a reason, no job starts any more, and running ones are cancelled.
+        stop: Once it is closed, no job starts any more; once it has a reason, running ones are cancelled.
         meanwhile: Called after an outcome was handled and new jobs were started, for work that should not delay them.
     """
     running, cancelled, handled = 0, False, False
     while True:
-        while stop.reason() is None and pool.has_room() and (asked := ask()) is not None:
+        while not stop.closed() and pool.has_room() and (asked := ask()) is not None:
             pool.submit(*asked)
             running += 1
         if running == 0:

@@ -25,7 +25,7 @@ import msgspec
 
 from bench.errors import SpaceError
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind, Weights
+from bench.records import Ending, Epoch, Failure, FailureKind, Weights
 from bench.training.messages import Channel, Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
@@ -50,14 +50,14 @@ class PipeChannel(Channel):
         value: Value = self._call("suggest", hyperparameter)
         return value
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        self._call("progress", stage, done, total)
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
+        return _ending(self._call("progress", stage, done, total))
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
         return bool(self._call("built", params, weights))
 
-    def epoch(self, epoch: Epoch, fold: int, folds: int) -> bool:
-        return bool(self._call("epoch", epoch, fold, folds))
+    def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
+        return _ending(self._call("epoch", epoch, fold, folds))
 
     def result(self, result: TrialResult) -> str | None:
         path: str | None = self._call("result", result)
@@ -73,6 +73,10 @@ class PipeChannel(Channel):
         if "error" in reply:
             raise ValueError(reply["error"])
         return reply["answer"]
+
+
+def _ending(answer: str | None) -> Ending | None:
+    return None if answer is None else Ending(answer)
 
 
 def _encoded(message: Mapping[str, object]) -> bytes:

@@ -413,6 +413,8 @@ def test_a_new_family_is_held_against_the_cap():
         ({"config": {"images": 10, "seed": 1}}, "setting seed: 0 in the baseline, 1 in this run"),
         ({"families": {"cnn": family(weights="random (missing)")}},
          "cnn started from no weights in the baseline and from weights 'random (missing)' in this run"),
+        ({"families": {"cnn": family(cut_after=3)}},
+         "cnn was trained to its end in the baseline and until the run's end cut it after epoch 3 in this run"),
     ],
 )  # fmt: skip
 def test_what_does_not_compare_is_never_judged(changes, says):

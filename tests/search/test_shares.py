@@ -143,7 +143,7 @@ def test_under_a_time_budget_a_quarter_of_the_trials_begun_are_known(
     run = search({"a": 9, "b": 9}, pool, budget=Budget(trials=None, seconds=30.0))
     origins = [trial.origin for trial in run.trials]
     assert origins[:2] == [Origin.KNOWN] * 2
-    assert by_origin(list(run.trials))[Origin.KNOWN] == 7
+    assert by_origin(list(run.trials))[Origin.KNOWN] == len(run.trials) // 4
     for begun in range(3, len(origins) + 1):
         assert origins[:begun].count(Origin.KNOWN) <= max(2, begun // 4)
 
@@ -191,7 +191,7 @@ def test_under_a_time_budget_families_get_the_same_seconds(search: Search, monke
     for trial in run.trials:
         seconds[trial.family] += round(trial.took_s)
     assert seconds["cheap"] == pytest.approx(seconds["dear"], abs=10)
-    assert sum(seconds.values()) >= 100
+    assert sum(seconds.values()) >= 90  # scoring is reserved
 
 
 # -- engines race

@@ -9,10 +9,12 @@ import pytest
 from bench.config import RunConfig
 from bench.data import open as open_data
 from bench.hyperparameters import fixed
+from bench.records import Ending
 from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 
 NEED_TENSORFLOW = {
     "test_backbones.py",
+    "test_cut.py",
     "test_families.py",
     "test_features.py",
     "test_any_model.py",
@@ -37,13 +39,14 @@ class Recorder:
     Args:
         values: Hyperparameters; the others take their defaults.
         stop_at: Epoch at which the job is stopped; 0 stops it when its model is built.
+        ending: Reason for that; PRUNER drops the trial.
         keep: Where the trial's model is saved; None does not save it.
     """
 
-    def __init__(self, values=None, stop_at=None, keep=None):
+    def __init__(self, values=None, stop_at=None, keep=None, ending=Ending.PRUNER):
         self.suggest = fixed(values or {})
         self.stages, self.announced, self.epochs, self.sent = [], [], [], []
-        self._stop_at, self._keep = stop_at, keep
+        self._stop_at, self._keep, self._ending = stop_at, keep, ending
 
     def progress(self, stage, done, total):
         self.stages.append((stage, done, total))
@@ -54,7 +57,7 @@ class Recorder:
 
     def epoch(self, epoch, fold, folds):
         self.epochs.append((epoch, fold, folds))
-        return epoch.epoch == self._stop_at
+        return self._ending if epoch.epoch == self._stop_at else None
 
     def result(self, result):
         self.sent.append(result)

@@ -173,7 +173,7 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(kind,
     )
     history = trainer.fit(
         model, objective, train.examples(augmentation(kind)), validation.examples(),
-        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: False,
+        epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: None,
         predict=trainer.Predictor(model, objective),
     )  # fmt: skip
     assert history[-1].loss < history[0].loss

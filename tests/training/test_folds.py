@@ -13,6 +13,7 @@ import pytest
 
 from bench import data
 from bench.config import RunConfig
+from bench.records import Ending
 from bench.search import spaces
 from bench.training import estimators, jobs, trainer
 from bench.training.batches import Part
@@ -128,7 +129,7 @@ def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channe
 
 
 def untimed(history):
-    return [replace(epoch, time_s=0.0, step_time_s=0.0, step_cpu_s=0.0) for epoch in history]
+    return [replace(epoch, time_s=0.0, step_time_s=0.0, step_cpu_s=0.0, val_time_s=0.0) for epoch in history]
 
 
 def test_a_fold_is_trained_as_it_would_be_alone(space, channel, job, folded, tmp_path):
@@ -167,7 +168,7 @@ def test_a_trial_can_be_stopped_in_its_first_fold(space, channel, job, folded):
     recorder = channel(stop_at=1)
     result = jobs.trial(job(space("tiny"), manifest=str(folded)), recorder)
     assert [(epoch.epoch, fold) for epoch, fold, _ in recorder.epochs] == [(1, 1)]
-    assert result == TrialResult({"filters": 2}, stopped=True)
+    assert result == TrialResult({"filters": 2}, stopped=True, ending=Ending.PRUNER)
 
 
 def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel, job, refit_job, folded, tmp_path):

@@ -16,6 +16,7 @@ from bench.cache.rows import Rows
 from bench.data import machine
 from bench.errors import SpaceError
 from bench.hyperparameters import fixed
+from bench.records import Ending
 from bench.search import spaces
 from bench.training import jobs, trainer
 from bench.training.batches import Batches, Part
@@ -76,7 +77,7 @@ def test_a_pruned_trial_stops_after_that_epoch(space, channel, job):
     recorder = channel(stop_at=1)
     result = jobs.trial(job(space("tiny"), epochs=5), recorder)
     assert [epoch.epoch for epoch, _, _ in recorder.epochs] == [1]
-    assert result == TrialResult({"filters": 2}, stopped=True)
+    assert result == TrialResult({"filters": 2}, stopped=True, ending=Ending.PRUNER)
     assert recorder.sent == []
 
 
@@ -456,7 +457,7 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, 
     model, objective = compiled()
     ours = trainer.fit(
         model, objective, part.examples(), part.examples(),
-        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: False, predict=Predictor(model, objective),
+        epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: None, predict=Predictor(model, objective),
     )  # fmt: skip
     (model, _), theirs = compiled(), []
     batches = Batches(part.examples(), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)

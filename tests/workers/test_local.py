@@ -99,7 +99,7 @@ class Recording(Listener):
 
     def epoch(self, epoch, fold, folds):
         self.epochs.append((epoch, fold, folds))
-        return False
+        return None
 
     def result(self, result):
         self.results.append(result)

@@ -23,7 +23,7 @@ DIGITS = 5
 TIMES = ("started_s", "finished_s", "charged_s")
 """Columns of seconds since the run's start; they are rounded to a tenth, so that their differences stay exact."""
 
-FIELDS = "order started_s finished_s charged_s epochs origin counted duplicate_of failure note params".split()
+FIELDS = "order started_s finished_s charged_s origin counted duplicate_of failure note params".split()
 """Columns of the page's record that follow those of the leaderboard."""
 
 

@@ -1,0 +1,134 @@
+"""Pace of a run: the times of its trials as the driver sees them, and what they say of the work that is left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+from bench.config import RunConfig
+from bench.records import Epoch, SplitInfo, Trial
+
+MIN_ENDING_S = 1.0
+"""Least time between the last epoch of a trial and its end: validate, measure, save."""
+
+WHOLE_BUILD_S = 1.5
+"""Time to build a backbone that the trial had only a sketch of, and to save the model."""
+
+
+@dataclass(eq=False)
+class TrialTimes:
+    """Times of one trial, in monotonic seconds; None until they are known.
+
+    Attributes:
+        first_epoch_s: End of the first epoch.
+        trained_s: End of the last epoch so far.
+        epoch_s: Duration of the first epoch, which includes the tracing of its graph.
+        val_time_s: Duration of the last validation.
+    """
+
+    name: str
+    family: str
+    began_s: float
+    built_s: float | None = None
+    first_epoch_s: float | None = None
+    trained_s: float | None = None
+    ended_s: float | None = None
+    epoch_s: float = 0.0
+    val_time_s: float = 0.0
+
+    @property
+    def until_first_epoch_s(self) -> float | None:
+        """Duration from the start to the end of the first epoch."""
+        return None if self.first_epoch_s is None else self.first_epoch_s - self.began_s
+
+
+@dataclass(eq=False)
+class Pace:
+    """The times of all trials of a run.
+
+    Attributes:
+        page_s: Returns the seconds that writing the page takes.
+    """
+
+    config: RunConfig
+    split: SplitInfo
+    page_s: Callable[[], float] = lambda: 0.0
+    _times: dict[str, TrialTimes] = field(default_factory=dict)
+
+    def began(self, trial: Trial) -> None:
+        """Note that a trial has been started."""
+        self._times[trial.name] = TrialTimes(trial.name, trial.family, time.monotonic())
+
+    def built(self, trial: Trial) -> None:
+        """Note that a trial's model is built."""
+        self._times[trial.name].built_s = time.monotonic()
+
+    def epoch(self, trial: Trial, epoch: Epoch) -> None:
+        """Note an epoch that has just ended."""
+        times = self._times[trial.name]
+        times.trained_s, times.val_time_s = time.monotonic(), epoch.val_time_s or 0.0
+        if times.first_epoch_s is None:
+            times.first_epoch_s, times.epoch_s = times.trained_s, epoch.time_s
+
+    def ended(self, trial: Trial) -> None:
+        """Note that a trial has ended."""
+        self._times[trial.name].ended_s = time.monotonic()
+
+    def in_training(self) -> bool:
+        """Return whether a trial that has not ended has an epoch to keep."""
+        return any(times.first_epoch_s is not None and times.ended_s is None for times in self._times.values())
+
+    def first_epoch_s(self, family: str) -> float | None:
+        """Expected duration of a family's next trial up to the end of its first epoch: the median of those so far.
+
+        None before any; a forecast belongs here.
+        """
+        seen = [times.until_first_epoch_s for times in self._times.values() if times.family == family]
+        return median(known) if (known := [until_s for until_s in seen if until_s is not None]) else None
+
+    def ending_s(self) -> float:
+        """Longest time so far between the last epoch of a trial and its end."""
+        ended = [
+            times.ended_s - times.trained_s
+            for times in self._times.values()
+            if times.ended_s is not None and times.trained_s is not None
+        ]
+        return max(ended, default=MIN_ENDING_S)
+
+    def reserve_s(self, chosen: Iterable[Trial]) -> float:
+        """Expected time after the search: score these trials and those in training, and write the page twice.
+
+        Args:
+            chosen: The best trial so far of every family that has one.
+        """
+        best = {trial.family: trial for trial in chosen}
+        times = [(self._times[trial.name], trial) for trial in best.values() if trial.name in self._times]
+        running = {
+            times.family: (times, None)
+            for times in self._times.values()
+            if times.family not in best and times.ended_s is None and times.first_epoch_s is not None
+        }
+        return 2 * self.page_s() + sum(self._scoring_s(*pair) for pair in [*times, *running.values()])
+
+    def _scoring_s(self, times: TrialTimes, trial: Trial | None) -> float:
+        """Time to score a trial on the test pictures: build, features and a pass over them; to train it, if need be.
+
+        With folds it is trained once more, with repeats once for each.
+        """
+        split, cost = self.split, trial.cost if trial else None
+        trained_s = cost.total_time_s if cost else 0.0
+        repeats_s = math.ceil(self.config.repeats / self.config.workers) * trained_s
+        if times.first_epoch_s is None:  # it has no epochs and no file: it is trained again
+            return trained_s + repeats_s
+        began_s = times.began_s if times.built_s is None else times.built_s
+        prepared_s = max(times.first_epoch_s - times.epoch_s - began_s, cost.features_time_s if cost else 0.0)
+        views = max([prefix.views for prefix in trial.prefixes if prefix.used], default=1) if trial else 1
+        train, validation, test = (split.n(part) for part in ("train", "validation", "test"))
+        prepared = max(1, views * train + validation)
+        validated = max(1, validation or train // max(1, split.folds))
+        refit_s = cost.train_time_s if cost and split.folds else 0.0
+        build_s = began_s - times.began_s + WHOLE_BUILD_S
+        return build_s + test * (prepared_s / prepared + times.val_time_s / validated) + refit_s + repeats_s
