@@ -231,9 +231,9 @@ def test_a_time_budget_is_spent_by_the_clock_of_each_engine(search: Search, monk
     clock = Clock(monkeypatch)
     pool = FakePool(build, clock.costing(a=10.0), known(a=1))
     run = search({"a": 1}, pool, engines=(RANDOM, TPE), budget=Budget(trials=None, seconds=45.0))
-    assert {engine: len(curve) for engine, curve in best_so_far(run).items()} == {RANDOM: 5, TPE: 5}
-    assert len(pool.trained) == 9 + 1  # one is the chosen one, scored
-    assert [trial.charged_s for trial in counted(run)] == pytest.approx([10.0, 20.0, 30.0, 40.0, 50.0])
+    assert {engine: len(curve) for engine, curve in best_so_far(run).items()} == {RANDOM: 4, TPE: 4}
+    assert len(pool.trained) == 7 + 1  # one is the chosen one, scored; a fifth of an engine would end too late
+    assert [trial.charged_s for trial in counted(run)] == pytest.approx([10.0, 20.0, 30.0, 40.0])
 
 
 def test_an_answer_is_charged_its_cold_time_to_the_engine_that_proposed_it(
