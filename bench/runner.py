@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Sequence
+from functools import partial
 
 from bench import cache, data, engines, workers
 from bench.config import RunConfig
@@ -65,7 +66,8 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         dataset = data.open(config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
         _warm_up()
-        prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress)
+        warn = partial(_warn, folder, progress)
+        prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)
         families = preparation.searchable(config, prepared)
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
@@ -77,7 +79,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
             with stop_on_signal(progress.warning) as stop:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
-                preparation.announce(families, folder, progress)
+                preparation.announce(families, folder, progress, warn)
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:
                     deadline = Deadline(stop, pace, seconds, ledger.best.values, engine_count)
@@ -141,12 +143,17 @@ def _score(
             if (failure := outcome.failure) and not stop.signal:
                 task = f"training with seed {config.seed + number}" if number else "scoring on the test set"
                 text = f"{trial.family}: {task} failed, {failure.name}: {failure.message}"
-                folder.note(text)
-                progress.warning(text)
+                _warn(folder, progress, text)
         if scoring.record(trial, numbers, outcomes).test:
             thumbnails.add_mistakes(trial.family)
         page.refresh()
     thumbnails.add_shared_mistakes(folder.as_run())
+
+
+def _warn(folder: RunFolder, progress: Progress, text: str) -> None:
+    """Warn now and on the page."""
+    folder.note(text)
+    progress.warning(text)
 
 
 def _warm_up() -> None:

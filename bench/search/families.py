@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,13 @@ def prepare(
     pool: Pool,
     progress: Progress,
     only: Mapping[str, Value] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> tuple[list[Family], list[str]]:
     """Build every family once in a worker process, and find the weights of all backbones that it can request.
 
     Args:
         only: Find weights only for this configuration; None for all configurations.
+        warn: Receives the warnings; None passes them to `progress`.
 
     Returns:
         The families, including skipped ones, and the names of the GPUs that the workers see.
@@ -72,6 +74,7 @@ def prepare(
         SpaceError: A family's file is invalid.
         WeightsError: Weights are missing and `missing_weights` is "error".
     """
+    warn = warn or progress.warning
     jobs = [
         ProbeJob(
             id=f"probe {space.name}",
@@ -88,13 +91,13 @@ def prepare(
     outcomes = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
     requests = [(job, file) for job, probe in zip(jobs, probes, strict=True) for file in probe.weights_files]
-    reasons = _WeightsFinder(config, pool, progress).obtain(requests)
+    reasons = _WeightsFinder(config, pool, progress, warn).obtain(requests)
     families = [
         _family(config, space, job, probe, reasons) for space, job, probe in zip(chosen, jobs, probes, strict=True)
     ]
     for family in families:
         if not family.input_sizes:
-            progress.warning(f"{family.path}: skipped, {family.info.skipped}")
+            warn(f"{family.path}: skipped, {family.info.skipped}")
     return families, sorted({gpu for probe in probes for gpu in probe.gpus})
 
 
@@ -220,8 +223,8 @@ def _family(
 class _WeightsFinder:
     """Downloads weights that are not in the Keras cache; the probe has already checked the cached ones."""
 
-    def __init__(self, config: RunConfig, pool: Pool, progress: Progress) -> None:
-        self._config, self._pool, self._progress = config, pool, progress
+    def __init__(self, config: RunConfig, pool: Pool, progress: Progress, warn: Callable[[str], None]) -> None:
+        self._config, self._pool, self._progress, self._warn = config, pool, progress, warn
         self._unreachable: dict[str, str] = {}
         self._downloaded: dict[str, str] = {}
 
@@ -293,14 +296,14 @@ class _WeightsFinder:
         one = len(backbones) == 1
         verbs = ("runs", "is") if one else ("run", "are")
         effect = f"{verbs[0]} from random initialisation, labelled so" if policy == "random" else f"{verbs[1]} skipped"
-        self._progress.warning(f"{message}. {'It' if one else 'They'} {effect} (--missing-weights {policy})")
+        self._warn(f"{message}. {'It' if one else 'They'} {effect} (--missing-weights {policy})")
 
 
 def _check_id(file: WeightsFile) -> str:
     return f"weights {file.backbone} {file.path}"
 
 
-def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) -> None:
+def announce(families: Sequence[Family], folder: RunFolder, progress: Progress, warn: Callable[[str], None]) -> None:
     """Announce the search, with warnings about its settings."""
     config = folder.run.config
     warnings = [f"{family.path}: {warning}" for family in families for warning in family.warnings]
@@ -321,5 +324,4 @@ def announce(families: Sequence[Family], folder: RunFolder, progress: Progress) 
         warnings.append(f"the pruner {config.pruner} works with Optuna's engines, not with {', '.join(unpruned)}")
     progress.begin([family.info for family in families], folder.path, plan)
     for warning in dict.fromkeys(warnings):
-        folder.note(warning)
-        progress.warning(warning)
+        warn(warning)
