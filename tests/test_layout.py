@@ -70,9 +70,6 @@ def test_the_citation_names_this_version():
 VAGUE = {"each", "own", "about", "made", "given", "told", "kept", "found"}
 """Words that do not name the thing: `trial` instead of `each`, `argv` instead of `given`."""
 
-WITH_VAGUE_NAMES = ("training",)
-"""Modules and packages in which such names are still allowed."""
-
 
 def names(node: ast.AST) -> Iterator[str]:
     """The names that a node gives to parameters, variables and attributes."""
@@ -89,8 +86,7 @@ def names(node: ast.AST) -> Iterator[str]:
 
 
 def test_no_parameter_variable_or_attribute_has_a_vague_name():
-    files = [path for path in FILES if not any(path.is_relative_to(ROOT / entry) for entry in WITH_VAGUE_NAMES)]
-    trees = [(path, TREES[path]) for path in files]
+    trees = [(path, TREES[path]) for path in FILES]
     trees += [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(BUILT_IN.glob("*.py"))]
     vague = [
         f"{path.name}:{getattr(node, 'lineno', 0)} {name}"

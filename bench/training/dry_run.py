@@ -1,4 +1,4 @@
-"""Dry run of a model before the search: a few random pictures, through all that a trial will do with it."""
+"""Dry run of a model before the search: all steps of a trial, with a few random pictures."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from bench.training.task import Backbone
 from bench.training.trainer import NonFinite, Predictor
 
 PICTURES = 4
-LONGEST = 200
-"""Characters of another library's message that are passed on."""
+MAX_MESSAGE_CHARACTERS = 200
+"""Maximum length of a quoted message of another library."""
 
-SAME = 5e-3
-"""Largest difference of two probabilities that rounding explains, half precision included."""
+TOLERANCE = 5e-3
+"""Maximum difference of two probabilities that counts as rounding error; allows for half precision."""
 
 
 def dry_run(
     model: keras.Model, values: Mapping[str, Value], num_classes: int, seed: int, backbones: Sequence[Backbone]
 ) -> list[str]:
-    """Train a model for one epoch, let it predict, save it and load it back.
+    """Train a model for one epoch, predict with it, save it and load it again.
 
     Returns:
-        Warnings: it can be trained, but something of it is not as its user will expect.
+        Warnings about its predictions and about loading it.
 
     Raises:
         WrongModel: It cannot be trained.
@@ -51,38 +51,38 @@ def dry_run(
         singles = [Part(rows.select(slice(row, row + 1)), part.labels[row : row + 1]) for row in range(PICTURES)]
         alone = np.concatenate([network.predict(single) for single in singles])
     except (NonFinite, MemoryError, tf.errors.ResourceExhaustedError):
-        return []  # other configurations, and real pictures, may do better
+        return []  # other configurations, or real pictures, may not raise this
     except WrongModel:
         raise
-    except Exception as error:  # whatever its layers raise
-        raise WrongModel(f"it cannot be trained: {_in_short(error)}") from error
+    except Exception as error:  # its layers may raise anything
+        raise WrongModel(f"it cannot be trained: {_summary(error)}") from error
     warnings = []
     if not np.allclose(first, second, atol=1e-6):
-        warnings.append("predicts one picture differently from call to call: a layer is random outside training too")
-    elif not np.allclose(first, alone, atol=SAME):
-        warnings.append("predicts one picture differently beside other pictures of its batch")
-    return warnings + _reloaded(model, network, part, first)
+        warnings.append("its predictions for a picture differ between calls: a layer is random even outside training")
+    elif not np.allclose(first, alone, atol=TOLERANCE):
+        warnings.append("its predictions for a picture depend on the other pictures in the batch")
+    return warnings + _check_saved(model, network, part, first)
 
 
-def _reloaded(built: keras.Model, network: Network, part: Part, expected: Probabilities) -> list[str]:
-    """Save a model and load it back as its user will, without the classes of the family's file."""
+def _check_saved(built: keras.Model, network: Network, part: Part, expected: Probabilities) -> list[str]:
+    """Save a model and load it in the same way as a user, without the classes of the family's file."""
     try:
         with tempfile.TemporaryDirectory() as folder, _no_custom_objects():
             path = Path(folder, "model.keras")
             network.save(path)
             model = keras.saving.load_model(path, compile=False)
-        if not np.allclose(Predictor(model, network.objective)(part.examples()), expected, atol=SAME):
-            return ["its kept model predicts otherwise than the trained one"]
-    except Exception as error:  # whatever its layers raise
+        if not np.allclose(Predictor(model, network.objective)(part.examples()), expected, atol=TOLERANCE):
+            return ["its predictions change when it is saved and loaded"]
+    except Exception as error:  # its layers may raise anything
         others = {type(layer).__name__ for layer in layers_within(built) if is_other_code(layer)}
-        reason = f"because of {', '.join(sorted(others))}" if others else _in_short(error)
-        return [f"keras.saving.load_model alone will not open its kept model, {reason}"]
+        reason = f"because of {', '.join(sorted(others))}" if others else _summary(error)
+        return [f"keras.saving.load_model alone cannot load its saved model, {reason}"]
     return []
 
 
 @contextmanager
 def _no_custom_objects() -> Iterator[None]:
-    """Hide the classes that a family's file has registered: another process does not have them."""
+    """Hide the classes that a family's file has registered, because another process does not have them."""
     registered = keras.saving.get_custom_objects()
     hidden = dict(registered)
     registered.clear()
@@ -92,6 +92,6 @@ def _no_custom_objects() -> Iterator[None]:
         registered.update(hidden)
 
 
-def _in_short(error: Exception) -> str:
+def _summary(error: Exception) -> str:
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else f"{text[:MAX_MESSAGE_CHARACTERS]}…"

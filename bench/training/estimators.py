@@ -433,7 +433,7 @@ class Network(Estimator):
 
     def _save_outlines(self, cut: Cut, outlines: sketch.Outlines) -> None:
         """Record outlines of the backbones that are frozen as a whole, so that other trials need not build them."""
-        frozen = {id(tensor) for node in cut.graph.above(cut.tensors) for tensor in node.outputs}
+        frozen = {id(tensor) for node in cut.graph.ancestors(cut.tensors) for tensor in node.outputs}
         for nested in cut.graph.nested:
             for backbone in self._backbones:
                 is_frozen = backbone.model is nested.model and id(nested.outputs[0]) in frozen
@@ -450,7 +450,7 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
         layers=[(layer.name, type(layer).__module__, type(layer).__qualname__) for layer in nested.model.layers],
         frozen=[isinstance(layer, keras.layers.BatchNormalization) for layer in nested.model.layers],  # as in `Task`
         parameters=nested.model.count_params(),
-        macs=cost.macs(cost.uses_of(graph.above([output], [inputs]))),
+        macs=cost.macs(cost.uses_of(graph.ancestors([output], [inputs]))),
         keys={graph.key(inputs): graph.key(output)},
     )
 

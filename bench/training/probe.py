@@ -1,4 +1,4 @@
-"""Check of a family before the search: its declared space, its builds, and its weights files."""
+"""Check of a family before the search: its space, its builds and its weights files."""
 
 from __future__ import annotations
 
@@ -25,80 +25,80 @@ from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.task import Task
 
 KERAS_2 = ("tf_keras", "tensorflow_hub")
-"""Libraries whose models and layers are those of Keras 2."""
+"""Libraries with models and layers of Keras 2."""
 
-KERAS_3_NEEDED = "the suite trains models of Keras 3, whose layers come from `keras`"
+KERAS_3_NEEDED = "the suite trains models of Keras 3, with layers from `keras`"
 
 
 def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
-    """Build a family with default values; collect what it declares and the weights that it can want.
+    """Build a family with default values; collect its hyperparameters and the weights that it may need.
 
     Raises:
-        SpaceError: The file, its output shape or a known configuration is wrong; names file and line.
+        SpaceError: The file, its output shape or a known configuration is invalid; names file and line.
     """
     loaded = loading.load(Path(job.path))
     keras.utils.set_random_seed(job.seed)
     if job.deterministic:
         tf.config.experimental.enable_op_determinism()  # as in a trial
-    with _pictures_read(loaded.path.parent) as read:
+    with _recording_picture_access(loaded.path.parent) as accessed:
         scan = Scan(loaded, job, job.only)
         too_small = scan.too_small()
-        texts = list(_left_out(too_small))
+        warnings = list(_size_warnings(too_small))
         if too_small:
             job = replace(job, input_sizes=tuple(size for size in job.input_sizes if size not in too_small))
             if not job.input_sizes:
-                return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(texts))
+                return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(warnings))
             scan = Scan(loaded, job, job.only)
         hp, task, model = _declared(loaded, job, {})
-    if read:
-        texts.append(f"build reads pictures by itself, {read[0]} for one: it may see those of the test")
+    if accessed:
+        warnings.append(f"build reads pictures itself, e.g. {accessed[0]}: they may be test pictures")
     if isinstance(model, keras.Model):
         try:
-            texts += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
+            warnings += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
     space, learns = hp.space, can_learn(model)
     for corner in _corners(space, hp.values):
         try:
-            more, _, other = _declared(loaded, job, corner)
+            corner_hp, _, corner_model = _declared(loaded, job, corner)
         except SpaceError:
-            continue  # a corner that does not build is a failed trial later, not a broken file
-        learns = learns or can_learn(other)
-        space = space + [hyperparameter for hyperparameter in more.space if hyperparameter not in space]
+            continue  # a corner that does not build will be a failed trial; the file is valid
+        learns = learns or can_learn(corner_model)
+        space = space + [hyperparameter for hyperparameter in corner_hp.space if hyperparameter not in space]
     known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
-    wanted = scan.requests.values() if job.weights == "imagenet" else ()
-    if wanted and not scan.complete:
-        texts.append("not every configuration could be tried for its backbones: a trial may meet one without weights")
+    requests = scan.requests.values() if job.weights == "imagenet" else ()
+    if requests and not scan.complete:
+        warnings.append("not all configurations could be tried for backbones: the weights of some may be missing")
     return ProbeResult(
         space=tuple(space),
         known=tuple(known),
         weights_files=tuple(
             pretrained.find_weights(request.application, request.options, request.x.shape[1:], request.values)
-            for request in wanted
+            for request in requests
         ),
         backbones=len(scan.requests),
         too_small=tuple(too_small),
         learns=learns,
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
-        warnings=(*texts, *filter(None, map(preprocessing_warning, wanted))),
+        warnings=(*warnings, *filter(None, map(preprocessing_warning, requests))),
     )
 
 
-def _left_out(too_small: Mapping[int, str]) -> Iterator[str]:
+def _size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:
     for reason in dict.fromkeys(too_small.values()):
         sizes = [str(size) for size in too_small if too_small[size] == reason]
         yield f"input {'size' if len(sizes) == 1 else 'sizes'} {', '.join(sizes)} left out, {reason}"
 
 
 def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> list[dict[str, Value]]:
-    """Find values that activate the inactive hyperparameters, in few builds: a large backbone takes a second."""
+    """Find values that activate the inactive hyperparameters in few builds, as each may take a second."""
     corners: list[dict[str, Value]] = []
-    for hidden in space:
-        if hidden.is_active(values):
+    for hyperparameter in space:
+        if hyperparameter.is_active(values):
             continue
-        parents = {parent: allowed[0] for parent, allowed in hidden.conditions}
+        parents = {parent: allowed[0] for parent, allowed in hyperparameter.conditions}
         for corner in corners:
             if all(corner.get(name, value) == value for name, value in parents.items()):
                 corner.update(parents)
@@ -111,7 +111,7 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
 def _declared(
     loaded: loading.LoadedFamily, job: FamilyJob, values: Mapping[str, Value]
 ) -> tuple[HyperParameters, Task, Any]:
-    """Build once with these values, and defaults for the others; SpaceError where its model cannot be trained."""
+    """Build once with these values, and defaults for the others; SpaceError if the model cannot be trained."""
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
     try:
@@ -124,8 +124,8 @@ def _declared(
             Objective.of(model)
             augmentation.check_declared(hp.space)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)
-            if "head_epochs" in [declared.name for declared in hp.space] and not nested:
-                raise WrongModel("head_epochs is declared, but there is no backbone to freeze: see task.backbone")
+            if "head_epochs" in [hyperparameter.name for hyperparameter in hp.space] and not nested:
+                raise WrongModel("head_epochs is declared, but there is no backbone to freeze: use task.backbone")
         elif any(cls.__module__.split(".")[0] in KERAS_2 for cls in type(model).__mro__):
             raise WrongModel(f"build returned a model of Keras 2: {KERAS_3_NEEDED}")
         elif not (hasattr(model, "fit") and hasattr(model, "predict_proba")):
@@ -139,40 +139,40 @@ def _declared(
 
 
 def _build_error(loaded: loading.LoadedFamily, error: Exception) -> SpaceError:
-    """Describe an exception of `build` in one line; one inside a library of Keras 2 for what it is."""
-    described = loading.space_error(loaded.path, error, loaded.line)
+    """Describe an exception from `build` in one line; if a library of Keras 2 raised it, say so."""
+    space_error = loading.space_error(loaded.path, error, loaded.line)
     for frame, _ in traceback.walk_tb(error.__traceback__):
         library = str(frame.f_globals.get("__name__")).split(".")[0]
         if library in KERAS_2:
             return SpaceError(
-                described.path, described.line, f"a layer of {library} is one of Keras 2: {KERAS_3_NEEDED}"
+                space_error.path, space_error.line, f"a layer of {library} is one of Keras 2: {KERAS_3_NEEDED}"
             )
-    return described
+    return space_error
 
 
 @contextmanager
-def _pictures_read(families: Path) -> Iterator[list[str]]:
-    """Collect the picture files that are opened meanwhile, and the folders with pictures that are listed.
+def _recording_picture_access(space_folder: Path) -> Iterator[list[str]]:
+    """Record the picture files that are opened meanwhile, and the folders with pictures that are listed.
 
-    Not those of installed packages, nor the families' own folder, which the suite lists.
+    Installed packages and the folder of the search-space files are ignored; the suite itself lists the latter.
     """
-    read: list[str] = []
-    watching = True
+    accessed: list[str] = []
+    enabled = True
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal watching
-        if not watching or event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], str):
+        nonlocal enabled
+        if not enabled or event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], str):
             return
-        watching, path = False, Path(arguments[0])  # what follows is not to be seen
-        if path != families and not path.is_relative_to(sys.prefix) and _has_pictures(path):
-            read.append(str(path))
-        watching = True
+        enabled, path = False, Path(arguments[0])  # ignores the hook's own access
+        if path != space_folder and not path.is_relative_to(sys.prefix) and _has_pictures(path):
+            accessed.append(str(path))
+        enabled = True
 
     sys.addaudithook(hook)  # it cannot be removed
     try:
-        yield read
+        yield accessed
     finally:
-        watching = False
+        enabled = False
 
 
 def _has_pictures(path: Path) -> bool:
@@ -187,33 +187,33 @@ def _known(
 ) -> dict[str, Value]:
     """Check a known configuration against the declared space.
 
-    `input_size` becomes the nearest size that suits the data, so that one file serves small and large pictures.
+    `input_size` becomes the nearest size that suits the data, so that a file can be used for small and large pictures.
     """
     checked: dict[str, Value] = {}
     line = loading.line_of(loaded.path, loading.KNOWN)
     for name, value in values.items():
-        named = [declared for declared in space if declared.name == name]
-        if not named:
-            message = str(unknown("hyperparameter", name, [declared.name for declared in space]))
+        namesakes = [hyperparameter for hyperparameter in space if hyperparameter.name == name]
+        if not namesakes:
+            message = str(unknown("hyperparameter", name, [hyperparameter.name for hyperparameter in space]))
             raise SpaceError(loaded.path, line, f"configuration {number}: {message}")
-        if name == "input_size" and named[0].kind == "Choice" and isinstance(value, int):
-            wanted = value
-            value = min((int(size or 0) for size in named[0].values), key=lambda size: abs(size - wanted))
-        if named[0].kind == "Float" and isinstance(value, int) and not isinstance(value, bool):
+        if name == "input_size" and namesakes[0].kind == "Choice" and isinstance(value, int):
+            preferred = value
+            value = min((int(size or 0) for size in namesakes[0].values), key=lambda size: abs(size - preferred))
+        if namesakes[0].kind == "Float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if not any(declared.accepts(value) for declared in named):
-            message = f"configuration {number}: {name}={value!r} is outside {named[0].describe()}"
+        if not any(hyperparameter.accepts(value) for hyperparameter in namesakes):
+            message = f"configuration {number}: {name}={value!r} is outside {namesakes[0].describe()}"
             raise SpaceError(loaded.path, line, message)
         checked[name] = value
     return checked
 
 
 def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
-    """Look again at a weights file that has been downloaded; see `pretrained.find_weights`."""
+    """Check a downloaded weights file again; see `pretrained.find_weights`."""
     loaded = loading.load(Path(job.path))
     key, values = job.file.backbone, job.file.values
     request = Scan(loaded, job, values).requests.get(key)
-    if request is None:  # not the first one of its family
+    if request is None:  # not the first backbone of its family
         _, task, _ = _declared(loaded, job, values)
         request = Scan(loaded, job, values, task.backbones).requests[key]
     return pretrained.find_weights(request.application, request.options, request.x.shape[1:], request.values)

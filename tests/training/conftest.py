@@ -177,7 +177,7 @@ def transfer(space, monkeypatch):
     """Gives its path; its features are worth being kept, little as they take, and its speed is not measured."""
     from bench.training.frozen import features
 
-    monkeypatch.setattr(features, "LEAST_MACS_PER_BYTE", 0)
+    monkeypatch.setattr(features, "MIN_MACS_PER_BYTE", 0)
     monkeypatch.setattr(features.cost, "latency_ms", lambda *arguments: 1.0)
     return lambda name="transfer", **changes: space(name, _changed(TRANSFER, changes))
 

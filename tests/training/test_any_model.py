@@ -133,7 +133,7 @@ def plain_precision():
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_probe_lets_pass_trains(space, channel, job, probe_job, tmp_path_factory, monkeypatch, model):
     names, output, loss_takes_logits, mixed, text = model
-    monkeypatch.setattr(features, "LEAST_MACS_PER_BYTE", 0)  # features of these few layers are worth being kept
+    monkeypatch.setattr(features, "MIN_MACS_PER_BYTE", 0)  # features of these few layers are worth being kept
     folder = tmp_path_factory.mktemp("model")
     path = space(folder.name, text)
     with plain_precision():

@@ -104,7 +104,7 @@ def test_a_search_that_ends_at_a_limit_says_so(scan, probe_job, channel, monkeyp
     monkeypatch.setattr(backbones, limit, value)
     result = jobs.probe(probe_job(complete._family.path, weights="imagenet", input_sizes=(16, 24)), channel())
     assert "A(alpha=1)" in [file.backbone for file in result.weights_files] != sorted(complete.requests)
-    assert "not every configuration could be tried for its backbones" in " ".join(result.warnings)
+    assert "not all configurations could be tried for backbones" in " ".join(result.warnings)
 
 
 def test_one_configuration_has_one_backbone(scan):

@@ -508,4 +508,4 @@ def build(hp, task):
 @pytest.mark.parametrize("text", [SUBCLASSED, OWN_TRAIN_STEP])
 def test_a_model_of_a_class_of_its_own_is_trained_end_to_end(space, channel, job, text):
     result = jobs.trial(job(space("own", text)), channel())
-    assert "class of its own" in result.prefixes[0].reason
+    assert "subclassed model" in result.prefixes[0].reason

@@ -1,1 +1,1 @@
-"""The frozen prefix of a model, its features, and the views of pictures that they are computed of."""
+"""The frozen prefix of a model, its features, and the views of pictures from which they are computed."""

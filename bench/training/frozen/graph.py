@@ -1,12 +1,11 @@
 """The graph of a Keras model, and its frozen prefix: the part that is a fixed function of the picture.
 
-An operation is frozen when all its inputs are, it has no trainable variable, and it does the same in training as in
-prediction. The tensors that cross from frozen operations to others are the model's features: the prefix computes them
-from pictures, and the tail is trained on them. Both share the model's own layers, so that training the tail trains the
-model.
+An operation is frozen if all its inputs are frozen, it has no trainable variable, and it does the same in training and
+in prediction. The outputs of frozen operations that other operations take are the model's features: the prefix computes
+them from pictures, and the tail is trained on them. Both use the model's layers, so training the tail trains the model.
 
-A tensor that the prefix computes has a key: a hash of the operations above it, their settings and their weights, down
-to the pictures (Merkle, 1987). Two models that share a prefix share the keys of its tensors, whoever built them.
+A tensor in the prefix has a key: a hash of the operations that compute it from the picture, with their settings and
+weights (Merkle, 1987). Models with the same prefix therefore have the same keys, independent of who built them.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ Tensor = Any
 """A `keras.KerasTensor`."""
 
 EXAMPLES = 4
-"""Rows of random numbers on which a layer of other code is tried."""
+"""Number of random inputs for testing a layer from outside Keras."""
 
 
 @dataclass(frozen=True)
 class Nested:
-    """A model inside another, with its inputs and outputs there."""
+    """A model nested in another, with its inputs and outputs in that model."""
 
     model: keras.Model
     inputs: Sequence[Tensor]
@@ -42,11 +41,11 @@ class Nested:
 
 
 class Graph:
-    """Operations of a functional or sequential model on pictures, with those of the models nested in it.
+    """Operations of a functional or sequential model on pictures, including those of nested models.
 
     Attributes:
-        input, output: Its tensors.
-        nested: Models in it; their operations are in `nodes` too.
+        input, output: Input and output tensor.
+        nested: Nested models; their operations are in `nodes` too.
         nodes: Every use of an operation, in order of computation.
 
     Raises:
@@ -55,7 +54,7 @@ class Graph:
 
     def __init__(self, model: keras.Model) -> None:
         if type(model) not in (Functional, keras.Sequential):
-            raise NoPrefix(f"{type(model).__name__} is a class of its own, not a functional model")
+            raise NoPrefix(f"{type(model).__name__} is a subclassed model, not a functional one")
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise NoPrefix(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs")
         self.model = model
@@ -63,12 +62,12 @@ class Graph:
         self.nested: list[Nested] = []
         (self.output,) = self._flattened(model, [self.input])
         self.nodes = nodes_of(keras.Model(self.input, self.output))
-        self._makers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
+        self._producers = {id(tensor): node for node in self.nodes for tensor in node.outputs}
         self._keys: dict[int, str] = {}
-        self._repeating: dict[int, bool] = {}
+        self._deterministic: dict[int, bool] = {}
 
     def _flattened(self, model: keras.Model, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Call a model's layers one by one on other inputs, also those of nested models; return the outputs."""
+        """Call the layers of a model and of its nested models one by one on other inputs; return the outputs."""
         if not isinstance(model, Functional):
             model = keras.Model(model.inputs, model.outputs)
         tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
@@ -78,59 +77,59 @@ class Graph:
                 outputs = self._flattened(node.operation, nested_inputs)
                 self.nested.append(Nested(node.operation, nested_inputs, outputs))
             else:
-                outputs = _called_again(node, tensors)
+                outputs = _call_on(node, tensors)
             tensors |= {id(old): new for old, new in zip(node.outputs, outputs, strict=True)}
         return [tensors[id(tensor)] for tensor in model.outputs]
 
-    def maker(self, tensor: Tensor) -> Node:
+    def producer(self, tensor: Tensor) -> Node:
         """Return the use of an operation that computes a tensor."""
-        return self._makers[id(tensor)]
+        return self._producers[id(tensor)]
 
     def cut(self) -> Cut:
-        """Find the end of the frozen prefix, as the layers are frozen now; NoPrefix where there is none."""
+        """Find the end of the frozen prefix with the layers' current `trainable`; NoPrefix if there is none."""
         frozen = {id(self.input)}
         for node in self.nodes:
             if all(id(tensor) in frozen for tensor in node.input_tensors) and self._is_fixed(node):
                 frozen.update(id(tensor) for tensor in node.outputs)
         if id(self.output) in frozen or not self.model.trainable:
-            raise NoPrefix("nothing of it is trained")
+            raise NoPrefix("none of its layers is trained")
         crossing: dict[int, Tensor] = {}
         for node in self.nodes:
             if id(node.outputs[0]) not in frozen:
-                ends = (self._before_growth(tensor) for tensor in node.input_tensors if id(tensor) in frozen)
+                ends = (self._smallest_source(tensor) for tensor in node.input_tensors if id(tensor) in frozen)
                 crossing |= {id(tensor): tensor for tensor in ends}
         if id(self.input) in crossing and len(crossing) > 1:
-            raise NoPrefix("its pictures go past the frozen layers")
+            raise NoPrefix("the pictures also bypass the frozen layers")
         cut = Cut(self, tuple(crossing.values()))
-        if not any(_has_weights(node.operation) for node in self.above(cut.tensors)):
+        if not any(_has_weights(node.operation) for node in self.ancestors(cut.tensors)):
             first = next((node for node in self.nodes if id(node.outputs[0]) not in frozen), self.nodes[0]).operation
             raise NoPrefix(f"it begins with no frozen layer: {first.name} ({type(first).__name__}) comes first")
         return cut
 
     def _is_fixed(self, node: Node) -> bool:
-        """Tell whether an operation is a fixed function of each picture."""
+        """Return whether an operation is a fixed function of each picture."""
         if isinstance(node.operation, Sketched):
             return node.operation.frozen
-        if _changes(node.operation):
+        if _is_variable(node.operation):
             return False
         if not is_other_code(node.operation):
             return True
-        if id(node) not in self._repeating:
-            self._repeating[id(node)] = _repeats(node)
-        return self._repeating[id(node)]
+        if id(node) not in self._deterministic:
+            self._deterministic[id(node)] = _is_deterministic(node)
+        return self._deterministic[id(node)]
 
-    def _before_growth(self, tensor: Tensor) -> Tensor:
-        """Return the tensor, or a smaller one that it is computed from without weights, e.g. by padding."""
+    def _smallest_source(self, tensor: Tensor) -> Tensor:
+        """Return the tensor, or a smaller one from which it is computed without weights, e.g. by padding."""
         while tensor is not self.input:
-            node = self.maker(tensor)
+            node = self.producer(tensor)
             inputs = node.input_tensors
             if _has_weights(node.operation) or len(inputs) != 1 or _size(inputs[0]) >= _size(tensor):
                 break
             (tensor,) = inputs
         return tensor
 
-    def above(self, tensors: Sequence[Tensor], known: Sequence[Tensor] = ()) -> list[Node]:
-        """List the nodes that compute these tensors from the input, or from tensors that are known."""
+    def ancestors(self, tensors: Sequence[Tensor], known: Sequence[Tensor] = ()) -> list[Node]:
+        """Return the nodes that compute these tensors from the input, or from known tensors."""
         needed = {id(tensor) for tensor in tensors}
         starts = {id(tensor) for tensor in (self.input, *known)}
         nodes = []
@@ -143,29 +142,30 @@ class Graph:
     # -- keys
 
     def key(self, tensor: Tensor) -> str:
-        """Hash everything that a tensor's values depend on, given the same pictures: 32 hexadecimal digits.
+        """Hash everything besides the pictures that a tensor's values depend on: 32 hexadecimal digits.
 
-        NoPrefix where an operation above it has no configuration or code to hash.
+        Raises:
+            NoPrefix: The configuration or code of an operation cannot be read.
         """
         if tensor is self.input:
             return digest("pictures", pixels.VERSION, keras.version(), tensor.shape[1:], tensor.dtype)
-        known = self._keys
-        if id(tensor) not in known:
-            for node in self.above([tensor]):  # in order, so that a deep model is no deep recursion
-                if id(node.outputs[0]) not in known:
-                    above = [self.key(tensor) for tensor in node.input_tensors]
+        keys = self._keys
+        if id(tensor) not in keys:
+            for node in self.ancestors([tensor]):  # in order, which avoids a deep recursion in a deep model
+                if id(node.outputs[0]) not in keys:
+                    input_keys = [self.key(tensor) for tensor in node.input_tensors]
                     for number, output in enumerate(node.outputs):
                         if isinstance(node.operation, Sketched):
-                            known[id(output)] = node.operation.key(*above)
+                            keys[id(output)] = node.operation.key(*input_keys)
                         else:
                             arguments = [list(node.arguments.args), dict(node.arguments.kwargs)]
-                            known[id(output)] = digest(number, identity(node.operation, arguments), above)
-        return known[id(tensor)]
+                            keys[id(output)] = digest(number, identity(node.operation, arguments), input_keys)
+        return keys[id(tensor)]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """End of a model's frozen prefix: the features, tensors that cross from the prefix into the tail."""
+    """End of a model's frozen prefix; its `tensors` are the features, the inputs of the tail."""
 
     graph: Graph
     tensors: tuple[Tensor, ...]
@@ -173,7 +173,7 @@ class Cut:
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers whose outputs are the features."""
-        return tuple(self.graph.maker(tensor).operation.name for tensor in self.tensors)
+        return tuple(self.graph.producer(tensor).operation.name for tensor in self.tensors)
 
     @property
     def keys(self) -> list[str]:
@@ -182,58 +182,58 @@ class Cut:
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the features, for one picture."""
+        """Shapes of the features of one picture."""
         return [tuple(tensor.shape[1:]) for tensor in self.tensors]
 
     def tail(self) -> keras.Model:
-        """Make the model that is trained: from the features to the model's output. It shares the model's layers."""
-        inputs, (output,) = self._replayed(self.tensors, [self.graph.output])
+        """Return the model from the features to the output, which is trained. It shares the layers of the model."""
+        inputs, (output,) = self._rebuild(self.tensors, [self.graph.output])
         return keras.Model(inputs if len(inputs) > 1 else inputs[0], output)
 
     def prefix(self, known: Sequence[Tensor]) -> keras.Model:
-        """Make a model from known tensors, e.g. the input, to the features; it takes and returns lists."""
-        return keras.Model(*self._replayed(known, self.tensors))
+        """Return a model from known tensors, e.g. the input, to the features; it takes and returns lists."""
+        return keras.Model(*self._rebuild(known, self.tensors))
 
-    def _replayed(self, known: Sequence[Tensor], wanted: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Call the layers once more on new inputs, since a layer may be used on both sides of the cut."""
+    def _rebuild(self, known: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Call the layers again on new inputs, because a layer may be used on both sides of the cut."""
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in known]
         tensors = {id(old): new for old, new in zip(known, inputs, strict=True)}
-        for node in self.graph.above(wanted, known):
-            tensors |= {id(old): new for old, new in zip(node.outputs, _called_again(node, tensors), strict=True)}
-        return inputs, [tensors[id(tensor)] for tensor in wanted]
+        for node in self.graph.ancestors(outputs, known):
+            tensors |= {id(old): new for old, new in zip(node.outputs, _call_on(node, tensors), strict=True)}
+        return inputs, [tensors[id(tensor)] for tensor in outputs]
 
 
 # -- the graph
 
 
-def _called_again(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
-    """Call an operation on other tensors, which are found under the ids of the original ones."""
+def _call_on(node: Node, tensors: Mapping[int, Tensor]) -> list[Tensor]:
+    """Call an operation on other tensors, given by the ids of the original ones."""
     args, kwargs = node.arguments.fill_in(tensors)
     outputs: list[Tensor] = keras.tree.flatten(node.operation(*args, **kwargs))
     return outputs
 
 
-def _changes(operation: Any) -> bool:
-    """Tell whether an operation is trained, is random, or does something else in training than in prediction."""
+def _is_variable(operation: Any) -> bool:
+    """Return whether an operation is trained, is random, or differs between training and prediction."""
     if not isinstance(operation, keras.Layer):
         return False
-    return any(_changes_itself(layer) for layer in layers_within(operation))
+    return any(_is_variable_layer(layer) for layer in layers_within(operation))
 
 
-def _changes_itself(layer: keras.Layer) -> bool:
+def _is_variable_layer(layer: keras.Layer) -> bool:
     if layer.trainable_variables or is_random(layer) or getattr(layer, "activity_regularizer", None):
         return True
-    if isinstance(layer, keras.layers.BatchNormalization):  # frozen, it is in inference mode even while training
+    if isinstance(layer, keras.layers.BatchNormalization):  # if frozen, it is in inference mode during training
         return bool(layer.trainable)
-    if is_other_code(layer):  # it may use the argument in any way
+    if is_other_code(layer):  # it may use the argument `training` in any way
         return takes_training(layer)
     return isinstance(layer, keras.layers.SpectralNormalization)
 
 
-def _repeats(node: Node) -> bool:
-    """Call a layer on random numbers, once more, and on some of them; tell whether each row keeps its output.
+def _is_deterministic(node: Node) -> bool:
+    """Return whether a layer computes the same output for a row in repeated calls and in another batch.
 
-    A layer of other code can draw random numbers, count its calls, or mix the pictures of a batch, unknown to Keras.
+    A layer from outside Keras can draw random numbers, count its calls, or mix the pictures of a batch.
     """
     random = np.random.default_rng(0)
     inputs = {}
@@ -244,17 +244,16 @@ def _repeats(node: Node) -> bool:
 
     def outputs(step: int) -> list[NDArray[Any]]:
         tensors = {key: keras.ops.convert_to_tensor(array[::step]) for key, array in inputs.items()}
-        return [np.asarray(keras.ops.cast(output, "float32")) for output in _called_again(node, tensors)]
+        return [np.asarray(keras.ops.cast(output, "float32")) for output in _call_on(node, tensors)]
 
     try:
-        first, second, some = outputs(1), outputs(1), outputs(-2)
         return all(
-            len(one) == EXAMPLES
-            and np.array_equal(one, other, equal_nan=True)
-            and np.allclose(one[::-2], part, atol=1e-5 * np.nanmax(np.abs(one)), equal_nan=True)
-            for one, other, part in zip(first, second, some, strict=True)
+            len(first) == EXAMPLES
+            and np.array_equal(first, second, equal_nan=True)
+            and np.allclose(first[::-2], subset, atol=1e-5 * np.nanmax(np.abs(first)), equal_nan=True)
+            for first, second, subset in zip(outputs(1), outputs(1), outputs(-2), strict=True)
         )
-    except Exception:  # whatever other code raises: it is then trained end to end
+    except Exception:  # other code may raise anything; the model is then trained end to end
         return False
     finally:
         for variable, value in zip(node.operation.variables, state, strict=True):

@@ -1,9 +1,9 @@
-"""Sketches of backbones: a family gets one instead of a backbone that was built before.
+"""Sketches of backbones: placeholders that a family gets for backbones that were built before.
 
-Building MobileNetV2 and loading its weights takes a second, which is most of a trial whose features are in the cache.
-A sketch is a layer with the backbone's output shape, and the names, classes and `trainable` of the backbone's layers.
-Where the family asks for more, where the backbone is not frozen as a whole, or where features are missing, the family
-is built again with the backbone itself.
+Building MobileNetV2 and loading its weights takes a second, most of the time of a trial whose features are in the
+cache. A sketch is a layer with the backbone's output shape and the names, classes and `trainable` of its layers. If the
+family uses more than that, if part of the backbone is trained, or if features are missing, the family is built again
+with the backbone itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.training.keras_private import Functional
 
 
 class NotSketched(Exception):
-    """A family asks a sketch for something that only the backbone has."""
+    """A family used something of a sketch that only the backbone has."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outline:
         layers: Name, module and class of every layer, in order.
         frozen: For every layer, whether `Task` has frozen it.
         macs: Multiply-accumulates for one picture.
-        keys: Key of its output by key of its input (`graph.Graph.key`).
+        keys: Keys of its output by key of its input (`graph.Graph.key`).
     """
 
     name: str
@@ -58,11 +58,11 @@ class Outlines:
         """Read the outline of a backbone that was built before."""
         try:
             return Outline(**json.loads(self._path(identity).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # missing or damaged: the backbone is built
+        except (OSError, ValueError, TypeError):  # missing or damaged
             return None
 
     def save(self, identity: Sequence[Any], outline: Outline) -> None:
-        """Record the outline of a backbone, with the keys that are recorded already."""
+        """Record the outline of a backbone; its keys are added to those recorded before."""
         recorded = self.find(identity)
         keys = recorded.keys if recorded else {}
         if not set(outline.keys) <= set(keys):
@@ -73,9 +73,12 @@ class Outlines:
 
 
 def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -> list[Any]:
-    """List everything that a backbone depends on: its `pretrained.backbone_key`, its weights, its pictures' shape.
+    """List everything that a backbone depends on.
 
-    The weights are those of a file, or else random ones of this seed.
+    Args:
+        backbone: Its `pretrained.backbone_key`.
+        file: Its weights file; None for random weights from this seed.
+        shape: Shape of one picture.
     """
     status = Path(file).stat() if file else None
     weights = [file, status.st_size, status.st_mtime_ns] if status else [seed]
@@ -83,28 +86,28 @@ def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -
 
 
 class Sketched(keras.layers.Layer):
-    """Layer that stands for a backbone which is not built; the family freezes layers of `backbone`."""
+    """Layer that replaces a backbone; the family can freeze layers of its `backbone`."""
 
     backbone: SketchedBackbone
 
     def __init__(self, outline: Outline) -> None:
         super().__init__(name=outline.name)
         self.outline = outline
-        object.__setattr__(self, "backbone", SketchedBackbone(outline))  # Keras would take it for a layer of this one
+        object.__setattr__(self, "backbone", SketchedBackbone(outline))  # Keras would track it as a sublayer
 
     @property
     def frozen(self) -> bool:
-        """True where no layer of it is trained."""
+        """True if no layer of the backbone is trained."""
         return not any(layer.trainable for layer in self.backbone.layers)
 
-    def key(self, above: str) -> str:
+    def key(self, input_key: str) -> str:
         """Look up the key of its output by the key of its input."""
-        if above not in self.outline.keys:
+        if input_key not in self.outline.keys:
             raise NotSketched(f"{self.name} on other inputs")
-        return self.outline.keys[above]
+        return self.outline.keys[input_key]
 
     def call(self, inputs: Any) -> Any:
-        """Fail: its output cannot be computed."""
+        """Raise NotSketched: only the backbone can compute its output."""
         raise NotSketched(f"the output of {self.name}")
 
     def compute_output_spec(self, inputs: Any) -> Any:
@@ -112,10 +115,10 @@ class Sketched(keras.layers.Layer):
         return keras.KerasTensor((None, *self.outline.output_shape), "float32")
 
 
-class _StandIn:
-    """Stand-in for a layer or model: it has a name and `trainable`; other attributes raise `NotSketched`.
+class _Placeholder:
+    """Placeholder for a layer or model, with a name and `trainable`; other attributes raise `NotSketched`.
 
-    `isinstance` takes it for an instance of the class that it stands for.
+    For `isinstance` it is an instance of the replaced class.
     """
 
     def __init__(self, name: str, cls: type, trainable: bool) -> None:
@@ -138,19 +141,19 @@ class _StandIn:
         raise NotSketched(f"a call of {self.name}")
 
 
-class SketchedBackbone(_StandIn):
-    """Stand-in for a backbone, with stand-ins for its layers."""
+class SketchedBackbone(_Placeholder):
+    """Placeholder for a backbone, with placeholders for its layers."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__(outline.name, Functional, True)
         vars(self)["layers"] = [
-            _StandIn(name, pkgutil.resolve_name(f"{module}:{cls}"), not frozen)
+            _Placeholder(name, pkgutil.resolve_name(f"{module}:{cls}"), not frozen)
             for (name, module, cls), frozen in zip(outline.layers, outline.frozen, strict=True)
         ]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        for layer in self.layers:  # as Keras does
+        for layer in self.layers:  # as in Keras
             layer.trainable = value
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:

@@ -44,7 +44,7 @@ def expected(of, pictures):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "LEAST_MACS_PER_BYTE", 0)
+    monkeypatch.setattr(features, "MIN_MACS_PER_BYTE", 0)
     return FeatureCache(tmp_path / "cache")
 
 
@@ -142,7 +142,7 @@ def asked_at_once(store, pictures):
 
 
 def test_two_that_ask_for_many_at_once_share_the_work(store, read, monkeypatch):
-    monkeypatch.setattr(features, "LEAST_SHARED", 100)
+    monkeypatch.setattr(features, "MIN_SHARED", 100)
     pictures = part(*range(150))
     found = asked_at_once(store, pictures)
     assert len(read) == 150
@@ -219,7 +219,7 @@ def test_features_without_room_in_the_cache_are_not_kept(transfer, channel, job,
     result = jobs.trial(job(transfer()), recorder)
     (prefix,) = result.prefixes
     assert not prefix.used
-    assert prefix.reason == "its features take 98.3 kB, above 50% of the cache's 100.0 kB; BENCH_CACHE_GB sets that"
+    assert prefix.reason == "its features take 98.3 kB, above 50% of the cache's 100.0 kB, which BENCH_CACHE_GB sets"
     assert prefix.disk_mb == 0
     assert cached_bytes(tmp_path / "cache") == 0
     assert len(result.history) == 2
@@ -276,7 +276,7 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
 
 
 def test_a_cheap_prefix_is_computed_again_and_again(store, monkeypatch):
-    monkeypatch.setattr(features, "LEAST_MACS_PER_BYTE", 10_000)
+    monkeypatch.setattr(features, "MIN_MACS_PER_BYTE", 10_000)
     with pytest.raises(NoPrefix, match="costs no more than reading them"):
         store.check(cut(), 1)
 
@@ -363,4 +363,4 @@ def test_nothing_trained_at_all(transfer, channel, job):
     )
     result = jobs.trial(job(path), channel())
     assert result.cost.trainable_parameters == 0
-    assert "nothing" in result.prefixes[0].reason
+    assert "none of its layers" in result.prefixes[0].reason

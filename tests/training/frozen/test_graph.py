@@ -83,7 +83,7 @@ def test_prefix_and_tail_of_the_built_in_families_are_the_model(name, values, fe
     assert apart(model, cut) < 1e-5
     trained = {id(weight) for weight in cut.tail().trainable_weights}
     assert trained == {id(weight) for weight in model.trainable_weights}  # and they are the model's own
-    assert graph.above(cut.tensors) != graph.nodes
+    assert graph.ancestors(cut.tensors) != graph.nodes
     (backbone,) = task.backbones
     if values["frozen"] != "all":
         assert any(layer.name == cut.layers[0] for layer in backbone.model.layers)  # it is cut inside
@@ -175,13 +175,13 @@ class Own(keras.Model):
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        (lambda: Own(*_ends(on(convolutions(False)))), "Own is a class of its own, not a functional model"),
+        (lambda: Own(*_ends(on(convolutions(False)))), "Own is a subclassed model, not a functional one"),
         (lambda: on(convolutions(True)), "begins with no frozen layer"),
         (lambda: on(layers.Rescaling(1 / 255)), "begins with no frozen layer"),
-        (lambda: chain(convolutions(False), layers.GlobalAveragePooling2D()), "nothing of it is trained"),
+        (lambda: chain(convolutions(False), layers.GlobalAveragePooling2D()), "none of its layers is trained"),
         (lambda: keras.Model((x := keras.Input((8, 8, 3))), [head(x), x]), "1 inputs and 2 outputs"),
-        (lambda: _frozen(on(convolutions(True))), "nothing of it is trained"),
-        (lambda: on(_branches), "its pictures go past the frozen layers"),
+        (lambda: _frozen(on(convolutions(True))), "none of its layers is trained"),
+        (lambda: on(_branches), "the pictures also bypass the frozen layers"),
     ],
 )
 def test_a_model_without_a_prefix_says_why(model, why):
@@ -401,7 +401,7 @@ def test_a_lambda_that_is_a_fixed_function_is_in_the_prefix():
     scale = layers.Lambda(lambda x: x / 127.5 - 1)
     model = on(scale, layers.Conv2D(3, 3, name="frozen", trainable=False))
     cut = Graph(model).cut()
-    assert "frozen" in [node.operation.name for node in cut.graph.above(cut.tensors)]
+    assert "frozen" in [node.operation.name for node in cut.graph.ancestors(cut.tensors)]
     assert apart(model, cut) < 1e-5
 
 
@@ -477,7 +477,7 @@ def test_what_cannot_be_read_trains_end_to_end():
         def __rmul__(self, x):
             return x * self.factor
 
-    with pytest.raises(NoPrefix, match="what a Opaque holds cannot be read"):
+    with pytest.raises(NoPrefix, match="an object of class Opaque cannot be read"):
         keys(seeded(lambda: on(Held("table", Opaque(2)), convolutions(False))))
     with pytest.raises(NoPrefix, match="Conv2D has no get_config that can be read"):
         keys(seeded(lambda: small(activation=Opaque(2))))
