@@ -270,3 +270,14 @@ def test_features_that_another_engine_has_computed_are_charged_once(
     assert not any(trial.duplicate_of for trial in run.trials)
     for curve in best_so_far(run).values():
         assert [step.time_s for step in curve] == pytest.approx([21.0, 22.0, 23.0, 24.0])
+
+
+def test_a_known_configuration_that_leaves_out_a_value_is_trained_once_for_all_engines(search: Search) -> None:
+    def two(hp: HyperParameters, family: str) -> None:
+        hp.Int("depth", 1, 1000)
+        hp.Float("dropout", 0.0, 1.0)
+
+    run = search({"a": 1}, FakePool(two, score, known(a=1)), engines=(RANDOM, TPE), only_known=True, budget=None)
+    first, second = run.trials
+    assert first.params == second.params == {"depth": 1, "dropout": 0.0}
+    assert second.duplicate_of == first.name
