@@ -73,7 +73,7 @@ class Ledger:
         for prefix in trial.prefixes:
             if prefix.used:
                 payers = self._payers[trial.family, trial.input_size, prefix.cut, prefix.views, prefix.dtype]
-                owes = owes or (bool(payers - {engine}) and engine not in payers)
+                owes = owes or (bool(payers) and engine not in payers)
                 payers.add(engine)
         return owes
 
