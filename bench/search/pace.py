@@ -14,8 +14,11 @@ from bench.records import Epoch, SplitInfo, Trial
 MIN_ENDING_S = 1.0
 """Least time between the last epoch of a trial and its end: validate, measure, save."""
 
-WHOLE_BUILD_S = 1.5
-"""Time to build a backbone that the trial had only a sketch of, and to save the model."""
+WHOLE_BUILD_S = 3.0
+"""Time to build and save a backbone that the trial had only a sketch of."""
+
+CLOSING_S = 2.0
+"""Time to end the workers and to close the storage."""
 
 
 @dataclass(eq=False)
@@ -111,7 +114,7 @@ class Pace:
             for times in self._times.values()
             if times.family not in best and times.ended_s is None and times.first_epoch_s is not None
         }
-        return 2 * self.page_s() + sum(self._scoring_s(*pair) for pair in [*times, *running.values()])
+        return CLOSING_S + 2 * self.page_s() + sum(self._scoring_s(*pair) for pair in [*times, *running.values()])
 
     def _scoring_s(self, times: TrialTimes, trial: Trial | None) -> float:
         """Time to score a trial on the test pictures: build, features and a pass over them; to train it, if need be.
@@ -125,10 +128,10 @@ class Pace:
             return trained_s + repeats_s
         began_s = times.began_s if times.built_s is None else times.built_s
         prepared_s = max(times.first_epoch_s - times.epoch_s - began_s, cost.features_time_s if cost else 0.0)
-        views = max([prefix.views for prefix in trial.prefixes if prefix.used], default=1) if trial else 1
+        views = [prefix.views for prefix in trial.prefixes if prefix.used] if trial else [1]
         train, validation, test = (split.n(part) for part in ("train", "validation", "test"))
-        prepared = max(1, views * train + validation)
+        prepared = max(1, max(views, default=1) * train + validation)
         validated = max(1, validation or train // max(1, split.folds))
         refit_s = cost.train_time_s if cost and split.folds else 0.0
-        build_s = began_s - times.began_s + WHOLE_BUILD_S
+        build_s = began_s - times.began_s + (WHOLE_BUILD_S if views else 0.0)
         return build_s + test * (prepared_s / prepared + times.val_time_s / validated) + refit_s + repeats_s

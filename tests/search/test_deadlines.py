@@ -16,9 +16,9 @@ import bench
 from bench import Budget, RunConfig, runner
 from bench.deploy.export import export
 from bench.errors import Interrupted
-from bench.records import Cost, Ending, Epoch, SplitInfo, Trial
+from bench.records import Cost, Ending, Epoch, Prefix, SplitInfo, Trial
 from bench.report.live import LivePage
-from bench.search.pace import MIN_ENDING_S, WHOLE_BUILD_S, Pace
+from bench.search.pace import CLOSING_S, MIN_ENDING_S, WHOLE_BUILD_S, Pace
 from bench.search.progress import SILENT, Progress
 from bench.search.scoring import add_seeds
 from bench.search.stopping import CLOSING, Deadline, SignalStop
@@ -107,14 +107,14 @@ def test_a_trial_that_the_budget_cuts_is_complete_and_says_so(start, tmp_path):
 
 @pytest.mark.storage
 def test_a_cut_trial_that_is_the_best_is_on_the_board_with_its_model(start, tmp_path):
-    run = start(budget=Budget(None, 25.0))
+    run = start(budget=Budget(1, 25.0))
     (best,) = run.trials
     assert best.cut
     assert run.best("a") == bench.load(tmp_path / "run").best("a") == best
     assert best.test is not None
     assert run.model("a").exists()
     (row,) = board(tmp_path)
-    assert (row["state"], row["epochs"], row["ending"]) == ("COMPLETE", "2", "budget")
+    assert (row["state"], row["epochs"], row["ending"]) == ("COMPLETE", "1", "budget")
 
 
 def test_a_trial_that_is_trained_to_its_end_has_no_ending_on_the_board(start, tmp_path):
@@ -188,7 +188,7 @@ def test_another_engine_trains_what_the_budget_of_the_first_has_cut(start, clock
 def test_only_what_takes_longer_than_its_grace_is_stopped(clock):
     deadline = Deadline(SignalStop(), Pace(RunConfig(), SplitInfo("", (), {}, "")), 100.0)
     deadline.clock.start()
-    clock.now = 100.0 - MIN_ENDING_S
+    clock.now = 100.0 - MIN_ENDING_S - CLOSING_S
     assert deadline.closed()
     assert deadline.reason() is None
     clock.now += 5.1
@@ -213,7 +213,7 @@ def measure(clock, test=50, folds=0, **config):
     """The pace of a trial: 2 s to build, 90 s of features, an epoch of 5 s, 3 s for its end."""
     counts = {"train": {"x": 100}, "test": {"x": test}} | ({} if folds else {"validation": {"x": 50}})
     pace = Pace(RunConfig(**config), SplitInfo("", ("x",), counts, "", folds=folds))
-    trial = Trial("a", "optuna:tpe", 0, 1, "RUNNING")
+    trial = Trial("a", "optuna:tpe", 0, 1, "RUNNING", prefixes=(Prefix(used=True),))
     pace.began(trial)
     clock.pass_by(2.0)
     pace.built(trial)
@@ -224,11 +224,11 @@ def measure(clock, test=50, folds=0, **config):
 
 def test_scoring_is_expected_to_take_what_its_share_of_the_pictures_took(measured, clock):
     pace, trial = measured()
-    expected = 2 + WHOLE_BUILD_S + 50 * (90 / 150 + 1 / 50)
+    expected = 2 + WHOLE_BUILD_S + CLOSING_S + 50 * (90 / 150 + 1 / 50)
     assert pace.reserve_s([]) == pytest.approx(expected)  # still in training, none of its family before
     clock.pass_by(3.0)
     pace.ended(trial)
-    assert pace.reserve_s([]) == 0.0
+    assert pace.reserve_s([]) == CLOSING_S
     assert pace.reserve_s([replace(trial, cost=Cost(5.0, 5.0))]) == pytest.approx(expected)
     assert pace.ending_s() == 3.0
     assert pace.first_epoch_s("a") == 97.0
@@ -238,16 +238,27 @@ def test_scoring_is_expected_to_take_what_its_share_of_the_pictures_took(measure
 def test_features_that_came_from_the_cache_are_expected_at_their_cold_cost(measured):
     pace, trial = measured()
     cost = Cost(5.0, 305.0, features_time_s=300.0)
-    assert pace.reserve_s([replace(trial, cost=cost)]) == pytest.approx(2 + WHOLE_BUILD_S + 50 * (300 / 150 + 1 / 50))
+    assert pace.reserve_s([replace(trial, cost=cost)]) == pytest.approx(
+        2 + WHOLE_BUILD_S + CLOSING_S + 50 * (300 / 150 + 1 / 50)
+    )
+
+
+def test_a_model_without_frozen_layers_is_not_built_again_and_several_views_are_of_one_picture(measured):
+    pace, trial = measured()
+    assert pace.reserve_s([replace(trial, prefixes=())]) == pytest.approx(2 + CLOSING_S + 50 * (90 / 150 + 1 / 50))
+    twice = replace(trial, prefixes=(Prefix(used=True, views=2),))
+    assert pace.reserve_s([twice]) == pytest.approx(2 + WHOLE_BUILD_S + CLOSING_S + 50 * (90 / 250 + 1 / 50))
 
 
 def test_repeats_and_the_training_on_all_folds_are_reserved(measured):
     pace, trial = measured(repeats=3, workers=2)
     cost = Cost(5.0, 95.0, total_time_s=100.0)
-    assert pace.reserve_s([replace(trial, cost=cost)]) == pytest.approx(2 + WHOLE_BUILD_S + 31.0 + 2 * 100.0)
+    assert pace.reserve_s([replace(trial, cost=cost)]) == pytest.approx(
+        2 + WHOLE_BUILD_S + CLOSING_S + 31.0 + 2 * 100.0
+    )
     pace, trial = measured(folds=4)
     assert pace.reserve_s([replace(trial, cost=cost)]) == pytest.approx(
-        2 + WHOLE_BUILD_S + 50 * (90 / 100 + 1 / 25) + 95
+        2 + WHOLE_BUILD_S + CLOSING_S + 50 * (90 / 100 + 1 / 25) + 95
     )
 
 
@@ -256,7 +267,7 @@ def test_repeats_and_the_training_on_all_folds_are_reserved(measured):
 
 @pytest.mark.storage
 def test_a_cut_trial_is_trained_again_for_as_many_epochs(start, clock, tmp_path):
-    run = start(budget=Budget(None, 35.0), repeats=1)
+    run = start(budget=Budget(1, 35.0), repeats=1)
     (trial,) = run.trials
     assert trial.cut
     pool = fake(clock, cls=Jobs)
