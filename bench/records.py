@@ -59,7 +59,7 @@ class Weights(StrEnum):
 class Ending(StrEnum):
     """Reason why a trial ended early without a failure.
 
-    A COMPLETE trial that ended for BUDGET or INTERRUPTED was cut: it has its best epoch up to then, and its model.
+    A COMPLETE trial with BUDGET or INTERRUPTED was cut: training ended early, with the model of its best epoch.
     """
 
     PRUNER = "pruner"
@@ -98,7 +98,7 @@ LEADERBOARD_COLUMNS = (
 
 With folds, `val_accuracy` is their mean and `val_accuracy_std` their sample standard deviation; without folds the
 latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval includes the noise of seeds and test
-pictures. `ending` is "budget" or "interrupted" if the training was cut, after so many `epochs`; else None.
+pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
 """
 
 
@@ -301,8 +301,8 @@ class Trial:
         duplicate_of: Name of the trial whose record answered this one; "" if it was trained.
         counted: True if it used budget (an answer from the same study's record does not).
         started_s, finished_s: Monotonic seconds since the run's start.
-        charged_s: Its engine's clock at its end: seconds of the engine's search, and those charged for trials of other
-            engines. None in older records and while it is running.
+        charged_s: Its engine's clock when the trial ended: seconds of the engine's search, and those charged for work
+            of other engines. None in older records and while the trial is running.
         value: The validation accuracy reported to the engine (of the best epoch; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
         folds: Validation metrics of every fold, with mean `validation`; empty without folds.
@@ -376,7 +376,7 @@ class Trial:
 
     @property
     def cold_s(self) -> float:
-        """Seconds that it would take with an empty feature cache, every fold, building and measuring included."""
+        """Seconds that it would take with an empty feature cache, including all folds, building and measuring."""
         return self.cost.total_time_s + self.saved_s if self.cost else self.took_s
 
     @property
@@ -393,7 +393,7 @@ class Trial:
 
     @property
     def cut(self) -> bool:
-        """True where its training was cut short, and its best epoch up to then kept."""
+        """True if its training ended early with the model of its best epoch."""
         return self.state == COMPLETE and self.ending in (Ending.BUDGET, Ending.INTERRUPTED)
 
     @property
@@ -471,7 +471,7 @@ class SearchPlan:
     Attributes:
         trials, seconds: Budget of each engine; None where it has no such limit.
         known: Number of known configurations that come first.
-        families: Number of families to search, baselines included.
+        families: Number of families to search, including baselines.
         baselines: Families that cannot learn and get one trial each; empty if there are no others.
         only_known: True if no engine proposes anything.
     """

@@ -43,8 +43,8 @@ WARM_UP_IMPORTS = ("optuna.importance", "scipy.special", "bench.report.page")
 
 
 MAX_PREPARATION = 0.5
-"""Largest share of the time budget that reading the pictures and building the families is charged: the rest of a long
-download is not."""
+"""Maximum share of the time budget that is charged for reading the pictures and building the families, e.g. for a long
+download."""
 
 
 def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool: Pool | None = None) -> Run:
@@ -96,7 +96,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
 
 
 def _search_s(config: RunConfig, folder: RunFolder) -> float | None:
-    """Time of each engine's search: its budget less its share of the preparation; None without a time budget."""
+    """Return the seconds for each engine's search: its budget minus its share of the preparation; None if unlimited."""
     budget_s = config.budget.seconds
     if budget_s is None:
         return None
@@ -125,9 +125,9 @@ def _score(
     thumbnails: ThumbnailWriter,
     progress: Progress,
 ) -> None:
-    """Score every family's best trial on the test pictures; with `repeats`, retrained with other seeds too.
+    """Score every family's best trial on the test pictures; with `repeats`, also retrained with other seeds.
 
-    After a Ctrl-C no other seed is begun; after SIGTERM nothing is.
+    After a Ctrl-C there are no repeats; after SIGTERM nothing is scored.
     """
     run, config = folder.as_run(), folder.run.config
     scoring = Scoring(config, folder)
@@ -151,7 +151,7 @@ def _score(
 
 
 def _warn(folder: RunFolder, progress: Progress, text: str) -> None:
-    """Warn now and on the page."""
+    """Warn the user, and add the warning to the page."""
     folder.note(text)
     progress.warning(text)
 

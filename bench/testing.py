@@ -53,7 +53,7 @@ class FakePool:
         epochs: Number of epochs that a trial reports.
         slots: Number of jobs that it accepts before it runs them.
         epoch_s: Time that every epoch reports.
-        wait: Called with `epoch_s` in every epoch of a trial, for instance to advance a clock.
+        wait: Called with `epoch_s` in every epoch of a trial, e.g. to advance a clock.
     """
 
     def __init__(

@@ -214,16 +214,16 @@ def _limits(trials: int | None, time_s: float | None) -> str:
 
 
 def search_plan(plan: SearchPlan) -> str:
-    """The division of the budget on one line: `20 trials: 6 known configurations first, one a family, then …`."""
+    """Division of the budget on one line: `20 trials: 6 known configurations first, one per family, then …`."""
     budget = _limits(plan.trials, plan.seconds) + (" for each engine" if len(plan.engines) > 1 else "")
     known = plural(plan.known, "known configuration")
     if plan.only_known:
-        return f"{budget}: {known}, and no engine proposes any"
-    a_family = ", one a family" if plan.known == plan.families > 1 else ""
+        return f"{budget}: {known}, no proposals"
+    per_family = ", one per family" if plan.known == plan.families > 1 else ""
     counts = ["proposals" if plan.proposals is None else plural(plan.proposals, "proposal")]
     counts += counts[:1] * (len(plan.engines) - 1)
-    proposals = listing([f"{count} of {engine}" for count, engine in zip(counts, plan.engines, strict=True)], 9)
-    order = f"{known} first{a_family}, then {proposals}" if plan.known else proposals
+    proposals = listing([f"{count} by {engine}" for count, engine in zip(counts, plan.engines, strict=True)], 9)
+    order = f"{known} first{per_family}, then {proposals}" if plan.known else proposals
     return f"{budget}: {order}{_baselines(plan.baselines)}"
 
 

@@ -217,7 +217,7 @@ def _weights(family: FamilyResult) -> str:
 
 
 def _cut(family: FamilyResult) -> str:
-    return "to its end" if family.cut_after is None else f"until the run's end cut it after epoch {family.cut_after}"
+    return "to the end" if family.cut_after is None else f"only until epoch {family.cut_after}"
 
 
 def _hardware(env: Environment) -> str:

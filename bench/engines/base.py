@@ -47,9 +47,9 @@ class StudyEngine:
         self._known: dict[int, Mapping[str, Value]] = {}
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        """Return the known value, which must be in the range, or the default; else the engine's, or the sampler's.
+        """Return the known value, which must be in the range; without one that of the engine or the sampler.
 
-        A known configuration has defaults where it names no value.
+        A known configuration uses the defaults of hyperparameters that it does not contain.
         """
         if hyperparameter.kind == "Fixed":
             return hyperparameter.default

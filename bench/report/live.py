@@ -27,7 +27,7 @@ class LivePage:
         warn: Called with the first error of each kind; its traceback is logged.
 
     Attributes:
-        last_s: Time that the last writing took.
+        last_s: Seconds for writing the page the last time.
     """
 
     def __init__(self, folder: RunFolder, warn: Callable[[str], None]) -> None:

@@ -62,7 +62,7 @@ class FamilyResult:
         status: Every status but COMPLETE has a `reason`.
         weights: Initial weights of its backbone: "imagenet", "random", "random (missing)"; "" without one.
         parameters: None if they were not counted.
-        cut_after: Epoch after which the budget or Ctrl-C ended its training; None if it was trained to its end.
+        cut_after: Epoch after which the budget or Ctrl-C ended its training; None if training did not end early.
         on_features: True if its steps were timed on features of frozen layers instead of pictures.
         seeds: Seeds of its trainings, the run's own first.
         correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).

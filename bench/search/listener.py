@@ -69,7 +69,7 @@ class TrialListener(Listener):
         return value
 
     def progress(self, stage: str, done: int, total: int) -> Ending | None:
-        """Report a stage to the user; a reason to end the trial if no time is left for an epoch."""
+        """Report a stage to the user; return a reason to end the trial if there is one."""
         self._context.progress.stage(stage, done, total)
         return self._context.deadline.ending()
 
@@ -88,7 +88,7 @@ class TrialListener(Listener):
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
         """Report an epoch to the user and, in the first fold, to the engine: other folds start at epoch 1 again.
 
-        The time that is left is shared among the folds evenly, so that each is trained for as long.
+        The remaining time is divided evenly among the folds.
         """
         deadline = self._context.deadline
         deadline.pace.epoch(self.trial, epoch)
@@ -107,12 +107,12 @@ class TrialListener(Listener):
         return deadline.ending(epoch.time_s, self._later_folds_s)
 
     def result(self, result: TrialResult) -> str | None:
-        """Save the model of a trial that is its family's best so far; with folds none, since it saw only a part."""
+        """Return a path if the model is its family's best so far; None with folds, since it saw only some pictures."""
         best = not result.stopped and not result.folds and self._context.ledger.would_be_best(self._complete(result))
         return str(self._candidate.absolute()) if best else None
 
     def note_failed_build(self, outcome: Outcome) -> None:
-        """Look up a configuration whose build has raised, for it would raise again; other failures may not."""
+        """Look up a configuration whose build raised an exception, because it would raise again."""
         raised = outcome.failure is not None and outcome.failure.kind == FailureKind.EXCEPTION
         if not self.key and raised and self._suggested:
             self._look_up(self._suggested)
@@ -176,22 +176,23 @@ class TrialListener(Listener):
         return replace(trial, finished_s=self._folder.elapsed_s(), charged_s=self._context.clock.read_s())
 
     def _charge(self, seconds: float) -> None:
-        """Charge the engine for work of another engine; workers work side by side, each for a part of the time."""
+        """Charge the engine for work of another engine, divided by the number of workers, which run in parallel."""
         self.study.charge(max(0.0, seconds) / self._context.config.workers)
 
     def _charge_answer(self, original: Trial) -> None:
-        """Charge the engine as if it had trained the answer itself: a known configuration as the first engine was.
+        """Charge the engine as if it had trained the answer itself.
 
-        A proposal takes its cold time, since this engine gains nothing from what another one has cached.
+        For a known configuration this is the time that the first engine needed. For a proposal it is the time with an
+        empty feature cache, because an engine must not gain from the features that another one has cached.
         """
         charge_s = original.took_s if self.trial.known else original.cold_s
         self._charge(charge_s - (self._folder.elapsed_s() - self.trial.started_s))
-        self._context.ledger.owes_features(original, self.trial.engine)  # they are paid for now
+        self._context.ledger.owes_features(original, self.trial.engine)  # it has now been charged for them
 
     def _warn_of_unseen_backbone(self) -> None:
-        """Say once of a family that its probe has missed a backbone, whose weights are not in the Keras cache."""
+        """Warn once per family of a backbone that its probe missed and whose weights are not in the Keras cache."""
         text = (
-            f"{self.study.family.path}: no imagenet weights in the Keras cache for a backbone that was not met before"
+            f"{self.study.family.path}: no imagenet weights in the Keras cache for a backbone that was not found before"
             " the search; it runs from random initialisation, labelled so"
         )
         if text not in self._folder.run.notes:
@@ -212,11 +213,11 @@ class TrialListener(Listener):
                 candidate.unlink(missing_ok=True)
             elif candidate.exists():
                 candidate.replace(target)
-            else:  # there is no model to save, or saving failed: remove that of an earlier best
+            else:  # no model was saved: remove that of an earlier best trial
                 target.unlink(missing_ok=True)
 
     def _look_up(self, params: Mapping[str, Value]) -> None:
-        """Find out whether this configuration is new; one that is gets its number in the run."""
+        """Look up the configuration in the ledger; a new one gets its number in the run."""
         self.trial = replace(self.trial, params=dict(params))
         self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
@@ -270,13 +271,13 @@ class TrialListener(Listener):
 
 
 def _pruned(trial: Trial, ending: Ending) -> Trial:
-    """A stopped trial; its value is that of the last epoch, as in Optuna."""
+    """Return a trial as pruned; its value is that of the last epoch, as in Optuna."""
     last = list(trial.intermediate_values.values())[-1:]
     value = last[0] if last and math.isfinite(last[0]) else None
     return replace(trial, state=PRUNED, ending=ending, value=value)
 
 
 def _was_stopped(trial: Trial) -> bool:
-    """Return whether the user or the budget has stopped a trial before its first epoch ended."""
+    """Return whether the user or the budget stopped a trial before its first epoch ended."""
     interrupted = trial.failure is not None and trial.failure.kind == FailureKind.INTERRUPTED
     return interrupted or (trial.state == PRUNED and trial.ending is Ending.BUDGET)

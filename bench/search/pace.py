@@ -1,4 +1,4 @@
-"""Pace of a run: the times of its trials as the driver sees them, and what they say of the work that is left."""
+"""Times of a run's trials as measured by the driver, and estimates of the remaining work from them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.config import RunConfig
 from bench.records import Epoch, SplitInfo, Trial
 
 MIN_ENDING_S = 1.0
-"""Least time between the last epoch of a trial and its end: validate, measure, save."""
+"""Minimum estimate of the time between a trial's last epoch and its end: validate, measure, save."""
 
 WHOLE_BUILD_S = 3.0
-"""Time to build and save a backbone that the trial had only a sketch of."""
+"""Time for building and saving a backbone that the trial replaced by a sketch."""
 
 CLOSING_S = 2.0
-"""Time to end the workers and to close the storage."""
+"""Time for ending the workers and closing the storage."""
 
 
 @dataclass(eq=False)
@@ -62,38 +62,35 @@ class Pace:
     _times: dict[str, TrialTimes] = field(default_factory=dict)
 
     def began(self, trial: Trial) -> None:
-        """Note that a trial has been started."""
+        """Record the start of a trial."""
         self._times[trial.name] = TrialTimes(trial.name, trial.family, time.monotonic())
 
     def built(self, trial: Trial) -> None:
-        """Note that a trial's model is built."""
+        """Record the time at which a trial's model was built."""
         self._times[trial.name].built_s = time.monotonic()
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
-        """Note an epoch that has just ended."""
+        """Record an epoch that has just ended."""
         times = self._times[trial.name]
         times.trained_s, times.val_time_s = time.monotonic(), epoch.val_time_s or 0.0
         if times.first_epoch_s is None:
             times.first_epoch_s, times.epoch_s = times.trained_s, epoch.time_s
 
     def ended(self, trial: Trial) -> None:
-        """Note that a trial has ended."""
+        """Record the end of a trial."""
         self._times[trial.name].ended_s = time.monotonic()
 
     def in_training(self) -> bool:
-        """Return whether a trial that has not ended has an epoch to keep."""
+        """Return whether a running trial has completed an epoch."""
         return any(times.first_epoch_s is not None and times.ended_s is None for times in self._times.values())
 
     def first_epoch_s(self, family: str) -> float | None:
-        """Expected duration of a family's next trial up to the end of its first epoch: the median of those so far.
-
-        None before any; a forecast belongs here.
-        """
-        seen = [times.until_first_epoch_s for times in self._times.values() if times.family == family]
-        return median(known) if (known := [until_s for until_s in seen if until_s is not None]) else None
+        """Return the median time of a family's trials up to the end of their first epoch; None without any."""
+        times = [times.until_first_epoch_s for times in self._times.values() if times.family == family]
+        return median(known) if (known := [until_s for until_s in times if until_s is not None]) else None
 
     def ending_s(self) -> float:
-        """Longest time so far between the last epoch of a trial and its end."""
+        """Return the longest time so far between the last epoch of a trial and its end."""
         ended = [
             times.ended_s - times.trained_s
             for times in self._times.values()
@@ -102,7 +99,7 @@ class Pace:
         return max(ended, default=MIN_ENDING_S)
 
     def reserve_s(self, chosen: Iterable[Trial]) -> float:
-        """Expected time after the search: score these trials and those in training, and write the page twice.
+        """Estimate the time after the search: score the chosen and the running trials, and write the page twice.
 
         Args:
             chosen: The best trial so far of every family that has one.
@@ -117,14 +114,14 @@ class Pace:
         return CLOSING_S + 2 * self.page_s() + sum(self._scoring_s(*pair) for pair in [*times, *running.values()])
 
     def _scoring_s(self, times: TrialTimes, trial: Trial | None) -> float:
-        """Time to score a trial on the test pictures: build, features and a pass over them; to train it, if need be.
+        """Estimate the time for scoring a trial on the test pictures: building, features, prediction.
 
-        With folds it is trained once more, with repeats once for each.
+        With folds it includes one more training, with repeats one per repeat.
         """
         split, cost = self.split, trial.cost if trial else None
         trained_s = cost.total_time_s if cost else 0.0
         repeats_s = math.ceil(self.config.repeats / self.config.workers) * trained_s
-        if times.first_epoch_s is None:  # it has no epochs and no file: it is trained again
+        if times.first_epoch_s is None:  # a model without epochs is not saved, but trained again
             return trained_s + repeats_s
         began_s = times.began_s if times.built_s is None else times.built_s
         prepared_s = max(times.first_epoch_s - times.epoch_s - began_s, cost.features_time_s if cost else 0.0)

@@ -1,8 +1,8 @@
 """One engine's search over all families: choose the next trial, and record ended ones.
 
-`shares` divides the budget. The share of a family that has nothing left goes to the others. A configuration that was
-trained before is answered from the record instead of being trained again; within one study that uses no budget. One
-that is in training is answered when that trial ends.
+`shares` divides the budget. The unused share of a family goes to the others. A configuration that was trained before is
+answered from the record instead of being trained again; within one study this uses no budget. A configuration that
+another trial is training is answered when that trial ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bench.records import Trial
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
-from bench.search.shares import even, expected_proposals, is_known_due
+from bench.search.shares import evenly, expected_proposals, is_known_due
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
@@ -46,7 +46,7 @@ class Schedule:
         if plan.trials is not None and sum(study.trials for study in self._studies) >= plan.trials:
             return None
         waiting = [listener.study for listener in self._waiting]
-        for study in even(self._studies, plan):
+        for study in evenly(self._studies, plan):
             if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
             if asked := study.ask(is_known_due(study, self._studies, plan)):

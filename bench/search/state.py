@@ -41,17 +41,17 @@ class Ledger:
         self._orders = 0
 
     def find(self, key: str) -> Trial | None:
-        """The trial that has trained this configuration, if any."""
+        """Return the trial that trained this configuration, if any."""
         return self._trained.get(key)
 
     def find_stopped(self, key: str) -> Trial | None:
-        """The trial of this configuration that was stopped by the user or the budget; None while one is in training."""
+        """Return the trial of this configuration that the user or the budget stopped; None while one is running."""
         return None if key in self._in_training else self._stopped.get(key)
 
     def begin(self, key: str, engine: str) -> bool:
-        """Mark a configuration as in training; False if it already is, or was trained.
+        """Mark a configuration as in training; return False if it already is, or was trained.
 
-        A trial that one engine's pruner or budget has stopped answers no other engine, which might let it go on.
+        A trial stopped by one engine's pruner or budget does not answer other engines, which might continue it.
         """
         earlier = self._trained.get(key)
         if key in self._in_training or (earlier and (earlier.ending is None or earlier.engine == engine)):
@@ -61,14 +61,14 @@ class Ledger:
         return True
 
     def end(self, key: str, trial: Trial, stopped: bool) -> None:
-        """Mark a configuration as trained, or as stopped, so that it may be tried again."""
+        """Mark a configuration as trained, or as stopped; a stopped one may be tried again."""
         self._in_training.discard(key)
         (self._stopped if stopped else self._trained)[key] = trial
         if not stopped and self.would_be_best(trial):
             self.best[trial.family] = trial
 
     def owes_features(self, trial: Trial, engine: str) -> bool:
-        """Note the features that an engine has used; True if only other engines have paid for some of them."""
+        """Record the features that an engine has used; return True if only other engines were charged for some."""
         owes = False
         for prefix in trial.prefixes:
             if prefix.used:
@@ -83,7 +83,7 @@ class Ledger:
         return trial.state == COMPLETE and (best is None or trial.rank_key < best.rank_key)
 
     def best_of_all(self) -> Trial | None:
-        """The best trial of the run so far."""
+        """Return the best trial of the run so far."""
         return min(self.best.values(), key=lambda trial: trial.rank_key, default=None)
 
     def next_order(self) -> int:
@@ -162,12 +162,12 @@ class StudyState:
 
     @property
     def trials(self) -> int:
-        """Number of trials that used budget, running ones included."""
+        """Number of trials that used budget, including running ones."""
         return self._counted.total()
 
     @property
     def known_trials(self) -> int:
-        """Number of these that are known configurations."""
+        """Number of known configurations among these."""
         return self._counted[Origin.KNOWN]
 
     @property
@@ -176,7 +176,7 @@ class StudyState:
         return self.exhausted or self.failed or (self._is_baseline and self.trials > 0)
 
     def spent_s(self) -> float:
-        """Return the seconds that its trials took so far or were charged."""
+        """Return the seconds that its trials took so far, including charged time."""
         now_s = self.context.folder.elapsed_s()
         return self._ended_s + sum(now_s - began_s for began_s in self._began_s.values())
 
@@ -184,7 +184,7 @@ class StudyState:
         """Return the next proposal and its origin; None for now, or finally (`exhausted`).
 
         Args:
-            known: Whether the next known configuration comes first, if one is left.
+            known: Whether to return the next known configuration, if one is left.
         """
         if known and (values := next(self._known, None)) is not None:
             proposal = self._guarded(lambda: self.engine.ask(values), None)
@@ -208,7 +208,7 @@ class StudyState:
         self._counted[origin] -= 1
 
     def charge(self, seconds: float) -> None:
-        """Charge the engine and the family for a trial that another engine has trained."""
+        """Charge the engine and the family for work done in trials of other engines."""
         self.context.clock.charge(seconds)
         self._ended_s += seconds
 

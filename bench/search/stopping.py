@@ -14,10 +14,10 @@ from bench.search.pace import Pace
 from bench.workers import Stop
 
 MAX_RESERVE = 0.5
-"""Largest share of a search's time that is reserved for what follows it."""
+"""Maximum share of a search's time that is reserved for scoring and the page."""
 
 GRACE = 0.05
-"""Share of the time budget that a trial may take to end by itself before it is stopped."""
+"""Share of the time budget in which a trial may end by itself before it is stopped."""
 
 MAX_GRACE_S = 30.0
 
@@ -28,7 +28,7 @@ CLOSING = "the run ends: running trials end after their epoch, then the best are
 
 
 class SignalStop(Stop):
-    """Stops at SIGTERM. After Ctrl-C, `Deadline` lets the trials end that have an epoch to keep.
+    """Stops at SIGTERM. After Ctrl-C, `Deadline` lets trials end that have completed an epoch.
 
     Args:
         warn: Called once with a message after a Ctrl-C.
@@ -43,7 +43,7 @@ class SignalStop(Stop):
         self._warned = False
 
     def announce(self) -> None:
-        """Say what a Ctrl-C does; not in the handler of the signal, which may have interrupted a print."""
+        """Warn once after a Ctrl-C; not in the signal handler, which may have interrupted a print."""
         if self.signal == signal.SIGINT and not self._warned:
             self._warned = True
             self._warn(CLOSING)
@@ -53,19 +53,19 @@ class SignalStop(Stop):
 
 
 class EngineClock:
-    """Seconds that an engine has used: those of its search, and those that it was charged."""
+    """Time that an engine has used: the time of its search, and the time charged for other engines' work."""
 
     def __init__(self) -> None:
         self._began_s: float | None = None
         self._charged_s = 0.0
 
     def start(self) -> EngineClock:
-        """Let the search begin."""
+        """Start the search's time."""
         self._began_s = time.monotonic()
         return self
 
     def charge(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Add time to the clock."""
         self._charged_s += seconds
 
     def read_s(self) -> float:
@@ -74,18 +74,18 @@ class EngineClock:
 
 
 class Deadline(Stop):
-    """End of one engine's search: when its time is spent, or a signal has come.
+    """End of one engine's search: when its time is used up, or after a signal.
 
-    Its time ends early enough for what follows: the running trials validate and save, the best are scored, the page is
-    written. Trials ask it after every epoch, and end with their best epoch where another one would not fit. After a
-    grace period, those that have not ended are stopped.
+    Training ends early enough to validate and save the running trials, score the best ones and write the page. Trials
+    check the deadline after every epoch, and end with their best epoch if another epoch would take too long. Trials
+    that have not ended after a grace period are stopped.
 
     Args:
         signals: Ctrl-C or SIGTERM.
         pace: Measured times of the run.
-        seconds: Time for the search and its share of what follows; None has no end.
+        seconds: Time for the search and its share of scoring and the page; None without a time limit.
         chosen: Returns the trials that would be scored now.
-        engines: Number of searches that share what follows.
+        engines: Number of searches that share the time for scoring and the page.
 
     Attributes:
         clock: The engine's clock, which the search starts.
@@ -109,23 +109,23 @@ class Deadline(Stop):
         return self._signals.signal != 0
 
     def left_s(self) -> float | None:
-        """Return the seconds in which trials may train; None without an end."""
+        """Return the seconds left for training; None without a time limit."""
         if self._seconds is None:
             return None
         reserve_s = self.pace.reserve_s(self._chosen()) / self._engines + self.pace.ending_s()
         return self._seconds - self.clock.read_s() - min(reserve_s, MAX_RESERVE * self._seconds)
 
     def fits(self, family: str) -> bool:
-        """Tell whether a trial of a family is likely to end its first epoch."""
-        left_s, wanted_s = self.left_s(), self.pace.first_epoch_s(family)
-        return left_s is None or wanted_s is None or wanted_s <= left_s
+        """Return whether a new trial of a family is likely to complete its first epoch in time."""
+        left_s, needed_s = self.left_s(), self.pace.first_epoch_s(family)
+        return left_s is None or needed_s is None or needed_s <= left_s
 
     def ending(self, next_s: float = 0.0, later_s: float = 0.0) -> Ending | None:
-        """Return the reason why a trial must end now.
+        """Return the reason why a trial must end now; None if it may continue.
 
         Args:
-            next_s: Time that its next epoch takes.
-            later_s: Time that it needs afterwards, for other folds.
+            next_s: Expected duration of its next epoch.
+            later_s: Time that it needs for other folds.
         """
         if self.interrupted:
             return Ending.INTERRUPTED
@@ -149,10 +149,10 @@ class Deadline(Stop):
 
 @contextlib.contextmanager
 def stop_on_signal(warn: Callable[[str], object]) -> Iterator[SignalStop]:
-    """Record the first Ctrl-C or SIGTERM, so that the run can end in an orderly way; a second one stops at once.
+    """Record the first Ctrl-C or SIGTERM, so that the run can end in an orderly way; a second one stops it immediately.
 
-    The second one has its previous effect. For Ctrl-C, and for SIGTERM on the command line, that is an exception, which
-    still closes open files and processes.
+    The second one has its previous effect: for Ctrl-C, and for SIGTERM on the command line, an exception, which still
+    closes open files and processes.
     """
     stop = SignalStop(warn)
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there

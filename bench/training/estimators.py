@@ -32,9 +32,9 @@ from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
 
-HELD_SHARE = 0.25
-HELD_MB = 500.0
-"""Largest features that are read into memory: a share of what is free, and 10**6 bytes; others are read by batch."""
+MAX_MEMORY_SHARE = 0.25
+MAX_MEMORY_MB = 500.0
+"""Maximum size of features in memory, as a share of the free memory and in 10**6 bytes; others are read per batch."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Training:
     """Record of one training; its fields are those of `records.Trial` and `records.Cost`.
 
     Attributes:
-        phases: Number of its phases, those that a cut has left out included; 0 without epochs.
+        phases: Number of phases, including those left out because training ended early; 0 without epochs.
     """
 
     history: tuple[Epoch, ...]
@@ -56,7 +56,7 @@ class Training:
 
 
 class Estimator:
-    """A model that is trained once, and then predicts; `size` is the side of its pictures in pixels."""
+    """A model that is trained once and then predicts; `size` is the side length of its pictures in pixels."""
 
     size: int
 
@@ -74,7 +74,7 @@ class Estimator:
         raise NotImplementedError
 
     def refit(self, train: Part, epochs: Sequence[int]) -> None:
-        """Train for a given number of epochs in each phase, with nothing held out."""
+        """Train for this number of epochs in each phase, without validation."""
         raise NotImplementedError
 
     def predict(self, part: Part) -> metrics.Probabilities:
@@ -82,24 +82,24 @@ class Estimator:
         raise NotImplementedError
 
     def cost(self) -> Cost:
-        """Measure the cost of using it, once it is trained; the times of its training are 0."""
+        """Measure the cost of using the trained model; the training times are 0."""
         raise NotImplementedError
 
     def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
-        """Tell whether it can be trained without the backbones that it has only sketches of."""
+        """Return whether the features of its sketched backbones are in the cache, so that it can be trained."""
         return True
 
     def save(self, path: Path) -> None:
-        """Write a Keras model; not a scikit-learn classifier: the only format is a pickle, which nobody should load."""
+        """Write a Keras model; scikit-learn classifiers are not saved, because loading a pickle is unsafe."""
 
     def release(self) -> None:
-        """Give the memory back that outlives the last reference; the estimator is of no use afterwards."""
+        """Free the memory that would outlive the last reference; the estimator cannot be used afterwards."""
 
 
 class Classifier(Estimator):
-    """A scikit-learn classifier on flattened pixels, 0 to 255, trained at once on all pictures.
+    """A scikit-learn classifier on flattened pixels, 0 to 255, trained on all pictures at once.
 
-    Every `random_state` that the family has left None, also of the steps of a pipeline, is the seed.
+    Every `random_state` that is None, including those of pipeline steps, is set to the seed.
     """
 
     def __init__(self, model: Any, size: int, seed: int) -> None:
@@ -120,7 +120,7 @@ class Classifier(Estimator):
         report: EpochReport,
         over: tf.Variable | None = None,
     ) -> Training:
-        """Train; TooLarge where the pictures would not fit into memory."""
+        """Train; TooLarge if the pictures do not fit into memory."""
         pictures = self._vectors(train)
         start = time.perf_counter()
         self._model.fit(pictures, train.labels)
@@ -143,9 +143,10 @@ class Classifier(Estimator):
         return metrics.as_probabilities(self._model.predict_proba(vectors))
 
     def _vectors(self, part: Part) -> Any:
-        """Read pictures as vectors; a classifier that looks at none, such as scikit-learn's dummy, gets them unread.
+        """Return pictures as vectors; they stay on disk for a classifier that ignores them, such as a dummy.
 
-        Most of scikit-learn computes in numbers of 8 bytes, copied from the pixels where an estimator validates them.
+        Most of scikit-learn computes with 8-byte numbers, which an estimator copies from the pixels when it validates
+        its input.
         """
         vectors = part.pixels.flattened()
         if _skips_validation(self._model):
@@ -156,7 +157,7 @@ class Classifier(Estimator):
         if needed_mb > free_mb:
             raise trainer.TooLarge(
                 f"{len(vectors):,} pictures of {self.size} pixels need about {needed_mb:,.0f} MB"
-                f"{' as numbers of 8 bytes beside the pixels' if copied else ''}, but {free_mb:,.0f} MB are free"
+                f"{' including a copy as 8-byte numbers' if copied else ''}, but {free_mb:,.0f} MB are free"
             )
         return np.asarray(vectors)
 
@@ -173,7 +174,7 @@ def can_learn(model: Any) -> bool:
 
 
 def _skips_validation(model: Any) -> bool:
-    """Tell whether scikit-learn has tagged an estimator as one that takes its input as it is."""
+    """Return whether an estimator has scikit-learn's tag `no_validation`."""
     return hasattr(model, "__sklearn_tags__") and bool(model.__sklearn_tags__().no_validation)
 
 
@@ -182,15 +183,15 @@ class Network(Estimator):
 
     Args:
         values: Hyperparameters.
-        backbones: Backbones in it, which a first phase freezes.
+        backbones: Backbones in the model, which the phase "head" freezes.
         cache: Cache of the features of frozen layers; None trains everything end to end.
-        progress: Reports the computing of features.
+        progress: Called during the computation of features.
 
     Attributes:
-        objective: Its loss, and what its outputs stand for.
+        objective: Its loss, and the meaning of its outputs.
 
     Raises:
-        ValueError: It cannot be trained on these pictures, or there is no such augmentation.
+        ValueError: The model cannot be trained on these pictures, or the augmentation is unknown.
     """
 
     def __init__(
@@ -228,9 +229,9 @@ class Network(Estimator):
         report: EpochReport,
         over: tf.Variable | None = None,
     ) -> Training:
-        """Train phase by phase with early stopping; TooLarge where it would not fit into memory.
+        """Train phase by phase with early stopping; TooLarge if it would not fit into memory.
 
-        A training that is cut in one phase ends with the best epoch up to then; later phases are left out.
+        If the time is over in one phase, the model has the weights of the best epoch so far; later phases are left out.
         """
         start = time.perf_counter()
         history: list[Epoch] = []
@@ -261,7 +262,7 @@ class Network(Estimator):
         if prepared is ready[-1] and (len(history) - before == prepared.phase.epochs or best.waited >= patience):
             best.ending = None  # it would have ended anyway
         fetched = [prepared.fetched for prepared in ready if prepared.fetched]
-        cold_s = max((features.cold_s for features in fetched), default=0.0)  # the later ones include the earlier ones
+        cold_s = max((features.cold_s for features in fetched), default=0.0)  # the last phase's include the others'
         return Training(
             history=tuple(history),
             fit_time_s=time.perf_counter() - start - sum(features.waited_s for features in fetched),
@@ -289,7 +290,7 @@ class Network(Estimator):
             before += count
 
     def predict(self, part: Part) -> metrics.Probabilities:
-        if self._trained is None:  # it has got its weights from a file
+        if self._trained is None:  # its weights were loaded from a file
             return trainer.Predictor(self._model, self.objective)(part.examples())
         return self._trained.predict(self._trained.examples(part))
 
@@ -319,8 +320,8 @@ class Network(Estimator):
                     return False
         return True
 
-    def take_over(self, path: Path) -> None:
-        """Read what was trained with sketches for the backbones; see `save`."""
+    def load_without_backbones(self, path: Path) -> None:
+        """Load the weights that `save` wrote for a model with sketches."""
         backbones = [backbone.model for backbone in self._backbones]
         layers = [layer for layer in self._model.layers if layer not in backbones]
         with np.load(path, allow_pickle=False) as arrays:
@@ -329,10 +330,10 @@ class Network(Estimator):
             layer.set_weights([weights.pop(0) for _ in layer.weights])
 
     def save(self, path: Path) -> None:
-        """Write a `.keras` file without the optimizer's state, replacing the old one whole.
+        """Write a `.keras` file without the optimizer's state, atomically.
 
-        With a sketch for a backbone, write the weights of the other layers as an `.npz` file of the same name. Building
-        the backbone would take a second; `take_over` completes the model later.
+        If the model has a sketch for a backbone, write only the weights of the other layers, as an `.npz` file with the
+        same name. Building the backbone would take a second; `load_without_backbones` completes the model later.
         """
         model = self._model
         layers = [layer for layer in model.layers if not isinstance(layer, sketch.Sketched)]
@@ -347,20 +348,20 @@ class Network(Estimator):
         temporary.replace(path)
 
     def release(self) -> None:
-        """Empty the variables of the weights and of the optimizer.
+        """Empty the variables of the model and of the optimizer.
 
-        Nothing else gives their memory back: TensorFlow keeps every custom gradient of a graph (`tf.custom_gradient`),
-        Keras sums gradients through one, and so every training's graph and variables outlive the model.
+        Their memory is not freed otherwise: TensorFlow never releases the custom gradients of a graph
+        (`tf.custom_gradient`), and Keras sums gradients with one, so the graph and its variables outlive the model.
         """
         models = [self._model] + ([self._trained.model] if self._trained else [])
         optimizers = [model.optimizer for model in models if model.compiled]
         variables = {id(variable): variable for owner in (*models, *optimizers) for variable in owner.variables}
         for variable in variables.values():
-            nothing = tf.zeros((), variable.value.dtype)
-            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=nothing)
+            empty = tf.zeros((), variable.value.dtype)
+            tf.raw_ops.AssignVariableOp(resource=variable.value.handle, value=empty)
 
     def _prepared(self, train: Part, validation: Part | None, epochs: int) -> list[PreparedPhase]:
-        """Prepare each phase, the last one first: its cut is the shallowest, and deeper cuts are computed from it."""
+        """Prepare all phases, the last one first, because deeper cuts are computed from its shallower cut."""
         ready = []
         for phase in reversed(phases(self._values, epochs)):
             with phase.freezing(self._frozen_by_phases):
@@ -377,7 +378,7 @@ class Network(Estimator):
         return ready[::-1]
 
     def _on_features(self, phase: TrainingPhase, train: Part, validation: Part | None) -> PreparedPhase:
-        """Find the frozen prefix as the layers are frozen now, and compute its features."""
+        """Find the frozen prefix of the model with the currently frozen layers, and compute its features."""
         cut, cache, wanted = self._cut(phase, train, validation)
         fetched = cache.fetch(cut, wanted, self._progress)
         self._save_outlines(cut, sketch.Outlines(cache.root))
@@ -411,7 +412,7 @@ class Network(Estimator):
     def _cut(
         self, phase: TrainingPhase, train: Part, validation: Part | None
     ) -> tuple[Cut, FeatureCache, list[PictureView]]:
-        """Find the cut whose features a phase is trained on, and their views; NoPrefix where that does not pay."""
+        """Find the cut for a phase and the views of its features; NoPrefix if features would not save time."""
         if self._cache is None:
             raise NoPrefix("the feature cache is off")
         if isinstance(self._graph, NoPrefix):
@@ -432,7 +433,7 @@ class Network(Estimator):
         return prepared.model
 
     def _save_outlines(self, cut: Cut, outlines: sketch.Outlines) -> None:
-        """Record outlines of the backbones that are frozen as a whole, so that other trials need not build them."""
+        """Record outlines of the completely frozen backbones, so that other trials need not build them."""
         frozen = {id(tensor) for node in cut.graph.ancestors(cut.tensors) for tensor in node.outputs}
         for nested in cut.graph.nested:
             for backbone in self._backbones:
@@ -456,4 +457,4 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
 
 
 def _fits_memory(features: Fetched) -> bool:
-    return features.bytes / 1e6 <= min(HELD_MB, HELD_SHARE * machine.available_mb())
+    return features.bytes / 1e6 <= min(MAX_MEMORY_MB, MAX_MEMORY_SHARE * machine.available_mb())

@@ -1,4 +1,4 @@
-"""One job in a worker's process: look at a family, check weights, train a configuration, score the chosen one."""
+"""The jobs of a worker process: check a family or its weights, train a configuration, score the chosen one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PROGRESS_EVERY_S = 1.0
 
 
 def run(job: Job, channel: Channel) -> object:
-    """Do one job; return its result, an instance of `job.result_type`."""
+    """Run one job; return its result, an instance of `job.result_type`."""
     return JOBS[type(job)](job, channel)
 
 
@@ -57,12 +57,12 @@ def run(job: Job, channel: Channel) -> object:
 
 
 def trial(job: TrialJob, channel: Channel) -> TrialResult:
-    """Build, train and validate one configuration; offer its model to the driver, and save it where the driver says.
+    """Build, train and validate one configuration; save its model if the driver answers with a path.
 
-    Where the data is in folds, the model is built anew for every fold, with the same values and the same seed; trained
-    on the other folds, with early stopping on this one; and validated on this one. The result has every fold's metrics
-    and their mean, the first fold's epochs, and the number of epochs for a training on all folds. No fold's model is
-    kept or scored: `refit` trains the chosen one.
+    With data in folds, a new model is built for every fold, with the same values and the same seed. It is trained on
+    the other folds, with early stopping on this one, and validated on this one. The result contains the metrics of all
+    folds and their mean, the epochs of the first fold, and the number of epochs for training on all folds. The models
+    of the folds are neither saved nor scored: `refit` trains the chosen configuration.
     """
     with _time_limit(job.time_s) as over:
         result, estimator = _train(job, channel, job.score, over)
@@ -77,7 +77,7 @@ def trial(job: TrialJob, channel: Channel) -> TrialResult:
 
 @contextmanager
 def _time_limit(seconds: float | None) -> Iterator[tf.Variable | None]:
-    """Yield a variable that becomes True after so many seconds, also while a graph runs; None without a limit."""
+    """Yield a variable that becomes True after this time, even while a graph runs; None without a limit."""
     if seconds is None:
         yield None
         return
@@ -95,7 +95,7 @@ def _time_limit(seconds: float | None) -> Iterator[tf.Variable | None]:
 def _train(
     job: TrainingJob, channel: Channel, score: bool, over: tf.Variable | None = None
 ) -> tuple[TrialResult, Estimator | None]:
-    """Train and validate a configuration, and score it if asked to; no estimator where the driver stopped it."""
+    """Train and validate a configuration, and score it if `score`; the estimator is None if the driver stopped it."""
     start = time.perf_counter()
     dataset = data.load(Path(job.manifest))
     folds = [dataset.fold(number) for number in range(dataset.folds)]
@@ -116,7 +116,7 @@ def _train(
             settings: dict[str, Any] = {
                 "epochs": job.epochs,
                 "patience": job.patience,
-                "report": partial(_reported, job, channel, number, len(folds)),
+                "report": partial(_report, job, channel, number, len(folds)),
                 "over": over,
             }
             training = None
@@ -164,7 +164,7 @@ def _train(
 
 
 def _training_cost(cost: Cost, trainings: Sequence[Training]) -> Cost:
-    """Add the times of one training, the mean over the folds, to the cost of using a model."""
+    """Add the training times, averaged over the folds, to the cost of using a model."""
     fit_time_s = fmean(training.fit_time_s for training in trainings)
     features_time_s = fmean(training.features_time_s for training in trainings)
     return replace(
@@ -177,14 +177,14 @@ def _training_cost(cost: Cost, trainings: Sequence[Training]) -> Cost:
 
 
 def _best_epochs(trainings: Sequence[Training]) -> tuple[int, ...]:
-    """Average each phase's best epochs over the folds; 0 in the phases that a cut has left out."""
+    """Average each phase's best epochs over the folds; 0 for phases that were left out."""
     counts = [trainer.best_epochs(training.history) for training in trainings]
     padded = [count + (0,) * (training.phases - len(count)) for count, training in zip(counts, trainings, strict=True)]
     return tuple(round(fmean(epochs)) for epochs in zip(*padded, strict=True))
 
 
-def _reported(job: TrainingJob, channel: Channel, fold: int, folds: int, epoch: Epoch) -> Ending | None:
-    """Report an epoch; the answer ends the training, as does the last epoch of a configuration that was cut."""
+def _report(job: TrainingJob, channel: Channel, fold: int, folds: int, epoch: Epoch) -> Ending | None:
+    """Report an epoch; return the driver's reason to end training, BUDGET after epoch `job.stop_after`."""
     ending = channel.epoch(epoch, fold, folds)
     return ending or (Ending.BUDGET if job.stop_after is not None and epoch.epoch >= job.stop_after else None)
 
@@ -193,10 +193,10 @@ def _reported(job: TrainingJob, channel: Channel, fold: int, folds: int, epoch: 
 
 
 def score(job: ScoreJob, channel: Channel) -> ScoreResult:
-    """Restore the chosen trial's model and score it on the test pictures; without a model, train it again.
+    """Load the chosen trial's model and score it on the test pictures; if it was not saved, train it again.
 
-    Where `job.trained` holds only what was trained beside a sketch of its backbone, make the whole model of it, and
-    save that as `job.model`.
+    If `job.trained` contains only the layers that were trained with a sketched backbone, complete the model and save it
+    as `job.model`.
     """
     if not job.trained:
         result, _ = _train(job, channel, score=True)
@@ -206,7 +206,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
     network = _estimator(built, job, channel)
     assert isinstance(network, Network)
     if trained.suffix == ".npz":
-        network.take_over(trained)
+        network.load_without_backbones(trained)
         network.save(Path(job.model))
         trained.unlink()
     else:
@@ -215,9 +215,9 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
-    """Train a configuration on every picture outside the test set for `job.phase_epochs`, and score it.
+    """Train a configuration on all pictures outside the test set for `job.phase_epochs`, and score it.
 
-    So the chosen trial of data in folds gets its model. Nothing is held out to stop early by.
+    This gives the chosen trial its model if the data is in folds. There is no early stopping.
     """
     dataset = data.load(Path(job.manifest))
     estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
@@ -245,14 +245,14 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     ScoreJob: score,
     RefitJob: refit,
 }
-"""The function that does each class of job."""
+"""The function that runs each class of job."""
 
 
 # -- shared
 
 
 class _Built(NamedTuple):
-    """Return value of a family's `build`, its active hyperparameters, and the task that it was given."""
+    """Return value of a family's `build`, its active hyperparameters, and its task."""
 
     model: Any
     params: Mapping[str, Value]
@@ -260,7 +260,7 @@ class _Built(NamedTuple):
 
 
 def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
-    """Build a family with sketches of the backbones that were built before, unless the family needs the backbones."""
+    """Build a family with sketches of the backbones that were built before, if sketches suffice for the family."""
     answers: dict[str, Value] = {}
 
     def remembered(hyperparameter: Hyperparameter) -> Value:
@@ -278,7 +278,7 @@ def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
 
 
 def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Built:
-    """Build a family: the seed is set and its file imported anew, so that nothing depends on earlier builds."""
+    """Set the seed, import a family's file again and build it; the result does not depend on earlier builds."""
     cache = _feature_cache(job)
     keras.utils.set_random_seed(job.seed)
     if job.deterministic:
@@ -300,7 +300,7 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
 
 
 def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
-    """Make an estimator of a built model; a classifier without an `input_size` takes the smallest pictures."""
+    """Return an estimator for a built model; a classifier without `input_size` takes the smallest pictures."""
     if not isinstance(built.model, keras.Model):
         return Classifier(built.model, int(built.params.get("input_size") or min(job.input_sizes)), job.seed)
     return Network(
@@ -324,7 +324,7 @@ def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, chan
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:
-    """Pass on a progress report every `PROGRESS_EVERY_S` seconds, and drop those between; Stopped if so answered."""
+    """Pass on one progress report every `PROGRESS_EVERY_S` seconds; raise Stopped if the answer is a reason to stop."""
     last_s = time.monotonic()
 
     def report(stage: str, done: int, total: int) -> None:

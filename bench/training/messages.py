@@ -1,4 +1,4 @@
-"""Jobs, their results, and the channel between a worker process and the driver: typed, plain data, no TensorFlow."""
+"""Jobs, their results, and the channel between a worker process and the driver: typed data, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class WeightsFile:
 
     Attributes:
         backbone: Its `pretrained.backbone_key`, e.g. `MobileNetV2(alpha=0.35)`.
-        values: Hyperparameters with which its family asks for it.
-        url, path: Address of it, and where the Keras cache has it or would have it; "" if there is no such file.
-        hash: Its checksum; "" where Keras gives none.
-        problem: Reason why there is none, or why the one that is there does not load; "" if it does, or is missing.
+        values: Hyperparameters with which the family requests the backbone.
+        url, path: Its address, and its path in the Keras cache, whether it exists or not; "" if there is no such file.
+        hash: Its checksum; "" if Keras has none.
+        problem: Reason why there is no such file, or why it cannot be loaded; else "".
     """
 
     backbone: str
@@ -36,17 +36,17 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """A family after one build with default values; nothing is declared where no input size is left.
+    """Result of building a family; `space` is empty if no input size is large enough.
 
     Attributes:
-        space: All hyperparameters that it declares, conditional ones included.
-        known: Its known configurations, checked against the space.
-        weights_files: Files of all backbones that it can ask for; none where weights are random.
-        backbones: Number of backbones that it can ask for.
-        too_small: Input sizes that are left out, since a backbone cannot be built for them.
+        space: All hyperparameters, including conditional ones.
+        known: Known configurations, checked against the space.
+        weights_files: Files of all backbones that it can request; none if weights are random.
+        backbones: Number of backbones that it can request.
+        too_small: Input sizes that are left out because a backbone cannot be built for them.
         learns: Whether training can change it; see `estimators.can_learn`.
         gpus: Names of the GPUs that the process sees.
-        warnings: What the user should know of the family before its search, a sentence each.
+        warnings: One sentence each.
     """
 
     space: tuple[Hyperparameter, ...]
@@ -64,9 +64,9 @@ class TrialResult:
     """A trained and validated configuration; the fields are those of `records.Trial`.
 
     Attributes:
-        stopped: Whether it was stopped with nothing to keep; then nothing is measured.
-        ending: Why its training ended early; None where it did not, or where another trial answers it.
-        unsaved: Reason why the model could not be saved where the driver asked for it; "" where it was.
+        stopped: True if it was stopped without a usable epoch; then there are no metrics.
+        ending: Reason why training ended early; None if it did not, or if another trial answers it.
+        unsaved: Reason why the model could not be saved; "" if it was saved, or the driver did not request it.
     """
 
     params: Mapping[str, Value]
@@ -87,7 +87,7 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """A model on the test pictures; `history` where it was trained for that."""
+    """Score on the test pictures; `history` is empty if a saved model was scored."""
 
     test: Metrics
     history: tuple[Epoch, ...] = ()
@@ -98,7 +98,7 @@ class ScoreResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One piece of work for a worker process, stopped after `timeout_s` seconds; the pool sets the number of cores."""
+    """A task for a worker process, stopped after `timeout_s` seconds; the pool sets the number of cores."""
 
     result_type: ClassVar[type]
 
@@ -114,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyJob(Job):
-    """A job that builds the family in the file `path`, on backbones that start from one of `config.WEIGHTS`."""
+    """A job that builds the family in the file `path`; `weights` is one of `config.WEIGHTS`."""
 
     path: str
     class_names: tuple[str, ...]
@@ -129,7 +129,7 @@ class ProbeJob(FamilyJob):
     """Build a family once with default values.
 
     Attributes:
-        only: The configuration whose weights are looked for; None looks for those of all configurations.
+        only: Find weights only for this configuration; None for all configurations.
     """
 
     result_type: ClassVar[type] = ProbeResult
@@ -139,7 +139,7 @@ class ProbeJob(FamilyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsJob(FamilyJob):
-    """Check a weights file that has been downloaded."""
+    """Check a downloaded weights file."""
 
     result_type: ClassVar[type] = WeightsFile
 
@@ -148,17 +148,17 @@ class WeightsJob(FamilyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob(FamilyJob):
-    """Settings of every training.
+    """A job that trains a configuration.
 
     Attributes:
-        files: Weights files, found and checked, by `pretrained.backbone_key`; "" where they cannot be had.
+        files: Checked weights files by `pretrained.backbone_key`; "" if unavailable.
         manifest: The split, `split.json`.
         cache: The folder of decoded pictures and features.
         features: One of `config.FEATURES`.
         epochs: Maximum number of epochs in each phase.
-        stop_after: Number of epochs, counted through all phases, after which training ends; None where none was cut.
-        values: Hyperparameters to train with; None asks the driver's engine.
-        predictions: A file for the class probabilities of the test pictures; "" writes none.
+        stop_after: Number of epochs over all phases after which training ends; None without this limit.
+        values: Hyperparameters to train with; None gets them from the driver's engine.
+        predictions: File for the class probabilities of the test pictures; "" writes none.
     """
 
     files: Mapping[str, str]
@@ -178,10 +178,10 @@ class TrialJob(TrainingJob):
     """Build, train and validate one configuration.
 
     Attributes:
-        score: Score it on the test pictures too.
-        whole: Build backbones rather than sketch them, so that the model is saved as a `.keras` file.
-        time_s: Seconds from the start of the job after which training ends, in the middle of an epoch if need be;
-            None where time does not limit it.
+        score: Also score it on the test pictures.
+        whole: Build the backbones instead of sketching them, so that the model is saved as a `.keras` file.
+        time_s: Seconds from the start of the job after which training ends, possibly within an epoch; None without a
+            time limit.
     """
 
     result_type: ClassVar[type] = TrialResult
@@ -196,8 +196,8 @@ class ScoreJob(TrainingJob):
     """Score the chosen trial's model on the test pictures.
 
     Attributes:
-        trained: The file that the trial saved; "" trains the configuration again (scikit-learn models have no file).
-        model: The `.keras` file, made where `trained` holds only what was trained beside a sketch.
+        trained: The file that the trial saved; "" trains the configuration again (scikit-learn models are not saved).
+        model: The `.keras` file to write if `trained` contains only the layers trained with a sketch.
     """
 
     result_type: ClassVar[type] = ScoreResult
@@ -208,11 +208,11 @@ class ScoreJob(TrainingJob):
 
 @dataclass(frozen=True, kw_only=True)
 class RefitJob(TrainingJob):
-    """Train a configuration on every picture outside the test set, then score it.
+    """Train a configuration on all pictures outside the test set, then score it.
 
     Attributes:
-        phase_epochs: Epochs of each phase; nothing is held out to stop early by.
-        model: The `.keras` file to write; "" keeps none.
+        phase_epochs: Number of epochs in each phase; there is no early stopping.
+        model: The `.keras` file to write; "" writes none.
     """
 
     result_type: ClassVar[type] = ScoreResult
@@ -222,27 +222,27 @@ class RefitJob(TrainingJob):
 
 
 class Channel:
-    """The way from a job to the driver; every call waits for its answer. This one answers for jobs that ask nothing."""
+    """Calls from a job to the driver; each waits for its answer. This base class answers without a driver."""
 
     def suggest(self, hyperparameter: Hyperparameter) -> Value:
-        """Ask for the value of an active hyperparameter; a ValueError where the known one is outside its range."""
+        """Return the value of an active hyperparameter; ValueError if the known value is outside its range."""
         return hyperparameter.default
 
     def progress(self, stage: str, done: int, total: int) -> Ending | None:
-        """Report how much of a stage is done; `total` is 0 where that is not known. A reason stops the job."""
+        """Report the progress of a stage, `total` is 0 if unknown; the answer is a reason to stop the job, or None."""
         return None
 
     def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Announce the built configuration; True stops the job, since the configuration was trained before."""
+        """Report the built configuration; True stops the job, because the configuration was trained before."""
         return False
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
         """Report an epoch of `fold` (from 1) of `folds` (0 without folds).
 
-        The answer is None to go on, PRUNER to drop the trial, or another reason to end the fold with its best epoch.
+        The answer is None to continue, PRUNER to drop the trial, or another reason to end the fold with its best epoch.
         """
         return None
 
     def result(self, result: TrialResult) -> str | None:
-        """Send a trial's result while its model is in memory; the answer is the path to save the model to, or None."""
+        """Send a trial's result; return the path for saving its model, None if it should not be saved."""
         return None

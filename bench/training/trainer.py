@@ -22,14 +22,14 @@ from bench.training.batches import Batches, Examples
 from bench.training.objective import Objective, WrongModel, input_shapes, output_shape
 
 BATCH_SIZE = 32
-"""Default where a family does not declare the hyperparameter."""
+"""Default if a family does not declare the hyperparameter."""
 
 PREDICT_BATCH = 64
 READ_BYTES = 4 * 2**20
-"""Minimum number of examples, and of bytes, that predicting reads at a time."""
+"""Minimum batch size of predictions, in examples and in bytes."""
 
-LEAST_GAIN = 0.01
-"""Share by which a validation loss must fall to count as better."""
+MIN_GAIN = 0.01
+"""Minimum relative decrease of the validation loss that counts as an improvement."""
 
 
 class NonFinite(ArithmeticError):
@@ -41,7 +41,7 @@ class TooLarge(MemoryError):
 
 
 class Stopped(Exception):
-    """Training was stopped with nothing to keep: by a pruner, or before its first epoch ended."""
+    """Training was stopped without a usable epoch: by a pruner, or before the first epoch ended."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending)
@@ -53,7 +53,7 @@ EpochReport = Callable[[Epoch], Ending | None]
 
 
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
-    """Raise TooLarge with the numbers where training would need more memory than there is."""
+    """Raise TooLarge if training would need more memory than is free."""
     parameters_mb, activations_mb = cost.training_memory_mb(model, batch_size)
     free_mb = machine.available_mb()
     if parameters_mb + activations_mb > free_mb:
@@ -65,7 +65,7 @@ def refuse_too_large(model: keras.Model, batch_size: int) -> None:
 
 
 def traced(model: keras.Model) -> Callable[..., Any]:
-    """Trace a model as one function for every batch size, in inference mode; it takes an array for every input."""
+    """Trace a model in inference mode as one function for all batch sizes; it takes one array per input."""
     signature = [tf.TensorSpec([None, *shape[1:]], tf.float32) for shape in input_shapes(model)]
     takes_list = isinstance(getattr(model, "input", None), list)
     function = tf.function(
@@ -77,7 +77,7 @@ def traced(model: keras.Model) -> Callable[..., Any]:
 
 
 class Predictor:
-    """Class probabilities of a Keras model, with its weights of the moment, through one traced function."""
+    """Predicts class probabilities with a Keras model and its current weights, by one traced function."""
 
     def __init__(self, model: keras.Model, objective: Objective) -> None:
         self.raw = traced(model)
@@ -98,12 +98,12 @@ class Predictor:
 class BestEpoch:
     """The best epoch so far, over all phases of a training, and its weights.
 
-    An epoch counts as better with a higher validation accuracy or a lower validation loss (`keras.callbacks.
-    EarlyStopping` watches one figure): small networks often stay at chance for some epochs while their loss falls
-    already. The weights kept are those of the highest accuracy, ties by loss.
+    An epoch counts as an improvement if its validation accuracy is higher or its validation loss is lower
+    (`keras.callbacks.EarlyStopping` monitors only one of them): small networks often stay at chance accuracy for some
+    epochs while their loss already decreases. The best epoch has the highest accuracy, in ties the lowest loss.
 
     Attributes:
-        ending: Why the training ends before its last epoch; None where it does not.
+        ending: Reason why training ended early; None if it did not.
     """
 
     quality: tuple[float, float] = (-math.inf, -math.inf)
@@ -113,13 +113,13 @@ class BestEpoch:
     ending: Ending | None = None
 
     def begin(self, model: keras.Model) -> None:
-        """Begin another phase, from the best weights, which are the model's now."""
+        """Begin another phase; it starts from the best weights, which the model has now."""
         self.waited = 0
         self.weights = model.get_weights() if self.weights is not None else None
 
     def note(self, done: Epoch, model: keras.Model) -> None:
-        """Compare an epoch with the best one, and keep its weights if it is better."""
-        better = done.val_accuracy > self.quality[0] or done.val_loss < (1 - LEAST_GAIN) * self.lowest_loss
+        """Count an epoch; if it is the best so far, store its weights."""
+        better = done.val_accuracy > self.quality[0] or done.val_loss < (1 - MIN_GAIN) * self.lowest_loss
         self.waited = 0 if better else self.waited + 1
         if _quality(done) > self.quality:
             self.quality, self.weights = _quality(done), model.get_weights()
@@ -129,8 +129,8 @@ class BestEpoch:
 class _EpochLoop:
     """The epochs of a compiled model; one traced function runs all steps of an epoch.
 
-    `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which takes longer than the
-    step of a small tail. The steps are Keras' own `train_step`, so that the losses are those of `fit`. No step begins
+    `Model.fit` returns to Python after every step (or after `steps_per_execution` of them), which takes longer than a
+    step of a small tail. The steps are Keras' `train_step`, so the losses are the same as in `fit`. No step begins
     once `over` is True.
     """
 
@@ -164,7 +164,7 @@ class _EpochLoop:
             return tf.while_loop(due, one, [0], parallel_iterations=1)[0]
 
         self._run = run if model.run_eagerly else tf.function(run, autograph=False)
-        # A traced loop cannot create the variables of the optimizer and of the metrics.
+        # A traced loop cannot create the variables of the optimizer and the metrics.
         model.optimizer.build(model.trainable_variables)
         inputs, output = [tf.zeros([1, *shape[1:]]) for shape in input_shapes(model)], output_shape(model)
         example = {"y": tf.constant(targets[:1]), "y_pred": tf.zeros([1, *output[1:]])}
@@ -172,16 +172,16 @@ class _EpochLoop:
         model.compute_metrics(x=inputs, **example)
 
     def epoch(self, number: int) -> tuple[float, float | None] | None:
-        """Train for an epoch; return its loss and, where the model is compiled with that metric, its accuracy.
+        """Train for an epoch; return its loss, and its accuracy if the model is compiled with that metric.
 
-        None where its time was over in the middle of it.
+        Returns None if the time was over before the epoch ended.
         """
         self._model.reset_metrics()
         if int(self._run(self._begin(number))) < self.steps:
             return None
         logs = self._model.get_metrics_result()
         if "loss" not in logs:
-            raise WrongModel(f"its metrics are {', '.join(logs)}: one must be called loss, for the learning curve")
+            raise WrongModel(f"its metrics are {', '.join(logs)}: the learning curve needs one named loss")
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise NonFinite(f"the training loss is {loss} after epoch {number}")
@@ -207,20 +207,20 @@ def fit(
 ) -> list[Epoch]:
     """Train with early stopping, and restore the weights of the epoch with the best validation accuracy.
 
-    An epoch in which the time is over is dropped, and ends the training.
+    If the time is over within an epoch, this epoch is dropped and training ends.
 
     Args:
-        model: Compiled for the objective; takes examples such as these.
+        model: Compiled for the objective; takes these examples.
         epochs: Maximum number of epochs.
-        patience: Epochs without a better validation accuracy or loss after which it stops.
-        seed: Seed of the order of the examples and of their augmentation.
+        patience: Number of epochs without an improvement after which training stops.
+        seed: Seed for the order of the examples and their augmentation.
         best: The best epoch of earlier phases; updated in place.
         before: Number of epochs of earlier phases.
-        over: Becomes True when the time is over; TensorFlow's own clock (`tf.timestamp`) is not for deterministic ops.
+        over: Becomes True when the time is over; `tf.timestamp` cannot be used with deterministic ops.
 
     Raises:
         NonFinite: A loss or prediction is NaN or infinite.
-        Stopped: `report` asked for it, or the time is over before the first epoch of all phases.
+        Stopped: `report` returned PRUNER, or training ended before the first epoch of all phases.
     """
     best = best or BestEpoch()
     best.begin(model)
@@ -272,16 +272,16 @@ def refit(
     seed: int,
     before: int = 0,
 ) -> None:
-    """Train with nothing held out: no validation, no early stopping; the last weights stay."""
+    """Train without validation and early stopping; the model has the weights of the last epoch."""
     training = _EpochLoop(model, objective, train, batch_size, seed)
     for number in range(before + 1, before + epochs + 1):
         training.epoch(number)
 
 
 def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
-    """Count, for each phase, the epochs up to the one whose weights were kept.
+    """Return, for each phase, the number of epochs up to its best one.
 
-    Each phase begins with the best weights of those before; a phase that brought nothing better counts 0.
+    A phase begins with the best weights of the previous ones; if it does not improve on them, its number is 0.
     """
     counts: list[int] = []
     best, before = (-math.inf, -math.inf), 0

@@ -414,7 +414,7 @@ def test_a_new_family_is_held_against_the_cap():
         ({"families": {"cnn": family(weights="random (missing)")}},
          "cnn started from no weights in the baseline and from weights 'random (missing)' in this run"),
         ({"families": {"cnn": family(cut_after=3)}},
-         "cnn was trained to its end in the baseline and until the run's end cut it after epoch 3 in this run"),
+         "cnn was trained to the end in the baseline and only until epoch 3 in this run"),
     ],
 )  # fmt: skip
 def test_what_does_not_compare_is_never_judged(changes, says):

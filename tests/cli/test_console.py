@@ -80,7 +80,7 @@ def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monke
     assert any(text.startswith("training the best a on all folds and scoring it") for text in told)
     printed = live.getvalue().replace("\u00a0", " ")
     assert "80.0 % ± 1.6, 1.0 s" in printed
-    assert "plan: 1 trial: 1 proposal of optuna:tpe\n" in printed
+    assert "plan: 1 trial: 1 proposal by optuna:tpe\n" in printed
     console.print_board(run, run.path / "report.html", out)
     assert "80.0 % ± 1.6" in out.getvalue()
     assert "validation: mean of 5 folds ± standard deviation" in out.getvalue()

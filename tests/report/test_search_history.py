@@ -112,22 +112,22 @@ def test_the_section_says_how_many_configurations_each_engine_proposed() -> None
     run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
     assert (
         "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
-        "record); the others are known configurations. Not counted: dummy, since training changes nothing there."
+        "record); the others are known configurations. Not counted: dummy, because training does not change it."
     ) in words(run)
     nothing = run_of(listed, baseline)
-    assert "No engine proposed anything: every trial is a known configuration." in words(nothing)
-    assert "No engine proposed anything yet" in words(replace(nothing, status=RunStatus.RUNNING))
+    assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)
+    assert "No engine has proposed a configuration yet" in words(replace(nothing, status=RunStatus.RUNNING))
 
 
 def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
     plan = SearchPlan(engines=(TPE, BAYESIAN), trials=12, seconds=None, known=3, families=2, baselines=("dummy",))
     assert (
-        "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals of optuna:tpe and 9 proposals "
-        "of keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
+        "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals by optuna:tpe and 9 proposals "
+        "by keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
     ) in words(run_of(status=RunStatus.RUNNING, plan=plan))
     timed = replace(plan, engines=(TPE,), trials=None, seconds=360.0, baselines=("dummy", "majority"))
     assert (
-        "Plan: 6 min: 3 known configurations first, then proposals of optuna:tpe; dummy and majority take one trial "
+        "Plan: 6 min: 3 known configurations first, then proposals by optuna:tpe; dummy and majority take one trial "
         "each, since they cannot learn."
     ) in words(run_of(plan=timed))
 

@@ -105,12 +105,12 @@ def test_of_the_budget_in_the_readme_most_trials_of_families_that_learn_are_prop
     }  # fmt: skip
     assert run.plan is not None
     assert text.search_plan(run.plan).replace("\u00a0", " ") == (
-        "20 trials: 6 known configurations first, one a family, then 14 proposals of optuna:tpe; "
+        "20 trials: 6 known configurations first, one per family, then 14 proposals by optuna:tpe; "
         "dummy takes one trial, since it cannot learn"
     )
     assert proposals(run).replace("\u00a0", " ") == (
         "optuna:tpe proposed 14 of its 19 trials; the others are known configurations. "
-        "Not counted: dummy, since training changes nothing there."
+        "Not counted: dummy, because training does not change it."
     )
 
 
@@ -150,11 +150,9 @@ def test_under_a_time_budget_a_quarter_of_the_trials_begun_are_known(
 
 def test_a_run_of_known_configurations_says_that_no_engine_proposed_anything(search: Search) -> None:
     run = search({"a": 3, "dummy": 2}, only_known=True, budget=None)
-    assert proposals(run) == "No engine proposed anything: every trial is a known configuration."
+    assert proposals(run) == "No engine has proposed a configuration: all trials are known configurations."
     assert run.plan is not None
-    assert text.search_plan(run.plan).replace("\u00a0", " ") == (
-        "5 trials: 5 known configurations, and no engine proposes any"
-    )
+    assert text.search_plan(run.plan).replace("\u00a0", " ") == ("5 trials: 5 known configurations, no proposals")
     assert Counter(trial.family for trial in run.trials) == {"a": 3, "dummy": 2}
 
 

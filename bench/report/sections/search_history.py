@@ -101,7 +101,7 @@ def _ended_s(trial: Trial) -> float:
     return trial.started_s if trial.finished_s is None else trial.finished_s
 
 
-# -- who proposed what
+# -- proposals
 
 
 def proposals(run: Run) -> str:
@@ -112,8 +112,8 @@ def proposals(run: Run) -> str:
     if not counted:
         return ""
     if all(trial.known for trial in counted):
-        going = run.status == RunStatus.RUNNING
-        return f"No engine proposed anything{' yet' if going else ''}: every trial is a known configuration."
+        yet = " yet" if run.status == RunStatus.RUNNING else ""
+        return f"No engine has proposed a configuration{yet}: all trials are known configurations."
     words = []
     for engine in dict.fromkeys(trial.engine for trial in counted):
         trials = [trial for trial in counted if trial.engine == engine]
@@ -124,8 +124,9 @@ def proposals(run: Run) -> str:
             f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
         )
     others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
-    left_out = f" Not counted: {text.listing(baselines)}, since training changes nothing there." if baselines else ""
-    return f"{', '.join(words)}{others}.{left_out}"
+    pronoun = "it" if len(baselines) == 1 else "them"
+    baseline_note = f" Not counted: {text.listing(baselines)}, because training does not change {pronoun}."
+    return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"
 
 
 # -- the best result of each engine

@@ -267,7 +267,7 @@ def test_features_that_memory_has_no_room_for_are_read_batch_by_batch(transfer, 
     monkeypatch.setattr(batches.Examples, "__init__", created)
     in_memory, curve, is_held = trained()
     assert is_held
-    monkeypatch.setattr(estimators, "HELD_MB", 0.001)
+    monkeypatch.setattr(estimators, "MAX_MEMORY_MB", 0.001)
     streamed, same, is_held = trained()
     assert not is_held
     assert in_memory.disk_mb == streamed.disk_mb > 0
