@@ -263,7 +263,7 @@ class HyperParameters:
         return any(known.is_active(self.values) for known in self.space if known.name == hyperparameter)
 
     def copy(self) -> HyperParameters:
-        """A copy whose new declarations take their defaults, for a `keras_tuner.HyperModel` with `tunable=False`."""
+        """Return a copy in which new declarations get their defaults, for a `HyperModel` with `tunable=False`."""
         twin = HyperParameters(fixed({}))
         twin.values, twin.space = dict(self.values), list(self.space)
         twin._name_scopes, twin._conditions = list(self._name_scopes), list(self._conditions)

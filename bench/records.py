@@ -203,11 +203,11 @@ class Cost:
     """Cost of training and using a trial's model; with folds, `fit_time_s` and `train_time_s` are means over them.
 
     Attributes:
-        fit_time_s: Seconds of training steps and validation, tracing included.
-        features_time_s: Seconds to compute the features of the frozen layers, as measured by the trial that did.
+        fit_time_s: Seconds for training steps and validation, including tracing.
+        features_time_s: Seconds for computing the features of the frozen layers, measured by the trial that did it.
         train_time_s: Seconds that the trial would take alone, with an empty cache: `fit_time_s` + `features_time_s`.
-        saved_time_s: Seconds of that which the feature cache saved.
-        total_time_s: Seconds from start to end of the trial: every fold, building, measuring.
+        saved_time_s: Seconds of `train_time_s` that the feature cache saved.
+        total_time_s: Seconds from start to end of the trial, including all folds, building and measuring.
         latency_ms: Median milliseconds for one picture, in a batch of one.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
@@ -451,7 +451,7 @@ class FamilyInfo:
         name: Stem of its file.
         skipped: Reason why it is not trained; "" if it is.
         configurations: Number of distinct configurations; None if they are not countable.
-        sha256: Hash of its file and the shared parts beside it; "" in older records.
+        sha256: Hash of its file and the shared parts next to it; "" in older records.
         learns: False for a baseline, which training does not change; see `training.estimators.can_learn`.
     """
 

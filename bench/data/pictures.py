@@ -45,7 +45,7 @@ Size = tuple[int, int]
 T = TypeVar("T")
 R = TypeVar("R")
 
-cv2.setNumThreads(0)  # `ordered` has threads of its own
+cv2.setNumThreads(0)  # `ordered` uses its own threads
 
 
 class PictureError(DataError):
@@ -156,7 +156,7 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
         if "extraneous bytes before marker" in str(error):
             notes.append("extraneous bytes before a marker")
         elif str(error).startswith("Corrupt JPEG data"):
-            notes.append("corrupt JPEG data, decoded all the same")
+            notes.append("corrupt JPEG data, decoded anyway")
         return None
     orientation = _jpeg_orientation(content)
     notes += ["grey"] * (colours == "Gray") + [TURNED] * (orientation > 1) + _suffix_notes("JPEG", name)

@@ -100,7 +100,7 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
     """CMA-ES that keeps its state in memory.
 
     Optuna's sampler stores a pickle of its state and loads it again, so that the author of a storage could run code
-    here. A continued study starts at the first generation and is told the recorded trials again.
+    here. A continued study starts at the first generation and learns from the recorded trials again.
     """
 
     _optimizer: Any = None

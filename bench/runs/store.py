@@ -215,7 +215,7 @@ class _Log(logging.Handler):
 
 @contextlib.contextmanager
 def _logging(path: Path) -> Iterator[None]:
-    """Write what the loggers of this package are told to the log in a run folder."""
+    """Write this package's log messages to the log in a run folder."""
     logger, log = logging.getLogger(bench.__name__), _Log(path)
     logger.addHandler(log)
     try:

@@ -65,7 +65,7 @@ def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
 
 
 def content_sha256(path: Path) -> str:
-    """Hash of a family's file and the shared parts beside it.
+    """Hash a family's file and the shared parts next to it.
 
     Raises:
         SpaceError: A file cannot be read.

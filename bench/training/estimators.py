@@ -163,10 +163,10 @@ class Classifier(Estimator):
 
 
 def can_learn(model: Any) -> bool:
-    """Tell whether training on pictures changes a model.
+    """Return whether training on pictures changes a model.
 
-    It does not change a Keras model without trainable weights, nor a scikit-learn classifier that ignores its input:
-    its tag `no_validation` "is only meant for stateless and dummy transformers" (scikit-learn, `sklearn.utils.Tags`).
+    False for a Keras model without trainable weights and a scikit-learn classifier that ignores its input: the tag
+    `no_validation` "is only meant for stateless and dummy transformers" (scikit-learn, `sklearn.utils.Tags`).
     """
     if isinstance(model, keras.Model):
         return bool(model.trainable_weights)

@@ -134,7 +134,7 @@ def existing_path(name: str) -> Path:
 
 
 def _kind(name: str) -> str:
-    """Name of the file that reads what `--data` names; DataError if there is none."""
+    """Return the name of the module that reads this kind of `--data`; DataError if there is none."""
     for known, (file, _) in _SOURCES.items():
         word, colon, _ = known.partition(":")
         if name.startswith(word + colon) if colon else name == known:
