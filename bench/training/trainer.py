@@ -181,7 +181,9 @@ class _EpochLoop:
             return None
         logs = self._model.get_metrics_result()
         if "loss" not in logs:
-            raise WrongModel(f"its metrics are {', '.join(logs)}: the learning curve needs one named loss")
+            raise WrongModel(
+                f"its metrics are {', '.join(logs) or 'none'}: one must be named loss, for the learning curve"
+            )
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise NonFinite(f"the training loss is {loss} after epoch {number}")

@@ -95,7 +95,7 @@ class Own(keras.Model):
         ),
         (
             family("return Own(inputs, task.classify(layers.Flatten()(x)))", before=OWN_STEP),
-            "must be called loss",
+            "must be named loss",
         ),
         (
             family("x = layers.Dense(2, 'relu')(layers.Flatten()(x))", "return keras.Model(inputs, 3 + x)"),
