@@ -303,7 +303,7 @@ def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
         return FamilyStatus.UNTRIED, reason
     failures = [f"{trial.failure.name}: {trial.failure.message}" for trial in trials if trial.failure]
     last = f"; the last failure: {text.shorten(text.clean(failures[-1]), 200)}" if failures else ""
-    return FamilyStatus.FAILED, f"none of {len(trials)} trials is complete{last}"
+    return FamilyStatus.FAILED, f"no complete trial out of {len(trials)}{last}"
 
 
 def flat_settings(config: Mapping[str, object], above: str = "") -> dict[str, object]:

@@ -74,7 +74,7 @@ def test_a_run_leaves_what_it_came_to(made: Callable[..., Run]) -> None:
     assert len(own.step_time_s) == 0  # the fake trains nothing
     broken = found.families["broken"]
     assert broken.status == FamilyStatus.FAILED
-    assert broken.reason == "none of 1 trials is complete, the last one with ValueError: no such layer in ~/secret"
+    assert broken.reason == "no complete trial out of 1; the last failure: ValueError: no such layer in ~/secret"
     own = found.families["b"]
     chosen = run.best("b")
     assert chosen
@@ -180,7 +180,7 @@ def saved(tmp_path: Path) -> Path:
         config={"epochs": 10, "engines": ["optuna:tpe"]},
         split=results.Split("drawn", "ab", "cd", 13, {"cats": 6, "dogs": 7}),
         env=results.Environment("3.11.7", "3.15.1", "tensorflow 2.21.0", "A processor", 2, ""),
-        families={**families, "mine": results.FamilyResult(FamilyStatus.FAILED, "none of 3 trials is complete")},
+        families={**families, "mine": results.FamilyResult(FamilyStatus.FAILED, "no complete trial out of 3")},
     )
     results.write(tmp_path / "baseline.json", made)
     return tmp_path / "baseline.json"
