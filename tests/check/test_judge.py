@@ -18,7 +18,7 @@ from .made import STEPS, again, family, results
 
 PASS, INFO, WARN, FAIL, SKIP = GateOutcome
 PRESENCE, ACCURACY, TIME, PARAMETERS = Metric
-GONE = FamilyResult(FamilyStatus.FAILED, "none of 5 trials is complete, the last one with OOM: too large")
+GONE = FamilyResult(FamilyStatus.FAILED, "no complete trial out of 5; the last failure: OOM: too large")
 SLOW = tuple(time * 1.6 for time in STEPS)
 
 
@@ -237,7 +237,7 @@ def test_at_the_floor_is_fine_and_a_new_family_is_held_against_it_too():
     ("now", "says"),
     [
         (None, "had a test accuracy of 90.0 % in the baseline and is not in this run: was its file renamed"),
-        (GONE, "and has none now (failed): none of 5 trials is complete, the last one with OOM: too large"),
+        (GONE, "and has none now (failed): no complete trial out of 5; the last failure: OOM: too large"),
         (FamilyResult(FamilyStatus.SKIPPED, "no weights"), "and has none now (skipped): no weights"),
         (FamilyResult(FamilyStatus.UNSCORED, "damaged"), "and has none now (unscored): damaged"),
         (

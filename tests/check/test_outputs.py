@@ -55,7 +55,7 @@ def hostile():
     for number, name in enumerate(names):
         changed[name] = [
             family(0.7, n=500, seeds=2, draw=number),
-            FamilyResult(FamilyStatus.FAILED, reason=f"none of 2 trials is complete: {name}"),
+            FamilyResult(FamilyStatus.FAILED, reason=f"no complete trial out of 2: {name}"),
             family(0.9, n=500, seeds=2, parameters=7, params={name: name}),
         ][number % 3]
     return judge(before, again(before, **{f"new {name}": family(n=500) for name in names}, **changed))

@@ -133,7 +133,7 @@ def test_a_family_that_fails_is_a_regression(train: Train, check: Callable[..., 
     assert run.failed_families() == ["network"]
     status, told = check(run)
     assert status == 1
-    assert "none of 1 trials is complete" in told
+    assert "no complete trial out of 1" in told
     assert "ValueError" in told
 
 

@@ -179,7 +179,7 @@ def test_a_drop_with_another_configuration_says_so() -> None:
 
 def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> None:
     every = runs(STEP)
-    every[7] = replace(every[7], families={"cnn": FamilyResult(FamilyStatus.FAILED, "none of 3 trials is complete")})
+    every[7] = replace(every[7], families={"cnn": FamilyResult(FamilyStatus.FAILED, "no complete trial out of 3")})
     every = list(find(kept(tmp_path, every)).results)
     found = only(history_of(every).series)
     assert [reading.at for reading in found.accuracy.readings] == [at for at in range(16) if at != 7]
