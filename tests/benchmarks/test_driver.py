@@ -15,10 +15,12 @@ from bench import data
 from bench.config import Budget, RunConfig
 from bench.runs import store
 from bench.search import families as preparation
-from bench.search import spaces
+from bench.search import shares, spaces
+from bench.search.pace import Pace
 from bench.search.progress import SILENT
 from bench.search.schedule import Schedule
 from bench.search.state import Context, Ledger
+from bench.search.stopping import Deadline, SignalStop
 from bench.testing import FakePool
 from bench.workers import Stop, run_jobs
 
@@ -50,7 +52,9 @@ def test_twenty_trials_of_ten_epochs(benchmark, space, tmp_path_factory, engine)
             target = tmp_path_factory.mktemp("run") / "run"
             folder = folders.enter_context(store.create(replace(config, out=str(target))))
             folder.begin(dataset.info(), dataset.write, [family.info for family in families])
-            return (Schedule(Context(engine, config, folder, Ledger(), SILENT), families),), {}
+            deadline = Deadline(SignalStop(), Pace(config, folder.run.split))
+            context = Context(engine, config, folder, Ledger(), SILENT, shares.make_plan(config, families), deadline)
+            return (Schedule(context, families),), {}
 
         def search_all(schedule):
             return [trial for outcome in run_jobs(pool, schedule.ask, Stop()) for trial in schedule.record(outcome)]

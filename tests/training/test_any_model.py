@@ -20,7 +20,7 @@ from bench.training.objective import Objective
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = int(os.environ.get("BENCH_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("BENCH_EXAMPLES", "8"))
 
 HEAD = """\
 import keras
