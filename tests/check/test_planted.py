@@ -35,6 +35,9 @@ def build(hp, task):
 KNOWN_CONFIGURATIONS = [{"filters": 8, "learning_rate": 2e-3, "strides": 4}]
 """
 
+ANY_SPEED = "[check]\nmax_slowdown = 100.0\n"
+"""A policy for tests of accuracy: the machine may be busy for one of two trainings."""
+
 
 def pictures(folder: Path, count: int) -> Path:
     """Noise of 16 x 16 pixels, with a faint pattern for either class: nobody gets all of them right."""
@@ -148,11 +151,12 @@ def test_more_parameters_warn_and_a_cap_makes_that_a_failure(
     train: Train, check: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
     grown = train("grown", ('"filters": 8', '"filters": 10'))
-    status, told = check(grown)
+    cap = tmp_path / "bench.toml"
+    cap.write_text(ANY_SPEED)
+    status, told = check(grown, "--policy", str(cap))
     assert status == 0
     assert "parameters" in told
     assert "warn" in told.lower()
-    cap = tmp_path / "bench.toml"
     cap.write_text("[check.families.network]\nmax_parameters = 500\n")
     status, told = check(grown, "--policy", str(cap))
     assert status == 1
@@ -188,10 +192,11 @@ def test_a_calibrated_baseline_lets_a_single_seed_fail(
 ) -> None:
     before = train("one-seed", repeats=0)
     spoiled = train("one-seed-spoiled", ('"learning_rate": 2e-3', '"learning_rate": 1e-7'), repeats=0)
-    path = tmp_path / "baseline.json"
+    path, policy = tmp_path / "baseline.json", tmp_path / "bench.toml"
+    policy.write_text(ANY_SPEED)
 
     def judged() -> int:
-        return parser.main(["check", str(spoiled.path), "--baseline", str(path)])
+        return parser.main(["check", str(spoiled.path), "--baseline", str(path), "--policy", str(policy)])
 
     assert parser.main(["baseline", str(before.path), "--out", str(path)]) == 0
     assert "a check can only warn" in capsys.readouterr().out

@@ -18,6 +18,7 @@ NEED_TENSORFLOW = {
     "test_families.py",
     "test_features.py",
     "test_any_model.py",
+    "test_applications.py",
     "test_dry_run.py",
     "test_folds.py",
     "test_jobs.py",
