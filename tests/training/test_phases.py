@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -171,3 +172,29 @@ def test_two_phases_of_a_model_that_was_compiled_with_a_schedule(transfer, chann
     )
     result = jobs.trial(job(path), channel({"head_epochs": 1}))
     assert len(result.history) >= 2
+
+
+def test_the_second_phase_under_mixed_precision_has_a_fresh_optimizer_of_the_same_kind(
+    transfer, channel, job, monkeypatch
+):
+    path = transfer(
+        compiled=(
+            "    return keras.Model(inputs, task.classify(x))",
+            "    model = keras.Model(inputs, task.classify(x))\n"
+            "    model.compile(keras.optimizers.SGD(0.01), 'binary_crossentropy')\n"
+            "    return model",
+        )
+    )
+    optimizers, fit = [], trainer.fit
+    monkeypatch.setattr(
+        trainer, "fit", lambda model, *rest, **named: optimizers.append(model.optimizer) or fit(model, *rest, **named)
+    )
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        result = jobs.trial(job(path), channel({"head_epochs": 1, "fine_tune_learning_rate": 0.002}))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {epoch.phase for epoch in result.history} == {"head", "fine-tuning"}
+    assert [type(optimizer).__name__ for optimizer in optimizers] == ["LossScaleOptimizer"] * 2
+    assert [type(optimizer.inner_optimizer).__name__ for optimizer in optimizers] == ["SGD"] * 2
+    assert float(optimizers[1].inner_optimizer.learning_rate) == pytest.approx(0.002)
