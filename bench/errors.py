@@ -98,3 +98,8 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ConfigError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")
+
+
+def one_line(error: BaseException, max_characters: int | None = None) -> str:
+    """Describe an exception in one line: its class, and so many characters of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:max_characters]}"

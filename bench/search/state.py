@@ -11,6 +11,7 @@ from typing import TypeVar
 from bench import engines
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
+from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
 from bench.records import COMPLETE, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
@@ -116,7 +117,7 @@ class Context:
 
     def warn_of_fault(self, family: str, error: Exception) -> str:
         """Warn of an exception of the engine, and log its traceback; return the message."""
-        text = f"the engine failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        text = f"the engine failed: {one_line(error, 200)}"
         self.warn(f"{family}: {text}")
         _logger.error("%s, %s: the engine failed", self.engine, family, exc_info=error)
         return text

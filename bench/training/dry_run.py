@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from bench.cache.rows import Rows
+from bench.errors import one_line
 from bench.hyperparameters import Value
 from bench.training.batches import Part
-from bench.training.estimators import Network
+from bench.training.estimators import FitSettings, Network
 from bench.training.frozen.identity import is_other_code
 from bench.training.keras_private import layers_within
 from bench.training.metrics import Probabilities
@@ -46,7 +47,7 @@ def dry_run(
     rows = Rows([pixels], np.zeros(PICTURES, np.int64), np.arange(PICTURES))
     part = Part(rows, np.arange(PICTURES) % num_classes)
     try:
-        network.fit(part, part, epochs=1, patience=1, report=lambda epoch: None)
+        network.fit(part, part, FitSettings(epochs=1, patience=1, report=lambda epoch: None))
         first, second = network.predict(part), network.predict(part)
         singles = [Part(rows.select(slice(row, row + 1)), part.labels[row : row + 1]) for row in range(PICTURES)]
         alone = np.concatenate([network.predict(single) for single in singles])
@@ -93,5 +94,5 @@ def _no_custom_objects() -> Iterator[None]:
 
 
 def _summary(error: Exception) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = one_line(error)
     return text if len(text) <= MAX_MESSAGE_CHARACTERS else f"{text[:MAX_MESSAGE_CHARACTERS]}…"

@@ -38,6 +38,16 @@ MAX_MEMORY_MB = 500.0
 
 
 @dataclass(frozen=True)
+class FitSettings:
+    """Arguments of a training with early stopping; see `trainer.fit`."""
+
+    epochs: int
+    patience: int
+    report: EpochReport
+    over: tf.Variable | None = None
+
+
+@dataclass(frozen=True)
 class Training:
     """Record of one training; its fields are those of `records.Trial` and `records.Cost`.
 
@@ -60,16 +70,7 @@ class Estimator:
 
     size: int
 
-    def fit(
-        self,
-        train: Part,
-        validation: Part,
-        *,
-        epochs: int,
-        patience: int,
-        report: EpochReport,
-        over: tf.Variable | None = None,
-    ) -> Training:
+    def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train with early stopping, and restore the best epoch's weights; see `trainer.fit`."""
         raise NotImplementedError
 
@@ -110,16 +111,7 @@ class Classifier(Estimator):
         self.size = size
         self._model = model
 
-    def fit(
-        self,
-        train: Part,
-        validation: Part,
-        *,
-        epochs: int,
-        patience: int,
-        report: EpochReport,
-        over: tf.Variable | None = None,
-    ) -> Training:
+    def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train; TooLarge if the pictures do not fit into memory."""
         pictures = self._vectors(train)
         start = time.perf_counter()
@@ -219,16 +211,7 @@ class Network(Estimator):
         nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
         self._frozen_by_phases: list[Any] = [backbone.model for backbone in backbones] or nested
 
-    def fit(
-        self,
-        train: Part,
-        validation: Part,
-        *,
-        epochs: int,
-        patience: int,
-        report: EpochReport,
-        over: tf.Variable | None = None,
-    ) -> Training:
+    def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train phase by phase with early stopping; TooLarge if it would not fit into memory.
 
         If the time is over in one phase, the model has the weights of the best epoch so far; later phases are left out.
@@ -236,7 +219,7 @@ class Network(Estimator):
         start = time.perf_counter()
         history: list[Epoch] = []
         best = BestEpoch()
-        ready = self._prepared(train, validation, epochs)
+        ready = self._prepared(train, validation, settings.epochs)
         for prepared in ready:
             before = len(history)
             assert prepared.validation is not None
@@ -247,19 +230,21 @@ class Network(Estimator):
                     prepared.train,
                     prepared.validation,
                     epochs=prepared.phase.epochs,
-                    patience=patience,
+                    patience=settings.patience,
                     batch_size=self._batch_size,
                     seed=self._seed,
-                    report=report,
+                    report=settings.report,
                     predict=prepared.predict,
                     best=best,
                     phase=prepared.phase.name,
                     before=before,
-                    over=over,
+                    over=settings.over,
                 )
             if best.ending:
                 break
-        if prepared is ready[-1] and (len(history) - before == prepared.phase.epochs or best.waited >= patience):
+        if prepared is ready[-1] and (
+            len(history) - before == prepared.phase.epochs or best.waited >= settings.patience
+        ):
             best.ending = None  # it would have ended anyway
         fetched = [prepared.fetched for prepared in ready if prepared.fetched]
         cold_s = max((features.cold_s for features in fetched), default=0.0)  # the last phase's include the others'

@@ -21,12 +21,13 @@ from bench import data
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
+from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Cost, Ending, Epoch, Metrics
 from bench.training import loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
-from bench.training.estimators import Classifier, Estimator, Network, Training
+from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import (
@@ -71,7 +72,7 @@ def trial(job: TrialJob, channel: Channel) -> TrialResult:
             estimator.save(Path(path))
         except Exception as error:  # a full disk, or a layer that Keras cannot save: the trial's figures are valid
             traceback.print_exc()
-            return replace(result, unsaved=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return replace(result, unsaved=one_line(error))
     return result
 
 
@@ -113,21 +114,17 @@ def _train(
         for number, split in enumerate(splits, start=1):
             estimator = _estimator(built, job, channel)
             train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
-            settings: dict[str, Any] = {
-                "epochs": job.epochs,
-                "patience": job.patience,
-                "report": partial(_report, job, channel, number, len(folds)),
-                "over": over,
-            }
+            report = partial(_report, job, channel, number, len(folds))
+            settings = FitSettings(job.epochs, job.patience, report, over)
             training = None
             if built.task.sketched:
                 with suppress(sketch.NotSketched):  # features can be cleared at any time
                     if estimator.is_ready(train, validation, job.epochs):
-                        training = estimator.fit(train, validation, **settings)
+                        training = estimator.fit(train, validation, settings)
                 if training is None:
                     built = _build(job, fixed(built.params))
                     estimator = _estimator(built, job, channel)
-            trainings.append(training or estimator.fit(train, validation, **settings))
+            trainings.append(training or estimator.fit(train, validation, settings))
             validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
             if number < len(splits):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import SpaceError
+from bench.errors import SpaceError, one_line
 from bench.hyperparameters import HyperParameters, Value
 
 BUILD = "build"
@@ -166,4 +166,4 @@ def space_error(path: Path, error: BaseException, line: int = 1) -> SpaceError:
     for frame in traceback.extract_tb(error.__traceback__):
         if Path(frame.filename).parent == path.parent:
             place, line = Path(frame.filename), frame.lineno or 1
-    return SpaceError(place, line, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return SpaceError(place, line, one_line(error))

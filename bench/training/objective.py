@@ -14,6 +14,7 @@ from scipy.special import expit, softmax
 
 from bench.hyperparameters import Value
 from bench.training import metrics
+from bench.training.frozen.identity import is_keras
 from bench.training.keras_private import compile_settings, producer
 
 LEARNING_RATE = 1e-3
@@ -164,7 +165,7 @@ def output_activation(model: keras.Model) -> str:
             return output_activation(operation)
         if layer in ("Softmax", "Sigmoid"):
             return layer.lower()
-        if not type(operation).__module__.startswith("keras."):
+        if not is_keras(type(operation)):
             return ""
         activation = getattr(operation, "activation", None)
         name = str(getattr(activation, "__name__", type(activation).__name__)).lower()

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from bench.errors import one_line
 from bench.hyperparameters import Value
 from bench.training import keras_private
 from bench.training.messages import WeightsFile
@@ -99,7 +100,7 @@ def find_weights(
     except _FileRequested:
         pass
     except Exception as error:
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        problem = one_line(error, 200)
     missing = bool(request) and not Path(request["path"]).is_file()
     key = backbone_key(application, options)
     return WeightsFile(key, dict(values or {}), **request, missing=missing, problem=problem)
