@@ -73,7 +73,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         project = spaces.folders(config, [space.path for space in chosen])
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
-        pace = Pace(config, folder.run.split, page_s=lambda: page.last_s)
+        pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
             with stop_on_signal(progress.warning) as stop:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -23,7 +22,7 @@ CLOSING_S = 2.0
 
 @dataclass(eq=False)
 class TrialTimes:
-    """Times of one trial, in monotonic seconds; None until they are known.
+    """Times of one trial, by the clock of `Pace`; None until they are known.
 
     Attributes:
         first_epoch_s: End of the first epoch.
@@ -53,32 +52,34 @@ class Pace:
     """The times of all trials of a run.
 
     Attributes:
+        now_s: Returns the time; the clock of the whole search.
         page_s: Returns the seconds that writing the page takes.
     """
 
     config: RunConfig
     split: SplitInfo
+    now_s: Callable[[], float]
     page_s: Callable[[], float] = lambda: 0.0
     _times: dict[str, TrialTimes] = field(default_factory=dict)
 
     def began(self, trial: Trial) -> None:
         """Record the start of a trial."""
-        self._times[trial.name] = TrialTimes(trial.name, trial.family, time.monotonic())
+        self._times[trial.name] = TrialTimes(trial.name, trial.family, self.now_s())
 
     def built(self, trial: Trial) -> None:
         """Record the time at which a trial's model was built."""
-        self._times[trial.name].built_s = time.monotonic()
+        self._times[trial.name].built_s = self.now_s()
 
     def epoch(self, trial: Trial, epoch: Epoch) -> None:
         """Record an epoch that has just ended."""
         times = self._times[trial.name]
-        times.trained_s, times.val_time_s = time.monotonic(), epoch.val_time_s or 0.0
+        times.trained_s, times.val_time_s = self.now_s(), epoch.val_time_s or 0.0
         if times.first_epoch_s is None:
             times.first_epoch_s, times.epoch_s = times.trained_s, epoch.time_s
 
     def ended(self, trial: Trial) -> None:
         """Record the end of a trial."""
-        self._times[trial.name].ended_s = time.monotonic()
+        self._times[trial.name].ended_s = self.now_s()
 
     def in_training(self) -> bool:
         """Return whether a running trial has completed an epoch."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
@@ -53,15 +52,20 @@ class SignalStop(Stop):
 
 
 class EngineClock:
-    """Time that an engine has used: the time of its search, and the time charged for other engines' work."""
+    """Time that an engine has used: the time of its search, and the time charged for other engines' work.
 
-    def __init__(self) -> None:
+    Args:
+        now_s: Returns the time.
+    """
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
         self._began_s: float | None = None
         self._charged_s = 0.0
 
     def start(self) -> EngineClock:
         """Start the search's time."""
-        self._began_s = time.monotonic()
+        self._began_s = self._now_s()
         return self
 
     def charge(self, seconds: float) -> None:
@@ -70,7 +74,7 @@ class EngineClock:
 
     def read_s(self) -> float:
         """Return the time; 0 before the search begins."""
-        return self._charged_s + (0.0 if self._began_s is None else time.monotonic() - self._began_s)
+        return self._charged_s + (0.0 if self._began_s is None else self._now_s() - self._began_s)
 
 
 class Deadline(Stop):
@@ -101,7 +105,7 @@ class Deadline(Stop):
     ) -> None:
         self._signals, self.pace, self._seconds = signals, pace, seconds
         self._chosen, self._engines = chosen, engines
-        self.clock = EngineClock()
+        self.clock = EngineClock(pace.now_s)
 
     @property
     def interrupted(self) -> bool:

@@ -52,7 +52,7 @@ def test_twenty_trials_of_ten_epochs(benchmark, space, tmp_path_factory, engine)
             target = tmp_path_factory.mktemp("run") / "run"
             folder = folders.enter_context(store.create(replace(config, out=str(target))))
             folder.begin(dataset.info(), dataset.write, [family.info for family in families])
-            deadline = Deadline(SignalStop(), Pace(config, folder.run.split))
+            deadline = Deadline(SignalStop(), Pace(config, folder.run.split, folder.elapsed_s))
             context = Context(engine, config, folder, Ledger(), SILENT, shares.make_plan(config, families), deadline)
             return (Schedule(context, families),), {}
 

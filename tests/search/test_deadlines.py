@@ -18,6 +18,7 @@ from bench.deploy.export import export
 from bench.errors import Interrupted
 from bench.records import Cost, Ending, Epoch, Prefix, SplitInfo, Trial
 from bench.report.live import LivePage
+from bench.runs.store import RunFolder
 from bench.search.pace import CLOSING_S, MIN_ENDING_S, WHOLE_BUILD_S, Pace
 from bench.search.progress import SILENT, Progress
 from bench.search.scoring import add_seeds
@@ -139,7 +140,7 @@ def test_a_trial_that_cannot_reach_its_first_epoch_is_not_begun(start, clock):
 
 
 def test_time_for_the_page_and_for_scoring_is_reserved(start, clock, monkeypatch):
-    monkeypatch.setattr(runner, "Pace", lambda config, split, page_s: Pace(config, split, lambda: 10.0))
+    monkeypatch.setattr(runner, "Pace", lambda config, split, now_s, page_s: Pace(config, split, now_s, lambda: 10.0))
     start()
     assert clock.now == 70.0  # 80 would leave less than twice the page, scoring and an ending
 
@@ -158,9 +159,9 @@ def test_the_page_says_how_long_it_takes(start, clock, monkeypatch):
 
 
 def test_preparation_is_charged_up_to_half_of_the_budget(start, monkeypatch):
-    made = []
+    made, elapsed_s = [], RunFolder.elapsed_s
     monkeypatch.setattr(runner, "Deadline", lambda *arguments: made.append(arguments) or Deadline(*arguments))
-    monkeypatch.setattr("bench.runs.store.RunFolder.elapsed_s", lambda folder: 30.0)
+    monkeypatch.setattr(RunFolder, "elapsed_s", lambda folder: 30.0 + elapsed_s(folder))
     start()
     assert made[0][2] == 70.0
     start(out="second", budget=Budget(None, 40.0), engines=("optuna:tpe", "optuna:random"))
@@ -186,7 +187,7 @@ def test_another_engine_trains_what_the_budget_of_the_first_has_cut(start, clock
 
 
 def test_only_what_takes_longer_than_its_grace_is_stopped(clock):
-    deadline = Deadline(SignalStop(), Pace(RunConfig(), SplitInfo("", (), {}, "")), 100.0)
+    deadline = Deadline(SignalStop(), Pace(RunConfig(), SplitInfo("", (), {}, ""), clock), 100.0)
     deadline.clock.start()
     clock.now = 100.0 - MIN_ENDING_S - CLOSING_S
     assert deadline.closed()
@@ -212,7 +213,7 @@ def measured(clock):
 def measure(clock, test=50, folds=0, **config):
     """The pace of a trial: 2 s to build, 90 s of features, an epoch of 5 s, 3 s for its end."""
     counts = {"train": {"x": 100}, "test": {"x": test}} | ({} if folds else {"validation": {"x": 50}})
-    pace = Pace(RunConfig(**config), SplitInfo("", ("x",), counts, "", folds=folds))
+    pace = Pace(RunConfig(**config), SplitInfo("", ("x",), counts, "", folds=folds), clock)
     trial = Trial("a", "optuna:tpe", 0, 1, "RUNNING", prefixes=(Prefix(used=True),))
     pace.began(trial)
     clock.pass_by(2.0)
