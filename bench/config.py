@@ -260,6 +260,10 @@ class RunConfig:
     pruner: str = setting(
         "none", one_of(*PRUNERS), SEARCH, "P",
         "stop poor trials early (Optuna engines only): {choices}; default {default}", comparable=True)
+    until_settled: bool = setting(
+        False, FLAG, SEARCH, "",
+        "end an engine's search before its --budget when another trial is expected to gain less than the noise of the "
+        "validation pictures", comparable=True)
     repeats: int = setting(
         0, at_least(0), SEARCH, "K", "train the best of each family again with K other seeds; default {default}")
     data: str = setting(
@@ -320,6 +324,10 @@ class RunConfig:
     # fmt: on
 
     def __post_init__(self) -> None:
+        if self.until_settled and self.budget in (None, NO_LIMIT):
+            raise ConfigError("until-settled: needs a limit of trials or time, e.g. --budget 100 or --budget 2h")
+        if self.until_settled and self.only_known:
+            raise ConfigError("until-settled: only-known has a fixed list of trials; leave out one of the two")
         if self.budget is None:
             object.__setattr__(self, "budget", NO_LIMIT if self.only_known else Budget())
         for name, setting in SETTINGS.items():

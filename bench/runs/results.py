@@ -181,6 +181,10 @@ class Results:
         }
 
 
+NEWER_SETTINGS = ("until_settled",)
+"""Comparable settings that older files lack: left out at their default, so that runs compare with those files."""
+
+
 def digest(data: Mapping[str, Any]) -> str:
     """SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()
@@ -239,7 +243,8 @@ def environment_of(run: Run) -> Environment:
 
 def _comparable_settings(run: Run) -> dict[str, Any]:
     """The comparable settings, as read from a file; without those of engines if no engine proposes."""
-    idle = ("engines", "pruner") if run.config.only_known else ()
+    idle = {"engines", "pruner"} if run.config.only_known else set()
+    idle |= {name for name in NEWER_SETTINGS if getattr(run.config, name) == SETTINGS[name].default}
     names = [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
     settings = {name: value for name, value in to_data(run.config).items() if name in names}
     return dict(json.loads(json.dumps(settings)))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from bench.records import Trial
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
+from bench.search.settled import settled
 from bench.search.shares import evenly, expected_proposals, is_known_due
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
@@ -31,6 +32,8 @@ class Schedule:
         self._studies = [study for family in families if (study := self._study(family))]
         self._running: dict[str, TrialListener] = {}
         self._waiting: list[TrialListener] = []
+        self._counted: list[Trial] = []
+        self._settled = False
 
     def _study(self, family: Family) -> StudyState | None:
         """The study of a family; None if the engine cannot be created."""
@@ -44,6 +47,8 @@ class Schedule:
         """Return the next trial; None if there is none for now, or at all."""
         plan = self._context.plan
         if plan.trials is not None and sum(study.trials for study in self._studies) >= plan.trials:
+            return None
+        if self._config.until_settled and self._has_settled():
             return None
         waiting = [listener.study for listener in self._waiting]
         for study in evenly(self._studies, plan):
@@ -65,6 +70,12 @@ class Schedule:
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record an ended trial and those that waited for it; yield them as they are recorded."""
+        for trial in self._recorded(outcome):
+            if trial.counted:
+                self._counted.append(trial)
+            yield trial
+
+    def _recorded(self, outcome: Outcome) -> Iterator[Trial]:
         listener, ledger = self._running.pop(outcome.job.id), self._context.ledger
         listener.note_failed_build(outcome)
         if not listener.twin:
@@ -77,6 +88,16 @@ class Schedule:
             yield listener.answer(original)
         else:
             self._waiting.append(listener)
+
+    def _has_settled(self) -> bool:
+        """Return whether the search has settled; add a note when it does."""
+        if not self._settled:
+            searched = {study.family.name for study in self._studies if not study.is_done}
+            searched -= set(self._context.plan.baselines)
+            if figures := settled(self._counted, searched):
+                self._settled = True
+                self._context.folder.note(f"{self._context.engine}: {figures}")
+        return self._settled
 
     def end(self) -> None:
         """Record the facts about each study."""

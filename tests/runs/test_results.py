@@ -16,7 +16,7 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner
 from bench.errors import BaselineError, RunFolderError, WorkerError
-from bench.records import Epoch, Prefix, Run, steady
+from bench.records import Epoch, Prefix, Run, RunStatus, SplitInfo, steady
 from bench.runs import predictions, results, store
 from bench.runs.results import FamilyStatus, Results
 from bench.search.progress import Progress
@@ -45,6 +45,24 @@ def made(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monkey
         return runner.run(RunConfig(out=name, spaces=spaces, **config), pool=FakePool(depth, by_depth, epochs=3))
 
     return run
+
+
+PLAIN = RunConfig(budget=Budget(50))
+SETTLED = RunConfig(budget=Budget(50), until_settled=True)
+
+
+def unscored(config: RunConfig) -> Run:
+    split = SplitInfo("", (), {}, "")
+    return Run(
+        path=Path(),
+        status=RunStatus.COMPLETE,
+        created_utc="",
+        config=config,
+        environment={},
+        split=split,
+        families=(),
+        studies=(),
+    )
 
 
 def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
@@ -101,6 +119,13 @@ def test_the_same_run_has_the_same_results_and_other_pictures_or_settings_anothe
         assert np.array_equal(first.families[family].correct, again.families[family].correct)
     assert first.split.test_ids_sha256 != pictures.split.test_ids_sha256
     assert first.config_sha256 != settings.config_sha256
+
+
+def test_a_run_compares_with_a_file_that_is_older_than_a_setting() -> None:
+    settings = {config: results._comparable_settings(unscored(config)) for config in (PLAIN, SETTLED)}
+    assert settings[PLAIN]["folds"] == 0
+    assert "until_settled" not in settings[PLAIN]
+    assert settings[SETTLED] == settings[PLAIN] | {"until_settled": True}
 
 
 @pytest.mark.slow

@@ -1,0 +1,96 @@
+"""The end of a search before its budget, when another trial would gain less than the noise of the validation pictures.
+
+Source of the rule: A. Makarova et al. (2022), "Automatic termination for hyperparameter optimization", AutoML
+Conference: search until the possible gain is below the standard error of the best validation result. They bound the
+gain by a Gaussian process over one space; here it is expected from the accuracies of each family's proposals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from bench import stats, text
+from bench.records import COMPLETE, Origin, Trial
+
+MIN_PROPOSALS = 10
+"""Minimum number of an engine's proposals before its search may count as settled."""
+
+MIN_FAMILY_PROPOSALS = 3
+"""Minimum number of these in every family that is still searched."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Figures of a settled search; shares, not points.
+
+    Attributes:
+        trials: Number of trials so far.
+        family: The family whose next proposal is expected to gain most; "" if none has a complete one.
+        gain: This gain over the best validation accuracy so far.
+        recent: Number of proposals in the later half.
+        recent_gain: Their gain over all trials before them.
+        noise: Standard error of the best validation accuracy.
+        pictures: Number of its validation pictures.
+    """
+
+    trials: int
+    family: str
+    gain: float
+    recent: int
+    recent_gain: float
+    noise: float
+    pictures: int
+
+    def __str__(self) -> str:
+        another = f"another trial of {text.one_line(self.family, 40)}" if self.family else "another trial"
+        return (
+            f"settled after {text.plural(self.trials, 'trial')}, {another} is expected to gain {_points(self.gain)}"
+            f" (the last {text.plural(self.recent, 'proposal')} gained {_points(self.recent_gain)}), less than the"
+            f" standard error of {text.plural(self.pictures, 'validation picture')}, {_points(self.noise)}"
+        )
+
+
+def settled(trials: Sequence[Trial], families: Collection[str]) -> Settled | None:
+    """Return the figures of a settled search; None if it has not settled.
+
+    It has if two gains are below the standard error of the best validation accuracy: the one that the next proposal is
+    expected to bring, in the family where it is largest, and the one that the later half of the proposals brought. The
+    latter keeps a search alive whose engine improves step by step.
+
+    Args:
+        trials: The ended trials of one engine that used budget, in their order.
+        families: The families that get more trials and can learn. Each needs `MIN_FAMILY_PROPOSALS`.
+    """
+    proposals = [trial for trial in trials if trial.origin is Origin.PROPOSED]
+    counts = Counter(trial.family for trial in proposals)
+    if len(proposals) < MIN_PROPOSALS or any(counts[family] < MIN_FAMILY_PROPOSALS for family in families):
+        return None
+    recent = proposals[len(proposals) // 2 :]
+    best, before = _best(trials), _best(trials[: trials.index(recent[0])])
+    if best is None or best.validation is None or before is None:
+        return None
+    accuracy, pictures = _accuracy(best), best.validation.n
+    noise, recent_gain = stats.standard_error(accuracy, pictures), max(0.0, accuracy - _accuracy(before))
+    gains = {"": 0.0}
+    for family in families:
+        if draws := [_accuracy(trial) for trial in proposals if trial.family == family and trial.state == COMPLETE]:
+            gains[family] = stats.expected_gain(draws, accuracy, pictures)
+    family = max(gains, key=gains.__getitem__)
+    if max(gains[family], recent_gain) >= noise:
+        return None
+    return Settled(len(trials), family, gains[family], len(recent), recent_gain, noise, pictures)
+
+
+def _best(trials: Sequence[Trial]) -> Trial | None:
+    return min((trial for trial in trials if trial.state == COMPLETE), key=lambda trial: trial.rank_key, default=None)
+
+
+def _accuracy(trial: Trial) -> float:
+    """Validation accuracy of a complete trial, which always has one."""
+    return trial.value or 0.0
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"
