@@ -229,6 +229,87 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class PhaseWork:
+    """Computations of one phase of a training, counted from the model.
+
+    Attributes:
+        epochs: Maximum number of epochs.
+        macs: Multiply-accumulates for one picture in a forward pass of the trained model: of the tail behind the
+            features, or of the whole model without features.
+        prefix_macs: Multiply-accumulates for the features of one view of a picture; 0 without features.
+        views: Number of views of every training picture.
+        cached: Share of the features that is in the cache, 0 to 1.
+        row_bytes: Size of the features of one view.
+        memory_mb: Memory for parameters, gradients and activations of a batch, 10**6 bytes.
+    """
+
+    epochs: int
+    macs: int
+    prefix_macs: int = 0
+    views: int = 1
+    cached: float = 0.0
+    row_bytes: int = 0
+    memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """Size of a configuration's model and the computations for training it, counted after its build.
+
+    Attributes:
+        macs: Multiply-accumulates for one picture.
+        model_size_mb: Size of the parameters in memory, 10**6 bytes.
+        phases: Phases of its training; empty for a model that is not trained in epochs.
+    """
+
+    parameters: int = 0
+    trainable_parameters: int = 0
+    macs: int = 0
+    model_size_mb: float = 0.0
+    batch_size: int = 1
+    input_size: int | None = None
+    phases: tuple[PhaseWork, ...] = ()
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Speed of a family's default configuration on this machine, measured in its dry run.
+
+    Attributes:
+        build_s: Seconds for building it.
+        predict_s: Seconds for one picture in a batch of a prediction.
+        step_s: Seconds for a training step of the whole model.
+        step_pictures: Number of pictures in that step.
+        work: Its computations.
+    """
+
+    build_s: float
+    predict_s: float
+    step_s: float
+    step_pictures: int
+    work: Work
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predicted cost of a trial, made before its training; `low_s` to `high_s` is a 90 % interval of `time_s`.
+
+    Attributes:
+        time_s: Seconds from its start to its end, with the features that are in the cache.
+        cold_s: The same with an empty feature cache.
+        memory_mb: Peak resident memory of its process, 10**6 bytes.
+        disk_mb: Features that it adds to the cache, 10**6 bytes.
+    """
+
+    time_s: float
+    low_s: float
+    high_s: float
+    cold_s: float
+    memory_mb: float
+    disk_mb: float
+
+
+@dataclass(frozen=True)
 class Repeat:
     """The chosen configuration, trained again with another seed and scored on the test pictures.
 
@@ -315,6 +396,8 @@ class Trial:
         planned_epochs: Maximum number of epochs over all phases; None in older records and without epochs.
         ending: Reason why it ended early; None if it was trained to its end or failed.
         worker: Number of the worker that trained it, from 0; None in older records and before training.
+        work: Computations of its training; None in older records and before its model is built.
+        forecast: Forecast of its cost; None if there was none.
     """
 
     family: str
@@ -348,6 +431,8 @@ class Trial:
     failure: Failure | None = None
     ending: Ending | None = None
     worker: int | None = None
+    work: Work | None = None
+    forecast: Forecast | None = None
 
     @property
     def study(self) -> str:

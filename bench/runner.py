@@ -30,6 +30,7 @@ from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
 from bench.search import shares, spaces
 from bench.search.families import Family, run_all
+from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
@@ -74,6 +75,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
         pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
+        forecaster = Forecaster(config, folder.run.split, families, cache.folder())
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
             with stop_on_signal(progress.warning) as stop:
@@ -83,7 +85,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:
                     deadline = Deadline(stop, pace, seconds, ledger.best.values, engine_count)
-                    context = Context(engine, config, folder, ledger, progress, plan, deadline)
+                    context = Context(engine, config, folder, ledger, progress, plan, deadline, forecaster)
                     _search(context, families, pool, page)
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
             status = RunStatus.COMPLETE

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Weights
+from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Weights, Work
 from bench.training.messages import (
     Job,
     ProbeJob,
@@ -53,6 +53,7 @@ class FakePool:
         epochs: Number of epochs that a trial reports.
         slots: Number of jobs that it accepts before it runs them.
         epoch_s: Time that every epoch reports.
+        work: Returns the work of a trial.
         wait: Called with `epoch_s` in every epoch of a trial, e.g. to advance a clock.
     """
 
@@ -66,10 +67,11 @@ class FakePool:
         baselines: Collection[str] = (),
         epoch_s: float = 0.01,
         wait: Callable[[float], object] = lambda seconds: None,
+        work: Callable[[str, Mapping[str, Value]], Work] = lambda family, params: Work(),
     ) -> None:
         self._build, self._score, self._known = build, score, dict(known or {})
         self._epochs, self._slots, self._baselines = epochs, slots, baselines
-        self._epoch_s, self._wait = epoch_s, wait
+        self._epoch_s, self._wait, self._work = epoch_s, wait, work
         self._waiting: list[tuple[Job, Listener]] = []
         self._cancelled: Failure | None = None
         self.trained: list[tuple[str, dict[str, Value]]] = []
@@ -113,7 +115,7 @@ class FakePool:
         family = Path(job.path).stem
         hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))
         self._build(hp, family)
-        if listener.built(hp.values, Weights.NONE):
+        if listener.built(hp.values, Weights.NONE, self._work(family, hp.values)):
             return TrialResult(hp.values, stopped=True)
         self.trained.append((family, dict(hp.values)))
         accuracy = self._score(family, hp.values)

@@ -18,7 +18,7 @@ from bench.cli import parser
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
-from bench.records import Epoch, Failure, FailureKind, Weights
+from bench.records import Epoch, Failure, FailureKind, Weights, Work
 from bench.runs import store
 from bench.search import families
 from bench.search.progress import SILENT, Progress
@@ -572,7 +572,7 @@ def test_a_running_trial_shows_its_epochs_and_a_killed_one_has_them_all(start, t
                 return super().finished(timeout_s)
             job, listener = self._waiting[0]
             if not seen:
-                listener.built({}, Weights.NONE)
+                listener.built({}, Weights.NONE, Work())
             else:
                 trial = bench.load(tmp_path / "run").trials[0]
                 assert trial.state == "RUNNING"
@@ -826,7 +826,7 @@ def test_a_proposal_that_is_in_training_waits_for_its_answer(start, tmp_path):
                 if isinstance(job, TrialJob) and job.id not in self.stopped:
                     hp = HyperParameters(listener.suggest)
                     self._build(hp, "a")
-                    self.stopped[job.id] = listener.built(hp.values, Weights.NONE)
+                    self.stopped[job.id] = listener.built(hp.values, Weights.NONE, Work())
             twin = next((index for index, (job, _) in enumerate(self._waiting) if self.stopped.get(job.id)), None)
             if twin is not None:
                 job, listener = self._waiting.pop(twin)
@@ -1010,7 +1010,7 @@ def test_a_backbone_that_the_probe_has_missed_is_said_once_where_its_weights_are
             if isinstance(job, ProbeJob):
                 return replace(super()._run(job, listener), weights_files=(file,), backbones=1)
             real = listener.built
-            listener.built = lambda params, weights: real(params, Weights.MISSING)
+            listener.built = lambda params, weights, work: real(params, Weights.MISSING, work)
             return super()._run(job, listener)
 
     warnings = []
@@ -1071,7 +1071,7 @@ def test_a_proposal_equal_to_a_trial_that_was_stopped_is_stopped_too(start, tmp_
             if not isinstance(self._waiting[0][0], TrialJob):
                 return super().finished(timeout_s)
             for _, listener in self._waiting:
-                listener.built({"flag": True}, "")
+                listener.built({"flag": True}, "", Work())
             signal.raise_signal(signal.SIGINT)
             jobs, self._waiting = [job for job, _ in self._waiting], []
             failure = Failure(FailureKind.INTERRUPTED, "the run was interrupted")

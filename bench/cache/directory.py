@@ -3,6 +3,7 @@
     pixels/      decoded pictures (`data/pixels.py`); reproducible
     features/    features of frozen layers (`training/frozen/features.py`); reproducible
     downloads/   data sets from the network; they stay until they are cleared
+    speeds/      measured speeds of this machine, for forecasts (`search/forecast.py`); a few kB, they stay as well
 
 The environment variable BENCH_CACHE names another folder than the system's default. Reproducible entries take up to
 BENCH_CACHE_GB gigabytes of 10**9 bytes (default 20, or half of the disk space that is free or used by them, if that is
@@ -49,6 +50,7 @@ KINDS = {
     "pixels": "decoded pictures",
     "features": "features of frozen layers",
     "downloads": "data sets from the network",
+    "speeds": "measured speeds of this machine, for forecasts",
 }
 """Descriptions of the kinds of entries; every kind is a sub-folder."""
 

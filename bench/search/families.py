@@ -15,7 +15,7 @@ from bench.data import Dataset
 from bench.engines import ENGINES
 from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, configurations
-from bench.records import FailureKind, FamilyInfo, Run, Trial, Weights
+from bench.records import FailureKind, FamilyInfo, Run, Speed, Trial, Weights, Work
 from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.progress import Progress
@@ -37,6 +37,7 @@ class Family:
         known: Its checked known configurations.
         files: Checked weights files by backbone; "" if unavailable.
         input_sizes: Picture sizes in pixels that all its backbones can be built for.
+        works, other_works, speed: As in `messages.ProbeResult`.
     """
 
     info: FamilyInfo
@@ -46,6 +47,9 @@ class Family:
     files: Mapping[str, str]
     input_sizes: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    works: tuple[Work | None, ...] = ()
+    other_works: tuple[Work, ...] = ()
+    speed: Speed | None = None
 
     @property
     def name(self) -> str:
@@ -85,6 +89,9 @@ def prepare(
             weights=config.weights,
             seed=config.seed,
             only=only,
+            cache=str(cache.folder()),
+            features=config.features,
+            epochs=config.epochs,
         )
         for space in chosen
     ]
@@ -217,7 +224,18 @@ def _family(
             info = replace(info, skipped=f"no imagenet weights: {reason}")
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
-    return Family(info, space.path, probe.space, probe.known, files, sizes, probe.warnings)
+    return Family(
+        info,
+        space.path,
+        probe.space,
+        probe.known,
+        files,
+        sizes,
+        probe.warnings,
+        probe.works,
+        probe.other_works,
+        probe.speed,
+    )
 
 
 class _WeightsFinder:

@@ -10,7 +10,20 @@ from pathlib import Path
 
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Ending, Epoch, Failure, FailureKind, Origin, Trial, Weights
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    RUNNING,
+    Ending,
+    Epoch,
+    Failure,
+    FailureKind,
+    Origin,
+    Trial,
+    Weights,
+    Work,
+)
 from bench.search.state import StudyState
 from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
@@ -73,9 +86,10 @@ class TrialListener(Listener):
         self._context.progress.stage(stage, done, total)
         return self._context.deadline.ending()
 
-    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Look up the built configuration; True if it need not be trained."""
-        self.trial = replace(self.trial, weights=weights)
+    def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
+        """Look up the built configuration, and forecast its cost; True if it need not be trained."""
+        forecast = self._context.forecaster.forecast(self.trial.family, work)
+        self.trial = replace(self.trial, weights=weights, work=work, forecast=forecast)
         self._context.deadline.pace.built(self.trial)
         self._look_up(params)
         if weights == Weights.MISSING and all(self.study.family.files.values()):
@@ -130,6 +144,7 @@ class TrialListener(Listener):
             self._context.ledger.end(self.key, trial, _was_stopped(trial))
         self._write(trial)
         self._context.deadline.pace.ended(trial)
+        self._context.forecaster.learn(trial)
         if self.key:
             self._place_model(trial)
         return trial

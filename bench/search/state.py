@@ -16,6 +16,7 @@ from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
 from bench.records import COMPLETE, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search.families import Family
+from bench.search.forecast import Forecaster
 from bench.search.progress import Progress
 from bench.search.stopping import Deadline, EngineClock
 
@@ -104,6 +105,7 @@ class Context:
     progress: Progress
     plan: SearchPlan
     deadline: Deadline
+    forecaster: Forecaster
 
     @property
     def clock(self) -> EngineClock:

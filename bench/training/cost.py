@@ -88,16 +88,22 @@ def _sizes(shape: Sequence[int | None]) -> tuple[int, ...]:
     return tuple(size or 1 for size in shape[1:])
 
 
-def training_memory_mb(model: keras.Model, batch_size: int) -> tuple[float, float]:
+def training_memory_mb(
+    weights: Iterable[Any], trainable: Iterable[Any], used: Iterable[Use], batch_size: int
+) -> tuple[float, float]:
     """Estimate the memory needed for training: (parameters with gradients and moments, activations).
 
     Every parameter is in memory once, a trainable one three times more (its gradient and Adam's two moments). The
     outputs of all layers for a batch are in memory for the backward pass, together with their gradients.
     """
-    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    parameters = model.count_params() + 3 * trainable
-    outputs = sum(math.prod(use.output_shape) for use in uses(model))
+    parameters = count(weights) + 3 * count(trainable)
+    outputs = sum(math.prod(use.output_shape) for use in used)
     return 4e-6 * parameters, 4e-6 * 2 * outputs * batch_size
+
+
+def count(weights: Iterable[Any]) -> int:
+    """Count the numbers in these variables."""
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def latency_ms(predict: Callable[..., Any], example: Sequence[Any]) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -31,13 +34,24 @@ TOLERANCE = 5e-3
 """Maximum difference of two probabilities that counts as rounding error; allows for half precision."""
 
 
+class DryRun(NamedTuple):
+    """Result of a dry run.
+
+    Attributes:
+        warnings: One sentence each, about its predictions and about loading it.
+        step_s: Seconds for a training step with `PICTURES` pictures.
+        predict_s: Seconds for predicting one picture, in a batch of as many.
+    """
+
+    warnings: list[str]
+    step_s: float = math.nan
+    predict_s: float = math.nan
+
+
 def dry_run(
     model: keras.Model, values: Mapping[str, Value], num_classes: int, seed: int, backbones: Sequence[Backbone]
-) -> list[str]:
-    """Train a model for one epoch, predict with it, save it and load it again.
-
-    Returns:
-        Warnings about its predictions and about loading it.
+) -> DryRun:
+    """Train a model for two epochs of one step, predict with it, save it and load it again.
 
     Raises:
         WrongModel: It cannot be trained.
@@ -47,12 +61,13 @@ def dry_run(
     rows = Rows([pixels], np.zeros(PICTURES, np.int64), np.arange(PICTURES))
     part = Part(rows, np.arange(PICTURES) % num_classes)
     try:
-        network.fit(part, part, FitSettings(epochs=1, patience=1, report=lambda epoch: None))
-        first, second = network.predict(part), network.predict(part)
+        training = network.fit(part, part, FitSettings(epochs=2, patience=2, report=lambda epoch: None))
+        first, start_s = network.predict(part), time.perf_counter()
+        second, predict_s = network.predict(part), (time.perf_counter() - start_s) / PICTURES
         singles = [Part(rows.select(slice(row, row + 1)), part.labels[row : row + 1]) for row in range(PICTURES)]
         alone = np.concatenate([network.predict(single) for single in singles])
     except (NonFinite, MemoryError, tf.errors.ResourceExhaustedError):
-        return []  # other configurations, or real pictures, may not raise this
+        return DryRun([])  # other configurations, or real pictures, may not raise this
     except WrongModel:
         raise
     except Exception as error:  # its layers may raise anything
@@ -62,7 +77,8 @@ def dry_run(
         warnings.append("its predictions for a picture differ between calls: a layer is random even outside training")
     elif not np.allclose(first, alone, atol=TOLERANCE):
         warnings.append("its predictions for a picture depend on the other pictures in the batch")
-    return warnings + _check_saved(model, network, part, first)
+    step_s = training.history[-1].step_time_s or math.nan
+    return DryRun(warnings + _check_saved(model, network, part, first), step_s, predict_s)
 
 
 def _check_saved(built: keras.Model, network: Network, part: Part, expected: Probabilities) -> list[str]:

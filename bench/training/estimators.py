@@ -18,12 +18,13 @@ from bench.cache.files import replacing
 from bench.data import machine
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
-from bench.records import Cost, Ending, Epoch, Prefix
+from bench.records import Cost, Ending, Epoch, PhaseWork, Prefix, Work
 from bench.training import cost, metrics, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
+from bench.training.cost import Use
 from bench.training.frozen import sketch
-from bench.training.frozen.features import FeatureCache, Fetched, PictureView, views
+from bench.training.frozen.features import VIEWS, FeatureCache, Fetched, PictureView, views
 from bench.training.frozen.graph import Cut, Graph, Nested
 from bench.training.frozen.identity import NoPrefix, fingerprint
 from bench.training.keras_private import Functional
@@ -86,9 +87,14 @@ class Estimator:
         """Measure the cost of using the trained model; the training times are 0."""
         raise NotImplementedError
 
-    def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
-        """Return whether the features of its sketched backbones are in the cache, so that it can be trained."""
-        return True
+    def work(self, epochs: int, parts: Sequence[Part] = ()) -> Work:
+        """Count the computations of its training.
+
+        Args:
+            epochs: Maximum number of epochs in each phase.
+            parts: The training part, which comes first, and others whose features may be in the cache.
+        """
+        return Work(input_size=self.size)
 
     def save(self, path: Path) -> None:
         """Write a Keras model; scikit-learn classifiers are not saved, because loading a pickle is unsafe."""
@@ -281,29 +287,59 @@ class Network(Estimator):
 
     def cost(self) -> Cost:
         assert self._trained is not None
-        sketched = [layer.outline for layer in self._model.layers if isinstance(layer, sketch.Sketched)]
-        parameters = self._model.count_params() + sum(outline.parameters for outline in sketched)
-        used = cost.uses(self._model) if isinstance(self._graph, NoPrefix) else cost.uses_of(self._graph.nodes)
-        return Cost(
-            fit_time_s=0.0,
-            train_time_s=0.0,
-            latency_ms=self._trained.latency_ms(),
-            parameters=parameters,
-            trainable_parameters=sum(int(np.prod(weight.shape)) for weight in self._model.trainable_weights),
-            macs=cost.macs(used),
-            model_size_mb=4e-6 * parameters,
+        return Cost(fit_time_s=0.0, train_time_s=0.0, latency_ms=self._trained.latency_ms(), **self._size())
+
+    def work(self, epochs: int, parts: Sequence[Part] = ()) -> Work:
+        return Work(
+            **self._size(),
+            batch_size=self._batch_size,
+            input_size=self.size,
+            phases=tuple(self._phase_work(phase, parts) for phase in phases(self._values, epochs)),
         )
 
-    def is_ready(self, train: Part, validation: Part, epochs: int) -> bool:
-        for phase in phases(self._values, epochs):
-            with phase.freezing(self._frozen_by_phases):
-                try:
-                    cut, cache, wanted = self._cut(phase, train, validation)
-                    if not cache.has(cut, wanted):
-                        return False
-                except (NoPrefix, sketch.NotSketched):
-                    return False
-        return True
+    def _size(self) -> dict[str, Any]:
+        """Return the size of the model: fields of `Work` and `Cost`."""
+        sketched = [layer.outline for layer in self._model.layers if isinstance(layer, sketch.Sketched)]
+        parameters = self._model.count_params() + sum(outline.parameters for outline in sketched)
+        return {
+            "parameters": parameters,
+            "trainable_parameters": cost.count(self._model.trainable_weights),
+            "macs": cost.macs(self._uses()),
+            "model_size_mb": 4e-6 * parameters,
+        }
+
+    def _uses(self) -> list[Use]:
+        return cost.uses(self._model) if isinstance(self._graph, NoPrefix) else cost.uses_of(self._graph.nodes)
+
+    def _phase_work(self, phase: TrainingPhase, parts: Sequence[Part]) -> PhaseWork:
+        with phase.freezing(self._frozen_by_phases):
+            try:
+                wanted = self._views(parts)
+                cut, cache = self._cut(phase, sum(map(len, wanted)))
+                cached = cache.cached(cut, wanted) if wanted else 0.0
+            except (NoPrefix, sketch.NotSketched):
+                weights, trained = self._model.weights, self._model.trainable_weights
+                memory_mb = cost.training_memory_mb(weights, trained, self._uses(), self._batch_size)
+                return PhaseWork(phase.epochs, cost.macs(self._uses()), memory_mb=sum(memory_mb))
+            prefix = cut.graph.ancestors(cut.tensors)
+            in_prefix = set(map(id, prefix))
+            tail = [node for node in cut.graph.nodes if id(node) not in in_prefix]
+            layers = {id(node.operation): node.operation for node in tail if isinstance(node.operation, keras.Layer)}
+            memory_mb = cost.training_memory_mb(
+                [weight for layer in layers.values() for weight in layer.weights],
+                [weight for layer in layers.values() for weight in layer.trainable_weights],
+                cost.uses_of(tail),
+                self._batch_size,
+            )
+        return PhaseWork(
+            epochs=phase.epochs,
+            macs=cost.macs(cost.uses_of(tail)),
+            prefix_macs=cost.macs(cost.uses_of(prefix)),
+            views=VIEWS[self._augmentation],
+            cached=cached,
+            row_bytes=cache.row_bytes(cut),
+            memory_mb=sum(memory_mb),
+        )
 
     def load_without_backbones(self, path: Path) -> None:
         """Load the weights that `save` wrote for a model with sketches."""
@@ -364,7 +400,8 @@ class Network(Estimator):
 
     def _on_features(self, phase: TrainingPhase, train: Part, validation: Part | None) -> PreparedPhase:
         """Find the frozen prefix of the model with the currently frozen layers, and compute its features."""
-        cut, cache, wanted = self._cut(phase, train, validation)
+        wanted = self._views([part for part in (train, validation) if part is not None])
+        cut, cache = self._cut(phase, sum(map(len, wanted)))
         fetched = cache.fetch(cut, wanted, self._progress)
         self._save_outlines(cut, sketch.Outlines(cache.root))
         in_memory, count = _fits_memory(fetched), sum(map(len, wanted))
@@ -394,22 +431,26 @@ class Network(Estimator):
             phase, cut.tail(), self.objective, training, validating, prefix=prefix, examples=examples, fetched=fetched
         )
 
-    def _cut(
-        self, phase: TrainingPhase, train: Part, validation: Part | None
-    ) -> tuple[Cut, FeatureCache, list[PictureView]]:
-        """Find the cut for a phase and the views of its features; NoPrefix if features would not save time."""
+    @property
+    def _augmentation(self) -> str:
+        return str(self._values.get("augmentation") or "none")
+
+    def _views(self, parts: Sequence[Part]) -> list[PictureView]:
+        """Return the views of the training part, which comes first, and of the other parts."""
+        views_of_train = [view for part in parts[:1] for view in views(part, self._augmentation, self._seed)]
+        return views_of_train + [PictureView(part) for part in parts[1:]]
+
+    def _cut(self, phase: TrainingPhase, view_count: int) -> tuple[Cut, FeatureCache]:
+        """Find the cut for a phase; NoPrefix if the features of this number of views would not save time."""
         if self._cache is None:
             raise NoPrefix("the feature cache is off")
         if isinstance(self._graph, NoPrefix):
             raise self._graph
-        wanted = views(train, self._values.get("augmentation"), self._seed)
-        if len(wanted) > phase.epochs:
-            raise NoPrefix(f"{len(wanted)} views of every picture take more than {phase.epochs} epochs")
-        if validation:
-            wanted.append(PictureView(validation))
+        if VIEWS[self._augmentation] > phase.epochs:
+            raise NoPrefix(f"{VIEWS[self._augmentation]} views of every picture take more than {phase.epochs} epochs")
         cut = self._graph.cut()
-        self._cache.check(cut, sum(map(len, wanted)))
-        return cut, self._cache, wanted
+        self._cache.check(cut, view_count)
+        return cut, self._cache
 
     def _compiled(self, prepared: PreparedPhase) -> keras.Model:
         self.objective.compile(prepared.model, self._values, self._model, prepared.phase.learning_rate)

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,17 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from bench import data
+from bench.cache.rows import Rows
 from bench.data.dataset import Items
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Ending, Epoch, Metrics
+from bench.records import Cost, Ending, Epoch, Metrics, Work
 from bench.training import loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
@@ -102,29 +104,24 @@ def _train(
     folds = [dataset.fold(number) for number in range(dataset.folds)]
     splits = folds or [(dataset.part("train"), dataset.part("validation"))]
     sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
-    build = _build_sketched if sketching else _build
-    built = build(job, channel.suggest if job.values is None else fixed(job.values))
+    suggest = channel.suggest if job.values is None else fixed(job.values)
+    built, estimator, work = _built_for(splits[0], job, channel, suggest, sketching)
     stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
-    if channel.built(built.params, built.task.weights_used):
+    if channel.built(built.params, built.task.weights_used, work):
         return stopped, None
     trainings: list[Training] = []
     validations: list[Metrics] = []
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            estimator = _estimator(built, job, channel)
             train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
-            training = None
-            if built.task.sketched:
-                with suppress(sketch.NotSketched):  # features can be cleared at any time
-                    if estimator.is_ready(train, validation, job.epochs):
-                        training = estimator.fit(train, validation, settings)
-                if training is None:
-                    built = _build(job, fixed(built.params))
-                    estimator = _estimator(built, job, channel)
-            trainings.append(training or estimator.fit(train, validation, settings))
+            try:
+                trainings.append(estimator.fit(train, validation, settings))
+            except sketch.NotSketched:  # the features were cleared meanwhile
+                built, estimator, _ = _built_for(split, job, channel, fixed(built.params), sketching=False)
+                trainings.append(estimator.fit(train, validation, settings))
             validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
             if number < len(splits):
@@ -133,7 +130,7 @@ def _train(
                 del built, estimator
                 keras.utils.clear_session()
                 gc.collect()
-                built = build(job, fixed(params))
+                built, estimator, _ = _built_for(splits[number], job, channel, fixed(params), sketching)
     except trainer.Stopped as reason:
         return replace(stopped, ending=reason.ending), None
     assert cost is not None
@@ -256,6 +253,18 @@ class _Built(NamedTuple):
     task: Task
 
 
+def _built_for(
+    split: Sequence[Items], job: TrainingJob, channel: Channel, suggest: Suggest, sketching: bool
+) -> tuple[_Built, Estimator, Work]:
+    """Build a configuration for these parts, with sketches only if all features are in the cache; count its work."""
+    built = (_build_sketched if sketching else _build)(job, suggest)
+    estimator = _estimator(built, job, channel)
+    work = estimator.work(job.epochs, [_unread(items) for items in split])
+    if built.task.sketched and not all(phase.cached == 1 for phase in work.phases):
+        return _built_for(split, job, channel, fixed(built.params), sketching=False)
+    return built, estimator, work
+
+
 def _build_sketched(job: TrainingJob, suggest: Suggest) -> _Built:
     """Build a family with sketches of the backbones that were built before, if sketches suffice for the family."""
     answers: dict[str, Value] = {}
@@ -318,6 +327,12 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
 def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, channel: Channel) -> Part:
     pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress))
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
+
+
+def _unread(items: Items) -> Part:
+    """Return a part without its pixels."""
+    pixels = Rows([np.empty((0, 0), np.uint8)], np.empty(0, np.int64), np.empty(0, np.int64))
+    return Part(pixels, data.labels(items), [item.sha256 for item in items])
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Weights
+from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Speed, Weights, Work
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class ProbeResult:
         learns: Whether training can change it; see `estimators.can_learn`.
         gpus: Names of the GPUs that the process sees.
         warnings: One sentence each.
+        works: Computations of each known configuration; None for those that were not built.
+        other_works: Those of the default configuration and of others that were built, the default first.
+        speed: Speed of the default configuration; None if it was not measured.
     """
 
     space: tuple[Hyperparameter, ...]
@@ -57,6 +60,9 @@ class ProbeResult:
     learns: bool = True
     gpus: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    works: tuple[Work | None, ...] = ()
+    other_works: tuple[Work, ...] = ()
+    speed: Speed | None = None
 
 
 @dataclass(frozen=True)
@@ -130,11 +136,15 @@ class ProbeJob(FamilyJob):
 
     Attributes:
         only: Find weights only for this configuration; None for all configurations.
+        cache, features, epochs: As in a `TrainingJob`.
     """
 
     result_type: ClassVar[type] = ProbeResult
 
     only: Mapping[str, Value] | None = None
+    cache: str = ""
+    features: str = "off"
+    epochs: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,8 +242,8 @@ class Channel:
         """Report the progress of a stage, `total` is 0 if unknown; the answer is a reason to stop the job, or None."""
         return None
 
-    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        """Report the built configuration; True stops the job, because the configuration was trained before."""
+    def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
+        """Report the built configuration; True stops the job, e.g. because the configuration was trained before."""
         return False
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,21 @@ import tensorflow as tf
 from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
+from bench.records import Speed, Work
 from bench.training import augmentation, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
-from bench.training.dry_run import dry_run
-from bench.training.estimators import can_learn
+from bench.training.dry_run import PICTURES, dry_run
+from bench.training.estimators import Network, can_learn
+from bench.training.frozen.features import FeatureCache
 from bench.training.messages import Channel, FamilyJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.task import Task
 
 KERAS_2 = ("tf_keras", "tensorflow_hub")
 """Libraries with models and layers of Keras 2."""
+
+MAX_KNOWN_S = 5.0
+"""Time for building known configurations; the first one is always built."""
 
 KERAS_3_NEEDED = "the suite trains models of Keras 3, with layers from `keras`"
 
@@ -49,19 +55,28 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             if not job.input_sizes:
                 return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(warnings))
             scan = Scan(loaded, job, job.only)
+        start_s = time.perf_counter()
         hp, task, model = _declared(loaded, job, {})
+        build_s = time.perf_counter() - start_s
     if accessed:
         warnings.append(f"build reads pictures itself, e.g. {accessed[0]}: they may be test pictures")
+    speed: Speed | None = None
+    other_works = []
     if isinstance(model, keras.Model):
         try:
-            warnings += dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
+            other_works.append(_work(job, hp, task, model))
+            tried = dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
+        warnings += tried.warnings
+        if tried.step_s > 0:
+            speed = Speed(build_s, tried.predict_s, tried.step_s, PICTURES, other_works[0])
     space, learns = hp.space, can_learn(model)
     for corner in _corners(space, hp.values):
         try:
-            corner_hp, _, corner_model = _declared(loaded, job, corner)
-        except SpaceError:
+            corner_hp, corner_task, corner_model = _declared(loaded, job, corner)
+            other_works.append(_work(job, corner_hp, corner_task, corner_model))
+        except (SpaceError, ValueError):
             continue  # a corner that does not build will be a failed trial; the file is valid
         learns = learns or can_learn(corner_model)
         space = space + [hyperparameter for hyperparameter in corner_hp.space if hyperparameter not in space]
@@ -83,7 +98,37 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         learns=learns,
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
         warnings=(*warnings, *filter(None, map(preprocessing_warning, requests))),
+        works=tuple(_works(loaded, job, known)),
+        other_works=tuple(other_works),
+        speed=speed,
     )
+
+
+def _works(loaded: loading.LoadedFamily, job: ProbeJob, known: Sequence[Mapping[str, Value]]) -> Iterator[Work | None]:
+    """Build the known configurations and count their work; None for those that cannot be built or come too late."""
+    start_s = time.monotonic()
+    for values in known:
+        work = None
+        if job.only is None and time.monotonic() - start_s < MAX_KNOWN_S:
+            with suppress(SpaceError, ValueError):
+                work = _work(job, *_declared(loaded, job, values))
+        yield work
+
+
+def _work(job: ProbeJob, hp: HyperParameters, task: Task, model: Any) -> Work:
+    if not isinstance(model, keras.Model):
+        return Work()
+    cache = None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
+    network = Network(
+        model,
+        hp.values,
+        task.num_classes,
+        job.seed,
+        backbones=task.backbones,
+        cache=cache,
+        progress=lambda *_: None,
+    )
+    return network.work(job.epochs)
 
 
 def _size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:

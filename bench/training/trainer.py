@@ -54,7 +54,9 @@ EpochReport = Callable[[Epoch], Ending | None]
 
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
     """Raise TooLarge if training would need more memory than is free."""
-    parameters_mb, activations_mb = cost.training_memory_mb(model, batch_size)
+    parameters_mb, activations_mb = cost.training_memory_mb(
+        model.weights, model.trainable_weights, cost.uses(model), batch_size
+    )
     free_mb = machine.available_mb()
     if parameters_mb + activations_mb > free_mb:
         raise TooLarge(

@@ -28,7 +28,7 @@ from typing import Any
 from bench.data import machine
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Epoch, Failure, FailureKind, Weights, from_data
+from bench.records import Epoch, Failure, FailureKind, Weights, Work, from_data
 from bench.training.messages import Job, TrialResult
 from bench.workers import Listener, Outcome
 from bench.workers.process import TRACEBACK_CHARACTERS, main
@@ -175,7 +175,7 @@ def _stop(running: _WorkerProcess, failure: Failure) -> None:
 ARGUMENTS: dict[str, Any] = {
     "suggest": tuple[Hyperparameter],
     "progress": tuple[str, int, int],
-    "built": tuple[dict[str, Value], Weights],
+    "built": tuple[dict[str, Value], Weights, Work],
     "epoch": tuple[Epoch, int, int],
     "result": tuple[TrialResult],
 }

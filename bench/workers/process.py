@@ -25,7 +25,7 @@ import msgspec
 
 from bench.errors import SpaceError
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Ending, Epoch, Failure, FailureKind, Weights
+from bench.records import Ending, Epoch, Failure, FailureKind, Weights, Work
 from bench.training.messages import Channel, Job, TrialResult
 
 TRACEBACK_CHARACTERS = 4000
@@ -53,8 +53,8 @@ class PipeChannel(Channel):
     def progress(self, stage: str, done: int, total: int) -> Ending | None:
         return _ending(self._call("progress", stage, done, total))
 
-    def built(self, params: Mapping[str, Value], weights: Weights) -> bool:
-        return bool(self._call("built", params, weights))
+    def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
+        return bool(self._call("built", params, weights, work))
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
         return _ending(self._call("epoch", epoch, fold, folds))

@@ -16,6 +16,7 @@ from bench.config import Budget, RunConfig
 from bench.runs import store
 from bench.search import families as preparation
 from bench.search import shares, spaces
+from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.progress import SILENT
 from bench.search.schedule import Schedule
@@ -53,7 +54,8 @@ def test_twenty_trials_of_ten_epochs(benchmark, space, tmp_path_factory, engine)
             folder = folders.enter_context(store.create(replace(config, out=str(target))))
             folder.begin(dataset.info(), dataset.write, [family.info for family in families])
             deadline = Deadline(SignalStop(), Pace(config, folder.run.split, folder.elapsed_s))
-            context = Context(engine, config, folder, Ledger(), SILENT, shares.make_plan(config, families), deadline)
+            plan, forecaster = shares.make_plan(config, families), Forecaster(config, folder.run.split, families)
+            context = Context(engine, config, folder, Ledger(), SILENT, plan, deadline, forecaster)
             return (Schedule(context, families),), {}
 
         def search_all(schedule):

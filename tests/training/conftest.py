@@ -52,8 +52,9 @@ class Recorder:
     def progress(self, stage, done, total):
         self.stages.append((stage, done, total))
 
-    def built(self, params, weights):
+    def built(self, params, weights, work):
         self.announced.append((params, weights))
+        self.work = work
         return self._stop_at == 0
 
     def epoch(self, epoch, fold, folds):

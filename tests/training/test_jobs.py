@@ -45,6 +45,9 @@ def test_a_trial_reports_every_epoch_and_its_cost(space, channel, job):
     cost = result.cost
     assert (cost.parameters, cost.trainable_parameters) == (117, 117)
     assert cost.macs == 4 * 4 * 4 * 27 + 4
+    work = recorder.work
+    assert (work.parameters, work.macs, work.model_size_mb) == (cost.parameters, cost.macs, cost.model_size_mb)
+    assert [(phase.epochs, phase.macs, phase.prefix_macs) for phase in work.phases] == [(2, cost.macs, 0)]
     assert cost.fit_time_s == cost.train_time_s > 0
     assert cost.latency_ms > 0
     assert cost.peak_rss_mb > 50

@@ -92,7 +92,7 @@ class Recording(Listener):
     def started(self, worker):
         self.worker = worker
 
-    def built(self, params, weights):
+    def built(self, params, weights, work):
         self.params.append(params)
         self._on_built()
         return False
@@ -146,7 +146,7 @@ def test_a_model_is_saved_where_the_listener_says(pool, trial, tmp_path):
 
 def test_a_trial_that_was_trained_before_stops_when_it_is_built(pool, trial):
     class Known(Recording):
-        def built(self, params, weights):
+        def built(self, params, weights, work):
             return True
 
     listener = Known()

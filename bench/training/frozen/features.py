@@ -32,7 +32,6 @@ from bench.cache import directory
 from bench.cache.rows import Digests, Places, Rows, RowStore, digests, hexadecimal
 from bench.data.sources import StageCallback
 from bench.errors import DataError
-from bench.hyperparameters import Value
 from bench.training import cost
 from bench.training.augmentation import AUGMENTATIONS, PictureArray
 from bench.training.batches import Part
@@ -104,10 +103,9 @@ class PictureView:
         return self.augmentation == "none" or (self.augmentation == "flip" and self.number == 0)
 
 
-def views(part: Part, augmentation: Value, seed: int) -> list[PictureView]:
+def views(part: Part, augmentation: str, seed: int) -> list[PictureView]:
     """Return the views of training pictures for a value of the hyperparameter `augmentation`."""
-    name = str(augmentation or "none")
-    return [PictureView(part, name, number, seed) for number in range(VIEWS[name])]
+    return [PictureView(part, augmentation, number, seed) for number in range(VIEWS[augmentation])]
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class FeatureCache:
         for tensor in cut.tensors:
             if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
                 raise NoPrefix(f"its features are {tensor.dtype} of shape {tensor.shape}")
-        row_bytes = sum(map(math.prod, cut.shapes)) * np.dtype(self.dtype).itemsize
+        row_bytes = self.row_bytes(cut)
         macs = cost.macs(cost.uses_of(cut.graph.ancestors(cut.tensors)))
         if macs < MIN_MACS_PER_BYTE * row_bytes:
             raise NoPrefix(
@@ -169,9 +167,14 @@ class FeatureCache:
                 f"cache's {directory.format_size(int(max_bytes / SHARE_OF_CACHE))}, which BENCH_CACHE_GB sets"
             )
 
-    def has(self, cut: Cut, views: Sequence[PictureView]) -> bool:
-        """Return whether all features of these views are in the cache."""
-        return not len(_missing(self.stores(cut), _digests(views)))
+    def row_bytes(self, cut: Cut) -> int:
+        """Return the size of the features of one view."""
+        return sum(map(math.prod, cut.shapes)) * np.dtype(self.dtype).itemsize
+
+    def cached(self, cut: Cut, views: Sequence[PictureView]) -> float:
+        """Return the share of the features of these views that is in the cache, 0 to 1."""
+        keys = _digests(views)
+        return 1 - len(_missing(self.stores(cut), keys)) / max(1, len(keys))
 
     def fetch(self, cut: Cut, views: Sequence[PictureView], progress: StageCallback | None = None) -> Fetched:
         """Read the features of these views, and compute missing ones; NoPrefix if the disk or the cache is full."""

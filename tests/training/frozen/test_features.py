@@ -324,6 +324,22 @@ def test_who_finds_features_is_charged_for_them_as_who_computed_them(transfer, c
         assert cost.train_time_s == pytest.approx(cost.fit_time_s + cost.features_time_s)
 
 
+def test_the_work_of_a_trial_is_divided_at_the_cut_and_knows_the_cache(transfer, channel, job):
+    works, config = [], job(transfer(), epochs=3)
+    for dtype, augmentation in [("off", "none"), ("float32", "none"), ("float32", "none"), ("float32", "flip")]:
+        recorder = channel({"dropout": len(works) / 10, "augmentation": augmentation})
+        jobs.trial(replace(config, features=dtype), recorder)
+        works.append(recorder.work)
+    (whole,), (cold,), (cached,), (flipped,) = (work.phases for work in works)
+    assert (whole.prefix_macs, whole.cached) == (0, 0)
+    assert cold.macs + cold.prefix_macs == whole.macs == works[0].macs
+    assert cold.prefix_macs > cold.macs > 0
+    assert whole.memory_mb > cold.memory_mb > 0
+    assert (cold.cached, cached) == (0, replace(cold, cached=1.0))
+    assert flipped.views == 2
+    assert 0.5 < flipped.cached < 1  # one of two views of the training pictures, and the validation pictures
+
+
 def test_two_phases_are_charged_once_for_what_both_need(transfer, channel, job):
     config = job(transfer(), epochs=1)
     first, second = (

@@ -234,14 +234,14 @@ def test_features_that_go_before_a_sketch_is_trained_are_computed_again(
 ):
     path, cache = transfer(), tmp_path / "cache"
     first = jobs.trial(job(path, cache=str(cache)), channel())
-    is_ready = estimators.Network.is_ready
+    count_work = estimators.Network.work
 
     def cleared(*arguments):
-        ready = is_ready(*arguments)
+        work = count_work(*arguments)
         directory.clear(cache, ("features",))
-        return ready
+        return work
 
-    monkeypatch.setattr(estimators.Network, "is_ready", cleared)
+    monkeypatch.setattr(estimators.Network, "work", cleared)
     second = jobs.trial(job(path, cache=str(cache)), channel())
     assert built == ["tiny"] * 2
     assert losses(second) == losses(first)
