@@ -1,4 +1,4 @@
-"""Fakes for tests: a pool that trains nothing, with which the whole driver runs in milliseconds without TensorFlow.
+"""A pool that trains nothing, with which the whole driver runs in milliseconds without TensorFlow.
 
 pool = FakePool(build=lambda hp, family: hp.Int("depth", 1, 9), score=lambda family, params: params["depth"] / 10)
 run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
@@ -39,8 +39,54 @@ SEED_NOISE = 0.1
 """Share of the test pictures on which another seed may give another answer."""
 
 
-class FakePool:
-    """A `workers.Pool` in this process; a trial's accuracy is a function of its hyperparameters.
+class InProcessPool:
+    """A `workers.Pool` in this process, which runs the oldest job whenever `finished` is called.
+
+    Args:
+        slots: Number of jobs that it accepts before it runs them.
+    """
+
+    def __init__(self, slots: int = 1) -> None:
+        self._slots = slots
+        self._waiting: list[tuple[Job, Listener]] = []
+        self._cancelled: Failure | None = None
+        self.closed = False
+
+    def has_room(self) -> bool:
+        return len(self._waiting) < self._slots
+
+    def submit(self, job: Job, listener: Listener) -> None:
+        """Accept a job, which runs when `finished` is called."""
+        self._cancelled = None
+        self._waiting.append((job, listener))
+        listener.started(0)
+
+    def finished(self, timeout_s: float) -> list[Outcome]:
+        """Run the oldest waiting job."""
+        if not self._waiting:
+            return []
+        job, listener = self._waiting.pop(0)
+        if self._cancelled is not None:
+            return [Outcome(job, failure=self._cancelled)]
+        try:
+            result = self._run(job, listener)
+        except Exception as error:
+            result = Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__)
+        return [Outcome(job, failure=result) if isinstance(result, Failure) else Outcome(job, result=result)]
+
+    def cancel(self, kind: FailureKind, message: str) -> None:
+        self._cancelled = Failure(kind, message)
+
+    def close(self) -> None:
+        self._waiting, self.closed = [], True
+
+    def _run(self, job: Job, listener: Listener) -> object:
+        """Run a job; return its result, or a `Failure`."""
+        raise NotImplementedError
+
+
+class FakePool(InProcessPool):
+    """A pool in which a trial's accuracy is a function of its hyperparameters.
 
     With folds it is their mean: each fold is 0.01 better than the previous one. About this share of the test pictures
     is classified correctly: mostly the same pictures in all families, some others with another seed.
@@ -69,40 +115,11 @@ class FakePool:
         wait: Callable[[float], object] = lambda seconds: None,
         work: Callable[[str, Mapping[str, Value]], Work] = lambda family, params: Work(),
     ) -> None:
+        super().__init__(slots)
         self._build, self._score, self._known = build, score, dict(known or {})
-        self._epochs, self._slots, self._baselines = epochs, slots, baselines
+        self._epochs, self._baselines = epochs, baselines
         self._epoch_s, self._wait, self._work = epoch_s, wait, work
-        self._waiting: list[tuple[Job, Listener]] = []
-        self._cancelled: Failure | None = None
         self.trained: list[tuple[str, dict[str, Value]]] = []
-        self.closed = False
-
-    def has_room(self) -> bool:
-        return len(self._waiting) < self._slots
-
-    def submit(self, job: Job, listener: Listener) -> None:
-        """Accept a job, which runs when `finished` is called."""
-        self._cancelled = None
-        self._waiting.append((job, listener))
-        listener.started(0)
-
-    def finished(self, timeout_s: float) -> list[Outcome]:
-        """Run the oldest waiting job."""
-        if not self._waiting:
-            return []
-        job, listener = self._waiting.pop(0)
-        if self._cancelled is not None:
-            return [Outcome(job, failure=self._cancelled)]
-        try:
-            return [Outcome(job, result=self._run(job, listener))]
-        except Exception as error:
-            return [Outcome(job, failure=Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__))]
-
-    def cancel(self, kind: FailureKind, message: str) -> None:
-        self._cancelled = Failure(kind, message)
-
-    def close(self) -> None:
-        self._waiting, self.closed = [], True
 
     def _run(self, job: Job, listener: Listener) -> object:
         if isinstance(job, ProbeJob):
