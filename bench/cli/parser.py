@@ -1,7 +1,7 @@
 """The command line: finds the command, runs it and returns the exit status. Heavy packages are imported when needed.
 
-Exit statuses: 0 done, 1 a regression or a failed job, 2 a user's mistake, 3 results that are not comparable, 4 a run
-that is incomplete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
+Exit statuses: 0 done, 1 a regression, a finding or a failed job, 2 a user's mistake, 3 results that are not comparable,
+4 a run that is incomplete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from bench import __version__
-from bench.cli import baseline, cache, check, compare, data, export, history, list, report, run
+from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, report, run
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
 
 
@@ -43,6 +43,7 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "run": run,
+    "lint": lint,
     "data": data,
     "report": report,
     "compare": compare,
@@ -78,6 +79,8 @@ examples:
       the regression gate: fails if a family is worse than in reports/baseline.json by more than noise
   python -m bench export reports/one cnn
       the best model of a family as a file, e.g. for keras.saving.load_model
+  python -m bench lint mine.py
+      a family's smallest and largest model, and what is wrong with its file; nothing is trained
   python -m bench data photos/
       classes and problems of the pictures, and their split; nothing is trained
   python -m bench list

@@ -32,9 +32,11 @@ from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
+from bench.training.lint import lint
 from bench.training.messages import (
     Channel,
     Job,
+    LintJob,
     ProbeJob,
     RefitJob,
     ScoreJob,
@@ -234,6 +236,7 @@ def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channe
 
 JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     ProbeJob: probe,
+    LintJob: lint,
     WeightsJob: check_weights,
     TrialJob: trial,
     ScoreJob: score,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
@@ -99,6 +100,70 @@ class ScoreResult:
     history: tuple[Epoch, ...] = ()
 
 
+class LintKind(StrEnum):
+    """Kind of a `LintFinding`."""
+
+    BROKEN = "broken"
+    UNUSED = "unused"
+    UNREACHABLE = "unreachable"
+    CONDITIONAL = "conditional"
+    VALUE = "value"
+    KNOWN = "known configuration"
+    PIXELS = "pixels"
+    PICTURES = "reads pictures"
+    DIFFERS = "differs"
+    DRY_RUN = "dry run"
+    SLOW = "slow"
+
+
+@dataclass(frozen=True)
+class LintFinding:
+    """A fault of a search space, one sentence, at a line of a file; `BROKEN` ones stop a run."""
+
+    kind: LintKind
+    message: str
+    path: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A configuration of a search space, e.g. that with the fewest parameters.
+
+    Attributes:
+        name: "smallest", "default", "largest" (by parameters), "fewest MACs" or "most MACs".
+        values: Active hyperparameters.
+        different: Those that differ from the default configuration.
+        model_size_mb: Size of the parameters, 10**6 bytes.
+    """
+
+    name: str
+    values: Mapping[str, Value]
+    different: Mapping[str, Value]
+    parameters: int
+    trainable_parameters: int
+    macs: int
+    model_size_mb: float
+
+
+@dataclass(frozen=True)
+class LintResult:
+    """Check of a search space.
+
+    Attributes:
+        corners: Extreme configurations; none for models without parameters.
+        builds: Number of configurations that were built.
+        complete: False if the time was over before all values were tried.
+        notes: One sentence each; no faults.
+    """
+
+    corners: tuple[Corner, ...] = ()
+    findings: tuple[LintFinding, ...] = ()
+    builds: int = 0
+    complete: bool = True
+    notes: tuple[str, ...] = ()
+
+
 # -- jobs
 
 
@@ -145,6 +210,13 @@ class ProbeJob(FamilyJob):
     cache: str = ""
     features: str = "off"
     epochs: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintJob(FamilyJob):
+    """Build the corners of a family's search space and look for faults."""
+
+    result_type: ClassVar[type] = LintResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,18 @@ def backbone_key(application: Application, options: Mapping[str, Any]) -> str:
     """Return the name of a backbone with the options that determine its weights, e.g. `MobileNetV2(alpha=0.35)`."""
     listed = ", ".join(f"{name}={options[name]!r}" for name in sorted(options))
     return f"{application.__name__}({listed})" if listed else application.__name__
+
+
+def named_application(name: str) -> Application | None:
+    """Return the function of `keras.applications` whose models have such a name, e.g. `mobilenetv2_1.00_224`."""
+    letters = _letters(name)
+    named = {_letters(function): getattr(keras.applications, function) for function in dir(keras.applications)}
+    fitting = [key for key, value in named.items() if inspect.isfunction(value) and letters.startswith(key)]
+    return named[max(fitting, key=len)] if fitting else None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def build(

@@ -46,10 +46,10 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     keras.utils.set_random_seed(job.seed)
     if job.deterministic:
         tf.config.experimental.enable_op_determinism()  # as in a trial
-    with _recording_picture_access(loaded.path.parent) as accessed:
+    with recording_picture_access(loaded.path.parent) as accessed:
         scan = Scan(loaded, job, job.only)
         too_small = scan.too_small()
-        warnings = list(_size_warnings(too_small))
+        warnings = list(size_warnings(too_small))
         if too_small:
             job = replace(job, input_sizes=tuple(size for size in job.input_sizes if size not in too_small))
             if not job.input_sizes:
@@ -80,7 +80,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             continue  # a corner that does not build will be a failed trial; the file is valid
         learns = learns or can_learn(corner_model)
         space = space + [hyperparameter for hyperparameter in corner_hp.space if hyperparameter not in space]
-    known = [_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
+    known = [checked_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
     requests = scan.requests.values() if job.weights == "imagenet" else ()
@@ -131,7 +131,7 @@ def _work(job: ProbeJob, hp: HyperParameters, task: Task, model: Any) -> Work:
     return network.work(job.epochs)
 
 
-def _size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:
+def size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:
     for reason in dict.fromkeys(too_small.values()):
         sizes = [str(size) for size in too_small if too_small[size] == reason]
         yield f"input {'size' if len(sizes) == 1 else 'sizes'} {', '.join(sizes)} left out, {reason}"
@@ -159,6 +159,11 @@ def _declared(
     """Build once with these values, and defaults for the others; SpaceError if the model cannot be trained."""
     task = Task(job.class_names, job.input_sizes)
     hp = HyperParameters(fixed(values))
+    return hp, task, checked_model(loaded, hp, task)
+
+
+def checked_model(loaded: loading.LoadedFamily, hp: HyperParameters, task: Task) -> Any:
+    """Build a model; SpaceError if that fails, or if the model cannot be trained."""
     try:
         model = loaded.model(hp, task)
     except Exception as error:
@@ -180,7 +185,7 @@ def _declared(
             )
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
-    return hp, task, model
+    return model
 
 
 def _build_error(loaded: loading.LoadedFamily, error: Exception) -> SpaceError:
@@ -196,7 +201,7 @@ def _build_error(loaded: loading.LoadedFamily, error: Exception) -> SpaceError:
 
 
 @contextmanager
-def _recording_picture_access(space_folder: Path) -> Iterator[list[str]]:
+def recording_picture_access(space_folder: Path) -> Iterator[list[str]]:
     """Record the picture files that are opened meanwhile, and the folders with pictures that are listed.
 
     Installed packages and the folder of the search-space files are ignored; the suite itself lists the latter.
@@ -227,7 +232,7 @@ def _has_pictures(path: Path) -> bool:
         return False
 
 
-def _known(
+def checked_known(
     loaded: loading.LoadedFamily, number: int, values: Mapping[str, Value], space: list[Hyperparameter]
 ) -> dict[str, Value]:
     """Check a known configuration against the declared space.

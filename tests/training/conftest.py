@@ -22,6 +22,7 @@ NEED_TENSORFLOW = {
     "test_dry_run.py",
     "test_folds.py",
     "test_jobs.py",
+    "test_lint.py",
     "test_phases.py",
     "test_pretrained.py",
     "test_graph.py",

@@ -36,12 +36,21 @@ def identity(operation: Any, arguments: Any) -> list[Any]:
     Raises:
         NoPrefix: It has no settings, or refers to an object whose content cannot be read.
     """
-    descriptions = keras.tree.map_structure(_describe_argument, arguments)
-    return [_describe_operation(operation, ()), descriptions, weights(operation)]
+    return [*call(operation, arguments), weights(operation)]
+
+
+def call(operation: Any, arguments: Any) -> list[Any]:
+    """List the same without the weights; NoPrefix as in `identity`."""
+    return [_describe_operation(operation, ()), keras.tree.map_structure(_describe_argument, arguments)]
+
+
+def content(value: Any) -> Any:
+    """Describe everything that a value holds; NoPrefix if part of it cannot be read."""
+    return _describe(value, ())
 
 
 def settings(operation: Any) -> dict[str, Any]:
-    """Return the settings of an operation that affect its output."""
+    """Return the settings of an operation, optimizer or loss that affect its result."""
     try:
         config = operation.get_config()
     except (NotImplementedError, TypeError, ValueError):
@@ -128,7 +137,7 @@ def _describe(value: Any, enclosing: Enclosing) -> Any:
     if isinstance(value, keras.Operation):
         return [_describe_operation(value, enclosing), weights(value)]
     if is_keras(value) and hasattr(value, "get_config"):
-        return [type(value).__name__, _describe(value.get_config(), (*enclosing, value))]
+        return [type(value).__name__, _describe(settings(value), (*enclosing, value))]
     if type(value).__module__.startswith("keras.") or isinstance(value, types.BuiltinFunctionType | np.ufunc):
         return repr(getattr(value, "__qualname__", getattr(value, "__name__", type(value).__qualname__)))
     raise NoPrefix(f"an object of class {type(value).__name__} cannot be read, so its features cannot be identified")
