@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from bench.cli.options import read_whole
 from bench.config import SETTINGS, RunConfig
+from bench.records import FamilyInfo, Forecast, SplitInfo
 from bench.search.spaces import SearchSpace
-from bench.text import NOTHING, count, megabytes, one_line, parameters, plural
+from bench.text import NOTHING, count, megabytes, one_line, parameters, plural, seconds
 from bench.training.messages import LintFinding, LintJob, LintKind, LintResult
 
 if TYPE_CHECKING:  # heavy
@@ -25,7 +26,7 @@ SUMMARY = "a search space's smallest and largest model, and what is wrong with i
 
 HELP = """\
 Builds a family with its default values, with other values of every hyperparameter, and with the values that make the
-smallest and the largest model. Trains the default model for one step, saves it and loads it again."""
+smallest and the largest model. Trains the default model for two steps, saves it and loads it again."""
 
 STATUSES = """\
 exit status: 0 nothing found; 1 something found; 2 a file that cannot be used, or a mistake in the command"""
@@ -37,6 +38,10 @@ CLASSES = 2
 
 MAX_CLASSES = 100_000
 
+IMAGES = 2000
+
+MAX_IMAGES = 10**9
+
 TIMEOUT_S = 300.0
 
 
@@ -46,14 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("spaces", metavar="FILE", nargs="+", help="a search-space file, a folder of them, or the name of a family")
     add("--classes", metavar="N", default=str(CLASSES), help="number of classes; default %(default)s")
     add("--input-sizes", metavar="LIST", default=INPUT_SIZES, help="picture sizes in pixels; default %(default)s")
+    add("--images", metavar="N", default=str(IMAGES), help="number of pictures in the forecast; default %(default)s")
     add("--json", action="store_true", help="print only JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Check the files; return 1 if something was found, 2 if a family cannot be built."""
     classes = read_whole("classes", options.classes, 2, MAX_CLASSES)
-    sizes = SETTINGS["input_sizes"].read(options.input_sizes)
-    from bench import workers
+    images = read_whole("images", options.images, 12, MAX_IMAGES)
+    config = RunConfig(input_sizes=SETTINGS["input_sizes"].read(options.input_sizes))
+    from bench import cache, workers
     from bench.cli.console import progress_on_stderr
     from bench.search import spaces
     from bench.search.families import run_all
@@ -65,19 +72,23 @@ def run(options: argparse.Namespace) -> int:
             timeout_s=TIMEOUT_S,
             path=str(space.path),
             class_names=tuple(f"class {number}" for number in range(classes)),
-            input_sizes=sizes,
+            input_sizes=config.input_sizes,
             weights="random",
-            seed=RunConfig().seed,
+            seed=config.seed,
+            cache=str(cache.folder()),
+            features=config.features,
+            epochs=config.epochs,
         )
         for space in chosen
     ]
-    with progress_on_stderr(silent=options.json) as progress, contextlib.closing(workers.start(RunConfig())) as pool:
+    with progress_on_stderr(silent=options.json) as progress, contextlib.closing(workers.start(config)) as pool:
         outcomes = run_all(pool, jobs, progress, "building the corners")
     results = [_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
+    forecasts = [_forecasts(space, result, config, images) for space, result in zip(chosen, results, strict=True)]
     if options.json:
-        print(_as_json(chosen, results))
+        print(_as_json(chosen, results, forecasts))
     else:
-        print_results(chosen, results)
+        print_results(chosen, results, forecasts, images)
     findings = [finding for result in results for finding in result.findings]
     return 2 if any(finding.kind is LintKind.BROKEN for finding in findings) else 1 if findings else 0
 
@@ -91,48 +102,84 @@ def _result(space: SearchSpace, outcome: Outcome) -> LintResult:
     return LintResult(findings=(LintFinding(LintKind.BROKEN, message, str(space.path), 1),))
 
 
-def _as_json(chosen: Sequence[SearchSpace], results: Sequence[LintResult]) -> str:
+def _forecasts(space: SearchSpace, result: LintResult, config: RunConfig, images: int) -> list[Forecast | None]:
+    """Forecast a trial of each corner on this number of pictures."""
+    from bench import cache
+    from bench.search.families import Family
+    from bench.search.forecast import Forecaster
+    from bench.search.spaces import content_sha256
+
+    if not result.corners:
+        return []
+    train, validation, _ = (round(share * images) for share in config.split)
+    split = SplitInfo("", (), {"train": {"": train}, "validation": {"": validation}}, sha256="")
+    info = FamilyInfo(space.name, sha256=content_sha256(space.path))
+    family = Family(info, space.path, (), (), {}, config.input_sizes, speed=result.speed)
+    forecaster = Forecaster(config, split, [family], cache.folder())
+    return [forecaster.forecast(space.name, corner.work) for corner in result.corners]
+
+
+Forecasts = Sequence[Sequence[Forecast | None]]
+"""For each family, the forecasts of its corners."""
+
+
+def _as_json(chosen: Sequence[SearchSpace], results: Sequence[LintResult], forecasts: Forecasts) -> str:
     content = [
-        {"family": space.name, "path": str(space.path), **asdict(result)}
-        for space, result in zip(chosen, results, strict=True)
+        {
+            "family": space.name,
+            "path": str(space.path),
+            **asdict(result),
+            "forecasts": [forecast and asdict(forecast) for forecast in family_forecasts],
+        }
+        for space, result, family_forecasts in zip(chosen, results, forecasts, strict=True)
     ]
     return json.dumps(content, indent=1)
 
 
-def print_results(chosen: Sequence[SearchSpace], results: Sequence[LintResult], stream: TextIO | None = None) -> None:
+def print_results(
+    chosen: Sequence[SearchSpace],
+    results: Sequence[LintResult],
+    forecasts: Forecasts,
+    images: int,
+    stream: TextIO | None = None,
+) -> None:
     """Print for each family its corners and findings, and the number of findings last."""
     from bench.cli.terminal import printable, printing
 
     with printing(stream) as console:
-        for space, result in zip(chosen, results, strict=True):
+        for space, result, family_forecasts in zip(chosen, results, forecasts, strict=True):
             console.print(printable(f"{space.name}: {one_line(space.title)}" if space.title else space.name))
             if result.corners:
-                console.print(_table(result))
+                console.print(_table(result, family_forecasts))
             for line in _lines(result):
                 console.print(printable(line), soft_wrap=True)
             console.print()
-        found = sum(len(result.findings) for result in results)
-        console.print(printable(f"{plural(found, 'finding') if found else 'nothing found'} in {_files(chosen)}"))
+        if any(forecasts):
+            console.print(printable(f"time and memory: forecast of a trial on {plural(images, 'picture')}"))
+        total = sum(len(result.findings) for result in results)
+        console.print(printable(f"{plural(total, 'finding') if total else 'nothing found'} in {_files(chosen)}"))
 
 
 def _files(chosen: Sequence[SearchSpace]) -> str:
     return _shown(chosen[0].path) if len(chosen) == 1 else plural(len(chosen), "family", "families")
 
 
-def _table(result: LintResult) -> Table:
+def _table(result: LintResult, forecasts: Sequence[Forecast | None]) -> Table:
     from rich.table import Table
 
     from bench.cli.terminal import printable
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    for name in ("parameters", "trainable", "MACs", "size"):
+    for name in ("parameters", "trainable", "MACs", "size", "time", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("values other than the defaults", overflow="fold")
-    for corner in result.corners:
-        sizes = [count(corner.parameters), count(corner.trainable_parameters), count(corner.macs)]
+    for corner, forecast in zip(result.corners, forecasts, strict=True):
+        work = corner.work
+        sizes = [count(work.parameters), count(work.trainable_parameters), count(work.macs)]
+        costs = [f"about {seconds(forecast.cold_s)}", megabytes(forecast.memory_mb)] if forecast else [NOTHING] * 2
         values = NOTHING if corner.name == "default" else parameters(corner.different) or "the defaults"
-        table.add_row(*map(printable, (corner.name, *sizes, megabytes(corner.model_size_mb), values)))
+        table.add_row(*map(printable, (corner.name, *sizes, megabytes(work.model_size_mb), *costs, values)))
     return table
 
 

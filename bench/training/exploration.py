@@ -25,7 +25,6 @@ class Variant:
         values: Active hyperparameters.
         space: All hyperparameters that the build declared.
         identity: Equal for models that are the same, and trained in the same way.
-        model_size_mb: Size of the parameters, 10**6 bytes.
         other_code: Classes of its layers that run code from outside Keras.
     """
 
@@ -35,7 +34,6 @@ class Variant:
     parameters: int = 0
     trainable_parameters: int = 0
     macs: int = 0
-    model_size_mb: float = 0.0
     other_code: frozenset[str] = frozenset()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -15,9 +16,10 @@ import tensorflow as tf
 
 from bench.errors import SpaceError
 from bench.hyperparameters import HyperParameters, Value, fixed
+from bench.records import Speed, Work
 from bench.training import cost, declarations, loading
 from bench.training.backbones import Request, Scan, preprocessing_warning
-from bench.training.dry_run import dry_run
+from bench.training.dry_run import PICTURES, DryRun, dry_run
 from bench.training.exploration import Exploration, NoBuild, OutOfTime, Variant, nearest
 from bench.training.frozen.graph import Graph
 from bench.training.frozen.identity import NoPrefix, call, content, digest, is_other_code
@@ -25,8 +27,10 @@ from bench.training.keras_private import Functional, compile_settings, layers_wi
 from bench.training.messages import Channel, Corner, LintFinding, LintJob, LintKind, LintResult
 from bench.training.phases import phases
 from bench.training.pretrained import Application, backbone_key, named_application
-from bench.training.probe import checked_known, checked_model, recording_picture_access, size_warnings
+from bench.training.probe import checked_known, checked_model, count_work, recording_picture_access, size_warnings
 from bench.training.task import Task
+
+_T = TypeVar("_T")
 
 MAX_EXPLORATION_S = 15.0
 """Maximum duration of the builds with other values than the defaults."""
@@ -72,18 +76,24 @@ class _Linter:
         if accessed:
             self._find(LintKind.PICTURES, f"build reads pictures itself, e.g. {accessed[0]}: they may be test pictures")
         self._check_pixels(scan, task, model)
-        self._dry_run({}, hp, task, model)
+        tried = self._dry_run({}, hp, task, model)
         for variant in _with_new_code(exploration):
             self._dry_run(_different(variant, exploration.default), *self._build(fixed(variant.values)))
         self._check_effects(exploration)
         for hyperparameter, reason in declarations.unreachable(exploration.space):
             self._find(LintKind.UNREACHABLE, f"{hyperparameter.name} is never active: {reason}", hyperparameter.name)
+        corners = tuple(self._corners(exploration))
+        speed: Speed | None = None
+        if corners and tried.step_s > 0:
+            work = next(corner.work for corner in corners if corner.name == "default")
+            speed = Speed(self._build_s, tried.predict_s, tried.step_s, PICTURES, work)
         return LintResult(
-            corners=tuple(_corners(exploration)),
+            corners=corners,
             findings=tuple(dict.fromkeys(self._findings)),
             builds=len(exploration.variants),
             complete=exploration.complete,
             notes=tuple(self._notes),
+            speed=speed,
         )
 
     def _find(self, kind: LintKind, message: str, name: str = "", place: tuple[Path, int] | None = None) -> None:
@@ -113,9 +123,11 @@ class _Linter:
         first = self._build(fixed({}))
         start = time.perf_counter()
         second = self._build(fixed({}))
-        build_s = time.perf_counter() - start
-        if build_s > SLOW_BUILD_S:
-            self._find(LintKind.SLOW, f"a build takes {build_s:.1f} s, in every trial: only build the model there")
+        self._build_s = time.perf_counter() - start
+        if self._build_s > SLOW_BUILD_S:
+            self._find(
+                LintKind.SLOW, f"a build takes {self._build_s:.1f} s, in every trial: only build the model there"
+            )
         if difference := _difference(first, second):
             self._find(
                 LintKind.DIFFERS,
@@ -125,7 +137,8 @@ class _Linter:
         return first
 
     def _explore(self) -> Exploration:
-        exploration = Exploration(_Builder(self._loaded, self._job))
+        self._builder = _Builder(self._loaded, self._job)
+        exploration = Exploration(self._builder)
         try:
             exploration.run()
         except NoBuild as error:
@@ -179,18 +192,26 @@ class _Linter:
         if isinstance(model, keras.Model) and not task.backbones and (warning := _scaling_warning(model)):
             self._find(LintKind.PIXELS, warning)
 
-    def _dry_run(self, different: Mapping[str, Value], hp: HyperParameters, task: Task, model: Any) -> None:
+    def _dry_run(self, different: Mapping[str, Value], hp: HyperParameters, task: Task, model: Any) -> DryRun:
         if not isinstance(model, keras.Model):
-            return
+            return DryRun([])
         prefix = f"with {_assignments(different)}: " if different else ""
         try:
-            warnings = dry_run(model, hp.values, task.num_classes, self._job.seed, task.backbones)
+            tried = dry_run(model, hp.values, task.num_classes, self._job.seed, task.backbones)
         except ValueError as error:
             if not different:
                 raise SpaceError(self._loaded.path, self._loaded.line, str(error)) from error
-            warnings = [str(error)]
-        for warning in warnings:
+            tried = DryRun([str(error)])
+        for warning in tried.warnings:
             self._find(LintKind.DRY_RUN, f"{prefix}{warning}")
+        return tried
+
+    def _corners(self, exploration: Exploration) -> Iterator[Corner]:
+        if not exploration.default.parameters:
+            return
+        for name, variant in exploration.corners().items():
+            different = _different(variant, exploration.default)
+            yield Corner(name, variant.values, different, self._builder.work(variant.values))
 
 
 # -- builds
@@ -240,23 +261,32 @@ class _Builder:
         """
         if values and time.monotonic() > self._end_s:
             raise OutOfTime
-        keras.utils.set_random_seed(self._job.seed)
+        return self._with_model(values, self._variant)
+
+    def work(self, values: Mapping[str, Value]) -> Work:
+        """Build a configuration again and count the computations of its training."""
+        return self._with_model(values, partial(count_work, self._job))
+
+    def _with_model(self, values: Mapping[str, Value], function: Callable[[HyperParameters, Task, Any], _T]) -> _T:
         if not self._initializing:
             try:
                 with keras.StatelessScope(initialize_variables=False):
-                    return self._variant(values)
+                    return function(*self._built(values))
             except SpaceError:
                 self._models, self._computed = {}, {}
         try:
-            variant = self._variant(values)
+            result = function(*self._built(values))
         except SpaceError as error:
             raise NoBuild(error.message, str(error.path), error.line) from error
         self._initializing = True
-        return variant
+        return result
 
-    def _variant(self, values: Mapping[str, Value]) -> Variant:
+    def _built(self, values: Mapping[str, Value]) -> tuple[HyperParameters, Task, Any]:
+        keras.utils.set_random_seed(self._job.seed)
         hp, task = HyperParameters(nearest(values)), _ReusingTask(self._job, self._models)
-        model = checked_model(self._loaded, hp, task)
+        return hp, task, checked_model(self._loaded, hp, task)
+
+    def _variant(self, hp: HyperParameters, task: Task, model: Any) -> Variant:
         try:
             identity = digest(self._architecture(model), _read_by_trainer(model, hp.values))
         except NoPrefix:  # part of it cannot be read, so it counts as another model
@@ -264,13 +294,11 @@ class _Builder:
         variant = Variant(dict(hp.values), tuple(hp.space), identity)
         if not isinstance(model, keras.Model):
             return variant
-        parameters = model.count_params()
         return replace(
             variant,
-            parameters=parameters,
-            trainable_parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+            parameters=model.count_params(),
+            trainable_parameters=cost.count(model.trainable_weights),
             macs=self._macs(model),
-            model_size_mb=4e-6 * parameters,
             other_code=frozenset(type(layer).__name__ for layer in layers_within(model) if is_other_code(layer)),
         )
 
@@ -393,21 +421,6 @@ def _with_new_code(exploration: Exploration) -> Iterator[Variant]:
         if not variant.other_code <= seen:
             seen |= variant.other_code
             yield variant
-
-
-def _corners(exploration: Exploration) -> Iterable[Corner]:
-    if not exploration.default.parameters:
-        return
-    for name, variant in exploration.corners().items():
-        yield Corner(
-            name,
-            variant.values,
-            _different(variant, exploration.default),
-            variant.parameters,
-            variant.trainable_parameters,
-            variant.macs,
-            variant.model_size_mb,
-        )
 
 
 def _different(variant: Variant, default: Variant) -> dict[str, Value]:

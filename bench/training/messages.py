@@ -134,16 +134,13 @@ class Corner:
         name: "smallest", "default", "largest" (by parameters), "fewest MACs" or "most MACs".
         values: Active hyperparameters.
         different: Those that differ from the default configuration.
-        model_size_mb: Size of the parameters, 10**6 bytes.
+        work: Size of its model, and computations of its training.
     """
 
     name: str
     values: Mapping[str, Value]
     different: Mapping[str, Value]
-    parameters: int
-    trainable_parameters: int
-    macs: int
-    model_size_mb: float
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -155,6 +152,7 @@ class LintResult:
         builds: Number of configurations that were built.
         complete: False if the time was over before all values were tried.
         notes: One sentence each; no faults.
+        speed: Speed of the default configuration; None if it was not measured.
     """
 
     corners: tuple[Corner, ...] = ()
@@ -162,6 +160,7 @@ class LintResult:
     builds: int = 0
     complete: bool = True
     notes: tuple[str, ...] = ()
+    speed: Speed | None = None
 
 
 # -- jobs
@@ -214,9 +213,17 @@ class ProbeJob(FamilyJob):
 
 @dataclass(frozen=True, kw_only=True)
 class LintJob(FamilyJob):
-    """Build the corners of a family's search space and look for faults."""
+    """Build the corners of a family's search space and look for faults.
+
+    Attributes:
+        cache, features, epochs: As in a `TrainingJob`.
+    """
 
     result_type: ClassVar[type] = LintResult
+
+    cache: str = ""
+    features: str = "off"
+    epochs: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,10 +43,9 @@ def backbone_key(application: Application, options: Mapping[str, Any]) -> str:
 
 def named_application(name: str) -> Application | None:
     """Return the function of `keras.applications` whose models have such a name, e.g. `mobilenetv2_1.00_224`."""
-    letters = _letters(name)
-    named = {_letters(function): getattr(keras.applications, function) for function in dir(keras.applications)}
-    fitting = [key for key, value in named.items() if inspect.isfunction(value) and letters.startswith(key)]
-    return named[max(fitting, key=len)] if fitting else None
+    functions = [value for value in vars(keras.applications).values() if inspect.isfunction(value)]
+    fitting = [function for function in functions if _letters(name).startswith(_letters(function.__name__))]
+    return max(fitting, key=lambda function: len(function.__name__), default=None)
 
 
 def _letters(name: str) -> str:

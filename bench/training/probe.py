@@ -23,7 +23,7 @@ from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import PICTURES, dry_run
 from bench.training.estimators import Network, can_learn
 from bench.training.frozen.features import FeatureCache
-from bench.training.messages import Channel, FamilyJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.training.messages import Channel, FamilyJob, LintJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.task import Task
 
@@ -64,7 +64,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     other_works = []
     if isinstance(model, keras.Model):
         try:
-            other_works.append(_work(job, hp, task, model))
+            other_works.append(count_work(job, hp, task, model))
             tried = dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
@@ -75,7 +75,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     for corner in _corners(space, hp.values):
         try:
             corner_hp, corner_task, corner_model = _declared(loaded, job, corner)
-            other_works.append(_work(job, corner_hp, corner_task, corner_model))
+            other_works.append(count_work(job, corner_hp, corner_task, corner_model))
         except (SpaceError, ValueError):
             continue  # a corner that does not build will be a failed trial; the file is valid
         learns = learns or can_learn(corner_model)
@@ -111,11 +111,12 @@ def _works(loaded: loading.LoadedFamily, job: ProbeJob, known: Sequence[Mapping[
         work = None
         if job.only is None and time.monotonic() - start_s < MAX_KNOWN_S:
             with suppress(SpaceError, ValueError):
-                work = _work(job, *_declared(loaded, job, values))
+                work = count_work(job, *_declared(loaded, job, values))
         yield work
 
 
-def _work(job: ProbeJob, hp: HyperParameters, task: Task, model: Any) -> Work:
+def count_work(job: ProbeJob | LintJob, hp: HyperParameters, task: Task, model: Any) -> Work:
+    """Count the computations of a model's training; a classifier has no epochs."""
     if not isinstance(model, keras.Model):
         return Work()
     cache = None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)

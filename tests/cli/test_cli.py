@@ -67,6 +67,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
     [
         ["--help"],
         ["run", "--help"],
+        ["lint", "--help"],
         ["data", "--help"],
         ["report", "--help"],
         ["compare", "--help"],
@@ -150,6 +151,10 @@ def test_the_version_is_printed(capsys):
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
         (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
         (["run", "--split-file", "split.json", "--folds", "5"], "defines the whole split; leave out --folds"),
+        (["lint"], "FILE"),
+        (["lint", "vgg61"], "unknown family 'vgg61'. Did you mean vgg1"),
+        (["lint", "cnn", "--classes", "1"], "classes '1': must be 2 to 100000"),
+        (["lint", "cnn", "--input-sizes", "4"], "input-sizes (4,): must be whole numbers of 8 to 1024 pixels"),
         (["data"], "name the pictures, e.g. `python -m bench data photos/`"),
         (["data", "drwn"], "unknown data set 'drwn'. Did you mean drawn?"),
         (["data", "drawn", "--limit", "1"], "limit 1: must be at least 12 pictures"),

@@ -7,6 +7,7 @@ import pytest
 from bench.search import spaces
 from bench.training import jobs
 from bench.training import lint as linting
+from bench.training.dry_run import DryRun
 from bench.training.messages import LintJob, LintKind
 
 from .conftest import another
@@ -64,7 +65,7 @@ def lint(space, job):
 @pytest.fixture(autouse=True)
 def without_dry_run(request, monkeypatch):
     if "dry" not in request.node.name:
-        monkeypatch.setattr(linting, "dry_run", lambda *arguments: [])
+        monkeypatch.setattr(linting, "dry_run", lambda *arguments: DryRun([]))
 
 
 def only(result):
@@ -83,8 +84,8 @@ def test_a_sound_file_has_no_finding_and_three_corners(lint):
     corners = {corner.name: corner for corner in result.corners}
     assert [*corners] == ["smallest", "default", "largest"]
     assert corners["largest"].different == {"input_size": 64, "filters": 8}
-    assert corners["largest"].parameters == 28 * 8 + 9
-    assert corners["largest"].macs == 16 * 16 * 27 * 8 + 8
+    assert corners["largest"].work.parameters == 28 * 8 + 9
+    assert corners["largest"].work.macs == 16 * 16 * 27 * 8 + 8
     assert corners["default"].different == {}
 
 
@@ -113,7 +114,7 @@ def test_an_unused_hyperparameter(lint, declaration, says):
         'inputs.trainable = layers.Dense(1).trainable = hp.Boolean("idle") and x',
         'x = layers.Add()([x, x] if hp.Boolean("twice") else [x, layers.ReLU()(x)])',
         'layer = layers.Dense(4)\n    layer.trainable = hp.Boolean("trained")\n    x = layer(x)',
-        'hp.Choice("batch_size", [16, 32])\n    hp.Choice("augmentation", ["none", "flip"])\n    hp.Int("epochs", 1, 5)',
+        'hp.Int("batch_size", 16, 32)\n    hp.Choice("augmentation", ["none", "flip"])\n    hp.Int("epochs", 1, 5)',
     ],
 )
 def test_a_hyperparameter_that_changes_the_model_or_the_training_is_used(lint, used):
@@ -153,7 +154,9 @@ def test_a_rate_in_a_compiled_optimizer_is_used(lint):
 
 
 def test_an_unreachable_hyperparameter(lint):
-    declaration = '    if hp.Int("units", 1, 9, parent_name="filters", parent_values=[20]):\n        x = layers.ReLU()(x)\n'
+    declaration = (
+        '    if hp.Int("units", 1, 9, parent_name="filters", parent_values=[20]):\n        x = layers.ReLU()(x)\n'
+    )
     finding = only(lint(changed(RATE, RATE + declaration)))
     assert (finding.kind, finding.line) == (LintKind.UNREACHABLE, POOLED + 2)
     assert "units is never active: it needs filters to be 20, but filters is Int 2 to 8" in finding.message
@@ -225,7 +228,9 @@ def test_a_backbone_without_its_preprocessing_is_known_by_its_name(lint):
     text = SOUND.replace("(size, size, 3)", "(32, 32, 3)").replace("strides=4", "padding='same'")
 
     def on(application, x):
-        build = f"    x = keras.applications.{application}(include_top=False, weights=None, input_shape=(32, 32, 3))({x})\n"
+        build = (
+            f"    x = keras.applications.{application}(include_top=False, weights=None, input_shape=(32, 32, 3))({x})\n"
+        )
         return lint(text.replace(RESCALED, build))
 
     assert "MobileNet was trained on pixels from -1 to 1" in only(on("MobileNet", "x")).message
@@ -311,10 +316,19 @@ def test_the_dry_run_is_repeated_for_code_of_another_value(lint):
     assert finding.message.startswith("with doubled=True: keras.saving.load_model alone cannot load its saved model")
 
 
+def test_the_dry_run_measures_the_speed_of_the_default(lint):
+    result = lint()
+    assert result.speed.step_s > 0
+    assert (
+        result.speed.work.parameters
+        == next(corner for corner in result.corners if corner.name == "default").work.parameters
+    )
+
+
 def test_variables_get_no_memory(lint):
     text = '    if hp.Boolean("huge"):\n        x = layers.Dense(10**9)(layers.Dense(10**4)(x))\n'
     (largest,) = (corner for corner in lint(changed(RATE, RATE + text)).corners if corner.name == "largest")
-    assert largest.parameters > 10**13
+    assert largest.work.parameters > 10**13
 
 
 def test_code_that_needs_the_values_of_variables_is_built_with_them(lint):
