@@ -14,6 +14,8 @@ from typing import Any
 
 from bench.errors import ConfigError, unknown
 
+ALLOCATIONS = ("even", "adaptive")
+
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
 MAX_FOLDS = 20
@@ -257,6 +259,11 @@ class RunConfig:
         "engines that propose configurations, separated by commas; each gets the whole budget; default {default}. "
         "Choices: {engines}",
         option="--engine", comparable=True)
+    allocation: str = setting(
+        "", one_of("", *ALLOCATIONS), SEARCH, "A",
+        "which family gets the next trial: even (all get the same: trials, or seconds under a time budget) or adaptive "
+        "(the one with the largest expected gain a second); default adaptive with a time budget alone, else even",
+        comparable=True)
     pruner: str = setting(
         "none", one_of(*PRUNERS), SEARCH, "P",
         "stop poor trials early (Optuna engines only): {choices}; default {default}", comparable=True)
@@ -336,6 +343,9 @@ class RunConfig:
                 value = tuple(value) if isinstance(value, list) else os.fspath(value)
                 object.__setattr__(self, name, value)
             setting.check(value)
+        if not self.allocation:
+            by_time = self.budget.trials is None and self.budget.seconds is not None
+            object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: must have trials, seconds or both")
         for name in ("limit", "split", "folds", "near_duplicates") if self.split_file else ():

@@ -297,6 +297,7 @@ class Forecast:
     Attributes:
         time_s: Seconds from its start to its end, with the features that are in the cache.
         cold_s: The same with an empty feature cache.
+        first_epoch_s: Seconds from its start to the end of its first epoch.
         memory_mb: Peak resident memory of its process, 10**6 bytes.
         disk_mb: Features that it adds to the cache, 10**6 bytes.
     """
@@ -305,6 +306,7 @@ class Forecast:
     low_s: float
     high_s: float
     cold_s: float
+    first_epoch_s: float
     memory_mb: float
     disk_mb: float
 
@@ -398,6 +400,7 @@ class Trial:
         worker: Number of the worker that trained it, from 0; None in older records and before training.
         work: Computations of its training; None in older records and before its model is built.
         forecast: Forecast of its cost; None if there was none.
+        fitted: Changes to a known configuration that fit it to its family's share of the budget, in words.
     """
 
     family: str
@@ -433,6 +436,7 @@ class Trial:
     worker: int | None = None
     work: Work | None = None
     forecast: Forecast | None = None
+    fitted: str = ""
 
     @property
     def study(self) -> str:
@@ -466,7 +470,11 @@ class Trial:
 
     @property
     def note(self) -> str:
-        """Reason why it ended early, as a phrase; "" if it did not."""
+        """Deviations from the usual course, as phrases: a fitted configuration, the reason why it ended early."""
+        return "; ".join(filter(None, (self.fitted, self._ended_early)))
+
+    @property
+    def _ended_early(self) -> str:
         where = f" after epoch {self.epochs} of {self.planned_epochs}" if self.cut else ""
         return {
             None: "",
@@ -519,12 +527,16 @@ class Study:
     Attributes:
         importance: Share of each hyperparameter in the variance of the validation accuracy (PED-ANOVA), largest first;
             empty with too few trials.
+        dropped: Reason why the allocation gave it no more trials; "" if it could get more until the end.
+        dropped_s: Seconds since the run's start at which that was decided.
     """
 
     family: str
     engine: str
     trials: tuple[Trial, ...] = ()
     exhausted: bool = False
+    dropped: str = ""
+    dropped_s: float | None = None
     importance: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -559,6 +571,7 @@ class SearchPlan:
         families: Number of families to search, including baselines.
         baselines: Families that cannot learn and get one trial each; empty if there are no others.
         only_known: True if no engine proposes anything.
+        allocation: One of `config.ALLOCATIONS`.
     """
 
     engines: tuple[str, ...]
@@ -568,6 +581,7 @@ class SearchPlan:
     families: int
     baselines: tuple[str, ...] = ()
     only_known: bool = False
+    allocation: str = "even"
 
     @property
     def proposals(self) -> int | None:

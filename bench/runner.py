@@ -70,12 +70,13 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         warn = partial(_warn, folder, progress)
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)
         families = preparation.searchable(config, prepared)
+        forecaster = Forecaster(config, dataset.info(), families, cache.folder())
+        families = shares.cheapest_first(families, forecaster)
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
         pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
-        forecaster = Forecaster(config, folder.run.split, families, cache.folder())
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
             with stop_on_signal(progress.warning) as stop:

@@ -122,6 +122,8 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
                     engine=engine,
                     trials=tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials),
                     exhausted=bool(attributes.get("exhausted")),
+                    dropped=attributes.get("dropped", ""),
+                    dropped_s=attributes.get("dropped_s"),
                     importance=attributes.get("importance", {}),
                 )
             )

@@ -153,7 +153,7 @@ class RunFolder:
         )
 
     def end_study(self, engine: str, family: str, optuna_study: Any, **facts: Any) -> None:
-        """Write facts about a study whose search has ended: `exhausted`, `importance`."""
+        """Write facts about a study whose search has ended: fields of `records.Study`."""
         self._ended[engine, family] = facts
         for name, value in facts.items():
             optuna_study.set_user_attr(name, value)

@@ -20,7 +20,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median, stdev
 
@@ -97,6 +97,15 @@ def count(work: Work, split: SplitInfo) -> Counts:
     return total
 
 
+def scaled(work: Work, factor: float) -> Work:
+    """Return the work for pictures with so many times the pixels."""
+    phases = (
+        replace(phase, macs=int(phase.macs * factor), prefix_macs=int(phase.prefix_macs * factor), cached=0.0)
+        for phase in work.phases
+    )
+    return replace(work, macs=int(work.macs * factor), phases=tuple(phases))
+
+
 @dataclass
 class Rates:
     """Measured rates of one family, the newest last, by term."""
@@ -151,11 +160,14 @@ class Forecaster:
             variance += (number * rate * math.expm1(spread)) ** 2
         width = math.log1p(Z * math.sqrt(variance) / seconds)
         features_rate, _ = self._rate(family, FEATURES)
+        features_s, start_s = counts.features * features_rate, self._rate(family, START)[0]
+        trained_epochs = max(1.0, epochs * counts.epochs)
         return Forecast(
             time_s=seconds,
             low_s=seconds * math.exp(-width),
             high_s=seconds * math.exp(width),
             cold_s=seconds + (counts.cold_features - counts.features) * features_rate,
+            first_epoch_s=start_s + features_s + (seconds - start_s - features_s) / trained_epochs,
             memory_mb=self._base_mb + counts.memory_mb,
             disk_mb=counts.disk_mb,
         )

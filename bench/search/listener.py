@@ -40,6 +40,8 @@ class TrialListener(Listener):
         study: Its study.
         proposal: The engine's proposal.
         origin: Its origin.
+        fitted: Changes to a known configuration that fit it to its family's share.
+        share_s: Seconds of its share of the budget, after which it ends with its best epoch.
 
     Attributes:
         trial: The current record.
@@ -47,8 +49,10 @@ class TrialListener(Listener):
         twin: True if another trial trains or has trained this configuration.
     """
 
-    def __init__(self, study: StudyState, proposal: Proposal, origin: Origin) -> None:
-        self.study, self.proposal = study, proposal
+    def __init__(
+        self, study: StudyState, proposal: Proposal, origin: Origin, fitted: str = "", share_s: float = math.inf
+    ) -> None:
+        self.study, self.proposal, self._share_s = study, proposal, share_s
         self._context, self._folder = study.context, study.context.folder
         config = self._context.config
         self.key, self.twin = "", False
@@ -64,6 +68,7 @@ class TrialListener(Listener):
             weights=study.family.info.weights,
             seed=config.seed,
             max_epochs=min(config.epochs, proposal.epochs or config.epochs),
+            fitted=fitted,
         )
         self._later_folds_s = 0.0
         self._context.deadline.pace.began(self.trial)
@@ -118,6 +123,9 @@ class TrialListener(Listener):
             self._folder.keep(self.trial)
             if self.study.report(self.proposal, epoch.epoch, accuracy):
                 return Ending.PRUNER
+        used_s = self._folder.elapsed_s() - self.trial.started_s
+        if used_s + epoch.time_s + self._later_folds_s > self._share_s:
+            return Ending.BUDGET
         return deadline.ending(epoch.time_s, self._later_folds_s)
 
     def result(self, result: TrialResult) -> str | None:

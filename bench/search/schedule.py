@@ -7,16 +7,24 @@ another trial is training is answered when that trial ends.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from bench.records import Trial
+from bench.search.allocation import adaptively, evenly, is_known_due
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
 from bench.search.settled import settled
-from bench.search.shares import evenly, expected_proposals, is_known_due
+from bench.search.shares import expected_proposals
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
+
+LEAST_ERROR = 0.5
+"""Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
+
+MAX_SHARE = 0.25
+"""Maximum share of the time budget for one trial."""
 
 
 class Schedule:
@@ -51,11 +59,12 @@ class Schedule:
         if self._config.until_settled and self._has_settled():
             return None
         waiting = [listener.study for listener in self._waiting]
-        for study in evenly(self._studies, plan):
+        share_s = self._share_s()
+        for study in self._in_order(share_s):
             if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
-            if asked := study.ask(is_known_due(study, self._studies, plan)):
-                listener = TrialListener(study, *asked)
+            if asked := study.ask(is_known_due(study, self._studies, plan), share_s):
+                listener = TrialListener(study, *asked, share_s=share_s)
                 name = f"{self._context.engine} {listener.trial.name}"
                 job = TrialJob(
                     id=name,
@@ -67,6 +76,25 @@ class Schedule:
                 self._running[name] = listener
                 return job, listener
         return None
+
+    def _in_order(self, share_s: float) -> list[StudyState]:
+        """Return the studies in the order in which they should get the next trial."""
+        if self._config.allocation == "even":
+            return evenly(self._studies, self._context.plan)
+        split = self._context.folder.run.split
+        validated = split.n("train") if split.folds else split.n("validation")
+        return adaptively(self._studies, share_s, LEAST_ERROR / max(1, validated))
+
+    def _share_s(self) -> float:
+        """Return the seconds for the next trial: the remaining time, divided by the families that had none.
+
+        After each family has had a trial, it is `MAX_SHARE` of the time budget. There is no limit for the only family.
+        """
+        left_s, searched = self._context.deadline.left_s(), [study for study in self._studies if not study.is_done]
+        if left_s is None or self._config.allocation == "even" or len(searched) < 2:
+            return math.inf
+        untried = sum(not study.trials for study in searched)
+        return left_s / untried if untried else MAX_SHARE * (self._config.budget.seconds or 0.0)
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record an ended trial and those that waited for it; yield them as they are recorded."""

@@ -1,13 +1,18 @@
-"""Division of an engine's budget: known configurations, proposals, and the share of each family."""
+"""Division of an engine's budget before the search: known configurations, proposals, and the share of each family."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+from bench import text
 from bench.config import RunConfig
-from bench.records import SearchPlan
+from bench.hyperparameters import Value
+from bench.records import SearchPlan, Work
 from bench.search.families import Family
-from bench.search.state import StudyState
+from bench.search.forecast import Forecaster, scaled
+
+INPUT_SIZE = "input_size"
 
 KNOWN_SHARE = 4
 """At most one in this number of trials is a known configuration, apart from the first one of every family."""
@@ -33,6 +38,7 @@ def make_plan(config: RunConfig, families: Sequence[Family]) -> SearchPlan:
         families=len(families),
         baselines=tuple(baselines),
         only_known=config.only_known,
+        allocation=config.allocation,
     )
 
 
@@ -43,18 +49,45 @@ def expected_proposals(plan: SearchPlan, family: Family) -> int | None:
     return max(1, -(-plan.proposals // (plan.families - len(plan.baselines))))
 
 
-def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
-    """Sort studies by their number of trials, or by seconds if only time limits them; those without trials first."""
-    by_time = plan.trials is None and plan.seconds is not None
-    return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
+def cheapest_first(families: Sequence[Family], forecaster: Forecaster) -> list[Family]:
+    """Sort families by the forecast of their first known configuration; baselines first, those without one last."""
+
+    def key(family: Family) -> tuple[bool, float]:
+        predicted = forecaster.forecast(family.name, family.works[0]) if family.works and family.works[0] else None
+        return family.info.learns, predicted.time_s if predicted else math.inf
+
+    return sorted(families, key=key)
 
 
-def is_known_due(study: StudyState, studies: Sequence[StudyState], plan: SearchPlan) -> bool:
-    """Return whether the next trial of a study should be a known configuration, if its family has one left.
+def fit(
+    family: Family, known: Sequence[tuple[Mapping[str, Value], Work | None]], share_s: float, forecaster: Forecaster
+) -> tuple[int, Mapping[str, Value], str]:
+    """Choose the first known configuration whose forecast fits the share of its family.
 
-    `KNOWN_SHARE` refers to the budget of trials; without one, to the trials started so far, including the next one.
+    If none fits, take the cheapest with the largest input size that fits, or with the smallest.
+
+    Returns:
+        The number of the known configuration, its values, and the change in words.
     """
-    if plan.only_known or not study.trials:
-        return True
-    trials = sum(other.trials for other in studies) + 1 if plan.trials is None else plan.trials
-    return sum(other.known_trials for other in studies) < trials // KNOWN_SHARE
+    forecasts = [
+        (predicted.time_s, number)
+        for number, (_, work) in enumerate(known)
+        if work and (predicted := forecaster.forecast(family.name, work))
+    ]
+    number = next((number for seconds, number in forecasts if seconds <= share_s), None)
+    if number is not None or not forecasts:
+        return number or 0, known[number or 0][0], ""
+    seconds, number = min(forecasts)
+    values, work = known[number]
+    size = int(values.get(INPUT_SIZE) or 0)
+    sizes = (hyperparameter.finite_values() for hyperparameter in family.space if hyperparameter.name == INPUT_SIZE)
+    smaller = sorted((int(choice or 0) for choices in sizes for choice in choices or ()), reverse=True)
+    choice = size
+    for choice in (choice for choice in smaller if choice < size and work):
+        predicted = forecaster.forecast(family.name, scaled(work, (choice / size) ** 2)) if work else None
+        if predicted and predicted.time_s <= share_s:
+            break
+    if choice == size:
+        return number, values, ""
+    change = f"input size {choice} instead of {size}: about {text.seconds(seconds)} exceed its share of the budget"
+    return number, {**values, INPUT_SIZE: choice}, change

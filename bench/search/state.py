@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from statistics import fmean, median
 from typing import TypeVar
 
 from bench import engines
@@ -15,6 +18,7 @@ from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
 from bench.records import COMPLETE, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
+from bench.search import shares
 from bench.search.families import Family
 from bench.search.forecast import Forecaster
 from bench.search.progress import Progress
@@ -26,6 +30,9 @@ _logger = logging.getLogger(__name__)
 
 MAX_ANSWERS_IN_A_ROW = 20
 """Consecutive proposals answered from the record after which a study counts as exhausted (Keras Tuner's number)."""
+
+MIN_TRIAL_S = 0.1
+"""Minimum estimate of a trial's time."""
 
 MAX_ENGINE_FAULTS = 3
 """Exceptions of an engine on a family after which it is no longer asked."""
@@ -40,6 +47,7 @@ class Ledger:
         self._stopped: dict[str, Trial] = {}
         self._payers: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
         self.best: dict[str, Trial] = {}
+        self.fitted: dict[tuple[str, int], tuple[int, Mapping[str, Value], str]] = {}
         self._orders = 0
 
     def find(self, key: str) -> Trial | None:
@@ -96,7 +104,11 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Context:
-    """Objects shared by the trials of one engine's search."""
+    """Objects shared by the trials of one engine's search.
+
+    Attributes:
+        screened: Accuracy that the best screening of a family estimates.
+    """
 
     engine: str
     config: RunConfig
@@ -106,6 +118,7 @@ class Context:
     plan: SearchPlan
     deadline: Deadline
     forecaster: Forecaster
+    screened: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clock(self) -> EngineClock:
@@ -135,6 +148,9 @@ class StudyState:
 
     Attributes:
         answers_in_a_row: Number of consecutive proposals that were answered from the record.
+        values: Validation accuracies of its complete trials, in their order.
+        screened: Accuracy that its best screening estimates; None without one.
+        dropped: Reason why the allocation gives it no more trials; "" while it may get more.
         distinct: Keys of the tried configurations.
         exhausted: True if there is nothing new to propose.
         failed: True if the engine has failed too often to be asked again.
@@ -155,7 +171,12 @@ class StudyState:
         self.answers_in_a_row = 0
         self.distinct: set[str] = set()
         self.exhausted = self.failed = False
-        self._known = iter(family.known)
+        self.values: list[float] = []
+        self.screened = context.screened.get(family.name)
+        self.dropped = ""
+        self._dropped_s: float | None = None
+        self._known = list(zip_longest(family.known, family.works[: len(family.known)]))
+        self._proposals_s: list[float] = []
         self._is_baseline = family.name in context.plan.baselines
         self._counted: Counter[Origin] = Counter()
         self._began_s: dict[int, float] = {}  # of the running trials, by number
@@ -176,30 +197,56 @@ class StudyState:
     @property
     def is_done(self) -> bool:
         """True if it gets no more trials."""
-        return self.exhausted or self.failed or (self._is_baseline and self.trials > 0)
+        return self.exhausted or self.failed or bool(self.dropped) or (self._is_baseline and self.trials > 0)
+
+    @property
+    def running(self) -> int:
+        """Number of its running trials."""
+        return len(self._began_s)
 
     def spent_s(self) -> float:
         """Return the seconds that its trials took so far, including charged time."""
         now_s = self.context.folder.elapsed_s()
         return self._ended_s + sum(now_s - began_s for began_s in self._began_s.values())
 
-    def ask(self, known: bool) -> tuple[Proposal, Origin] | None:
-        """Return the next proposal and its origin; None for now, or finally (`exhausted`).
+    def next_s(self) -> float:
+        """Forecast the seconds of its next trial; those of a known configuration before its first one."""
+        if self._proposals_s:
+            return median(self._proposals_s)
+        known = [work for _, work in self._known[:1] if work] if not self.trials else []
+        works = known or [work for work in (*self.family.works, *self.family.other_works) if work]
+        forecasts = [self.context.forecaster.forecast(self.family.name, work) for work in works]
+        seconds = [predicted.time_s for predicted in forecasts if predicted]
+        return fmean(seconds) if seconds else max(MIN_TRIAL_S, self.spent_s() / max(1, self.trials))
+
+    def drop(self, reason: str) -> None:
+        """Give it no more trials."""
+        self.dropped, self._dropped_s = reason, self.context.folder.elapsed_s()
+
+    def ask(self, known: bool, share_s: float = math.inf) -> tuple[Proposal, Origin, str] | None:
+        """Return the next proposal, its origin and how it was fitted; None for now, or finally (`exhausted`).
 
         Args:
             known: Whether to return the next known configuration, if one is left.
+            share_s: Seconds that a known configuration should take at most; it is changed to fit.
         """
-        if known and (values := next(self._known, None)) is not None:
+        if known and self._known:
+            fitted = self.context.ledger.fitted
+            name = self.family.name, len(self._known)
+            if name not in fitted:
+                fitted[name] = shares.fit(self.family, self._known, share_s, self.context.forecaster)
+            number, values, change = fitted[name]
+            del self._known[number]
             proposal = self._guarded(lambda: self.engine.ask(values), None)
             if proposal is not None:
-                return self._begun(proposal, Origin.KNOWN)
+                return *self._begun(proposal, Origin.KNOWN), change
         if self.context.plan.only_known:
             return None
         proposal = self._guarded(self.engine.ask, None)
         if proposal is None:
             self.exhausted = self.exhausted or self.engine.exhausted
             return None
-        return self._begun(proposal, Origin.PROPOSED)
+        return *self._begun(proposal, Origin.PROPOSED), ""
 
     def _begun(self, proposal: Proposal, origin: Origin) -> tuple[Proposal, Origin]:
         self._counted[origin] += 1
@@ -234,8 +281,12 @@ class StudyState:
 
     def tell(self, proposal: Proposal, trial: Trial) -> None:
         """Report the end of a trial to the engine; if that fails, only the Optuna trial is finished."""
-        began_s = self._began_s.pop(proposal.trial.number)
-        self._ended_s += self.context.folder.elapsed_s() - began_s
+        took_s = self.context.folder.elapsed_s() - self._began_s.pop(proposal.trial.number)
+        self._ended_s += took_s
+        if trial.state == COMPLETE and trial.value is not None and trial.counted:
+            self.values.append(trial.value)
+            if not trial.known and not trial.duplicate_of:
+                self._proposals_s.append(took_s)
         try:
             self.engine.tell(proposal, trial.state, trial.value, trial.params)
         except Exception as error:
@@ -260,11 +311,12 @@ class StudyState:
         """Record the facts about the study, and add a note if it was exhausted."""
         from bench.engines.base import importance
 
-        shares: dict[str, float] = self._guarded(lambda: importance(self.engine.study), {})
+        importances: dict[str, float] = self._guarded(lambda: importance(self.engine.study), {})
         exhausted = self.exhausted and not (self.context.plan.only_known or self._is_baseline)
         folder, engine = self.context.folder, self.context.engine
         name, tried = self.family.name, len(self.distinct)
-        folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=shares)
+        facts = {"dropped": self.dropped, "dropped_s": self._dropped_s} if self.dropped else {}
+        folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=importances, **facts)
         if exhausted and self._all_tried():
             folder.note(f"{name}: all {tried} configurations were tried; the rest of its share went to other families")
         elif exhausted:

@@ -127,7 +127,13 @@ class FakePool(InProcessPool):
             hp = HyperParameters(fixed({}))
             self._build(hp, family)
             known = tuple(self._known.get(family, []))
-            return ProbeResult(space=tuple(hp.space), known=known, learns=family not in self._baselines)
+            return ProbeResult(
+                space=tuple(hp.space),
+                known=known,
+                learns=family not in self._baselines,
+                works=tuple(self._work(family, values) for values in known),
+                other_works=(self._work(family, hp.values),),
+            )
         assert isinstance(job, TrainingJob)
         family = Path(job.path).stem
         hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))

@@ -184,7 +184,7 @@ def test_a_baseline_alone_gets_the_whole_budget(search: Search) -> None:
 
 def test_under_a_time_budget_families_get_the_same_seconds(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = FakePool(build, Clock(monkeypatch).costing(cheap=1.0, dear=10.0))
-    run = search({"cheap": 0, "dear": 0}, pool, budget=Budget(trials=None, seconds=100.0))
+    run = search({"cheap": 0, "dear": 0}, pool, budget=Budget(trials=None, seconds=100.0), allocation="even")
     seconds = Counter[str]()
     for trial in run.trials:
         seconds[trial.family] += round(trial.took_s)

@@ -1,0 +1,132 @@
+"""The order in which the families get their next trials: the same for all, or where more can be gained.
+
+Adaptively, the next trial goes to the family with the largest expected gain a second. The error of a family's next
+trial is log-normal, with the mean and the spread of the logarithms of its errors so far; before its first trial the
+mean is the error that its screening estimates. The expected gain is the mean improvement on the smallest error of the
+engine's trials (expected improvement: Jones, Schonlau and Welch, 1998), divided by the forecast seconds (Snoek,
+Larochelle and Adams, 2012).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean
+
+from bench import text
+from bench.records import SearchPlan
+from bench.search.shares import KNOWN_SHARE
+from bench.search.state import StudyState
+
+SPREAD = 0.7
+"""Standard deviation of the logarithm of an error, before trials have shown it."""
+
+SPREAD_WEIGHT = 2
+"""Number of trials that `SPREAD` counts as."""
+
+UNSEEN_ERROR = 0.15
+"""Error that is expected of a family without trials and screening."""
+
+MIN_CHANCE = 0.01
+"""Minimum probability of an improvement for another trial of a family."""
+
+NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Expected result of a family's next trial.
+
+    Attributes:
+        log_error: Mean of the logarithm of its error.
+        spread: Standard deviation of that logarithm.
+    """
+
+    log_error: float
+    spread: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], screened: float | None, least_error: float) -> Outlook:
+        """Estimate it from the accuracies of the family's trials.
+
+        Args:
+            values: Validation accuracies of the trials.
+            screened: Accuracy that the screening estimates; None without one.
+            least_error: Smallest error that the validation pictures can show.
+        """
+        errors = [math.log(max(least_error, 1 - value)) for value in values]
+        if not errors:
+            return cls(math.log(UNSEEN_ERROR if screened is None else max(least_error, 1 - screened)), SPREAD)
+        mean = fmean(errors)
+        squares = SPREAD_WEIGHT * SPREAD**2 + sum((error - mean) ** 2 for error in errors)
+        return cls(mean, math.sqrt(squares / (SPREAD_WEIGHT + len(errors) - 1)))
+
+    def gain(self, error: float) -> float:
+        """Return the expected improvement on an error."""
+        distance = self._distance(error)
+        mean = math.exp(self.log_error + self.spread**2 / 2)
+        return error * NORMAL.cdf(distance) - mean * NORMAL.cdf(distance - self.spread)
+
+    def chance(self, error: float) -> float:
+        """Return the probability of an improvement on an error."""
+        return NORMAL.cdf(self._distance(error))
+
+    def _distance(self, error: float) -> float:
+        return (math.log(error) - self.log_error) / self.spread
+
+
+def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
+    """Sort studies by their number of trials, or by seconds if only time limits them; those without trials first."""
+    by_time = plan.trials is None and plan.seconds is not None
+    return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
+
+
+def adaptively(studies: Sequence[StudyState], share_s: float, least_error: float) -> list[StudyState]:
+    """Sort studies by the expected gain a second of their next trials, and drop those that cannot catch up.
+
+    A study without trials comes first, the cheapest before the others, if its first trial fits its share of the time or
+    if it was not screened.
+
+    Args:
+        share_s: Seconds of each family's share.
+        least_error: Smallest error that the validation pictures can show.
+    """
+    least = max(least_error, 1 - max((value for study in studies for value in study.values), default=0.0))
+    outlooks = {study: Outlook.of(study.values, study.screened, least_error) for study in studies}
+
+    def is_first(study: StudyState) -> bool:
+        return not study.trials and (study.screened is None or study.next_s() <= share_s)
+
+    for study in studies:
+        seen = study.values or study.screened is not None
+        chance = outlooks[study].chance(least)
+        others = any(not other.is_done for other in studies if other is not study)
+        if seen and others and not study.is_done and chance < MIN_CHANCE:
+            study.drop(_reason(study, 1 - least))
+
+    def key(study: StudyState) -> tuple[bool, float]:
+        if is_first(study):
+            return False, study.next_s()
+        return True, -outlooks[study].gain(least) / (study.next_s() * (1 + study.running))
+
+    return sorted(studies, key=key)
+
+
+def _reason(study: StudyState, best: float) -> str:
+    if study.values:
+        seen = f"its {text.plural(len(study.values), 'trial')} reached {text.percent(max(study.values))}"
+    else:
+        seen = f"screened: {text.percent(study.screened)}"
+    return f"{seen}; the probability that another improves on {text.percent(best)} is below {MIN_CHANCE:.0%}"
+
+
+def is_known_due(study: StudyState, studies: Sequence[StudyState], plan: SearchPlan) -> bool:
+    """Return whether the next trial of a study should be a known configuration, if its family has one left.
+
+    `KNOWN_SHARE` refers to the budget of trials; without one, to the trials started so far, including the next one.
+    """
+    if plan.only_known or not study.trials:
+        return True
+    trials = sum(other.trials for other in studies) + 1 if plan.trials is None else plan.trials
+    return sum(other.known_trials for other in studies) < trials // KNOWN_SHARE
