@@ -590,6 +590,34 @@ class SearchPlan:
 
 
 @dataclass(frozen=True)
+class Screening:
+    """Estimate of a family's validation accuracy on a sample of pictures, before its trials.
+
+    Attributes:
+        backbone: The frozen backbone, e.g. `MobileNetV2(alpha=0.35)`; "" if the family has no pretrained one.
+        accuracy: Cross-validated share of the sample that a linear classifier on the backbone's features classifies
+            correctly; None without an estimate, and `reason` says why.
+        low, high: 95 % Wilson interval of `accuracy`.
+        n: Number of pictures in the sample.
+        time_s: Seconds of the whole job, including building the backbone.
+        seconds_per_picture: Seconds for computing the features of a picture, with an empty cache.
+        trial_s: Forecast seconds of a trial of the screened configuration; None if unknown.
+    """
+
+    family: str = ""
+    backbone: str = ""
+    input_size: int | None = None
+    accuracy: float | None = None
+    low: float = 0.0
+    high: float = 1.0
+    n: int = 0
+    time_s: float = 0.0
+    seconds_per_picture: float = 0.0
+    trial_s: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class PictureSizes:
     """The smallest, the median and the largest picture by area, each as (width, height) in pixels."""
 
@@ -711,6 +739,7 @@ class RunHeader:
         elapsed_s: Monotonic seconds so far.
         notes: Notes for readers of the run.
         plan: Division of the budget; None in older records and before the search.
+        screenings: Estimates before the search, in the order in which they were made; empty without a time budget.
     """
 
     status: RunStatus
@@ -723,6 +752,7 @@ class RunHeader:
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
     plan: SearchPlan | None = None
+    screenings: tuple[Screening, ...] = ()
 
     def header(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""
@@ -773,6 +803,13 @@ class Run(RunHeader):
         chosen = [trial for family in self.families if (trial := self.best(family.name))]
         return sorted(
             chosen, key=lambda trial: (-(-1.0 if trial.test_accuracy is None else trial.test_accuracy), trial.rank_key)
+        )
+
+    def screening(self, family: str) -> Screening | None:
+        """The family's highest estimate; without one, the first reason; None if it was not screened."""
+        screenings = [screening for screening in self.screenings if screening.family == family]
+        return max(
+            screenings, key=lambda screening: -1.0 if screening.accuracy is None else screening.accuracy, default=None
         )
 
     def failed_families(self) -> list[str]:

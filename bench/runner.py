@@ -2,6 +2,7 @@
 
     check families and engines, reserve the run folder
     → audit and split the pictures → build every family once, find its weights
+    → under a time budget, screen the pretrained backbones on a sample
     → search with every engine: ask → train in a worker → record
     → score the chosen trials once on the test pictures → write the page
 
@@ -28,7 +29,7 @@ from bench.runs import store
 from bench.runs.store import RunFolder
 from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
-from bench.search import shares, spaces
+from bench.search import screening, shares, spaces
 from bench.search.families import Family, run_all
 from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
@@ -83,6 +84,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
                 preparation.announce(families, folder, progress, warn)
+                screening.screen(families, folder, forecaster, pool, Deadline(stop, pace), progress, page.refresh)
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:
                     deadline = Deadline(stop, pace, seconds, ledger.best.values, engine_count)

@@ -313,11 +313,11 @@ def test_two_workers_do_the_same_search(space, tmp_path, monkeypatch):
 
 
 def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch):
-    """MobileNetV2's frozen features tell cats from dogs; the dummy cannot."""
+    """MobileNetV2's frozen features tell cats from dogs, screening says so before; the dummy cannot."""
     monkeypatch.setenv("KERAS_HOME", str(assets / "keras"))
     run = bench.run(
         RunConfig(
-            data=str(assets / "photos"), limit=300, spaces=("dummy", "mobilenet_v2"), budget=Budget(2),
+            data=str(assets / "photos"), limit=300, spaces=("dummy", "mobilenet_v2"), budget=Budget(2, 600.0),
             missing_weights="error", input_sizes=(128,), epochs=8, out=str(tmp_path / "here"),
         )
     )  # fmt: skip
@@ -325,3 +325,7 @@ def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch)
     assert best.weights == "imagenet"
     assert best.test.accuracy > 0.85
     assert 0.3 < run.best("dummy").test.accuracy < 0.7
+    screening = run.screening("mobilenet_v2")
+    assert (screening.backbone, screening.input_size, screening.n) == ("MobileNetV2", 128, 200)
+    assert 0.85 < screening.low < screening.accuracy
+    assert best.prefixes[0].cached > 0.5  # the trial found the sample's features

@@ -15,9 +15,10 @@ from rich.table import Table
 
 from bench.cli.terminal import Terminal, printable, printing
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, Screening, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
+from bench.report.sections.screened import hits, in_words
 from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
@@ -110,6 +111,13 @@ class ConsoleProgress(Progress):
         self._print(f"families: {', '.join(names)}")
         self._print(f"plan: {search_plan(plan)}")
         self._print(f"watch it grow: {folder / 'report.html'}")
+
+    def screened(self, screenings: Sequence[Screening]) -> None:
+        self._hide()
+        for screening in screenings:
+            size = f" at {screening.input_size} px" if screening.input_size else ""
+            backbone = f", {screening.backbone}{size}" if screening.backbone else ""
+            self._print(f"{screening.family}{backbone}: {in_words(screening)}")
 
     # -- the search
 
@@ -224,6 +232,8 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
+    if quality := hits(run):
+        yield quality
     if saved := savings(run):
         yield saved
     yield from (f"note: {note}" for note in run.notes)

@@ -27,6 +27,7 @@ from bench.report.sections import (
     pairwise,
     recommendation,
     reproduce,
+    screened,
     search_history,
     verdict,
 )
@@ -110,6 +111,7 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     leaderboard.remarks,
     leaderboard.time_s,
     learning_phases,
+    screened.estimate,
     search_history.improvements,
     search_history.last_accuracy,
     sparkline,

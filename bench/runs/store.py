@@ -42,6 +42,7 @@ from bench.records import (
     Run,
     RunRecord,
     RunStatus,
+    Screening,
     SearchPlan,
     SplitInfo,
     Study,
@@ -134,6 +135,10 @@ class RunFolder:
         """Add a note for readers of the run."""
         if text not in self.run.notes:
             self.run = replace(self.run, notes=(*self.run.notes, text))
+
+    def screened(self, screening: Screening) -> None:
+        """Add the result of a screening."""
+        self.run = replace(self.run, screenings=(*self.run.screenings, screening))
 
     def keep(self, trial: Trial) -> None:
         """Store the record of a trial that has just begun, without writing it."""

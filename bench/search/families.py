@@ -20,7 +20,7 @@ from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
-from bench.training.messages import FamilyJob, Job, ProbeJob, ProbeResult, WeightsFile, WeightsJob
+from bench.training.messages import FamilyJob, Job, KnownBackbones, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.workers import Listener, Outcome, Pool, Stop, run_jobs
 
 COUNTABLE = 10_000
@@ -38,6 +38,7 @@ class Family:
         files: Checked weights files by backbone; "" if unavailable.
         input_sizes: Picture sizes in pixels that all its backbones can be built for.
         works, other_works, speed: As in `messages.ProbeResult`.
+        backbones: Distinct backbones and input sizes of the known configurations, else of the defaults.
     """
 
     info: FamilyInfo
@@ -50,6 +51,7 @@ class Family:
     works: tuple[Work | None, ...] = ()
     other_works: tuple[Work, ...] = ()
     speed: Speed | None = None
+    backbones: tuple[KnownBackbones, ...] = ()
 
     @property
     def name(self) -> str:
@@ -235,6 +237,7 @@ def _family(
         probe.works,
         probe.other_works,
         probe.speed,
+        probe.known_backbones,
     )
 
 

@@ -172,6 +172,16 @@ class Forecaster:
             disk_mb=counts.disk_mb,
         )
 
+    def features_s(self, family: str, macs: float) -> tuple[float, float]:
+        """Return the expected seconds for building a frozen model, and for the features of a picture."""
+        build_s = self._rates[family].dry_run.get(START, TYPICAL[START])
+        return build_s, macs * self._rate(family, FEATURES)[0]
+
+    def learn_features(self, family: str, macs: float, picture_s: float) -> None:
+        """Use the time for the features of a picture until a trial of the family has measured it."""
+        if macs and picture_s > 0:
+            self._rates[family].dry_run[FEATURES] = picture_s / macs
+
     def learn(self, trial: Trial) -> None:
         """Measure the rates of a trial that has ended, and keep them."""
         if trial.state != COMPLETE or trial.work is None or trial.cost is None or trial.duplicate_of:

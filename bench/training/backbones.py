@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ import keras
 import numpy as np
 
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value
+from bench.records import Work
 from bench.training import pretrained
 from bench.training.loading import LoadedFamily
-from bench.training.messages import FamilyJob
+from bench.training.messages import FamilyJob, KnownBackbones
 from bench.training.pretrained import Application, backbone_key
 from bench.training.task import Backbone, Task
 
@@ -165,6 +166,18 @@ class Scan:
         except Exception:  # a later build reports the error
             return [], hp
         return task.requests, hp
+
+    def backbones_of(
+        self, configurations: Iterable[tuple[Mapping[str, Value], Work | None]]
+    ) -> tuple[KnownBackbones, ...]:
+        """Return the distinct backbones and input sizes of configurations, which come with their computations."""
+        distinct: dict[tuple[tuple[str, ...], int], KnownBackbones] = {}
+        for values, work in configurations if self.requests else ():
+            requests, _ = self._requests(values, self._job.input_sizes)
+            if requests and (size := requests[0].size):
+                names = tuple(request.key for request in requests)
+                distinct.setdefault((names, size), KnownBackbones(names, size, values, work))
+        return tuple(distinct.values())
 
     def too_small(self) -> dict[int, str]:
         """Return the input sizes that a backbone cannot be built for, with the reasons."""

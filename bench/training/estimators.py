@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from bench.cache.files import replacing
 from bench.data import machine
@@ -340,6 +341,30 @@ class Network(Estimator):
             row_bytes=cache.row_bytes(cut),
             memory_mb=sum(memory_mb),
         )
+
+    def backbone_features(self, part: Part) -> tuple[Fetched, NDArray[np.float32]]:
+        """Compute the features of its backbones, all layers frozen; trials with the same cut find them in the cache.
+
+        Returns:
+            Their cost, and the features, shape (n, features), averaged over the positions in the picture.
+
+        Raises:
+            NoPrefix: Its frozen layers cannot be computed separately.
+            NotSketched: It has a sketch, and the features are not in the cache.
+        """
+        if self._cache is None:
+            raise NoPrefix("the feature cache is off")
+        if isinstance(self._graph, NoPrefix):
+            raise self._graph
+        with TrainingPhase("", 1, head_only=True).freezing(self._frozen_by_phases):
+            cut = self._graph.cut()
+            fetched = self._cache.fetch(cut, [PictureView(part)], self._progress)
+            self._save_outlines(cut, sketch.Outlines(self._cache.root))
+        features = [
+            np.asarray(rows).reshape(len(rows), -1, shape[-1]).mean(axis=1)
+            for rows, shape in zip(fetched.rows, cut.map_shapes, strict=True)
+        ]
+        return fetched, np.concatenate(features, axis=1, dtype=np.float32)
 
     def load_without_backbones(self, path: Path) -> None:
         """Load the weights that `save` wrote for a model with sketches."""

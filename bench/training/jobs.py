@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,14 @@ from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Ending, Epoch, Metrics, Work
-from bench.training import loading, metrics, trainer
+from bench.records import Cost, Ending, Epoch, Metrics, Screening, Work
+from bench.training import linear_estimate, loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
+from bench.training.frozen.identity import NoPrefix
 from bench.training.lint import lint
 from bench.training.messages import (
     Channel,
@@ -41,6 +42,7 @@ from bench.training.messages import (
     RefitJob,
     ScoreJob,
     ScoreResult,
+    ScreenJob,
     TrainingJob,
     TrialJob,
     TrialResult,
@@ -56,6 +58,39 @@ PROGRESS_EVERY_S = 1.0
 def run(job: Job, channel: Channel) -> object:
     """Run one job; return its result, an instance of `job.result_type`."""
     return JOBS[type(job)](job, channel)
+
+
+# -- before the trials
+
+
+def screen(job: ScreenJob, channel: Channel) -> Screening:
+    """Estimate the accuracy of a configuration's frozen backbones on a sample of training and validation pictures.
+
+    The driver adds the names and the interval.
+
+    Raises:
+        NoPrefix: The features of the backbones cannot be computed separately.
+        ValueError: The sample has one class, or at most one picture of every class.
+    """
+    start = time.perf_counter()
+    dataset = data.load(Path(job.manifest))
+    sample = linear_estimate.sample(dataset, job.pictures)
+    for build in (_build_sketched, _build):
+        built = build(job, fixed(job.values or {}))
+        network = _estimator(built, job, channel)
+        if not isinstance(network, Network):
+            raise NoPrefix("it is no network")
+        part = _part(dataset, sample, network.size, job, channel)
+        with suppress(sketch.NotSketched):
+            fetched, features = network.backbone_features(part)
+            break
+    return Screening(
+        input_size=network.size,
+        accuracy=linear_estimate.correct(features, part.labels) / len(sample),
+        n=len(sample),
+        time_s=time.perf_counter() - start,
+        seconds_per_picture=fetched.cold_s / len(sample),
+    )
 
 
 # -- a trial
@@ -239,6 +274,7 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     LintJob: lint,
     WeightsJob: check_weights,
     TrialJob: trial,
+    ScreenJob: screen,
     ScoreJob: score,
     RefitJob: refit,
 }

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Speed, Weights, Work
+from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Screening, Speed, Weights, Work
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,23 @@ class WeightsFile:
 
 
 @dataclass(frozen=True)
+class KnownBackbones:
+    """The backbones that a known configuration requests.
+
+    Attributes:
+        names: Their `pretrained.backbone_key`.
+        input_size: Side of the input of the first one, in pixels.
+        values: The configuration.
+        work: Its computations; None if it was not built.
+    """
+
+    names: tuple[str, ...]
+    input_size: int
+    values: Mapping[str, Value]
+    work: Work | None = None
+
+
+@dataclass(frozen=True)
 class ProbeResult:
     """Result of building a family; `space` is empty if no input size is large enough.
 
@@ -44,6 +61,7 @@ class ProbeResult:
         known: Known configurations, checked against the space.
         weights_files: Files of all backbones that it can request; none if weights are random.
         backbones: Number of backbones that it can request.
+        known_backbones: Distinct backbones and input sizes of the known configurations, else of the defaults.
         too_small: Input sizes that are left out because a backbone cannot be built for them.
         learns: Whether training can change it; see `estimators.can_learn`.
         gpus: Names of the GPUs that the process sees.
@@ -57,6 +75,7 @@ class ProbeResult:
     known: tuple[Mapping[str, Value], ...] = ()
     weights_files: tuple[WeightsFile, ...] = ()
     backbones: int = 0
+    known_backbones: tuple[KnownBackbones, ...] = ()
     too_small: tuple[int, ...] = ()
     learns: bool = True
     gpus: tuple[str, ...] = ()
@@ -278,6 +297,19 @@ class TrialJob(TrainingJob):
     score: bool = False
     whole: bool = False
     time_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenJob(TrainingJob):
+    """Estimate the accuracy of a configuration's frozen backbones on a sample of training and validation pictures.
+
+    Attributes:
+        pictures: Number of pictures in the sample.
+    """
+
+    result_type: ClassVar[type] = Screening
+
+    pictures: int
 
 
 @dataclass(frozen=True, kw_only=True)

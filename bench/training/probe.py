@@ -83,6 +83,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     known = [checked_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
+    works = tuple(_works(loaded, job, known))
     requests = scan.requests.values() if job.weights == "imagenet" else ()
     if requests and not scan.complete:
         warnings.append("not all configurations could be tried for backbones: the weights of some may be missing")
@@ -94,11 +95,14 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             for request in requests
         ),
         backbones=len(scan.requests),
+        known_backbones=scan.backbones_of(
+            zip(known, works, strict=True) if known else [({}, next(iter(other_works), None))]
+        ),
         too_small=tuple(too_small),
         learns=learns,
         gpus=tuple(device.name for device in tf.config.list_physical_devices("GPU")),
         warnings=(*warnings, *filter(None, map(preprocessing_warning, requests))),
-        works=tuple(_works(loaded, job, known)),
+        works=works,
         other_works=tuple(other_works),
         speed=speed,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench import report
+from bench import report, text
 from bench.config import RunConfig
 from bench.records import (
     COMPLETE,
@@ -25,6 +25,7 @@ from bench.records import (
     Origin,
     Run,
     RunStatus,
+    Screening,
     SearchPlan,
     Study,
     Trial,
@@ -73,6 +74,32 @@ def run_of(*trials: Trial, **more: Any) -> Run:
         studies.setdefault((each.family, each.engine), []).append(each)
     families = tuple(FamilyInfo(family) for family in dict.fromkeys(each.family for each in trials))
     return build(tuple(Study(*names, tuple(own)) for names, own in studies.items()), families, **more)
+
+
+# -- screening
+
+
+def screened(run: Run) -> Run:
+    screenings = (
+        Screening("dummy", reason="it has no pretrained backbone"),
+        Screening("cnn", "Net", 64, 0.93, 0.89, 0.96, 200, 3.2, 0.012),
+        Screening("mobilenet", "MobileNet", 160, 0.94, 0.89, 0.97, 200, 4.1, 0.02),
+        Screening("mobilenet_v2", "MobileNetV2", 160, 0.97, 0.94, 0.985, 200, 4.1, 0.02),
+    )
+    return replace(run, screenings=screenings)
+
+
+def test_the_page_compares_estimates_with_the_best_trials(run: Run) -> None:
+    assert "Screening" not in words(run)
+    said = words(screened(run))
+    best = {family: text.plain(text.percent(run.best(family).value)) for family in ("cnn", "mobilenet_v2")}
+    assert (
+        "Screening: the best validation accuracy is inside the interval for 1 of 2 families "
+        f"(mobilenet_v2 {best['mobilenet_v2']} is below 97 % (94 to 98))." in said
+    )
+    assert "dummy – – no estimate: it has no pretrained backbone –" in said
+    assert f"cnn Net 64 px 93 % (89 to 96) 200 12.0 ms 3.2 s {best['cnn']}, inside the interval" in said
+    assert "mobilenet MobileNet 160 px 94 % (89 to 97) 200 20.0 ms 4.1 s –" in said
 
 
 # -- what engines found

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Study, Trial
+from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Screening, Study, Trial
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.verdict import no_result, notices, unseparated, verdict
 from bench.runs import predictions
@@ -175,6 +175,21 @@ def test_a_family_without_a_result_has_its_reason(run: Run) -> None:
     assert reasons["mobilenet"] == "no trial: the budget went to other families"
     going = replace(run, status="running")
     assert no_result(going, run.families[2]) == "waiting for its turn"
+
+
+def test_a_family_without_a_trial_has_its_estimate_instead(run: Run) -> None:
+    screenings = (
+        Screening("mobilenet", "MobileNet", 128, 0.9, 0.85, 0.93, 200),
+        Screening("mobilenet", "MobileNet", 160, 0.94, 0.89, 0.97, 200),
+        Screening("vgg19", "VGG19", 96, reason="the time for screening was over"),
+    )
+    run = replace(run, screenings=screenings)
+    mobilenet, vgg19 = run.families[2], run.families[5]
+    assert no_result(run, mobilenet) == "screened: 94\u00a0% (89 to 97) on 200\u00a0pictures"
+    assert no_result(replace(run, status="running"), mobilenet).startswith("waiting for its turn; screened: 94")
+    assert no_result(run, vgg19).endswith("on a tensor of 2 GB); not screened: the time for screening was over")
+    untried = replace(run, studies=())
+    assert no_result(untried, vgg19).startswith("no trial: the budget went to other families; not screened: ")
 
 
 def test_savings_are_of_what_was_trained_and_of_all_folds(cached_run: Run) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.errors import SpaceError
+from bench.records import Work
 from bench.training import backbones, jobs, keras_private, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
-from bench.training.messages import WeightsJob
+from bench.training.messages import KnownBackbones, WeightsJob
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +112,17 @@ def test_one_configuration_has_one_backbone(scan):
     assert list(scan(CHOICES["one by one"][0], only={"net": "B", "alpha": 2}).requests) == ["B(alpha=2)"]
 
 
+def test_known_configurations_name_their_backbones_and_sizes_once(scan):
+    known = [{"net": "B", "input_size": 24}, {"net": "B", "input_size": 24, "dropout": 0.2}, {"alpha": 2}]
+    works = [Work(macs=3), Work(macs=4), None]
+    requested = scan(CHOICES["one by one"][0]).backbones_of(zip(known, works, strict=True))
+    assert requested == (
+        KnownBackbones(("B(alpha=1)",), 24, known[0], works[0]),
+        KnownBackbones(("A(alpha=2)",), 16, known[2], None),
+    )
+    assert scan("x = base = layers.Conv2D(2, 3)\n    x = base(inputs)").backbones_of([({}, None)]) == ()
+
+
 TWO = """x, _ = task.backbone(net("A"), inputs)
     y, base = task.backbone(net(hp.Choice("net", ["B", "C"])), inputs)
     x = layers.Concatenate()([x, y])"""
@@ -121,6 +133,7 @@ def test_the_backbone_after_the_first_one_is_known_too(scan, space, probe_job, c
     result = jobs.probe(probe_job(family.path, weights="imagenet"), channel())
     assert [file.backbone for file in result.weights_files] == ["A", "B", "C"]
     assert result.backbones == 3
+    assert result.known_backbones == (KnownBackbones(("A", "B"), 32, {}, result.other_works[0]),)
     job = probe_job(family.path, weights="imagenet")
     shared = {name: getattr(job, name) for name in ("path", "class_names", "input_sizes", "weights", "seed")}
     for file in result.weights_files:

@@ -10,6 +10,7 @@ from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, RunStatus, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
 from bench.report.sections.feature_cache import Saved, saved, savings
+from bench.report.sections.screened import ScreenedFamily, hits, screened_families
 from bench.report.sections.slices import DRAWN as POINTS_DRAWN
 from bench.report.sections.slices import FamilySlices, slices
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
@@ -40,6 +41,7 @@ class SearchHistory:
             were answered from the record, are left out.
         drawn: Number of these in `figure`.
         saved: Time that the feature cache saved by family, most first; empty if it is below a second in total.
+        screened: Families with an estimate from before the search; `hits` says how good the estimates were.
     """
 
     plan: str
@@ -55,6 +57,8 @@ class SearchHistory:
     timeline: Timeline | None
     timeline_figure: Figure | None
     saved: Mapping[str, Saved]
+    screened: Mapping[str, ScreenedFamily]
+    hits: str
 
     bars = BARS_DRAWN
     panel_points = POINTS_DRAWN
@@ -94,6 +98,8 @@ def section(run: Run) -> SearchHistory:
         timeline=workers,
         timeline_figure=draw_timeline(workers, looks) if workers else None,
         saved=dict(sorted(times, key=lambda entry: -entry[1].saved_s)),
+        screened=screened_families(run),
+        hits=hits(run),
     )
 
 

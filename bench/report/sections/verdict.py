@@ -10,6 +10,7 @@ from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, 
 from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
 from bench.report.sections.pairwise import Standing
+from bench.report.sections.screened import in_words
 from bench.stats import wilson
 
 NAMED = 4
@@ -97,12 +98,18 @@ def no_result(run: Run, family: FamilyInfo) -> str:
         return f"skipped: {family.skipped}"
     if any(trial.state in (RUNNING, WAITING) for trial in trials) and run.status == "running":
         return "in training"
+    screening = run.screening(family.name)
+    screened = [in_words(screening)] if screening else []
     if not trials:
-        return "waiting for its turn" if run.status == "running" else "no trial: the budget went to other families"
+        if run.status == "running":
+            return "; ".join(["waiting for its turn", *screened])
+        if screening and screening.accuracy is not None:
+            return screened[0]
+        return "; ".join(["no trial: the budget went to other families", *screened])
     failures = [trial.failure for trial in trials if trial.failure]
     last = [failures[-1].name, text.shorten(failures[-1].message, 120)] if failures else []
     why = ": ".join(filter(None, last))
-    return f"no complete trial: {text.states(trials)}" + (f" ({why})" if why else "")
+    return "; ".join([f"no complete trial: {text.states(trials)}" + (f" ({why})" if why else ""), *screened])
 
 
 def progress(run: Run) -> str:

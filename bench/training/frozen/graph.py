@@ -185,6 +185,17 @@ class Cut:
         """Shapes of the features of one picture."""
         return [tuple(tensor.shape[1:]) for tensor in self.tensors]
 
+    @property
+    def map_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the features of one picture before they were flattened."""
+        return [tuple(self._before_flattening(tensor).shape[1:]) for tensor in self.tensors]
+
+    def _before_flattening(self, tensor: Tensor) -> Tensor:
+        node = None if tensor is self.graph.input else self.graph.producer(tensor)
+        if node is None or not isinstance(node.operation, keras.layers.Flatten):
+            return tensor
+        return self._before_flattening(node.input_tensors[0])
+
     def tail(self) -> keras.Model:
         """Return the model from the features to the output, which is trained. It shares the layers of the model."""
         inputs, (output,) = self._rebuild(self.tensors, [self.graph.output])
