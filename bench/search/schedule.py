@@ -23,7 +23,7 @@ from bench.workers import Listener, Outcome
 LEAST_ERROR = 0.5
 """Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
 
-MAX_SHARE = 0.25
+MAX_SHARE = 0.15
 """Maximum share of the time budget for one trial."""
 
 

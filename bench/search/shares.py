@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from bench import text
 from bench.config import RunConfig
@@ -59,35 +60,47 @@ def cheapest_first(families: Sequence[Family], forecaster: Forecaster) -> list[F
     return sorted(families, key=key)
 
 
-def fit(
-    family: Family, known: Sequence[tuple[Mapping[str, Value], Work | None]], share_s: float, forecaster: Forecaster
-) -> tuple[int, Mapping[str, Value], str]:
-    """Choose the first known configuration whose forecast fits the share of its family.
+Known = tuple[Mapping[str, Value], Work | None]
+"""A known configuration and its work; None if it was not counted."""
 
-    If none fits, take the cheapest with the largest input size that fits, or with the smallest.
 
-    Returns:
-        The number of the known configuration, its values, and the change in words.
-    """
-    forecasts = [
-        (predicted.time_s, number)
-        for number, (_, work) in enumerate(known)
-        if work and (predicted := forecaster.forecast(family.name, work))
-    ]
-    number = next((number for seconds, number in forecasts if seconds <= share_s), None)
-    if number is not None or not forecasts:
-        return number or 0, known[number or 0][0], ""
-    seconds, number = min(forecasts)
+class Fitted(NamedTuple):
+    """A known configuration that fits the share of its family: its number, its values, and their change in words."""
+
+    number: int
+    values: Mapping[str, Value]
+    change: str = ""
+
+
+def fitting(family: Family, known: Sequence[Known], share_s: float, forecaster: Forecaster) -> Fitted | None:
+    """Return the first known configuration whose forecast is within the share; one without forecast is."""
+    for number, (values, work) in enumerate(known):
+        predicted = forecaster.forecast(family.name, work) if work else None
+        if predicted is None or predicted.time_s <= share_s:
+            return Fitted(number, values)
+    return None
+
+
+def fitted(family: Family, known: Sequence[Known], share_s: float, forecaster: Forecaster) -> Fitted:
+    """Change the cheapest known configuration to the largest input size that fits the share, or to the smallest."""
+
+    def forecast_s(work: Work | None) -> float:
+        predicted = forecaster.forecast(family.name, work) if work else None
+        return predicted.time_s if predicted else math.inf
+
+    number = min(range(len(known)), key=lambda number: forecast_s(known[number][1]))
     values, work = known[number]
     size = int(values.get(INPUT_SIZE) or 0)
-    sizes = (hyperparameter.finite_values() for hyperparameter in family.space if hyperparameter.name == INPUT_SIZE)
-    smaller = sorted((int(choice or 0) for choices in sizes for choice in choices or ()), reverse=True)
-    choice = size
-    for choice in (choice for choice in smaller if choice < size and work):
-        predicted = forecaster.forecast(family.name, scaled(work, (choice / size) ** 2)) if work else None
-        if predicted and predicted.time_s <= share_s:
-            break
-    if choice == size:
-        return number, values, ""
-    change = f"input size {choice} instead of {size}: about {text.seconds(seconds)} exceed its share of the budget"
-    return number, {**values, INPUT_SIZE: choice}, change
+    choices = {
+        int(choice or 0)
+        for hyperparameter in family.space
+        if hyperparameter.name == INPUT_SIZE
+        for choice in hyperparameter.finite_values() or ()
+    }
+    smaller = sorted(choice for choice in choices if choice < size)
+    if not smaller or work is None:
+        return Fitted(number, values)
+    within = [choice for choice in smaller if forecast_s(scaled(work, (choice / size) ** 2)) <= share_s]
+    chosen = within[-1] if within else smaller[0]
+    reason = f"about {text.seconds(forecast_s(work))} exceed its share of the budget"
+    return Fitted(number, {**values, INPUT_SIZE: chosen}, f"input size {chosen} instead of {size}: {reason}")

@@ -22,6 +22,7 @@ from bench.search import shares
 from bench.search.families import Family
 from bench.search.forecast import Forecaster
 from bench.search.progress import Progress
+from bench.search.shares import Fitted
 from bench.search.stopping import Deadline, EngineClock
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Ledger:
         self._stopped: dict[str, Trial] = {}
         self._payers: defaultdict[tuple[object, ...], set[str]] = defaultdict(set)
         self.best: dict[str, Trial] = {}
-        self.fitted: dict[tuple[str, int], tuple[int, Mapping[str, Value], str]] = {}
+        self.fitted: dict[tuple[str, int], Fitted] = {}
         self._orders = 0
 
     def find(self, key: str) -> Trial | None:
@@ -228,18 +229,13 @@ class StudyState:
 
         Args:
             known: Whether to return the next known configuration, if one is left.
-            share_s: Seconds that a known configuration should take at most; it is changed to fit.
+            share_s: Maximum seconds of a known configuration.
         """
-        if known and self._known:
-            fitted = self.context.ledger.fitted
-            name = self.family.name, len(self._known)
-            if name not in fitted:
-                fitted[name] = shares.fit(self.family, self._known, share_s, self.context.forecaster)
-            number, values, change = fitted[name]
-            del self._known[number]
-            proposal = self._guarded(lambda: self.engine.ask(values), None)
+        if known and self._known and (fitted := self._fitted(share_s)):
+            del self._known[fitted.number]
+            proposal = self._guarded(lambda: self.engine.ask(fitted.values), None)
             if proposal is not None:
-                return *self._begun(proposal, Origin.KNOWN), change
+                return *self._begun(proposal, Origin.KNOWN), fitted.change
         if self.context.plan.only_known:
             return None
         proposal = self._guarded(self.engine.ask, None)
@@ -247,6 +243,20 @@ class StudyState:
             self.exhausted = self.exhausted or self.engine.exhausted
             return None
         return *self._begun(proposal, Origin.PROPOSED), ""
+
+    def _fitted(self, share_s: float) -> Fitted | None:
+        """Return the next known configuration that fits the share; only the first one is changed to fit.
+
+        The other engines get the same one.
+        """
+        chosen, key = self.context.ledger.fitted, (self.family.name, len(self._known))
+        if key not in chosen:
+            arguments = self.family, self._known, share_s, self.context.forecaster
+            fitted = shares.fitting(*arguments)
+            if fitted is None and self.trials:
+                return None
+            chosen[key] = fitted or shares.fitted(*arguments)
+        return chosen[key]
 
     def _begun(self, proposal: Proposal, origin: Origin) -> tuple[Proposal, Origin]:
         self._counted[origin] += 1
