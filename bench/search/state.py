@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import fmean, median
 from typing import TypeVar
@@ -105,11 +105,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Context:
-    """Objects shared by the trials of one engine's search.
-
-    Attributes:
-        screened: Accuracy that the best screening of a family estimates.
-    """
+    """Objects shared by the trials of one engine's search."""
 
     engine: str
     config: RunConfig
@@ -119,7 +115,6 @@ class Context:
     plan: SearchPlan
     deadline: Deadline
     forecaster: Forecaster
-    screened: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def clock(self) -> EngineClock:
@@ -173,7 +168,8 @@ class StudyState:
         self.distinct: set[str] = set()
         self.exhausted = self.failed = False
         self.values: list[float] = []
-        self.screened = context.screened.get(family.name)
+        screening = folder.run.screening(family.name)
+        self.screened = screening.accuracy if screening else None
         self.dropped = ""
         self._dropped_s: float | None = None
         self._known = list(zip_longest(family.known, family.works[: len(family.known)]))

@@ -14,7 +14,7 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner
 from bench.hyperparameters import HyperParameters, Value
-from bench.records import Ending, PhaseWork, Run, Work
+from bench.records import Ending, PhaseWork, Run, Screening, Work
 from bench.search.allocation import Outlook
 from bench.testing import FakePool
 
@@ -148,6 +148,26 @@ def test_the_record_on_disk_says_why_a_family_was_dropped(
         (study.dropped, study.dropped_s) for study in done.studies
     ]
     assert any(study.dropped for study in loaded.studies)
+
+
+def test_a_family_whose_screening_cannot_catch_up_gets_no_trial(
+    tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.search.schedule.LEAST_ERROR", 0.005)
+
+    def screen(families: Any, folder: Any, *_: Any) -> None:
+        for family, accuracy in {"a": 0.9, "b": 0.6}.items():
+            folder.screened(Screening(family, "Net", 32, accuracy, accuracy - 0.05, accuracy + 0.03, n=200))
+
+    monkeypatch.setattr("bench.search.screening.screen", screen)
+    pool = FakePool(build, lambda family, params: {"a": 0.99, "b": 0.5}[family], {"a": [{}], "b": [{}]}, work=work)
+    settings = {"budget": Budget(8), "allocation": "adaptive"}
+    run = runner.run(RunConfig(spaces=(space("a"), space("b")), images=24, out="run", **settings), pool=pool)
+    assert {trial.family for trial in run.trials} == {"a"}
+    (study,) = [study for study in run.studies if study.family == "b"]
+    reason = " ".join(study.dropped.split())
+    assert reason == "screened: 60.0 %; the probability that another improves on 99.0 % is below 1%"
 
 
 def test_gain_is_the_mean_improvement_of_the_outlook() -> None:
