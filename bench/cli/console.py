@@ -15,10 +15,10 @@ from rich.table import Table
 
 from bench.cli.terminal import Terminal, printable, printing
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, Screening, SearchPlan, SplitInfo, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
-from bench.report.sections.screened import hits, in_words
+from bench.report.sections.screened import estimate, hits, screened_families
 from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
@@ -112,12 +112,18 @@ class ConsoleProgress(Progress):
         self._print(f"plan: {search_plan(plan)}")
         self._print(f"watch it grow: {folder / 'report.html'}")
 
-    def screened(self, screenings: Sequence[Screening]) -> None:
+    def screened(self, run: Run) -> None:
+        """Print the estimate of every family, and the reasons for missing ones."""
         self._hide()
-        for screening in screenings:
-            size = f" at {screening.input_size} px" if screening.input_size else ""
-            backbone = f", {screening.backbone}{size}" if screening.backbone else ""
-            self._print(f"{screening.family}{backbone}: {in_words(screening)}")
+        estimates = [f"{name} {estimate(family.screening)}" for name, family in screened_families(run).items()]
+        reasons: dict[str, list[str]] = {}
+        for name in dict.fromkeys(screening.family for screening in run.screenings):
+            if (screening := run.screening(name)) and screening.accuracy is None:
+                reasons.setdefault(screening.reason, []).append(name)
+        if estimates:
+            self._print(f"screened: {', '.join(estimates)}")
+        for reason, names in reasons.items():
+            self._print(f"not screened: {', '.join(names)} ({reason})")
 
     # -- the search
 

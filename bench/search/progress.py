@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.records import FamilyInfo, Run, Screening, SearchPlan, SplitInfo, Trial
+from bench.records import FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 
 
 class Progress:
@@ -24,8 +23,8 @@ class Progress:
     def begin(self, families: list[FamilyInfo], folder: Path, plan: SearchPlan) -> None:
         """Report the start of the search: families, run folder, and the budget over all engines."""
 
-    def screened(self, screenings: Sequence[Screening]) -> None:
-        """Report that the backbones are screened, with the estimates and the reasons for missing ones."""
+    def screened(self, run: Run) -> None:
+        """Report that the pretrained backbones are screened: `run.screenings`."""
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
         """Report that a trial starts to train; `order` counts from 1 over the whole run."""

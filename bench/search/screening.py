@@ -52,7 +52,7 @@ def screen(
     for outcome in run_jobs(pool, screener.ask, stop, meanwhile):
         screener.record(outcome)
         progress.stage(STAGE, len(folder.run.screenings), screener.count)
-    progress.screened(folder.run.screenings)
+    progress.screened(folder.run)
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ class _Screener:
 def _obstacle(config: RunConfig, family: Family, loaded: Sequence[KnownBackbones]) -> str:
     """Return the reason why a family cannot be screened; "" if it can."""
     if not family.backbones:
-        return "it has no pretrained backbone"
+        return "no pretrained backbone"
     if not loaded:
-        return "its weights are random"
+        return "random weights"
     return "the feature cache is off" if config.features == "off" else ""
 
 

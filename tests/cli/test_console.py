@@ -12,7 +12,7 @@ import pytest
 
 from bench import Budget, RunConfig, runner
 from bench.cli import console
-from bench.records import Cost, OverSeeds
+from bench.records import Cost, FamilyInfo, OverSeeds, Screening
 from bench.testing import FakePool
 
 
@@ -94,6 +94,26 @@ def test_epochs_of_two_phases_may_be_more_than_the_cap_of_one(monkeypatch):
         progress.epoch(1, epoch, 10, 0.9, 1, 0)
     assert "epoch 10 of 10, 90.0" in told[-2]
     assert "epoch 11, 90.0" in told[-1]
+
+
+def test_the_estimates_and_their_quality_are_told(run):
+    name, second = run.families[0].name, FamilyInfo("vgg19")
+    screenings = (
+        Screening("vgg19", reason="random weights"),
+        Screening(name, "Net", 64, 0.85, 0.79, 0.89, 200),
+        Screening(name, "Net", 96, 0.8, 0.74, 0.85, 200),
+    )
+    run = replace(run, families=(*run.families, second), screenings=screenings)
+    told, out = io.StringIO(), io.StringIO()
+    console.ConsoleProgress(told).screened(run)
+    assert told.getvalue().splitlines() == [f"screened: {name} 85 % (79 to 89)", "not screened: vgg19 (random weights)"]
+    console.print_board(run, run.path / "report.html", out)
+    lines = out.getvalue().splitlines()
+    assert "vgg19: no trial: the budget went to other families; not screened: random weights" in lines
+    assert (
+        "Screening: the best validation accuracy is inside the interval for 0 of 1 family "
+        f"({name} 90.0 % is above 85 % (79 to 89))."
+    ) in lines
 
 
 def test_the_board_ends_with_what_the_feature_cache_saved(run):

@@ -81,7 +81,7 @@ def run_of(*trials: Trial, **more: Any) -> Run:
 
 def screened(run: Run) -> Run:
     screenings = (
-        Screening("dummy", reason="it has no pretrained backbone"),
+        Screening("dummy", reason="no pretrained backbone"),
         Screening("cnn", "Net", 64, 0.93, 0.89, 0.96, 200, 3.2, 0.012),
         Screening("mobilenet", "MobileNet", 160, 0.94, 0.89, 0.97, 200, 4.1, 0.02),
         Screening("mobilenet_v2", "MobileNetV2", 160, 0.97, 0.94, 0.985, 200, 4.1, 0.02),
@@ -97,7 +97,7 @@ def test_the_page_compares_estimates_with_the_best_trials(run: Run) -> None:
         "Screening: the best validation accuracy is inside the interval for 1 of 2 families "
         f"(mobilenet_v2 {best['mobilenet_v2']} is below 97 % (94 to 98))." in said
     )
-    assert "dummy – – no estimate: it has no pretrained backbone –" in said
+    assert "dummy – – no estimate: no pretrained backbone –" in said
     assert f"cnn Net 64 px 93 % (89 to 96) 200 12.0 ms 3.2 s {best['cnn']}, inside the interval" in said
     assert "mobilenet MobileNet 160 px 94 % (89 to 97) 200 20.0 ms 4.1 s –" in said
 

@@ -51,6 +51,16 @@ def test_features_are_counted_for_every_view_and_training_for_every_epoch():
     assert count(half, SPLIT).cold_features == counts.features
 
 
+def test_screening_measures_the_features_until_a_trial_does():
+    speed = Speed(build_s=1.5, predict_s=0.002, step_s=0.1, step_pictures=4, work=Work(macs=1_000_000))
+    forecasts = forecaster(family(speed=speed))
+    assert forecasts.features_s("a", 3_000_000) == (pytest.approx(3.5), pytest.approx(0.006))
+    forecasts.learn_features("a", 3_000_000, 0.012)
+    assert forecasts.features_s("a", 1_000_000)[1] == pytest.approx(0.004)
+    forecasts.learn(trial(HEAD))
+    assert forecasts.features_s("a", 1_000_000)[1] == pytest.approx(0.001)
+
+
 def test_folds_are_counted_as_so_many_trainings():
     folds = SplitInfo("photos", ("cat", "dog"), {"train": COUNTS["train"]}, "", folds=5)
     counts = count(WHOLE, folds)

@@ -195,12 +195,12 @@ def test_a_fault_is_a_missing_estimate_with_its_reason(start, failure, reason):
 
 def test_a_family_without_a_pretrained_backbone_says_so(start):
     run, _ = start({"a": (10,), "scratch": ()})
-    assert run.screening("scratch") == Screening("scratch", reason="it has no pretrained backbone")
+    assert run.screening("scratch") == Screening("scratch", reason="no pretrained backbone")
 
 
 def test_random_weights_are_not_screened(start):
     run, pool = start({"a": (10,)}, weights="random")
-    assert run.screening("a").reason == "its weights are random"
+    assert run.screening("a").reason == "random weights"
     assert pool.screened == []
 
 
@@ -239,8 +239,8 @@ def test_the_time_of_the_screening_is_charged(start, clock):
     told = []
 
     class Listening(Progress):
-        def screened(self, screenings):
-            told.append((clock.now, screenings))
+        def screened(self, run):
+            told.append((clock.now, run.screenings))
 
     run, _ = start({"a": (10,)}, progress=Listening())
     assert told == [(3.0, run.screenings)]
