@@ -26,6 +26,8 @@ LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy, Keras and scikit-learn accept."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|)")
+_FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -113,6 +115,12 @@ def _read_names(text: str) -> tuple[str, ...]:
     raise ValueError("no name")
 
 
+def _read_quantity(text: str) -> float:
+    if match := _QUANTITY.fullmatch(text.strip()):
+        return float(match[1]) * _FACTORS[match[2]]
+    raise ValueError("no quantity")
+
+
 def _read_duration(text: str) -> float:
     if match := _DURATION.fullmatch(text.strip()):
         return float(match[1]) * _SECONDS[match[2]]
@@ -149,6 +157,11 @@ ENGINE_NAMES = Values(
     lambda value: _are_names(value) and 0 < len(value) == len(set(value)), _read_names)
 DURATION = Values(
     "a time above 0 such as 90s, 30m or 1.5h", lambda value: _is_number(value) and value > 0, _read_duration)
+COUNT = Values(
+    "a whole number above 0 such as 240k, 1.5M or 5000000", lambda value: value is None or _is_whole(value, 1),
+    lambda text: round(_read_quantity(text)))
+AMOUNT = Values(
+    "a number above 0", lambda value: value is None or (_is_number(value) and 0 < value < math.inf), _read_quantity)
 SHARES = Values(
     "three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15",
     _are_shares, lambda text: tuple(map(float, text.split(","))))
@@ -271,6 +284,17 @@ class RunConfig:
         False, FLAG, SEARCH, "",
         "end an engine's search before its --budget when another trial is expected to gain less than the noise of the "
         "validation pictures", comparable=True)
+    max_parameters: int | None = setting(
+        None, COUNT, SEARCH, "N",
+        "refuse configurations with more than N parameters (240k, 5M) when they are built, at no cost to the budget",
+        comparable=True)
+    max_model_mb: float | None = setting(
+        None, AMOUNT, SEARCH, "MB", "refuse configurations whose parameters take more than this in memory, 10**6 bytes",
+        comparable=True)
+    max_latency_ms: float | None = setting(
+        None, AMOUNT, SEARCH, "MS",
+        "refuse configurations that take longer than this for one picture in a batch of one, measured on this machine",
+        comparable=True)
     repeats: int = setting(
         0, at_least(0), SEARCH, "K", "train the best of each family again with K other seeds; default {default}")
     data: str = setting(

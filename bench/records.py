@@ -66,6 +66,22 @@ class Ending(StrEnum):
     BUDGET = "budget"
     INTERRUPTED = "interrupted"
     RECORD = "record"  # answered from another trial's record
+    LIMIT = "limit"  # refused, see `Trial.limit`
+
+
+class Limit(StrEnum):
+    """A limit on models, named after the field of `Work` and `Cost` that it limits; checked in this order."""
+
+    unit: str
+
+    def __new__(cls, value: str, unit: str) -> Limit:
+        limit = str.__new__(cls, value)
+        limit._value_, limit.unit = value, unit
+        return limit
+
+    PARAMETERS = "parameters", "parameters"
+    MODEL_SIZE = "model_size_mb", "MB"
+    LATENCY = "latency_ms", "ms"
 
 
 class Origin(StrEnum):
@@ -259,6 +275,7 @@ class Work:
     Attributes:
         macs: Multiply-accumulates for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
+        latency_ms: Milliseconds for one picture, in a batch of one; None unless it is limited.
         phases: Phases of its training; empty for a model that is not trained in epochs.
     """
 
@@ -266,9 +283,25 @@ class Work:
     trainable_parameters: int = 0
     macs: int = 0
     model_size_mb: float = 0.0
+    latency_ms: float | None = None
     batch_size: int = 1
     input_size: int | None = None
     phases: tuple[PhaseWork, ...] = ()
+
+
+def limits(config: RunConfig) -> dict[Limit, float]:
+    """The limits that are set."""
+    values = {
+        Limit.PARAMETERS: config.max_parameters,
+        Limit.MODEL_SIZE: config.max_model_mb,
+        Limit.LATENCY: config.max_latency_ms,
+    }
+    return {limit: value for limit, value in values.items() if value is not None}
+
+
+def exceeded(limits: Mapping[Limit, float], model: Work | Cost) -> Limit | None:
+    """The first limit that a model exceeds; None within all. What is not known exceeds none."""
+    return next((limit for limit in Limit if limit in limits and (getattr(model, limit) or 0) > limits[limit]), None)
 
 
 @dataclass(frozen=True)
@@ -397,6 +430,8 @@ class Trial:
         intermediate_values: Validation accuracy by epoch, of the first fold; also present while the trial is running.
         planned_epochs: Maximum number of epochs over all phases; None in older records and without epochs.
         ending: Reason why it ended early; None if it was trained to its end or failed.
+        limit: The limit that its model exceeds. It was refused after its build, or after training if the figure was not
+            known before.
         worker: Number of the worker that trained it, from 0; None in older records and before training.
         work: Computations of its training; None in older records and before its model is built.
         forecast: Forecast of its cost; None if there was none.
@@ -433,6 +468,7 @@ class Trial:
     planned_epochs: int | None = None
     failure: Failure | None = None
     ending: Ending | None = None
+    limit: Limit | None = None
     worker: int | None = None
     work: Work | None = None
     forecast: Forecast | None = None
@@ -482,7 +518,16 @@ class Trial:
             Ending.BUDGET: f"stopped by the {'' if self.cut else 'time '}budget{where}",
             Ending.INTERRUPTED: f"stopped by Ctrl-C{where}",
             Ending.RECORD: f"answered from the record of {self.duplicate_of}",
+            Ending.LIMIT: f"refused: {self.limited_figure} above the limit",
         }[self.ending]
+
+    @property
+    def limited_figure(self) -> str:
+        """The figure that exceeds the limit, with its unit; "" without one."""
+        figure = getattr(self.cost or self.work, self.limit, None) if self.limit else None
+        if self.limit is None or figure is None:
+            return ""
+        return f"{figure:,} {self.limit.unit}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.unit}"
 
     @property
     def cut(self) -> bool:
@@ -813,8 +858,8 @@ class Run(RunHeader):
         )
 
     def failed_families(self) -> list[str]:
-        """Families that were tried and have no complete trial."""
-        tried = {trial.family for trial in self.trials if trial.state in (FAIL, PRUNED)}
+        """Families that were tried and have no complete trial, not only because of a limit."""
+        tried = {trial.family for trial in self.trials if trial.state in (FAIL, PRUNED) and not trial.limit}
         return [family.name for family in self.families if family.name in tried and self.best(family.name) is None]
 
     def leaderboard(self) -> pandas.DataFrame:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from bench.config import RunConfig
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Prefix, SearchPlan, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Limit, Prefix, SearchPlan, Trial, limits
 
 NOTHING = "–"
 """Text for a figure that was not measured."""
@@ -189,6 +189,28 @@ def thousands(n: int) -> str:
     return f"{n:,}".replace(",", "\u202f")
 
 
+def quantity(limit: Limit, value: float) -> str:
+    """A limited figure with its unit: `240 k parameters`, `5 M parameters`, `9.4 MB`, `20 ms`."""
+    if limit is Limit.PARAMETERS:
+        return f"{count(value).replace(f'.0{_GAP}', _GAP)}{_GAP}{limit.unit}"
+    return f"{value:.3g}{_GAP}{limit.unit}" if value < 999.5 else f"{value:.0f}{_GAP}{limit.unit}"
+
+
+def refusals(trials: Iterable[Trial], config: RunConfig) -> str:
+    """The number of distinct configurations that the limits refused, by limit; "" without any.
+
+    `12 configurations refused: above 5 M parameters`, `3 configurations refused: 2 above 5 M parameters, 1 above 20 ms`
+    """
+    refused = {(trial.family, parameters(trial.params)): trial.limit for trial in trials if trial.limit}
+    values = limits(config)
+    counts = {limit: n for limit in values if (n := list(refused.values()).count(limit))}
+    if not counts:
+        return ""
+    above = {limit: f"above {quantity(limit, values[limit])}" for limit in counts}
+    parts = [f"{thousands(n)} {above[limit]}" for limit, n in counts.items()] if len(counts) > 1 else above.values()
+    return f"{plural(len(refused), 'configuration')} refused: {', '.join(parts)}"
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """`1 trial`, `2 trials`."""
     return f"{thousands(n)}{_GAP}{one if n == 1 else many or one + 's'}"
@@ -274,5 +296,5 @@ def label(trial: Trial) -> str:
 def states(trials: Iterable[Trial]) -> str:
     """The number of trials in each state: `4 complete, 1 failed`."""
     words = {COMPLETE: "complete", PRUNED: "pruned", FAIL: "failed", RUNNING: "running", WAITING: "waiting"}
-    counts = Counter(trial.state for trial in trials)
-    return ", ".join(f"{counts[state]}{_GAP}{word}" for state, word in words.items() if counts[state])
+    counts = Counter("refused" if trial.limit else words[trial.state] for trial in trials)
+    return ", ".join(f"{counts[word]}{_GAP}{word}" for word in (*words.values(), "refused") if counts[word])

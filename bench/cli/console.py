@@ -31,6 +31,7 @@ from bench.text import (
     percent,
     plain,
     plural,
+    refusals,
     search_plan,
     seconds,
     shorten,
@@ -235,6 +236,8 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
             yield f"{family.name}: {no_result(run, family)}"
     if mean := mean_of_seeds(ranking):
         yield f"test accuracy: {mean}; the interval includes the noise of the test pictures and of the seeds"
+    if refused := refusals(run.trials, run.config):
+        yield refused
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline

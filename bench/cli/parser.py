@@ -71,6 +71,8 @@ examples:
       your own pictures, one sub-folder per class; half an hour; two families
   python -m bench run --engine optuna:tpe,keras-tuner:bayesian --budget 20
       two engines side by side, 20 trials each
+  python -m bench run --data photos/ --budget 200 --until-settled --max-parameters 5M --max-latency-ms 20
+      only models that you can ship; ends when another trial would gain less than the noise of the validation pictures
   python -m bench run --only-known --data photos/
       only the families' known configurations, such as published recipes; no proposals of an engine
   python -m bench compare reports/one reports/other

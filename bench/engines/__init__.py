@@ -118,7 +118,10 @@ class Engine(Protocol):
         ...
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Report the end of a trial: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values."""
+        """Report the end of a trial: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values.
+
+        PRUNED without a value is a configuration that a limit refused, or that the budget stopped before it had one.
+        """
         ...
 
 

@@ -106,6 +106,10 @@ class PresetSampler(BaseSampler):
         """Fix a value of trial `number` before it is suggested."""
         self._presets.setdefault(number, {})[name] = stored
 
+    def sample_independently(self, number: int) -> None:
+        """Sample the values of trial `number` one by one; the samplers `gp` and `cmaes` do so at random."""
+        self._joint[number] = {}
+
     def forget(self, number: int) -> None:
         """Drop the values of an ended trial."""
         self._presets.pop(number, None)

@@ -79,6 +79,7 @@ class KerasTunerEngine(StudyEngine):
             self._oracle = _oracle(kind, settings, self._space, study_seed(settings.seed, engine, family))
         self._running: dict[int, _Running] = {}
         self._asked = 0
+        self._scores: list[float] = []
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
         oracle_trial = self._ask_oracle() if known is None or self._learns_known else None
@@ -97,15 +98,22 @@ class KerasTunerEngine(StudyEngine):
         return super().suggest(proposal, hyperparameter)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Tell the oracle too; a PRUNED trial (out of time) counts as failed, because its score is not comparable."""
+        """Tell the oracle too; a PRUNED trial (out of time) counts as failed, because its score is not comparable.
+
+        A refused one is as bad as the worst so far: the Gaussian process skips failed trials and would propose the
+        same region again.
+        """
         super().tell(proposal, state, value, params)
         running = self._running.pop(proposal.trial.number, None)
         if running is None or running.oracle_trial is None:
             return
         oracle, trial = self._oracle, running.oracle_trial
+        if state == "PRUNED" and value is None:
+            state, value = "COMPLETE", min(self._scores, default=0.0)
         complete = state == "COMPLETE" and is_score(value)
         with _undisturbed():
             if complete:
+                self._scores.append(value or 0.0)
                 oracle.update_trial(trial.trial_id, {_OBJECTIVE: value})
             trial.status = "COMPLETED" if complete else "FAILED"
             known_before = len(oracle.hyperparameters.space)

@@ -38,6 +38,8 @@ class OptunaEngine(StudyEngine):
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
         super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
         seed = study_seed(settings.seed, engine, family)
+        self._learns_refusals = engine not in _COMPLETE_ONLY
+        self._is_stuck = False
         self._grid: list[dict[str, Value]] | None = None
         self._points: dict[int, dict[str, Value]] = {}
         if engine == "optuna:grid":
@@ -52,7 +54,10 @@ class OptunaEngine(StudyEngine):
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
         if self._grid is None or known is not None:
-            return Proposal(self._start(known))
+            trial = self._start(known)
+            if self._is_stuck:
+                self._sampler.sample_independently(trial.number)
+            return Proposal(trial)
         place = next(self._unvisited, None)
         if place is None:
             self._exhaust()
@@ -64,6 +69,7 @@ class OptunaEngine(StudyEngine):
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         super().tell(proposal, state, value, params)
+        self._is_stuck = state == "PRUNED" and value is None and not self._learns_refusals
         self._points.pop(proposal.trial.number, None)
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
@@ -125,6 +131,11 @@ _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     ),
     "optuna:cmaes": lambda seed: _CmaEsSampler(seed=seed, warn_independent_sampling=False),
 }
+
+
+_COMPLETE_ONLY = ("optuna:gp", "optuna:cmaes")
+"""Samplers that learn from COMPLETE trials only. After a refused one they would propose the same region again, so their
+next values are random."""
 
 
 def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:

@@ -181,8 +181,14 @@ class Results:
         }
 
 
-NEWER_SETTINGS = ("until_settled",)
-"""Comparable settings that older files lack: left out at their default, so that runs compare with those files."""
+NEWER_SETTINGS: Mapping[str, Any] = {
+    "allocation": "even",
+    "max_parameters": None,
+    "max_model_mb": None,
+    "max_latency_ms": None,
+    "until_settled": False,
+}
+"""Comparable settings that older files lack, left out with the value that those runs had, so that runs compare."""
 
 
 def digest(data: Mapping[str, Any]) -> str:
@@ -244,7 +250,7 @@ def environment_of(run: Run) -> Environment:
 def _comparable_settings(run: Run) -> dict[str, Any]:
     """The comparable settings, as read from a file; without those of engines if no engine proposes."""
     idle = {"engines", "pruner"} if run.config.only_known else set()
-    idle |= {name for name in NEWER_SETTINGS if getattr(run.config, name) == SETTINGS[name].default}
+    idle |= {name for name, value in NEWER_SETTINGS.items() if getattr(run.config, name) == value}
     names = [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
     settings = {name: value for name, value in to_data(run.config).items() if name in names}
     return dict(json.loads(json.dumps(settings)))
@@ -302,7 +308,10 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
 def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
     if family.skipped:
         return FamilyStatus.SKIPPED, text.shorten(text.clean(family.skipped), 200)
-    trials = [trial for trial in run.trials if trial.family == family.name]
+    every = [trial for trial in run.trials if trial.family == family.name]
+    trials = [trial for trial in every if not trial.limit]
+    if every and not trials:
+        return FamilyStatus.SKIPPED, text.refusals(every, run.config)
     if not trials:
         reason = "the budget went to other families" if run.status == "complete" else "the run ended before that"
         return FamilyStatus.UNTRIED, reason

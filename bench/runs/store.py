@@ -390,7 +390,7 @@ def _write_run(run: Run, prefix: str) -> None:
     row = leaderboard_row(ranking[0]) if ranking else {}
     content = RunRecord(
         prefix=prefix,
-        trials=Counter(trial.state.value for trial in run.trials if not trial.duplicate_of),
+        trials=Counter(trial.state.value for trial in run.trials if not (trial.duplicate_of or trial.limit)),
         best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
         **run.header(),
     )

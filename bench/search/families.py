@@ -15,9 +15,10 @@ from bench.data import Dataset
 from bench.engines import ENGINES
 from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, configurations
-from bench.records import FailureKind, FamilyInfo, Run, Speed, Trial, Weights, Work
+from bench.records import FailureKind, FamilyInfo, Run, Speed, Trial, Weights, Work, exceeded, limits
 from bench.runs.store import RunFolder
 from bench.search import spaces
+from bench.search.limits import unmet
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
 from bench.training.messages import FamilyJob, Job, KnownBackbones, ProbeJob, ProbeResult, WeightsFile, WeightsJob
@@ -91,6 +92,7 @@ def prepare(
             weights=config.weights,
             seed=config.seed,
             only=only,
+            limits=limits(config) if only is None else {},
             cache=str(cache.folder()),
             features=config.features,
             epochs=config.epochs,
@@ -99,13 +101,18 @@ def prepare(
     ]
     outcomes = run_all(pool, jobs, progress, "building every family once")
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
-    requests = [(job, file) for job, probe in zip(jobs, probes, strict=True) for file in probe.weights_files]
+    requests = [
+        (job, file)
+        for space, job, probe in zip(chosen, jobs, probes, strict=True)
+        if not _unmet(config, space.name, probe)
+        for file in probe.weights_files
+    ]
     reasons = _WeightsFinder(config, pool, progress, warn).obtain(requests)
     families = [
         _family(config, space, job, probe, reasons) for space, job, probe in zip(chosen, jobs, probes, strict=True)
     ]
     for family in families:
-        if not family.input_sizes:
+        if not family.input_sizes or _unmet(config, family.name, family):
             warn(f"{family.path}: skipped, {family.info.skipped}")
     return families, sorted({gpu for probe in probes for gpu in probe.gpus})
 
@@ -137,9 +144,13 @@ def searchable(config: RunConfig, prepared: Sequence[Family]) -> list[Family]:
     Raises:
         WeightsError: All are skipped, at least one of them because its weights are missing.
         ConfigError: All are skipped because their backbones need larger pictures.
+        ConfigError: All that can learn are skipped, at least one because of a limit.
         ConfigError: `only_known` is set, and no family has known configurations.
     """
     families = [family for family in prepared if not family.info.skipped]
+    reasons = list(filter(None, (_unmet(config, family.name, family) for family in prepared)))
+    if reasons and not any(family.info.learns for family in families):
+        raise ConfigError(f"no family is within the limits: {'; '.join(reasons)}")
     if not families:
         without = next((family for family in prepared if family.input_sizes), None)
         if without is None:
@@ -226,7 +237,7 @@ def _family(
             info = replace(info, skipped=f"no imagenet weights: {reason}")
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
-    return Family(
+    family = Family(
         info,
         space.path,
         probe.space,
@@ -239,6 +250,28 @@ def _family(
         probe.speed,
         probe.known_backbones,
     )
+    return _limited(config, family) if job.limits else family
+
+
+def _limited(config: RunConfig, family: Family) -> Family:
+    """Skip a family that no build shows to be within the limits; leave out its known configurations beyond them."""
+    if (reason := _unmet(config, family.name, family)) and not family.info.skipped:
+        return replace(family, info=replace(family.info, skipped=reason))
+    pairs = list(zip(family.known, family.works, strict=True))
+    within = [(values, work) for values, work in pairs if work is None or not exceeded(limits(config), work)]
+    if len(within) == len(pairs):
+        return family
+    warning = f"{len(pairs) - len(within)} of {text.plural(len(pairs), 'known configuration')} left out, above a limit"
+    return replace(
+        family,
+        known=tuple(values for values, _ in within),
+        works=tuple(work for _, work in within),
+        warnings=(*family.warnings, warning),
+    )
+
+
+def _unmet(config: RunConfig, name: str, built: Family | ProbeResult) -> str:
+    return unmet(limits(config), name, [*filter(None, built.works), *built.other_works])
 
 
 class _WeightsFinder:

@@ -19,10 +19,13 @@ from bench.records import (
     Epoch,
     Failure,
     FailureKind,
+    Limit,
     Origin,
     Trial,
     Weights,
     Work,
+    exceeded,
+    limits,
 )
 from bench.search.state import StudyState
 from bench.search.stopping import INTERRUPTED
@@ -56,6 +59,7 @@ class TrialListener(Listener):
         self._context, self._folder = study.context, study.context.folder
         config = self._context.config
         self.key, self.twin = "", False
+        self._limits = limits(config)
         self._suggested: dict[str, Value] | None = {}  # None after a question without an answer
         self.trial = Trial(
             family=study.family.name,
@@ -92,17 +96,18 @@ class TrialListener(Listener):
         return self._context.deadline.ending()
 
     def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
-        """Look up the built configuration, and forecast its cost; True if it need not be trained."""
+        """Look up the built configuration, and forecast its cost; True if it need not or must not be trained."""
         forecast = self._context.forecaster.forecast(self.trial.family, work)
-        self.trial = replace(self.trial, weights=weights, work=work, forecast=forecast)
+        limit = exceeded(self._limits, work)
+        self.trial = replace(self.trial, weights=weights, work=work, forecast=forecast, limit=limit)
         self._context.deadline.pace.built(self.trial)
         self._look_up(params)
         if weights == Weights.MISSING and all(self.study.family.files.values()):
             self._warn_of_unseen_backbone()
-        if not self.twin:
+        if not self.twin and not limit:
             self._context.progress.trial_began(self.trial.order, self.trial.family, self.trial.engine)
         self._folder.record(self.trial, self.proposal.trial)
-        return self.twin
+        return self.twin or limit is not None
 
     def epoch(self, epoch: Epoch, fold: int, folds: int) -> Ending | None:
         """Report an epoch to the user and, in the first fold, to the engine: other folds start at epoch 1 again.
@@ -130,7 +135,8 @@ class TrialListener(Listener):
 
     def result(self, result: TrialResult) -> str | None:
         """Return a path if the model is its family's best so far; None with folds, since it saw only some pictures."""
-        best = not result.stopped and not result.folds and self._context.ledger.would_be_best(self._complete(result))
+        complete = not result.stopped and not result.folds and not self._exceeded(result)
+        best = complete and self._context.ledger.would_be_best(self._complete(result))
         return str(self._candidate.absolute()) if best else None
 
     def note_failed_build(self, outcome: Outcome) -> None:
@@ -140,7 +146,9 @@ class TrialListener(Listener):
             self._look_up(self._suggested)
 
     def end(self, outcome: Outcome) -> Trial:
-        """Write the record of a trial that was trained or has failed, and tell the engine."""
+        """Write the record of a trial that was trained, refused or has failed, and tell the engine."""
+        if self.trial.limit:
+            return self._refuse()
         if not self.trial.order:  # it failed before the configuration was complete
             self.study.answers_in_a_row = 0
             self._number()
@@ -244,9 +252,24 @@ class TrialListener(Listener):
         self.trial = replace(self.trial, params=dict(params))
         self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
-        if not self.twin:
+        if self.trial.limit and not self.twin:
+            self.study.note_refused(self.key)
+        elif not self.twin:
             self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
             self._number()
+
+    def _refuse(self) -> Trial:
+        """Write the record of a configuration that exceeds a limit; it uses no budget."""
+        self.study.uncount(self.trial.origin)
+        trial = replace(self._timed(self.trial), state=PRUNED, ending=Ending.LIMIT, counted=False)
+        self._context.ledger.end(self.key, trial, stopped=False)
+        self._write(trial)
+        self._context.deadline.pace.ended(trial)
+        return trial
+
+    def _exceeded(self, result: TrialResult) -> Limit | None:
+        """Return the limit that a trained model exceeds, e.g. a classifier, whose latency is not known before."""
+        return exceeded(self._limits, result.cost) if result.cost else None
 
     def _number(self) -> None:
         self.trial = replace(self.trial, order=self._context.ledger.next_order())
@@ -262,6 +285,8 @@ class TrialListener(Listener):
             return replace(trial, state=FAIL, failure=Failure(FailureKind.INTERRUPTED, INTERRUPTED))
         if outcome.result.stopped:
             return _pruned(trial, outcome.result.ending or Ending.PRUNER)
+        if limit := self._exceeded(outcome.result):
+            return replace(trial, state=PRUNED, ending=Ending.LIMIT, limit=limit, cost=outcome.result.cost)
         if outcome.result.unsaved:
             self._context.progress.warning(f"the model of {trial.name} could not be saved: {outcome.result.unsaved}")
         complete = replace(self._complete(outcome.result), finished_s=trial.finished_s, charged_s=trial.charged_s)

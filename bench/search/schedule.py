@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from bench.records import Trial
+from bench.records import Trial, limits
 from bench.search.allocation import adaptively, evenly, is_known_due
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
@@ -72,6 +72,7 @@ class Schedule:
                     **training(self._config, self._context.folder.run, study.family),
                     epochs=listener.trial.max_epochs or self._config.epochs,
                     time_s=self._context.deadline.left_s(),
+                    limits=limits(self._config),
                 )
                 self._running[name] = listener
                 return job, listener

@@ -35,6 +35,9 @@ MAX_ANSWERS_IN_A_ROW = 20
 MIN_TRIAL_S = 0.1
 """Minimum estimate of a trial's time."""
 
+MAX_REFUSALS_IN_A_ROW = 50
+"""The same for proposals that a limit refuses: random ones of which one in 20 is within it are 50 in a row in 8 %."""
+
 MAX_ENGINE_FAULTS = 3
 """Exceptions of an engine on a family after which it is no longer asked."""
 
@@ -174,6 +177,7 @@ class StudyState:
         self._dropped_s: float | None = None
         self._known = list(zip_longest(family.known, family.works[: len(family.known)]))
         self._proposals_s: list[float] = []
+        self._refused = self._refused_in_a_row = 0
         self._is_baseline = family.name in context.plan.baselines
         self._counted: Counter[Origin] = Counter()
         self._began_s: dict[int, float] = {}  # of the running trials, by number
@@ -305,10 +309,17 @@ class StudyState:
         self.answers_in_a_row = 0 if new_here else self.answers_in_a_row + 1
         self.exhausted = self.exhausted or self.answers_in_a_row >= MAX_ANSWERS_IN_A_ROW or self._all_tried()
 
+    def note_refused(self, key: str) -> None:
+        """Count a proposal that a limit refuses after its build."""
+        self.distinct.add(key)
+        self._refused += 1
+        self._refused_in_a_row += 1
+        self.exhausted = self.exhausted or self._refused_in_a_row >= MAX_REFUSALS_IN_A_ROW or self._all_tried()
+
     def note_new(self, key: str, params: Mapping[str, Value], capped: bool) -> None:
         """Count a trained proposal; if the engine has `capped` its epochs, it may come again with more."""
         self.distinct.add(key)
-        self.answers_in_a_row = 0
+        self.answers_in_a_row = self._refused_in_a_row = 0
         declared = set(params) <= {hyperparameter.name for hyperparameter in self.family.space}
         self._countable = self._countable and declared and not capped
         self.exhausted = self.exhausted or self._all_tried()
@@ -323,10 +334,11 @@ class StudyState:
         name, tried = self.family.name, len(self.distinct)
         facts = {"dropped": self.dropped, "dropped_s": self._dropped_s} if self.dropped else {}
         folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=importances, **facts)
+        new = f"nothing new within the limits ({self._refused} refused)" if self._refused else "nothing new"
         if exhausted and self._all_tried():
             folder.note(f"{name}: all {tried} configurations were tried; the rest of its share went to other families")
         elif exhausted:
-            folder.note(f"{name}: {engine} proposed nothing new after {tried} configurations")
+            folder.note(f"{name}: {engine} proposed {new} after {tried} configurations")
 
     def _all_tried(self) -> bool:
         count = self.family.info.configurations

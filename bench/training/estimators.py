@@ -97,6 +97,14 @@ class Estimator:
         """
         return Work(input_size=self.size)
 
+    def latency_ms(self, epochs: int, parts: Sequence[Part] = ()) -> float | None:
+        """Measure the median milliseconds for predicting one picture before training; None if that is impossible.
+
+        Args:
+            epochs, parts: As for `work`.
+        """
+        return None
+
     def save(self, path: Path) -> None:
         """Write a Keras model; scikit-learn classifiers are not saved, because loading a pickle is unsafe."""
 
@@ -297,6 +305,15 @@ class Network(Estimator):
             input_size=self.size,
             phases=tuple(self._phase_work(phase, parts) for phase in phases(self._values, epochs)),
         )
+
+    def latency_ms(self, epochs: int, parts: Sequence[Part] = ()) -> float | None:
+        phase, wanted = phases(self._values, epochs)[-1], self._views(parts)
+        with phase.freezing(self._frozen_by_phases):
+            try:
+                cut, cache = self._cut(phase, sum(map(len, wanted)))
+            except NoPrefix:
+                return trainer.latency_ms(self._model)
+            return cache.latency_ms(cut, wanted) + trainer.latency_ms(cut.tail())
 
     def _size(self) -> dict[str, Any]:
         """Return the size of the model: fields of `Work` and `Cost`."""

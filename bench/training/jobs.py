@@ -25,7 +25,7 @@ from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Ending, Epoch, Metrics, Screening, Work
+from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Work, exceeded
 from bench.training import linear_estimate, loading, metrics, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
@@ -143,6 +143,9 @@ def _train(
     sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
     suggest = channel.suggest if job.values is None else fixed(job.values)
     built, estimator, work = _built_for(splits[0], job, channel, suggest, sketching)
+    if isinstance(job, TrialJob) and Limit.LATENCY in job.limits and not exceeded(job.limits, work):
+        parts = [_unread(items) for items in splits[0]]
+        work = replace(work, latency_ms=estimator.latency_ms(job.epochs, parts))
     stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
     if channel.built(built.params, built.task.weights_used, work):
         return stopped, None
@@ -161,6 +164,7 @@ def _train(
                 trainings.append(estimator.fit(train, validation, settings))
             validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
+            cost = cost if work.latency_ms is None else replace(cost, latency_ms=work.latency_ms)
             if number < len(splits):
                 params = built.params
                 estimator.release()  # the next fold's model needs the memory

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Ending, Epoch, Metrics, Prefix, Screening, Speed, Weights, Work
+from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Speed, Weights, Work
 
 
 @dataclass(frozen=True)
@@ -219,12 +219,14 @@ class ProbeJob(FamilyJob):
 
     Attributes:
         only: Find weights only for this configuration; None for all configurations.
+        limits: Limits of the run. Builds are added, and latencies measured, until a configuration is within them.
         cache, features, epochs: As in a `TrainingJob`.
     """
 
     result_type: ClassVar[type] = ProbeResult
 
     only: Mapping[str, Value] | None = None
+    limits: Mapping[Limit, float] = field(default_factory=dict)
     cache: str = ""
     features: str = "off"
     epochs: int = 10
@@ -290,6 +292,7 @@ class TrialJob(TrainingJob):
         whole: Build the backbones instead of sketching them, so that the model is saved as a `.keras` file.
         time_s: Seconds from the start of the job after which training ends, possibly within an epoch; None without a
             time limit.
+        limits: Limits of the run. The latency is measured after the build only if it is limited.
     """
 
     result_type: ClassVar[type] = TrialResult
@@ -297,6 +300,7 @@ class TrialJob(TrainingJob):
     score: bool = False
     whole: bool = False
     time_s: float | None = None
+    limits: Mapping[Limit, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import tensorflow as tf
 from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
-from bench.records import Speed, Work
+from bench.records import Limit, Speed, Work, exceeded
 from bench.training import augmentation, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import PICTURES, dry_run
@@ -32,6 +33,9 @@ KERAS_2 = ("tf_keras", "tensorflow_hub")
 
 MAX_KNOWN_S = 5.0
 """Time for building known configurations; the first one is always built."""
+
+MAX_SMALLER_S = 15.0
+"""Time for building smaller models if no other build is within the limits."""
 
 KERAS_3_NEEDED = "the suite trains models of Keras 3, with layers from `keras`"
 
@@ -64,7 +68,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     other_works = []
     if isinstance(model, keras.Model):
         try:
-            other_works.append(count_work(job, hp, task, model))
+            other_works.append(_work(job, hp, task, model))
             tried = dry_run(model, hp.values, task.num_classes, job.seed, task.backbones)
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
@@ -75,7 +79,7 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     for corner in _corners(space, hp.values):
         try:
             corner_hp, corner_task, corner_model = _declared(loaded, job, corner)
-            other_works.append(count_work(job, corner_hp, corner_task, corner_model))
+            other_works.append(_work(job, corner_hp, corner_task, corner_model, other_works))
         except (SpaceError, ValueError):
             continue  # a corner that does not build will be a failed trial; the file is valid
         learns = learns or can_learn(corner_model)
@@ -83,7 +87,8 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     known = [checked_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
-    works = tuple(_works(loaded, job, known))
+    works = tuple(_works(loaded, job, known, other_works))
+    other_works += _smaller_works(loaded, job, space, [*other_works, *filter(None, works)])
     requests = scan.requests.values() if job.weights == "imagenet" else ()
     if requests and not scan.complete:
         warnings.append("not all configurations could be tried for backbones: the weights of some may be missing")
@@ -108,23 +113,56 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     )
 
 
-def _works(loaded: loading.LoadedFamily, job: ProbeJob, known: Sequence[Mapping[str, Value]]) -> Iterator[Work | None]:
+def _works(
+    loaded: loading.LoadedFamily, job: ProbeJob, known: Sequence[Mapping[str, Value]], earlier: Sequence[Work]
+) -> Iterator[Work | None]:
     """Build the known configurations and count their work; None for those that cannot be built or come too late."""
     start_s = time.monotonic()
     for values in known:
         work = None
         if job.only is None and time.monotonic() - start_s < MAX_KNOWN_S:
             with suppress(SpaceError, ValueError):
-                work = count_work(job, *_declared(loaded, job, values))
+                work = _work(job, *_declared(loaded, job, values), earlier)
         yield work
+
+
+def _smaller_works(
+    loaded: loading.LoadedFamily, job: ProbeJob, space: Sequence[Hyperparameter], works: Sequence[Work]
+) -> Iterator[Work]:
+    """Search for a smaller model if no build is within the limits, one hyperparameter after the other."""
+    start_s, values = time.monotonic(), dict[str, Value]()
+    size = attrgetter("macs" if set(job.limits) == {Limit.LATENCY} else "parameters")
+    least = size(works[0]) if works else 0  # of the default configuration
+    for hyperparameter in space:
+        allowed = hyperparameter.finite_values() or (hyperparameter.low, hyperparameter.high)
+        for value in dict.fromkeys((allowed[0], allowed[-1])):
+            if not all(exceeded(job.limits, work) for work in works) or time.monotonic() - start_s > MAX_SMALLER_S:
+                return
+            with suppress(SpaceError, ValueError):
+                work = _work(job, *_declared(loaded, job, {**values, hyperparameter.name: value}))
+                works = [*works, work]
+                if size(work) < least:
+                    least, values[hyperparameter.name] = size(work), value
+                yield work
+
+
+def _work(job: ProbeJob, hp: HyperParameters, task: Task, model: Any, earlier: Sequence[Work] = ()) -> Work:
+    """Count the work of a build; measure its latency if it is limited and no `earlier` build is within the limits."""
+    work = count_work(job, hp, task, model)
+    within = any(other.latency_ms is not None and not exceeded(job.limits, other) for other in earlier)
+    if Limit.LATENCY in job.limits and not within and not exceeded(job.limits, work) and isinstance(model, keras.Model):
+        work = replace(work, latency_ms=_network(job, hp, task, model).latency_ms(job.epochs))
+    return work
 
 
 def count_work(job: ProbeJob | LintJob, hp: HyperParameters, task: Task, model: Any) -> Work:
     """Count the computations of a model's training; a classifier has no epochs."""
-    if not isinstance(model, keras.Model):
-        return Work()
+    return _network(job, hp, task, model).work(job.epochs) if isinstance(model, keras.Model) else Work()
+
+
+def _network(job: ProbeJob | LintJob, hp: HyperParameters, task: Task, model: keras.Model) -> Network:
     cache = None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
-    network = Network(
+    return Network(
         model,
         hp.values,
         task.num_classes,
@@ -133,7 +171,6 @@ def count_work(job: ProbeJob | LintJob, hp: HyperParameters, task: Task, model: 
         cache=cache,
         progress=lambda *_: None,
     )
-    return network.work(job.epochs)
 
 
 def size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:

@@ -90,6 +90,25 @@ def run(
     return taken
 
 
+def sized(hp: HyperParameters) -> None:
+    hp.Int("depth", 1, 8)
+    hp.Float("width", 1, 100, sampling="log")
+
+
+def refusals(engine: Engine, trials: int) -> list[bool]:
+    """Whether each proposal was refused: a fifth of the space is within the limit, and larger models are better."""
+    refused = []
+    for _ in range(trials):
+        proposal = engine.ask()
+        assert proposal is not None
+        values = take(engine, proposal, sized)
+        size = float(values["depth"] or 0) * float(values["width"] or 0)
+        refused.append(size > 10)
+        state, value = ("PRUNED", None) if refused[-1] else ("COMPLETE", size / 10)
+        engine.tell(proposal, state, value, values)
+    return refused
+
+
 class EngineContract:
     """Subclasses parametrise `name`."""
 

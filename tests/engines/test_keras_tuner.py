@@ -13,7 +13,7 @@ import pytest
 from bench.engines import Engine, Settings, create
 from bench.hyperparameters import HyperParameters
 
-from .test_contract import KNOWN, Configuration, declared, everything, finite, run, take
+from .test_contract import KNOWN, Configuration, declared, everything, finite, refusals, run, sized, take
 
 pytestmark = pytest.mark.slow  # imports TensorFlow
 
@@ -45,6 +45,10 @@ def test_bayesian_search_begins_within_a_small_budget_and_repeats_nothing() -> N
 
 def test_bayesian_search_learns_from_a_known_configuration() -> None:
     assert run(make("bayesian", line), 5, line, {"rate": 1e-2})[4:] != run(make("bayesian", line), 5, line)[4:]
+
+
+def test_bayesian_search_learns_from_refused_configurations() -> None:
+    assert sum(refusals(make("bayesian", sized), 30)[15:]) <= 8  # of 15; four in five by chance
 
 
 def test_bayesian_search_goes_on_when_a_dimension_is_found_while_a_trial_runs() -> None:

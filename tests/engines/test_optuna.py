@@ -15,7 +15,7 @@ from bench.engines.optuna import GRID_LIMIT, grid
 from bench.errors import ConfigError
 from bench.hyperparameters import Hyperparameter, HyperParameters
 
-from .test_contract import declared, everything, finite, run, take
+from .test_contract import declared, everything, finite, refusals, run, sized, take
 
 SAMPLERS = ["tpe", "random", "cmaes", "grid"]
 
@@ -60,6 +60,21 @@ def test_tpe_models_the_score_within_a_small_budget() -> None:
         return sum(abs(values["rate"] - 0.01) < 0.02 for values in taken[10:] if isinstance(values["rate"], float))
 
     assert sum(distance("tpe", seed) for seed in range(5)) > sum(distance("random", seed) for seed in range(5))
+
+
+def test_tpe_learns_from_refused_configurations() -> None:
+    def late(name: str) -> int:
+        return sum(sum(refusals(make(name, sized, seed=seed), 60)[30:]) for seed in range(3))
+
+    assert late("tpe") < 0.75 * late("random")
+
+
+def test_cmaes_leaves_a_region_that_is_refused() -> None:
+    """It learns from complete trials only, and would propose what is refused more than fifty times in a row."""
+    for seed in range(3):
+        refused = "".join("x" if refusal else " " for refusal in refusals(make("cmaes", sized, seed=seed), 80))
+        assert max(map(len, refused.split())) < 25
+        assert refused[40:].count(" ") >= 4
 
 
 def test_cmaes_leaves_no_pickle_in_the_storage_and_goes_on_after_a_generation() -> None:

@@ -16,7 +16,7 @@ from bench.cache.rows import Rows
 from bench.data import machine
 from bench.errors import SpaceError
 from bench.hyperparameters import fixed
-from bench.records import Ending
+from bench.records import Ending, Limit
 from bench.search import spaces
 from bench.training import jobs, trainer
 from bench.training.batches import Batches, Part
@@ -74,6 +74,39 @@ def test_a_trial_that_is_known_already_is_not_trained(space, channel, job):
     recorder = channel(stop_at=0)
     assert jobs.trial(job(space("tiny")), recorder) == TrialResult({"filters": 2}, stopped=True)
     assert recorder.sent == recorder.epochs == []
+
+
+def test_the_latency_is_measured_before_training_where_it_is_limited(space, channel, job):
+    recorder = channel(stop_at=0)
+    jobs.trial(job(space("tiny"), limits={Limit.PARAMETERS: 10**6}), recorder)
+    assert recorder.work.latency_ms is None
+    jobs.trial(job(space("tiny"), limits={Limit.PARAMETERS: 10, Limit.LATENCY: 1e3}), recorder)
+    assert recorder.work.latency_ms is None  # it has too many parameters anyway
+    recorder = channel()
+    result = jobs.trial(job(space("tiny"), limits={Limit.LATENCY: 1e3}), recorder)
+    assert result.cost.latency_ms == recorder.work.latency_ms > 0
+
+
+def test_smaller_models_are_built_before_the_search_until_one_is_within_the_limits(space, channel, probe_job):
+    text = (
+        HEAD
+        + """\
+    x = layers.Dense(hp.Int("units", 100, 900, default=500))(layers.Flatten()(x))
+    x = layers.Dense(hp.Choice("width", [64, 32, 16]))(x)
+    return keras.Model(inputs, task.classify(x))
+"""
+    )
+
+    def parameters(**limits):
+        result = jobs.probe(probe_job(space("wide", text), **limits), channel())
+        return [(work.parameters, work.latency_ms is not None) for work in result.other_works]
+
+    default, fewer = (16 * 16 * 3 * units + units + (units + 1) * 64 + 65 for units in (500, 100))
+    assert parameters() == parameters(limits={Limit.PARAMETERS: 10**6}) == [(default, False)]
+    assert parameters(limits={Limit.PARAMETERS: 90_000}) == [(default, False), (fewer, False)]
+    *_, least = parameters(limits={Limit.PARAMETERS: 10})
+    assert least == (16 * 16 * 3 * 100 + 100 + 101 * 16 + 17, False)
+    assert parameters(limits={Limit.LATENCY: 1e3}) == [(default, True)]
 
 
 def test_a_pruned_trial_stops_after_that_epoch(space, channel, job):

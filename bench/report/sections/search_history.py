@@ -33,6 +33,7 @@ class SearchHistory:
 
     Attributes:
         plan: The division of the budget in words; "" in older records.
+        refusals: The number of refused configurations in words; "" without any.
         proposals: The number of each engine's proposals in words; "" before the first trial has ended.
         steps: By engine, its best accuracy after each trial.
         best_figures: Charts of `steps` by x axis, "charged time" or "trials"; empty without a result.
@@ -45,6 +46,7 @@ class SearchHistory:
     """
 
     plan: str
+    refusals: str
     proposals: str
     steps: Mapping[str, Sequence[SearchStep]]
     best_figures: Mapping[str, Figure]
@@ -82,6 +84,7 @@ def section(run: Run) -> SearchHistory:
     times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
     return SearchHistory(
         plan=text.search_plan(run.plan) if run.plan else "",
+        refusals=text.refusals(run.trials, run.config),
         proposals=proposals(run),
         steps=steps,
         best_figures={
@@ -91,7 +94,7 @@ def section(run: Run) -> SearchHistory:
         },
         families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
         ended=ended,
-        answered=sum(trial.state in SYMBOLS for trial in run.trials) - len(ended),
+        answered=sum(trial.state in SYMBOLS and bool(trial.duplicate_of) for trial in run.trials),
         drawn=len(drawn),
         figure=draw_trials([row for row in ended if row[1].name in drawn], looks) if ended else None,
         spaces=slices(run),
@@ -230,9 +233,9 @@ def _step_hover(engine: str, step: SearchStep) -> str:
 def ended_trials(run: Run) -> list[tuple[int, Trial]]:
     """The trials that ended, with their position from 1 in the order of their end.
 
-    Answers from the record are left out, since nothing was trained.
+    Answers from the record and refused configurations are left out, since nothing was trained.
     """
-    ended = [trial for trial in run.trials if trial.state in SYMBOLS and not trial.duplicate_of]
+    ended = [t for t in run.trials if t.state in SYMBOLS and not (t.duplicate_of or t.limit)]
     return list(enumerate(sorted(ended, key=_ended_s), start=1))
 
 

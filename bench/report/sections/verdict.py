@@ -105,7 +105,8 @@ def no_result(run: Run, family: FamilyInfo) -> str:
             return "; ".join(["waiting for its turn", *screened])
         if screening and screening.accuracy is not None:
             return screened[0]
-        return "; ".join(["no trial: the budget went to other families", *screened])
+        refused = text.refusals((trial for trial in run.trials if trial.family == family.name), run.config)
+        return "; ".join([f"no trial: {refused or 'the budget went to other families'}", *screened])
     failures = [trial.failure for trial in trials if trial.failure]
     last = [failures[-1].name, text.shorten(failures[-1].message, 120)] if failures else []
     why = ": ".join(filter(None, last))

@@ -37,7 +37,7 @@ from bench.training.augmentation import AUGMENTATIONS, PictureArray
 from bench.training.batches import Part
 from bench.training.frozen.graph import Cut, Graph, Tensor
 from bench.training.frozen.identity import NoPrefix
-from bench.training.trainer import traced
+from bench.training.trainer import latency_ms, traced
 
 BATCH = 64
 """Number of pictures in a batch of a prefix."""
@@ -175,6 +175,13 @@ class FeatureCache:
         """Return the share of the features of these views that is in the cache, 0 to 1."""
         keys = _digests(views)
         return 1 - len(_missing(self.stores(cut), keys)) / max(1, len(keys))
+
+    def latency_ms(self, cut: Cut, views: Sequence[PictureView]) -> float:
+        """Read the recorded milliseconds of the prefix for one picture; measure them if no row is in the cache."""
+        recorded = [(store, store.places(_digests(views))) for store in self.stores(cut)] if views else []
+        if recorded and all((places >= 0).any() for _, places in recorded):
+            return max(self._recorded_cost(store, places[places >= 0])[1] for store, places in recorded)
+        return latency_ms(cut.prefix([cut.graph.input]))
 
     def fetch(self, cut: Cut, views: Sequence[PictureView], progress: StageCallback | None = None) -> Fetched:
         """Read the features of these views, and compute missing ones; NoPrefix if the disk or the cache is full."""

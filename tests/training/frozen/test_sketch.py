@@ -10,6 +10,7 @@ import pytest
 
 from bench import data
 from bench.cache import directory
+from bench.records import Limit
 from bench.training import estimators, jobs, trainer
 from bench.training.frozen import sketch
 from bench.training.task import Task
@@ -58,6 +59,15 @@ def test_a_backbone_whose_features_are_there_is_not_built(run, built):
     run(frozen_layers=10)  # other features, which are not there
     run(job_changes={"seed": 1})  # other random weights
     assert built == ["tiny"] * 3
+
+
+def test_a_limited_latency_is_measured_at_the_build_and_changes_no_training(run, built, tmp_path):
+    free = run(dropout=0.2, job_changes={"cache": str(tmp_path / "another")})
+    first, second = (run(dropout=0.2, job_changes={"limits": {Limit.LATENCY: 1e3}}) for _ in range(2))
+    assert built == ["tiny"] * 2  # the second has a sketch, and reads the recorded latency of its backbone
+    for result in (first, second):
+        np.testing.assert_allclose(losses(result), losses(free), atol=1e-6)
+        assert 0 < result.cost.latency_ms < 1e3
 
 
 @pytest.mark.parametrize(
