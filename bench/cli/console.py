@@ -18,7 +18,7 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
-from bench.report.sections.screened import estimate, hits, screened_families
+from bench.report.sections.screened import estimate, hits
 from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
@@ -116,13 +116,13 @@ class ConsoleProgress(Progress):
     def screened(self, run: Run) -> None:
         """Print the estimate of every family, and the reasons for missing ones."""
         self._hide()
-        estimates = [f"{name} {estimate(family.screening)}" for name, family in screened_families(run).items()]
-        reasons: dict[str, list[str]] = {}
-        for name in dict.fromkeys(screening.family for screening in run.screenings):
-            if (screening := run.screening(name)) and screening.accuracy is None:
-                reasons.setdefault(screening.reason, []).append(name)
-        if estimates:
+        chosen = [screening for family in run.families if (screening := run.screening(family.name))]
+        if estimates := [f"{one.family} {estimate(one)}" for one in chosen if one.accuracy is not None]:
             self._print(f"screened: {', '.join(estimates)}")
+        reasons: dict[str, list[str]] = {}
+        for screening in chosen:
+            if screening.accuracy is None:
+                reasons.setdefault(screening.reason, []).append(screening.family)
         for reason, names in reasons.items():
             self._print(f"not screened: {', '.join(names)} ({reason})")
 

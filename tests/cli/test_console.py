@@ -97,11 +97,11 @@ def test_epochs_of_two_phases_may_be_more_than_the_cap_of_one(monkeypatch):
 
 
 def test_the_estimates_and_their_quality_are_told(run):
-    name, second = run.families[0].name, FamilyInfo("vgg19")
+    name, second, size = run.families[0].name, FamilyInfo("vgg19"), run.trials[0].input_size
     screenings = (
         Screening("vgg19", reason="random weights"),
-        Screening(name, "Net", 64, 0.85, 0.79, 0.89, 200),
-        Screening(name, "Net", 96, 0.8, 0.74, 0.85, 200),
+        Screening(name, "Net", size, 0.85, 0.79, 0.89, 200),
+        Screening(name, "Net", size + 1, 0.8, 0.74, 0.85, 200),
     )
     run = replace(run, families=(*run.families, second), screenings=screenings)
     told, out = io.StringIO(), io.StringIO()
@@ -111,8 +111,8 @@ def test_the_estimates_and_their_quality_are_told(run):
     lines = out.getvalue().splitlines()
     assert "vgg19: no trial: the budget went to other families; not screened: random weights" in lines
     assert (
-        "Screening: the best validation accuracy is inside the interval for 0 of 1 family "
-        f"({name} 90.0 % is above 85 % (79 to 89))."
+        "Screening: the best validation accuracy of the trials with the same input size is inside the interval of "
+        f"0 of 1 estimate ({name} at {size} px: 90.0 % is above 85 % (79 to 89))."
     ) in lines
 
 

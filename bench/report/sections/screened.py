@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import Run, Screening, Trial
+from bench.records import COMPLETE, Run, Screening, Trial
 
 
 @dataclass(frozen=True)
-class ScreenedFamily:
-    """A family's highest estimate, and its trial with the best validation accuracy; None without a complete one."""
+class Comparison:
+    """A screening and the family's best trial with its input size; None without such a trial or without an estimate."""
 
     screening: Screening
     best: Trial | None
@@ -41,25 +41,34 @@ def in_words(screening: Screening) -> str:
     return result + ("" if screening.trial_s is None else f"; a trial would take {text.seconds(screening.trial_s)}")
 
 
-def screened_families(run: Run) -> dict[str, ScreenedFamily]:
-    """The families with an estimate by name, in the order in which they were screened."""
-    names = dict.fromkeys(screening.family for screening in run.screenings)
-    chosen = [screening for name in names if (screening := run.screening(name)) and screening.accuracy is not None]
-    return {screening.family: ScreenedFamily(screening, run.best(screening.family)) for screening in chosen}
+def compare_screening(run: Run) -> list[Comparison]:
+    """Compare every screening with the best trial of its family that has the same input size."""
+    return [Comparison(screening, _best(run, screening)) for screening in run.screenings]
+
+
+def _best(run: Run, screening: Screening) -> Trial | None:
+    trials = [
+        trial
+        for trial in run.trials
+        if (trial.family, trial.input_size, trial.state) == (screening.family, screening.input_size, COMPLETE)
+    ]
+    return min(trials, key=lambda trial: trial.rank_key, default=None) if screening.accuracy is not None else None
 
 
 def hits(run: Run) -> str:
-    """Say for how many families the best trial is inside the interval of the estimate; "" without such trials."""
-    tried = [family for family in screened_families(run).values() if family.verdict]
-    if not tried:
+    """Say how many estimates have the best validation accuracy inside their interval; "" without trials to compare."""
+    compared = [comparison for comparison in compare_screening(run) if comparison.verdict]
+    if not compared:
         return ""
-    inside = sum(family.verdict == "inside" for family in tried)
+    inside = sum(comparison.verdict == "inside" for comparison in compared)
     outside = [
-        f"{text.one_line(family.screening.family, 40)} {text.percent(family.best.value)} is {family.verdict} "
-        f"{estimate(family.screening)}"
-        for family in tried
-        if family.verdict != "inside" and family.best
+        f"{text.one_line(comparison.screening.family, 40)} at {comparison.screening.input_size}\u00a0px: "
+        f"{text.percent(comparison.best.value)} is {comparison.verdict} {estimate(comparison.screening)}"
+        for comparison in compared
+        if comparison.verdict != "inside" and comparison.best
     ]
     details = f" ({'; '.join(outside)})" if outside else ""
-    families = text.plural(len(tried), "family", "families")
-    return f"Screening: the best validation accuracy is inside the interval for {inside} of {families}{details}."
+    return (
+        "Screening: the best validation accuracy of the trials with the same input size is inside the interval of "
+        f"{inside} of {text.plural(len(compared), 'estimate')}{details}."
+    )

@@ -10,7 +10,7 @@ from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, RunStatus, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
 from bench.report.sections.feature_cache import Saved, saved, savings
-from bench.report.sections.screened import ScreenedFamily, hits, screened_families
+from bench.report.sections.screened import Comparison, compare_screening, hits
 from bench.report.sections.slices import DRAWN as POINTS_DRAWN
 from bench.report.sections.slices import FamilySlices, slices
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
@@ -42,7 +42,7 @@ class SearchHistory:
             were answered from the record, are left out.
         drawn: Number of these in `figure`.
         saved: Time that the feature cache saved by family, most first; empty if it is below a second in total.
-        screened: Families with an estimate from before the search; `hits` says how good the estimates were.
+        screened: Estimates from before the search; `hits` says how good they were.
     """
 
     plan: str
@@ -59,7 +59,7 @@ class SearchHistory:
     timeline: Timeline | None
     timeline_figure: Figure | None
     saved: Mapping[str, Saved]
-    screened: Mapping[str, ScreenedFamily]
+    screened: Sequence[Comparison]
     hits: str
 
     bars = BARS_DRAWN
@@ -101,7 +101,7 @@ def section(run: Run) -> SearchHistory:
         timeline=workers,
         timeline_figure=draw_timeline(workers, looks) if workers else None,
         saved=dict(sorted(times, key=lambda entry: -entry[1].saved_s)),
-        screened=screened_families(run),
+        screened=compare_screening(run),
         hits=hits(run),
     )
 
