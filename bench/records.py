@@ -70,7 +70,7 @@ class Ending(StrEnum):
 
 
 class Limit(StrEnum):
-    """A limit on models, named after the field of `Work` and `Cost` that it limits; checked in this order."""
+    """A limit, named after the field of `Work`, `Cost` or `Forecast` that it limits; checked in this order."""
 
     unit: str
 
@@ -82,6 +82,7 @@ class Limit(StrEnum):
     PARAMETERS = "parameters", "parameters"
     MODEL_SIZE = "model_size_mb", "MB"
     LATENCY = "latency_ms", "ms"
+    FIRST_EPOCH = "first_epoch_s", "s to the end of the first epoch"  # by the time that is left, not by a setting
 
 
 class Origin(StrEnum):
@@ -524,7 +525,8 @@ class Trial:
     @property
     def limited_figure(self) -> str:
         """The figure that exceeds the limit, with its unit; "" without one."""
-        figure = getattr(self.cost or self.work, self.limit, None) if self.limit else None
+        limited = self.forecast if self.limit is Limit.FIRST_EPOCH else self.cost or self.work
+        figure = getattr(limited, self.limit, None) if self.limit else None
         if self.limit is None or figure is None:
             return ""
         return f"{figure:,} {self.limit.unit}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.unit}"

@@ -203,10 +203,13 @@ def refusals(trials: Iterable[Trial], config: RunConfig) -> str:
     """
     refused = {(trial.family, parameters(trial.params)): trial.limit for trial in trials if trial.limit}
     values = limits(config)
-    counts = {limit: n for limit in values if (n := list(refused.values()).count(limit))}
+    counts = {limit: n for limit in Limit if (n := list(refused.values()).count(limit))}
     if not counts:
         return ""
-    above = {limit: f"above {quantity(limit, values[limit])}" for limit in counts}
+    above = {
+        limit: f"above {quantity(limit, values[limit])}" if limit in values else "too long for the time that was left"
+        for limit in counts
+    }
     parts = [f"{thousands(n)} {above[limit]}" for limit, n in counts.items()] if len(counts) > 1 else above.values()
     return f"{plural(len(refused), 'configuration')} refused: {', '.join(parts)}"
 

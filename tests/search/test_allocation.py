@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 import bench
-from bench import Budget, RunConfig, runner
+from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
 from bench.records import Ending, PhaseWork, Run, Screening, Work
 from bench.search.allocation import Outlook
@@ -29,7 +29,7 @@ def build(hp: HyperParameters, family: str) -> None:
 def work(family: str, params: Mapping[str, Value]) -> Work:
     """Computations in proportion to the pixels; "dear" has many more than "cheap"."""
     pixels = int(params.get("input_size") or 32) ** 2
-    return Work(batch_size=10, phases=(PhaseWork(4, macs=pixels * {"dear": 10_000_000}.get(family, 1000)),))
+    return Work(batch_size=10, phases=(PhaseWork(4, macs=pixels * {"dear": 10**7, "vast": 10**9}.get(family, 1000)),))
 
 
 Search = Callable[..., Run]
@@ -113,6 +113,21 @@ def test_a_trial_that_exceeds_its_share_ends_with_its_best_epoch(search: Search)
     first = next(trial for trial in run.trials if trial.order == 1)
     assert (first.epochs, first.ending, first.state) == (2, Ending.BUDGET, "COMPLETE")
     assert first.note == "stopped by the budget after epoch 2 of 4"
+
+
+def test_configurations_whose_first_epoch_would_end_too_late_are_refused_at_the_cost_of_their_build(
+    search: Search,
+) -> None:
+    known = {"cheap": [{"input_size": 32, "depth": 1}], "vast": []}
+    run = search({"cheap": 1.0, "vast": 1.0}, lambda family, params: 0.9, known=known, budget=Budget(None, 20.0))
+    refused = [trial for trial in run.trials if trial.family == "vast"]
+    assert [(trial.state, trial.ending, trial.counted) for trial in refused] == [("PRUNED", Ending.LIMIT, False)] * 3
+    assert all(trial.took_s < 0.1 for trial in refused)
+    assert all("s to the end of the first epoch" in trial.note for trial in refused)
+    assert "too long for the time that was left" in text.refusals(run.trials, run.config)
+    (study,) = [study for study in run.studies if study.family == "vast"]
+    reason = " ".join(study.dropped.split())
+    assert reason == "the first epochs of 3 configurations in a row would not end in the time that was left"
 
 
 def test_a_known_configuration_gets_a_smaller_input_to_fit_its_share(search: Search) -> None:
