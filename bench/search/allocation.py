@@ -82,21 +82,17 @@ def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
     return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
 
 
-def adaptively(studies: Sequence[StudyState], share_s: float, least_error: float) -> list[StudyState]:
+def adaptively(studies: Sequence[StudyState], least_error: float) -> list[StudyState]:
     """Sort studies by the expected gain a second of their next trials, and drop those that cannot catch up.
 
-    A study without trials comes first, the cheapest before the others, if its first trial fits its share of the time or
-    if it was not screened.
+    Studies without trials come first, the cheapest before the others; one that was screened only if no study with
+    trials is expected to gain more.
 
     Args:
-        share_s: Seconds of each family's share.
         least_error: Smallest error that the validation pictures can show.
     """
     least = max(least_error, 1 - max((value for study in studies for value in study.values), default=0.0))
     outlooks = {study: Outlook.of(study.values, study.screened, least_error) for study in studies}
-
-    def is_first(study: StudyState) -> bool:
-        return not study.trials and (study.screened is None or study.next_s() <= share_s)
 
     for study in studies:
         seen = study.values or study.screened is not None
@@ -105,12 +101,19 @@ def adaptively(studies: Sequence[StudyState], share_s: float, least_error: float
         if seen and others and not study.is_done and chance < MIN_CHANCE:
             study.drop(_reason(study, 1 - least))
 
-    def key(study: StudyState) -> tuple[bool, float]:
-        if is_first(study):
-            return False, study.next_s()
-        return True, -outlooks[study].gain(least) / (study.next_s() * (1 + study.running))
+    rates = {
+        study: outlooks[study].gain(least) / (study.next_s() * (1 + study.running))
+        for study in studies
+        if not study.is_done
+    }
+    highest = max((rate for study, rate in rates.items() if study.trials), default=0.0)
 
-    return sorted(studies, key=key)
+    def key(study: StudyState) -> tuple[bool, float]:
+        if not study.trials and (study.screened is None or rates[study] >= highest):
+            return False, study.next_s()
+        return True, -rates[study]
+
+    return sorted(rates, key=key)
 
 
 def _reason(study: StudyState, best: float) -> str:

@@ -60,7 +60,7 @@ class Schedule:
             return None
         waiting = [listener.study for listener in self._waiting]
         share_s = self._share_s()
-        for study in self._in_order(share_s):
+        for study in self._in_order():
             if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
             if asked := study.ask(is_known_due(study, self._studies, plan), share_s):
@@ -78,13 +78,13 @@ class Schedule:
                 return job, listener
         return None
 
-    def _in_order(self, share_s: float) -> list[StudyState]:
+    def _in_order(self) -> list[StudyState]:
         """Return the studies in the order in which they should get the next trial."""
         if self._config.allocation == "even":
             return evenly(self._studies, self._context.plan)
         split = self._context.folder.run.split
         validated = split.n("train") if split.folds else split.n("validation")
-        return adaptively(self._studies, share_s, LEAST_ERROR / max(1, validated))
+        return adaptively(self._studies, LEAST_ERROR / max(1, validated))
 
     def _share_s(self) -> float:
         """Return the seconds for the next trial: the remaining time, divided by the families that had none.
