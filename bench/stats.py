@@ -24,9 +24,6 @@ CALIBRATION_SEEDS = 5
 EXACT_UP_TO = 40
 """Maximum number of step times, on both sides together, for the exact rank test; above, it is approximated."""
 
-GAIN_STEPS = 200
-"""Number of steps of the integral of an expected gain."""
-
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -370,45 +367,6 @@ def standard_error(accuracy: float, n: int) -> float:
     """
     share = (accuracy * n + 0.5) / (n + 1)
     return float(np.sqrt(share * (1 - share) / n))
-
-
-def expected_gain(accuracies: Sequence[float], best: float, n: int) -> float:
-    """Expected improvement of one more draw over the best accuracy so far, from the draws so far.
-
-    The draws' log-odds are taken as normal, so the next one has Student's t distribution around their mean, with
-    scale s sqrt(1 + 1 / draws). Few draws make it wide. The scale is at least that of the noise of n pictures: equal
-    accuracies of a few draws do not mean that the next one is the same.
-
-    Args:
-        accuracies: Accuracies of the draws, at least one.
-        best: The accuracy to beat, which may come from elsewhere.
-        n: Number of pictures of every accuracy.
-
-    Returns:
-        The integral from `best` to 1 of the probability that the next accuracy is higher.
-
-    Source:
-        D. R. Jones, M. Schonlau and W. J. Welch (1998), "Efficient global optimization of expensive black-box
-        functions", Journal of Global Optimization 13, 455-492, of which this is the criterion without a model of the
-        space. The predictive distribution: A. Gelman et al. (2013), "Bayesian Data Analysis", 3rd edition, section 3.2.
-    """
-    from scipy.special import stdtr
-
-    if not accuracies or n < 1:
-        raise ValueError(f"needs a draw and a picture, but got {len(accuracies)} and n={n}")
-    draws = _log_odds(np.asarray(accuracies, np.float64), n)
-    share = (best * n + 0.5) / (n + 1)
-    noise = 1 / np.sqrt(n * share * (1 - share))  # of a log-odds, by the delta method
-    spread = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
-    scale = max(spread, float(noise)) * np.sqrt(1 + 1 / len(draws))
-    higher = np.linspace(best, 1.0, GAIN_STEPS + 1)
-    above = stdtr(max(1, len(draws) - 1), (draws.mean() - _log_odds(higher, n)) / scale)
-    return float(np.trapezoid(above, higher))
-
-
-def _log_odds(share: Floats, n: int) -> Floats:
-    """Log-odds of shares of n pictures; half a picture on both sides keeps those of 0 and 1 finite (Haldane, 1956)."""
-    return np.log((share * n + 0.5) / ((1 - share) * n + 0.5))
 
 
 def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:

@@ -31,6 +31,9 @@ UNSEEN_ERROR = 0.15
 MIN_CHANCE = 0.01
 """Minimum probability of an improvement for another trial of a family."""
 
+LEAST_ERROR = 0.5
+"""Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
+
 NORMAL = NormalDist()
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.records import Trial, limits
-from bench.search.allocation import adaptively, evenly, is_known_due
+from bench.search.allocation import LEAST_ERROR, adaptively, evenly, is_known_due
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
 from bench.search.settled import settled
@@ -19,9 +19,6 @@ from bench.search.shares import expected_proposals
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
-
-LEAST_ERROR = 0.5
-"""Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
 
 MAX_SHARE = 0.15
 """Maximum share of the time budget for one trial."""

@@ -2,7 +2,7 @@
 
 Source of the rule: A. Makarova et al. (2022), "Automatic termination for hyperparameter optimization", AutoML
 Conference: search until the possible gain is below the standard error of the best validation result. They bound the
-gain by a Gaussian process over one space; here it is expected from the accuracies of each family's proposals.
+gain by a Gaussian process over one space; here it is the expected gain of `allocation`, over all families.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bench import stats, text
 from bench.records import COMPLETE, Origin, Trial
+from bench.search.allocation import LEAST_ERROR, Outlook
 
 MIN_PROPOSALS = 10
 """Minimum number of an engine's proposals before its search may count as settled."""
@@ -73,10 +74,10 @@ def settled(trials: Sequence[Trial], families: Collection[str]) -> Settled | Non
         return None
     accuracy, pictures = _accuracy(best), best.validation.n
     noise, recent_gain = stats.standard_error(accuracy, pictures), max(0.0, accuracy - _accuracy(before))
-    gains = {"": 0.0}
+    least, gains = LEAST_ERROR / pictures, {"": 0.0}
     for family in families:
         if draws := [_accuracy(trial) for trial in proposals if trial.family == family and trial.state == COMPLETE]:
-            gains[family] = stats.expected_gain(draws, accuracy, pictures)
+            gains[family] = Outlook.of(draws, None, least).gain(max(least, 1 - accuracy))
     family = max(gains, key=gains.__getitem__)
     if max(gains[family], recent_gain) >= noise:
         return None
