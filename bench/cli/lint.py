@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,7 +16,7 @@ from bench.config import SETTINGS, RunConfig
 from bench.records import FamilyInfo, Forecast, SplitInfo
 from bench.search.spaces import SearchSpace
 from bench.text import NOTHING, count, megabytes, one_line, parameters, plural, seconds
-from bench.training.messages import LintFinding, LintJob, LintKind, LintResult
+from bench.training.messages import Corner, LintFinding, LintJob, LintKind, LintResult
 
 if TYPE_CHECKING:  # heavy
     from rich.table import Table
@@ -43,6 +44,9 @@ IMAGES = 2000
 MAX_IMAGES = 10**9
 
 TIMEOUT_S = 300.0
+
+SHOWN_VALUES = 12
+"""Maximum number of values listed for a corner; `--json` has all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,9 +182,15 @@ def _table(result: LintResult, forecasts: Sequence[Forecast | None]) -> Table:
         work = corner.work
         sizes = [count(work.parameters), count(work.trainable_parameters), count(work.macs)]
         costs = [f"about {seconds(forecast.cold_s)}", megabytes(forecast.memory_mb)] if forecast else [NOTHING] * 2
-        values = NOTHING if corner.name == "default" else parameters(corner.different) or "the defaults"
+        values = NOTHING if corner.name == "default" else _values(corner) or "the defaults"
         table.add_row(*map(printable, (corner.name, *sizes, megabytes(work.model_size_mb), *costs, values)))
     return table
+
+
+def _values(corner: Corner) -> str:
+    hidden = len(corner.different) - SHOWN_VALUES
+    shown = parameters(dict(islice(corner.different.items(), SHOWN_VALUES)))
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
 
 
 def _lines(result: LintResult) -> Iterator[str]:

@@ -116,7 +116,7 @@ class Scan:
         keys, hp = self._attempt(only or {})
         files = [family.path, *(Path(str(module.__file__)) for module in family.neighbours.values())]
         # If the family never requests a backbone, every attempt would be a complete build.
-        if only is None and (keys or any(b"backbone" in file.read_bytes() for file in files)):
+        if only is None and (keys or any(b".backbone" in file.read_bytes() for file in files)):
             for values in family.known:
                 self._attempt(values)
             self._search(keys, hp)

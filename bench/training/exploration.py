@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.hyperparameters import Hyperparameter, Suggest, Value
+from bench.training.declarations import TRAINER_READS, intended
 
 MAX_VALUES = 8
 """Maximum number of choices of a hyperparameter for trying all of them; of more, the first and the last are tried."""
@@ -94,9 +95,10 @@ class Exploration:
         self.default = self._built({})
         try:
             self._vary()
-            for name, effect in self._effects.items():
-                if effect.varied and not effect.changes:
-                    self._look_elsewhere(name, effect.base)
+        except OutOfTime:
+            self.complete = False
+        self._judge()
+        try:
             for order in (_by_parameters, _by_macs):
                 for sign in (1, -1):
                     self._climb(order, sign)
@@ -145,24 +147,31 @@ class Exploration:
         while waiting:
             chosen = waiting.popleft()
             base = self._built(chosen)
-            for hyperparameter in base.space:
-                name = hyperparameter.name
-                if name not in base.values or name in self._effects:
+            new = [known for known in base.space if known.name in base.values and known.name not in self._effects]
+            self._effects |= {known.name: _Effect(chosen) for known in new}
+            for name, value in _in_turn(new, base):
+                try:
+                    variant = self._built({**chosen, name: value})
+                except NoBuild as error:
+                    self.failures.setdefault(name, (value, error))
                     continue
-                effect = self._effects[name] = _Effect(chosen)
-                for value in _values(hyperparameter, base.space):
-                    if value == base.values[name]:
-                        continue
-                    try:
-                        variant = self._built({**chosen, name: value})
-                    except NoBuild as error:
-                        self.failures.setdefault(name, (value, error))
-                        continue
-                    effect.varied = True
-                    effect.changes |= _differ(base, variant, name)
-                    effect.resizes |= _by_parameters(base) != _by_parameters(variant)
-                    if not variant.values.keys() <= self._effects.keys() | base.values.keys():
-                        waiting.append({**chosen, name: value})
+                effect = self._effects[name]
+                effect.varied = True
+                effect.changes |= _differ(base, variant, name)
+                effect.resizes |= _by_parameters(base) != _by_parameters(variant)
+                if not variant.values.keys() <= self._effects.keys():
+                    waiting.append({**chosen, name: value})
+
+    def _judge(self) -> None:
+        """Decide which hyperparameters are unused; without time for all builds, only those with a misspelt name."""
+        for name, effect in self._effects.items():
+            if effect.varied and not effect.changes:
+                try:
+                    self._look_elsewhere(name, effect.base)
+                except OutOfTime:
+                    self.complete = False
+                    if intended(name):
+                        self.unused.append(name)
 
     def _look_elsewhere(self, name: str, chosen: Values) -> None:
         """Vary a hyperparameter without an effect together with one that has an effect."""
@@ -246,6 +255,18 @@ def _values(hyperparameter: Hyperparameter, space: Sequence[Hyperparameter]) -> 
     conditions = [condition for other in space for condition in other.conditions]
     activating = [value for parent, allowed in conditions if parent == hyperparameter.name for value in allowed[:1]]
     return list(dict.fromkeys([*chosen, *filter(hyperparameter.accepts, activating)]))
+
+
+def _in_turn(varied: Sequence[Hyperparameter], base: Variant) -> Iterator[tuple[str, Value]]:
+    """Yield values to try other than the base's: first one for each hyperparameter, those of the trainer last."""
+    others = {
+        known.name: [value for value in _values(known, base.space) if value != base.values[known.name]]
+        for known in sorted(varied, key=lambda known: known.name in TRAINER_READS)
+    }
+    for number in range(max(map(len, others.values()), default=0)):
+        for name, values in others.items():
+            if number < len(values):
+                yield name, values[number]
 
 
 def _middle(hyperparameter: Hyperparameter) -> list[Value]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.training.backbones import Request, Scan, preprocessing_warning
 from bench.training.dry_run import PICTURES, DryRun, dry_run
 from bench.training.exploration import Exploration, NoBuild, OutOfTime, Variant, nearest
 from bench.training.frozen.graph import Graph
-from bench.training.frozen.identity import NoPrefix, call, content, digest, is_other_code
+from bench.training.frozen.identity import NoPrefix, code, content, digest, is_other_code
 from bench.training.keras_private import Functional, compile_settings, layers_within, nodes_of
 from bench.training.messages import Channel, Corner, LintFinding, LintJob, LintKind, LintResult
 from bench.training.phases import phases
@@ -270,7 +271,7 @@ class _Builder:
     def _with_model(self, values: Mapping[str, Value], function: Callable[[HyperParameters, Task, Any], _T]) -> _T:
         if not self._initializing:
             try:
-                with keras.StatelessScope(initialize_variables=False):
+                with _uninitialized():
                     return function(*self._built(values))
             except SpaceError:
                 self._models, self._computed = {}, {}
@@ -308,7 +309,7 @@ class _Builder:
             parameters = model.get_params() if hasattr(model, "get_params") else vars(model)
             return type(model).__name__, sorted((name, repr(value)) for name, value in parameters.items())
         if (nodes := _nodes(model)) is None:
-            return content(model)
+            return code(model, [])
         numbers: dict[int, int] = {}
         described = []
         for node in nodes:
@@ -318,7 +319,7 @@ class _Builder:
             if isinstance(operation, keras.Model):
                 used = self._once("architecture", operation, self._architecture)
             else:
-                used = call(operation, [list(node.arguments.args), dict(node.arguments.kwargs)])
+                used = code(operation, [list(node.arguments.args), dict(node.arguments.kwargs)])
             layers = layers_within(operation) if isinstance(operation, keras.Layer) else []
             described.append([used, sources, [layer.trainable for layer in layers]])
         return [list(tensor.shape) for tensor in model.inputs], described
@@ -337,6 +338,16 @@ class _Builder:
         if (kind, id(model)) not in self._computed:
             self._computed[kind, id(model)] = function(model)
         return self._computed[kind, id(model)]
+
+
+@contextmanager
+def _uninitialized() -> Iterator[None]:
+    """Create variables without values."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        keras.utils.clear_session(free_memory=False)  # otherwise the next scope, in any layer's call, initializes them
 
 
 def _nodes(model: keras.Model) -> list[Any] | None:

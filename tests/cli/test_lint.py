@@ -13,8 +13,14 @@ from bench.testing import FakePool
 from bench.training.messages import Corner, LintFinding, LintKind, LintResult
 from bench.workers import Outcome
 
-SMALL = Work(2_800, 2_800, 9_000_000, 0.01, 32, 32, (PhaseWork(10, 9_000_000),))
-LARGE = Work(33_600_000, 33_600_000, 300_000_000, 134.0, 32, 64, (PhaseWork(10, 300_000_000, memory_mb=800),))
+
+def work(parameters, macs, **phase):
+    phases = (PhaseWork(10, macs, **phase),)
+    return Work(parameters=parameters, trainable_parameters=parameters, macs=macs, batch_size=32, phases=phases)
+
+
+SMALL = work(2_800, 9_000_000)
+LARGE = work(33_600_000, 300_000_000, memory_mb=800)
 CORNERS = (
     Corner("smallest", {"filters": 2}, {}, SMALL),
     Corner("default", {"filters": 2}, {}, SMALL),

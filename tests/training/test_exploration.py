@@ -138,6 +138,19 @@ def test_what_was_seen_when_the_time_is_over_counts():
     assert exploration.unused == []
 
 
+def test_a_misspelt_name_is_found_before_the_time_is_over():
+    def declare(hp):
+        model = network(hp)
+        hp.Choice("kind", ["a", "b", "c"])
+        hp.Float("lr", 1e-4, 1e-2)
+        hp.Int("batch_size", 1, 99)
+        return model
+
+    exploration = explored(declare, limit=6)
+    assert not exploration.complete
+    assert exploration.unused == ["lr"]
+
+
 def test_a_value_outside_a_range_becomes_the_nearest():
     hp = HyperParameters(nearest({"a": 9, "b": 0, "kind": "other", "wide": True}))
     assert (hp.Int("a", 1, 5), hp.Float("b", 0.5, 1.0), hp.Choice("kind", ["x", "y"])) == (5, 0.5, "x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import pytest
 
 from bench.search import spaces
@@ -132,6 +133,50 @@ def build"""
     result = lint(changed(RATE, f"{RATE}    {used}\n").replace("\ndef build", layer))
     assert result.findings == (() if "idle" not in used else result.findings[:1])
     assert all("idle" in finding.message for finding in result.findings)
+
+
+def test_a_subclassed_model(lint):
+    model = """
+class Net(keras.Model):
+    def __init__(self, width):
+        super().__init__()
+        self.parts = [layers.Rescaling(1 / 255), layers.Conv2D(width, 3), layers.GlobalAveragePooling2D()]
+        self.parts.append(layers.Dense(1, activation="sigmoid"))
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def build(hp, task):
+    model = Net(hp.Int("width", 2, 8))
+    model(keras.Input((32, 32, 3)))
+    hp.Float("dropout", 0.0, 0.5)
+    model.compile(keras.optimizers.Adam(hp.Float("learning_rate", 1e-4, 1e-2)), "binary_crossentropy")
+    return model
+"""
+    result = lint(SOUND[: SOUND.index("\ndef build")] + model)
+    assert only(result).message == "dropout changes nothing: use its value in build, or remove it"
+    assert {corner.name: corner.values["width"] for corner in result.corners}["largest"] == 8
+
+
+def test_an_unused_one_beside_a_layer_without_settings(lint):
+    layer = """
+class Scaled(layers.Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+
+def build"""
+    text = SOUND.replace("\ndef build", layer).replace(
+        RATE, f'{RATE}    x = Scaled(2.0)(x)\n    hp.Int("units", 1, 9)\n'
+    )
+    assert only(lint(text)).message.startswith("units changes nothing")
 
 
 COMPILED = """\
@@ -329,6 +374,17 @@ def test_variables_get_no_memory(lint):
     text = '    if hp.Boolean("huge"):\n        x = layers.Dense(10**9)(layers.Dense(10**4)(x))\n'
     (largest,) = (corner for corner in lint(changed(RATE, RATE + text)).corners if corner.name == "largest")
     assert largest.work.parameters > 10**13
+
+
+def test_variables_are_not_initialized_later_either(lint, tmp_path):
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    counting = f"__import__('tempfile').mkdtemp(dir={str(folder)!r}) and np.random.normal(size=shape)"
+    text = SOUND.replace("return np.random.normal(size=shape)", f"return {counting}")
+    lint(text.replace('name="first"', 'kernel_initializer=seeded, name="first"'))
+    calls = len([*folder.iterdir()])
+    keras.layers.Lambda(lambda x: x)(keras.Input((4,)))  # ends with a scope of Keras, which initializes what is left
+    assert len([*folder.iterdir()]) == calls
 
 
 def test_code_that_needs_the_values_of_variables_is_built_with_them(lint):

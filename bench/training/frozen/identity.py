@@ -36,12 +36,19 @@ def identity(operation: Any, arguments: Any) -> list[Any]:
     Raises:
         NoPrefix: It has no settings, or refers to an object whose content cannot be read.
     """
-    return [*call(operation, arguments), weights(operation)]
+    descriptions = keras.tree.map_structure(_describe_argument, arguments)
+    return [_describe_operation(operation, ()), descriptions, weights(operation)]
 
 
-def call(operation: Any, arguments: Any) -> list[Any]:
-    """List the same without the weights; NoPrefix as in `identity`."""
-    return [_describe_operation(operation, ()), keras.tree.map_structure(_describe_argument, arguments)]
+def code(operation: Any, arguments: Any) -> list[Any]:
+    """List the same without the weights, and without the settings of a class that has none but its attributes."""
+    try:
+        config = settings(operation)
+    except NoPrefix:
+        if is_keras(type(operation)):
+            raise
+        config = {}
+    return [_describe_operation(operation, (), config), keras.tree.map_structure(_describe_argument, arguments)]
 
 
 def content(value: Any) -> Any:
@@ -91,7 +98,7 @@ def is_other_code(operation: Any) -> bool:
 Enclosing = tuple[Any, ...]
 
 
-def _describe_operation(operation: Any, enclosing: Enclosing) -> list[Any]:
+def _describe_operation(operation: Any, enclosing: Enclosing, config: Mapping[str, Any] | None = None) -> list[Any]:
     enclosing = (*enclosing, operation)
     classes = [_describe_class(cls, enclosing) for cls in type(operation).__mro__ if not is_keras(cls)]
     attributes = {
@@ -102,12 +109,12 @@ def _describe_operation(operation: Any, enclosing: Enclosing) -> list[Any]:
     if not is_other_code(operation):  # its settings contain the others
         attributes = {name: value for name, value in attributes.items() if callable(value) and not is_keras(value)}
     name = f"{type(operation).__module__}.{type(operation).__qualname__}"
-    return [name, settings(operation), classes, _describe(attributes, enclosing)]
+    return [name, settings(operation) if config is None else config, classes, _describe(attributes, enclosing)]
 
 
 @functools.cache
 def _attributes_of_keras() -> frozenset[str]:
-    return frozenset(vars(keras.layers.Layer()))
+    return frozenset(vars(keras.layers.Layer()) | vars(keras.Model()))
 
 
 def _describe(value: Any, enclosing: Enclosing) -> Any:
