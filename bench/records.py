@@ -311,10 +311,11 @@ class Speed:
 
     Attributes:
         build_s: Seconds for building it.
-        predict_s: Seconds for one picture in a batch of a prediction.
+        predict_s: Seconds that a prediction takes for each further picture.
         step_s: Seconds for a training step of the whole model.
         step_pictures: Number of pictures in that step.
         work: Its computations.
+        cores: Number of CPU cores; 0 for as many as a trial has.
     """
 
     build_s: float
@@ -322,6 +323,7 @@ class Speed:
     step_s: float
     step_pictures: int
     work: Work
+    cores: int = 0
 
 
 @dataclass(frozen=True)

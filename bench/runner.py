@@ -33,6 +33,7 @@ from bench.search import screening, shares, spaces
 from bench.search.families import Family, run_all
 from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
+from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
@@ -84,6 +85,8 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
                 preparation.announce(families, folder, progress, warn)
+                if dear := unaffordable(config, families, forecaster):
+                    warn(dear)
                 screening.screen(families, folder, forecaster, pool, Deadline(stop, pace), progress, page.refresh)
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:

@@ -224,7 +224,7 @@ def test_a_wrong_link_is_found(link: str):
     assert not leads_somewhere(ROOT / "README.md", link)
 
 
-@pytest.mark.parametrize("span", ["--seedz 5", "bench export --seeds 5", "python -m bench plan", "baseline --seed 1"])
+@pytest.mark.parametrize("span", ["--seedz 5", "bench export --seeds 5", "python -m bench plans", "baseline --seed 1"])
 def test_a_wrong_option_is_found(span: str):
     assert wrong_options(span)
 

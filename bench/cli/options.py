@@ -34,6 +34,15 @@ def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
         add(setting.flag, dest=name, action="store_true", default=None, help=text)
 
 
+def add_settings(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Declare the options of all settings, in groups; return the groups by heading."""
+    headings = dict.fromkeys(setting.group for setting in SETTINGS.values())
+    groups = {heading: parser.add_argument_group(heading) for heading in headings}
+    for name, setting in SETTINGS.items():
+        add_setting(groups[setting.group].add_argument, name)
+    return groups
+
+
 def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTINGS)) -> RunConfig:
     """Read the configuration from the options of these settings; other settings keep their defaults."""
     texts = {name: getattr(options, name) for name in names}

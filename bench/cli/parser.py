@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from bench import __version__
-from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, report, run
+from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, plan, report, run
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
 
 
@@ -43,6 +43,7 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "run": run,
+    "plan": plan,
     "lint": lint,
     "data": data,
     "report": report,
@@ -75,6 +76,8 @@ examples:
       only models that you can ship; ends when another trial would gain less than the noise of the validation pictures
   python -m bench run --only-known --data photos/
       only the families' known configurations, such as published recipes; no proposals of an engine
+  python -m bench plan --budget 30m --data photos/
+      what this run would cost: seconds per family, the number of trials; nothing is trained
   python -m bench compare reports/one reports/other
       two runs side by side: the change of every family, and the differences in settings
   python -m bench check reports/one

@@ -6,8 +6,8 @@ import argparse
 import json
 import shlex
 
-from bench.cli.options import add_setting, read_config
-from bench.config import RUN, SETTINGS
+from bench.cli.options import add_settings, read_config
+from bench.config import RUN
 from bench.records import Run, leaderboard_row
 from bench.text import masked_url
 
@@ -24,11 +24,7 @@ result; 130 Ctrl-C and 143 SIGTERM: finished trials are kept, and after one Ctrl
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = STATUSES
-    headings = dict.fromkeys(setting.group for setting in SETTINGS.values())
-    groups = {heading: parser.add_argument_group(heading) for heading in headings}
-    for name, setting in SETTINGS.items():
-        add_setting(groups[setting.group].add_argument, name)
-    add = groups[RUN].add_argument
+    add = add_settings(parser)[RUN].add_argument
     add("--quiet", action="store_true", help="print only the leaderboard")
     add("--json", action="store_true", help="print only the leaderboard, as JSON")
 

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from bench import cache, data, text
 from bench.cache import downloads
 from bench.config import RunConfig
-from bench.data import Dataset
+from bench.data import Dataset, machine
 from bench.engines import ENGINES
 from bench.errors import ConfigError, RunFolderError, SpaceError, WeightsError, WorkerError
 from bench.hyperparameters import Hyperparameter, Value, configurations
-from bench.records import FailureKind, FamilyInfo, Run, Speed, Trial, Weights, Work, exceeded, limits
+from bench.records import FailureKind, FamilyInfo, Limit, Run, Speed, Trial, Weights, Work, exceeded, limits
 from bench.runs.store import RunFolder
 from bench.search import spaces
+from bench.search.drafts import Drafts
 from bench.search.limits import unmet
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
@@ -29,6 +30,9 @@ COUNTABLE = 10_000
 
 PROBE_TIMEOUT_S = 300.0
 
+PROBE_MB = 1500.0
+"""Memory of a process that builds a large family."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -38,7 +42,7 @@ class Family:
         known: Its checked known configurations.
         files: Checked weights files by backbone; "" if unavailable.
         input_sizes: Picture sizes in pixels that all its backbones can be built for.
-        works, other_works, speed: As in `messages.ProbeResult`.
+        works, other_works, proposed_works, speed: As in `messages.ProbeResult`.
         backbones: Distinct backbones and input sizes of the known configurations, else of the defaults.
     """
 
@@ -51,6 +55,7 @@ class Family:
     warnings: tuple[str, ...] = ()
     works: tuple[Work | None, ...] = ()
     other_works: tuple[Work, ...] = ()
+    proposed_works: tuple[Work, ...] = ()
     speed: Speed | None = None
     backbones: tuple[KnownBackbones, ...] = ()
 
@@ -67,12 +72,16 @@ def prepare(
     progress: Progress,
     only: Mapping[str, Value] | None = None,
     warn: Callable[[str], None] | None = None,
+    download: bool = True,
+    proposals: int = 0,
 ) -> tuple[list[Family], list[str]]:
     """Build every family once in a worker process, and find the weights of all backbones that it can request.
 
     Args:
         only: Find weights only for this configuration; None for all configurations.
         warn: Receives the warnings; None passes them to `progress`.
+        download: Whether to download missing weights; else the families are prepared as if they were available.
+        proposals: Number of proposals of the engine whose computations are counted for each family.
 
     Returns:
         The families, including skipped ones, and the names of the GPUs that the workers see.
@@ -93,13 +102,17 @@ def prepare(
             seed=config.seed,
             only=only,
             limits=limits(config) if only is None else {},
+            proposals=proposals,
             cache=str(cache.folder()),
             features=config.features,
             epochs=config.epochs,
         )
         for space in chosen
     ]
-    outcomes = run_all(pool, jobs, progress, "building every family once")
+    pool.divide(_probes_at_a_time(config, len(jobs)))
+    drafts = {job.id: Drafts(config, space.name) for job, space in zip(jobs, chosen, strict=True)}
+    outcomes = run_all(pool, jobs, progress, "building every family once", listener=lambda job: drafts[job.id])
+    pool.divide(config.workers)
     probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
     requests = [
         (job, file)
@@ -107,6 +120,10 @@ def prepare(
         if not _unmet(config, space.name, probe)
         for file in probe.weights_files
     ]
+    if not download:
+        if missing := list(dict.fromkeys(file.backbone for _, file in requests if file.missing)):
+            warn(f"a run would first download the imagenet weights of {text.listing(missing, 8)}")
+        requests = [(job, file) for job, file in requests if not file.missing]
     reasons = _WeightsFinder(config, pool, progress, warn).obtain(requests)
     families = [
         _family(config, space, job, probe, reasons) for space, job, probe in zip(chosen, jobs, probes, strict=True)
@@ -180,8 +197,18 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
     }
 
 
-def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, stage: str, stop: Stop | None = None) -> list[Outcome]:
-    """Run jobs that make no calls, as many at a time as the pool has room for.
+def run_all(
+    pool: Pool,
+    jobs: Sequence[Job],
+    progress: Progress,
+    stage: str,
+    stop: Stop | None = None,
+    listener: Callable[[Job], Listener] = lambda job: Listener(),
+) -> list[Outcome]:
+    """Run jobs, as many at a time as the pool has room for.
+
+    Args:
+        listener: Returns the listener that answers a job's calls.
 
     Returns:
         Outcomes in the order of the jobs, without the jobs that a stop prevented from starting.
@@ -189,10 +216,20 @@ def run_all(pool: Pool, jobs: Sequence[Job], progress: Progress, stage: str, sto
     outcomes: dict[str, Outcome] = {}
     waiting = iter(jobs)
     progress.stage(stage, 0, len(jobs))
-    for outcome in run_jobs(pool, lambda: next(((job, Listener()) for job in waiting), None), stop or Stop()):
+    for outcome in run_jobs(pool, lambda: next(((job, listener(job)) for job in waiting), None), stop or Stop()):
         outcomes[outcome.job.id] = outcome
         progress.stage(stage, len(outcomes), len(jobs))
     return [outcomes[job.id] for job in jobs if job.id in outcomes]
+
+
+def _probes_at_a_time(config: RunConfig, probes: int) -> int:
+    """Return how many probes may run at the same time: two on one core each end sooner than one after the other.
+
+    A latency is measured on the cores of a trial.
+    """
+    if Limit.LATENCY in limits(config):
+        return config.workers
+    return max(1, min(probes, machine.core_count(), int(machine.available_mb() / PROBE_MB)))
 
 
 def _probe_result(space: SearchSpace, outcome: Outcome) -> ProbeResult:
@@ -247,6 +284,7 @@ def _family(
         probe.warnings,
         probe.works,
         probe.other_works,
+        probe.proposed_works,
         probe.speed,
         probe.known_backbones,
     )

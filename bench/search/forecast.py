@@ -55,6 +55,12 @@ LEAST_SPREAD = 0.1
 LEAST_SHARE = 0.2
 """Minimum share of a measured time that counts for the term whose rate is measured."""
 
+SCALING = 0.8
+"""Exponent of the number of cores in the speed of computations."""
+
+SCORING = 0.5
+"""Time for building and loading a model for the test pictures, relative to the start of a trial."""
+
 Z = 1.645
 """Quantile of the normal distribution for a 90 % interval."""
 
@@ -137,7 +143,9 @@ class Forecaster:
             with contextlib.suppress(ConfigError):  # no folder for the cache: nothing is kept
                 self._path = directory.kind_folder("speeds", folder) / f"{_hardware(cores)}.json"
         self._stored = _read(self._path)
-        self._rates = {family.name: Rates(self._stored.get(_key(family), {}), _dry_run(family)) for family in families}
+        self._rates = {
+            family.name: Rates(self._stored.get(_key(family), {}), _dry_run(family, cores)) for family in families
+        }
         self._base_mb = BASE_MB
 
     def forecast(self, family: str, work: Work) -> Forecast | None:
@@ -181,6 +189,13 @@ class Forecaster:
         """Use the time for the features of a picture until a trial of the family has measured it."""
         if macs and picture_s > 0:
             self._rates[family].dry_run[FEATURES] = picture_s / macs
+
+    def scoring_s(self, family: str, work: Work) -> float:
+        """Estimate the seconds for scoring a family's best trial: build, predict; with folds also train."""
+        predicted_s = self._split.n("test") * work.macs * self._rate(family, FEATURES)[0]
+        forecast = self.forecast(family, work) if self._split.folds else None
+        fit_s = forecast.time_s / (self._split.folds - 1) if forecast else 0.0
+        return SCORING * self._rate(family, START)[0] + predicted_s + fit_s
 
     def learn(self, trial: Trial) -> None:
         """Measure the rates of a trial that has ended, and keep them."""
@@ -235,16 +250,15 @@ def _spread(rates: Sequence[float]) -> float:
     return max(LEAST_SPREAD, stdev(logarithms))
 
 
-def _dry_run(family: Family) -> dict[str, float]:
-    """Return the rates of a family's dry run."""
+def _dry_run(family: Family, cores: int) -> dict[str, float]:
+    """Return the rates of a family's dry run, converted to those of a trial on this number of cores."""
     speed = family.speed
     if speed is None:
         return {}
     rates = {START: TYPICAL[START] + speed.build_s}
     macs = speed.work.macs
     if macs:
-        rates[FEATURES] = speed.predict_s / macs
-        rates[TRAINING] = speed.predict_s / macs
+        rates[FEATURES] = rates[TRAINING] = speed.predict_s / macs * ((speed.cores or cores) / cores) ** SCALING
     return rates
 
 

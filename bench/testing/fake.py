@@ -7,7 +7,7 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +54,9 @@ class InProcessPool:
 
     def has_room(self) -> bool:
         return len(self._waiting) < self._slots
+
+    def divide(self, jobs: int) -> None:
+        """Do nothing: a pool without cores."""
 
     def submit(self, job: Job, listener: Listener) -> None:
         """Accept a job, which runs when `finished` is called."""
@@ -133,6 +136,7 @@ class FakePool(InProcessPool):
                 learns=family not in self._baselines,
                 works=tuple(self._work(family, values) for values in known),
                 other_works=(self._work(family, hp.values),),
+                proposed_works=tuple(self._proposed(job, listener, family)),
             )
         assert isinstance(job, TrainingJob)
         family = Path(job.path).stem
@@ -157,6 +161,13 @@ class FakePool(InProcessPool):
             except OSError as error:
                 return replace(result, unsaved=str(error))
         return result
+
+    def _proposed(self, job: ProbeJob, listener: Listener, family: str) -> Iterator[Work]:
+        for _ in range(job.proposals):
+            hp = HyperParameters(listener.suggest)
+            self._build(hp, family)
+            yield (work := self._work(family, hp.values))
+            listener.built(hp.values, Weights.NONE, work)
 
     def _save(self, path: Path, values: Mapping[str, Value]) -> None:
         path.write_text(json.dumps(dict(values)), encoding="utf-8")

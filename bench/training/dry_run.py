@@ -27,6 +27,12 @@ from bench.training.task import Backbone
 from bench.training.trainer import NonFinite, Predictor
 
 PICTURES = 4
+MANY = 16
+"""Number of times that the pictures are repeated to measure the speed of predictions."""
+
+MAX_MANY_S = 1.0
+"""Maximum time for predicting them."""
+
 MAX_MESSAGE_CHARACTERS = 200
 """Maximum length of a quoted message of another library."""
 
@@ -40,7 +46,7 @@ class DryRun(NamedTuple):
     Attributes:
         warnings: One sentence each, about its predictions and about loading it.
         step_s: Seconds for a training step with `PICTURES` pictures.
-        predict_s: Seconds for predicting one picture, in a batch of as many.
+        predict_s: Seconds for predicting another picture in a batch.
     """
 
     warnings: list[str]
@@ -62,8 +68,8 @@ def dry_run(
     part = Part(rows, np.arange(PICTURES) % num_classes)
     try:
         training = network.fit(part, part, FitSettings(epochs=2, patience=2, report=lambda epoch: None))
-        first, start_s = network.predict(part), time.perf_counter()
-        second, predict_s = network.predict(part), (time.perf_counter() - start_s) / PICTURES
+        first = network.predict(part)
+        few_s, second = _predicted(network, part)
         singles = [Part(rows.select(slice(row, row + 1)), part.labels[row : row + 1]) for row in range(PICTURES)]
         alone = np.concatenate([network.predict(single) for single in singles])
     except (NonFinite, MemoryError, tf.errors.ResourceExhaustedError):
@@ -78,7 +84,30 @@ def dry_run(
     elif not np.allclose(first, alone, atol=TOLERANCE):
         warnings.append("its predictions for a picture depend on the other pictures in the batch")
     step_s = training.history[-1].step_time_s or math.nan
+    predict_s = _seconds_per_picture(network, part, few_s)
     return DryRun(warnings + _check_saved(model, network, part, first), step_s, predict_s)
+
+
+def _predicted(network: Network, part: Part) -> tuple[float, Probabilities]:
+    """Return the seconds of a prediction, and its result."""
+    start_s = time.perf_counter()
+    probabilities = network.predict(part)
+    return time.perf_counter() - start_s, probabilities
+
+
+def _seconds_per_picture(network: Network, part: Part, few_s: float) -> float:
+    """Measure the seconds that each further picture adds to a prediction.
+
+    Args:
+        few_s: Seconds for predicting this part, which include those of the call itself. Predictions that would take too
+            long are not repeated with more pictures.
+    """
+    if few_s * MANY > MAX_MANY_S:
+        return few_s / PICTURES
+    places = np.tile(np.arange(PICTURES), MANY)
+    many = Part(Rows([np.asarray(part.pixels)], np.zeros_like(places), places), part.labels[places])
+    many_s, again_s = (min(_predicted(network, pictures)[0] for _ in range(2)) for pictures in (many, part))
+    return max(many_s - min(few_s, again_s), 0.1 * many_s) / (len(places) - PICTURES)
 
 
 def _check_saved(built: keras.Model, network: Network, part: Part, expected: Probabilities) -> list[str]:

@@ -68,6 +68,7 @@ class ProbeResult:
         warnings: One sentence each.
         works: Computations of each known configuration; None for those that were not built.
         other_works: Those of the default configuration and of others that were built, the default first.
+        proposed_works: Those of the first configurations that an engine proposes.
         speed: Speed of the default configuration; None if it was not measured.
     """
 
@@ -82,6 +83,7 @@ class ProbeResult:
     warnings: tuple[str, ...] = ()
     works: tuple[Work | None, ...] = ()
     other_works: tuple[Work, ...] = ()
+    proposed_works: tuple[Work, ...] = ()
     speed: Speed | None = None
 
 
@@ -220,6 +222,7 @@ class ProbeJob(FamilyJob):
     Attributes:
         only: Find weights only for this configuration; None for all configurations.
         limits: Limits of the run. Builds are added, and latencies measured, until a configuration is within them.
+        proposals: Maximum number of configurations to ask the driver for, to count their work.
         cache, features, epochs: As in a `TrainingJob`.
     """
 
@@ -227,6 +230,7 @@ class ProbeJob(FamilyJob):
 
     only: Mapping[str, Value] | None = None
     limits: Mapping[Limit, float] = field(default_factory=dict)
+    proposals: int = 0
     cache: str = ""
     features: str = "off"
     epochs: int = 10

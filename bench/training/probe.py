@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import tensorflow as tf
 
 from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
-from bench.hyperparameters import Hyperparameter, HyperParameters, Value, fixed
+from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Limit, Speed, Work, exceeded
 from bench.training import augmentation, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
@@ -26,13 +27,16 @@ from bench.training.estimators import Network, can_learn
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import Channel, FamilyJob, LintJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
-from bench.training.task import Task
+from bench.training.task import BuiltBackbones, ReusingTask, Task
 
 KERAS_2 = ("tf_keras", "tensorflow_hub")
 """Libraries with models and layers of Keras 2."""
 
 MAX_KNOWN_S = 5.0
 """Time for building known configurations; the first one is always built."""
+
+MAX_PROPOSED_S = 3.0
+"""Time for building the proposals of an engine."""
 
 MAX_SMALLER_S = 15.0
 """Time for building smaller models if no other build is within the limits."""
@@ -59,8 +63,9 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             if not job.input_sizes:
                 return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(warnings))
             scan = Scan(loaded, job, job.only)
+        declared = partial(_declared, loaded, job, {})
         start_s = time.perf_counter()
-        hp, task, model = _declared(loaded, job, {})
+        hp, task, model = declared(fixed({}))
         build_s = time.perf_counter() - start_s
     if accessed:
         warnings.append(f"build reads pictures itself, e.g. {accessed[0]}: they may be test pictures")
@@ -74,11 +79,11 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
         warnings += tried.warnings
         if tried.step_s > 0:
-            speed = Speed(build_s, tried.predict_s, tried.step_s, PICTURES, other_works[0])
+            speed = Speed(build_s, tried.predict_s, tried.step_s, PICTURES, other_works[0], job.cores)
     space, learns = hp.space, can_learn(model)
     for corner in _corners(space, hp.values):
         try:
-            corner_hp, corner_task, corner_model = _declared(loaded, job, corner)
+            corner_hp, corner_task, corner_model = declared(fixed(corner))
             other_works.append(_work(job, corner_hp, corner_task, corner_model, other_works))
         except (SpaceError, ValueError):
             continue  # a corner that does not build will be a failed trial; the file is valid
@@ -87,8 +92,8 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     known = [checked_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
         scan = Scan(loaded, job, job.only, task.backbones)
-    works = tuple(_works(loaded, job, known, other_works))
-    other_works += _smaller_works(loaded, job, space, [*other_works, *filter(None, works)])
+    works = tuple(_known_works(job, declared, known, other_works))
+    other_works += _smaller_works(job, declared, space, [*other_works, *filter(None, works)])
     requests = scan.requests.values() if job.weights == "imagenet" else ()
     if requests and not scan.complete:
         warnings.append("not all configurations could be tried for backbones: the weights of some may be missing")
@@ -109,12 +114,17 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         warnings=(*warnings, *filter(None, map(preprocessing_warning, requests))),
         works=works,
         other_works=tuple(other_works),
+        proposed_works=tuple(_proposed_works(job, channel, declared)),
         speed=speed,
     )
 
 
-def _works(
-    loaded: loading.LoadedFamily, job: ProbeJob, known: Sequence[Mapping[str, Value]], earlier: Sequence[Work]
+Declared = Callable[[Suggest], tuple[HyperParameters, Task, Any]]
+"""Builds the family with these values; see `_declared`."""
+
+
+def _known_works(
+    job: ProbeJob, declared: Declared, known: Sequence[Mapping[str, Value]], earlier: Sequence[Work]
 ) -> Iterator[Work | None]:
     """Build the known configurations and count their work; None for those that cannot be built or come too late."""
     start_s = time.monotonic()
@@ -122,12 +132,12 @@ def _works(
         work = None
         if job.only is None and time.monotonic() - start_s < MAX_KNOWN_S:
             with suppress(SpaceError, ValueError):
-                work = _work(job, *_declared(loaded, job, values), earlier)
+                work = _work(job, *declared(fixed(values)), earlier)
         yield work
 
 
 def _smaller_works(
-    loaded: loading.LoadedFamily, job: ProbeJob, space: Sequence[Hyperparameter], works: Sequence[Work]
+    job: ProbeJob, declared: Declared, space: Sequence[Hyperparameter], works: Sequence[Work]
 ) -> Iterator[Work]:
     """Search for a smaller model if no build is within the limits, one hyperparameter after the other."""
     start_s, values = time.monotonic(), dict[str, Value]()
@@ -139,11 +149,23 @@ def _smaller_works(
             if not all(exceeded(job.limits, work) for work in works) or time.monotonic() - start_s > MAX_SMALLER_S:
                 return
             with suppress(SpaceError, ValueError):
-                work = _work(job, *_declared(loaded, job, {**values, hyperparameter.name: value}))
+                work = _work(job, *declared(fixed({**values, hyperparameter.name: value})))
                 works = [*works, work]
                 if size(work) < least:
                     least, values[hyperparameter.name] = size(work), value
                 yield work
+
+
+def _proposed_works(job: ProbeJob, channel: Channel, declared: Declared) -> Iterator[Work]:
+    """Build configurations that the driver's engine proposes, and count their work; at least one."""
+    end_s = time.monotonic() + MAX_PROPOSED_S
+    for _ in range(job.proposals):
+        with suppress(SpaceError, ValueError):
+            hp, task, model = declared(channel.suggest)
+            yield (work := count_work(job, hp, task, model))
+            channel.built(hp.values, task.weights_used, work)
+        if time.monotonic() > end_s:
+            return
 
 
 def _work(job: ProbeJob, hp: HyperParameters, task: Task, model: Any, earlier: Sequence[Work] = ()) -> Work:
@@ -196,11 +218,11 @@ def _corners(space: Sequence[Hyperparameter], values: Mapping[str, Value]) -> li
 
 
 def _declared(
-    loaded: loading.LoadedFamily, job: FamilyJob, values: Mapping[str, Value]
+    loaded: loading.LoadedFamily, job: FamilyJob, built: BuiltBackbones, suggest: Suggest
 ) -> tuple[HyperParameters, Task, Any]:
-    """Build once with these values, and defaults for the others; SpaceError if the model cannot be trained."""
-    task = Task(job.class_names, job.input_sizes)
-    hp = HyperParameters(fixed(values))
+    """Build once with these values, reusing backbones; SpaceError if the model cannot be trained."""
+    task = ReusingTask(job.class_names, job.input_sizes, built)
+    hp = HyperParameters(suggest)
     return hp, task, checked_model(loaded, hp, task)
 
 
@@ -306,6 +328,6 @@ def check_weights(job: WeightsJob, channel: Channel) -> WeightsFile:
     key, values = job.file.backbone, job.file.values
     request = Scan(loaded, job, values).requests.get(key)
     if request is None:  # not the first backbone of its family
-        _, task, _ = _declared(loaded, job, values)
+        _, task, _ = _declared(loaded, job, {}, fixed(values))
         request = Scan(loaded, job, values, task.backbones).requests[key]
     return pretrained.find_weights(request.application, request.options, request.x.shape[1:], request.values)

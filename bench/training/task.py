@@ -14,6 +14,7 @@ from bench.records import Weights
 from bench.training import pretrained
 from bench.training.frozen import sketch
 from bench.training.frozen.identity import fingerprint
+from bench.training.keras_private import layers_within
 from bench.training.pretrained import Application, backbone_key
 
 
@@ -150,3 +151,31 @@ class Task:
         """Weights that the backbones started from."""
         used = {backbone.weights for backbone in self.backbones}
         return Weights.MISSING if Weights.MISSING in used else next(iter(used), Weights.NONE)
+
+
+BuiltBackbones = dict[tuple[int, str, tuple[int | None, ...]], tuple[keras.Model, list[bool]]]
+"""Backbones by their number in the model, `backbone_key` and input shape, with `trainable` of all their layers."""
+
+
+class ReusingTask(Task):
+    """Task with random weights that builds each backbone only once, for models that are built but not trained.
+
+    Args:
+        built: Backbones of earlier builds; new ones are added.
+    """
+
+    def __init__(self, class_names: Sequence[str], input_sizes: Sequence[int], built: BuiltBackbones) -> None:
+        super().__init__(class_names, input_sizes)
+        self._built = built
+
+    def _build(
+        self, application: Application, options: Mapping[str, Any], shape: Sequence[int | None], file: str | None
+    ) -> keras.Model:
+        key = len(self.backbones), backbone_key(application, options), tuple(shape)
+        if key not in self._built:
+            model = super()._build(application, options, shape, file)
+            self._built[key] = model, [layer.trainable for layer in layers_within(model)]
+        model, trainable = self._built[key]
+        for layer, original in zip(layers_within(model), trainable, strict=True):
+            layer.trainable = original
+        return model

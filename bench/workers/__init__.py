@@ -41,6 +41,10 @@ class Pool(Protocol):
         """Return whether another job would start immediately."""
         ...
 
+    def divide(self, jobs: int) -> None:
+        """Divide the cores among this number of jobs at a time; no job may be running."""
+        ...
+
     def submit(self, job: Job, listener: Listener) -> None:
         """Start a job."""
         ...

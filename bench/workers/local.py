@@ -85,6 +85,10 @@ class LocalPool:
     def has_room(self) -> bool:
         return len(self._running) < len(self._shares)
 
+    def divide(self, jobs: int) -> None:
+        """Divide the cores among this number of jobs at a time; no job may be running."""
+        self._shares = core_shares(jobs)
+
     def submit(self, job: Job, listener: Listener) -> None:
         """Start a process for the job on the first free share of the cores; WorkerError if that fails."""
         worker = min(set(range(len(self._shares))) - {running.worker for running in self._running})

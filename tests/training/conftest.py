@@ -25,6 +25,7 @@ NEED_TENSORFLOW = {
     "test_lint.py",
     "test_phases.py",
     "test_pretrained.py",
+    "test_probe.py",
     "test_screen.py",
     "test_graph.py",
     "test_sketch.py",
