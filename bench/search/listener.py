@@ -33,6 +33,9 @@ from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
 
+MAX_OVERRUN = 1.5
+"""Maximum time for preparing a training, relative to the trial's share of the budget."""
+
 
 class TrialListener(Listener):
     """Answers a trial's questions and builds its record. No other code creates a `Trial` of a running search.
@@ -94,6 +97,8 @@ class TrialListener(Listener):
     def progress(self, stage: str, done: int, total: int) -> Ending | None:
         """Report a stage to the user; return a reason to end the trial if there is one."""
         self._context.progress.stage(stage, done, total)
+        if self._used_s() > MAX_OVERRUN * self._share_s:
+            return Ending.BUDGET
         return self._context.deadline.ending()
 
     def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
@@ -129,8 +134,7 @@ class TrialListener(Listener):
             self._folder.keep(self.trial)
             if self.study.report(self.proposal, epoch.epoch, accuracy):
                 return Ending.PRUNER
-        used_s = self._folder.elapsed_s() - self.trial.started_s
-        if used_s + epoch.time_s + self._later_folds_s > self._share_s:
+        if self._used_s() + epoch.time_s + self._later_folds_s > self._share_s:
             return Ending.BUDGET
         return deadline.ending(epoch.time_s, self._later_folds_s)
 
@@ -270,6 +274,9 @@ class TrialListener(Listener):
         self._context.deadline.pace.ended(trial)
         return trial
 
+    def _used_s(self) -> float:
+        return self._folder.elapsed_s() - self.trial.started_s
+
     def _exceeds_time(self, forecast: Forecast | None) -> Limit | None:
         """Return a limit if not even the first epoch is likely to end in time.
 
@@ -278,7 +285,7 @@ class TrialListener(Listener):
         left_s = self._context.deadline.left_s()
         if forecast is None or left_s is None:
             return None
-        end_s = left_s + self._folder.elapsed_s() - self.trial.started_s
+        end_s = left_s + self._used_s()
         if self.study.trials > 1:
             end_s = min(end_s, self._share_s)
         earliest_s = forecast.first_epoch_s * forecast.low_s / forecast.time_s

@@ -94,11 +94,12 @@ class _Screener:
         self._jobs: dict[str, _Candidate] = {}
         candidates: list[_Candidate] = []
         for family in families:
-            loaded = [known for known in family.backbones if all(map(family.files.get, known.names))]
-            if reason := _obstacle(folder.run.config, family, loaded):
+            pretrained = [known for known in family.backbones if all(map(family.files.get, known.names))]
+            if reason := _obstacle(folder.run.config, family):
                 folder.screened(Screening(family.name, reason=reason))
                 continue
-            cheapest, *others = sorted((_Candidate(family, known) for known in loaded), key=lambda one: one.macs)
+            known = pretrained or family.backbones
+            cheapest, *others = sorted((_Candidate(family, one) for one in known), key=lambda one: one.macs)
             candidates += [replace(cheapest, first=True), *others]
         self._waiting = sorted(candidates, key=lambda candidate: (not candidate.first, candidate.macs))
         self.count = len(folder.run.screenings) + len(self._waiting)
@@ -152,12 +153,10 @@ class _Screener:
         self._folder.screened(replace(screening, trial_s=forecast.time_s if forecast else None))
 
 
-def _obstacle(config: RunConfig, family: Family, loaded: Sequence[KnownBackbones]) -> str:
+def _obstacle(config: RunConfig, family: Family) -> str:
     """Return the reason why a family cannot be screened; "" if it can."""
     if not family.backbones:
-        return "no pretrained backbone"
-    if not loaded:
-        return "random weights"
+        return "no backbone"
     return "the feature cache is off" if config.features == "off" else ""
 
 

@@ -195,13 +195,13 @@ def test_a_fault_is_a_missing_estimate_with_its_reason(start, failure, reason):
 
 def test_a_family_without_a_pretrained_backbone_says_so(start):
     run, _ = start({"a": (10,), "scratch": ()})
-    assert run.screening("scratch") == Screening("scratch", reason="no pretrained backbone")
+    assert run.screening("scratch") == Screening("scratch", reason="no backbone")
 
 
-def test_random_weights_are_not_screened(start):
+def test_backbones_with_random_weights_are_screened_as_they_are_trained(start):
     run, pool = start({"a": (10,)}, weights="random")
-    assert run.screening("a").reason == "random weights"
-    assert pool.screened == []
+    assert run.screening("a").accuracy == 0.95
+    assert len(pool.screened) == 1
 
 
 def test_without_the_feature_cache_nothing_is_screened(start):

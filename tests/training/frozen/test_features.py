@@ -178,7 +178,7 @@ def test_seconds_are_those_of_as_many_cores_as_there_are(store):
 
 def test_a_flip_is_a_second_view_and_light_is_four_that_differ():
     pictures = part(1, 2)
-    assert [len(views(pictures, name, seed=0)) for name in ("none", "flip", "light", None)] == [1, 2, 4, 1]
+    assert [len(views(pictures, name, seed=0)) for name in ("none", "flip", "light")] == [1, 2, 4]
     plain, mirrored = views(pictures, "flip", seed=0)
     assert plain.sha256 == pictures.sha256
     np.testing.assert_array_equal(mirrored.pictures([1]), pictures.pixels[[1], :, ::-1])
