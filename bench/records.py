@@ -276,18 +276,18 @@ class Work:
     Attributes:
         macs: Multiply-accumulates for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
-        latency_ms: Milliseconds for one picture, in a batch of one; None unless it is limited.
         phases: Phases of its training; empty for a model that is not trained in epochs.
+        latency_ms: Milliseconds for one picture, in a batch of one; None unless it is limited.
     """
 
     parameters: int = 0
     trainable_parameters: int = 0
     macs: int = 0
     model_size_mb: float = 0.0
-    latency_ms: float | None = None
     batch_size: int = 1
     input_size: int | None = None
     phases: tuple[PhaseWork, ...] = ()
+    latency_ms: float | None = None
 
 
 def limits(config: RunConfig) -> dict[Limit, float]:
