@@ -33,7 +33,7 @@ from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
 
-MAX_OVERRUN = 1.5
+MAX_OVERRUN = 2.0
 """Maximum time for preparing a training, relative to the trial's share of the budget."""
 
 
