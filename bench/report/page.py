@@ -20,6 +20,7 @@ from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
 from bench.report.figures import anchor
 from bench.report.sections import (
+    budget,
     cost_charts,
     failures,
     leaderboard,
@@ -51,6 +52,7 @@ SECTIONS: Mapping[str, Callable[[Run], Any]] = {
     "cost_charts": cost_charts.section,
     "recommendation": recommendation.section,
     "pairwise": pairwise.compare,
+    "budget": budget.section,
     "search_history": search_history.section,
     "models": models.section,
     "data": photos.section,

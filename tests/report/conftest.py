@@ -96,6 +96,14 @@ def failed(family: str, engine: str, number: int, order: int, failure: Failure, 
     return Trial(family, engine, number, order, FAIL, started_s=start, finished_s=start + 4, failure=failure, **more)
 
 
+def run_of(*trials: Trial, **more: Any) -> Run:
+    studies: dict[tuple[str, str], list[Trial]] = {}
+    for each in trials:
+        studies.setdefault((each.family, each.engine), []).append(each)
+    families = tuple(FamilyInfo(family) for family in dict.fromkeys(each.family for each in trials))
+    return build(tuple(Study(*names, tuple(own)) for names, own in studies.items()), families, **more)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The system's Chromium, started once a module."""

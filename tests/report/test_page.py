@@ -83,6 +83,7 @@ def test_the_page_answers_in_order(run: Run, tmp_path: Path) -> None:
         "accuracy",
         "ship",
         "pairwise",
+        "budget",
         "search",
         "models",
         "data",

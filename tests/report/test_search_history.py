@@ -21,13 +21,8 @@ from bench.records import (
     RUNNING,
     Failure,
     FailureKind,
-    FamilyInfo,
-    Origin,
     Run,
-    RunStatus,
     Screening,
-    SearchPlan,
-    Study,
     Trial,
 )
 from bench.report.figures import anchor
@@ -38,7 +33,7 @@ from bench.report.sections.timeline import Timeline, draw_timeline, timeline
 from bench.report.styles import engine_marks, family_marks
 
 from .browser import opened
-from .conftest import BAYESIAN, HOSTILE, TPE, build, plain, section, trial
+from .conftest import BAYESIAN, HOSTILE, TPE, plain, run_of, section, trial
 from .generated import generate
 
 
@@ -66,14 +61,6 @@ def searched(n: int = 40, **more: Any) -> list[Trial]:
         value = 0.9 - 0.1 * abs(math.log10(params["learning_rate"]) + 3) + draw.uniform(0, 0.01)
         trials.append(trial("cnn", TPE, number, number + 1, value, 5.0, 1000, params=params, **more))
     return trials
-
-
-def run_of(*trials: Trial, **more: Any) -> Run:
-    studies: dict[tuple[str, str], list[Trial]] = {}
-    for each in trials:
-        studies.setdefault((each.family, each.engine), []).append(each)
-    families = tuple(FamilyInfo(family) for family in dict.fromkeys(each.family for each in trials))
-    return build(tuple(Study(*names, tuple(own)) for names, own in studies.items()), families, **more)
 
 
 # -- screening
@@ -129,36 +116,6 @@ def test_the_curves_go_by_the_clock_that_charges_what_other_engines_trained() ->
     )
     (step,) = search_history.best_so_far(run_of(trained, answered))[BAYESIAN]
     assert step.time_s == 30.6
-
-
-def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
-    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
-    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
-    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
-    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
-    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0, origin=Origin.KNOWN)
-    run = run_of(listed, proposed, again, answered, baseline)
-    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
-    assert (
-        "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
-        "record); the others are known configurations. Not counted: dummy, because training does not change it."
-    ) in words(run)
-    nothing = run_of(listed, baseline)
-    assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)
-    assert "No engine has proposed a configuration yet" in words(replace(nothing, status=RunStatus.RUNNING))
-
-
-def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
-    plan = SearchPlan(engines=(TPE, BAYESIAN), trials=12, seconds=None, known=3, families=2, baselines=("dummy",))
-    assert (
-        "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals by optuna:tpe and 9 proposals "
-        "by keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
-    ) in words(run_of(status=RunStatus.RUNNING, plan=plan))
-    timed = replace(plan, engines=(TPE,), trials=None, seconds=360.0, baselines=("dummy", "majority"))
-    assert (
-        "Plan: 6 min: 3 known configurations first, then proposals by optuna:tpe; dummy and majority take one trial "
-        "each, since they cannot learn."
-    ) in words(run_of(plan=timed))
 
 
 @pytest.mark.parametrize("by_time", [False, True])

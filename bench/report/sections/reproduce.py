@@ -23,7 +23,14 @@ DIGITS = 5
 TIMES = ("started_s", "finished_s", "charged_s")
 """Columns of seconds since the run's start; they are rounded to a tenth, so that their differences stay exact."""
 
-FIELDS = "order started_s finished_s charged_s origin counted duplicate_of failure note params".split()
+FORECASTS = "time_s low_s high_s cold_s memory_mb disk_mb".split()
+"""Fields of a forecast, whose columns have the prefix `forecast_`."""
+
+FIELDS = (
+    "order started_s finished_s charged_s origin counted duplicate_of failure note".split()
+    + [f"forecast_{name}" for name in FORECASTS]
+    + ["params"]
+)
 """Columns of the page's record that follow those of the leaderboard."""
 
 
@@ -84,8 +91,9 @@ def trial_table(run: Run) -> dict[str, Any]:
     """
     rows = []
     for trial in run.trials:
-        values = leaderboard_row(trial) | {name: getattr(trial, name) for name in FIELDS}
+        values = leaderboard_row(trial) | {name: getattr(trial, name, None) for name in FIELDS}
         values["failure"] = trial.failure.name if trial.failure else ""
+        values |= {f"forecast_{name}": getattr(trial.forecast, name, None) for name in FORECASTS}
         rows.append([_plain(value, tenths=column in TIMES) for column, value in values.items()])
     return {"columns": [*LEADERBOARD_COLUMNS, *FIELDS], "rows": rows}
 

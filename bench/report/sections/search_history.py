@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, Run, RunStatus, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
 from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
 from bench.report.sections.feature_cache import Saved, saved, savings
 from bench.report.sections.screened import Comparison, compare_screening, hits
@@ -32,9 +32,6 @@ class SearchHistory:
     """The section.
 
     Attributes:
-        plan: The division of the budget in words; "" in older records.
-        refusals: The number of refused configurations in words; "" without any.
-        proposals: The number of each engine's proposals in words; "" before the first trial has ended.
         steps: By engine, its best accuracy after each trial.
         best_figures: Charts of `steps` by x axis, "charged time" or "trials"; empty without a result.
         families: Legend of the families that were tried: number, label and mark.
@@ -45,9 +42,6 @@ class SearchHistory:
         screened: Estimates from before the search; `hits` says how good they were.
     """
 
-    plan: str
-    refusals: str
-    proposals: str
     steps: Mapping[str, Sequence[SearchStep]]
     best_figures: Mapping[str, Figure]
     families: Sequence[tuple[int, str, Mark]]
@@ -83,9 +77,6 @@ def section(run: Run) -> SearchHistory:
     tried = {trial.family: text.label(trial) for trial in run.trials}
     times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
     return SearchHistory(
-        plan=text.search_plan(run.plan) if run.plan else "",
-        refusals=text.refusals(run.trials, run.config),
-        proposals=proposals(run),
         steps=steps,
         best_figures={
             axis: draw_best_so_far(steps, engines, by_time=axis != "trials")
@@ -108,34 +99,6 @@ def section(run: Run) -> SearchHistory:
 
 def _ended_s(trial: Trial) -> float:
     return trial.started_s if trial.finished_s is None else trial.finished_s
-
-
-# -- proposals
-
-
-def proposals(run: Run) -> str:
-    """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
-    learning = {family.name for family in run.families if family.learns}
-    baselines = [family.name for family in run.families if not family.learns] if learning else []
-    counted = [t for t in run.trials if t.counted and t.state in SYMBOLS and t.family not in baselines]
-    if not counted:
-        return ""
-    if all(trial.known for trial in counted):
-        yet = " yet" if run.status == RunStatus.RUNNING else ""
-        return f"No engine has proposed a configuration{yet}: all trials are known configurations."
-    words = []
-    for engine in dict.fromkeys(trial.engine for trial in counted):
-        trials = [trial for trial in counted if trial.engine == engine]
-        proposed = [trial for trial in trials if not trial.known]
-        answered = sum(bool(trial.duplicate_of) for trial in proposed)
-        remark = f" ({answered} answered from the record)" if answered else ""
-        words.append(
-            f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
-        )
-    others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
-    pronoun = "it" if len(baselines) == 1 else "them"
-    baseline_note = f" Not counted: {text.listing(baselines)}, because training does not change {pronoun}."
-    return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"
 
 
 # -- the best result of each engine

@@ -1,0 +1,176 @@
+"""The budget: its plan, what each family got of it, and how good the forecasts of the trials' seconds were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench import text
+from bench.records import COMPLETE, FAIL, PRUNED, Forecast, Run, RunStatus
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The forecast of a trial's seconds and the outcome."""
+
+    forecast: Forecast
+    took_s: float
+
+    @property
+    def error(self) -> float:
+        """Distance of the forecast from the outcome, as a share of the outcome."""
+        return abs(self.forecast.time_s - self.took_s) / self.took_s
+
+    @property
+    def factor(self) -> float:
+        """Ratio of the larger of forecast and outcome to the smaller, at least 1."""
+        return max(self.forecast.time_s, self.took_s) / min(self.forecast.time_s, self.took_s)
+
+    @property
+    def inside(self) -> bool:
+        """True if the outcome is in the 90 % interval."""
+        return self.forecast.low_s <= self.took_s <= self.forecast.high_s
+
+
+@dataclass(frozen=True)
+class Spending:
+    """A family's part of the budget.
+
+    Attributes:
+        known, proposed: Number of trials, answers from the record included if they used budget.
+        spent_s: Seconds of its trials.
+        share: Its share of the seconds of all families.
+        first: Prediction of its first trial; None without one.
+        error: Median error of the predictions of its later trials; None without any.
+        dropped: Reasons why it got no more trials, one for each engine.
+    """
+
+    family: str
+    known: int
+    proposed: int
+    spent_s: float
+    share: float
+    first: Prediction | None
+    error: float | None
+    dropped: Sequence[str]
+
+
+@dataclass(frozen=True)
+class BudgetAccount:
+    """The section.
+
+    Attributes:
+        plan: The division of the budget in words; "" in older records.
+        proposals: The number of each engine's proposals in words; "" before the first trial has ended.
+        refusals: The number of refused configurations in words; "" without any.
+        forecasts: The quality of the forecasts in words; "" without any.
+        families: Those that were tried.
+    """
+
+    plan: str
+    proposals: str
+    refusals: str
+    forecasts: str
+    families: Sequence[Spending]
+
+
+def section(run: Run) -> BudgetAccount:
+    """The budget of a run."""
+    return BudgetAccount(
+        plan=text.search_plan(run.plan) if run.plan else "",
+        proposals=proposals(run),
+        refusals=text.refusals(run.trials, run.config),
+        forecasts=forecast_quality(run),
+        families=spending(run),
+    )
+
+
+def predictions_of(run: Run, family: str) -> list[Prediction]:
+    """The predictions of a family's trials in start order.
+
+    Trials that another one answered, that the budget cut or that did not complete have no comparable outcome.
+    """
+    return [
+        Prediction(trial.forecast, trial.took_s)
+        for trial in run.trials
+        if trial.family == family and trial.state == COMPLETE and trial.forecast and not trial.duplicate_of
+        if not trial.cut and trial.took_s > 0
+    ]
+
+
+def spending(run: Run) -> list[Spending]:
+    """The part of the budget that each family that was tried got, in the order of the families."""
+    trials = {family.name: [trial for trial in run.trials if trial.family == family.name] for family in run.families}
+    spent_s = {name: sum(trial.took_s for trial in trials[name]) for name in trials if trials[name]}
+    total_s = sum(spent_s.values())
+    rows = []
+    for name, seconds in spent_s.items():
+        counted = [trial for trial in trials[name] if trial.counted]
+        predicted = predictions_of(run, name)
+        known = sum(trial.known for trial in counted)
+        rows.append(
+            Spending(
+                family=name,
+                known=known,
+                proposed=len(counted) - known,
+                spent_s=seconds,
+                share=seconds / total_s if total_s else 0.0,
+                first=predicted[0] if predicted else None,
+                error=median(prediction.error for prediction in predicted[1:]) if predicted[1:] else None,
+                dropped=_dropped(run, name),
+            )
+        )
+    return rows
+
+
+def _dropped(run: Run, family: str) -> list[str]:
+    studies = [study for study in run.studies if study.family == family and study.dropped]
+    return [
+        f"{f'{study.engine}: ' if len(run.config.engines) > 1 else ''}"
+        f"no more trials after {text.seconds(study.dropped_s)}: {study.dropped}"
+        for study in studies
+    ]
+
+
+def forecast_quality(run: Run) -> str:
+    """Say how far the forecasts were from the outcomes; "" without any."""
+    by_family = [predictions_of(run, family.name) for family in run.families]
+    first = [predicted[0] for predicted in by_family if predicted]
+    later = [prediction for predicted in by_family for prediction in predicted[1:]]
+    if not first:
+        return ""
+    factors = [prediction.factor for prediction in first]
+    trials = text.plural(len(first), "first trial")
+    words = [f"The forecasts of the families' {trials} were off by a factor of {median(factors):.1f} in the median"]
+    words[0] += f", of {max(factors):.1f} at most"
+    if later:
+        error = text.percent(median(prediction.error for prediction in later))
+        words.append(f"those of the {text.plural(len(later), 'later trial')} by {error} in the median")
+    inside = sum(prediction.inside for prediction in [*first, *later])
+    return f"{', '.join(words)}. {inside} of {len(first) + len(later)} outcomes are in the 90\u00a0% interval."
+
+
+def proposals(run: Run) -> str:
+    """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
+    learning = {family.name for family in run.families if family.learns}
+    baselines = [family.name for family in run.families if not family.learns] if learning else []
+    counted = [t for t in run.trials if t.counted and t.state in (COMPLETE, PRUNED, FAIL) and t.family not in baselines]
+    if not counted:
+        return ""
+    if all(trial.known for trial in counted):
+        yet = " yet" if run.status == RunStatus.RUNNING else ""
+        return f"No engine has proposed a configuration{yet}: all trials are known configurations."
+    words = []
+    for engine in dict.fromkeys(trial.engine for trial in counted):
+        trials = [trial for trial in counted if trial.engine == engine]
+        proposed = [trial for trial in trials if not trial.known]
+        answered = sum(bool(trial.duplicate_of) for trial in proposed)
+        remark = f" ({answered} answered from the record)" if answered else ""
+        words.append(
+            f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
+        )
+    others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
+    pronoun = "it" if len(baselines) == 1 else "them"
+    baseline_note = f" Not counted: {text.listing(baselines)}, because training does not change {pronoun}."
+    return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"

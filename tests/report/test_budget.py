@@ -1,0 +1,102 @@
+"""The section on the budget: the plan, what families got of it, how good the forecasts were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.records import PRUNED, Ending, Forecast, Origin, Run, RunStatus, SearchPlan, Trial
+from bench.report.sections import budget
+from bench.report.sections.reproduce import trial_table
+
+from .conftest import BAYESIAN, TPE, plain, run_of, section, trial
+
+
+def words(run: Run, name: str = "budget") -> str:
+    return plain(section(run, name))
+
+
+def predicted(family: str, number: int, forecast_s: float, took_s: float, **more: object) -> Trial:
+    """A trial with a forecast, 20 % to both sides."""
+    forecast = Forecast(forecast_s, 0.8 * forecast_s, 1.2 * forecast_s, forecast_s, 1.0, 500.0, 0.0)
+    base = trial(family, TPE, number, number + 1, 0.8, 1.0, 10, started_s=100.0 * number, forecast=forecast)
+    return replace(base, finished_s=base.started_s + took_s, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run() -> Run:
+    return run_of(
+        predicted("cnn", 0, 20.0, 10.0, origin=Origin.KNOWN),
+        predicted("cnn", 1, 11.0, 10.0),
+        predicted("cnn", 2, 7.0, 10.0),
+        predicted("cnn", 3, 50.0, 10.0, ending=Ending.BUDGET),
+        predicted("cnn", 4, 50.0, 10.0, state=PRUNED),
+        predicted("vgg16", 0, 50.0, 50.0),
+    )
+
+
+def test_a_family_has_its_trials_its_share_and_its_errors(run: Run) -> None:
+    cnn, vgg16 = budget.spending(run)
+    assert (cnn.family, cnn.known, cnn.proposed, cnn.spent_s, cnn.share) == ("cnn", 1, 4, 50.0, 0.5)
+    assert cnn.first is not None
+    assert cnn.first.factor == 2.0
+    assert cnn.error == pytest.approx(0.2)  # of 10 % and 30 %; cut and pruned trials have no comparable outcome
+    assert vgg16.error is None
+
+
+def test_the_quality_of_the_forecasts_is_a_sentence(run: Run) -> None:
+    assert (
+        "The forecasts of the families' 2 first trials were off by a factor of 1.5 in the median, of 2.0 at most, "
+        "those of the 2 later trials by 20.0 % in the median. 2 of 4 outcomes are in the 90 % interval."
+    ) in words(run)
+
+
+def test_a_family_that_got_no_more_trials_says_when_and_why(run: Run) -> None:
+    studies = [replace(study, dropped="it cannot catch up", dropped_s=185.0) for study in run.studies[:1]]
+    assert "Got no more trials" not in words(run)
+    text = words(replace(run, studies=(*studies, *run.studies[1:])))
+    assert "no more trials after 3 min 5 s: it cannot catch up" in text
+
+
+def test_forecasts_are_beside_the_times_of_trials_and_in_the_table_of_all(run: Run) -> None:
+    assert "forecast 20.0 s" in words(run, "leaderboard")
+    table = trial_table(run)
+    assert dict(zip(table["columns"], table["rows"][0], strict=True))["forecast_time_s"] == 20
+
+
+def test_a_run_without_forecasts_has_no_columns_for_them() -> None:
+    run = run_of(trial("cnn", TPE, 0, 1, 0.8, 1.0, 10))
+    assert budget.forecast_quality(run) == ""
+    assert "First trial: forecast" not in words(run)
+    assert "There is no trial." in words(run_of())
+
+
+def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
+    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
+    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
+    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
+    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
+    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0, origin=Origin.KNOWN)
+    run = run_of(listed, proposed, again, answered, baseline)
+    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
+    assert (
+        "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
+        "record); the others are known configurations. Not counted: dummy, because training does not change it."
+    ) in words(run)
+    nothing = run_of(listed, baseline)
+    assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)
+    assert "No engine has proposed a configuration yet" in words(replace(nothing, status=RunStatus.RUNNING))
+
+
+def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
+    plan = SearchPlan(engines=(TPE, BAYESIAN), trials=12, seconds=None, known=3, families=2, baselines=("dummy",))
+    assert (
+        "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals by optuna:tpe and 9 proposals "
+        "by keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
+    ) in words(run_of(status=RunStatus.RUNNING, plan=plan))
+    timed = replace(plan, engines=(TPE,), trials=None, seconds=360.0, baselines=("dummy", "majority"))
+    assert (
+        "Plan: 6 min: 3 known configurations first, then proposals by optuna:tpe; dummy and majority take one trial "
+        "each, since they cannot learn."
+    ) in words(run_of(plan=timed))
