@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from bench.config import RunConfig
-from bench.records import Epoch, SplitInfo, Trial
+from bench.records import COMPLETE, Epoch, SplitInfo, Trial
 
 MIN_ENDING_S = 1.0
 """Minimum estimate of the time between a trial's last epoch and its end: validate, measure, save."""
@@ -26,7 +26,7 @@ class TrialTimes:
 
     Attributes:
         first_epoch_s: End of the first epoch.
-        trained_s: End of the last epoch so far.
+        trained_s: End of the last epoch so far; None for a trial that ended without a result.
         epoch_s: Duration of the first epoch, which includes the tracing of its graph.
         val_time_s: Duration of the last validation.
     """
@@ -78,8 +78,11 @@ class Pace:
             times.first_epoch_s, times.epoch_s = times.trained_s, epoch.time_s
 
     def ended(self, trial: Trial) -> None:
-        """Record the end of a trial."""
-        self._times[trial.name].ended_s = self.now_s()
+        """Record the end of a trial; one without a result has not shown how long an ending takes."""
+        times = self._times[trial.name]
+        times.ended_s = self.now_s()
+        if trial.state != COMPLETE:
+            times.trained_s = None
 
     def in_training(self) -> bool:
         """Return whether a running trial has completed an epoch."""

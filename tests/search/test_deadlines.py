@@ -228,12 +228,20 @@ def test_scoring_is_expected_to_take_what_its_share_of_the_pictures_took(measure
     expected = 2 + WHOLE_BUILD_S + CLOSING_S + 50 * (90 / 150 + 1 / 50)
     assert pace.reserve_s([]) == pytest.approx(expected)  # still in training, none of its family before
     clock.pass_by(3.0)
-    pace.ended(trial)
+    pace.ended(replace(trial, state="COMPLETE"))
     assert pace.reserve_s([]) == CLOSING_S
     assert pace.reserve_s([replace(trial, cost=Cost(5.0, 5.0))]) == pytest.approx(expected)
     assert pace.ending_s() == 3.0
     assert pace.first_epoch_s("a") == 97.0
     assert pace.first_epoch_s("b") is None
+
+
+def test_an_epoch_that_a_failed_trial_did_not_complete_is_not_its_ending(measured, clock):
+    pace, trial = measured()
+    clock.pass_by(40.0)
+    pace.ended(replace(trial, state="FAIL"))
+    assert pace.ending_s() == MIN_ENDING_S
+    assert not pace.in_training()
 
 
 def test_features_that_came_from_the_cache_are_expected_at_their_cold_cost(measured):
