@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from bench.records import (
     Ending,
     Epoch,
     Failure,
+    FailureKind,
     FamilyInfo,
     Metrics,
     Run,
     RunStatus,
+    Screening,
     Speed,
     SplitInfo,
     Trial,
@@ -35,17 +37,18 @@ from bench.records import (
     from_data,
 )
 from bench.runs.store import RunFolder
-from bench.search import shares
+from bench.search import screening, shares
 from bench.search.families import Family
 from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.progress import SILENT
 from bench.search.schedule import Schedule
+from bench.search.shares import INPUT_SIZE
 from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop
 from bench.testing.fake import InProcessPool
-from bench.training.messages import Job, TrialJob, TrialResult
-from bench.workers import Listener, run_jobs
+from bench.training.messages import Job, KnownBackbones, ScreenJob, TrialJob, TrialResult
+from bench.workers import Listener, Stop, run_jobs
 
 MAX_BUILD_S = 1.0
 """Maximum part of a trial's time outside features and epochs that comes before them; the rest comes after them."""
@@ -53,20 +56,22 @@ MAX_BUILD_S = 1.0
 
 @dataclass(frozen=True)
 class RecordedFamily:
-    """A family's declarations; the fields are those of `Family`."""
+    """A family without its file; the fields are those of `Family`."""
 
     info: FamilyInfo
     space: tuple[Hyperparameter, ...]
     known: tuple[Mapping[str, Value], ...]
     input_sizes: tuple[int, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
     works: tuple[Work | None, ...] = ()
     other_works: tuple[Work, ...] = ()
     speed: Speed | None = None
+    backbones: tuple[KnownBackbones, ...] = ()
 
     def family(self) -> Family:
-        """Return the family, without its file."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Family(path=Path(f"{self.info.name}.py"), files={}, **values)
+        """Return the family."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return Family(path=Path(f"{self.info.name}.py"), **values)
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,14 @@ class Recording:
         split: The split in numbers.
         families: The families, in the order of the run.
         trials: Trained and failed trials, with their epochs as `history`, also where the time limit ended them.
+        screenings: Estimates of the families' backbones; a simulation screens nothing if there are none.
     """
 
     note: str
     split: SplitInfo
     families: tuple[RecordedFamily, ...]
     trials: tuple[Trial, ...]
+    screenings: tuple[Screening, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Recording:
@@ -114,6 +121,7 @@ class ReplayPool(InProcessPool):
     def __init__(self, recording: Recording, clock: SimulatedClock) -> None:
         super().__init__()
         self._validation = recording.split.n("validation")
+        self._screenings = {(screening.family, screening.input_size): screening for screening in recording.screenings}
         self._clock = clock
         self._trials = {
             family.info.name: _Neighbours(family.space, [t for t in recording.trials if t.family == family.info.name])
@@ -121,13 +129,25 @@ class ReplayPool(InProcessPool):
         }
         self._cached: set[object] = set()
 
-    def _run(self, job: Job, listener: Listener) -> TrialResult | Failure:
+    def _run(self, job: Job, listener: Listener) -> TrialResult | Screening | Failure:
+        if isinstance(job, ScreenJob):
+            return self._screen(job)
         assert isinstance(job, TrialJob)
         trials = self._trials[Path(job.path).stem]
         params = trials.configuration(listener.suggest if job.values is None else fixed(job.values))
         recorded = trials.nearest(params)
         end_s = math.inf if job.time_s is None else self._clock.now_s + job.time_s
         return _Replay(self._clock, end_s, recorded, params, self._validation).run(job, listener, self._cached)
+
+    def _screen(self, job: ScreenJob) -> Screening | Failure:
+        """Return the recorded estimate, in the time for the job's number of pictures."""
+        size = (job.values or {}).get(INPUT_SIZE)
+        recorded = self._screenings[Path(job.path).stem, size if isinstance(size, int) else None]
+        time_s = recorded.time_s + (job.pictures - recorded.n) * recorded.seconds_per_picture
+        self._clock.now_s += min(time_s, job.timeout_s)
+        if time_s > job.timeout_s:
+            return Failure(FailureKind.TIMEOUT, f"the screening took longer than its {job.timeout_s:.0f} s")
+        return replace(recorded, n=job.pictures, time_s=time_s)
 
 
 class _Neighbours:
@@ -195,7 +215,7 @@ class _Replay:
         }
         features_s = 0.0 if keys <= cached else cold_s
         self.clock.now_s += build_s
-        if listener.built(self.params, recorded.weights, self._work(is_cached=keys <= cached)):
+        if listener.built(self.params, recorded.weights, self._work(job.epochs, keys <= cached)):
             return stopped
         if not self._spend(features_s) or (features_s and listener.progress("computing features", 0, 0)):
             return replace(stopped, ending=Ending.BUDGET)
@@ -229,10 +249,14 @@ class _Replay:
         listener.result(result)
         return result
 
-    def _work(self, is_cached: bool) -> Work:
-        """Return the recorded work, with the features that this simulated run has in its cache."""
+    def _work(self, most: int, is_cached: bool) -> Work:
+        """Return the recorded work, for at most so many epochs of each phase and this simulated run's cache."""
         work = self.recorded.work or Work()
-        return replace(work, phases=tuple(replace(phase, cached=float(is_cached)) for phase in work.phases))
+        phases = (
+            replace(phase, epochs=min(phase.epochs, most), cached=float(is_cached and phase.prefix_macs > 0))
+            for phase in work.phases
+        )
+        return replace(work, phases=tuple(phases))
 
     def _spend(self, seconds: float) -> bool:
         """Let time pass, at most until the training must end; return whether it was enough."""
@@ -288,9 +312,11 @@ class MemoryFolder(RunFolder):
 
 
 def simulate(recording: Recording, config: RunConfig) -> Run:
-    """Search the recorded families with every engine, on a simulated clock that begins with the search."""
+    """Screen and search the recorded families with every engine, on a simulated clock that begins before both."""
     clock, ledger = SimulatedClock(), Ledger()
     families = [family.family() for family in recording.families]
+    forecaster = Forecaster(config, recording.split, families)
+    families = shares.cheapest_first(families, forecaster)
     plan = shares.make_plan(config, families)
     run = Run(
         path=Path("simulated"),
@@ -304,9 +330,13 @@ def simulate(recording: Recording, config: RunConfig) -> Run:
         plan=plan,
     )
     folder, pool = MemoryFolder(run, clock), ReplayPool(recording, clock)
-    pace, forecaster = Pace(config, recording.split, clock), Forecaster(config, recording.split, families)
+    pace, seconds = Pace(config, recording.split, clock), config.budget.seconds
+    if recording.screenings:
+        screening.screen(families, folder, forecaster, pool, Stop(), SILENT, lambda: None)
+    if seconds is not None:
+        seconds -= folder.elapsed_s() / len(config.engines)
     for engine in config.engines:
-        deadline = Deadline(SignalStop(), pace, config.budget.seconds, ledger.best.values, len(config.engines))
+        deadline = Deadline(SignalStop(), pace, seconds, ledger.best.values, len(config.engines))
         context = Context(engine, config, folder, ledger, SILENT, plan, deadline, forecaster)
         schedule = Schedule(context, families)
         deadline.clock.start()

@@ -1,6 +1,7 @@
 """Convert a run to a recording for `bench.testing.replay`: `python -m tests.benchmarks.record RUN`.
 
-The families are built once more, for what they declare, so this takes some seconds.
+The families are built once more, for what they declare; trials that were recorded without their work, too, which takes
+a second for each. Set `BENCH_CACHE` to an empty folder, so that no features are there.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ import argparse
 import contextlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import bench
-from bench import data, workers
-from bench.records import COMPLETE, Epoch, FailureKind, Run, Trial, to_data
-from bench.search import families, spaces
+from bench import Budget, data, workers
+from bench.hyperparameters import Value
+from bench.records import COMPLETE, Epoch, FailureKind, Run, Screening, SplitInfo, Trial, Weights, Work, to_data
+from bench.search import families, screening, spaces
+from bench.search.forecast import Forecaster
 from bench.search.progress import SILENT
-from bench.testing.replay import RecordedFamily, Recording
+from bench.testing.replay import MemoryFolder, RecordedFamily, Recording, SimulatedClock
+from bench.training.messages import TrialJob
+from bench.workers import Listener
 
 RECORDED = Path(__file__).with_name("recorded.json")
 
@@ -37,17 +43,88 @@ def recording(run: Run) -> Recording:
     dataset = data.load(run.manifest)
     with contextlib.closing(workers.start(run.config)) as pool:
         prepared, _ = families.prepare(run.config, spaces.select(run.config.spaces), dataset, pool, SILENT)
-    trials = [replayable(trial) for trial in run.trials if not trial.duplicate_of and trial.finished_s is not None]
+        trials = [trial for trial in run.trials if not trial.duplicate_of and trial.finished_s is not None]
+        works = counted(run, trials, {family.name: family for family in prepared}, pool)
+        screenings = screened(run, prepared, pool)
+    trials = [replayable(replace(trial, work=trial.work or works[trial.name])) for trial in trials]
     timed_out = [trial for trial in trials if trial.failure and trial.failure.kind is FailureKind.TIMEOUT]
     return Recording(
         note=NOTE,
         split=replace(run.split, sha256="", source="photographs", quarantined=(), alike=()),
         families=tuple(
-            RecordedFamily(**{field.name: getattr(family, field.name) for field in fields(RecordedFamily)})
+            RecordedFamily(
+                **{
+                    field.name: getattr(family, field.name) for field in fields(RecordedFamily) if field.name != "files"
+                },
+                files={backbone: path and Path(path).name for backbone, path in family.files.items()},
+            )
             for family in prepared
         ),
         trials=tuple(trial for trial in trials if trial.state == COMPLETE or trial in timed_out),
+        screenings=tuple(paced(estimate, trials, run.split) for estimate in screenings),
     )
+
+
+def paced(estimate: Screening, trials: Sequence[Trial], split: SplitInfo) -> Screening:
+    """Return a screening at the pace of the first trial on the same features: the machine may be busier now."""
+    trial = next(
+        trial
+        for trial in trials
+        if trial.family == estimate.family
+        and trial.input_size == estimate.input_size
+        and trial.cost
+        and [(prefix.used, prefix.views, prefix.cached) for prefix in trial.prefixes] == [(True, 1, 0.0)]
+    )
+    features_s = trial.cost.features_time_s
+    picture_s = features_s / (split.n("train") + split.n("validation"))
+    start_s = trial.took_s - features_s - sum(epoch.time_s for epoch in trial.history)
+    return replace(estimate, seconds_per_picture=picture_s, time_s=start_s + estimate.n * picture_s, trial_s=None)
+
+
+def file_names(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the weights files without their folders; "" if unavailable."""
+    return {backbone: path and Path(path).name for backbone, path in files.items()}
+
+
+def screened(run: Run, prepared: Sequence[families.Family], pool: workers.Pool) -> tuple[Screening, ...]:
+    """Screen all backbones, without a time limit."""
+    config = replace(run.config, budget=Budget(None, 1e6))
+    folder = MemoryFolder(replace(run, config=config, screenings=()), SimulatedClock())
+    forecaster = Forecaster(config, run.split, prepared)
+    screening.screen(prepared, folder, forecaster, pool, workers.Stop(), SILENT, lambda: None)
+    return tuple(estimate for estimate in folder.run.screenings if estimate.accuracy is not None)
+
+
+class Counting(Listener):
+    """Keeps the work of a trial, and stops it after its build."""
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+
+    def built(self, params: Mapping[str, Value], weights: Weights, work: Work) -> bool:
+        self.work = work
+        return True
+
+
+def counted(
+    run: Run, trials: Sequence[Trial], prepared: Mapping[str, families.Family], pool: workers.Pool
+) -> dict[str, Work | None]:
+    """Build the trials of an older record again, which have no work; return it by the names of the trials."""
+    listeners = {trial.name: Counting() for trial in trials}
+    jobs = iter(
+        TrialJob(
+            id=trial.name,
+            timeout_s=run.config.trial_timeout_s,
+            epochs=trial.max_epochs or run.config.epochs,
+            values=trial.params,
+            **families.training(run.config, run, prepared[trial.family]),
+        )
+        for trial in trials
+        if trial.work is None
+    )
+    for _ in workers.run_jobs(pool, lambda: next(((job, listeners[job.id]) for job in jobs), None), workers.Stop()):
+        pass
+    return {name: listener.work for name, listener in listeners.items()}
 
 
 def replayable(trial: Trial) -> Trial:
@@ -99,7 +176,7 @@ def write(recording: Recording, path: Path = RECORDED) -> None:
     content = compact(recording)
     lines = {name: json.dumps(content[name]) for name in ("note", "split")} | {
         name: "[\n" + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in content[name]) + "\n]"
-        for name in ("families", "trials")
+        for name in ("families", "screenings", "trials")
     }
     path.write_text("{\n" + ",\n".join(f'"{name}": {line}' for name, line in lines.items()) + "\n}\n", "utf-8")
 

@@ -20,13 +20,16 @@ from bench.records import (
     Origin,
     Prefix,
     Run,
+    Screening,
     SplitInfo,
     Trial,
     Weights,
+    Work,
     from_data,
     to_data,
 )
 from bench.testing.replay import RecordedFamily, Recording, simulate
+from bench.training.messages import KnownBackbones
 
 SPACE = (
     Hyperparameter("Choice", "size", 64, values=(64, 96)),
@@ -129,6 +132,19 @@ def test_fewer_epochs_of_each_phase_are_replayed_where_a_run_wants_fewer():
     two = replace(LOW, history=tuple(replace(epoch, phase="xyy"[epoch.epoch - 1]) for epoch in LOW.history))
     (trial,) = search(recording(two), trials=1, epochs=1).trials
     assert [(epoch.epoch, epoch.phase) for epoch in trial.history] == [(1, "x"), (2, "y")]
+
+
+def test_screening_takes_its_recorded_time_and_comes_before_the_trials():
+    known: tuple[dict[str, Value], ...] = ({"input_size": 64},)
+    backbones = (KnownBackbones(("MobileNet",), 64, known[0], Work(macs=10)),)
+    space = (Hyperparameter("Choice", "input_size", 64, values=(64,)),)
+    family = RecordedFamily(FamilyInfo("a"), space, known, (64,), {"MobileNet": "weights"}, backbones=backbones)
+    estimate = Screening("a", "MobileNet", 64, 0.7, n=50, time_s=4.0, seconds_per_picture=0.01)
+    run = search(Recording("", SPLIT, (family,), (recorded(known[0]),), (estimate,)), seconds=100.0)
+    assert [(screened.accuracy, screened.n, screened.time_s) for screened in run.screenings] == [(0.7, 150, 5.0)]
+    assert run.trials[0].started_s == 5.0
+    assert run.elapsed_s <= 100.0
+    assert not search(recording(LOW), seconds=100.0).screenings
 
 
 def test_one_seed_gives_one_run():
