@@ -82,7 +82,7 @@ class Limit(StrEnum):
     PARAMETERS = "parameters", "parameters"
     MODEL_SIZE = "model_size_mb", "MB"
     LATENCY = "latency_ms", "ms"
-    FIRST_EPOCH = "first_epoch_s", "s to the end of the first epoch"  # by the time that is left, not by a setting
+    TIME = "time_s", "s"  # by the trial's share of the budget, not by a setting
 
 
 class Origin(StrEnum):
@@ -514,6 +514,7 @@ class Trial:
 
     @property
     def _ended_early(self) -> str:
+        limit = "share of the budget" if self.limit is Limit.TIME else "limit"
         where = f" after epoch {self.epochs} of {self.planned_epochs}" if self.cut else ""
         return {
             None: "",
@@ -521,13 +522,13 @@ class Trial:
             Ending.BUDGET: f"stopped by the {'' if self.cut else 'time '}budget{where}",
             Ending.INTERRUPTED: f"stopped by Ctrl-C{where}",
             Ending.RECORD: f"answered from the record of {self.duplicate_of}",
-            Ending.LIMIT: f"refused: {self.limited_figure} above the limit",
+            Ending.LIMIT: f"refused: {self.limited_figure} above the {limit}",
         }[self.ending]
 
     @property
     def limited_figure(self) -> str:
         """The figure that exceeds the limit, with its unit; "" without one."""
-        limited = self.forecast if self.limit is Limit.FIRST_EPOCH else self.cost or self.work
+        limited = self.forecast if self.limit is Limit.TIME else self.cost or self.work
         figure = getattr(limited, self.limit, None) if self.limit else None
         if self.limit is None or figure is None:
             return ""

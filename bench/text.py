@@ -207,7 +207,7 @@ def refusals(trials: Iterable[Trial], config: RunConfig) -> str:
     if not counts:
         return ""
     above = {
-        limit: f"above {quantity(limit, values[limit])}" if limit in values else "too long for the time that was left"
+        limit: f"above {quantity(limit, values[limit])}" if limit in values else "above their share of the time"
         for limit in counts
     }
     parts = [f"{thousands(n)} {above[limit]}" for limit, n in counts.items()] if len(counts) > 1 else above.values()

@@ -15,8 +15,9 @@ from bench.engines.base import StudyEngine, quiet
 from bench.engines.distributions import thinned
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
-STARTUP_TRIALS = 5
-"""Random trials before a model is fitted; Optuna's default, 10, is half of a small budget."""
+STARTUP_TRIALS = 2
+"""Trials of a study, known configurations included, before a model is fitted. With Optuna's default, 10, all proposals
+of a small budget would be random."""
 
 GRID_LIMIT = 10_000
 """Maximum number of points of a grid."""

@@ -257,7 +257,7 @@ class TrialListener(Listener):
         self.trial = replace(self.trial, params=dict(params))
         self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
-        if self.trial.limit is Limit.FIRST_EPOCH and not self.twin:
+        if self.trial.limit is Limit.TIME and not self.twin:
             self.study.note_too_long()
         elif self.trial.limit and not self.twin:
             self.study.note_refused(self.key)
@@ -269,7 +269,7 @@ class TrialListener(Listener):
         """Write the record of a configuration that exceeds a limit; it uses no budget."""
         self.study.uncount(self.trial.origin)
         trial = replace(self._timed(self.trial), state=PRUNED, ending=Ending.LIMIT, counted=False)
-        self._context.ledger.end(self.key, trial, stopped=trial.limit is Limit.FIRST_EPOCH)
+        self._context.ledger.end(self.key, trial, stopped=trial.limit is Limit.TIME)
         self._write(trial)
         self._context.deadline.pace.ended(trial)
         return trial
@@ -278,18 +278,18 @@ class TrialListener(Listener):
         return self._folder.elapsed_s() - self.trial.started_s
 
     def _exceeds_time(self, forecast: Forecast | None) -> Limit | None:
-        """Return a limit if not even the first epoch is likely to end in time.
+        """Return a limit if the trial is unlikely to end within its share of the time.
 
-        A family's first trial may exceed its share of the time.
+        A family's first trial may exceed its share; its first epoch must be likely to end within the budget.
         """
         left_s = self._context.deadline.left_s()
         if forecast is None or left_s is None:
             return None
         end_s = left_s + self._used_s()
-        if self.study.trials > 1:
-            end_s = min(end_s, self._share_s)
         earliest_s = forecast.first_epoch_s * forecast.low_s / forecast.time_s
-        return Limit.FIRST_EPOCH if earliest_s > end_s else None
+        if self.study.trials > 1:
+            earliest_s, end_s = forecast.low_s, min(end_s, self._share_s)
+        return Limit.TIME if earliest_s > end_s else None
 
     def _exceeded(self, result: TrialResult) -> Limit | None:
         """Return the limit that a trained model exceeds, e.g. a classifier, whose latency is not known before."""

@@ -35,8 +35,8 @@ MAX_ANSWERS_IN_A_ROW = 20
 MIN_TRIAL_S = 0.1
 """Minimum estimate of a trial's time."""
 
-MAX_TOO_LONG_IN_A_ROW = 3
-"""Configurations in a row that are too long for the time that is left, after which a family gets no more."""
+MAX_TOO_LONG_IN_A_ROW = 5
+"""Configurations in a row that exceed their share of the time, after which a family gets no more."""
 
 MAX_REFUSALS_IN_A_ROW = 50
 """The same for proposals that a limit refuses: random ones of which one in 20 is within it are 50 in a row in 8 %."""
@@ -320,11 +320,11 @@ class StudyState:
         self.exhausted = self.exhausted or self._refused_in_a_row >= MAX_REFUSALS_IN_A_ROW or self._all_tried()
 
     def note_too_long(self) -> None:
-        """Count a configuration whose first epoch would not end in time; drop the family after some in a row."""
+        """Count a configuration that exceeds its share of the time; drop the family after some in a row."""
         self._refused_in_a_row += 1
         if self._refused_in_a_row >= MAX_TOO_LONG_IN_A_ROW:
             count = text.plural(self._refused_in_a_row, "configuration")
-            self.drop(f"the first epochs of {count} in a row would not end in the time that was left")
+            self.drop(f"{count} in a row would exceed their share of the time")
 
     def note_new(self, key: str, params: Mapping[str, Value], capped: bool) -> None:
         """Count a trained proposal; if the engine has `capped` its epochs, it may come again with more."""

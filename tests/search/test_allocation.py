@@ -115,19 +115,17 @@ def test_a_trial_that_exceeds_its_share_ends_with_its_best_epoch(search: Search)
     assert first.note == "stopped by the budget after epoch 2 of 4"
 
 
-def test_configurations_whose_first_epoch_would_end_too_late_are_refused_at_the_cost_of_their_build(
-    search: Search,
-) -> None:
+def test_configurations_that_exceed_their_share_are_refused_at_the_cost_of_their_build(search: Search) -> None:
     known = {"cheap": [{"input_size": 32, "depth": 1}], "vast": []}
     run = search({"cheap": 1.0, "vast": 1.0}, lambda family, params: 0.9, known=known, budget=Budget(None, 20.0))
     refused = [trial for trial in run.trials if trial.family == "vast"]
-    assert [(trial.state, trial.ending, trial.counted) for trial in refused] == [("PRUNED", Ending.LIMIT, False)] * 3
+    assert [(trial.state, trial.ending, trial.counted) for trial in refused] == [("PRUNED", Ending.LIMIT, False)] * 5
     assert all(trial.took_s < 0.1 for trial in refused)
-    assert all("s to the end of the first epoch" in trial.note for trial in refused)
-    assert "too long for the time that was left" in text.refusals(run.trials, run.config)
+    assert all("above the share of the budget" in trial.note for trial in refused)
+    assert "above their share of the time" in text.refusals(run.trials, run.config)
     (study,) = [study for study in run.studies if study.family == "vast"]
     reason = " ".join(study.dropped.split())
-    assert reason == "the first epochs of 3 configurations in a row would not end in the time that was left"
+    assert reason == "5 configurations in a row would exceed their share of the time"
 
 
 def test_a_known_configuration_gets_a_smaller_input_to_fit_its_share(search: Search) -> None:

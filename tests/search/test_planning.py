@@ -73,7 +73,7 @@ def test_trials_are_divided_as_in_the_run(config, pool, tmp_path):
     assert estimate.plan == run.plan
 
 
-def test_proposals_cost_what_the_engine_will_propose_first(config, tmp_path):
+def test_proposals_cost_what_the_engine_draws_before_it_has_results(config, tmp_path):
     counted = []
 
     def wide(hp, family):
@@ -88,7 +88,7 @@ def test_proposals_cost_what_the_engine_will_propose_first(config, tmp_path):
     trained = [params["depth"] for _, params in fake.trained]
     planning.plan(settings, pool=FakePool(wide, lambda *_: 0.5, known=KNOWN, work=noted))
     assert trained[0] == 2
-    assert counted[-4:-1] == trained[1:4]
+    assert counted[-4] == trained[1]  # later ones depend on results
 
 
 def test_nothing_is_trained_downloaded_or_recorded(config, pool, tmp_path, monkeypatch):

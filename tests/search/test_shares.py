@@ -15,7 +15,8 @@ import pytest
 from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
 from bench.records import Cost, Origin, Prefix, Run, Trial
-from bench.report.sections.search_history import best_so_far, proposals
+from bench.report.sections.budget import proposals
+from bench.report.sections.search_history import best_so_far
 from bench.search.spaces import BUILT_IN, ORDER
 from bench.testing import FakePool, Score
 from bench.training.messages import TrialResult
