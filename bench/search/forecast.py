@@ -118,11 +118,16 @@ class Rates:
 
     measured: dict[str, list[float]] = field(default_factory=dict)
     dry_run: dict[str, float] = field(default_factory=dict)
+    screened: dict[str, float] = field(default_factory=dict)
 
     def add(self, term: str, rate: float) -> None:
         """Add a measured rate."""
         if rate > 0 and math.isfinite(rate):
             self.measured[term] = [*self.measured.get(term, ()), rate][-RECENT:]
+
+    def find(self, term: str) -> float | None:
+        """Return the rate that trials, else the screening measured; None without one."""
+        return median(self.measured[term]) if term in self.measured else self.screened.get(term)
 
 
 class Forecaster:
@@ -188,7 +193,7 @@ class Forecaster:
     def learn_features(self, family: str, macs: float, picture_s: float) -> None:
         """Use the time for the features of a picture until a trial of the family has measured it."""
         if macs and picture_s > 0:
-            self._rates[family].dry_run[FEATURES] = picture_s / macs
+            self._rates[family].screened[FEATURES] = picture_s / macs
 
     def scoring_s(self, family: str, work: Work) -> float:
         """Estimate the seconds for scoring a family's best trial: build, predict; with folds also train."""
@@ -228,12 +233,15 @@ class Forecaster:
     def _rate(self, family: str, term: str) -> tuple[float, float]:
         """Return a family's rate and the standard deviation of its logarithm."""
         rates = self._rates[family]
-        if measured := rates.measured.get(term):
-            return median(measured), _spread(measured)
-        if term in rates.dry_run:
-            return rates.dry_run[term], UNMEASURED
-        others = [median(other.measured[term]) for other in self._rates.values() if term in other.measured]
-        return (median(others) if others else TYPICAL[term]), UNMEASURED
+        if (rate := rates.find(term)) is not None:
+            measured = rates.measured.get(term, ())
+            return rate, _spread(measured)
+        others = [(other.find(term), other.dry_run.get(term)) for other in self._rates.values()]
+        if term in rates.dry_run:  # corrected as those of other families turned out to be wrong
+            factors = [rate / dry_run for rate, dry_run in others if rate and dry_run]
+            return rates.dry_run[term] * (median(factors) if factors else 1.0), UNMEASURED
+        known = [rate for rate, _ in others if rate]
+        return (median(known) if known else TYPICAL[term]), UNMEASURED
 
     def _write(self, family: str) -> None:
         if self._path is None:

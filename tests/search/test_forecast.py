@@ -100,6 +100,16 @@ def test_the_dry_run_forecasts_the_first_trial():
     assert slow.forecast("a", WHOLE).time_s > 20 * fast.forecast("a", WHOLE).time_s
 
 
+def test_a_dry_run_is_corrected_as_those_of_other_families_turned_out_wrong():
+    speed = Speed(build_s=1.0, predict_s=0.01, step_s=0.2, step_pictures=4, work=replace(WHOLE, macs=10_000_000))
+    forecasts = forecaster(family("a", speed=speed), family("b", speed=speed))
+    before = forecasts.forecast("b", HEAD)
+    forecasts.learn_features("a", 10_000_000, 0.05)
+    assert forecasts.forecast("b", HEAD).time_s > 1.2 * before.time_s
+    picture_s = [forecasts.features_s(name, 10_000_000)[1] for name in ("a", "b")]
+    assert picture_s == pytest.approx([0.05, 0.05])
+
+
 def test_other_families_forecast_a_family_that_was_never_measured():
     forecasts = forecaster(family("a"), family("b"))
     before = forecasts.forecast("b", WHOLE)
