@@ -2,6 +2,7 @@
 
     pixels/      decoded pictures (`data/pixels.py`); reproducible
     features/    features of frozen layers (`training/frozen/features.py`); reproducible
+    probed/      what was learned from building families (`search/probes.py`); reproducible
     downloads/   data sets from the network; they stay until they are cleared
     speeds/      measured speeds of this machine, for forecasts (`search/forecast.py`); a few kB, they stay as well
 
@@ -49,12 +50,13 @@ ABANDONED_S = 24 * 60 * 60
 KINDS = {
     "pixels": "decoded pictures",
     "features": "features of frozen layers",
+    "probed": "what was learned from building families",
     "downloads": "data sets from the network",
     "speeds": "measured speeds of this machine, for forecasts",
 }
 """Descriptions of the kinds of entries; every kind is a sub-folder."""
 
-REPRODUCIBLE = ("pixels", "features")
+REPRODUCIBLE = ("pixels", "features", "probed")
 """Kinds that can be computed again without the network, so that the cap applies; their entries are in sub-folders."""
 
 

@@ -20,6 +20,7 @@ from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.drafts import Drafts
 from bench.search.limits import unmet
+from bench.search.probes import ProbeCache
 from bench.search.progress import Progress
 from bench.search.spaces import SearchSpace
 from bench.training.messages import FamilyJob, Job, KnownBackbones, ProbeJob, ProbeResult, WeightsFile, WeightsJob
@@ -109,11 +110,7 @@ def prepare(
         )
         for space in chosen
     ]
-    pool.divide(_probes_at_a_time(config, len(jobs)))
-    drafts = {job.id: Drafts(config, space.name) for job, space in zip(jobs, chosen, strict=True)}
-    outcomes = run_all(pool, jobs, progress, "building every family once", listener=lambda job: drafts[job.id])
-    pool.divide(config.workers)
-    probes = [_probe_result(space, outcome) for space, outcome in zip(chosen, outcomes, strict=True)]
+    probes = _probe(config, list(zip(jobs, chosen, strict=True)), pool, progress)
     requests = [
         (job, file)
         for space, job, probe in zip(chosen, jobs, probes, strict=True)
@@ -220,6 +217,25 @@ def run_all(
         outcomes[outcome.job.id] = outcome
         progress.stage(stage, len(outcomes), len(jobs))
     return [outcomes[job.id] for job in jobs if job.id in outcomes]
+
+
+def _probe(
+    config: RunConfig, jobs: Sequence[tuple[ProbeJob, SearchSpace]], pool: Pool, progress: Progress
+) -> list[ProbeResult]:
+    """Build the families whose probes are not in the cache; return all results in the order of the jobs."""
+    earlier = ProbeCache(cache.folder(), config.engines[0])
+    known = {job.id: result for job, _ in jobs if not pool.is_fake and (result := earlier.find(job))}
+    needed = [job for job, _ in jobs if job.id not in known]
+    drafts = {job.id: Drafts(config, space.name) for job, space in jobs}
+    pool.divide(_probes_at_a_time(config, len(needed)))
+    outcomes = run_all(pool, needed, progress, "building every family once", listener=lambda job: drafts[job.id])
+    pool.divide(config.workers)
+    by_id = {outcome.job.id: outcome for outcome in outcomes}
+    results = [known.get(job.id) or _probe_result(space, by_id[job.id]) for job, space in jobs]
+    for (job, _), result in zip(jobs, results, strict=True):
+        if job.id not in known and not pool.is_fake:
+            earlier.keep(job, result)
+    return results
 
 
 def _probes_at_a_time(config: RunConfig, probes: int) -> int:

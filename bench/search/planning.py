@@ -23,10 +23,14 @@ from bench.search import families as preparation
 from bench.search import spaces
 from bench.search.families import Family
 from bench.search.forecast import Forecaster, Z
+from bench.search.probes import is_pure
 from bench.search.progress import SILENT, Progress
 from bench.search.shares import KNOWN_SHARE, cheapest_first, make_plan
 from bench.text import listing, seconds
 from bench.workers import Pool
+
+IMPORT_S = 7.0
+"""Time until the workers have imported TensorFlow."""
 
 PAGE_S = 3.0
 """Time for writing the page, at the start and at the end."""
@@ -75,7 +79,7 @@ class RunEstimate:
     """Predicted cost of a run; `low_s` to `high_s` is a 90 % interval of `time_s`.
 
     Attributes:
-        preparation_s: Measured seconds for the audit of the pictures and the builds of the families.
+        preparation_s: Seconds until the first trial, with what this plan has left in the cache.
         search_s: Seconds for the trials of all engines.
         closing_s: Seconds for scoring the best trials and for the page.
         trials: Number of trials of each engine.
@@ -108,6 +112,7 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
     with contextlib.closing(pool or workers.start(config)) as pool:
         dataset = data.open(config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
+        opened_s = time.monotonic() - start_s
         prepared, _ = preparation.prepare(
             config,
             chosen,
@@ -121,7 +126,9 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
     families = preparation.searchable(config, prepared)
     forecaster = Forecaster(config, dataset.info(), families, cache.folder())
     families = cheapest_first(families, forecaster)
-    estimated = estimate(config, families, forecaster, time.monotonic() - start_s)
+    reusable = all(is_pure(family.path) and not family.warnings for family in families)
+    preparation_s = max(IMPORT_S, opened_s if reusable else time.monotonic() - start_s)
+    estimated = estimate(config, families, forecaster, preparation_s)
     warnings += [f"{family.path}: {warning}" for family in families for warning in family.warnings]
     warnings += filter(None, [unaffordable(config, families, forecaster)])
     return replace(estimated, warnings=tuple(dict.fromkeys(warnings)))

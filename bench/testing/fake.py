@@ -46,6 +46,8 @@ class InProcessPool:
         slots: Number of jobs that it accepts before it runs them.
     """
 
+    is_fake = True
+
     def __init__(self, slots: int = 1) -> None:
         self._slots = slots
         self._waiting: list[tuple[Job, Listener]] = []

@@ -35,7 +35,13 @@ class Listener(Channel):
 
 
 class Pool(Protocol):
-    """Runs several jobs at a time, each in a separate process."""
+    """Runs several jobs at a time, each in a separate process.
+
+    Attributes:
+        is_fake: True if it makes results up; these are not kept for later runs.
+    """
+
+    is_fake: bool
 
     def has_room(self) -> bool:
         """Return whether another job would start immediately."""

@@ -69,6 +69,8 @@ class _WorkerProcess:
 class LocalPool:
     """A pool of processes on this machine, `workers` at a time, each on one share of the CPU cores."""
 
+    is_fake = False
+
     def __init__(self, workers: int = 1) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
@@ -137,6 +139,8 @@ class LocalPool:
 
             stop = getattr(forkserver._forkserver, "_stop", None)
             if stop is not None:  # private, but CPython's tests use it; without it the server ends with this process
+                if server := getattr(forkserver._forkserver, "_forkserver_pid", None):
+                    os.kill(server, signal.SIGKILL)  # else it would first finish its imports
                 stop()
 
     # -- inside

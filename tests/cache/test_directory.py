@@ -153,7 +153,7 @@ def test_the_command_shows_what_is_kept(root, capsys, monkeypatch):
     assert status == 0
     assert str(root) in out
     assert "3.0 GB" in out
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[-4:]}
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[-len(directory.KINDS) :]}
     assert rows["pixels"][:4] == ["2", "2.5", "MB", "2033-05-18"]
     assert rows["features"][0] == "0"
     assert rows["downloads"][:3] == ["1", "1.4", "kB"]
@@ -171,7 +171,7 @@ def test_its_help_teaches(capsys):
 def test_an_empty_cache_is_shown_and_not_made(root, capsys):
     status, out, _ = bench(capsys)
     assert status == 0
-    assert out.count("never") == 4
+    assert out.count("never") == len(directory.KINDS)
     assert not root.exists()
 
 
