@@ -1,8 +1,10 @@
 """Estimate of a run before it begins: the cost of every family, the trials that the budget buys, the total time.
 
-The search is simulated with forecasts: every family begins with its first known configuration, and a proposal costs as
-much as the first ones that the engine makes before it knows any result. Features count once, as the cache keeps them.
-The interval includes the uncertainty of the forecasts and the spread of further proposals.
+The search is simulated with forecasts: every family begins with its first known configuration. The first proposal costs
+what the engine proposes without a result. An engine that learns then stays near the better of the two, and seldom takes
+the dearest: further proposals cost, in turn, the median of its first proposals and what these two cost. Random search
+takes them all. Features count once, as the cache keeps them. The interval includes the uncertainty of the forecasts and
+the spread of the proposals.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 from statistics import fmean, pvariance
 
 from bench import cache, data, engines, workers
@@ -38,8 +39,8 @@ PAGE_S = 3.0
 UNKNOWN_S = 1.0
 """Assumed time of a trial without a forecast, e.g. of a scikit-learn classifier before its first trial."""
 
-MAX_PROPOSALS = 10
-"""Maximum number of proposals of each family that are built."""
+PROPOSALS = 6
+"""Number of proposals of each family that are built."""
 
 MAX_TRIALS = 10_000
 """Maximum number of simulated trials."""
@@ -121,7 +122,7 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
             progress,
             warn=warnings.append,
             download=False,
-            proposals=min(MAX_PROPOSALS, -(-(config.budget.trials or MAX_TRIALS) // len(chosen))),
+            proposals=0 if config.only_known else PROPOSALS,
         )
     families = preparation.searchable(config, prepared)
     forecaster = Forecaster(config, dataset.info(), families, cache.folder())
@@ -139,7 +140,8 @@ def estimate(
 ) -> RunEstimate:
     """Estimate a run of families that are ready."""
     division, engine_count = make_plan(config, families), len(config.engines)
-    simulated = [_SimulatedFamily(family, forecaster) for family in families]
+    learns = not config.engines[0].endswith((":random", ":grid"))
+    simulated = [_SimulatedFamily(family, forecaster, learns) for family in families]
     limit_s = math.inf if division.seconds is None else engine_count * division.seconds
     closing_s = PAGE_S + sum(family.scoring_s for family in simulated)
     _simulate(simulated, division, config.workers * (limit_s - preparation_s - closing_s) / engine_count)
@@ -200,19 +202,23 @@ def _simulate(families: Sequence[_SimulatedFamily], plan: SearchPlan, seconds: f
 class _SimulatedFamily:
     """The trials of a family in a simulated search.
 
+    Args:
+        learns: Whether the engine learns from results.
+
     Attributes:
         known, proposed: Number of trials.
         known_s, proposed_s: Their seconds.
         is_cut: True if another trial does not fit into the time.
     """
 
-    def __init__(self, family: Family, forecaster: Forecaster) -> None:
+    def __init__(self, family: Family, forecaster: Forecaster, learns: bool) -> None:
         self.name, self._family, self._forecaster = family.name, family, forecaster
         self.known = self.proposed = 0
         self.known_s = self.proposed_s = 0.0
         self.is_cut = False
         self._works = list(_works(family)) or [Work()]
-        self._proposals = cycle(family.proposed_works or self._works)
+        self._proposals = family.proposed_works or self._works
+        self._learns = learns
         self._views: dict[object, int] = {}  # of the features that its trials have computed
         self._costs: list[float] = []  # of the proposals
         self.scoring_s = forecaster.scoring_s(family.name, self._works[0])
@@ -234,9 +240,8 @@ class _SimulatedFamily:
     def begin(self, known: bool, left_s: float) -> bool:
         """Add a trial, of a known configuration if one is left; return False if it does not fit into the time."""
         known = known and self.known < len(self._family.known)
-        work = self._works[min(self.known, len(self._works) - 1)] if known else next(self._proposals)
-        forecast = self._forecaster.forecast(self.name, self._with_features(work))
-        cost_s = UNKNOWN_S if forecast is None else forecast.time_s
+        work = self._works[min(self.known, len(self._works) - 1)] if known else self._proposal()
+        cost_s = self._cost_s(work)
         if cost_s > left_s:
             self.is_cut = True
             return False
@@ -248,14 +253,25 @@ class _SimulatedFamily:
             self._costs.append(cost_s)
         return True
 
+    def _proposal(self) -> Work:
+        """Return the next proposal's work."""
+        if self._learns and self.proposed:
+            middle = sorted(self._proposals, key=self._cost_s)[(len(self._proposals) - 1) // 2]
+            return (self._proposals[0], middle, self._works[0])[self.proposed % 3]
+        return self._proposals[self.proposed % len(self._proposals)]
+
+    def _cost_s(self, work: Work) -> float:
+        """Forecast a trial, with the features that its family's trials have computed."""
+        forecast = self._forecaster.forecast(self.name, self._with_features(work))
+        return UNKNOWN_S if forecast is None else forecast.time_s
+
     def variance(self, engine_count: int) -> float:
         """Return the variance of the seconds of its trials, those of all engines."""
         first = self._forecaster.forecast(self.name, self._works[0])
         spread = math.log(first.high_s / first.time_s) / Z if first else 0.0
-        sampling = pvariance(self._costs) if self._costs else 0.0
         total_s = self.known_s + engine_count * self.proposed_s
-        unseen = engine_count * self.proposed - min(self.proposed, len(self._family.proposed_works))
-        return (total_s * math.expm1(spread)) ** 2 + unseen * sampling
+        unknown = max(0, engine_count * self.proposed - 1)
+        return (total_s * math.expm1(spread)) ** 2 + unknown * pvariance(map(self._cost_s, self._proposals))
 
     def estimate(self) -> FamilyEstimate:
         """Return the estimate."""

@@ -88,7 +88,7 @@ def test_proposals_cost_what_the_engine_draws_before_it_has_results(config, tmp_
     trained = [params["depth"] for _, params in fake.trained]
     planning.plan(settings, pool=FakePool(wide, lambda *_: 0.5, known=KNOWN, work=noted))
     assert trained[0] == 2
-    assert counted[-4] == trained[1]  # later ones depend on results
+    assert counted[-planning.PROPOSALS] == trained[1]  # later ones depend on results
 
 
 def test_nothing_is_trained_downloaded_or_recorded(config, pool, tmp_path, monkeypatch):
