@@ -34,6 +34,15 @@ MIN_CHANCE = 0.01
 LEAST_ERROR = 0.5
 """Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
 
+FIRST_SHARE = 0.2
+"""Maximum share of the time so far that the first trial of a family takes, itself included."""
+
+ALWAYS_FIRST = 0.05
+"""Share of the time budget that the first trial of a family takes without delay."""
+
+LATEST_FIRST = 1 / 3
+"""Share of the time budget after which families get their first trial whatever it takes."""
+
 NORMAL = NormalDist()
 
 
@@ -85,14 +94,27 @@ def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
     return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
 
 
-def adaptively(studies: Sequence[StudyState], least_error: float) -> list[StudyState]:
+def first_trial_s(used_s: float, budget_s: float | None) -> float:
+    """Return the seconds that a family's first trial may take if nothing is known of the family.
+
+    Args:
+        used_s: Seconds that the search has used.
+        budget_s: Time budget; None without one.
+    """
+    if budget_s is None or used_s >= LATEST_FIRST * budget_s:
+        return math.inf
+    return max(ALWAYS_FIRST * budget_s, used_s * FIRST_SHARE / (1 - FIRST_SHARE))
+
+
+def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float) -> list[StudyState]:
     """Sort studies by the expected gain a second of their next trials, and drop those that cannot catch up.
 
-    Studies without trials come first, the cheapest before the others; one that was screened only if no study with
-    trials is expected to gain more.
+    A study without trials and screening comes first if its first trial takes at most `first_s`, the cheapest before the
+    others.
 
     Args:
         least_error: Smallest error that the validation pictures can show.
+        first_s: The result of `first_trial_s`.
     """
     least = max(least_error, 1 - max((value for study in studies for value in study.values), default=0.0))
     outlooks = {study: Outlook.of(study.values, study.screened, least_error) for study in studies}
@@ -104,19 +126,13 @@ def adaptively(studies: Sequence[StudyState], least_error: float) -> list[StudyS
         if seen and others and not study.is_done and chance < MIN_CHANCE:
             study.drop(_reason(study, 1 - least))
 
-    rates = {
-        study: outlooks[study].gain(least) / (study.next_s() * (1 + study.running))
-        for study in studies
-        if not study.is_done
-    }
-    highest = max((rate for study, rate in rates.items() if study.trials), default=0.0)
-
     def key(study: StudyState) -> tuple[bool, float]:
-        if not study.trials and (study.screened is None or rates[study] >= highest):
-            return False, study.next_s()
-        return True, -rates[study]
+        next_s = study.next_s()
+        if not study.trials and study.screened is None and next_s <= first_s:
+            return False, next_s
+        return True, -outlooks[study].gain(least) * study.success_rate / (next_s * (1 + study.running))
 
-    return sorted(rates, key=key)
+    return sorted((study for study in studies if not study.is_done), key=key)
 
 
 def _reason(study: StudyState, best: float) -> str:

@@ -20,6 +20,9 @@ from bench.workers import Listener, Outcome, Pool, Stop, run_jobs
 MAX_SHARE = 0.1
 """Maximum share of the time budget."""
 
+WORTHWHILE = 3.0
+"""Minimum time of a trial, relative to its screening; a faster trial says more for little more time."""
+
 PICTURES, MIN_PICTURES = 200, 60
 """Number of sampled pictures, and the minimum if time is short."""
 
@@ -110,6 +113,12 @@ class _Screener:
         while self._waiting:
             candidate, left_s = self._waiting.pop(0), self._end_s - self._folder.elapsed_s()
             build_s, picture_s = self._expected_s(candidate)
+            trial_s = self._trial_s(candidate)
+            if trial_s and trial_s < WORTHWHILE * (build_s + self._wanted * picture_s):
+                self._add(
+                    replace(candidate.label, reason=f"a trial takes only about {text.seconds(trial_s)}"), candidate
+                )
+                continue
             if left_s < (needed_s := build_s + self._least * picture_s):
                 needed = f"{text.plural(self._least, 'picture')} would take about {text.seconds(needed_s)}"
                 self._add(replace(candidate.label, reason=f"{needed}, {text.seconds(left_s)} were left"), candidate)
@@ -148,9 +157,13 @@ class _Screener:
 
     def _add(self, screening: Screening, candidate: _Candidate) -> None:
         """Record a screening with the forecast of a trial."""
+        self._folder.screened(replace(screening, trial_s=self._trial_s(candidate)))
+
+    def _trial_s(self, candidate: _Candidate) -> float | None:
+        """Forecast a trial of a candidate; None if it was not built."""
         work = candidate.known.work
         forecast = self._forecaster.forecast(candidate.family.name, work) if work else None
-        self._folder.screened(replace(screening, trial_s=forecast.time_s if forecast else None))
+        return forecast.time_s if forecast else None
 
 
 def _obstacle(config: RunConfig, family: Family) -> str:

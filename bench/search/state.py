@@ -184,6 +184,7 @@ class StudyState:
         self._is_baseline = family.name in context.plan.baselines
         self._counted: Counter[Origin] = Counter()
         self._began_s: dict[int, float] = {}  # of the running trials, by number
+        self._ended = 0
         self._ended_s = 0.0
         self._faults = 0
         self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
@@ -207,6 +208,11 @@ class StudyState:
     def running(self) -> int:
         """Number of its running trials."""
         return len(self._began_s)
+
+    @property
+    def success_rate(self) -> float:
+        """Expected share of its trials that have a result; 1 before the first one has ended."""
+        return (len(self.values) + 1) / (self._ended + 1)
 
     def spent_s(self) -> float:
         """Return the seconds that its trials took so far, including charged time."""
@@ -296,8 +302,10 @@ class StudyState:
         """Report the end of a trial to the engine; if that fails, only the Optuna trial is finished."""
         took_s = self.context.folder.elapsed_s() - self._began_s.pop(proposal.trial.number)
         self._ended_s += took_s
-        if trial.state == COMPLETE and trial.value is not None and trial.counted:
-            self.values.append(trial.value)
+        if trial.counted:
+            self._ended += 1
+            if trial.state == COMPLETE and trial.value is not None:
+                self.values.append(trial.value)
             if not trial.known and not trial.duplicate_of:
                 self._proposals_s.append(took_s)
         try:

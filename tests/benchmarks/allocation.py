@@ -36,7 +36,7 @@ class Policy:
         allocation: One of `config.ALLOCATIONS`.
         by_trial: True if families get the same number of trials, not of seconds.
         in_file_order: True if families come in the order of `spaces.ORDER`, not the cheapest first.
-        screened: True if backbones are screened first.
+        screened: True if all backbones are screened first, whatever it takes.
     """
 
     allocation: str = "even"
@@ -52,6 +52,8 @@ class Policy:
                 patches.enter_context(mock.patch("bench.search.schedule.evenly", by_trial))
             if self.in_file_order:
                 patches.enter_context(mock.patch("bench.search.shares.cheapest_first", lambda families, _: families))
+            if self.screened:
+                patches.enter_context(mock.patch("bench.search.screening.WORTHWHILE", 0.0))
             yield
 
 
@@ -68,7 +70,7 @@ POLICIES = {
     FORMER: Policy(in_file_order=True),
     "even by time": Policy(),
     "adaptive": Policy("adaptive"),
-    "adaptive, screened": Policy("adaptive", screened=True),
+    "adaptive, all backbones screened": Policy("adaptive", screened=True),
 }
 
 EPOCHS = 6
@@ -130,7 +132,7 @@ def search(recording: Recording, policy: Policy, seconds: float, seed: int, engi
         engines=(engine,), budget=Budget(None, seconds), seed=seed, allocation=policy.allocation, epochs=EPOCHS
     )
     with policy.used():
-        return curve(simulate(recording if policy.screened else replace(recording, screenings=()), config))
+        return curve(simulate(replace(recording, screenings=()) if policy.allocation == "even" else recording, config))
 
 
 def compare(

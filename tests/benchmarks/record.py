@@ -13,10 +13,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
+from unittest import mock
 
 import bench
-from bench import Budget, data, workers
+from bench import Budget, RunConfig, data, workers
 from bench.hyperparameters import Value
 from bench.records import COMPLETE, Epoch, FailureKind, Run, Screening, SplitInfo, Trial, Weights, Work, to_data
 from bench.search import families, screening, spaces
@@ -34,7 +36,8 @@ DIGITS = 4
 NOTE = (
     "Trials of `bench run --engine optuna:random` on photographs of cats and dogs, two at a time on one core each,"
     " while other programs used the same two cores: the times are noisy. A trial that its time limit ended has state"
-    " FAIL; its time is spread evenly over the epochs that it completed and half of another one."
+    " FAIL; its time is spread evenly over the epochs that it completed and half of another one. The times of dry runs"
+    " and screenings, measured later, are scaled to the pace of the trials."
 )
 
 
@@ -48,25 +51,38 @@ def recording(run: Run) -> Recording:
         screenings = screened(run, prepared, pool)
     trials = [replayable(replace(trial, work=trial.work or works[trial.name])) for trial in trials]
     timed_out = [trial for trial in trials if trial.failure and trial.failure.kind is FailureKind.TIMEOUT]
-    return Recording(
+    raw = Recording(
         note=NOTE,
         split=replace(run.split, sha256="", source="photographs", quarantined=(), alike=()),
         families=tuple(
-            RecordedFamily(
-                **{
-                    field.name: getattr(family, field.name) for field in fields(RecordedFamily) if field.name != "files"
-                },
-                files={backbone: path and Path(path).name for backbone, path in family.files.items()},
-            )
-            for family in prepared
+            RecordedFamily(**{field.name: getattr(family, field.name) for field in fields(RecordedFamily)})
+            for family in (replace(family, files=file_names(family.files)) for family in prepared)
         ),
         trials=tuple(trial for trial in trials if trial.state == COMPLETE or trial in timed_out),
-        screenings=tuple(paced(estimate, trials, run.split) for estimate in screenings),
+        screenings=screenings,
+    )
+    return at_recorded_pace(raw, run.config)
+
+
+def at_recorded_pace(recording: Recording, config: RunConfig) -> Recording:
+    """Return a recording whose dry runs and screenings are as fast as its trials: the machine may be busier now."""
+    forecaster = Forecaster(config, recording.split, [family.family() for family in recording.families])
+    first = {trial.family: trial for trial in reversed(recording.trials) if trial.cost and trial.history}
+    factor = median(trial.cold_s / forecaster.forecast(name, trial.work).cold_s for name, trial in first.items())
+    slow = ("build_s", "predict_s", "step_s")
+    speeds = [
+        family.speed and replace(family.speed, **{name: factor * getattr(family.speed, name) for name in slow})
+        for family in recording.families
+    ]
+    return replace(
+        recording,
+        families=tuple(replace(family, speed=speed) for family, speed in zip(recording.families, speeds, strict=True)),
+        screenings=tuple(paced(estimate, recording.trials, recording.split) for estimate in recording.screenings),
     )
 
 
 def paced(estimate: Screening, trials: Sequence[Trial], split: SplitInfo) -> Screening:
-    """Return a screening at the pace of the first trial on the same features: the machine may be busier now."""
+    """Return a screening at the pace of the first trial on the same features."""
     trial = next(
         trial
         for trial in trials
@@ -87,11 +103,12 @@ def file_names(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def screened(run: Run, prepared: Sequence[families.Family], pool: workers.Pool) -> tuple[Screening, ...]:
-    """Screen all backbones, without a time limit."""
+    """Screen all backbones, whatever it takes."""
     config = replace(run.config, budget=Budget(None, 1e6))
     folder = MemoryFolder(replace(run, config=config, screenings=()), SimulatedClock())
     forecaster = Forecaster(config, run.split, prepared)
-    screening.screen(prepared, folder, forecaster, pool, workers.Stop(), SILENT, lambda: None)
+    with mock.patch.object(screening, "WORTHWHILE", 0.0):
+        screening.screen(prepared, folder, forecaster, pool, workers.Stop(), SILENT, lambda: None)
     return tuple(estimate for estimate in folder.run.screenings if estimate.accuracy is not None)
 
 

@@ -15,7 +15,7 @@ import bench
 from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
 from bench.records import Ending, PhaseWork, Run, Screening, Work
-from bench.search.allocation import Outlook
+from bench.search.allocation import Outlook, first_trial_s
 from bench.testing import FakePool
 
 LEAST = 0.001
@@ -71,10 +71,33 @@ def order(run: Run) -> list[str]:
     return [trial.family for trial in sorted(run.trials, key=lambda trial: trial.order) if trial.order]
 
 
-@pytest.mark.parametrize("budget", [Budget(6), Budget(None, 60.0)])
-def test_every_family_comes_first_once_and_the_cheapest_before_the_others(search: Search, budget: Budget) -> None:
-    run = search({"dear": 9.0, "medium": 3.0, "cheap": 1.0}, lambda family, params: 0.9, budget=budget)
+def test_every_family_comes_first_once_and_the_cheapest_before_the_others(search: Search) -> None:
+    run = search({"dear": 9.0, "medium": 3.0, "cheap": 1.0}, lambda family, params: 0.9, budget=Budget(6))
     assert order(run)[:3] in (["medium", "cheap", "dear"], ["cheap", "medium", "dear"])
+
+
+def test_a_dear_first_trial_waits_until_it_is_a_fifth_of_the_time_or_a_third_of_the_budget_is_used() -> None:
+    assert first_trial_s(20.0, 100.0) == 5.0
+    assert first_trial_s(0.0, 100.0) == 5.0  # at once, if it takes next to nothing
+    assert first_trial_s(34.0, 100.0) == first_trial_s(0.0, None) == math.inf
+
+
+def test_a_time_budget_is_not_spent_on_the_first_trial_of_a_dear_family_at_once(search: Search) -> None:
+    run = search({"dear": 12.0, "cheap": 1.0}, lambda family, params: 0.9)
+    dear = next(trial for trial in run.trials if trial.family == "dear")
+    assert 33.0 < dear.started_s < 36.0
+    assert order(run)[: order(run).index("dear")].count("cheap") > 20
+
+
+def test_a_family_whose_trials_fail_gets_fewer(search: Search) -> None:
+    def accuracy(family: str, params: Mapping[str, Value]) -> float:
+        if family == "broken":
+            raise MemoryError
+        return 0.8 + int(params["depth"] or 0) / 10_000
+
+    run = search({"broken": 2.0, "good": 2.0}, accuracy)
+    counts = Counter(order(run))
+    assert counts["good"] > 4 * counts["broken"] > 0
 
 
 def test_seconds_go_where_more_can_be_gained(search: Search) -> None:
@@ -143,7 +166,7 @@ def test_the_first_known_configuration_that_fits_is_taken_as_it_is(search: Searc
         "cheap": [{"input_size": 64, "depth": 1}],
         "dear": [{"input_size": 128, "depth": 1}, {"input_size": 32, "depth": 2}, {"input_size": 32, "depth": 3}],
     }
-    run = search({"cheap": 1.0, "dear": 1.0}, lambda family, params: 0.9, budget=Budget(None, 200.0), known=known)
+    run = search({"cheap": 1.0, "dear": 1.0}, lambda family, params: 0.9, known=known)
     first = next(trial for trial in run.trials if trial.family == "dear" and trial.number == 0)
     assert (first.params, first.fitted) == ({"input_size": 32, "depth": 2}, "")
 

@@ -12,7 +12,7 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner
 from bench.errors import Interrupted
-from bench.records import Failure, FailureKind, Screening, Work
+from bench.records import Failure, FailureKind, PhaseWork, Screening, Work
 from bench.report.sections.verdict import no_result
 from bench.search import screening
 from bench.search.progress import SILENT, Progress
@@ -138,6 +138,18 @@ def test_every_family_is_screened_before_its_other_sizes_and_the_dearest_last(st
     assert all(isinstance(job, ProbeJob | ScreenJob) for job in pool.jobs[:first])
     assert run.screening("a") == run.screenings[0]
     assert (run.screenings[0].accuracy, run.screenings[0].n) == (0.95, 20)
+
+
+@pytest.mark.parametrize(("macs", "screened"), [(10**3, []), (10**13, [("a", 10, 20)])])
+def test_a_backbone_whose_trial_takes_hardly_longer_is_not_screened(start, monkeypatch, macs, screened):
+    work = Work(macs=5 * 10**9, phases=(PhaseWork(4, macs=macs),))
+    monkeypatch.setattr(Pool, "work", lambda pool, size: work)
+    run, pool = start({"a": (10,)}, 1000.0)
+    assert pool.screened == screened
+    (screening,) = run.screenings
+    assert (screening.accuracy is None) == (not screened)
+    if not screened:
+        assert screening.reason.replace("\u202f", " ").startswith("a trial takes only about 2")
 
 
 def test_there_is_no_screening_without_a_time_budget(start):
