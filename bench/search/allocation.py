@@ -34,11 +34,11 @@ MIN_CHANCE = 0.01
 LEAST_ERROR = 0.5
 """Number of wrong predictions that stands for none, since the logarithm of no error is infinite."""
 
-FIRST_SHARE = 0.2
-"""Maximum share of the time so far that the first trial of a family takes, itself included."""
+TIME_SHARE = 0.2
+"""Share of the time so far that one trial takes at most, itself included."""
 
-ALWAYS_FIRST = 0.05
-"""Share of the time budget that the first trial of a family takes without delay."""
+LEAST_SHARE = 0.05
+"""Share of the time budget that one trial may take from the beginning."""
 
 LATEST_FIRST = 1 / 3
 """Share of the time budget after which families get their first trial whatever it takes."""
@@ -94,16 +94,9 @@ def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
     return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
 
 
-def first_trial_s(used_s: float, budget_s: float | None) -> float:
-    """Return the seconds that a family's first trial may take if nothing is known of the family.
-
-    Args:
-        used_s: Seconds that the search has used.
-        budget_s: Time budget; None without one.
-    """
-    if budget_s is None or used_s >= LATEST_FIRST * budget_s:
-        return math.inf
-    return max(ALWAYS_FIRST * budget_s, used_s * FIRST_SHARE / (1 - FIRST_SHARE))
+def affordable_s(used_s: float, budget_s: float) -> float:
+    """Return the seconds of one trial that a search can afford, which grows with the time that it has used."""
+    return max(LEAST_SHARE * budget_s, used_s * TIME_SHARE / (1 - TIME_SHARE))
 
 
 def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float) -> list[StudyState]:
@@ -114,7 +107,7 @@ def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float
 
     Args:
         least_error: Smallest error that the validation pictures can show.
-        first_s: The result of `first_trial_s`.
+        first_s: Maximum seconds of a first trial of which nothing is known.
     """
     least = max(least_error, 1 - max((value for study in studies for value in study.values), default=0.0))
     outlooks = {study: Outlook.of(study.values, study.screened, least_error) for study in studies}

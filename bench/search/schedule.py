@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.records import Trial, limits
-from bench.search.allocation import LEAST_ERROR, adaptively, evenly, first_trial_s, is_known_due
+from bench.search.allocation import LATEST_FIRST, LEAST_ERROR, adaptively, affordable_s, evenly, is_known_due
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener
 from bench.search.settled import settled
@@ -81,20 +81,24 @@ class Schedule:
             return evenly(self._studies, self._context.plan)
         split = self._context.folder.run.split
         validated = split.n("train") if split.folds else split.n("validation")
-        first_s = first_trial_s(self._context.clock.read_s(), self._config.budget.seconds)
+        used_s, budget_s = self._context.clock.read_s(), self._config.budget.seconds
+        first_s = math.inf
+        if budget_s is not None and used_s < LATEST_FIRST * budget_s:
+            first_s = affordable_s(used_s, budget_s)
         return adaptively(self._studies, LEAST_ERROR / max(1, validated), first_s)
 
     def _share_s(self) -> float:
         """Return the seconds for the next trial: the remaining time, divided by the families, until each has had one.
 
-        Then it is `MAX_SHARE` of the time budget. There is no limit for the only family.
+        Then it is what the search can afford, at most `MAX_SHARE` of the budget. There is no limit for the only family.
         """
         left_s, searched = self._context.deadline.left_s(), [study for study in self._studies if not study.is_done]
-        if left_s is None or self._config.allocation == "even" or len(searched) < 2:
+        budget_s = self._config.budget.seconds
+        if left_s is None or budget_s is None or self._config.allocation == "even" or len(searched) < 2:
             return math.inf
         if any(not study.trials for study in searched):
             return left_s / len(searched)
-        return MAX_SHARE * (self._config.budget.seconds or 0.0)
+        return min(MAX_SHARE * budget_s, affordable_s(self._context.clock.read_s(), budget_s))
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record an ended trial and those that waited for it; yield them as they are recorded."""

@@ -15,7 +15,7 @@ import bench
 from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
 from bench.records import Ending, PhaseWork, Run, Screening, Work
-from bench.search.allocation import Outlook, first_trial_s
+from bench.search.allocation import Outlook, affordable_s
 from bench.testing import FakePool
 
 LEAST = 0.001
@@ -76,10 +76,9 @@ def test_every_family_comes_first_once_and_the_cheapest_before_the_others(search
     assert order(run)[:3] in (["medium", "cheap", "dear"], ["cheap", "medium", "dear"])
 
 
-def test_a_dear_first_trial_waits_until_it_is_a_fifth_of_the_time_or_a_third_of_the_budget_is_used() -> None:
-    assert first_trial_s(20.0, 100.0) == 5.0
-    assert first_trial_s(0.0, 100.0) == 5.0  # at once, if it takes next to nothing
-    assert first_trial_s(34.0, 100.0) == first_trial_s(0.0, None) == math.inf
+def test_a_trial_may_take_a_fifth_of_the_time_so_far_and_a_little_from_the_beginning() -> None:
+    assert affordable_s(40.0, 100.0) == 10.0
+    assert affordable_s(0.0, 100.0) == 5.0
 
 
 def test_a_time_budget_is_not_spent_on_the_first_trial_of_a_dear_family_at_once(search: Search) -> None:
