@@ -315,6 +315,7 @@ def test_two_workers_do_the_same_search(space, tmp_path, monkeypatch):
 def test_real_photographs_and_real_weights(assets, start, tmp_path, monkeypatch):
     """MobileNetV2's frozen features tell cats from dogs, screening says so before; the dummy cannot."""
     monkeypatch.setenv("KERAS_HOME", str(assets / "keras"))
+    monkeypatch.setattr("bench.search.screening.WORTHWHILE", 0.0)  # screen, although a trial takes hardly longer
     run = bench.run(
         RunConfig(
             data=str(assets / "photos"), limit=300, spaces=("dummy", "mobilenet_v2"), budget=Budget(2, 600.0),

@@ -43,13 +43,10 @@ def test_a_recording_has_trials_of_all_families():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "seconds",
-    [300.0, pytest.param(600.0, marks=pytest.mark.xfail(reason="in ten minutes the ratio is about 0.7", strict=True))],
-)
-def test_adaptive_finds_what_the_former_policy_found_in_half_of_its_time(seconds):
+def test_adaptive_finds_what_the_former_policy_found_in_half_of_its_time():
+    """In five minutes; in ten the ratio is 0.6 to 0.7 (docs/allocation.md)."""
     policies = {name: POLICIES[name] for name in (FORMER, "adaptive")}
-    curves = compare(Recording.read(RECORDED), policies, seconds, RUNS, "optuna:tpe")
+    curves = compare(Recording.read(RECORDED), policies, 300.0, RUNS, "optuna:tpe")
     times = times_to_reach(curves, [run.best[-1] for run in curves[FORMER]])
     ratios = [ours / theirs for ours, theirs in zip(times["adaptive"], times[FORMER], strict=True)]
     assert median(ratios) <= 0.5
