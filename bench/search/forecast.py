@@ -2,7 +2,8 @@
 
 A trial's time is the sum of four terms, each proportional to a count:
 
-    start      building the model, tracing it, measuring and saving it: once
+    start      building the model, tracing it, measuring and saving it: once; less if all features are in the cache,
+               since backbones are then not built
     features   multiply-accumulates of the frozen layers, for features that are not in the cache
     steps      fixed cost of a training step
     training   multiply-accumulates of training steps and validation
@@ -34,9 +35,10 @@ from bench.errors import ConfigError
 from bench.records import COMPLETE, Forecast, SplitInfo, Trial, Work
 from bench.search.families import Family
 
-START, FEATURES, STEPS, TRAINING, EPOCHS = "start", "features", "steps", "training", "epochs"
+START, CACHED_START, FEATURES = "start", "start with cached features", "features"
+STEPS, TRAINING, EPOCHS = "steps", "training", "epochs"
 
-TYPICAL = {START: 2.0, FEATURES: 2e-11, STEPS: 2e-3, TRAINING: 2e-11, EPOCHS: 0.8}
+TYPICAL = {START: 2.0, CACHED_START: 1.0, FEATURES: 2e-11, STEPS: 2e-3, TRAINING: 2e-11, EPOCHS: 0.8}
 """Rates before anything is measured: seconds a trial, a multiply-accumulate, a step and a multiply-accumulate; and the
 share of the planned epochs that are trained, because of early stopping."""
 
@@ -161,7 +163,7 @@ class Forecaster:
         counts = count(work, self._split)
         epochs, _ = self._rate(family, EPOCHS)
         terms = {
-            START: 1.0,
+            _start(work): 1.0,
             FEATURES: counts.features,
             STEPS: epochs * counts.steps,
             TRAINING: epochs * counts.training,
@@ -173,7 +175,7 @@ class Forecaster:
             variance += (number * rate * math.expm1(spread)) ** 2
         width = math.log1p(Z * math.sqrt(variance) / seconds)
         features_rate, _ = self._rate(family, FEATURES)
-        features_s, start_s = counts.features * features_rate, self._rate(family, START)[0]
+        features_s, start_s = counts.features * features_rate, self._rate(family, _start(work))[0]
         trained_epochs = max(1.0, epochs * counts.epochs)
         return Forecast(
             time_s=seconds,
@@ -219,7 +221,7 @@ class Forecaster:
             self._attribute(trial.family, epochs_s, {STEPS: share * counts.steps, TRAINING: share * counts.training})
         if counts.features:
             rates.add(FEATURES, features_s / counts.features)
-        rates.add(START, max(0.1, trial.took_s - features_s - epochs_s))
+        rates.add(_start(trial.work), max(0.1, trial.took_s - features_s - epochs_s))
         self._base_mb = max(0.0, cost.peak_rss_mb - counts.memory_mb) or self._base_mb
         self._write(trial.family)
 
@@ -249,6 +251,11 @@ class Forecaster:
         self._stored[_key(self._families[family])] = self._rates[family].measured
         with contextlib.suppress(OSError):  # a full disk: they are measured again
             write_text(self._path, json.dumps(self._stored))
+
+
+def _start(work: Work) -> str:
+    is_cached = bool(work.phases) and all(phase.cached == 1 for phase in work.phases)
+    return CACHED_START if is_cached else START
 
 
 def _spread(rates: Sequence[float]) -> float:
