@@ -133,7 +133,7 @@ def _reason(study: StudyState, best: float) -> str:
         seen = f"its {text.plural(len(study.values), 'trial')} reached {text.percent(max(study.values))}"
     else:
         seen = f"screened: {text.percent(study.screened)}"
-    return f"{seen}; the probability that another improves on {text.percent(best)} is below {MIN_CHANCE:.0%}"
+    return f"{seen}; the probability that another improves on {text.percent(best)} is below {text.percent(MIN_CHANCE)}"
 
 
 def is_known_due(study: StudyState, studies: Sequence[StudyState], plan: SearchPlan) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.records import PRUNED, Ending, Forecast, Origin, Run, RunStatus, SearchPlan, Trial
+from bench.records import PRUNED, Ending, Forecast, Origin, Run, RunStatus, SearchPlan, Study, Trial
 from bench.report.sections import budget
 from bench.report.sections.reproduce import trial_table
 
@@ -34,6 +34,15 @@ def run() -> Run:
         predicted("cnn", 4, 50.0, 10.0, state=PRUNED),
         predicted("vgg16", 0, 50.0, 50.0),
     )
+
+
+def test_a_family_that_was_dropped_before_its_first_trial_says_why(run: Run) -> None:
+    reason = "screened: 58.0 %; the probability that another improves is below 1.0 %"
+    vgg19 = Study("vgg19", TPE, dropped=reason, dropped_s=70.0)
+    families = (*run.families, replace(run.families[0], name="vgg19"))
+    more = replace(run, families=families, studies=(*run.studies, vgg19))
+    assert [row.family for row in budget.spending(more)] == ["cnn", "vgg16", "vgg19"]
+    assert "no more trials after 1 min 10 s: screened: 58.0 %" in words(more)
 
 
 def test_a_family_has_its_trials_its_share_and_its_errors(run: Run) -> None:

@@ -202,7 +202,7 @@ def test_a_family_whose_screening_cannot_catch_up_gets_no_trial(
     assert {trial.family for trial in run.trials} == {"a"}
     (study,) = [study for study in run.studies if study.family == "b"]
     reason = " ".join(study.dropped.split())
-    assert reason == "screened: 60.0 %; the probability that another improves on 99.0 % is below 1%"
+    assert reason == "screened: 60.0 %; the probability that another improves on 99.0 % is below 1.0 %"
 
 
 def test_gain_is_the_mean_improvement_of_the_outlook() -> None:

@@ -100,9 +100,11 @@ def predictions_of(run: Run, family: str) -> list[Prediction]:
 
 
 def spending(run: Run) -> list[Spending]:
-    """The part of the budget that each family that was tried got, in the order of the families."""
+    """The part of the budget that each family got that was tried or dropped, in the order of the families."""
     trials = {family.name: [trial for trial in run.trials if trial.family == family.name] for family in run.families}
-    spent_s = {name: sum(trial.took_s for trial in trials[name]) for name in trials if trials[name]}
+    spent_s = {
+        name: sum(trial.took_s for trial in trials[name]) for name in trials if trials[name] or _dropped(run, name)
+    }
     total_s = sum(spent_s.values())
     rows = []
     for name, seconds in spent_s.items():
