@@ -20,7 +20,7 @@ from bench.training.objective import Objective
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = int(os.environ.get("BENCH_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("BENCH_EXAMPLES", "5"))
 
 HEAD = """\
 import keras
