@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
@@ -69,15 +69,22 @@ class Ending(StrEnum):
     LIMIT = "limit"  # refused, see `Trial.limit`
 
 
-class Limit(StrEnum):
-    """A limit, named after the field of `Work`, `Cost` or `Forecast` that it limits; checked in this order."""
+class WordedEnum(StrEnum):
+    """An enumeration whose members have `words` for people beside their value."""
 
-    unit: str
+    words: str
 
-    def __new__(cls, value: str, unit: str) -> Limit:
-        limit = str.__new__(cls, value)
-        limit._value_, limit.unit = value, unit
-        return limit
+    def __new__(cls, value: str, words: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_, member.words = value, words
+        return member
+
+
+class Limit(WordedEnum):
+    """A limit, named after the field of `Work`, `Cost` or `Forecast` that it limits; checked in this order.
+
+    Its `words` are the unit.
+    """
 
     PARAMETERS = "parameters", "parameters"
     MODEL_SIZE = "model_size_mb", "MB"
@@ -289,6 +296,19 @@ class Work:
     phases: tuple[PhaseWork, ...] = ()
     latency_ms: float | None = None
 
+    def with_cached(self, *shares: float) -> Work:
+        """The same work with these shares of the features in the cache, of each phase or the same of all.
+
+        A phase without features stays at 0.
+        """
+        if len(shares) == 1:
+            shares *= len(self.phases)
+        phases = (
+            replace(phase, cached=share if phase.prefix_macs else 0.0)
+            for phase, share in zip(self.phases, shares, strict=True)
+        )
+        return replace(self, phases=tuple(phases))
+
 
 def limits(config: RunConfig) -> dict[Limit, float]:
     """The limits that are set."""
@@ -312,16 +332,12 @@ class Speed:
     Attributes:
         build_s: Seconds for building it.
         predict_s: Seconds that a prediction takes for each further picture.
-        step_s: Seconds for a training step of the whole model.
-        step_pictures: Number of pictures in that step.
         work: Its computations.
         cores: Number of CPU cores; 0 for as many as a trial has.
     """
 
     build_s: float
     predict_s: float
-    step_s: float
-    step_pictures: int
     work: Work
     cores: int = 0
 
@@ -532,7 +548,7 @@ class Trial:
         figure = getattr(limited, self.limit, None) if self.limit else None
         if self.limit is None or figure is None:
             return ""
-        return f"{figure:,} {self.limit.unit}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.unit}"
+        return f"{figure:,} {self.limit.words}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.words}"
 
     @property
     def cut(self) -> bool:
@@ -676,15 +692,8 @@ class PictureSizes:
     largest: tuple[int, int]
 
 
-class LeftOutKind(StrEnum):
+class LeftOutKind(WordedEnum):
     """Reason why a picture is not used, with a description in `words`."""
-
-    words: str
-
-    def __new__(cls, value: str, words: str) -> LeftOutKind:
-        kind = str.__new__(cls, value)
-        kind._value_, kind.words = value, words
-        return kind
 
     EMPTY = "empty", "empty file (0 bytes)"
     DAMAGED = "damaged", "cannot be decoded"

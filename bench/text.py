@@ -192,8 +192,8 @@ def thousands(n: int) -> str:
 def quantity(limit: Limit, value: float) -> str:
     """A limited figure with its unit: `240 k parameters`, `5 M parameters`, `9.4 MB`, `20 ms`."""
     if limit is Limit.PARAMETERS:
-        return f"{count(value).replace(f'.0{_GAP}', _GAP)}{_GAP}{limit.unit}"
-    return f"{value:.3g}{_GAP}{limit.unit}" if value < 999.5 else f"{value:.0f}{_GAP}{limit.unit}"
+        return f"{count(value).replace(f'.0{_GAP}', _GAP)}{_GAP}{limit.words}"
+    return f"{value:.3g}{_GAP}{limit.words}" if value < 999.5 else f"{value:.0f}{_GAP}{limit.words}"
 
 
 def refusals(trials: Iterable[Trial], config: RunConfig) -> str:

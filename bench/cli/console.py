@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from bench.cli.terminal import Terminal, printable, printing
+from bench.cli.terminal import Terminal, fitting_table, printable, printing
 from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
@@ -254,17 +254,8 @@ COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "paramet
 
 
 def _board(ranking: Sequence[Trial], width: int) -> Table:
-    rows = [[printable(cell) for cell in _cells(rank, trial)] for rank, trial in enumerate(ranking, 1)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    used = 0
-    for number, column in enumerate(COLUMNS):
-        used += max(len(column), *(len(row[number]) for row in rows)) + (2 if number else 0)
-        if used > width:
-            break
-        table.add_column(column, justify="left" if column in ("family", "engine") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row[: len(table.columns)])
-    return table
+    rows = (_cells(rank, trial) for rank, trial in enumerate(ranking, 1))
+    return fitting_table(COLUMNS, rows, width, left=("family", "engine"))
 
 
 def _cells(rank: int, trial: Trial) -> Iterable[str]:

@@ -13,8 +13,6 @@ from bench.config import RUN
 from bench.text import NOTHING, count, listing, megabytes, one_line, parameters, plural, search_plan, seconds, shorten
 
 if TYPE_CHECKING:  # heavy
-    from rich.table import Table
-
     from bench.search.planning import FamilyEstimate, RunEstimate
 
 SUMMARY = "the time, memory and disk that `run` with the same arguments would take; nothing is trained"
@@ -43,10 +41,11 @@ def run(options: argparse.Namespace) -> int:
 
 def print_estimate(estimated: RunEstimate, stream: TextIO | None = None) -> None:
     """Print a row for each family, the plan, the total time, and the warnings."""
-    from bench.cli.terminal import printable, printing
+    from bench.cli.terminal import fitting_table, printable, printing
 
     with printing(stream) as console:
-        console.print(_table(estimated, console.width))
+        rows = map(_cells, estimated.families)
+        console.print(fitting_table(COLUMNS, rows, console.width, left=(COLUMNS[0], COLUMNS[-1])))
         for line in _lines(estimated):
             console.print(printable(line), soft_wrap=True)
 
@@ -54,24 +53,6 @@ def print_estimate(estimated: RunEstimate, stream: TextIO | None = None) -> None
 COLUMNS = ("family", "trials", "first trial", "features cached", "a proposal", "memory", "disk", "parameters",
            "first configuration")  # fmt: skip
 """Columns of the table, the most important first; the last ones are left out in a narrow terminal."""
-
-
-def _table(estimated: RunEstimate, width: int) -> Table:
-    from rich.table import Table
-
-    from bench.cli.terminal import printable
-
-    rows = [[printable(cell) for cell in _cells(family)] for family in estimated.families]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    used = 0
-    for number, column in enumerate(COLUMNS):
-        used += max(len(column), *(len(row[number]) for row in rows)) + (2 if number else 0)
-        if used > width:
-            break
-        table.add_column(column, justify="left" if number in (0, len(COLUMNS) - 1) else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row[: len(table.columns)])
-    return table
 
 
 def _cells(family: FamilyEstimate) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from bench.text import clean, plain, without_commands
 
@@ -27,6 +28,21 @@ class Terminal(Console):
 def printable(text: str) -> str:
     """Make text safe for the terminal: no markup, no control sequences, plain spaces."""
     return escape(plain(clean(text)))
+
+
+def fitting_table(columns: Sequence[str], rows: Iterable[Iterable[str]], width: int, left: Collection[str]) -> Table:
+    """Make a table of the first columns that fit into the width; those named in `left` are aligned on that side."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    used = 0
+    for number, column in enumerate(columns):
+        used += max(len(column), *(len(row[number]) for row in cells)) + (2 if number else 0)
+        if used > width:
+            break
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    for row in cells:
+        table.add_row(*row[: len(table.columns)])
+    return table
 
 
 @contextlib.contextmanager

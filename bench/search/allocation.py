@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
+from typing import Protocol, TypeVar
 
 from bench import text
 from bench.records import SearchPlan
@@ -39,6 +40,9 @@ TIME_SHARE = 0.2
 
 LEAST_SHARE = 0.05
 """Share of the time budget that one trial may take from the beginning."""
+
+MAX_SHARE = 0.15
+"""Maximum share of the time budget for one trial."""
 
 LATEST_FIRST = 1 / 3
 """Share of the time budget after which families get their first trial whatever it takes."""
@@ -88,7 +92,22 @@ class Outlook:
         return (math.log(error) - self.log_error) / self.spread
 
 
-def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
+class Counted(Protocol):
+    """A study, or one that `planning` simulates."""
+
+    @property
+    def trials(self) -> int: ...
+
+    @property
+    def known_trials(self) -> int: ...
+
+    def spent_s(self) -> float: ...
+
+
+CountedT = TypeVar("CountedT", bound=Counted)
+
+
+def evenly(studies: Sequence[CountedT], plan: SearchPlan) -> list[CountedT]:
     """Sort studies by their number of trials, or by seconds if only time limits them; those without trials first."""
     by_time = plan.trials is None and plan.seconds is not None
     return sorted(studies, key=lambda study: (study.trials > 0, study.spent_s() if by_time else study.trials))
@@ -96,7 +115,7 @@ def evenly(studies: Sequence[StudyState], plan: SearchPlan) -> list[StudyState]:
 
 def affordable_s(used_s: float, budget_s: float) -> float:
     """Return the seconds of one trial that a search can afford, which grows with the time that it has used."""
-    return max(LEAST_SHARE * budget_s, used_s * TIME_SHARE / (1 - TIME_SHARE))
+    return min(MAX_SHARE * budget_s, max(LEAST_SHARE * budget_s, used_s * TIME_SHARE / (1 - TIME_SHARE)))
 
 
 def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float) -> list[StudyState]:
@@ -136,7 +155,7 @@ def _reason(study: StudyState, best: float) -> str:
     return f"{seen}; the probability that another improves on {text.percent(best)} is below {text.percent(MIN_CHANCE)}"
 
 
-def is_known_due(study: StudyState, studies: Sequence[StudyState], plan: SearchPlan) -> bool:
+def is_known_due(study: Counted, studies: Sequence[Counted], plan: SearchPlan) -> bool:
     """Return whether the next trial of a study should be a known configuration, if its family has one left.
 
     `KNOWN_SHARE` refers to the budget of trials; without one, to the trials started so far, including the next one.

@@ -291,18 +291,18 @@ def _family(
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
     family = Family(
-        info,
-        space.path,
-        probe.space,
-        probe.known,
-        files,
-        sizes,
-        probe.warnings,
-        probe.works,
-        probe.other_works,
-        probe.proposed_works,
-        probe.speed,
-        probe.known_backbones,
+        info=info,
+        path=space.path,
+        space=probe.space,
+        known=probe.known,
+        files=files,
+        input_sizes=sizes,
+        warnings=probe.warnings,
+        works=probe.works,
+        other_works=probe.other_works,
+        proposed_works=probe.proposed_works,
+        speed=probe.speed,
+        backbones=probe.known_backbones,
     )
     return _limited(config, family) if job.limits else family
 

@@ -108,10 +108,10 @@ def count(work: Work, split: SplitInfo) -> Counts:
 def scaled(work: Work, factor: float) -> Work:
     """Return the work for pictures with so many times the pixels."""
     phases = (
-        replace(phase, macs=int(phase.macs * factor), prefix_macs=int(phase.prefix_macs * factor), cached=0.0)
+        replace(phase, macs=int(phase.macs * factor), prefix_macs=int(phase.prefix_macs * factor))
         for phase in work.phases
     )
-    return replace(work, macs=int(work.macs * factor), phases=tuple(phases))
+    return replace(work, macs=int(work.macs * factor), phases=tuple(phases)).with_cached(0.0)
 
 
 @dataclass
@@ -157,35 +157,36 @@ class Forecaster:
 
     def forecast(self, family: str, work: Work) -> Forecast | None:
         """Forecast a trial; None for a model without epochs of which no trial was measured."""
-        rates = self._rates[family]
-        if not work.phases and START not in rates.measured:
+        if not work.phases and START not in self._rates[family].measured:
             return None
-        counts = count(work, self._split)
+        counts, start = count(work, self._split), _start(work)
         epochs, _ = self._rate(family, EPOCHS)
-        terms = {
-            _start(work): 1.0,
+        numbers = {
+            start: 1.0,
             FEATURES: counts.features,
             STEPS: epochs * counts.steps,
             TRAINING: epochs * counts.training,
         }
-        seconds, variance = 0.0, 0.0
-        for term, number in terms.items():
-            rate, spread = self._rate(family, term)
-            seconds += number * rate
-            variance += (number * rate * math.expm1(spread)) ** 2
+        rates = {term: self._rate(family, term) for term in numbers}
+        terms_s = {term: number * rates[term][0] for term, number in numbers.items()}
+        seconds = sum(terms_s.values())
+        variance = sum((terms_s[term] * math.expm1(spread)) ** 2 for term, (_, spread) in rates.items())
         width = math.log1p(Z * math.sqrt(variance) / seconds)
-        features_rate, _ = self._rate(family, FEATURES)
-        features_s, start_s = counts.features * features_rate, self._rate(family, _start(work))[0]
-        trained_epochs = max(1.0, epochs * counts.epochs)
+        before_s, trained_epochs = terms_s[start] + terms_s[FEATURES], max(1.0, epochs * counts.epochs)
         return Forecast(
             time_s=seconds,
             low_s=seconds * math.exp(-width),
             high_s=seconds * math.exp(width),
-            cold_s=seconds + (counts.cold_features - counts.features) * features_rate,
-            first_epoch_s=start_s + features_s + (seconds - start_s - features_s) / trained_epochs,
+            cold_s=seconds + (counts.cold_features - counts.features) * rates[FEATURES][0],
+            first_epoch_s=before_s + (seconds - before_s) / trained_epochs,
             memory_mb=self._base_mb + counts.memory_mb,
             disk_mb=counts.disk_mb,
         )
+
+    def trial_s(self, family: str, work: Work | None) -> float | None:
+        """Forecast only the seconds of a trial; None if its work is unknown, or without a forecast."""
+        predicted = self.forecast(family, work) if work else None
+        return predicted.time_s if predicted else None
 
     def features_s(self, family: str, macs: float) -> tuple[float, float]:
         """Return the expected seconds for building a frozen model, and for the features of a picture."""

@@ -257,10 +257,8 @@ class TrialListener(Listener):
         self.trial = replace(self.trial, params=dict(params))
         self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
-        if self.trial.limit is Limit.TIME and not self.twin:
-            self.study.note_too_long()
-        elif self.trial.limit and not self.twin:
-            self.study.note_refused(self.key)
+        if self.trial.limit and not self.twin:
+            self.study.note_refused(self.key, self.trial.limit)
         elif not self.twin:
             self.study.note_new(self.key, params, capped=self.proposal.epochs is not None)
             self._number()

@@ -22,11 +22,12 @@ from bench.hyperparameters import Value
 from bench.records import FamilyInfo, Forecast, SearchPlan, Work
 from bench.search import families as preparation
 from bench.search import spaces
+from bench.search.allocation import evenly, is_known_due
 from bench.search.families import Family
 from bench.search.forecast import Forecaster, Z
 from bench.search.probes import is_pure
 from bench.search.progress import SILENT, Progress
-from bench.search.shares import KNOWN_SHARE, cheapest_first, make_plan
+from bench.search.shares import cheapest_first, make_plan
 from bench.text import listing, seconds
 from bench.workers import Pool
 
@@ -169,8 +170,8 @@ def unaffordable(config: RunConfig, families: Sequence[Family], forecaster: Fore
     costs: dict[str, float] = {}
     for family in families:
         work = next(_works(family), None) if family.info.learns else None
-        if work and (forecast := forecaster.forecast(family.name, work)):
-            costs[family.name] = forecast.time_s
+        if (cost_s := forecaster.trial_s(family.name, work)) is not None:
+            costs[family.name] = cost_s
     cheapest, budget_s = min(costs, key=lambda name: costs[name], default=""), config.budget.seconds
     if budget_s is None or not cheapest or costs[cheapest] <= budget_s:
         return ""
@@ -185,18 +186,16 @@ def _works(family: Family) -> Iterator[Work]:
 
 
 def _simulate(families: Sequence[_SimulatedFamily], plan: SearchPlan, seconds: float) -> None:
-    """Simulate the trials of one engine within these seconds, chosen as in `shares`."""
-    by_time = plan.trials is None
-    limit, left_s = plan.trials or MAX_TRIALS, seconds
-    for number in range(1, limit + 1):
+    """Simulate the trials of one engine within these seconds, chosen as in a search that divides them evenly."""
+    left_s = seconds
+    for _ in range(plan.trials or MAX_TRIALS):
         while candidates := [family for family in families if not family.is_done(plan)]:
-            family = min(candidates, key=lambda other: (other.trials > 0, other.time_s if by_time else other.trials))
-            known = sum(family.known for family in families) < (plan.trials or number) // KNOWN_SHARE
-            if family.begin(known or plan.only_known or not family.trials, left_s):
+            family = evenly(candidates, plan)[0]
+            if family.begin(is_known_due(family, families, plan), left_s):
                 break
         if not candidates:
             return
-        left_s = seconds - sum(family.time_s for family in families)
+        left_s = seconds - sum(family.spent_s() for family in families)
 
 
 class _SimulatedFamily:
@@ -228,7 +227,10 @@ class _SimulatedFamily:
         return self.known + self.proposed
 
     @property
-    def time_s(self) -> float:
+    def known_trials(self) -> int:
+        return self.known
+
+    def spent_s(self) -> float:
         return self.known_s + self.proposed_s
 
     def is_done(self, plan: SearchPlan) -> bool:
@@ -262,8 +264,8 @@ class _SimulatedFamily:
 
     def _cost_s(self, work: Work) -> float:
         """Forecast a trial, with the features that its family's trials have computed."""
-        forecast = self._forecaster.forecast(self.name, self._with_features(work))
-        return UNKNOWN_S if forecast is None else forecast.time_s
+        cost_s = self._forecaster.trial_s(self.name, self._with_features(work))
+        return UNKNOWN_S if cost_s is None else cost_s
 
     def variance(self, engine_count: int) -> float:
         """Return the variance of the seconds of its trials, those of all engines."""
@@ -284,24 +286,17 @@ class _SimulatedFamily:
             different={name: value for name, value in configuration.items() if defaults.get(name) != value},
             work=work,
             first=self._forecaster.forecast(self.name, work) if work else None,
-            cached_s=self._cached_s(work) if work else None,
+            cached_s=self._forecaster.trial_s(self.name, work.with_cached(1.0)) if work else None,
             proposal_s=fmean(self._costs) if self._costs else None,
             known=self.known,
             proposed=self.proposed,
-            time_s=self.time_s,
+            time_s=self.spent_s(),
             scoring_s=self.scoring_s,
         )
 
-    def _cached_s(self, work: Work) -> float | None:
-        cached = replace(work, phases=tuple(replace(phase, cached=1.0) for phase in work.phases))
-        forecast = self._forecaster.forecast(self.name, cached)
-        return forecast.time_s if forecast else None
-
     def _with_features(self, work: Work) -> Work:
         """Return a work with the share of its features that its family's trials have computed."""
-        shares = [min(1.0, self._views.get(key, 0) / views) for key, views in _features(work)]
-        phases = [replace(phase, cached=share) for phase, share in zip(work.phases, shares, strict=True)]
-        return replace(work, phases=tuple(phases))
+        return work.with_cached(*(min(1.0, self._views.get(key, 0) / views) for key, views in _features(work)))
 
 
 def _features(work: Work) -> Iterator[tuple[object, int]]:

@@ -20,9 +20,6 @@ from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
 
-MAX_SHARE = 0.15
-"""Maximum share of the time budget for one trial."""
-
 
 class Schedule:
     """One engine on every family, within one budget of trials.
@@ -90,7 +87,7 @@ class Schedule:
     def _share_s(self) -> float:
         """Return the seconds for the next trial: the remaining time, divided by the families, until each has had one.
 
-        Then it is what the search can afford, at most `MAX_SHARE` of the budget. There is no limit for the only family.
+        Then it is what the search can afford. There is no limit for the only family.
         """
         left_s, searched = self._context.deadline.left_s(), [study for study in self._studies if not study.is_done]
         budget_s = self._config.budget.seconds
@@ -98,7 +95,7 @@ class Schedule:
             return math.inf
         if any(not study.trials for study in searched):
             return left_s / len(searched)
-        return min(MAX_SHARE * budget_s, affordable_s(self._context.clock.read_s(), budget_s))
+        return affordable_s(self._context.clock.read_s(), budget_s)
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
         """Record an ended trial and those that waited for it; yield them as they are recorded."""

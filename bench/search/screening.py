@@ -1,4 +1,4 @@
-"""Screening: under a time budget, a cheap estimate of every pretrained backbone before the first trial."""
+"""Screening: under a time budget, a cheap estimate of every backbone before the first trial."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class _Screener:
         self._jobs: dict[str, _Candidate] = {}
         candidates: list[_Candidate] = []
         for family in families:
-            pretrained = [known for known in family.backbones if all(map(family.files.get, known.names))]
             if reason := _obstacle(folder.run.config, family):
                 folder.screened(Screening(family.name, reason=reason))
                 continue
+            pretrained = [known for known in family.backbones if all(map(family.files.get, known.names))]
             known = pretrained or family.backbones
             cheapest, *others = sorted((_Candidate(family, one) for one in known), key=lambda one: one.macs)
             candidates += [replace(cheapest, first=True), *others]
@@ -161,9 +161,7 @@ class _Screener:
 
     def _trial_s(self, candidate: _Candidate) -> float | None:
         """Forecast a trial of a candidate; None if it was not built."""
-        work = candidate.known.work
-        forecast = self._forecaster.forecast(candidate.family.name, work) if work else None
-        return forecast.time_s if forecast else None
+        return self._forecaster.trial_s(candidate.family.name, candidate.known.work)
 
 
 def _obstacle(config: RunConfig, family: Family) -> str:

@@ -54,8 +54,8 @@ def cheapest_first(families: Sequence[Family], forecaster: Forecaster) -> list[F
     """Sort families by the forecast of their first known configuration; baselines first, those without one last."""
 
     def key(family: Family) -> tuple[bool, float]:
-        predicted = forecaster.forecast(family.name, family.works[0]) if family.works and family.works[0] else None
-        return family.info.learns, predicted.time_s if predicted else math.inf
+        predicted_s = forecaster.trial_s(family.name, family.works[0] if family.works else None)
+        return family.info.learns, math.inf if predicted_s is None else predicted_s
 
     return sorted(families, key=key)
 
@@ -75,8 +75,8 @@ class Fitted(NamedTuple):
 def fitting(family: Family, known: Sequence[Known], share_s: float, forecaster: Forecaster) -> Fitted | None:
     """Return the first known configuration whose forecast is within the share; one without forecast is."""
     for number, (values, work) in enumerate(known):
-        predicted = forecaster.forecast(family.name, work) if work else None
-        if predicted is None or predicted.time_s <= share_s:
+        predicted_s = forecaster.trial_s(family.name, work)
+        if predicted_s is None or predicted_s <= share_s:
             return Fitted(number, values)
     return None
 
@@ -85,8 +85,8 @@ def fitted(family: Family, known: Sequence[Known], share_s: float, forecaster: F
     """Change the cheapest known configuration to the largest input size that fits the share, or to the smallest."""
 
     def forecast_s(work: Work | None) -> float:
-        predicted = forecaster.forecast(family.name, work) if work else None
-        return predicted.time_s if predicted else math.inf
+        predicted_s = forecaster.trial_s(family.name, work)
+        return math.inf if predicted_s is None else predicted_s
 
     number = min(range(len(known)), key=lambda number: forecast_s(known[number][1]))
     values, work = known[number]

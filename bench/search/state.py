@@ -16,7 +16,7 @@ from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Origin, SearchPlan, Trial
+from bench.records import COMPLETE, Limit, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search import shares
 from bench.search.families import Family
@@ -180,7 +180,8 @@ class StudyState:
         self._dropped_s: float | None = None
         self._known = list(zip_longest(family.known, family.works[: len(family.known)]))
         self._proposals_s: list[float] = []
-        self._refused = self._refused_in_a_row = 0
+        self._refused = 0
+        self._refused_in_a_row: Counter[Limit] = Counter()
         self._is_baseline = family.name in context.plan.baselines
         self._counted: Counter[Origin] = Counter()
         self._began_s: dict[int, float] = {}  # of the running trials, by number
@@ -225,8 +226,8 @@ class StudyState:
             return median(self._proposals_s)
         known = [work for _, work in self._known[:1] if work] if not self.trials else []
         works = known or [work for work in (*self.family.works, *self.family.other_works) if work]
-        forecasts = [self.context.forecaster.forecast(self.family.name, work) for work in works]
-        seconds = [predicted.time_s for predicted in forecasts if predicted]
+        forecasts = [self.context.forecaster.trial_s(self.family.name, work) for work in works]
+        seconds = [predicted_s for predicted_s in forecasts if predicted_s is not None]
         return fmean(seconds) if seconds else max(MIN_TRIAL_S, self.spent_s() / max(1, self.trials))
 
     def drop(self, reason: str) -> None:
@@ -320,24 +321,24 @@ class StudyState:
         self.answers_in_a_row = 0 if new_here else self.answers_in_a_row + 1
         self.exhausted = self.exhausted or self.answers_in_a_row >= MAX_ANSWERS_IN_A_ROW or self._all_tried()
 
-    def note_refused(self, key: str) -> None:
-        """Count a proposal that a limit refuses after its build."""
+    def note_refused(self, key: str, limit: Limit) -> None:
+        """Count a configuration that a limit refuses after its build; some in a row end the family's search."""
+        self._refused_in_a_row[limit] += 1
+        if limit is Limit.TIME:  # it may fit later
+            if self._refused_in_a_row[limit] >= MAX_TOO_LONG_IN_A_ROW:
+                count = text.plural(self._refused_in_a_row[limit], "configuration")
+                self.drop(f"{count} in a row would exceed their share of the time")
+            return
         self.distinct.add(key)
         self._refused += 1
-        self._refused_in_a_row += 1
-        self.exhausted = self.exhausted or self._refused_in_a_row >= MAX_REFUSALS_IN_A_ROW or self._all_tried()
-
-    def note_too_long(self) -> None:
-        """Count a configuration that exceeds its share of the time; drop the family after some in a row."""
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row >= MAX_TOO_LONG_IN_A_ROW:
-            count = text.plural(self._refused_in_a_row, "configuration")
-            self.drop(f"{count} in a row would exceed their share of the time")
+        of_models = self._refused_in_a_row.total() - self._refused_in_a_row[Limit.TIME]
+        self.exhausted = self.exhausted or of_models >= MAX_REFUSALS_IN_A_ROW or self._all_tried()
 
     def note_new(self, key: str, params: Mapping[str, Value], capped: bool) -> None:
         """Count a trained proposal; if the engine has `capped` its epochs, it may come again with more."""
         self.distinct.add(key)
-        self.answers_in_a_row = self._refused_in_a_row = 0
+        self.answers_in_a_row = 0
+        self._refused_in_a_row.clear()
         declared = set(params) <= {hyperparameter.name for hyperparameter in self.family.space}
         self._countable = self._countable and declared and not capped
         self.exhausted = self.exhausted or self._all_tried()

@@ -252,11 +252,8 @@ class _Replay:
     def _work(self, most: int, is_cached: bool) -> Work:
         """Return the recorded work, for at most so many epochs of each phase and this simulated run's cache."""
         work = self.recorded.work or Work()
-        phases = (
-            replace(phase, epochs=min(phase.epochs, most), cached=float(is_cached and phase.prefix_macs > 0))
-            for phase in work.phases
-        )
-        return replace(work, phases=tuple(phases))
+        phases = tuple(replace(phase, epochs=min(phase.epochs, most)) for phase in work.phases)
+        return replace(work, phases=phases).with_cached(float(is_cached))
 
     def _spend(self, seconds: float) -> bool:
         """Let time pass, at most until the training must end; return whether it was enough."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from functools import partial
@@ -20,16 +20,23 @@ from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Speed, Work
 from bench.training import cost, declarations, loading
 from bench.training.backbones import Request, Scan, preprocessing_warning
-from bench.training.dry_run import PICTURES, DryRun, dry_run
+from bench.training.dry_run import DryRun, dry_run
 from bench.training.exploration import Exploration, NoBuild, OutOfTime, Variant, nearest
 from bench.training.frozen.graph import Graph
 from bench.training.frozen.identity import NoPrefix, code, content, digest, is_other_code
 from bench.training.keras_private import Functional, compile_settings, layers_within, nodes_of
 from bench.training.messages import Channel, Corner, LintFinding, LintJob, LintKind, LintResult
 from bench.training.phases import phases
-from bench.training.pretrained import Application, backbone_key, named_application
-from bench.training.probe import checked_known, checked_model, count_work, recording_picture_access, size_warnings
-from bench.training.task import Task
+from bench.training.pretrained import named_application
+from bench.training.probe import (
+    checked_known,
+    checked_model,
+    count_work,
+    recording_picture_access,
+    size_warnings,
+    usable_sizes,
+)
+from bench.training.task import BuiltBackbones, ReusingTask, Task
 
 _T = TypeVar("_T")
 
@@ -68,7 +75,8 @@ class _Linter:
     def result(self) -> LintResult:
         """Run all checks; SpaceError if the default configuration cannot be trained."""
         with recording_picture_access(self._loaded.path.parent) as accessed:
-            scan = self._scan()
+            scan, self._job, too_small = usable_sizes(self._loaded, self._job)
+            self._notes += size_warnings(too_small)
             if not self._job.input_sizes:
                 return LintResult(notes=tuple(self._notes))
             hp, task, model = self._compare_builds()
@@ -85,9 +93,9 @@ class _Linter:
             self._find(LintKind.UNREACHABLE, f"{hyperparameter.name} is never active: {reason}", hyperparameter.name)
         corners = tuple(self._corners(exploration))
         speed: Speed | None = None
-        if corners and tried.step_s > 0:
+        if corners and tried.predict_s > 0:
             work = next(corner.work for corner in corners if corner.name == "default")
-            speed = Speed(self._build_s, tried.predict_s, tried.step_s, PICTURES, work)
+            speed = Speed(self._build_s, tried.predict_s, work)
         return LintResult(
             corners=corners,
             findings=tuple(dict.fromkeys(self._findings)),
@@ -102,16 +110,6 @@ class _Linter:
         place = place or (declarations.place_of(name, self._files) if name else None)
         path, line = place or (self._loaded.path, self._loaded.line)
         self._findings.append(LintFinding(kind, message, str(path), line))
-
-    def _scan(self) -> Scan:
-        """Find the backbones; leave out the input sizes that they cannot be built for."""
-        scan = Scan(self._loaded, self._job)
-        if too_small := scan.too_small():
-            self._notes += size_warnings(too_small)
-            sizes = tuple(size for size in self._job.input_sizes if size not in too_small)
-            self._job = replace(self._job, input_sizes=sizes)
-            scan = Scan(self._loaded, self._job)
-        return scan
 
     def _build(self, suggest: Callable[..., Value]) -> tuple[HyperParameters, Task, Any]:
         """Import the file again and build a configuration as in a trial."""
@@ -218,28 +216,6 @@ class _Linter:
 # -- builds
 
 
-class _ReusingTask(Task):
-    """Task that builds each backbone once, and gives it to later builds again as it was.
-
-    Args:
-        models: Backbones of earlier builds; new ones are added.
-    """
-
-    def __init__(self, job: LintJob, models: dict[Any, keras.Model]) -> None:
-        super().__init__(job.class_names, job.input_sizes)
-        self._models = models
-
-    def _build(
-        self, application: Application, options: Mapping[str, Any], shape: Sequence[int | None], file: str | None
-    ) -> keras.Model:
-        key = len(self.backbones), backbone_key(application, options), tuple(shape)
-        if key not in self._models:
-            self._models[key] = super()._build(application, options, shape, file)
-        for layer in layers_within(self._models[key]):
-            layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-        return self._models[key]
-
-
 class _Builder:
     """Builds variants of a family without initializing their variables, which would take memory and time.
 
@@ -248,7 +224,7 @@ class _Builder:
 
     def __init__(self, loaded: loading.LoadedFamily, job: LintJob) -> None:
         self._loaded, self._job = loaded, job
-        self._models: dict[Any, keras.Model] = {}
+        self._models: BuiltBackbones = {}
         self._computed: dict[tuple[str, int], Any] = {}
         self._initializing = False
         self._end_s = time.monotonic() + MAX_EXPLORATION_S
@@ -284,7 +260,10 @@ class _Builder:
 
     def _built(self, values: Mapping[str, Value]) -> tuple[HyperParameters, Task, Any]:
         keras.utils.set_random_seed(self._job.seed)
-        hp, task = HyperParameters(nearest(values)), _ReusingTask(self._job, self._models)
+        hp, task = (
+            HyperParameters(nearest(values)),
+            ReusingTask(self._job.class_names, self._job.input_sizes, self._models),
+        )
         return hp, task, checked_model(self._loaded, hp, task)
 
     def _variant(self, hp: HyperParameters, task: Task, model: Any) -> Variant:

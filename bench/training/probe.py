@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,7 @@ from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Valu
 from bench.records import Limit, Speed, Work, exceeded
 from bench.training import augmentation, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
-from bench.training.dry_run import PICTURES, dry_run
+from bench.training.dry_run import dry_run
 from bench.training.estimators import Network, can_learn
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import Channel, FamilyJob, LintJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
@@ -41,6 +41,8 @@ MAX_PROPOSED_S = 3.0
 MAX_SMALLER_S = 15.0
 """Time for building smaller models if no other build is within the limits."""
 
+JobT = TypeVar("JobT", bound=FamilyJob)
+
 KERAS_3_NEEDED = "the suite trains models of Keras 3, with layers from `keras`"
 
 
@@ -55,14 +57,10 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
     if job.deterministic:
         tf.config.experimental.enable_op_determinism()  # as in a trial
     with recording_picture_access(loaded.path.parent) as accessed:
-        scan = Scan(loaded, job, job.only)
-        too_small = scan.too_small()
+        scan, job, too_small = usable_sizes(loaded, job, job.only)
         warnings = list(size_warnings(too_small))
-        if too_small:
-            job = replace(job, input_sizes=tuple(size for size in job.input_sizes if size not in too_small))
-            if not job.input_sizes:
-                return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(warnings))
-            scan = Scan(loaded, job, job.only)
+        if not job.input_sizes:
+            return ProbeResult(space=(), too_small=tuple(too_small), warnings=tuple(warnings))
         declared = partial(_declared, loaded, job, {})
         start_s = time.perf_counter()
         hp, task, model = declared(fixed({}))
@@ -78,8 +76,8 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         except ValueError as error:
             raise SpaceError(loaded.path, loaded.line, str(error)) from error
         warnings += tried.warnings
-        if tried.step_s > 0:
-            speed = Speed(build_s, tried.predict_s, tried.step_s, PICTURES, other_works[0], job.cores)
+        if tried.predict_s > 0:
+            speed = Speed(build_s, tried.predict_s, other_works[0], job.cores)
     space, learns = hp.space, can_learn(model)
     for corner in _corners(space, hp.values):
         try:
@@ -193,6 +191,22 @@ def _network(job: ProbeJob | LintJob, hp: HyperParameters, task: Task, model: ke
         cache=cache,
         progress=lambda *_: None,
     )
+
+
+def usable_sizes(
+    loaded: loading.LoadedFamily, job: JobT, only: Mapping[str, Value] | None = None
+) -> tuple[Scan, JobT, dict[int, str]]:
+    """Find the backbones, and leave out the input sizes that they cannot be built for.
+
+    Returns:
+        The scan and the job without these sizes, and a reason for each of them.
+    """
+    scan = Scan(loaded, job, only)
+    too_small = scan.too_small()
+    if too_small:
+        job = replace(job, input_sizes=tuple(size for size in job.input_sizes if size not in too_small))
+        scan = Scan(loaded, job, only) if job.input_sizes else scan
+    return scan, job, too_small
 
 
 def size_warnings(too_small: Mapping[int, str]) -> Iterator[str]:

@@ -69,7 +69,7 @@ def at_recorded_pace(recording: Recording, config: RunConfig) -> Recording:
     forecaster = Forecaster(config, recording.split, [family.family() for family in recording.families])
     first = {trial.family: trial for trial in reversed(recording.trials) if trial.cost and trial.history}
     factor = median(trial.cold_s / forecaster.forecast(name, trial.work).cold_s for name, trial in first.items())
-    slow = ("build_s", "predict_s", "step_s")
+    slow = ("build_s", "predict_s")
     speeds = [
         family.speed and replace(family.speed, **{name: factor * getattr(family.speed, name) for name in slow})
         for family in recording.families

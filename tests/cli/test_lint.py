@@ -26,7 +26,7 @@ CORNERS = (
     Corner("default", {"filters": 2}, {}, SMALL),
     Corner("largest", {"filters": 64, "head": "dense"}, {"filters": 64, "head": "dense"}, LARGE),
 )
-SPEED = Speed(0.1, 0.001, 0.01, 4, SMALL)
+SPEED = Speed(0.1, 0.001, SMALL)
 
 
 class LintPool(FakePool):

@@ -14,7 +14,7 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner, text
 from bench.hyperparameters import HyperParameters, Value
-from bench.records import Ending, PhaseWork, Run, Screening, Work
+from bench.records import Ending, Limit, PhaseWork, Run, Screening, Work
 from bench.search.allocation import Outlook, affordable_s
 from bench.testing import FakePool
 
@@ -27,9 +27,10 @@ def build(hp: HyperParameters, family: str) -> None:
 
 
 def work(family: str, params: Mapping[str, Value]) -> Work:
-    """Computations in proportion to the pixels; "dear" has many more than "cheap"."""
-    pixels = int(params.get("input_size") or 32) ** 2
-    return Work(batch_size=10, phases=(PhaseWork(4, macs=pixels * {"dear": 10**7, "vast": 10**9}.get(family, 1000)),))
+    """Computations in proportion to the pixels; "dear" has many more than "cheap". A model of even depth is larger."""
+    pixels, parameters = int(params.get("input_size") or 32) ** 2, 10 - 9 * (int(params.get("depth") or 0) % 2)
+    macs = pixels * {"dear": 10**7, "vast": 10**9}.get(family, 1000)
+    return Work(parameters, batch_size=10, phases=(PhaseWork(4, macs=macs),))
 
 
 Search = Callable[..., Run]
@@ -148,6 +149,15 @@ def test_configurations_that_exceed_their_share_are_refused_at_the_cost_of_their
     (study,) = [study for study in run.studies if study.family == "vast"]
     reason = " ".join(study.dropped.split())
     assert reason == "5 configurations in a row would exceed their share of the time"
+
+
+def test_refusals_for_size_and_for_time_are_counted_apart(search: Search) -> None:
+    known = {"cheap": [{"input_size": 32, "depth": 1}], "vast": []}
+    limited = {"max_parameters": 5, "budget": Budget(None, 20.0), "known": known}
+    run = search({"cheap": 1.0, "vast": 1.0}, lambda family, params: 0.9, **limited)
+    refused = [trial.limit for trial in run.trials if trial.family == "vast"]
+    assert refused.count(Limit.PARAMETERS) > 0
+    assert refused.count(Limit.TIME) == 5
 
 
 def test_a_known_configuration_gets_a_smaller_input_to_fit_its_share(search: Search) -> None:

@@ -52,7 +52,7 @@ def test_features_are_counted_for_every_view_and_training_for_every_epoch():
 
 
 def test_screening_measures_the_features_until_a_trial_does():
-    speed = Speed(build_s=1.5, predict_s=0.002, step_s=0.1, step_pictures=4, work=Work(macs=1_000_000))
+    speed = Speed(build_s=1.5, predict_s=0.002, work=Work(macs=1_000_000))
     forecasts = forecaster(family(speed=speed))
     assert forecasts.features_s("a", 3_000_000) == (pytest.approx(3.5), pytest.approx(0.006))
     forecasts.learn_features("a", 3_000_000, 0.012)
@@ -97,13 +97,13 @@ def test_the_interval_narrows_with_the_family_s_trials():
 
 
 def test_the_dry_run_forecasts_the_first_trial():
-    speed = Speed(build_s=1.0, predict_s=0.5, step_s=0.2, step_pictures=4, work=replace(WHOLE, macs=10_000_000))
+    speed = Speed(build_s=1.0, predict_s=0.5, work=replace(WHOLE, macs=10_000_000))
     slow, fast = (forecaster(family(speed=given)) for given in (speed, replace(speed, predict_s=0.005)))
     assert slow.forecast("a", WHOLE).time_s > 20 * fast.forecast("a", WHOLE).time_s
 
 
 def test_a_dry_run_is_corrected_as_those_of_other_families_turned_out_wrong():
-    speed = Speed(build_s=1.0, predict_s=0.01, step_s=0.2, step_pictures=4, work=replace(WHOLE, macs=10_000_000))
+    speed = Speed(build_s=1.0, predict_s=0.01, work=replace(WHOLE, macs=10_000_000))
     forecasts = forecaster(family("a", speed=speed), family("b", speed=speed))
     before = forecasts.forecast("b", HEAD)
     forecasts.learn_features("a", 10_000_000, 0.05)

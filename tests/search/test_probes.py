@@ -232,6 +232,6 @@ def test_a_network_without_a_measured_speed_is_probed_again(tmp_path, space):
     result = ProbeResult(space=(), other_works=(network,))
     kept.keep(job, result)
     assert kept.find(job) is None
-    measured = replace(result, speed=Speed(1.0, 0.1, 0.1, 4, network))
+    measured = replace(result, speed=Speed(1.0, 0.1, network))
     kept.keep(job, measured)
     assert kept.find(job) == measured

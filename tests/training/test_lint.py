@@ -50,6 +50,17 @@ BUILD, POOLED = 15, 20
 
 RESCALED = "    x = layers.Rescaling(1 / 255)(x)\n"
 RATE = '    hp.Float("learning_rate", 1e-4, 1e-2)\n'
+SCALED = """
+class Scaled(layers.Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+
+def build"""
 RETURN = "    return keras.Model(inputs, task.classify(x))\n"
 
 
@@ -119,18 +130,7 @@ def test_an_unused_hyperparameter(lint, declaration, says):
     ],
 )
 def test_a_hyperparameter_that_changes_the_model_or_the_training_is_used(lint, used):
-    layer = """
-class Scaled(layers.Layer):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def call(self, x):
-        return self.factor * x
-
-
-def build"""
-    result = lint(changed(RATE, f"{RATE}    {used}\n").replace("\ndef build", layer))
+    result = lint(changed(RATE, f"{RATE}    {used}\n").replace("\ndef build", SCALED))
     assert result.findings == (() if "idle" not in used else result.findings[:1])
     assert all("idle" in finding.message for finding in result.findings)
 
@@ -162,18 +162,7 @@ def build(hp, task):
 
 
 def test_an_unused_one_beside_a_layer_without_settings(lint):
-    layer = """
-class Scaled(layers.Layer):
-    def __init__(self, factor):
-        super().__init__()
-        self.factor = factor
-
-    def call(self, x):
-        return self.factor * x
-
-
-def build"""
-    text = SOUND.replace("\ndef build", layer).replace(
+    text = SOUND.replace("\ndef build", SCALED).replace(
         RATE, f'{RATE}    x = Scaled(2.0)(x)\n    hp.Int("units", 1, 9)\n'
     )
     assert only(lint(text)).message.startswith("units changes nothing")
@@ -363,7 +352,7 @@ def test_the_dry_run_is_repeated_for_code_of_another_value(lint):
 
 def test_the_dry_run_measures_the_speed_of_the_default(lint):
     result = lint()
-    assert result.speed.step_s > 0
+    assert result.speed.predict_s > 0
     assert (
         result.speed.work.parameters
         == next(corner for corner in result.corners if corner.name == "default").work.parameters
