@@ -2,7 +2,7 @@
 
     check families and engines, reserve the run folder
     → audit and split the pictures → build every family once, find its weights
-    → under a time budget, screen the pretrained backbones on a sample
+    → under a time budget, screen the backbones on a sample
     → search with every engine: ask → train in a worker → record
     → score the chosen trials once on the test pictures → write the page
 

@@ -249,8 +249,10 @@ def search_plan(plan: SearchPlan) -> str:
     counts += counts[:1] * (len(plan.engines) - 1)
     proposals = listing([f"{count} by {engine}" for count, engine in zip(counts, plan.engines, strict=True)], 9)
     order = f"{known} first{per_family}, then {proposals}" if plan.known else proposals
-    adaptive = ", each for the family with the largest expected gain a second" if plan.allocation == "adaptive" else ""
-    return f"{budget}: {order}{adaptive}{_baselines(plan.baselines)}"
+    if plan.allocation == "adaptive":
+        order = f"first its known configuration, then {proposals}" if plan.known else proposals
+        order = f"each trial goes to the family with the largest expected gain a second: {order}"
+    return f"{budget}: {order}{_baselines(plan.baselines)}"
 
 
 def _baselines(families: Sequence[str]) -> str:

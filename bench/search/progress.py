@@ -24,7 +24,7 @@ class Progress:
         """Report the start of the search: families, run folder, and the budget over all engines."""
 
     def screened(self, run: Run) -> None:
-        """Report that the pretrained backbones are screened: `run.screenings`."""
+        """Report that the backbones are screened: `run.screenings`."""
 
     def trial_began(self, order: int, family: str, engine: str) -> None:
         """Report that a trial starts to train; `order` counts from 1 over the whole run."""

@@ -29,7 +29,7 @@ PICTURES, MIN_PICTURES = 200, 60
 CLASS_PICTURES, MIN_CLASS_PICTURES = 4, 2
 """The same as a mean over the classes, for data with many classes."""
 
-STAGE = "screening pretrained backbones on a sample of the pictures"
+STAGE = "screening backbones on a sample of the pictures"
 
 _logger = logging.getLogger(__name__)
 

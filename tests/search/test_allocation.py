@@ -215,6 +215,15 @@ def test_a_family_whose_screening_cannot_catch_up_gets_no_trial(
     assert reason == "screened: 60.0 %; the probability that another improves on 99.0 % is below 1.0 %"
 
 
+def test_the_plan_says_that_known_configurations_come_with_the_turns_of_their_families(search: Search) -> None:
+    run = search({"a": 1.0, "b": 1.0}, lambda family, params: 0.9)
+    assert run.plan is not None
+    assert text.search_plan(run.plan).endswith(
+        "each trial goes to the family with the largest expected gain a second: first its known configuration, then "
+        "proposals by optuna:tpe"
+    )
+
+
 def test_gain_is_the_mean_improvement_of_the_outlook() -> None:
     outlook = Outlook(math.log(0.1), 0.5)
     errors = [math.exp(outlook.log_error + outlook.spread * z) for z in _normal_scores(20_000)]
