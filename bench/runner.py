@@ -72,7 +72,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         warn = partial(_warn, folder, progress)
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)
         families = preparation.searchable(config, prepared)
-        forecaster = Forecaster(config, dataset.info(), families, cache.folder())
+        forecaster = Forecaster(config, dataset.info(), families, pool.cache)
         families = shares.cheapest_first(families, forecaster)
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])

@@ -223,8 +223,8 @@ def _probe(
     config: RunConfig, jobs: Sequence[tuple[ProbeJob, SearchSpace]], pool: Pool, progress: Progress
 ) -> list[ProbeResult]:
     """Build the families whose probes are not in the cache; return all results in the order of the jobs."""
-    earlier = ProbeCache(cache.folder(), config.engines[0])
-    known = {job.id: result for job, _ in jobs if not pool.is_fake and (result := earlier.find(job))}
+    earlier = ProbeCache(pool.cache, config.engines[0])
+    known = {job.id: result for job, _ in jobs if (result := earlier.find(job))}
     needed = [job for job, _ in jobs if job.id not in known]
     drafts = {job.id: Drafts(config, space.name) for job, space in jobs}
     pool.divide(_probes_at_a_time(config, len(needed)))
@@ -233,7 +233,7 @@ def _probe(
     by_id = {outcome.job.id: outcome for outcome in outcomes}
     results = [known.get(job.id) or _probe_result(space, by_id[job.id]) for job, space in jobs]
     for (job, _), result in zip(jobs, results, strict=True):
-        if job.id not in known and not pool.is_fake:
+        if job.id not in known:
             earlier.keep(job, result)
     return results
 

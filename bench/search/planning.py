@@ -126,7 +126,7 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
             proposals=0 if config.only_known else PROPOSALS,
         )
     families = preparation.searchable(config, prepared)
-    forecaster = Forecaster(config, dataset.info(), families, cache.folder())
+    forecaster = Forecaster(config, dataset.info(), families, pool.cache)
     families = cheapest_first(families, forecaster)
     reusable = all(is_pure(family.path) and not family.warnings for family in families)
     preparation_s = max(IMPORT_S, opened_s if reusable else time.monotonic() - start_s)

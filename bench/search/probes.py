@@ -66,11 +66,11 @@ class ProbeCache:
     """The kept results.
 
     Args:
-        root: The cache folder.
+        root: The cache folder; None keeps nothing.
         engine: The engine whose proposals the probes count.
     """
 
-    def __init__(self, root: Path, engine: str) -> None:
+    def __init__(self, root: Path | None, engine: str) -> None:
         self._root, self._engine = root, engine
 
     def find(self, job: ProbeJob) -> ProbeResult | None:
@@ -91,7 +91,7 @@ class ProbeCache:
     def keep(self, job: ProbeJob, result: ProbeResult) -> None:
         """Keep a result that is complete and without warnings."""
         path = self._path(job)
-        if path is None or result.warnings or None in result.works or not _is_measured(result):
+        if path is None or self._root is None or result.warnings or None in result.works or not _is_measured(result):
             return
         files = {file.path: _status(file.path) for file in result.weights_files if file.path}
         text = json.dumps(to_data(ProbeEntry(result, self._engine, job.proposals, files)))
@@ -102,7 +102,7 @@ class ProbeCache:
     def _path(self, job: ProbeJob) -> Path | None:
         """Return the file of a job's result; None for a family whose result may depend on more than the key says."""
         file = Path(job.path)
-        if not is_pure(file):
+        if self._root is None or not is_pure(file):
             return None
         settings = {name: value for name, value in to_data(job).items() if name not in TRANSIENT}
         key = [settings, spaces.content_sha256(file), _suite_sha256(), *_environment()]

@@ -46,7 +46,7 @@ class InProcessPool:
         slots: Number of jobs that it accepts before it runs them.
     """
 
-    is_fake = True
+    cache: Path | None = None
 
     def __init__(self, slots: int = 1) -> None:
         self._slots = slots

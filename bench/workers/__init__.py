@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from bench.config import RunConfig
@@ -38,10 +39,11 @@ class Pool(Protocol):
     """Runs several jobs at a time, each in a separate process.
 
     Attributes:
-        is_fake: True if it makes results up; these are not kept for later runs.
+        cache: Folder for what later runs may use; None if the pool makes results up.
     """
 
-    is_fake: bool
+    @property
+    def cache(self) -> Path | None: ...
 
     def has_room(self) -> bool:
         """Return whether another job would start immediately."""

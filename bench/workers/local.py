@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from bench import cache
 from bench.data import machine
 from bench.errors import WorkerError
 from bench.hyperparameters import Hyperparameter, Value
@@ -69,8 +70,6 @@ class _WorkerProcess:
 class LocalPool:
     """A pool of processes on this machine, `workers` at a time, each on one share of the CPU cores."""
 
-    is_fake = False
-
     def __init__(self, workers: int = 1) -> None:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
@@ -83,6 +82,10 @@ class LocalPool:
             with _starting(), _stderr_to(self._logs / "server.log"):
                 self._context.set_forkserver_preload(PRELOAD)
                 forkserver.ensure_running()
+
+    @property
+    def cache(self) -> Path:
+        return cache.folder()
 
     def has_room(self) -> bool:
         return len(self._running) < len(self._shares)

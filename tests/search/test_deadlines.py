@@ -93,15 +93,22 @@ def board(folder):
 
 
 @pytest.mark.storage
-def test_a_trial_that_the_budget_cuts_is_complete_and_says_so(start, tmp_path):
-    start()
+def test_a_trial_that_the_budget_cuts_is_complete_and_says_so(start, clock, tmp_path):
+    class Slower(FakePool):
+        """Epochs of the third trial take 30 s instead of 10, which no forecast knew."""
+
+        def _train(self, accuracy, values, job, listener):
+            self._epoch_s = 30.0 if len(self.trained) == 3 else 10.0
+            return super()._train(accuracy, values, job, listener)
+
+    start(fake(clock, cls=Slower), budget=Budget(None, 130.0))
     run = bench.load(tmp_path / "run")
-    assert [(trial.state, trial.epochs, trial.ending) for trial in run.trials] == [
+    assert [(trial.state, trial.epochs, trial.ending) for trial in run.trials if trial.ending != Ending.LIMIT] == [
         ("COMPLETE", 4, None),
         ("COMPLETE", 4, None),
         ("COMPLETE", 1, Ending.BUDGET),
     ]
-    assert run.trials[-1].note == "stopped by the budget after epoch 1 of 4"
+    assert run.trials[2].note == "stopped by the budget after epoch 1 of 4"
     assert run.status == "complete"
     assert "stopped by the budget after epoch 1 of 4" in (tmp_path / "run" / "report.html").read_text()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import RunConfig
+from bench import RunConfig, cache
 from bench import data as pictures
 from bench.records import PhaseWork, Speed, Work
 from bench.search import families, spaces
@@ -23,7 +23,9 @@ from ..conftest import TINY
 class Building(FakePool):
     """Counts its probes, whose results are kept as if they were real; needs a weights file."""
 
-    is_fake = False
+    @property
+    def cache(self):
+        return cache.folder()
 
     def __init__(self, weights: Path, **more: object) -> None:
         super().__init__(lambda hp, family: hp.Boolean("flag"), lambda family, params: 0.5)
@@ -175,7 +177,7 @@ def test_a_result_that_is_not_flawless_is_not_kept(probed, more):
 
 
 def test_a_fake_pool_neither_keeps_nor_uses_results(probed, monkeypatch):
-    assert probed(lambda: monkeypatch.setattr(Building, "is_fake", True)) == 1
+    assert probed(lambda: monkeypatch.setattr(Building, "cache", None)) == 1
     assert not list((probed.cache / "probed").glob("other/*"))
 
 
