@@ -11,25 +11,22 @@ an hour on two cores. The figures are ratios of two rows of one group, measured 
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import bench
 from bench.search.spaces import BUILT_IN
+
+from .conftest import TRAIN, VALIDATION, keras_tuner_loop, run_bench
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("asked_for")]
 
-ROOT = Path(bench.__file__).parents[1]
-SIZE, TRAIN, VALIDATION, TEST, EPOCHS, BATCH_SIZE = 128, 2000, 500, 500, 10, 32
-DROPOUTS, RATES = [0.1, 0.2, 0.3, 0.4, 0.5], [3e-4, 1e-3, 3e-3, 1e-2]
+SIZE, EPOCHS = 128, 10
+DROPOUTS, RATES = [0.1, 0.2, 0.3, 0.4, 0.5], [3e-4, 1e-3, 3e-3, 1e-2]  # those of keras_tuner_loop.py
 
 FAMILY = f"""\
 \"\"\"MobileNetV2, frozen.\"\"\"
@@ -46,79 +43,6 @@ def build(hp, task):
     hp.Choice("learning_rate", {RATES})
     return keras.Model(inputs, task.classify(x))
 """
-
-RANDOM_SEARCH = f"""\
-import json, sys, time
-import keras, keras_tuner
-from keras import layers
-
-def pictures(part):
-    return keras.utils.image_dataset_from_directory(
-        f"{{sys.argv[1]}}/{{part}}", label_mode="binary", image_size=({SIZE}, {SIZE}), batch_size={BATCH_SIZE}, seed=0
-    )
-
-def build(hp):
-    inputs = keras.Input(({SIZE}, {SIZE}, 3))
-    backbone = keras.applications.MobileNetV2(
-        include_top=False, weights=sys.argv[2], input_shape=({SIZE}, {SIZE}, 3)
-    )
-    backbone.trainable = False
-    x = backbone(layers.Rescaling(1 / 127.5, offset=-1.0)(inputs), training=False)
-    x = layers.Dropout(hp.Choice("dropout", {DROPOUTS}))(layers.GlobalAveragePooling2D()(x))
-    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
-    rate = hp.Choice("learning_rate", {RATES})
-    model.compile(optimizer=keras.optimizers.Adam(rate), loss="binary_crossentropy", metrics=["accuracy"])
-    return model
-
-keras_tuner.RandomSearch._configure_tensorboard_dir = lambda *given: None  # needs a package that it does not declare
-train, validation = pictures("train"), pictures("validation")
-tuner = keras_tuner.RandomSearch(
-    build, objective="val_accuracy", max_trials=2, seed=1, directory=sys.argv[3], project_name="random"
-)
-start = time.perf_counter()
-tuner.search(train, validation_data=validation, epochs={EPOCHS}, verbose=0)
-seconds = time.perf_counter() - start
-trials = [{{**trial.hyperparameters.values, "score": trial.score}} for trial in tuner.oracle.trials.values()]
-print("RESULT" + json.dumps({{"seconds": seconds, "trials": trials}}))
-"""
-
-
-@pytest.fixture(scope="module")
-def asked_for(request):
-    """An hour is not spent on this by a run of the tests."""
-    if not request.config.getoption("--benchmark-only"):
-        pytest.skip("takes an hour: --benchmark-only runs it")
-
-
-@pytest.fixture(scope="module")
-def assets():
-    given = os.environ.get("BENCH_ASSETS")
-    if not given:
-        pytest.skip("BENCH_ASSETS does not name a folder with photographs and weights")
-    return Path(given).absolute()
-
-
-@pytest.fixture(scope="module")
-def photographs(assets, tmp_path_factory):
-    """2,000 training, 500 validation and 500 test photographs, in folders by part and class."""
-    folder = tmp_path_factory.mktemp("photographs")
-    parts = {"train": ("training_set", 0, TRAIN), "validation": ("training_set", TRAIN, VALIDATION)}
-    for part, (source, first, count) in {**parts, "test": ("test_set", 0, TEST)}.items():
-        for name in ("cats", "dogs"):
-            (folder / part / name).mkdir(parents=True)
-            found = sorted((assets / "photos" / source / name).glob("*.jpg"))
-            for path in found[first // 2 : (first + count) // 2]:
-                shutil.copy(path, folder / part / name)
-    return folder
-
-
-def run_bench(folder, environment, *arguments):
-    """A run as a user starts it, on a cache of its own; its records."""
-    everything = {**os.environ, "PYTHONPATH": str(ROOT), "BENCH_CACHE": str(folder / "cache"), **environment}
-    command = [sys.executable, "-m", "bench", "run", "--out", str(folder / "run"), *arguments]
-    subprocess.run(command, check=True, env=everything, cwd=folder, stdout=subprocess.DEVNULL)
-    return bench.load(folder / "run")
-
 
 # -- twenty frozen configurations
 
@@ -158,17 +82,13 @@ def test_bench_run(benchmark, assets, photographs, tmp_path, workers):
     group="20 configurations of a frozen MobileNetV2, 2,000 + 500 photographs, 128 pixels, 10 epochs"
 )
 def test_keras_tuner_random_search_two_trials(benchmark, assets, photographs, tmp_path):
-    (tmp_path / "search.py").write_text(RANDOM_SEARCH)
-    weights = next((assets / "keras" / "models").glob("mobilenet_v2*_1.0_224_no_top.h5"))
-    command = [sys.executable, str(tmp_path / "search.py"), str(photographs), str(weights), str(tmp_path / "tuner")]
-    done = benchmark.pedantic(
-        subprocess.run, (command,), {"check": True, "stdout": subprocess.PIPE, "text": True}, rounds=1
+    trials = benchmark.pedantic(
+        keras_tuner_loop, (assets, photographs, tmp_path, "MobileNetV2", SIZE, EPOCHS, "--trials", "2"), rounds=1
     )
-    result = json.loads(done.stdout.split("RESULT")[1])
-    assert all(trial["score"] for trial in result["trials"])
+    assert all(trial["score"] for trial in trials)
     benchmark.extra_info |= {
-        "seconds_of_twenty": 10 * result["seconds"],
-        "val_accuracy": {f"{each['dropout']} {each['learning_rate']}": each["score"] for each in result["trials"]},
+        "seconds_of_twenty": 20 * (trials[1]["seconds"] - trials[0]["seconds"]),
+        "val_accuracy": {f"{each['dropout']} {each['learning_rate']}": each["score"] for each in trials},
     }
 
 
@@ -283,7 +203,7 @@ def test_traced_loop(benchmark, head):
     make, features, labels = head
     examples = Examples([features], labels, in_memory=True)
     benchmark.pedantic(
-        lambda model: trainer.refit(model, examples, epochs=EPOCHS, batch_size=BATCH_SIZE, seed=0),
+        lambda model: trainer.refit(model, examples, epochs=EPOCHS, batch_size=32, seed=0),
         setup=lambda: ((make(),), {}),
         rounds=5,
     )
@@ -293,7 +213,7 @@ def test_traced_loop(benchmark, head):
 def test_model_fit(benchmark, head):
     make, features, labels = head
     benchmark.pedantic(
-        lambda model: model.fit(features, labels, epochs=EPOCHS, batch_size=BATCH_SIZE, verbose=0),
+        lambda model: model.fit(features, labels, epochs=EPOCHS, batch_size=32, verbose=0),
         setup=lambda: ((make(),), {}),
         rounds=5,
     )
