@@ -312,6 +312,10 @@ class RunConfig:
     near_duplicates: str = setting(
         "group", one_of("group", "ignore"), PICTURES, "HOW",
         "nearly identical pictures: group (they stay in one part) or ignore; default {default}")
+    masks: str = setting(
+        "leave-out", one_of("leave-out", "use"), PICTURES, "HOW",
+        "masks beside pictures (the same name with another suffix, *_mask, a folder masks): leave-out or use them as "
+        "pictures; default {default}")
     input_sizes: tuple[int, ...] = setting(
         (), SIDES, PICTURES, "LIST",
         "picture sizes in pixels that families may choose from; default: chosen by the size of the pictures",
@@ -372,7 +376,7 @@ class RunConfig:
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: must have trials, seconds or both")
-        for name in ("limit", "split", "folds", "near_duplicates") if self.split_file else ():
+        for name in ("limit", "split", "folds", "near_duplicates", "masks") if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")

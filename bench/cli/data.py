@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # heavy
 SUMMARY = "audit the pictures: classes, problems and the split; nothing is trained"
 
 
-SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "input_sizes", "seed")
+SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "masks", "input_sizes", "seed")
 """Settings, besides the data, that determine the pictures and the split."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: Uses `data images limit split folds split_file near_duplicates seed input_sizes`.
+        config: Uses `data images limit split folds split_file near_duplicates masks seed input_sizes`.
         progress: Called with the stage, the number done and the total.
         cache: Folder of decoded pictures. With it and one or two `input_sizes`, the audit stores the resized pictures,
             so that no picture is decoded twice.
@@ -47,17 +48,18 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     source = create(config, progress)
     listing = source.listing()
     with _recording(config, len(listing.entries), cache) as keep:
-        usable, findings = audit(source, listing, progress, keep)
+        usable, findings = audit(source, listing, progress, keep, config.masks == "use")
     if config.near_duplicates == "ignore":
         usable = tuple(replace(picture, group="") for picture in usable)
     placed, leaks = assign(usable, config.split, config.seed, config.folds)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
-    numbers = {name: number for number, name in enumerate(listing.classes)}
+    classes = tuple(sorted({picture.label for picture in usable}, key=_natural))
+    numbers = {name: number for number, name in enumerate(classes)}
     left_out = tuple(sorted((*findings.quarantined, *leaks), key=lambda picture: picture.id))
     return Dataset(
         source=source,
-        classes=listing.classes,
+        classes=classes,
         items=tuple(Item(p.id, numbers[p.label], str(p.part), p.sha256, p.fold) for p in placed),
         input_sizes=config.input_sizes or source.input_sizes or _input_sizes(findings.sizes),
         **(findings.findings() | {"quarantined": left_out}),
@@ -89,6 +91,11 @@ def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractCon
     if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
     return recording(config.input_sizes, count, cache)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key of a class: numbers by value, so that 10 follows 9."""
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", name)], name
 
 
 def _input_sizes(sizes: PictureSizes | None) -> tuple[int, ...]:
