@@ -47,34 +47,33 @@ def suspects(ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     hashes, counts = np.unique(np.fromiter(map(hash, stems), np.int64, len(stems)), return_counts=True)
     repeated = set(hashes[counts > 1].tolist())  # a dictionary of all stems would take much memory
     twins: dict[str, list[str]] = defaultdict(list)
-    found: dict[str, tuple[str, ...]] = {}
+    partners: dict[str, tuple[str, ...]] = {}
     for item_id, stem in zip(ids, stems, strict=True):
         *folders, name = stem.split("/")
         if hash(stem) in repeated:
             twins[stem].append(item_id)
         if _NAME.fullmatch(name) or any(map(is_word, folders)):
-            found[item_id] = ()
+            partners[item_id] = ()
     for same in twins.values():
-        if len(same) > 1:
-            found |= {item_id: tuple(other for other in same if other != item_id) for item_id in same}
-    return found
+        for item_id in same if len(same) > 1 else ():
+            partners.setdefault(item_id, tuple(other for other in same if other != item_id))
+    return partners
 
 
 def is_flat(pixels: Pixels) -> bool:
     """Return whether a picture has the few colours of a mask, or is grey and nearly two-valued."""
     step = max(1, min(pixels.shape[:2]) // 64)
     sample = pixels[::step, ::step].reshape(-1, 3).astype(np.int32)
-    if len(np.unique(sample @ (1, 256, 65536))) <= MAX_COLOURS:
-        return True
-    if np.mean(np.ptp(sample, axis=1) > NEAR) > 1 - LEAST_COVERED:
-        return False
     counts, covered = np.bincount(sample[:, 1], minlength=256), 0
+    if np.count_nonzero(counts) <= MAX_COLOURS and len(np.unique(sample @ (1, 256, 65536))) <= MAX_COLOURS:
+        return True
     for _ in range(2):
         level = int(counts.argmax())
         near = slice(max(0, level - NEAR), level + NEAR + 1)
         covered += int(counts[near].sum())
         counts[near] = 0
-    return covered >= LEAST_COVERED * len(sample)
+    grey = int(np.count_nonzero(np.abs(sample[:, 0] - sample[:, 2]) <= NEAR))
+    return min(covered, grey) >= LEAST_COVERED * len(sample)
 
 
 def select(suspicious: Mapping[str, tuple[str, ...]], ids: Set[str], flat: Set[str]) -> dict[str, str]:
@@ -91,9 +90,9 @@ def select(suspicious: Mapping[str, tuple[str, ...]], ids: Set[str], flat: Set[s
     by_word = {item_id for item_id, others in suspicious.items() if not others and item_id in flat}
     if 2 * (len(flat) - len(by_word)) >= len(ids) - len(by_word):
         by_word = set()
-    found = dict.fromkeys(by_word, "")
+    selected = dict.fromkeys(by_word, "")
     for item_id, others in suspicious.items():
         ordinary = [other for other in others if other in ids and other not in flat]
         if item_id in flat and ordinary:
-            found[item_id] = ordinary[0]
-    return found
+            selected[item_id] = ordinary[0]
+    return selected

@@ -168,9 +168,12 @@ class Inventory:
 
     def _not_pictures(self) -> Iterator[str]:
         """Say how to use masks and pointers."""
-        for kind, count in Counter(picture.kind for picture in self.split.quarantined).items():
+        left_out = self.split.quarantined
+        gone = {picture.label for picture in left_out if picture.kind is LeftOutKind.MASK} - set(self.split.classes)
+        for kind, count in Counter(picture.kind for picture in left_out).items():
             if kind is LeftOutKind.MASK:
-                yield f"{text.plural(count, 'mask')} beside pictures: left out; --masks use takes masks as pictures."
+                masks = text.plural(count, "mask") + (f" (all of {text.listing(sorted(gone))})" if gone else "")
+                yield f"{masks} beside pictures: left out; --masks use takes them as pictures."
             elif kind.download:
                 yield f"{text.plural(count, 'file')}: {kind.words}; run {kind.download} to have the pictures."
 

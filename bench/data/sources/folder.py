@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import FileIO
 from itertools import pairwise
@@ -16,7 +16,7 @@ from typing import Any
 from bench.config import RunConfig
 from bench.data import masks
 from bench.data.pictures import Picture, PictureError, decode, is_picture
-from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
+from bench.data.sources import PARTS, TABLES, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
 
@@ -137,9 +137,15 @@ class _Folder:
                 classes[label].append(path)
         return classes
 
+    def tree(self) -> Iterator[_Folder]:
+        """This folder and those below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.tree()
+
     def all_files(self) -> list[str]:
         """Its files and those below it."""
-        return [*self.files, *(path for folder in self.folders for path in folder.all_files())]
+        return [path for folder in self.tree() for path in folder.files]
 
 
 _Classes = Mapping[str, _Folder]
@@ -166,7 +172,10 @@ class _Walk:
         classes_by_part = self._by_part(self._scan(""))
         for part, classes in classes_by_part.items():
             for label, folder in classes.items():
-                self._collect(folder, label, part)
+                self.entries += (ListedPicture(path, label, part) for path in folder.all_files())
+                for below in folder.tree():
+                    self.left_out += (replace(fault, label=label) for fault in below.left_out)
+                    self.ignored += below.ignored
         names = tuple(sorted(next(iter(classes_by_part.values()))))
         return Listing(names, tuple(self.entries), tuple(self.left_out), dict(+self.ignored), tuple(self.guesses))
 
@@ -213,14 +222,6 @@ class _Walk:
     def _full(self, path: str) -> str:
         return os.path.join(self.root, path)  # noqa: PTH118 - as in `Folder.picture`
 
-    def _collect(self, folder: _Folder, label: str, part: str | None) -> None:
-        """Collect all pictures of a folder, recursively."""
-        self.entries += (ListedPicture(path, label, part) for path in folder.files)
-        self.left_out += (replace(fault, label=label) for fault in folder.left_out)
-        self.ignored += folder.ignored
-        for below in folder.folders:
-            self._collect(below, label, part)
-
     # -- the layout
 
     def _by_part(self, top: _Folder) -> dict[str | None, _Classes]:
@@ -260,7 +261,7 @@ class _Walk:
         """The single sub-folder with pictures, apart from folders of masks."""
         below = folder.with_pictures
         if len(below) > 1:
-            below = [each for each in below if not (masks.is_word(each.name) and self._holds_masks(each))]
+            below = [inner for inner in below if not (masks.is_word(inner.name) and self._holds_masks(inner))]
         return below[0] if len(below) == 1 else None
 
     def _holds_masks(self, folder: _Folder) -> bool:
@@ -313,21 +314,18 @@ class _Walk:
     def _labelled(self, level: _Folder, known: _Classes, part: str, train: _Folder) -> _Classes:
         """The classes of a later part, which are those of the training part; none if it has no labels.
 
-        A folder that is no class is left out if it stands alone or repeats the names of the files beside it.
+        A folder that is no class is left out if it stands alone, or if it has the file names of those beside it.
         """
         classes = dict(self._classes(level, known))
-        unknown = classes.keys() - known.keys()
-        if len(unknown) == 1:
-            pile = classes.pop(min(unknown))
-            names = {_name(path) for folder in classes.values() for path in folder.all_files()}
-            if not classes or names.issuperset(map(_name, pile.all_files())):
+        if len(unknown := classes.keys() - known.keys()) == 1:
+            pile = classes[min(unknown)]
+            beside = {_name(path) for folder in classes.values() if folder is not pile for path in folder.all_files()}
+            if not beside or beside.issuperset(map(_name, pile.all_files())):
+                del classes[pile.name]
                 self._ignore(pile, "unlabelled: no class folder")
-                if classes:
-                    self.guesses.append(f"{pile.path}/ repeats the pictures beside it without their classes: left out")
-            else:
-                classes[pile.name] = pile
+                self.guesses.append(f"{pile.path}/ is no class of {train.path}/: left out")
         if not classes:
-            self.guesses.append(f"{level.path}/ has no classes: left out; {train.path}/ is split for a {part} part")
+            self.guesses.append(f"{level.path}/ has no labels: a {part} part is split off {train.path}/")
         elif odd := classes.keys() ^ known.keys():
             name = min(classes.keys() - known.keys() or odd)
             here, there = (level, train) if name in classes else (train, level)
@@ -347,16 +345,15 @@ class _Walk:
                 self._ignore(folder, "in other folders" if folder.has_pictures else "in folders without pictures")
         if others := [folder.path for folder in level.with_pictures if folder not in used]:
             self.guesses.append(
-                f"left out beside {_some(each.name for each in used)}: {_some(others)}; --data names another folder"
+                f"left out beside {_some(inner.name for inner in used)}: {_some(others)}; --data names another folder"
             )
         if empty := [folder.path for folder in level.folders if not folder.has_pictures]:
             self.guesses.append(f"no pictures, so no classes: {_some(empty)}")
 
     def _ignore(self, folder: _Folder, reason: str) -> None:
-        self.ignored += folder.ignored
-        self.ignored[reason] += len(folder.files) + len(folder.left_out)
-        for below in folder.folders:
-            self._ignore(below, reason)
+        for below in folder.tree():
+            self.ignored += below.ignored
+            self.ignored[reason] += len(below.files) + len(below.left_out)
 
     def _check_classes(self, classes: _Classes, level: _Folder, others: Sequence[_Folder]) -> None:
         where = f"data folder {self._full(level.path).rstrip('/')!r}"
@@ -366,17 +363,20 @@ class _Walk:
                 f"{level.with_pictures[0].name!r}; it {LAYOUTS}"
             )
         empty = _some(folder.name for folder in level.folders if not folder.has_pictures)
+        likely = [folder.path for folder in others if len(folder.with_pictures) > 1]
+        likely += [path for path in level.files if _suffix(path) in TABLES]
+        hint = f". Did you mean {self._full(likely[0])!r}?" if likely else ""
         if not classes:
             count = len(level.all_files())
-            content = "is empty"
-            if count or empty:
-                sub_folder = "no sub-folder with pictures" if empty else "no sub-folder"
-                content = f"has {count} file{'s' * (count != 1)} but {sub_folder}, and none named after its class"
-            raise DataError(f"{where} {content}; it {LAYOUTS}")
+            sub_folder = "no sub-folder with pictures" if empty else "no sub-folder"
+            content = f"has {count} file{'s' * (count != 1)} but {sub_folder}, and none named after its class"
+            if level.left_out:
+                content = f"has nothing that can be used; {level.left_out[0].id!r}: {level.left_out[0].reason}"
+            elif not count and not empty:
+                content = "is empty"
+            raise DataError(f"{where} {content}; it {LAYOUTS}{hint}")
         if len(classes) == 1:
-            hint = f" (class {empty} has no pictures)" if empty else ""
-            below = [folder for folder in others if len(folder.with_pictures) > 1]
-            hint += f". Did you mean {self._full(below[0].path)!r}?" if below else ""
+            hint = (f" (class {empty} has no pictures)" if empty else "") + hint
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
 
@@ -398,7 +398,7 @@ def _without_copy(folders: Sequence[_Folder]) -> list[_Folder]:
     copies = [
         folder
         for folder in folders
-        if len(below := {each.name for each in folder.with_pictures}) > 1
+        if len(below := {inner.name for inner in folder.with_pictures}) > 1
         and below == {other.name for other in folders if other is not folder}
     ]
     return [folder for folder in folders if folder is not copies[0]] if len(copies) == 1 else []
@@ -406,7 +406,7 @@ def _without_copy(folders: Sequence[_Folder]) -> list[_Folder]:
 
 def _same_below(folders: Sequence[_Folder]) -> str:
     """The names of the sub-folders if all folders have the same ones, several, as `color/` and `grey/` may have."""
-    below = {frozenset(each.name for each in folder.with_pictures) for folder in folders}
+    below = {frozenset(inner.name for inner in folder.with_pictures) for folder in folders}
     return _some(first) if len(folders) > 1 and len(below) == 1 and len(first := below.pop()) > 1 else ""
 
 

@@ -63,7 +63,7 @@ LAYOUTS = {
     "Kaggle's Dogs vs. Cats": (
         [*flat("train/", "a", "b"), *below("test1"), "sampleSubmission.csv"],
         each("train"),
-        ["test1/ has no classes: left out; train/ is split for a test part"],
+        ["test1/ has no labels: a test part is split off train/"],
     ),
     "fast.ai's imagenette": (
         [*below("net/train/a", "net/train/b", "net/val/a", "net/val/b"), "net/noisy.csv"],
@@ -92,7 +92,12 @@ LAYOUTS = {
     "tiny ImageNet": (
         below("train/a/images", "train/b/images", "val/images", "test/images"),
         each("train"),
-        ["val/ has no classes: left out; train/ is split for a validation part", "test/ has no classes"],
+        [
+            "val/images/ is no class of train/: left out",
+            "val/ has no labels: a validation part is split off train/",
+            "test/images/ is no class of train/: left out",
+            "test/ has no labels: a test part is split off train/",
+        ],
     ),
     "plant village": (
         below("color/a", "color/b", "grey/a", "grey/b"),
@@ -102,12 +107,12 @@ LAYOUTS = {
     "a test part without labels in a folder": (
         below("train/a", "train/b", "test/unknown"),
         each("train"),
-        ["test/ has no classes: left out; train/ is split for a test part"],
+        ["test/unknown/ is no class of train/: left out", "test/ has no labels: a test part is split off train/"],
     ),
     "the test part again, without labels": (
         below("train/a", "train/b", "test/a", "test/b", "test/testpile"),
         each("train", "test"),
-        ["test/testpile/ repeats the pictures beside it"],
+        ["test/testpile/ is no class of train/: left out"],
     ),
     "MVTec's ground truth beside parts": (
         below("train/a", "train/b", "test/a", "test/b", "ground_truth/b"),
@@ -151,11 +156,6 @@ def test_a_folder_of_pictures_without_their_suffixes_is_a_class(tmp_path):
     assert counts(Folder(tmp_path).listing()) == {(None, "a"): 2, (None, "b"): 1}
 
 
-def test_a_run_folder_is_no_data(listing):
-    with pytest.raises(DataError, match="is a run folder: its pictures are thumbnails"):
-        listing("run.json", *below("thumbnails/a", "thumbnails/b"))
-
-
 @pytest.mark.parametrize(
     ("paths", "says"),
     [
@@ -172,10 +172,22 @@ def test_a_run_folder_is_no_data(listing):
             ["a/0.jpg", "b/", "c/notes.txt"],
             r"one class, 'a': at least two are needed \(class 'b', 'c' has no pictures\)",
         ),
+        ([*below("images"), "labels.csv"], r"one class, 'images': .* Did you mean '\S*/labels.csv'"),
+        (["1.jpg", "labels.csv"], r"has 2 files but no sub-folder, .* Did you mean '\S*/labels.csv'"),
         (CODE, "has 4 files but no sub-folder with pictures"),
+        (["run.json", *below("thumbnails/a", "thumbnails/b")], "is a run folder: its pictures are thumbnails"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_what_to_do(listing, paths, says):
     with pytest.raises(DataError, match=says) as caught:
         listing(*paths)
     assert "\n" not in str(caught.value)
+
+
+def test_links_to_class_folders_are_said(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "else" / name).mkdir(parents=True)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "else" / name)
+    with pytest.raises(DataError, match="nothing that can be used; 'a': link, not followed: leads to a folder"):
+        Folder(tmp_path / "photos").listing()
