@@ -88,15 +88,16 @@ def audit(
         picture.label for picture in repeated if picture.kind is LeftOutKind.MASK and masks.is_word(picture.label)
     }
     if lost := set(listing.classes) - labels - no_classes:
-        if pointers := Counter(picture.kind for picture in left_out if picture.kind.download).most_common(1):
-            (kind, count), *_ = pointers
-            raise DataError(f"{count:,} files are {kind.words}s: run {kind.download}")
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
+        if first and first.kind.download:
+            count = sum(picture.kind is first.kind for picture in left_out)
+            files = f"{count:,} of {len(listing.entries):,} files are {first.kind.words}s"
+            raise DataError(f"{files}: run {first.kind.download}")
         reason = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
     if len(labels) == 1:
         raise DataError(
-            f"{source.title} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are needed; "
+            f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are needed; "
             "--masks use takes masks as pictures"
         )
     groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]

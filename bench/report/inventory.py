@@ -80,7 +80,7 @@ class Inventory:
         self.parts = {name: split.n(part) for part, name in names.items()}
         self.total, self.lost = sum(self.parts.values()), len(split.quarantined)
         rows = [self._row(name, names) for name in split.classes]
-        self.rows = sorted(rows, key=lambda row: (-row.total, row.name))
+        self.rows = sorted(rows, key=lambda row: -row.total)
         self.balance = self._balance()
         left_out: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for picture in split.quarantined:

@@ -143,7 +143,7 @@ def test_a_folder_of_pointers_says_what_downloads_the_pictures(folder):
     path = folder({"a": 0, "b": 0})
     for number in range(1000):
         (path / "ab"[number % 2] / f"{number}.jpg").write_text(LFS.format(number))
-    with pytest.raises(DataError, match=r"^1,000 files are Git LFS pointers: run git lfs pull$") as caught:
+    with pytest.raises(DataError, match=r"^1,000 of 1,000 files are Git LFS pointers: run git lfs pull$") as caught:
         opened(path)
     assert caught.value.exit_status == 2
 

@@ -12,6 +12,7 @@ from bench import data
 from bench.config import RunConfig
 from bench.errors import DataError
 from bench.records import LeftOutKind
+from bench.report.inventory import Inventory
 
 
 def opened(path: Path, **settings) -> data.Dataset:
@@ -148,6 +149,7 @@ def test_numbers_are_classes_in_their_order(folder):
     dataset = opened(folder({str(number): 3 for number in (0, 1, 2, 9, 10, 11)}))
     assert dataset.classes == ("0", "1", "2", "9", "10", "11")
     assert all(dataset.classes[item.label] == item.id.split("/")[0] for item in dataset.items)
+    assert [row.name for row in Inventory(dataset.info(), RunConfig()).rows] == ["0", "1", "2", "9", "10", "11"]
 
 
 class TestInputSizes:
