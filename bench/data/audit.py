@@ -97,8 +97,8 @@ def audit(
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
     if len(labels) == 1:
         raise DataError(
-            f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are needed; "
-            "--masks use takes masks as pictures"
+            f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are "
+            "needed; --masks use takes masks as pictures"
         )
     groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
