@@ -136,6 +136,25 @@ def test_one_class_beside_masks_is_no_data_set(put):
         opened(put("masks/{i}.png", mask))
 
 
+@pytest.mark.parametrize("name", ["images/{label}_{i}.jpg", "images/{label}/{i}.jpg"])
+def test_a_folder_of_masks_beside_the_folder_of_the_classes_is_passed_by(put, name):
+    put(name)
+    dataset = opened(put(name.replace("images", "annotations/trimaps").replace("jpg", "png"), labels))
+    assert dataset.classes == ("a", "b")
+    assert len(dataset.items) == 12
+    assert dataset.guesses == (
+        "left out beside 'images': 'annotations'; --data names another folder",
+        "the classes are in images/; --data names another folder",
+    )
+
+
+def test_faces_with_masks_are_a_class(put):
+    put("no_mask/person {label}/{i}.jpg")
+    dataset = opened(put("mask/person {label}/{i}.jpg", lambda number: scene(number, 48, 48), first=50))
+    assert dataset.classes == ("mask", "no_mask")
+    assert len(dataset.items) == 24
+
+
 # -- pointers
 
 

@@ -406,8 +406,9 @@ def _without_copy(folders: Sequence[_Folder]) -> list[_Folder]:
 
 def _same_below(folders: Sequence[_Folder]) -> str:
     """The names of the sub-folders if all folders have the same ones, several, as `color/` and `grey/` may have."""
-    below = {frozenset(inner.name for inner in folder.with_pictures) for folder in folders}
-    return _some(first) if len(folders) > 1 and len(below) == 1 and len(first := below.pop()) > 1 else ""
+    names, *others = ({inner.name for inner in folder.with_pictures} for folder in folders)
+    is_same = others and len(names) > 1 and all(names == other for other in others)
+    return _some(names) if is_same and not any(map(masks.is_word, names)) else ""
 
 
 def _some(names: Iterable[str]) -> str:
