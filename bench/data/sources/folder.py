@@ -258,10 +258,12 @@ class _Walk:
         return level
 
     def _only_below(self, folder: _Folder) -> _Folder | None:
-        """The single sub-folder with pictures, apart from folders of masks."""
+        """The single sub-folder with pictures, apart from folders of masks; else the single one with parts."""
         below = folder.with_pictures
         if len(below) > 1:
             below = [inner for inner in below if not (masks.is_word(inner.name) and self._holds_masks(inner))]
+        if len(below) > 1:
+            below = [inner for inner in below if self._parts(inner)]
         return below[0] if len(below) == 1 else None
 
     def _holds_masks(self, folder: _Folder) -> bool:
@@ -300,9 +302,9 @@ class _Walk:
             if originals := _without_copy(folders):
                 folders = originals
             self._leave(level, folders)
-            if below := _same_below(folders):
+            if below := _other_classes(folders):
                 names = _some(folder.name for folder in folders)
-                self.guesses.append(f"the classes are {names}, not {below}; --data with one of the first makes them so")
+                self.guesses.append(f"the classes are {names}; if {below} are, name their folder with --data")
             return {folder.name: folder for folder in folders}
         self._leave(level, [], files=False)
         classes = {label: _Folder(label, paths) for label, paths in level.named.items() if not known or label in known}
@@ -404,11 +406,12 @@ def _without_copy(folders: Sequence[_Folder]) -> list[_Folder]:
     return [folder for folder in folders if folder is not copies[0]] if len(copies) == 1 else []
 
 
-def _same_below(folders: Sequence[_Folder]) -> str:
-    """The names of the sub-folders if all folders have the same ones, several, as `color/` and `grey/` may have."""
-    names, *others = ({inner.name for inner in folder.with_pictures} for folder in folders)
-    is_same = others and len(names) > 1 and all(names == other for other in others)
-    return _some(names) if is_same and not any(map(masks.is_word, names)) else ""
+def _other_classes(folders: Sequence[_Folder]) -> str:
+    """Sub-folders that may be the classes instead: those of one folder alone, or of all as in `color/` and `grey/`."""
+    below = [{inner.name for inner in folder.with_pictures} for folder in folders]
+    several = [names for names in below if len(names) > 1 and not any(map(masks.is_word, names))]
+    is_odd = len(several) == 1 or (len(several) == len(below) and all(names == below[0] for names in below))
+    return _some(several[0]) if len(folders) > 1 and is_odd else ""
 
 
 def _some(names: Iterable[str]) -> str:

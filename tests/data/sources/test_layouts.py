@@ -75,6 +75,16 @@ LAYOUTS = {
         each("train", "test"),
         ["no classes", "the classes are in data/"],
     ),
+    "a repository with figures beside parts": (
+        [*below("data/train/a", "data/train/b", "data/val/a", "data/val/b", "docs/img"), *CODE],
+        each("train", "validation"),
+        ["left out beside 'data': 'docs'", "no classes", "the classes are in data/"],
+    ),
+    "a repository with figures beside classes": (
+        below("data/a", "data/b", "docs/img"),
+        {(None, "data"): 4, (None, "docs"): 2},
+        ["the classes are 'data', 'docs'; if 'a', 'b' are, name their folder with --data"],
+    ),
     "train alone": (below("train/a", "train/b"), each(None), ["the classes are in train/"]),
     "scenes as seg_train, seg_test, seg_pred": (
         below(
@@ -102,7 +112,7 @@ LAYOUTS = {
     "plant village": (
         below("color/a", "color/b", "grey/a", "grey/b"),
         each(None, classes=("color", "grey"), n=4),
-        ["the classes are 'color', 'grey', not 'a', 'b'"],
+        ["the classes are 'color', 'grey'; if 'a', 'b' are, name their folder with --data"],
     ),
     "a test part without labels in a folder": (
         below("train/a", "train/b", "test/unknown"),
