@@ -263,7 +263,8 @@ class _Walk:
         if len(below) > 1:
             below = [inner for inner in below if not (masks.is_word(inner.name) and self._holds_masks(inner))]
         if len(below) > 1:
-            below = [inner for inner in below if self._parts(inner)]
+            train = [self._parts(inner).get("train") for inner in below]
+            below = [inner for inner, part in zip(below, train, strict=True) if part and len(part.with_pictures) > 1]
         return below[0] if len(below) == 1 else None
 
     def _holds_masks(self, folder: _Folder) -> bool:
@@ -299,10 +300,9 @@ class _Walk:
     def _classes(self, level: _Folder, known: Collection[str] = ()) -> _Classes:
         """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty."""
         if folders := level.with_pictures:
-            if originals := _without_copy(folders):
-                folders = originals
+            folders = _without_copy(folders)
             self._leave(level, folders)
-            if below := _other_classes(folders):
+            if not known and (below := _other_classes(folders)):
                 names = _some(folder.name for folder in folders)
                 self.guesses.append(f"the classes are {names}; if {below} are, name their folder with --data")
             return {folder.name: folder for folder in folders}
@@ -342,14 +342,13 @@ class _Walk:
         self.left_out += level.left_out
         self.ignored += level.ignored
         self.ignored["beside the classes"] += len(level.files) * files
-        for folder in level.folders:
-            if folder not in used:
-                self._ignore(folder, "in other folders" if folder.has_pictures else "in folders without pictures")
-        if others := [folder.path for folder in level.with_pictures if folder not in used]:
-            self.guesses.append(
-                f"left out beside {_some(inner.name for inner in used)}: {_some(others)}; --data names another folder"
-            )
-        if empty := [folder.path for folder in level.folders if not folder.has_pictures]:
+        rest = sorted(set(level.folders).difference(used), key=lambda folder: folder.path)
+        for folder in rest:
+            self._ignore(folder, "in other folders" if folder.has_pictures else "in folders without pictures")
+        if others := [folder.path for folder in rest if folder.has_pictures]:
+            names = _some(folder.name for folder in used)
+            self.guesses.append(f"left out beside {names}: {_some(others)}; --data names another folder")
+        if empty := [folder.path for folder in rest if not folder.has_pictures]:
             self.guesses.append(f"no pictures, so no classes: {_some(empty)}")
 
     def _ignore(self, folder: _Folder, reason: str) -> None:
@@ -395,15 +394,16 @@ def _suffix(path: str) -> str:
     return "." + path.rpartition(".")[2].lower()
 
 
-def _without_copy(folders: Sequence[_Folder]) -> list[_Folder]:
-    """The class folders without one that has all of them again (`flowers/flowers`); none if there is no such folder."""
+def _without_copy(folders: list[_Folder]) -> list[_Folder]:
+    """The class folders, without one that has all others again (`flowers/flowers`)."""
+    names = {folder.name for folder in folders}
     copies = [
         folder
         for folder in folders
-        if len(below := {inner.name for inner in folder.with_pictures}) > 1
-        and below == {other.name for other in folders if other is not folder}
+        if 1 < len(folder.with_pictures) == len(folders) - 1
+        and {inner.name for inner in folder.with_pictures} == names - {folder.name}
     ]
-    return [folder for folder in folders if folder is not copies[0]] if len(copies) == 1 else []
+    return [folder for folder in folders if folder is not copies[0]] if len(copies) == 1 else folders
 
 
 def _other_classes(folders: Sequence[_Folder]) -> str:
