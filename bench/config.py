@@ -312,6 +312,11 @@ class RunConfig:
     near_duplicates: str = setting(
         "group", one_of("group", "ignore"), PICTURES, "HOW",
         "nearly identical pictures: group (they stay in one part) or ignore; default {default}")
+    group_by: str = setting(
+        "", TEXT, PICTURES, "REGEX",
+        "pictures that stay in one part, e.g. those of a patient: a regular expression for their paths, whose first "
+        r"group names what they share, as '(\d+)_', or a column of the table; intervals and tests then count groups",
+        comparable=True)
     input_sizes: tuple[int, ...] = setting(
         (), SIDES, PICTURES, "LIST",
         "picture sizes in pixels that families may choose from; default: chosen by the size of the pictures",
@@ -372,7 +377,7 @@ class RunConfig:
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: must have trials, seconds or both")
-        for name in ("limit", "split", "folds", "near_duplicates") if self.split_file else ():
+        for name in ("limit", "split", "folds", "near_duplicates", "group_by") if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")

@@ -32,7 +32,7 @@ ALONE = {
     "hyperparameters": set(),
     "records": {"config", "errors", "hyperparameters"},
     "cache": {"errors"},
-    "data": {"cache", "config", "errors", "records"},
+    "data": {"cache", "config", "errors", "records", "stats"},
     "engines": {"config", "errors", "hyperparameters", "records"},
     "training": {"cache", "data", "hyperparameters", "records", "errors"},
     "check": {"runs", "stats", "errors", "text"},
