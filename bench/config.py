@@ -16,6 +16,8 @@ from bench.errors import ConfigError, unknown
 
 ALLOCATIONS = ("even", "adaptive")
 
+FITS = ("squash", "crop", "pad")
+
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
 MAX_FOLDS = 20
@@ -321,6 +323,10 @@ class RunConfig:
         (), SIDES, PICTURES, "LIST",
         "picture sizes in pixels that families may choose from; default: chosen by the size of the pictures",
         comparable=True)
+    fit: str = setting(
+        "squash", one_of(*FITS), PICTURES, "HOW",
+        "how a picture becomes a square: squash (its aspect ratio changes), crop (its ends are cut off) or pad (black "
+        "borders), unless a family declares the hyperparameter fit; default {default}", comparable=True)
     split_file: str = setting(
         "", TEXT, PICTURES, "FILE",
         "use the split.json of an earlier run; --data names a new location of its pictures")

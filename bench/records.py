@@ -769,6 +769,7 @@ class AuditFindings:
         alike: Groups of near duplicates, by id.
         contradicting: The groups among these that have several labels.
         sizes: Smallest, median and largest picture; None if they were not measured.
+        levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
     """
 
@@ -778,6 +779,7 @@ class AuditFindings:
     alike: tuple[tuple[str, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
+    levels: tuple[int, int] | None = None
     suggested: SuggestedGroups | None = None
 
     def findings(self) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
     if audit.balance:
         yield f"balance  {audit.balance}"
     sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
-    yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
+    yield f"sizes    {'; '.join(part for part in (audit.sizes, audit.depth, sides) if part)}"
     yield f"split    sha256 {split.sha256}"
     if audit.given_groups:
         yield f"groups   {audit.given_groups}"

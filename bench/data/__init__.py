@@ -102,7 +102,7 @@ def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | N
 
         def look_at(item: Item) -> None:
             picture = dataset.picture(item, SHARED_SIDE)
-            if keep:
+            if keep and picture.deep is None:
                 keep(picture.sha256, picture.pixels)
 
         for done, _ in enumerate(ordered(look_at, dataset.items), start=1):
@@ -115,7 +115,7 @@ def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractCon
     """Store decoded pictures at the input sizes, if the run will need all of them."""
     if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
-    return recording(config.input_sizes, count, cache)
+    return recording(config.input_sizes, config.fit, count, cache)
 
 
 def _input_sizes(sizes: PictureSizes | None) -> tuple[int, ...]:

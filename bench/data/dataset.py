@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache.files import replacing, write_text
-from bench.data.pictures import Picture
+from bench.data.pictures import SIXTEEN_BITS, Picture
 from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError, NewerSchemaError
@@ -104,7 +104,7 @@ class Dataset(AuditFindings):
         picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
             raise DataError(f"picture {picture.name!r}: its content changed since the split was made")
-        return picture
+        return picture.scaled(self.levels or SIXTEEN_BITS)
 
     def info(self) -> SplitInfo:
         """The split in numbers."""
@@ -128,8 +128,8 @@ class Dataset(AuditFindings):
         data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
         for item in data["items"]:
             for name in ("fold", "group"):
-                if item[name] in (None, ""):
-                    del item[name]
+                if item.get(name) in (None, ""):
+                    item.pop(name, None)
         write_text(path, json.dumps(data, indent=1) + "\n")
 
 

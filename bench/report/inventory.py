@@ -124,6 +124,15 @@ class Inventory:
         return f"{smallest} to {largest} pixels, median {median}" if smallest != largest else f"{smallest} pixels"
 
     @property
+    def depth(self) -> str:
+        """The levels of pictures of more than 8 bits that are scaled to 8; "" without such pictures."""
+        if not self.split.levels:
+            return ""
+        lowest, bits = self.split.levels
+        levels = f"{text.thousands(lowest)} to {text.thousands(lowest + 2**bits - 1)}"
+        return f"deep pictures use {bits} bits, the levels {levels}, which are scaled to 0 to 255"
+
+    @property
     def sound(self) -> str:
         """A sentence if the audit found nothing; else ""."""
         if self.left_out or self.ignored or self.noticed or self.alike:
