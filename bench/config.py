@@ -16,6 +16,8 @@ from bench.errors import ConfigError, unknown
 
 ALLOCATIONS = ("even", "adaptive")
 
+FITS = ("squash", "crop", "pad")
+
 PRUNERS = ("none", "median", "successive-halving", "hyperband")
 
 MAX_FOLDS = 20
@@ -316,10 +318,19 @@ class RunConfig:
         "leave-out", one_of("leave-out", "use"), PICTURES, "HOW",
         "masks beside pictures (the same name with another suffix, *_mask, a folder masks): leave-out or use them as "
         "pictures; default {default}")
+    group_by: str = setting(
+        "", TEXT, PICTURES, "REGEX",
+        "pictures that stay in one part, e.g. those of a patient: a regular expression for their paths, whose first "
+        r"group names what they share, as '(\d+)_', or a column of the table; intervals and tests then count groups",
+        comparable=True)
     input_sizes: tuple[int, ...] = setting(
         (), SIDES, PICTURES, "LIST",
         "picture sizes in pixels that families may choose from; default: chosen by the size of the pictures",
         comparable=True)
+    fit: str = setting(
+        "squash", one_of(*FITS), PICTURES, "HOW",
+        "how a picture becomes a square: squash (its aspect ratio changes), crop (its ends are cut off) or pad (black "
+        "borders), unless a family declares the hyperparameter fit; default {default}", comparable=True)
     split_file: str = setting(
         "", TEXT, PICTURES, "FILE",
         "use the split.json of an earlier run; --data names a new location of its pictures")
@@ -376,7 +387,7 @@ class RunConfig:
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: must have trials, seconds or both")
-        for name in ("limit", "split", "folds", "near_duplicates", "masks") if self.split_file else ():
+        for name in ("limit", "split", "folds", "near_duplicates", "masks", "group_by") if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")

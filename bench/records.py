@@ -703,6 +703,7 @@ class LeftOutKind(WordedEnum):
     DUPLICATE = "duplicate", "the same content as another picture"
     LEAKED_DUPLICATE = "leaked_duplicate", "the same content as a picture in another part"
     LEAKED_NEAR_DUPLICATE = "leaked_near_duplicate", "nearly the same as a picture in another part"
+    LEAKED_GROUP = "leaked_group", "of the same group as a picture in another part"
     CONTRADICTING_LABELS = "contradicting_labels", "the same content under several labels"
     LINK = "link", "link, not followed"
     NOT_A_FILE = "not_a_file", "not a regular file"
@@ -715,7 +716,7 @@ class LeftOutKind(WordedEnum):
     @property
     def is_leak(self) -> bool:
         """True for a picture that is in two ready-made parts."""
-        return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE)
+        return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE, LeftOutKind.LEAKED_GROUP)
 
     @property
     def download(self) -> str:
@@ -748,6 +749,24 @@ class LeftOut:
         return self.kind.reason(self.detail)
 
 
+@dataclass(frozen=True)
+class SuggestedGroups:
+    """Groups that names suggest, see `data.groups`.
+
+    Attributes:
+        pattern: Value for `--group-by`.
+        groups, pictures: Number of groups, and of all pictures.
+        examples: Ids of some pictures of one group.
+        parts: Number of groups in each part of the split that would follow; empty if there is none.
+    """
+
+    pattern: str
+    groups: int
+    pictures: int
+    examples: tuple[str, ...]
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditFindings:
     """Findings of an audit of pictures.
@@ -758,6 +777,8 @@ class AuditFindings:
         alike: Groups of near duplicates, by id.
         contradicting: The groups among these that have several labels.
         sizes: Smallest, median and largest picture; None if they were not measured.
+        levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
+        suggested: Groups that the names suggest; None if groups are given, or none are found.
         guesses: Sentences on what was guessed of the layout, each with the way to decide otherwise.
     """
 
@@ -767,6 +788,8 @@ class AuditFindings:
     alike: tuple[tuple[str, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
+    levels: tuple[int, int] | None = None
+    suggested: SuggestedGroups | None = None
     guesses: tuple[str, ...] = ()
 
     def findings(self) -> dict[str, Any]:
@@ -783,6 +806,7 @@ class SplitInfo(AuditFindings):
         sha256: Hash of parts, classes and contents.
         input_sizes: Suitable input sizes in pixels.
         folds: Number of folds of the training part; 0 with a validation part.
+        groups: Number of groups by part; empty if no groups are given.
     """
 
     source: str
@@ -791,6 +815,7 @@ class SplitInfo(AuditFindings):
     sha256: str
     input_sizes: tuple[int, ...] = ()
     folds: int = 0
+    groups: Mapping[str, int] = field(default_factory=dict)
 
     def n(self, part: str) -> int:
         """Number of pictures in a part ("train", "validation" or "test")."""

@@ -44,6 +44,53 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def by_group(right: NDArray[np.generic], groups: Counts | None) -> Floats:
+    """Return one value for each group of pictures, whose variance is that of the accuracy over groups.
+
+    With p an accuracy on n pictures in G groups, the value of a group with m pictures, s of them correct, is
+    p + (s - p m) G / n. Their mean is p, and their variance divided by G is the variance of p where whole groups are
+    drawn, not single pictures, to first order. Without groups the values are the answers.
+
+    Args:
+        right: True (or 1) for correct answers, shape (..., n).
+        groups: Number of each picture's group, shape (n,); None without groups.
+
+    Returns:
+        The values, shape (..., groups).
+
+    Source:
+        W. G. Cochran (1977), "Sampling Techniques", 3rd edition, sections 6.3 and 9A.1: a ratio estimate with clusters
+        of unequal sizes. Measured beside the bootstrap over groups: docs/statistics.md.
+    """
+    answers = right.astype(np.float64)
+    if groups is None:
+        return answers
+    _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    share = answers.mean(axis=-1, keepdims=True)
+    correct = np.apply_along_axis(lambda row: np.bincount(numbers, row), -1, answers)
+    values: Floats = share + (correct - share * sizes) * len(sizes) / len(numbers)
+    return values
+
+
+def sign_flips(differences: ArrayLike) -> float:
+    """Two-sided p-value of the exact sign test on whole-number differences, e.g. one for each group of pictures.
+
+    Under the null hypothesis every difference is equally likely to have the other sign. For differences of -1, 0 and 1
+    this is McNemar's exact test.
+
+    Source:
+        R. A. Fisher (1935), "The Design of Experiments", section 21; McNemar's test as its special case: E. L. Lehmann
+        (1975), "Nonparametrics: Statistical Methods Based on Ranks", chapter 3.
+    """
+    values = np.abs(np.asarray(differences, np.int64))
+    observed, total = abs(int(np.asarray(differences, np.int64).sum())), int(values.sum())
+    chances = np.zeros(2 * total + 1)  # of every sum, from -total to total
+    chances[total] = 1.0
+    for value in values[values > 0].tolist():
+        chances = (np.roll(chances, value) + np.roll(chances, -value)) / 2
+    return min(1.0, 2.0 * float(chances[total + observed :].sum())) if observed else 1.0
+
+
 def discordant(right: NDArray[np.bool_]) -> Counts:
     """Count, for every pair of classifiers, the pictures that only one of them classifies correctly.
 
@@ -106,7 +153,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def paired_difference(
-    both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike
+    both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike, freedom: float = np.inf
 ) -> tuple[Floats, Floats]:
     """Newcombe's 95 % interval of the difference between two accuracies on the same pictures.
 
@@ -115,7 +162,8 @@ def paired_difference(
 
     Args:
         both, only_first, only_second, neither: Number of pictures that both, only the first, only the second, and
-            neither classify correctly; equal shapes, each sum at least 1.
+            neither classify correctly; equal shapes, each sum at least 1. Need not be whole.
+        freedom: Degrees of freedom of the quantile, Student's t; infinite for independent pictures.
 
     Returns:
         Lower and upper bounds of the first share minus the second, same shape.
@@ -130,8 +178,8 @@ def paired_difference(
     if (cells < 0).any() or (n < 1).any():
         raise ValueError(f"counts must be >= 0 and their sum >= 1, but got {cells.reshape(4, -1).T.tolist()}")
     first, second = (e + f) / n, (e + g) / n
-    low_first, high_first = _score_bounds(e + f, n)
-    low_second, high_second = _score_bounds(e + g, n)
+    low_first, high_first = _score_bounds(e + f, n, freedom)
+    low_second, high_second = _score_bounds(e + g, n, freedom)
     correlation = _correlation(e, f, g, h)
 
     def reach(one: Floats, other: Floats) -> Floats:
@@ -142,6 +190,28 @@ def paired_difference(
     low = difference - reach(first - low_first, high_second - second)
     high = difference + reach(high_first - first, second - low_second)
     return low, high
+
+
+def grouped_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts) -> tuple[float, float, float]:
+    """Compare two classifiers on pictures in groups, e.g. of one patient, which are not independent.
+
+    The interval is Newcombe's, with the number of independent pictures that would have the variance of the difference
+    over groups, at most the number of pictures, and Student's t of groups - 1 degrees of freedom.
+
+    Args:
+        one, other: True for correct answers, shape (n,).
+        groups: As for `by_group`.
+
+    Returns:
+        Lower and upper bound of the first accuracy minus the second, 95 %, and the p-value of `sign_flips`.
+    """
+    difference = one.astype(np.int64) - other
+    of_groups = by_group(difference, groups)
+    independent, over_groups = difference.var() / len(difference), of_groups.var() / len(of_groups)
+    share = min(1.0, float(independent / over_groups)) if over_groups > 0 else len(of_groups) / len(groups)
+    cells = [share * float(cell.sum()) for cell in (one & other, one & ~other, ~one & other, ~one & ~other)]
+    low, high = paired_difference(cells[0], cells[1], cells[2], cells[3], freedom=max(1, len(of_groups) - 1))
+    return float(low), float(high), sign_flips(np.bincount(groups, difference))
 
 
 @dataclass(frozen=True)
@@ -182,19 +252,23 @@ class MeanChange:
         return detectable(self.standard_error, self.freedom, level, pictures)
 
 
-def change(before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None) -> MeanChange:
+def change(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None, groups: Counts | None = None
+) -> MeanChange:
     """Test for a change of a family's accuracy between two versions beyond the noise of test pictures and seeds.
 
     Args:
         before, after: True for correct answers of each seed's model, shapes (seeds, n): the same two or more pictures
             in the same order on both sides, and at least one seed on each.
         seed_sd: As for `change_of_means`.
+        groups: As for `by_group`.
     """
     if before.ndim != 2 or after.ndim != 2 or before.shape[1] != after.shape[1] or before.shape[1] < 2:
         raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
     if not len(before) or not len(after):
         raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
-    return change_of_means(before.mean(axis=1), after.mean(axis=1), after.mean(axis=0) - before.mean(axis=0), seed_sd)
+    by_picture = after.mean(axis=0) - before.mean(axis=0)
+    return change_of_means(before.mean(axis=1), after.mean(axis=1), by_group(by_picture, groups), seed_sd)
 
 
 def change_of_means(
@@ -209,7 +283,7 @@ def change_of_means(
 
     Args:
         before, after: A figure of each training, shapes (trainings before,) and (trainings after,), at least one each.
-        by_picture: The c of accuracies, shape (n,); None for figures without pictures.
+        by_picture: The c of accuracies, shape (n,), or their `by_group`; None for figures without pictures.
         seed_sd: Standard deviation of the figure over seeds, from a calibration; used for a side with one training.
             None: such a side is treated as free of noise, and the change is not `calibrated`.
 
@@ -269,7 +343,7 @@ def detectable(
     return max(drop, detectable(1.0, level=level) ** 2 / pictures) if pictures else drop
 
 
-def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
+def over_seeds(right: NDArray[np.bool_], groups: Counts | None = None) -> tuple[float, float, float]:
     """Accuracy of a configuration over several trainings, with an interval over test pictures and seeds.
 
     The variance of the mean comes from an analysis of variance with pictures and seeds crossed, both random. The
@@ -281,6 +355,7 @@ def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
 
     Args:
         right: True for correct answers of each training's model, shape (seeds, n), both at least 1.
+        groups: As for `by_group`; the groups then take the place of the pictures.
 
     Returns:
         The mean accuracy, and the lower and the upper bound. With one seed the bounds are Wilson's, which are about
@@ -295,16 +370,19 @@ def over_seeds(right: NDArray[np.bool_]) -> tuple[float, float, float]:
     """
     if right.ndim != 2 or not right.size:
         raise ValueError(f"shape must be (seeds, n), both at least 1, but got {right.shape}")
-    seeds, n = right.shape
-    share = float(right.mean())
-    if seeds == 1 or share in (0.0, 1.0):
-        return share, *wilson(int(right[0].sum()), n)
-    pictures, interaction, between = _components(right)
+    values, share = by_group(right, groups), float(right.mean())
+    seeds, n = values.shape
+    if share in (0.0, 1.0) or (seeds == 1 and groups is None):
+        return share, *wilson(round(share * n), n)
+    pictures, interaction, between = _components(values) if seeds > 1 else (float(values.var()) / n, 0.0, 0.0)
     squared = max(pictures + between - interaction, pictures, between)  # the interaction is in both
     alike = share * (1 - share) / n  # the variance if the seeds agreed on every picture
     prior = 0.5 / (n * share * (1 - share) + 0.5)
     squared = max(squared, (1 - prior) * squared + prior * alike)
-    freedom = (seeds - 1) * (squared / between) ** 2 if between > 0 else np.inf
+    uncertain = between**2 / (seeds - 1) if between > 0 else 0.0
+    if groups is not None:
+        uncertain += pictures**2 / max(1, n - 1)
+    freedom = squared**2 / uncertain if uncertain > 0 else np.inf
     effective = n * alike / squared
     low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), freedom)
     return share, float(low), float(high)
@@ -325,12 +403,15 @@ class SeedsDifference:
     p: float
 
 
-def difference_over_seeds(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> SeedsDifference:
+def difference_over_seeds(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None
+) -> SeedsDifference:
     """Compare the accuracies of two configurations that were each trained with several seeds.
 
     Args:
         one, other: True for correct answers of each training's model, shapes (seeds, n): the same pictures in the same
             order, n at least 2, and at least 2 seeds on both sides.
+        groups: As for `by_group`; the groups then take the place of the pictures.
 
     Source:
         The variances are those of `over_seeds`, with paired pictures and independent seeds. The test is Student's t
@@ -342,11 +423,12 @@ def difference_over_seeds(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> S
 
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(*one.shape, *other.shape) < 2:
         raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
-    by_picture = one.mean(axis=0) - other.mean(axis=0)
+    sides = by_group(one, groups), by_group(other, groups)
+    by_picture = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     value = float(by_picture.mean())
     pictures = float(by_picture.var(ddof=1)) / len(by_picture)
-    squared, uncertain = pictures, 0.0
-    for side in (one, other):
+    squared, uncertain = pictures, 0.0 if groups is None else pictures**2 / (len(by_picture) - 1)
+    for side in sides:
         _, interaction, between = _components(side)
         squared += between - interaction
         uncertain += between**2 / (len(side) - 1)
@@ -464,18 +546,16 @@ def _beats(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
     return (p < LEVEL) & (accuracy[:, np.newaxis] > accuracy)
 
 
-def _components(right: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Components of the variance of a mean over pictures and seeds, from shape (seeds >= 2, n).
+def _components(values: Floats) -> tuple[float, float, float]:
+    """Components of the variance of a mean over pictures (or groups) and seeds, from shape (seeds >= 2, n).
 
     Returns:
         The variance of the pictures and of the seeds, both with the interaction, and between them that of the
         interaction alone.
     """
-    seeds, n = right.shape
-    of_picture, of_seed = right.mean(axis=0), right.mean(axis=1)
-    share = float(of_seed.mean())
-    # The rest of share (1 - share), the variance of ones and zeros; rounding may make it negative.
-    rest = max(share * (1 - share) - float(of_picture.var()) - float(of_seed.var()), 0.0)
+    seeds, n = values.shape
+    of_picture, of_seed = values.mean(axis=0), values.mean(axis=1)
+    rest = max(float(values.var()) - float(of_picture.var()) - float(of_seed.var()), 0.0)  # rounding may be below 0
     return float(of_picture.var()) / n, rest / (n * (seeds - 1)), float(of_seed.var(ddof=1)) / seeds
 
 

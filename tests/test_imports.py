@@ -32,9 +32,9 @@ ALONE = {
     "hyperparameters": set(),
     "records": {"config", "errors", "hyperparameters"},
     "cache": {"errors"},
-    "data": {"cache", "config", "errors", "records"},
+    "data": {"cache", "config", "errors", "records", "stats"},
     "engines": {"config", "errors", "hyperparameters", "records"},
-    "training": {"cache", "data", "hyperparameters", "records", "errors"},
+    "training": {"cache", "config", "data", "hyperparameters", "records", "errors"},
     "check": {"runs", "stats", "errors", "text"},
     "report": {
         "config",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -15,15 +15,18 @@ from scipy.stats import binomtest, mannwhitneyu, norm, rankdata, t
 
 from bench.stats import (
     EXACT_UP_TO,
+    by_group,
     change,
     detectable,
     difference_over_seeds,
     discordant,
+    grouped_difference,
     holm,
     mcnemar,
     over_seeds,
     paired_difference,
     rank_intervals,
+    sign_flips,
     slower,
     tied_with_best,
     wilson,
@@ -337,3 +340,84 @@ stats.slower(range(1, 7), range(2, 8)), stats.slower(range(1, 99), range(2, 99))
 assert "scipy.stats" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GROUPS = st.lists(st.integers(0, 4), min_size=2, max_size=40).map(lambda g: np.unique(g, return_inverse=True)[1])
+
+
+@given(st.lists(st.integers(-1, 1), max_size=60))
+def test_the_sign_test_of_single_pictures_is_mcnemars(differences: list[int]) -> None:
+    ahead, behind = differences.count(1), differences.count(-1)
+    assert sign_flips(differences) == pytest.approx(float(mcnemar(ahead, behind)), abs=1e-12)
+
+
+@given(st.lists(st.integers(-4, 4), max_size=9))
+def test_the_sign_test_counts_all_signs(differences: list[int]) -> None:
+    observed = abs(sum(differences))
+    sums = [sum(np.multiply(differences, signs)) for signs in product([-1, 1], repeat=len(differences))]
+    extreme = sum(abs(total) >= observed for total in sums) / len(sums)
+    assert sign_flips(differences) == pytest.approx(extreme, abs=1e-12)
+
+
+@given(GROUPS, st.integers(0, 2**32))
+def test_the_values_of_groups_keep_the_accuracy(groups: np.ndarray, seed: int) -> None:
+    right = np.random.default_rng(seed).random((3, len(groups))) < 0.7
+    values = by_group(right, groups)
+    assert values.shape == (3, groups.max() + 1)
+    assert values.mean(axis=1) == pytest.approx(right.mean(axis=1))
+    assert by_group(right, np.arange(len(groups))) == pytest.approx(by_group(right, None))
+
+
+def test_groups_of_equal_size_have_the_accuracies_as_values() -> None:
+    right = np.array([True, True, False, True, False, False])
+    assert by_group(right, np.array([0, 0, 0, 1, 1, 1])) == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_pictures_alone_in_their_groups_are_compared_as_without_groups() -> None:
+    generator = np.random.default_rng(3)
+    one, other = generator.random((2, 200)) < [[0.8], [0.6]]
+    low, high, p = grouped_difference(one, other, np.arange(200))
+    ahead = discordant(np.array([one, other]))
+    both, neither = (one & other).sum(), (~one & ~other).sum()
+    usual = paired_difference(both, ahead[0, 1], ahead[1, 0], neither)
+    assert p == pytest.approx(float(mcnemar(ahead[0, 1], ahead[1, 0])))
+    assert (low, high) == pytest.approx((float(usual[0]), float(usual[1])), abs=0.002)  # Student's t
+
+
+def test_the_interval_over_groups_covers_the_accuracy_and_wilsons_does_not() -> None:
+    """Patients of five pictures each, which are all right or all wrong in most of them."""
+    generator, covered, without = np.random.default_rng(0), 0, 0
+    groups = np.repeat(np.arange(40), 5)
+    for _ in range(300):
+        patient = generator.beta(0.4, 0.1, 40)  # of mean 0.8
+        right = generator.random(200) < patient[groups]
+        _, low, high = over_seeds(right[np.newaxis], groups)
+        covered += low <= 0.8 <= high
+        without += wilson(int(right.sum()), 200)[0] <= 0.8 <= wilson(int(right.sum()), 200)[1]
+    assert covered >= 0.92 * 300
+    assert without <= 0.8 * 300
+
+
+def test_the_test_over_groups_holds_its_level() -> None:
+    """Two models that are equally good, each better on whole patients."""
+    generator, found = np.random.default_rng(1), 0
+    groups = np.repeat(np.arange(30), 6)
+    for _ in range(300):
+        better = generator.normal(0, 0.4, 30)[groups]
+        one, other = generator.random((2, 180)) < np.clip([0.7 + better, 0.7 - better], 0, 1)
+        _, _, p = grouped_difference(one, other, groups)
+        found += p < 0.05
+    assert found <= 0.08 * 300
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_change_over_groups_has_their_error(seeds: int) -> None:
+    generator = np.random.default_rng(2)
+    groups = np.repeat(np.arange(25), 8)
+    patient = generator.random(25)[groups]
+    before, after = generator.random((2, seeds, 200)) < patient
+    by_picture, by_patient = change(before, after), change(before, after, groups=groups)
+    assert by_picture.difference == by_patient.difference
+    difference = (after.mean(axis=0) - before.mean(axis=0)).reshape(25, 8).mean(axis=1)
+    seeds_part = by_picture.standard_error**2 - (after.mean(axis=0) - before.mean(axis=0)).var(ddof=1) / 200
+    assert by_patient.standard_error**2 == pytest.approx(difference.var(ddof=1) / 25 + seeds_part)

@@ -49,8 +49,9 @@ class FamilyChange:
     Attributes:
         p_drop, p_rise: One-sided p-values after Holm.
         p: Two-sided p-value after Holm. With one seed on a side it is at least McNemar's.
-        p_mcnemar: Exact McNemar p of the first seeds of both sides.
+        p_mcnemar: Exact McNemar p of the first seeds of both sides; with groups that of their sign test.
         gained, lost: Number of pictures that only the first seed after classifies correctly, and only the one before.
+        independent: Number of independent pictures: of groups, where there are groups.
         seeds: Number of trainings before and after.
         families: Number of compared families.
     """
@@ -63,6 +64,7 @@ class FamilyChange:
     gained: int
     lost: int
     pictures: int
+    independent: int
     seeds: tuple[int, int]
     families: int
 
@@ -76,7 +78,8 @@ def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
     """Compare every family with a test accuracy on both sides; empty if the test pictures differ."""
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or not 1 < before.split.n == after.split.n:
         return {}
-    changes = {name: _family_change(old, new) for name, (old, new) in scored_pairs(before, after).items()}
+    pairs = scored_pairs(before, after)
+    changes = {name: _family_change(old, new, before.split) for name, (old, new) in pairs.items()}
     drops, rises, two_sided = (
         stats.holm([getattr(change, name) for change in changes.values()]).tolist()
         for name in ("p_drop", "p_rise", "p")
@@ -87,11 +90,14 @@ def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
     }
 
 
-def _family_change(old: FamilyResult, new: FamilyResult) -> FamilyChange:
+def _family_change(old: FamilyResult, new: FamilyResult, split: Split) -> FamilyChange:
     """Compare one family; the p-values are not yet corrected."""
-    accuracy = stats.change(old.correct, new.correct, seed_sd(old, new))
+    groups = split.group_numbers
+    accuracy = stats.change(old.correct, new.correct, seed_sd(old, new), groups)
     ahead = stats.discordant(np.array([old.correct[0], new.correct[0]]))
     p_mcnemar = float(stats.mcnemar(ahead[0, 1], ahead[1, 0]))
+    if groups is not None:
+        p_mcnemar = stats.grouped_difference(old.correct[0], new.correct[0], groups)[2]
     return FamilyChange(
         accuracy=accuracy,
         p_drop=accuracy.p_drop,
@@ -101,6 +107,7 @@ def _family_change(old: FamilyResult, new: FamilyResult) -> FamilyChange:
         gained=int(ahead[1, 0]),
         lost=int(ahead[0, 1]),
         pictures=old.correct.shape[1],
+        independent=len(set(split.groups)) or old.correct.shape[1],
         seeds=(len(old.correct), len(new.correct)),
         families=1,
     )

@@ -38,7 +38,7 @@ from bench.check.changes import (
 from bench.check.findings import Finding, GateOutcome, Judgement, Metric, Sign
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import accuracy, amount, chance, exact, parameters, percent, points, ratio, step_time
-from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results
+from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 from bench.text import one_line
 
 STEP_LEVEL = 0.002
@@ -109,10 +109,11 @@ def _judged(names: Sequence[str], baseline: Results, candidate: Results, policy:
         if not scored(new):
             continue
         if scored(old):
-            yield _with_floor(_accuracy(build, old, new, changes[name], limits.max_drop, policy.alpha), new, limits)
+            finding = _accuracy(build, old, new, changes[name], limits.max_drop, policy.alpha)
+            yield _with_floor(finding, new, limits, candidate.split)
             yield from _step_time(build, old, new, (baseline.env, candidate.env), limits.max_slowdown)
         elif limits.min_accuracy:
-            yield _with_floor(build(Metric.ACCURACY, PASS), new, limits)
+            yield _with_floor(build(Metric.ACCURACY, PASS), new, limits, candidate.split)
         yield from _size(build, old if scored(old) else None, new, limits.max_parameters)
 
 
@@ -174,7 +175,7 @@ def _accuracy(
 ) -> Finding:
     """Judge the change of a family's accuracy."""
     change, difference = tested.accuracy, tested.accuracy.difference
-    mde = change.detectable(alpha / tested.families, tested.pictures)
+    mde = change.detectable(alpha / tested.families, tested.independent)
     large, worse = difference <= -limit, difference < 0 and tested.p_drop < alpha
     better, underpowered = difference > 0 and tested.p_rise < alpha, mde > 2 * limit
     message = _accuracy_message(old, new, tested, limit, worse, better)
@@ -205,6 +206,7 @@ def _accuracy(
             "p_mcnemar": tested.p_mcnemar,
             "minimum_detectable_drop": mde,
             "n": tested.pictures,
+            **({"groups": tested.independent} if tested.independent < tested.pictures else {}),
             "seeds_before": tested.seeds[0],
             "seeds_after": tested.seeds[1],
             "seed_sd": seed_sd(old, new),
@@ -239,13 +241,14 @@ def _accuracy_message(
     )
 
 
-def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy) -> Finding:
+def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy, split: Split) -> Finding:
     """Worsen a finding if the accuracy is below the floor: fail if its interval is below too, else warn."""
     floor = limits.min_accuracy
     if not floor or new.accuracy is None:
         return finding
-    n = new.correct.shape[1]
-    upper = stats.wilson(round(new.accuracy * n), n)[1]
+    upper = stats.wilson(round(new.accuracy * split.n), split.n)[1]
+    if split.groups:
+        upper = stats.over_seeds(new.correct, split.group_numbers)[2]
     figures = {**finding.figures, "after": new.accuracy, "after_high": upper, "min_accuracy": floor}
     if new.accuracy >= floor:
         message = finding.message or f"is {accuracy(new)}; the floor is {exact(floor)} %"

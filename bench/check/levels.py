@@ -43,6 +43,7 @@ class Measured:
         right: Number of an entry's seeds that classify each picture correctly, shape (entries, n); None for times.
         distinct: Number of entries that do not repeat an earlier one.
         shortest: Minimum number of runs in a level.
+        groups: Number of each picture's group, see `stats.by_group`; None without groups.
     """
 
     runs: tuple[int, ...]
@@ -50,10 +51,13 @@ class Measured:
     right: NDArray[np.int64] | None
     distinct: int
     shortest: int
+    groups: NDArray[np.int64] | None = None
 
     @property
     def pictures(self) -> int:
-        """Number of test pictures; 0 for times."""
+        """Number of independent test pictures: of groups, where there are groups; 0 for times."""
+        if self.groups is not None:
+            return int(self.groups.max()) + 1
         return 0 if self.right is None else self.right.shape[1]
 
     @property
@@ -112,7 +116,7 @@ class Measured:
         if self._totals is None:
             return stats.change_of_means(before, after)
         first, second = self._totals[split] - self._totals[begin], self._totals[end] - self._totals[split]
-        by_picture = second / len(after) - first / len(before)
+        by_picture = stats.by_group(second / len(after) - first / len(before), self.groups)
         by_training = stats.change_of_means(before, after, by_picture, self.seed_sd)
         by_run = stats.change_of_means(self.means[begin:split], self.means[split:end], by_picture, self.run_sd)
         return max(by_training, by_run, key=lambda change: change.standard_error)
@@ -122,12 +126,13 @@ class Measured:
         return None if self.right is None else np.concatenate([0 * self.right[:1], self.right.cumsum(axis=0)])
 
 
-def accuracies(correct: Sequence[NDArray[np.bool_]]) -> Measured:
+def accuracies(correct: Sequence[NDArray[np.bool_]], groups: NDArray[np.int64] | None = None) -> Measured:
     """Measure the accuracy of a family over runs.
 
     Args:
         correct: For each run, the pictures that each seed's model classifies correctly, shape (seeds, n). The pictures
             and their order are the same, n is at least 2, and there is at least one run and one seed per run.
+        groups: As for `stats.by_group`.
     """
     entries = [(content, len([*group])) for content, group in groupby(correct, lambda run: (run.shape, run.tobytes()))]
     starts = np.cumsum([0, *(runs for _, runs in entries)])[:-1]
@@ -138,6 +143,7 @@ def accuracies(correct: Sequence[NDArray[np.bool_]]) -> Measured:
         right=np.stack([right.sum(axis=0) for right in figures]),
         distinct=len({content for content, _ in entries}),
         shortest=LEAST_RUNS,
+        groups=groups,
     )
 
 

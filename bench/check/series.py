@@ -409,7 +409,10 @@ FamilyRuns = Mapping[int, FamilyResult]
 
 def _families(group: Sequence[Results], wanted: set[str], least: float) -> Iterator[FamilyHistory]:
     scored = _scored(group)
-    shares = {key: levels.accuracies([family.correct for family in runs.values()]) for key, runs in scored.items()}
+    groups = group[0].split.group_numbers
+    shares = {
+        key: levels.accuracies([family.correct for family in runs.values()], groups) for key, runs in scored.items()
+    }
     timed = {
         (key, where): timed_runs
         for key, runs in scored.items()
@@ -459,7 +462,7 @@ def _by_hardware(runs: FamilyRuns, group: Sequence[Results]) -> dict[str, Family
 
 
 def _accuracy_track(runs: FamilyRuns, measured: Measured, tests: int, least: float) -> Track:
-    readings = [Reading(at, *stats.over_seeds(family.correct)) for at, family in runs.items()]
+    readings = [Reading(at, *stats.over_seeds(family.correct, measured.groups)) for at, family in runs.items()]
     return _track(runs, readings, measured, tests, least=least, most=SEEN)
 
 

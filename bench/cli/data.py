@@ -14,15 +14,17 @@ from bench.config import DATA, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
 from bench.report.inventory import Inventory
-from bench.text import one_line, percent, plain, plural, thousands
+from bench.text import interval, one_line, percent, plain, plural, thousands
 
 if TYPE_CHECKING:  # heavy
     from rich.table import Table
 
+    from bench.data.leak import LeakEstimate
+
 SUMMARY = "audit the pictures: classes, problems and the split; nothing is trained"
 
 
-SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "masks", "input_sizes", "seed")
+SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "masks", "group_by", "input_sizes", "seed")
 """Settings, besides the data, that determine the pictures and the split."""
 
 
@@ -32,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_setting(parser.add_argument, name)
     parser.add_argument("--out", metavar="FILE", help="write the split to FILE, for `run --split-file FILE`")
     parser.add_argument("--all", action="store_true", help="list every class, and every picture with a problem")
+    parser.add_argument(
+        "--leak",
+        action="store_true",
+        help="also measure what groups (--group-by, or those that names suggest) give away: the accuracy of a linear "
+        "classifier where they are split at random, and where they stay together",
+    )
     parser.add_argument("--json", action="store_true", help="print only JSON")
 
 
@@ -42,16 +50,20 @@ def run(options: argparse.Namespace) -> int:
     out = output("out", options.out, "split.json") if options.out else None
     from bench import data
     from bench.cli.console import progress_on_stderr
+    from bench.data import leak
 
     with progress_on_stderr(silent=options.json) as progress:
         dataset = data.open(config, progress.stage)
+        estimate = leak.measure(dataset, config.group_by, config.seed, progress.stage) if options.leak else None
     if out:
         with written(out):
             dataset.write(out)
     if options.json:
-        print(_as_json(dataset.info(), config))
+        print(_as_json(dataset.info(), config, estimate))
     else:
         print_inventory(dataset.info(), config, every=options.all)
+        if estimate:
+            print(f"\n{_leak(estimate)}")
         print(f"\nto search it: {_search_command(options)}")
     return 0
 
@@ -66,11 +78,28 @@ def _search_command(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _as_json(split: SplitInfo, config: RunConfig) -> str:
+def _as_json(split: SplitInfo, config: RunConfig, leak: LeakEstimate | None) -> str:
     audit = Inventory(split, config)
     balance = asdict(audit.balance) if audit.balance else None
-    content = {**asdict(split), "balance": balance, "warnings": [plain(warning) for warning in audit.warnings]}
+    content = {
+        **asdict(split),
+        "balance": balance,
+        "warnings": [plain(warning) for warning in audit.warnings],
+        **({"leak": asdict(leak)} if leak else {}),
+    }
     return json.dumps(content, indent=1)
+
+
+def _leak(leak: LeakEstimate) -> str:
+    """Both accuracies of a leak, and what they say."""
+    random, grouped = (f"{percent(value)} ({interval(low, high)})" for value, low, high in (leak.random, leak.grouped))
+    leaks = leak.grouped[0] < leak.random[1]
+    says = "pictures of a group give each other away: keep them together" if leaks else "no leak is seen"
+    return (
+        f"leak     a linear classifier on {thousands(leak.pictures)} small pictures in {thousands(leak.groups)} groups "
+        f"is right for {random} where pictures are split at random, for {grouped} where groups stay together "
+        f"(always the largest class: {percent(leak.chance)}): {says}"
+    )
 
 
 SHOWN_CLASSES = 20
@@ -121,8 +150,10 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
     if audit.balance:
         yield f"balance  {audit.balance}"
     sides = f"input sizes {', '.join(map(str, split.input_sizes))}" if split.input_sizes else ""
-    yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
+    yield f"sizes    {'; '.join(part for part in (audit.sizes, audit.depth, sides) if part)}"
     yield f"split    sha256 {split.sha256}"
+    if audit.given_groups:
+        yield f"groups   {audit.given_groups}"
     yield ""
     for guess in split.guesses:
         yield f"guessed: {one_line(guess)}"

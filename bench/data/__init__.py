@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.data import groups
 from bench.data.audit import PixelSink, audit
 from bench.data.dataset import Dataset, Item, labels, load, write_predictions
 from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
-from bench.data.sources import StageCallback, create
-from bench.data.split import assign, sample
-from bench.records import PictureSizes
+from bench.data.sources import PARTS, ListedPicture, StageCallback, create
+from bench.data.split import UsablePicture, assign, sample
+from bench.errors import DataError
+from bench.records import LeftOutKind, PictureSizes, SuggestedGroups
 
 __all__ = ["Dataset", "Item", "labels", "load", "open", "write_predictions"]
 
@@ -35,7 +38,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: Uses `data images limit split folds split_file near_duplicates masks seed input_sizes`.
+        config: Uses `data images limit split folds split_file near_duplicates masks group_by seed input_sizes`.
         progress: Called with the stage, the number done and the total.
         cache: Folder of decoded pictures. With it and one or two `input_sizes`, the audit stores the resized pictures,
             so that no picture is decoded twice.
@@ -51,7 +54,12 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         usable, findings = audit(source, listing, progress, keep, config.masks == "use")
     if config.near_duplicates == "ignore":
         usable = tuple(replace(picture, group="") for picture in usable)
-    placed, leaks = assign(usable, config.split, config.seed, config.folds)
+    suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
+    if config.group_by:
+        usable, leak = groups.joined(usable, groups.names(config.group_by, listing.entries)), LeftOutKind.LEAKED_GROUP
+    else:
+        suggested = _suggested(usable, config)
+    placed, leaks = assign(usable, config.split, config.seed, config.folds, leak)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
     classes = tuple(sorted({picture.label for picture in usable}, key=_natural))
@@ -60,10 +68,29 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     return Dataset(
         source=source,
         classes=classes,
-        items=tuple(Item(p.id, numbers[p.label], str(p.part), p.sha256, p.fold) for p in placed),
+        items=tuple(
+            Item(p.id, numbers[p.label], str(p.part), p.sha256, p.fold, p.group or p.sha256 if config.group_by else "")
+            for p in placed
+        ),
         input_sizes=config.input_sizes or source.input_sizes or _input_sizes(findings.sizes),
-        **(findings.findings() | {"quarantined": left_out}),
+        **(findings.findings() | {"quarantined": left_out, "suggested": suggested}),
     )
+
+
+def _suggested(pictures: Sequence[UsablePicture], config: RunConfig) -> SuggestedGroups | None:
+    """Suggest groups by the names of the pictures, with the split that would follow."""
+    suggested = groups.suggest(pictures)
+    if suggested is None:
+        return None
+    entries = [ListedPicture(picture.id, picture.label) for picture in pictures]
+    together = groups.joined(pictures, groups.names(suggested.pattern, entries))
+    with suppress(DataError):  # no such split is possible
+        placed, _ = assign(together, config.split, config.seed, config.folds)
+        parts = {
+            part: len({picture.group or picture.sha256 for picture in placed if picture.part == part}) for part in PARTS
+        }
+        return replace(suggested, parts=parts)
+    return suggested
 
 
 def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | None) -> Dataset:
@@ -77,7 +104,7 @@ def _reopened(config: RunConfig, progress: StageCallback | None, cache: Path | N
 
         def look_at(item: Item) -> None:
             picture = dataset.picture(item, SHARED_SIDE)
-            if keep:
+            if keep and picture.deep is None:
                 keep(picture.sha256, picture.pixels)
 
         for done, _ in enumerate(ordered(look_at, dataset.items), start=1):
@@ -90,7 +117,7 @@ def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractCon
     """Store decoded pictures at the input sizes, if the run will need all of them."""
     if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
-    return recording(config.input_sizes, count, cache)
+    return recording(config.input_sizes, config.fit, count, cache)
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.data import masks, near_duplicates
 from bench.data.near_duplicates import fingerprint
-from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, ordered, quiet
+from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, levels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
@@ -53,16 +53,20 @@ def audit(
     fingerprints = bytearray()
     suspects = {} if use_masks else masks.suspects([entry.id for entry in listing.entries])
     flat: set[str] = set()
+    extremes: list[tuple[int, int]] = []
 
     def look_at(entry: ListedPicture) -> tuple[UsablePicture, bytes] | LeftOut:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
             return LeftOut(entry.id, fault.kind, fault.detail, entry.label)
+        if keep and picture.deep is None:  # deep pictures are scaled by the levels of all of them
+            keep(picture.sha256, picture.pixels)
+        if picture.extremes:
+            extremes.append(picture.extremes)
+            picture = picture.scaled(levels([picture.extremes]))
         if suspects and masks.is_flat(picture.pixels):
             flat.add(entry.id)
-        if keep:
-            keep(picture.sha256, picture.pixels)
         usable = UsablePicture(
             entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
         )
@@ -108,6 +112,7 @@ def audit(
         ignored=dict(sorted(ignored.items())),
         noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
         sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
+        levels=levels(extremes) if extremes else None,
         alike=_ids(groups),
         contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
         guesses=listing.guesses,

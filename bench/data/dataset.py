@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cache.files import replacing, write_text
-from bench.data.pictures import Picture
+from bench.data.pictures import SIXTEEN_BITS, Picture
 from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash
 from bench.errors import DataError, NewerSchemaError
@@ -31,6 +31,7 @@ class Item:
         part: "train", "validation" or "test".
         sha256: Hash of its content, hexadecimal.
         fold: The fold in which it validates, from 0; None without folds, and in the test part.
+        group: Name of its group, which is in one part and fold; "" without `--group-by`.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Item:
     part: str
     sha256: str
     fold: int | None = None
+    group: str = ""
 
 
 Items = tuple[Item, ...]
@@ -75,6 +77,11 @@ class Dataset(AuditFindings):
         """Number of folds of the training part; 0 with a validation part."""
         return 1 + max((item.fold for item in self.items if item.fold is not None), default=-1)
 
+    @property
+    def grouped(self) -> bool:
+        """True if the pictures are in groups (`--group-by`)."""
+        return any(item.group for item in self.items)
+
     def part(self, name: str) -> Items:
         """The pictures of "train", "validation" or "test", ordered by content."""
         if name not in PARTS:
@@ -97,7 +104,7 @@ class Dataset(AuditFindings):
         picture = self.source.picture(item.id, least)
         if picture.sha256 != item.sha256:
             raise DataError(f"picture {picture.name!r}: its content changed since the split was made")
-        return picture
+        return picture.scaled(self.levels or SIXTEEN_BITS)
 
     def info(self) -> SplitInfo:
         """The split in numbers."""
@@ -109,6 +116,7 @@ class Dataset(AuditFindings):
             sha256=self.sha256,
             input_sizes=self.input_sizes,
             folds=self.folds,
+            groups={part: len({item.group for item in self.part(part)}) for part in PARTS} if self.grouped else {},
             **self.findings(),
         )
 
@@ -119,8 +127,9 @@ class Dataset(AuditFindings):
         )
         data = {"schema_version": 1 + len(_UPGRADES), **to_data(content)}
         for item in data["items"]:
-            if item.get("fold") is None:
-                item.pop("fold", None)
+            for name in ("fold", "group"):
+                if item.get(name) in (None, ""):
+                    item.pop(name, None)
         write_text(path, json.dumps(data, indent=1) + "\n")
 
 
@@ -131,13 +140,15 @@ def labels(items: Items) -> npt.NDArray[np.int64]:
 
 def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:
     """Write class probabilities, shape (pictures, classes), as the .npz file that `runs.predictions` reads."""
+    arrays: dict[str, Any] = {
+        "sha256": np.array([item.sha256 for item in items]),
+        "labels": labels(items),
+        "probabilities": probabilities.astype(np.float32),
+    }
+    if any(item.group for item in items):
+        arrays["groups"] = np.unique([item.group for item in items], return_inverse=True)[1].astype(np.int64)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            sha256=np.array([item.sha256 for item in items]),
-            labels=labels(items),
-            probabilities=probabilities.astype(np.float32),
-        )
+        np.savez_compressed(file, **arrays)
 
 
 # -- the manifest

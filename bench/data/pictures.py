@@ -7,10 +7,10 @@ import io
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
@@ -48,6 +48,18 @@ BATCH = 8
 """Number of pictures that a thread gets at once: passing one on takes a tenth of the time of decoding a small one."""
 
 Pixels = npt.NDArray[np.uint8]
+DeepPixels = npt.NDArray[np.int32]
+Levels = tuple[int, int]
+"""The lowest level of deep pictures, and the number of bits of the levels above it."""
+
+SIXTEEN_BITS: Levels = (0, 16)
+
+BASE_STEP = 1024
+"""The lowest level of deep pictures is a multiple of it: 0 for most, -1024 for computed tomography."""
+
+OFFSET, OFFSET_BITS = 2**14, 13
+"""Minimum of levels that have an offset, and the maximum number of bits above it: scanners add 2**15."""
+
 Size = tuple[int, int]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,6 +81,8 @@ class Picture:
 
     Attributes:
         pixels: Upright, RGB, uint8, shape (height, width, 3).
+        deep: The levels of a picture of more than 8 bits, int32, shape (height, width) or (height, width, 3); `pixels`
+            then has the upper 8 of 16 bits, until `scaled` is used. None for others.
         sha256: Hash of its content as stored, hexadecimal.
         name: Its path, for messages.
         size: Upright width and height in pixels, as stored; `pixels` may have been decoded smaller.
@@ -80,6 +94,33 @@ class Picture:
     name: str
     size: Size
     notes: tuple[str, ...] = ()
+    deep: DeepPixels | None = None
+
+    @property
+    def extremes(self) -> tuple[int, int] | None:
+        """The lowest and the highest level of a deep picture; None for others."""
+        return None if self.deep is None else (int(self.deep.min()), int(self.deep.max()))
+
+    def scaled(self, levels: Levels) -> Picture:
+        """Return a deep picture with these levels scaled to 0..255; other pictures as they are."""
+        return self if self.deep is None else replace(self, pixels=_to_8_bits(self.deep, levels))
+
+
+def levels(extremes: Collection[tuple[int, int]]) -> Levels:
+    """The levels that deep pictures use, from the lowest and the highest of each.
+
+    The lowest is 0, unless there are negative levels, or all are high and close together, as in scans with an offset.
+    """
+    lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    is_offset = lowest >= OFFSET and (highest - lowest).bit_length() <= OFFSET_BITS
+    lowest = lowest // BASE_STEP * BASE_STEP if lowest < 0 or is_offset else 0
+    return lowest, max(8, (highest - lowest).bit_length())
+
+
+def _to_8_bits(deep: DeepPixels, levels: Levels) -> Pixels:
+    lowest, bits = levels
+    pixels = np.clip((deep.astype(np.int64) - lowest) >> (bits - 8), 0, 255).astype(np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=2)
 
 
 def decode(content: bytes, name: str, least: int = 0) -> Picture:
@@ -107,12 +148,19 @@ def decode(content: bytes, name: str, least: int = 0) -> Picture:
     if not content:
         raise PictureError(name, LeftOutKind.EMPTY)
     notes: list[str] = []
-    pixels, size = _by_libjpeg(content, name, least, notes) or _by_pillow(content, name, notes)
-    return Picture(pixels, hashlib.sha256(content).hexdigest(), name, size, tuple(notes))
+    digest = hashlib.sha256(content).hexdigest()
+    if decoded := _by_libjpeg(content, name, least, notes):
+        return Picture(decoded[0], digest, name, decoded[1], tuple(notes))
+    pixels = _by_pillow(content, name, notes)
+    height, width = pixels.shape[:2]
+    if pixels.dtype == np.uint8:
+        return Picture(np.asarray(pixels, np.uint8), digest, name, (width, height), tuple(notes))
+    deep = np.asarray(pixels, np.int32)
+    return Picture(_to_8_bits(deep, SIXTEEN_BITS), digest, name, (width, height), tuple(notes), deep)
 
 
-def resized(pixels: Pixels, size: int) -> Pixels:
-    """Resize a whole picture to a square, as for training and prediction.
+def resized(pixels: Pixels, size: int, fit: str = "squash") -> Pixels:
+    """Resize a picture to a square, as for training and prediction.
 
     It is resized bilinearly to `size` times the largest power of two that fits into the picture, then halved by
     averaging. Every pixel counts at any scale, so there is no aliasing. Photographs differ on average by 0.2 to 1.1
@@ -121,7 +169,18 @@ def resized(pixels: Pixels, size: int) -> Pixels:
     Args:
         pixels: uint8, shape (height, width) or (height, width, 3).
         size: Side of the square.
+        fit: One of `config.FITS`: change its aspect ratio, cut off its ends, or add black borders.
     """
+    if fit == "crop":
+        side = min(pixels.shape[:2])
+        top, left = ((length - side) // 2 for length in pixels.shape[:2])
+        pixels = pixels[top : top + side, left : left + side]
+    elif fit == "pad":
+        height, width = pixels.shape[:2]
+        top, left = (max(height, width) - height) // 2, (max(height, width) - width) // 2
+        square = np.zeros((max(height, width), max(height, width), *pixels.shape[2:]), np.uint8)
+        square[top : top + height, left : left + width] = pixels
+        pixels = square
     height, width = (size << max(0, (side // size).bit_length() - 1) for side in pixels.shape[:2])
     square = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
     while width > size or height > size:
@@ -188,16 +247,18 @@ def _jpeg_orientation(content: bytes) -> int:
 # -- everything else
 
 
-def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Size]:
+def _by_pillow(content: bytes, name: str, notes: list[str]) -> npt.NDArray[Any]:
+    """Decode a picture to RGB, uint8, or to the levels of a deep picture, of another type."""
     try:
         with Image.open(io.BytesIO(content), formats=_formats()) as image:
             _check_size(name, image.width, image.height)
             notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
-            stored = _orientation(image)
+            is_deep, stored = _has_16_bits(image), _orientation(image)  # reading EXIF may load a PNG
             image.load()
             orientation = _orientation(image)  # loading turns TIFF; PNG may have it at the end of the file
             notes += [TURNED] * (max(stored, orientation) > 1)
-            pixels = _turned(np.asarray(_to_rgb(image)), orientation)
+            deep = _deep(image, content if is_deep else b"")
+            return _turned(np.asarray(_to_rgb(image)) if deep is None else deep, orientation)
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -208,18 +269,39 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Siz
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, …
         message = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(name, LeftOutKind.DAMAGED, message) from None
-    height, width = pixels.shape[:2]
-    return pixels, (width, height)
+
+
+def _deep(image: Image.Image, content: bytes) -> npt.NDArray[Any] | None:
+    """The levels of a picture of more than 8 bits, which Pillow would clip or cut; None for others.
+
+    `content` is that of a picture of 16 bits a channel; else it is empty.
+    Floats from 0 to 1 stand for 16 bits, those from 0 to 255 for 8 bits, others for themselves.
+    """
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.int32)
+    if image.mode == "F":
+        grey = np.nan_to_num(np.asarray(image))
+        if grey.min() >= 0 and grey.max() <= 1:
+            grey = grey * 65535
+        elif grey.min() >= 0 and grey.max() <= 255:
+            return None
+        return np.asarray(np.rint(np.clip(grey, -(2**30), 2**30)), np.int32)
+    colours = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if colours is None or colours.dtype != np.uint16 or colours.shape[2:] != (3,):
+        return None
+    return cv2.cvtColor(colours, cv2.COLOR_BGR2RGB).astype(np.int32)
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or ";16" in str(getattr(image, "tile", ""))  # Pillow loads 16-bit RGB as mode RGB
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to mode RGB: transparency on white, 16-bit grey divided by 256, floats clipped to 0..255."""
+    """Convert to mode RGB: transparency on white, floats to whole numbers."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "F" or image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255
-        grey = np.asarray(image)
-        grey = np.nan_to_num(grey) if image.mode == "F" else grey.astype(np.int64) >> 8
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(np.nan_to_num(np.asarray(image)).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -246,8 +328,8 @@ _TURNS: dict[int, Callable[[Pixels], npt.NDArray[Any]]] = {
 """Operations that turn a picture upright, by its orientation (EXIF 3.0, tag 0x0112)."""
 
 
-def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    return np.asarray(_TURNS[orientation](pixels), np.uint8) if orientation in _TURNS else pixels
+def _turned(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    return np.asarray(_TURNS[orientation](pixels)) if orientation in _TURNS else pixels
 
 
 # -- notes and refusals
@@ -262,7 +344,7 @@ def _mode_notes(image: Image.Image) -> Iterator[str]:
         yield "palette"
     elif not image.mode.startswith("RGB"):
         yield image.mode
-    if image.mode.startswith("I") or ";16" in str(getattr(image, "tile", "")):  # Pillow loads 16-bit RGB as mode RGB
+    if _has_16_bits(image):
         yield "16 bits a channel"
     if image.has_transparency_data:
         yield "transparency"

@@ -9,17 +9,18 @@ million.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.cache import directory
-from bench.cache.rows import Digests, Rows, RowStore, digests
+from bench.cache.rows import Rows, RowStore, digests
 from bench.data.audit import PixelSink
 from bench.data.dataset import Dataset, Item
-from bench.data.pictures import SHARED_SIDE, Pixels, ordered, quiet, resized
+from bench.data.pictures import SHARED_SIDE, SIXTEEN_BITS, Levels, Pixels, ordered, quiet, resized
 from bench.data.sources import StageCallback
 
 VERSION = 2
@@ -27,11 +28,14 @@ VERSION = 2
 
 
 def pixels(
-    dataset: Dataset, items: Sequence[Item], size: int, cache: Path, progress: StageCallback | None = None
+    dataset: Dataset,
+    items: Sequence[Item],
+    size: int,
+    cache: Path,
+    progress: StageCallback | None = None,
+    fit: str = "squash",
 ) -> Rows:
     """Read pictures of a data set from the cache; missing ones are decoded into it.
-
-    The whole picture is resized to a square: a crop could cut off the object, and borders would waste pixels.
 
     Args:
         dataset: Its pictures at this size are never evicted to make room for new ones.
@@ -40,25 +44,41 @@ def pixels(
         cache: The folder of the cache (`bench.cache.folder()`), created if missing. If several processes need the same
             pictures, one of them decodes.
         progress: Called while pictures are decoded.
+        fit: As for `pictures.resized`.
 
     Raises:
         DataError: A picture is missing or has changed since the split was made, or the disk is full.
         ConfigError: The cache cannot be written.
     """
-    store, wanted = _store(cache, size), _digests(items)
+    keys = row_keys(dataset, items, fit)
+    store, wanted = _store(cache, size), digests(keys)
     places = store.places(wanted)
     if (places < 0).any():
         with directory.locked(store.folder):
             store = _store(cache, size)  # another process may have decoded them while this one waited
-            missing = [item for item, place in zip(items, store.places(wanted), strict=True) if place < 0]
-            store = _filled(store, dataset, missing, cache, progress)
+            pairs = zip(items, keys, store.places(wanted), strict=True)
+            missing = {key: item for item, key, place in pairs if place < 0}
+            store = _filled(store, dataset, missing, cache, progress, fit)
         places = store.places(wanted)
     directory.touch(store.paths(places))
     return store.rows(places)
 
 
+def row_keys(dataset: Dataset, items: Iterable[Item], fit: str) -> list[str]:
+    """Keys of pictures in the cache, hexadecimal: the hash of the content, and of how it becomes a square."""
+    levels = SIXTEEN_BITS if dataset.levels is None else dataset.levels
+    return [_row_key(item.sha256, fit, levels) for item in items]
+
+
+def _row_key(sha256: str, fit: str, levels: Levels) -> str:
+    """The hash of the content itself, where a picture is squashed and nothing is scaled otherwise than 16 bits."""
+    if fit == "squash" and levels == SIXTEEN_BITS:
+        return sha256
+    return hashlib.sha256(f"{sha256} {fit} {levels}".encode()).hexdigest()
+
+
 @contextlib.contextmanager
-def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSink]:
+def recording(sizes: Iterable[int], fit: str, count: int, cache: Path) -> Iterator[PixelSink]:
     """Store pictures that the audit decodes, so that they are not decoded again.
 
     Yields a function of a picture's SHA-256, hexadecimal, and its pixels, uint8, shape (height, width, 3), decoded with
@@ -67,11 +87,12 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
     Args:
         sizes: Sides of the squares, in pixels. Sizes above `SHARED_SIDE` need more detail than the audit decodes, and
             are skipped.
+        fit: As for `pictures.resized`.
         count: Maximum number of pictures.
         cache: As for `pixels`; so are the errors.
     """
     with contextlib.ExitStack() as stack:
-        recorders = [_Recorder(size, count, cache) for size in sizes if size <= SHARED_SIDE]
+        recorders = [_Recorder(size, fit, count, cache) for size in sizes if size <= SHARED_SIDE]
         for recorder in recorders:
             stack.enter_context(recorder.segment)
 
@@ -86,22 +107,28 @@ def recording(sizes: Iterable[int], count: int, cache: Path) -> Iterator[PixelSi
 
 
 def _filled(
-    store: RowStore, dataset: Dataset, missing: Sequence[Item], cache: Path, progress: StageCallback | None
+    store: RowStore,
+    dataset: Dataset,
+    missing: Mapping[str, Item],
+    cache: Path,
+    progress: StageCallback | None,
+    fit: str,
 ) -> RowStore:
-    """Decode missing pictures segment by segment; finished segments stay if a later one fails."""
+    """Decode missing pictures, by key, segment by segment; finished segments stay if a later one fails."""
     size, done = store.row_shape[0], 0
 
     def square(item: Item) -> Pixels:
-        return resized(dataset.picture(item, least=size).pixels, size)
+        return resized(dataset.picture(item, least=size).pixels, size, fit)
 
-    spared = store.paths(store.places(_digests(dataset.items)))
+    keys = list(missing)
+    spared = store.paths(store.places(digests(row_keys(dataset, dataset.items, fit))))
     with directory.reserved(cache, len(missing) * store.row_bytes, spared), quiet():
         for start in range(0, len(missing), store.max_rows):
-            some = missing[start : start + store.max_rows]
+            some = keys[start : start + store.max_rows]
             path = store.new_path()
             with store.writing(path) as write:
-                for item, pixels in zip(some, ordered(square, some), strict=True):
-                    write(item.sha256, pixels)
+                for key, pixels in zip(some, ordered(square, [missing[key] for key in some]), strict=True):
+                    write(key, pixels)
                     done += 1
                     if progress:
                         progress(f"decoding pictures at {size} pixels", done, len(missing))
@@ -112,8 +139,8 @@ def _filled(
 class _Recorder:
     """Stores pictures of one size; the first picture opens a segment."""
 
-    def __init__(self, size: int, count: int, cache: Path) -> None:
-        self._size, self._cache, self._lock = size, cache, threading.Lock()
+    def __init__(self, size: int, fit: str, count: int, cache: Path) -> None:
+        self._size, self._fit, self._cache, self._lock = size, fit, cache, threading.Lock()
         self._store, self._in_use = _store(cache, size), set[Path]()
         self._left, self._claimed = count, set[str]()  # maximum number of pictures to come, and those already seen
         self.segment = contextlib.ExitStack()  # the segment that is being written; an error discards it
@@ -121,18 +148,19 @@ class _Recorder:
         self._write: PixelSink | None = None
 
     def keep(self, sha256: str, picture: Pixels) -> None:
+        key = _row_key(sha256, self._fit, SIXTEEN_BITS)
         with self._lock:
-            stored = self._store.path_of(sha256)
+            stored = self._store.path_of(key)
             if stored:
                 self._in_use.add(stored)
-            if stored or sha256 in self._claimed:
+            if stored or key in self._claimed:
                 self._left -= 1
                 return
-            self._claimed.add(sha256)
-        square = resized(picture, self._size)
+            self._claimed.add(key)
+        square = resized(picture, self._size, self._fit)
         with self._lock:
             self._write = self._write or self._begin()
-            self._write(sha256, square)
+            self._write(key, square)
             self._left, self._rows = self._left - 1, self._rows + 1
             if self._rows == self._store.max_rows:
                 self.segment.close()
@@ -149,7 +177,3 @@ class _Recorder:
 
 def _store(cache: Path, size: int) -> RowStore:
     return RowStore.open(directory.kind_folder("pixels", cache) / f"{size}-v{VERSION}", (size, size, 3), np.uint8)
-
-
-def _digests(items: Iterable[Item]) -> Digests:
-    return digests([item.sha256 for item in items])

@@ -28,7 +28,7 @@ class UsablePicture:
         id, label: Its path and its class.
         sha256: Hash of its content.
         part: Its part; None before the assignment.
-        group: The smallest `sha256` among its near duplicates; "" without any.
+        group: The smallest `sha256` among those that must stay together: near duplicates and `--group-by`; "" if alone.
         fold: The fold in which it validates, from 0; None without folds, and in the test part.
         size, notes: As in `pictures.Picture`.
     """
@@ -74,12 +74,16 @@ def allocate(total: int, weights: Sequence[float], turn: int = 0) -> list[int]:
 
 
 def assign(
-    pictures: Iterable[UsablePicture], shares: tuple[float, float, float], seed: int, folds: int = 0
+    pictures: Iterable[UsablePicture],
+    shares: tuple[float, float, float],
+    seed: int,
+    folds: int = 0,
+    leak: LeftOutKind = LeftOutKind.LEAKED_NEAR_DUPLICATE,
 ) -> tuple[list[UsablePicture], list[LeftOut]]:
-    """Assign every picture to a part, stratified by class, near duplicates together.
+    """Assign every picture to a part, stratified by class, groups together.
 
-    Ready-made parts stay. A missing part is taken from the rest in proportion to the shares. Of near duplicates in
-    several ready-made parts, those in the test part stay, else those in the validation part: a model must not be
+    Ready-made parts stay. A missing part is taken from the rest in proportion to the shares. Of a group in several
+    ready-made parts, those in the test part stay, else those in the validation part: a model must not be
     trained on pictures that score it.
 
     With folds, training and validation pictures together are divided into equal folds, and the validation part is
@@ -89,15 +93,17 @@ def assign(
         pictures: Each content once; either all or none have a ready-made part.
         shares: Shares of train, validation and test.
         folds: Number of folds; 0 for one validation part.
+        leak: Kind of a picture that is left out because its group is in a later part.
 
     Returns:
         The pictures with their parts, and the pictures that are left out.
 
     Raises:
-        DataError: A class has too few pictures, or too many near duplicates, to be in every part.
+        DataError: A class has too few pictures, or too few groups, to be in every part.
     """
     usable, left_out = _without_leaks(
-        [replace(picture, part=TRAIN) if folds and picture.part == VALIDATION else picture for picture in pictures]
+        [replace(picture, part=TRAIN) if folds and picture.part == VALIDATION else picture for picture in pictures],
+        leak,
     )
     ready = {picture.part for picture in usable} - {None, TRAIN}
     bins = [_Bin(part, share) for part, share in zip(PARTS, shares, strict=True) if part not in ready]
@@ -174,7 +180,7 @@ def _deal(pool: Sequence[UsablePicture], bins: Sequence[_Bin], seed: int) -> lis
     return placed
 
 
-def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePicture], list[LeftOut]]:
+def _without_leaks(pictures: Sequence[UsablePicture], kind: LeftOutKind) -> tuple[list[UsablePicture], list[LeftOut]]:
     ready = [picture for picture in pictures if picture.group and picture.part]
     ready.sort(key=lambda picture: (PARTS.index(str(picture.part)), picture.sha256))
     last = {picture.group: picture for picture in ready}
@@ -185,7 +191,7 @@ def _without_leaks(pictures: Sequence[UsablePicture]) -> tuple[list[UsablePictur
             used.append(picture)
         else:
             detail = f"{other.id} in the {other.part} part"
-            left_out.append(LeftOut(picture.id, LeftOutKind.LEAKED_NEAR_DUPLICATE, detail, picture.label))
+            left_out.append(LeftOut(picture.id, kind, detail, picture.label))
     return used, left_out
 
 
@@ -211,6 +217,6 @@ def _check_every_bin(placed: Iterable[UsablePicture], counts: Iterable[str], bin
         for target in bins:
             if (label, target.part, target.fold) not in held:
                 raise DataError(
-                    f"class {label!r} has too many near duplicates, which stay together: none is left for "
-                    f"{target.name}. Add other pictures, or use --near-duplicates ignore"
+                    f"class {label!r} has too many pictures in groups (near duplicates, --group-by), which stay "
+                    f"together: none is left for {target.name}. Add other pictures, or use --near-duplicates ignore"
                 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 
 from bench import text
 from bench.config import RunConfig
-from bench.records import LeftOutKind, SplitInfo
+from bench.records import LeftOutKind, SplitInfo, SuggestedGroups
 
 UNBALANCED = 1.5
 """Classes are called unbalanced above this ratio of the largest to the smallest."""
@@ -69,7 +70,8 @@ class Inventory:
         ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
         alike: Groups of near duplicates by id, those with several labels first.
         together: True if every such group is in one part; None if that is not known.
-        losses, doubts: Warnings about pictures that are left out, and about contradictory labels.
+        losses, doubts, suggestions: Warnings about pictures that are left out, about contradictory labels, and about
+            names that suggest groups.
     """
 
     def __init__(self, split: SplitInfo, config: RunConfig) -> None:
@@ -98,11 +100,21 @@ class Inventory:
             groups = f"{text.plural(count, 'group')} of near-duplicates {'carries' if count == 1 else 'carry'}"
             self.doubts = [f"{groups} several labels, one of which is likely to be wrong."]
         self.doubts += _look_alikes(split.classes)
+        self.suggestions = [self._suggestion(split.suggested)] if split.suggested else []
 
     @property
     def warnings(self) -> list[str]:
         """All warnings."""
-        return [*self.losses, *self.doubts]
+        return [*self.losses, *self.doubts, *self.suggestions]
+
+    @property
+    def given_groups(self) -> str:
+        """A sentence about the groups of `--group-by`; "" without them."""
+        if not self.split.groups:
+            return ""
+        return (
+            f"Groups of pictures: {_by_part(self.split.groups)}. Each is in one part; intervals and tests count groups."
+        )
 
     @property
     def sizes(self) -> str:
@@ -111,6 +123,15 @@ class Inventory:
             return ""
         smallest, median, largest = (f"{width} × {height}" for width, height in astuple(self.split.sizes))
         return f"{smallest} to {largest} pixels, median {median}" if smallest != largest else f"{smallest} pixels"
+
+    @property
+    def depth(self) -> str:
+        """The levels of pictures of more than 8 bits that are scaled to 8; "" without such pictures."""
+        if not self.split.levels:
+            return ""
+        lowest, bits = self.split.levels
+        levels = f"{text.thousands(lowest)} to {text.thousands(lowest + 2**bits - 1)}"
+        return f"deep pictures use {bits} bits, the levels {levels}, which are scaled to 0 to 255"
 
     @property
     def sound(self) -> str:
@@ -160,6 +181,15 @@ class Inventory:
         right = split.counts["test"].get(largest, 0) / split.n("test")
         return Balance(largest, smallest, sizes[largest] / sizes[smallest], right)
 
+    def _suggestion(self, suggested: SuggestedGroups) -> str:
+        examples = ", ".join(map(text.one_line, suggested.examples))
+        parts = f", with {_by_part(suggested.parts)}" if suggested.parts else ""
+        return (
+            f"Names repeat: {text.thousands(suggested.groups)} groups of {text.plural(suggested.pictures, 'picture')}, "
+            f"e.g. {examples}. If a group shows one patient, object or scene, its pictures must stay in one part: "
+            f"--group-by {shlex.quote(suggested.pattern)}{parts}."
+        )
+
     def _leaks(self) -> list[str]:
         leaks = sum(picture.kind.is_leak for picture in self.split.quarantined)
         verb = "repeats" if leaks == 1 else "repeat"
@@ -201,3 +231,7 @@ def _look_alikes(classes: Iterable[str]) -> Iterator[str]:
             look_equal = len({unicodedata.normalize("NFKC", name) for name in names}) < len(names)
             shown = " and ".join((ascii if look_equal else repr)(text.one_line(name)) for name in names)
             yield f"Classes {shown} differ only in case, blanks or Unicode form: if they are one, give them one name."
+
+
+def _by_part(groups: Mapping[str, int]) -> str:
+    return ", ".join(f"{text.thousands(count)} in {part}" for part, count in groups.items() if count)

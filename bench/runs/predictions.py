@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import stats
 from bench.records import Run, Trial
 
 
@@ -23,11 +24,13 @@ class Predictions:
         sha256: Hash of each picture's content, hexadecimal, shape (n,).
         labels: The true classes, int64, shape (n,).
         probabilities: float32, shape (n, classes).
+        groups: Number of each picture's group, from 0 without gaps, shape (n,); None without groups.
     """
 
     sha256: NDArray[np.str_]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    groups: NDArray[np.int64] | None = None
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -39,6 +42,11 @@ class Predictions:
     def right(self) -> NDArray[np.bool_]:
         """True for correct predictions, shape (n,)."""
         return np.equal(self.predicted, self.labels)
+
+    def share_right(self, among: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """Share of correct predictions among some pictures, shape (n,), with its 95 % interval."""
+        groups = None if self.groups is None else self.groups[among]
+        return stats.over_seeds(self.right[np.newaxis, among], groups)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -72,11 +80,14 @@ def read(file: Path) -> Predictions:
     try:
         with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:  # NumPy may leave it open
             sha256, labels, probabilities = arrays["sha256"], arrays["labels"], arrays["probabilities"]
+            groups = arrays.get("groups")
     except (KeyError, BadZipFile, EOFError) as error:
         raise ValueError(f"{file}: not a file of predictions ({type(error).__name__}: {error})") from None
     if not len(sha256) == len(labels) == len(probabilities) or probabilities.ndim != 2:
         raise ValueError(f"{file}: {len(labels)} labels, but probabilities {probabilities.shape}")
-    return Predictions(sha256, labels, probabilities)
+    if groups is not None and len(groups) != len(labels):
+        raise ValueError(f"{file}: {len(labels)} labels, but {len(groups)} groups")
+    return Predictions(sha256, labels, probabilities, groups)
 
 
 def of_run(run: Run) -> dict[str, Predictions]:
@@ -100,9 +111,14 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
     return dict(by_number) if 0 in by_number else {}
 
 
-def right_by_seed(run: Run, trial: Trial) -> NDArray[np.bool_]:
-    """True for correct predictions of each training of a scored trial, shape (seeds, n), in the order of `of_seeds`."""
-    return np.array([predictions.right for predictions in of_seeds(run, trial).values()], np.bool_)
+def right_by_seed(run: Run, trial: Trial) -> tuple[NDArray[np.bool_], NDArray[np.int64] | None]:
+    """True for correct predictions of each training of a scored trial, shape (seeds, n), and the pictures' groups.
+
+    The trainings are in the order of `of_seeds`.
+    """
+    scored = of_seeds(run, trial)
+    groups = scored[0].groups if scored else None
+    return np.array([predictions.right for predictions in scored.values()], np.bool_), groups
 
 
 def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:

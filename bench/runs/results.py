@@ -21,7 +21,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from msgspec import Meta
@@ -120,13 +120,22 @@ class FamilyResult:
 
 @dataclass(frozen=True)
 class Split:
-    """The common split: digests of all of it, and of its `n` test pictures with their labels."""
+    """The common split: digests of all of it, and of its `n` test pictures with their labels.
+
+    `groups` has the number of each test picture's group, in the order of `FamilyResult.correct`; empty without groups.
+    """
 
     source: str
     sha256: str
     test_ids_sha256: str
     n: Count
     class_counts: Mapping[str, Count]
+    groups: tuple[Count, ...] = ()
+
+    @property
+    def group_numbers(self) -> NDArray[np.int64] | None:
+        """`groups` as an array, shape (n,); None without groups."""
+        return np.array(self.groups, np.int64) if self.groups else None
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,7 @@ NEWER_SETTINGS: Mapping[str, Any] = {
     "max_model_mb": None,
     "max_latency_ms": None,
     "until_settled": False,
+    "group_by": "",
 }
 """Comparable settings that older files lack, left out with the value that those runs had, so that runs compare."""
 
@@ -256,24 +266,36 @@ def _comparable_settings(run: Run) -> dict[str, Any]:
     return dict(json.loads(json.dumps(settings)))
 
 
-def _split_of(run: Run, pictures: Sequence[tuple[str, str]]) -> Split:
+def _split_of(run: Run, pictures: Sequence[_TestPicture]) -> Split:
     split, ids = run.split, hashlib.sha256()
-    for sha256, label in pictures:
-        ids.update(f"{sha256} {label}\n".encode(errors="backslashreplace"))
-    return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), dict(split.counts.get("test", {})))
+    for picture in pictures:
+        ids.update(f"{picture.sha256} {picture.label}\n".encode(errors="backslashreplace"))
+    names = [picture.group for picture in pictures]
+    groups = np.unique(names, return_inverse=True)[1].tolist() if any(names) else []
+    counts = dict(split.counts.get("test", {}))
+    return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), counts, tuple(groups))
 
 
-def _test_pictures(run: Run) -> list[tuple[str, str]]:
-    """Content hash and class of the test pictures in the manifest, sorted by hash."""
+class _TestPicture(NamedTuple):
+    sha256: str
+    label: str
+    group: str
+
+
+def _test_pictures(run: Run) -> list[_TestPicture]:
+    """The test pictures in the manifest, sorted by the hash of their content."""
     try:
         items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
         tested = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
-        return [(str(item["sha256"]), run.split.classes[item["label"]]) for item in tested]
+        return [
+            _TestPicture(str(item["sha256"]), run.split.classes[item["label"]], str(item.get("group", "")))
+            for item in tested
+        ]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
 
 
-def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]) -> FamilyResult:
+def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[_TestPicture]) -> FamilyResult:
     trial = run.best(family.name)
     if trial is None:
         return FamilyResult(*_without_model(run, family))
@@ -292,7 +314,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[tuple[str, str]]
     if not scored:
         return replace(chosen, reason="its predictions of the test pictures are missing or damaged")
     order = np.argsort(scored[0].sha256, kind="stable")
-    if scored[0].sha256[order].tolist() != [sha256 for sha256, _ in pictures]:
+    if scored[0].sha256[order].tolist() != [picture.sha256 for picture in pictures]:
         return replace(chosen, reason="its predictions are not of this split's test pictures")
     trainings = (Repeat.of(0, trial.test, trial.history), *trial.repeats)
     return replace(
@@ -401,9 +423,11 @@ def read(path: Path) -> Results:
 
 def _results(data: Mapping[str, Any]) -> Results:
     results = from_data(Results, {**data, "families": {}})
-    n, counts = results.split.n, results.split.class_counts
+    n, counts, groups = results.split.n, results.split.class_counts, results.split.groups
     if sum(counts.values()) != n:
         raise ValueError(f"split: class_counts do not sum to n={n}")
+    if groups and (len(groups) != n or set(groups) != set(range(max(groups) + 1))):
+        raise ValueError(f"split: groups must be n={n} numbers without gaps")
     if results.config_sha256 != data["config_sha256"]:
         raise ValueError("config does not match config_sha256")
     families = {}

@@ -190,6 +190,7 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
         "cache": str(cache.folder()),
         "features": config.features,
         "patience": config.patience,
+        "fit": config.fit,
         "seed": config.seed,
     }
 

@@ -11,9 +11,6 @@ from dataclasses import replace
 from statistics import stdev
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench import stats, workers
 from bench.config import LARGEST_SEED, RunConfig
 from bench.errors import WorkerError
@@ -45,19 +42,20 @@ class Scoring:
         """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
         results = {number: outcome.result for number, outcome in zip(numbers, outcomes, strict=False)}
         scored = {
-            number: (_with_interval(result.test), result.history)
+            number: (result.test, result.history)
             for number, result in results.items()
             if isinstance(result, ScoreResult | TrialResult) and result.test
         }
         if 0 in scored:
-            trial = replace(trial, test=scored[0][0])
+            trial = replace(trial, test=_with_interval(scored[0][0], self._folder.run, trial))
         repeats = {repeat.number: repeat for repeat in trial.repeats}
         repeats |= {number: Repeat.of(number, test, history) for number, (test, history) in scored.items() if number}
         trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
         if repeats and trial.test:
-            right = predictions.right_by_seed(self._folder.run, trial)
+            right, groups = predictions.right_by_seed(self._folder.run, trial)
             if len(right) > 1:
-                trial = replace(trial, over_seeds=_over_seeds(right))
+                sd = stdev(map(float, right.mean(axis=1)))
+                trial = replace(trial, over_seeds=OverSeeds(len(right), *stats.over_seeds(right, groups), sd=sd))
         if scored:
             self._folder.amend(trial)
         return trial
@@ -83,14 +81,13 @@ class Scoring:
         return ScoreJob(**shared, trained=str(trained.absolute()) if trained else "", model=str(model.absolute()))
 
 
-def _with_interval(test: Metrics) -> Metrics:
+def _with_interval(test: Metrics, run: Run, trial: Trial) -> Metrics:
+    """Add the interval of the accuracy: Wilson's, or that of groups of pictures."""
     low, high = stats.wilson(round(test.accuracy * test.n), test.n)
+    right, groups = predictions.right_by_seed(run, replace(trial, repeats=()))
+    if groups is not None:
+        _, low, high = stats.over_seeds(right, groups)
     return replace(test, accuracy_low=low, accuracy_high=high)
-
-
-def _over_seeds(right: NDArray[np.bool_]) -> OverSeeds:
-    """Accuracy over seeds from correct answers of shape (seeds, pictures)."""
-    return OverSeeds(len(right), *stats.over_seeds(right), sd=stdev(map(float, right.mean(axis=1))))
 
 
 def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:

@@ -7,13 +7,13 @@ reproducible. And Keras' layers resample a picture three times, which takes abou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.hyperparameters import Hyperparameter, Value
+from bench.hyperparameters import Value
 
 ROTATION, ZOOM, SHIFT, BRIGHTNESS = 10.0, 0.1, 0.1, 0.1
 """Maximum change in either direction: in degrees, and as shares of the scale, the side and the range 0 to 255."""
@@ -81,11 +81,3 @@ def augmentation(value: Value) -> Augmentation:
     if not isinstance(name, str) or name not in AUGMENTATIONS:
         raise ValueError(f"augmentation {name!r}: must be one of {', '.join(AUGMENTATIONS)}")
     return AUGMENTATIONS[name]
-
-
-def check_declared(space: Iterable[Hyperparameter]) -> None:
-    """Raise ValueError if a family declares an unknown augmentation."""
-    for hyperparameter in space:
-        if hyperparameter.name == "augmentation":
-            for value in hyperparameter.finite_values() or (hyperparameter.default,):
-                augmentation(value)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.config import FITS
 from bench.hyperparameters import Condition, Hyperparameter, HyperParameters, Value
+from bench.training.augmentation import AUGMENTATIONS
 
 TRAINER_READS = (
     "learning_rate",
@@ -16,10 +18,14 @@ TRAINER_READS = (
     "batch_size",
     "epochs",
     "augmentation",
+    "fit",
     "head_epochs",
     "fine_tune_learning_rate",
 )
 """Hyperparameters that the trainer reads where a family declares them."""
+
+CHOICES: Mapping[str, Collection[str]] = {"augmentation": AUGMENTATIONS, "fit": FITS}
+"""The values of those that have names as values."""
 
 _ABBREVIATIONS = {"lr": "learning_rate", "rate": "learning_rate", "bs": "batch_size", "opt": "optimizer"}
 
@@ -34,6 +40,15 @@ def intended(name: str) -> str:
     last = name.rpartition("/")[2].lower()
     full = "_".join(_ABBREVIATIONS.get(word, word) for word in last.split("_"))
     return next(iter(difflib.get_close_matches(full, TRAINER_READS, n=1, cutoff=_MIN_SIMILARITY)), "")
+
+
+def check_choices(space: Iterable[Hyperparameter]) -> None:
+    """Raise ValueError if a family declares an unknown value of a hyperparameter in `CHOICES`."""
+    for hyperparameter in space:
+        if choices := CHOICES.get(hyperparameter.name):
+            for value in hyperparameter.finite_values() or (hyperparameter.default,):
+                if value not in choices:
+                    raise ValueError(f"{hyperparameter.name} {value!r}: must be one of {', '.join(choices)}")
 
 
 def unreachable(space: Sequence[Hyperparameter]) -> Iterator[tuple[Hyperparameter, str]]:

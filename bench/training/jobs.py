@@ -21,7 +21,7 @@ import tensorflow as tf
 from bench import data
 from bench.cache.rows import Rows
 from bench.data.dataset import Items
-from bench.data.pixels import pixels
+from bench.data.pixels import pixels, row_keys
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
@@ -80,7 +80,7 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         network = _estimator(built, job, channel)
         if not isinstance(network, Network):
             raise NoPrefix("it is no network")
-        part = _part(dataset, sample, network.size, job, channel)
+        part = _part(dataset, sample, network.size, _fit(built, job), job, channel)
         with suppress(sketch.NotSketched):
             fetched, features = network.backbone_features(part)
             break
@@ -142,9 +142,10 @@ def _train(
     splits = folds or [(dataset.part("train"), dataset.part("validation"))]
     sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
     suggest = channel.suggest if job.values is None else fixed(job.values)
-    built, estimator, work = _built_for(splits[0], job, channel, suggest, sketching)
+    built, estimator, work = _built_for(dataset, splits[0], job, channel, suggest, sketching)
+    fit = _fit(built, job)
     if isinstance(job, TrialJob) and Limit.LATENCY in job.limits and not exceeded(job.limits, work):
-        parts = [_unread(items) for items in splits[0]]
+        parts = [_unread(dataset, items, fit) for items in splits[0]]
         work = replace(work, latency_ms=estimator.latency_ms(job.epochs, parts))
     stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
     if channel.built(built.params, built.task.weights_used, work):
@@ -154,13 +155,13 @@ def _train(
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
+            train, validation = (_part(dataset, items, estimator.size, fit, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
             try:
                 trainings.append(estimator.fit(train, validation, settings))
             except sketch.NotSketched:  # the features were cleared meanwhile
-                built, estimator, _ = _built_for(split, job, channel, fixed(built.params), sketching=False)
+                built, estimator, _ = _built_for(dataset, split, job, channel, fixed(built.params), sketching=False)
                 trainings.append(estimator.fit(train, validation, settings))
             validations.append(metrics.measure(estimator.predict(validation), validation.labels))
             cost = cost or estimator.cost()
@@ -171,11 +172,11 @@ def _train(
                 del built, estimator
                 keras.utils.clear_session()
                 gc.collect()
-                built, estimator, _ = _built_for(splits[number], job, channel, fixed(params), sketching)
+                built, estimator, _ = _built_for(dataset, splits[number], job, channel, fixed(params), sketching)
     except trainer.Stopped as reason:
         return replace(stopped, ending=reason.ending), None
     assert cost is not None
-    test = _score(estimator, dataset, job, channel) if score and not folds else None
+    test = _score(estimator, dataset, fit, job, channel) if score and not folds else None
     result = TrialResult(
         params=built.params,
         weights=built.task.weights_used,
@@ -246,7 +247,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         trained.unlink()
     else:
         built.model.load_weights(trained)
-    return ScoreResult(_score(network, data.load(Path(job.manifest)), job, channel))
+    return ScoreResult(_score(network, data.load(Path(job.manifest)), _fit(built, job), job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
@@ -255,18 +256,19 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     This gives the chosen trial its model if the data is in folds. There is no early stopping.
     """
     dataset = data.load(Path(job.manifest))
-    estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
+    built = _build(job, fixed(job.values or {}))
+    estimator, fit = _estimator(built, job, channel), _fit(built, job)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_part(dataset, items, estimator.size, job, channel), job.phase_epochs)
+    estimator.refit(_part(dataset, items, estimator.size, fit, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
-    return ScoreResult(_score(estimator, dataset, job, channel))
+    return ScoreResult(_score(estimator, dataset, fit, job, channel))
 
 
-def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
+def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, estimator.size, job, channel)
+    test = _part(dataset, items, estimator.size, fit, job, channel)
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
@@ -297,14 +299,15 @@ class _Built(NamedTuple):
 
 
 def _built_for(
-    split: Sequence[Items], job: TrainingJob, channel: Channel, suggest: Suggest, sketching: bool
+    dataset: data.Dataset, split: Sequence[Items], job: TrainingJob, channel: Channel, suggest: Suggest, sketching: bool
 ) -> tuple[_Built, Estimator, Work]:
     """Build a configuration for these parts, with sketches only if all features are in the cache; count its work."""
     built = (_build_sketched if sketching else _build)(job, suggest)
     estimator = _estimator(built, job, channel)
-    work = estimator.work(job.epochs, [_unread(items) for items in split])
+    fit = _fit(built, job)
+    work = estimator.work(job.epochs, [_unread(dataset, items, fit) for items in split])
     if built.task.sketched and not all(phase.cached == 1 for phase in work.phases):
-        return _built_for(split, job, channel, fixed(built.params), sketching=False)
+        return _built_for(dataset, split, job, channel, fixed(built.params), sketching=False)
     return built, estimator, work
 
 
@@ -367,15 +370,20 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
     return None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
 
 
-def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, channel: Channel) -> Part:
-    pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress))
-    return Part(pictures, data.labels(items), [item.sha256 for item in items])
+def _fit(built: _Built, job: TrainingJob) -> str:
+    """Return the way in which this configuration makes pictures square."""
+    return str(built.params.get("fit") or job.fit)
 
 
-def _unread(items: Items) -> Part:
+def _part(dataset: data.Dataset, items: Items, size: int, fit: str, job: TrainingJob, channel: Channel) -> Part:
+    pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress), fit)
+    return Part(pictures, data.labels(items), row_keys(dataset, items, fit))
+
+
+def _unread(dataset: data.Dataset, items: Items, fit: str) -> Part:
     """Return a part without its pixels."""
     pixels = Rows([np.empty((0, 0), np.uint8)], np.empty(0, np.int64), np.empty(0, np.int64))
-    return Part(pixels, data.labels(items), [item.sha256 for item in items])
+    return Part(pixels, data.labels(items), row_keys(dataset, items, fit))
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:

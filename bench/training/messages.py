@@ -270,6 +270,7 @@ class TrainingJob(FamilyJob):
         cache: The folder of decoded pictures and features.
         features: One of `config.FEATURES`.
         epochs: Maximum number of epochs in each phase.
+        fit: One of `config.FITS`, unless the family declares the hyperparameter `fit`.
         stop_after: Number of epochs over all phases after which training ends; None without this limit.
         values: Hyperparameters to train with; None gets them from the driver's engine.
         predictions: File for the class probabilities of the test pictures; "" writes none.
@@ -281,6 +282,7 @@ class TrainingJob(FamilyJob):
     features: str
     epochs: int
     patience: int
+    fit: str = "squash"
     stop_after: int | None = None
     missing_weights: str = "random"
     values: Mapping[str, Value] | None = None

@@ -20,7 +20,7 @@ from bench.data.sources.folder import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Limit, Speed, Work, exceeded
-from bench.training import augmentation, loading, pretrained
+from bench.training import declarations, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import dry_run
 from bench.training.estimators import Network, can_learn
@@ -247,10 +247,10 @@ def checked_model(loaded: loading.LoadedFamily, hp: HyperParameters, task: Task)
     except Exception as error:
         raise _build_error(loaded, error) from error
     try:
+        declarations.check_choices(hp.space)
         if isinstance(model, keras.Model):
             check_model(model, task.num_classes)
             Objective.of(model)
-            augmentation.check_declared(hp.space)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)
             if "head_epochs" in [hyperparameter.name for hyperparameter in hp.space] and not nested:
                 raise WrongModel("head_epochs is declared, but there is no backbone to freeze: use task.backbone")

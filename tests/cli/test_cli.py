@@ -365,13 +365,14 @@ def test_the_options_of_data_are_those_of_run(capsys):
             parser.main([command, "--help"])
         return set(re.findall(r"^ +(--[a-z-]+)", capsys.readouterr().out, re.M))
 
-    assert offered("data") - offered("run") == {"--all"}
+    assert offered("data") - offered("run") == {"--all", "--leak"}
     assert offered("data") > {
         "--images",
         "--limit",
         "--split",
         "--folds",
         "--near-duplicates",
+        "--group-by",
         "--input-sizes",
         "--seed",
     }

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.data.audit import FOREIGN
-from bench.data.pictures import SHARED_SIDE, PictureError, decode, quiet, resized
+from bench.data.pictures import SHARED_SIDE, SIXTEEN_BITS, PictureError, decode, levels, quiet, resized
 
 from .conftest import STORED_AS, encoded, exif, picture, scene
 
@@ -211,3 +211,63 @@ class TestResizing:
         for side, size in ((12, 32), (75, 48), (75, 32), (200, 96)):
             digest.update(resized(np.asarray(picture(0, side)), size).tobytes())
         assert digest.hexdigest() == "5afe6710fc0f6ca70d7dab5cc6a19501f2421b66b8c275d75d8663ab1c9eaa3a"
+
+
+# -- more than 8 bits
+
+
+def deep(levels, mode=np.uint16, suffix="PNG"):
+    """A grey picture with these levels from left to right, as the content of a file."""
+    return encoded(Image.fromarray(np.tile(np.asarray(levels, mode), (16, 1))), suffix)
+
+
+def test_levels_are_counted_in_the_bits_that_all_deep_pictures_use():
+    assert levels([(0, 4095), (3, 1200)]) == (0, 12)
+    assert levels([(0, 65535)]) == SIXTEEN_BITS
+    assert levels([(0, 200)]) == (0, 8)
+    assert levels([(-1024, 3071), (-1000, 200)]) == (-1024, 12)  # computed tomography
+    assert levels([(31744, 35839), (32000, 33000)]) == (31744, 12)  # the same with an offset
+    assert levels([(20000, 60000)]) == SIXTEEN_BITS  # bright, but without an offset
+
+
+@pytest.mark.parametrize(
+    ("content", "used"),
+    [
+        (deep(np.linspace(0, 4095, 256)), (0, 12)),
+        (deep(np.linspace(-1024, 3071, 256), np.int32, "TIFF"), (-1024, 12)),
+        (deep(np.linspace(0, 1, 256), np.float32, "TIFF"), SIXTEEN_BITS),
+        (deep(np.linspace(-1000, 3000, 256), np.float32, "TIFF"), (-1024, 12)),
+    ],
+)
+def test_a_deep_picture_keeps_its_detail(content, used):
+    picture = decode(content, "scan.png")
+    assert levels([picture.extremes]) == used
+    scaled = picture.scaled(used).pixels
+    assert (scaled.shape, scaled.dtype) == ((16, 256, 3), np.uint8)
+    assert len(np.unique(scaled)) >= 240
+    assert (np.diff(scaled[0, :, 0].astype(int)) >= 0).all()
+
+
+def test_deep_colours_keep_their_detail():
+    row = np.linspace(0, 4095, 256).astype(np.uint16)
+    colours = np.tile(np.stack([row, row[::-1], np.zeros_like(row)], axis=-1), (4, 1, 1))  # blue, green, red: OpenCV
+    picture = decode(cv2.imencode(".png", colours)[1].tobytes(), "scan.png")
+    red, green, blue = picture.scaled((0, 12)).pixels[0].T
+    assert (red == 0).all()
+    assert len(np.unique(blue)) == 256
+    assert (green == blue[::-1]).all()
+
+
+# -- squares
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_a_square_keeps_what_its_fit_says(fit):
+    wide = np.full((40, 80, 3), 100, np.uint8)
+    wide[:, :10], wide[:, 70:] = 200, 200  # the ends
+    square = resized(wide, 20, fit)
+    assert square.shape == (20, 20, 3)
+    assert {"squash": 200, "crop": 100, "pad": 0}[fit] == square[0, 0, 0]
+    assert {"squash": 200, "crop": 100, "pad": 200}[fit] == square[10, 0, 0]
+    assert square[10, 10, 0] == 100
+    assert (resized(wide.transpose(1, 0, 2), 20, fit) == square.transpose(1, 0, 2)).all()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bench import data
 from bench.cache import directory
@@ -21,8 +22,10 @@ from bench.cache import rows as module
 from bench.cache.rows import Rows
 from bench.config import RunConfig
 from bench.data.pictures import SHARED_SIDE, resized
-from bench.data.pixels import pixels, recording
+from bench.data.pixels import pixels, recording, row_keys
 from bench.errors import ConfigError, DataError
+from bench.report.inventory import Inventory
+from bench.text import plain
 
 
 def opened(path, **changes):
@@ -286,7 +289,7 @@ def test_a_data_set_is_kept_whole_at_one_size_even_above_the_cap(dataset, kept, 
 
 
 def record(dataset, kept, sizes=(8,), items=None):
-    with recording(sizes, len(dataset.items), kept) as keep, ThreadPoolExecutor(4) as threads:
+    with recording(sizes, "squash", len(dataset.items), kept) as keep, ThreadPoolExecutor(4) as threads:
         for done in [
             threads.submit(keep, item.sha256, dataset.picture(item).pixels) for item in items or dataset.items
         ]:
@@ -311,7 +314,7 @@ def test_a_picture_is_recorded_once(dataset, kept, monkeypatch):
 
 def test_a_failed_recording_leaves_nothing(dataset, kept):
     def audit_that_fails():
-        with recording([8, 9], 16, kept) as keep:
+        with recording([8, 9], "squash", 16, kept) as keep:
             keep(dataset.items[0].sha256, dataset.picture(dataset.items[0]).pixels)
             raise RuntimeError("in the audit")
 
@@ -324,7 +327,7 @@ def test_a_recording_that_finds_nothing_new_writes_nothing(dataset, kept):
     pixels(dataset, dataset.items, 8, kept)
     before = segments(kept)
     record(dataset, kept)
-    with recording([8], 0, kept):
+    with recording([8], "squash", 0, kept):
         pass
     assert segments(kept) == before
     assert left_of_writing(kept) == []
@@ -341,3 +344,58 @@ def test_a_disk_that_fills_up_while_recording_is_one_clear_line(dataset, kept, m
 def test_sizes_that_need_more_detail_than_the_audit_decodes_are_not_recorded(dataset, kept):
     record(dataset, kept, (8, SHARED_SIDE + 1))
     assert [path.parent.name.split("-")[0] for path in segments(kept)] == ["8"]
+
+
+# -- how they become squares
+
+
+def scans(tmp_path, highest):
+    """A data set of grey pictures of 16 bits of which this is the highest level."""
+    for number in range(16):
+        picture = np.random.default_rng(number).integers(0, highest + 1, (12, 20), np.uint16)
+        path = tmp_path / "scans" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return tmp_path / "scans"
+
+
+def test_scans_of_twelve_bits_are_scaled_by_them(tmp_path, kept):
+    path = scans(tmp_path, 4095)
+    dataset = opened(path, input_sizes=(12,))
+    assert dataset.levels == (0, 12)
+    dataset.write(tmp_path / "split.json")
+    squares = np.asarray(pixels(data.load(tmp_path / "split.json"), dataset.items, 12, kept))
+    assert squares.mean() > 100  # not 8, as with the upper 8 of 16 bits
+    assert "12 bits, the levels 0 to 4,095" in plain(Inventory(dataset.info(), RunConfig()).depth)
+
+
+def test_the_same_scan_among_deeper_ones_is_another_square(tmp_path, kept):
+    """One picture of all 16 bits makes the others darker: their levels stay comparable."""
+    path = scans(tmp_path, 4095)
+    before = np.asarray(pixels(opened(path), (item := opened(path).items[:1]), 12, kept)).mean()
+    Image.fromarray(np.random.default_rng(99).integers(0, 65536, (12, 20), np.uint16)).save(path / "a" / "deep.png")
+    deeper = opened(path)
+    assert deeper.levels == (0, 16)
+    (same,) = (other for other in deeper.items if other.sha256 == item[0].sha256)
+    assert np.asarray(pixels(deeper, (same,), 12, kept)).mean() == pytest.approx(before / 16, abs=1)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_every_fit_has_its_own_squares(folder, kept, fit):
+    path = folder({"cats": 8, "dogs": 8}, size=12)
+    for picture in path.rglob("*.png"):
+        Image.open(picture).crop((0, 3, 12, 9)).save(picture)
+    dataset = data.open(RunConfig(data=str(path), fit=fit, input_sizes=(8,)), cache=kept)
+    for other in ("squash", "crop", "pad"):
+        squares = np.asarray(pixels(dataset, dataset.items, 8, kept, fit=other))
+        expected = [resized(dataset.picture(item).pixels, 8, other) for item in dataset.items]
+        assert (squares == expected).all()
+    assert set(row_keys(dataset, dataset.items, "crop")).isdisjoint(row_keys(dataset, dataset.items, "pad"))
+
+
+def test_the_audit_records_squares_of_the_fit(folder, kept):
+    path = folder({"cats": 8, "dogs": 8}, size=12)
+    dataset = data.open(RunConfig(data=str(path), fit="crop", input_sizes=(8,)), cache=kept)
+    before = segments(kept)
+    pixels(dataset, dataset.items, 8, kept, fit="crop")
+    assert segments(kept) == before != []

@@ -106,7 +106,7 @@ def test_parts_and_folds_are_disjoint_stratified_and_keep_groups_whole(every, fo
 def test_groups_that_leave_nothing_for_a_part_are_an_error_with_the_way_out():
     every = [replace(each, group="0" * 64) if each.label == "class0" else each for each in pictures([6, 6])]
     with pytest.raises(
-        DataError, match=r"'class0' has too many near duplicates.* none is left for validation.*near-dup"
+        DataError, match=r"'class0' has too many pictures in groups .*near dup.* none is left for validation.*near-dup"
     ):
         assign(every, SHARES, seed=0)
 

@@ -12,7 +12,8 @@ import pytest
 
 import bench
 from bench.hyperparameters import HyperParameters, fixed
-from bench.training.augmentation import AUGMENTATIONS, augmentation, check_declared, flip, light
+from bench.training.augmentation import AUGMENTATIONS, augmentation, flip, light
+from bench.training.declarations import check_choices
 
 
 def noise(count=40, size=24):
@@ -85,10 +86,14 @@ def test_what_a_family_offers_is_checked_before_anything_trains():
     hp = HyperParameters(fixed({}))
     hp.Choice("optimizer", ["adam", "heavy"])
     hp.Choice("augmentation", ["none", "light"])
-    check_declared(hp.space)
+    check_choices(hp.space)
     hp.Choice("augmentation", ["heavy"], parent_name="optimizer", parent_values=["heavy"])
-    with pytest.raises(ValueError, match="'heavy'"):
-        check_declared(hp.space)
+    with pytest.raises(ValueError, match="augmentation 'heavy'"):
+        check_choices(hp.space)
+    hp = HyperParameters(fixed({}))
+    hp.Choice("fit", ["crop", "stretch"])
+    with pytest.raises(ValueError, match="fit 'stretch': must be one of squash, crop, pad"):
+        check_choices(hp.space)
 
 
 # -- in training

@@ -25,6 +25,8 @@ from bench.training.messages import ScoreResult, TrialResult
 from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
+from ..conftest import TINY
+
 pytestmark = pytest.mark.slow
 
 DUMMY = spaces.BUILT_IN / "dummy.py"
@@ -68,6 +70,22 @@ def test_decoding_that_takes_long_is_reported(space, channel, job, monkeypatch):
     jobs.trial(job(space("tiny"), epochs=1), recorder)
     assert recorder.stages[0] == ("decoding pictures at 16 pixels", 1, 36)
     assert recorder.stages[-1] == ("decoding pictures at 16 pixels", 12, 12)
+
+
+def test_pictures_become_squares_as_the_family_or_else_the_run_says(space, channel, job, monkeypatch):
+    fits = []
+
+    def pixels(*arguments):
+        fits.append(arguments[-1])
+        return read(*arguments)
+
+    read = jobs.pixels
+    monkeypatch.setattr(jobs, "pixels", pixels)
+    declared = TINY.replace("    x = inputs", '    hp.Choice("fit", ["squash", "pad"])\n    x = inputs')
+    jobs.trial(job(space("tiny", declared), fit="crop", score=True), channel({"fit": "pad"}))
+    assert fits == ["pad"] * 3  # training, validation and test pictures
+    jobs.trial(job(space("tiny"), fit="crop"), channel())
+    assert fits[3:] == ["crop"] * 2
 
 
 def test_a_trial_that_is_known_already_is_not_trained(space, channel, job):

@@ -49,11 +49,12 @@ StageCallback = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class ListedPicture:
-    """A picture of a source: its id (a path), its class, and its ready-made part, if any."""
+    """A picture of a source: its id (a path), its class, its ready-made part and its group, if it has them."""
 
     id: str
     label: str
     part: str | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import stats
 from bench.runs.predictions import Predictions
 
 MAX_CLASSES = 20
@@ -34,7 +33,7 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """The recall of a class: `right` of `n` pictures, with its 95 % Wilson interval.
+    """The recall of a class: `right` of `n` pictures, with its 95 % interval.
 
     Attributes:
         taken_for: The class that is most often predicted instead.
@@ -57,6 +56,7 @@ class ClassRecall:
 class Confusion:
     """Number of pictures by true class (rows) and predicted class (columns), shape (classes, classes)."""
 
+    predictions: Predictions
     classes: Sequence[str]
     counts: NDArray[np.int64]
 
@@ -86,10 +86,10 @@ class Confusion:
         """The classes with the lowest recall, lowest first; classes without a mistake are left out."""
         taken_for = {pair.true: pair.predicted for pair in reversed(self.confused)}
         recalls = []
-        for name, row, right in zip(self.classes, self.counts, self.counts.diagonal().tolist(), strict=True):
+        for label, (name, row) in enumerate(zip(self.classes, self.counts, strict=True)):
             if name in taken_for:
-                n = int(row.sum())
-                recalls.append(ClassRecall(name, right, n, *stats.wilson(right, n), taken_for=taken_for[name]))
+                _, low, high = self.predictions.share_right(self.predictions.labels == label)
+                recalls.append(ClassRecall(name, int(row[label]), int(row.sum()), low, high, taken_for[name]))
         return sorted(recalls, key=lambda recall: (recall.recall, -recall.n, recall.name))[:WORST]
 
 
@@ -97,4 +97,4 @@ def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:
     """Count the pictures by true and by predicted class; a label is an index into `classes`."""
     k = len(classes)
     counts = np.bincount(predictions.labels * k + predictions.predicted, minlength=k * k)
-    return Confusion(classes, counts.reshape(k, k))
+    return Confusion(predictions, classes, counts.reshape(k, k))

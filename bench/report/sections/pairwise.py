@@ -58,11 +58,12 @@ class PairwiseTests:
     """Tests of every pair of families on their common test pictures.
 
     If both families have several seeds, their means are compared (`stats.difference_over_seeds`); else the models of
-    the run's own seed (McNemar, Newcombe).
+    the run's own seed (McNemar, Newcombe; with groups `stats.grouped_difference`).
 
     Attributes:
         trials: Chosen trials of the families, best first.
         n: Number of pictures.
+        groups: Number of groups of pictures, which then count; None without groups.
         accuracy: Accuracies that rank the families, shape (families,).
         value: The row's accuracy minus the column's, shape (families, families), as for the fields below.
         low, high: Its 95 % interval.
@@ -73,6 +74,7 @@ class PairwiseTests:
 
     trials: Sequence[Trial]
     n: int
+    groups: int | None
     accuracy: NDArray[np.float64]
     value: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -115,6 +117,11 @@ def compare(run: Run) -> PairwiseTests | None:
     above = np.triu_indices(k, 1)
     p = np.ones((k, k))
     p[above] = stats.mcnemar(ahead[above], ahead.T[above])
+    groups = next(iter(by_family.values())).groups
+    if groups is not None:
+        for i, j in zip(*above, strict=True):
+            low[i, j], high[i, j], p[i, j] = stats.grouped_difference(right[i], right[j], groups)
+            low[j, i], high[j, i] = -high[i, j], -low[i, j]
     over_seeds = np.zeros((k, k), np.bool_)
     trials = [trial for trial in run.ranking() if trial.family in by_family]
     for (one, other), difference in _over_seeds(run, trials).items():
@@ -125,18 +132,27 @@ def compare(run: Run) -> PairwiseTests | None:
     accuracy = np.array([trial.test_accuracy for trial in trials])
     p[(value * (accuracy[:, np.newaxis] - accuracy) <= 0) | _undecided(trials, over_seeds)] = 1.0
     return PairwiseTests(
-        trials=trials, n=n, accuracy=accuracy, value=value, low=low, high=high, p=p, over_seeds=over_seeds
+        trials=trials,
+        n=n,
+        groups=None if groups is None else int(groups.max()) + 1,
+        accuracy=accuracy,
+        value=value,
+        low=low,
+        high=high,
+        p=p,
+        over_seeds=over_seeds,
     )
 
 
 def _over_seeds(run: Run, trials: Sequence[Trial]) -> dict[tuple[int, int], stats.SeedsDifference]:
     """Compare the pairs of trials that both have predictions of several seeds, by their positions, the lower first."""
-    right = {}
+    right, groups = {}, None
     for place, trial in enumerate(trials):
-        rights = predictions.right_by_seed(run, trial) if trial.over_seeds else None
-        if rights is not None and len(rights) > 1 < rights.shape[1]:
-            right[place] = rights
-    return {(i, j): stats.difference_over_seeds(right[i], right[j]) for i, j in combinations(right, 2)}
+        if trial.over_seeds:
+            rights, groups = predictions.right_by_seed(run, trial)
+            if len(rights) > 1 < rights.shape[1]:
+                right[place] = rights
+    return {(i, j): stats.difference_over_seeds(right[i], right[j], groups) for i, j in combinations(right, 2)}
 
 
 def _undecided(trials: Sequence[Trial], over_seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from bench import stats, text
+from bench import text
 from bench.report import svg
 from bench.report.styles import Mark
 from bench.runs.predictions import Predictions
@@ -29,7 +29,7 @@ class Bin:
 
     Attributes:
         confidence: Mean probability of the predicted class.
-        accuracy: Share of pictures that are classified correctly, with its 95 % Wilson interval.
+        accuracy: Share of pictures that are classified correctly, with its 95 % interval.
     """
 
     low: float
@@ -72,8 +72,8 @@ def calibration(predictions: Predictions) -> Calibration:
     bins = []
     for number in np.unique(numbers):
         is_in = numbers == number
-        n, correct, mean = int(is_in.sum()), int(right[is_in].sum()), float(sure[is_in].mean())
-        bins.append(Bin(number / BINS, (number + 1) / BINS, n, mean, correct / n, *stats.wilson(correct, n)))
+        n, mean = int(is_in.sum()), float(sure[is_in].mean())
+        bins.append(Bin(number / BINS, (number + 1) / BINS, n, mean, *predictions.share_right(is_in)))
     return Calibration(tuple(bins), float(sure.mean()), float(right.mean()))
 
 

@@ -62,7 +62,7 @@ def verdict(run: Run) -> Verdict:
     overlapping = unseparated(ranking)
     tied = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
     group = [leader, *tied]
-    separation = _tests(ranking, standings) if standings else _overlap(ranking)
+    separation = _tests(run, ranking, standings) if standings else _overlap(ranking)
     if tied and standings:
         headline, details = _tie(run, group), (*separation, *_seeds(ranking), *_costs(group))
     else:
@@ -162,10 +162,16 @@ def _tie(run: Run, group: Sequence[Trial]) -> str:
     reached = text.listing([text.percent(share) for share in shares]) if few else text.interval(shares[-1], shares[0])
     n = group[0].test.n if group[0].test else 0
     so_far = " so far" if run.status == "running" else ""
-    return f"{_named(group)} are tied for the best test accuracy{so_far}: {reached} of {text.plural(n, 'picture')}."
+    pictures = text.plural(n, "picture") + in_groups(run)
+    return f"{_named(group)} are tied for the best test accuracy{so_far}: {reached} of {pictures}."
 
 
 # -- details
+
+
+def in_groups(run: Run) -> str:
+    """Number of groups of the test pictures: ` in 12 groups`; "" without groups."""
+    return f" in {text.plural(run.split.groups['test'], 'group')}" if run.split.groups else ""
 
 
 def _seeds(ranking: Sequence[Trial]) -> tuple[str, ...]:
@@ -206,7 +212,7 @@ def _costs(group: Sequence[Trial]) -> tuple[str, ...]:
     return (*best, f"Among the tied families, {'; '.join(winners)}.") if winners else best
 
 
-def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
+def _tests(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple[str, ...]:
     """Results of the paired tests for the families behind the leader."""
     leader, *others = [trial for trial in ranking if trial.family in standings]
     tied = [trial for trial in others if standings[trial.family].tied]
@@ -225,16 +231,17 @@ def _tests(ranking: Sequence[Trial], standings: Mapping[str, Standing]) -> tuple
         sentences.append(
             f"The predictions of {_named(lost)} are missing: the overlap of the 95{_NBSP}% {intervals} there."
         )
+    exact = "exact sign tests of the groups" if run.split.groups else "McNemar's exact tests"
     over_seeds = [gap.over_seeds for trial in others if (gap := standings[trial.family].gap)]
     if all(over_seeds):
         kind = "compare means over seeds, with the noise of seeds and pictures,"
     elif any(over_seeds):
-        kind = "compare means over seeds if both families have several, else are McNemar's exact tests,"
+        kind = f"compare means over seeds if both families have several, else are {exact},"
     else:
-        kind = "are McNemar's exact tests" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
+        kind = f"are {exact}" + (" of the run's own seed" if text.mean_of_seeds(ranking) else "")
     pairs = len(standings) * (len(standings) - 1) // 2
     corrected = f", corrected for {pairs} pairs (Holm)" if others[1:] else ""
-    n = text.plural(leader.test.n if leader.test else 0, "picture")
+    n = text.plural(leader.test.n if leader.test else 0, "picture") + in_groups(run)
     return (*sentences, f"The tests {kind} on the same {n}{corrected}.")
 
 
@@ -308,6 +315,7 @@ def notices(run: Run) -> list[Notice]:
         "Some families have no result": families,
         "Pictures left out": account.losses,
         "Labels in doubt": account.doubts,
+        "Pictures that may belong together": account.suggestions,
     }
     banners += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
     return banners + [Notice("note", "Note", note) for note in run.notes]
