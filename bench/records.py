@@ -750,6 +750,7 @@ class AuditFindings:
         alike: Groups of near duplicates, by id.
         contradicting: The groups among these that have several labels.
         sizes: Smallest, median and largest picture; None if they were not measured.
+        guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
     """
 
     quarantined: tuple[LeftOut, ...] = ()
@@ -758,6 +759,7 @@ class AuditFindings:
     alike: tuple[tuple[str, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
+    guesses: tuple[str, ...] = ()
 
     def findings(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

@@ -124,6 +124,8 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
     yield f"sizes    {'; '.join(part for part in (audit.sizes, sides) if part)}"
     yield f"split    sha256 {split.sha256}"
     yield ""
+    for guess in split.guesses:
+        yield f"note: {one_line(guess)}"
     if audit.sound:
         yield audit.sound
     for warning in audit.warnings:

@@ -87,6 +87,7 @@ def audit(
         sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
         alike=_ids(groups),
         contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
+        guesses=listing.guesses,
     )
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings
 

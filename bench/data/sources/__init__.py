@@ -65,12 +65,14 @@ class Listing:
         entries: The pictures, in any order.
         left_out: Pictures that cannot be used, e.g. a link out of the folder.
         ignored: Number of files that are not meant to be pictures, by reason.
+        guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
     """
 
     classes: tuple[str, ...]
     entries: tuple[ListedPicture, ...]
     left_out: tuple[LeftOut, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    guesses: tuple[str, ...] = ()
 
 
 class Source(Protocol):
