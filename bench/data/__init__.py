@@ -13,6 +13,7 @@ from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
 from bench.data.sources import StageCallback, create
 from bench.data.split import assign, sample
+from bench.errors import DataError
 from bench.records import PictureSizes
 
 __all__ = ["Dataset", "Item", "labels", "load", "open", "write_predictions"]
@@ -34,7 +35,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: Uses `data images limit split folds split_file near_duplicates seed input_sizes`.
+        config: Uses the settings of the pictures and `seed`.
         progress: Called with the stage, the number done and the total.
         cache: Folder of decoded pictures. With it and one or two `input_sizes`, the audit stores the resized pictures,
             so that no picture is decoded twice.
@@ -46,11 +47,14 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         return _reopened(config, progress, cache)
     source = create(config, progress)
     listing = source.listing()
-    with _recording(config, len(listing.entries), cache) as keep:
-        usable, findings = audit(source, listing, progress, keep)
-    if config.near_duplicates == "ignore":
-        usable = tuple(replace(picture, group="") for picture in usable)
-    placed, leaks = assign(usable, config.split, config.seed, config.folds)
+    try:
+        with _recording(config, len(listing.entries), cache) as keep:
+            usable, findings = audit(source, listing, progress, keep)
+        if config.near_duplicates == "ignore":
+            usable = tuple(replace(picture, group="") for picture in usable)
+        placed, leaks = assign(usable, config.split, config.seed, config.folds)
+    except DataError as error:  # a wrong guess may be the cause
+        raise DataError("; ".join([str(error), *listing.guesses])) from None
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
     numbers = {name: number for number, name in enumerate(listing.classes)}

@@ -66,12 +66,13 @@ def read_columns(sheet: Sheet, chosen: Mapping[str, str], with_labels: bool = Tr
     Raises:
         DataError: A column is missing, or pictures have several labels.
     """
-    known = {kind: _known(sheet, kind, chosen.get(kind, "")) for kind in COLUMNS}
+    taken = {kind: _chosen(sheet, kind, chosen[kind]) for kind in COLUMNS if chosen.get(kind)}
+    known = {kind: [taken[kind]] if kind in taken else _known(sheet, kind, taken.values()) for kind in COLUMNS}
     filled = {kind: [place for place in known[kind] if any(sheet.column(place))] for kind in COLUMNS}
     places = {kind: filled[kind] or known[kind][:1] for kind in COLUMNS}
     labels: _Labels | None = _Labels([""] * len(sheet.rows), (), "")
     if with_labels:
-        by_name = filled["label"] or chosen.get("label")
+        by_name = filled["label"] or "label" in taken
         one_hot = None if by_name else _one_hot(sheet, {*known["path"], *known["part"]})
         labels = one_hot or _in_column(sheet, places["label"])
     if not places["path"] or not labels:
@@ -90,14 +91,17 @@ def read_columns(sheet: Sheet, chosen: Mapping[str, str], with_labels: bool = Tr
     return Columns(sheet.column(places["path"][0]), labels.texts, labels.where, parts, faults, tuple(guesses))
 
 
-def _known(sheet: Sheet, kind: str, chosen: str) -> list[int]:
-    """The column that the user chose, or all of a known name, best first."""
-    plain = [_plain(name) for name in sheet.names]
-    if not chosen:
-        return [place for name in COLUMNS[kind] for place, other in enumerate(plain) if other == _plain(name)]
-    for names, name in ((list(sheet.names), chosen.strip()), (plain, _plain(chosen))):
+def _known(sheet: Sheet, kind: str, taken: Collection[int]) -> list[int]:
+    """The columns with known names, best first, without those that are taken."""
+    plain = [(place, _plain(name)) for place, name in enumerate(sheet.names) if place not in taken]
+    return [place for known in COLUMNS[kind] for place, name in plain if name == _plain(known)]
+
+
+def _chosen(sheet: Sheet, kind: str, chosen: str) -> int:
+    """The column that the user chose."""
+    for names, name in ((list(sheet.names), chosen.strip()), ([*map(_plain, sheet.names)], _plain(chosen))):
         if name in names:
-            return [names.index(name)]
+            return names.index(name)
     raise DataError(f"{sheet.where}: {unknown(OPTIONS[kind], chosen, filter(None, sheet.names))}")
 
 

@@ -18,6 +18,7 @@ SUFFIXES = frozenset(
 PATTERNS = (
     (r"(\d{0,2}[^\W\d_].*?)(?:[\W_]+|(?<=[^\W\d_]))\d+\)?", "the text before the last number"),  # cat.0 cat1 cat_(4)
     (r"[^\W\d_]*\d+[\W_]+([^\W\d_].*)", "the text after the first number"),  # 3_cat 000000-num7 exp3_num_1
+    (r"[^\W\d_]*\d+[\W_]+([^\W\d_].*?)[\W_]+\d+", "the text between the first and the last number"),  # 12_cat_3
     (r"(\D*?[^\W\d_])[\W_]+\d.*", "the text before the first number"),  # cat_12_flipped
     (r"(\d)[\W_]+\d+", "the digit before the number"),  # 0_12
 )

@@ -241,7 +241,7 @@ class _Walk:
             raise DataError(f"{where} {content}; it {LAYOUTS}")
         if len(classes) == 1:
             below = [folder for folder in level.folders if len(_Level(folder).folders) > 1]
-            hint = f". Did you mean {str(below[0])!r}?" if below else ""
+            hint = f". Did you mean {str(below[0])!r}?" if below else "".join(f"; {guess}" for guess in self.guesses)
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
     def _collect(self, path: Path, label: str, part: str | None) -> None:

@@ -33,6 +33,7 @@ def classes(*forms, count=6):
         (("0_{}.png", "1_{}.png"), {"0", "1"}),
         (("IMG_cat_{}.jpg", "IMG_dog_{}.jpg"), {"cat", "dog"}),
         (("{}_cat.jpg", "{}-dog.jpg"), {"cat", "dog"}),
+        (("person1_virus_{}.jpg", "person{}_bacteria_2.jpg"), {"virus", "bacteria"}),
         (("cat_{}_flip.jpg", "dog_{}.jpg"), {"cat", "dog"}),
         (("18th_{}.jpg", "3d_{}.jpg"), {"18th", "3d"}),
         (("cat.{}.jpg", "cat-{}.jpg"), {"cat"}),

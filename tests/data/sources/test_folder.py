@@ -140,7 +140,7 @@ def test_a_class_may_be_called_train(listing):
         (("1.jpg", "2.jpg"), "has 2 files but no sub-folder, and none named after its class"),
         (("train/1.jpg", "test/1.jpg"), r"train' has 1 file but no sub-folder"),
         ((*of("cat", 2, "train/"), "test1/1.jpg"), r"train' has one class, 'cat'"),
-        (of("cat", 2), r"has one class, 'cat'"),
+        (of("cat", 2), r"has one class, 'cat': .*; the class is the text before the last number .*--label-from"),
         (
             (*of("cat", 2, "train/"), *of("dog", 2, "train/"), *of("cat", 2, "test/")),
             "class 'dog' is in train/ but not in test/",

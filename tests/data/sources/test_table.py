@@ -174,6 +174,7 @@ class TestColumns:
             ),
             ("number,Test Labels,where", "{n},{c},{c}{n}.jpg", {"path_column": "where", "label_column": "test-label"}),
             ("path,label,class", "{c}{n}.jpg,x{n},{c}", {"label_column": "class"}),
+            ("image,id", "{c}{n}.jpg,{c}", {"label_column": "Id"}),
             ("path,label", "{c}{n}.jpg,x", {"label_from": r"^(\w)\d"}),
             ("path", "{c}{n}.jpg", {"label_from": r"^(\w)\d"}),
             ("path", "sub/{c}/{n}.jpg", {"label_from": r"(?P<top>\w+)/(?P<label>\w+)/"}),
@@ -219,6 +220,13 @@ class TestColumns:
             "the path is in the column 'path', not in 'image_id'; --path-column names another",
             "the label is in the column 'label', not in 'class'; --label-column names another",
         )
+
+    def test_an_error_of_the_split_says_what_was_guessed(self, table, tmp_path):
+        source = table("path,label,class\n" + rows("{c}{n}.png,{n},{c}"))
+        for number, name in enumerate(f"{c}{n}.png" for c in "ab" for n in range(4)):
+            Image.new("L", (8, 8), number).save(tmp_path / "data" / name)
+        with pytest.raises(DataError, match=r"class '0' has 2 pictures .*; the label is in .* --label-column names an"):
+            data.open(RunConfig(data=str(source.path)))
 
     def test_a_truth_value_marks_the_validation_part(self, table):
         text = "path,label,is_valid\n" + rows("{c}{n}.jpg,{c},False") + rows("{c}v{n}.jpg,{c},True", 2)
