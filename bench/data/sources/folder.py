@@ -208,7 +208,7 @@ class _Walk:
             self.naming = names
             self.guesses = tuple(filter(None, [names.note(path.name for path in level.files)]))
         for path in level.every_file if self.label_from else level.files:
-            name = path.relative_to(self.root).as_posix() if self.label_from else path.name
+            name = path.relative_to(level.path).as_posix() if self.label_from else path.name
             is_picture = path.suffix.lower() in SUFFIXES
             label = self.naming.class_in(name) if self.naming and is_picture else None
             if label and not path.name.startswith(".") and (not known or label in known):

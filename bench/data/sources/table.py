@@ -199,6 +199,8 @@ class _PictureFinder:
                     matches[name].append(os.path.relpath(os.path.join(folder, file), self._folder))
         unique, several = [], []
         for name, paths in matches.items():
+            best = min(map(_suffix_rank, paths), default=0)
+            paths = [path for path in paths if _suffix_rank(path) == best]
             if paths and self._are_equal(paths):
                 self.places[name] = self._place(paths[0])
                 unique.append(f"{name} is {self.places[name][0]}")
@@ -223,10 +225,16 @@ class _PictureFinder:
 _Place = tuple[str, LeftOutKind | None, str]
 
 
+def _suffix_rank(path: str) -> int:
+    suffix = os.path.splitext(path)[1].lower()
+    return IMPLIED_SUFFIXES.index(suffix) if suffix in IMPLIED_SUFFIXES else len(IMPLIED_SUFFIXES)
+
+
 def _readings(path: str) -> Iterator[str]:
     """Possible readings of a path: as written, with Windows separators, and with an omitted suffix."""
     yield path
-    slashed = os.path.normpath(path.replace("\\", "/"))
-    yield slashed
-    if os.path.splitext(slashed)[1].lower() not in SUFFIXES:
-        yield from (slashed + suffix for suffix in IMPLIED_SUFFIXES)
+    if "\\" in path:
+        path = os.path.normpath(path.replace("\\", "/"))
+        yield path
+    if os.path.splitext(path)[1].lower() not in SUFFIXES:
+        yield from (path + suffix for suffix in IMPLIED_SUFFIXES)

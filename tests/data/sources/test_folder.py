@@ -81,6 +81,7 @@ def test_the_pattern_of_the_training_names_holds_for_the_other_parts(listing):
         (r"^(\w)-", ["a-x.jpg", "b-x.jpg"], ["a", "b"]),
         (r"(?P<id>\d+)_(?P<label>[a-z]+)", ["1_x.jpg", "2_y.jpg"], ["x", "y"]),
         (r"^(\w)_\d", ["train/a_1.jpg", "train/b_1.jpg", "test/a_2.jpg", "test/b_2.jpg"], ["a", "b", "a", "b"]),
+        (r"^(\w+)/", ["train/a/1/x.jpg", "train/b/y.jpg", "test/a/z.jpg", "test/b/x.jpg"], ["a", "b", "a", "b"]),
         (r"^(\w+)/", ["red/1/x.jpg", "blue/2/x.jpg", "blue/__MACOSX/y.jpg"], ["blue", "red"]),
         (r"/.*-(\w+)", ["red/1/x-up.jpg", "blue/2/x-down.jpg", "blue/notes-up.txt"], ["down", "up"]),
     ],

@@ -240,13 +240,14 @@ class TestColumns:
     def test_the_manifest_is_opened_without_the_settings(self, table, tmp_path):
         for number in range(12):
             pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
-            (tmp_path / "data").mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(tmp_path / "data" / f"{'ab'[number % 2]}{number}.png")
+            (tmp_path / "data" / "deep").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "data" / "deep" / f"{'ab'[number % 2]}{number}.png")
         text = "where\n" + "".join(f"{'ab'[number % 2]}{number}.png\n" for number in range(12))
         source = table(text)
         opened = data.open(RunConfig(data=str(source.path), path_column="where", label_from="^(.)"))
         opened.write(tmp_path / "split.json")
         assert data.load(tmp_path / "split.json") == opened
+        assert opened.info().guesses[0].startswith("pictures found by name in the folders below: 12, e.g. a0.png is ")
         again = data.open(RunConfig(split_file=str(tmp_path / "split.json")))
         assert (again.sha256, again.classes) == (opened.sha256, ("a", "b"))
 
@@ -339,6 +340,10 @@ class TestSearch:
         assert any(
             "ambiguous names, left out: 1, e.g. 'a0.jpg': several" in guess for guess in source.listing().guesses
         )
+
+    def test_of_a_picture_and_its_mask_the_jpeg_is_taken(self, table):
+        names = [f"{folder}/{c}.{suffix}" for c in "ab" for folder, suffix in (("photos", "jpg"), ("masks", "png"))]
+        assert labels(table("id,label\na,a\nb,b\n", *names)) == {"photos/a.jpg": "a", "photos/b.jpg": "b"}
 
     def test_nothing_is_searched_where_paths_lead_to_pictures(self, table):
         source = table("image,label\nx/a.jpg,a\nx/b.jpg,b\n", "x/a.jpg", "y/b.jpg")
