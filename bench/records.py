@@ -779,7 +779,7 @@ class AuditFindings:
         sizes: Smallest, median and largest picture; None if they were not measured.
         levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
-        guesses: Sentences on what was guessed of the layout, each with the way to decide otherwise.
+        guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
     """
 
     quarantined: tuple[LeftOut, ...] = ()

@@ -96,7 +96,7 @@ class ConsoleProgress(Progress):
         if audit.findings:
             self._print(f"  {audit.findings}; the report lists them")
         for guess in split.guesses:
-            self._print(f"  guessed: {one_line(guess)}")
+            self._print(f"  note: {one_line(guess)}")
         for warning in audit.warnings:
             self.warning(warning)
 

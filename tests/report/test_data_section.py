@@ -79,9 +79,9 @@ class TestPage:
     def test_what_was_guessed_is_said_on_the_page_and_in_both_terminals(self, run: Run, tmp_path: Path) -> None:
         guess = "labels from the column 'label', not 'class'; --label-column names another"
         split = replace(run.split, guesses=(guess,))
-        assert f"Guessed {guess}" in words(replace(run, split=split), tmp_path)
-        assert f"guessed: {guess}" in TestTerminal().listed(split)
-        assert f"  guessed: {guess}\n" in TestTerminal().started(split)
+        assert f"Layout {guess}" in words(replace(run, split=split), tmp_path)
+        assert f"note: {guess}" in TestTerminal().listed(split)
+        assert f"  note: {guess}\n" in TestTerminal().started(split)
 
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"

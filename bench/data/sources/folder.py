@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import FileIO
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
 from bench.data import masks
 from bench.data.pictures import Picture, PictureError, decode, is_picture
 from bench.data.sources import PARTS, TABLES, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
+from bench.data.sources.file_names import SUFFIXES, Naming, naming
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
 
@@ -26,18 +28,10 @@ CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
 RUN_FILE = "run.json"
 """The file that marks a run folder of this suite, which has thumbnails: such a folder is never read."""
 
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
-"""Suffixes of pictures, for files outside class folders."""
-
 LAYOUTS = (
     "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
-    "and test/"
+    "and test/; --label-from REGEX reads the class in other names: its first group is the class"
 )
-
-_NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
-"""A class with a letter in it, a separator and a number: `2024-01-05` names no class."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,13 @@ class Folder(Source):
 
     Class folders are searched recursively. Without class folders, a picture's name gives its class, as in Kaggle's
     competition: `cat.0.jpg`, `dog.12499.jpg`. Links are followed only to files inside the folder.
+
+    Attributes:
+        label_from: Pattern of names or paths, whose group is the class; "" takes the folders or guesses a pattern.
     """
 
     path: Path
+    label_from: str = field(default="", compare=False, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -62,14 +60,14 @@ class Folder(Source):
 
     def listing(self) -> Listing:
         try:
-            return _Walk(self.path).listing()
+            return _Walk(self.path, self.label_from).listing()
         except OSError as error:
             raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Folder:
     path = existing_path(config.data)
-    return Folder(path.resolve() if path.exists() else path)
+    return Folder(path.resolve() if path.exists() else path, label_from=config.label_from)
 
 
 def rebuild(description: Mapping[str, Any]) -> Folder:
@@ -86,13 +84,6 @@ def read(path: str, least: int) -> Picture:
             raise PictureError(path, LeftOutKind.ANNEX_POINTER) from None
         raise PictureError(path, LeftOutKind.UNREADABLE, str(error.strerror)) from None
     return decode(content, path, least)
-
-
-def class_in(name: str) -> str | None:
-    """The class in a picture's name, or None: "cat" for `cat.0.jpg`, "maine_coon" for `maine_coon_12.png`."""
-    path = PurePosixPath(name)
-    match = _NAMED.fullmatch(path.stem)
-    return match[1] if match and path.suffix.lower() in SUFFIXES else None
 
 
 def is_clutter(name: str) -> bool:
@@ -128,14 +119,11 @@ class _Folder:
         """The sub-folders that may be classes or parts."""
         return [folder for folder in self.folders if folder.has_pictures]
 
-    @property
-    def named(self) -> dict[str, list[str]]:
-        """The files whose names give their class, by class."""
-        classes: dict[str, list[str]] = defaultdict(list)
-        for path in self.files:
-            if label := class_in(_name(path)):
-                classes[label].append(path)
-        return classes
+    @cached_property
+    def named(self) -> set[str]:
+        """The classes in the names of the files."""
+        names = naming(map(_name, self.files))
+        return {label for path in self.files if (label := names.class_in(path))} if names else set()
 
     def tree(self) -> Iterator[_Folder]:
         """This folder and those below it."""
@@ -155,8 +143,9 @@ _Classes = Mapping[str, _Folder]
 class _Walk:
     """One pass over a folder that lists what is in it, and the layout that follows from it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, label_from: str = "") -> None:
+        self.root, self.label_from = root, label_from
+        self.naming: Naming | None = None
         self.entries: list[ListedPicture] = []
         self.left_out: list[LeftOut] = []
         self.ignored: Counter[str] = Counter()
@@ -228,7 +217,7 @@ class _Walk:
         """The classes of every part, train first; without parts, those of the whole folder."""
         parts = self._parts(top)
         if not parts:
-            top = self._inner(top)
+            top = top if self.label_from else self._inner(top)
             parts = self._parts(top)
         if not parts:
             classes = self._classes(top)
@@ -298,19 +287,31 @@ class _Walk:
         return parts if by_name + several + nothing_else > 1 else {}
 
     def _classes(self, level: _Folder, known: Collection[str] = ()) -> _Classes:
-        """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty."""
-        if folders := level.with_pictures:
-            folders = _without_copy(folders)
+        """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty.
+
+        The pattern of the names of the first level is that of the other levels.
+        """
+        if level.with_pictures and not self.label_from:
+            folders = _without_copy(level.with_pictures)
             self._leave(level, folders)
             if not known and (below := _other_classes(folders)):
                 names = _some(folder.name for folder in folders)
                 self.guesses.append(f"the classes are {names}; if {below} are, name their folder with --data")
             return {folder.name: folder for folder in folders}
-        self._leave(level, [], files=False)
-        classes = {label: _Folder(label, paths) for label, paths in level.named.items() if not known or label in known}
-        for path in set(level.files).difference(*(folder.files for folder in classes.values())):
+        visited = list(level.tree()) if self.label_from else [level]
+        for folder in visited:
+            self._leave(folder, visited, files=False)
+        if not self.naming and (pattern := naming(map(_name, level.files), self.label_from)):
+            self.naming = pattern
+            self.guesses += filter(None, [pattern.note(map(_name, level.files))])
+        classes: dict[str, _Folder] = {}
+        for path in (path for folder in visited for path in folder.files):
             is_named = _suffix(path) in SUFFIXES
-            self.ignored["unlabelled: no class in the name" if is_named else "not a picture"] += 1
+            label = self.naming.class_in(path.removeprefix(f"{level.path}/")) if self.naming and is_named else None
+            if label and (not known or label in known):
+                classes.setdefault(label, _Folder(label)).files.append(path)
+            else:
+                self.ignored["unlabelled: no class in the name" if is_named else "not a picture"] += 1
         return classes
 
     def _labelled(self, level: _Folder, known: _Classes, part: str, train: _Folder) -> _Classes:
@@ -358,7 +359,7 @@ class _Walk:
 
     def _check_classes(self, classes: _Classes, level: _Folder, others: Sequence[_Folder]) -> None:
         where = f"data folder {self._full(level.path).rstrip('/')!r}"
-        if len(level.with_pictures) == 1 and len(level.named) > 1:
+        if len(level.with_pictures) == 1 and len(level.named) > 1 and not self.label_from:
             raise DataError(
                 f"{where} has pictures named after their class ({_some(level.named)}) beside the sub-folder "
                 f"{level.with_pictures[0].name!r}; it {LAYOUTS}"
@@ -367,6 +368,9 @@ class _Walk:
         likely = [folder.path for folder in others if len(folder.with_pictures) > 1]
         likely += [path for path in level.files if _suffix(path) in TABLES]
         hint = f". Did you mean {self._full(likely[0])!r}?" if likely else ""
+        if not classes and self.label_from:
+            example = next((f", e.g. {_name(path)!r}" for path in level.all_files()), "")
+            raise DataError(f"{where}: label-from {self.label_from!r} matches none of its files{example}")
         if not classes:
             count = len(level.all_files())
             sub_folder = "no sub-folder with pictures" if empty else "no sub-folder"
@@ -377,7 +381,8 @@ class _Walk:
                 content = "is empty"
             raise DataError(f"{where} {content}; it {LAYOUTS}{hint}")
         if len(classes) == 1:
-            hint = (f" (class {empty} has no pictures)" if empty else "") + hint
+            guesses = "" if hint or empty else "".join(f"; {guess}" for guess in self.guesses)
+            hint = (f" (class {empty} has no pictures)" if empty else "") + hint + guesses
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
 

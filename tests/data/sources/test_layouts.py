@@ -63,7 +63,7 @@ LAYOUTS = {
     "Kaggle's Dogs vs. Cats": (
         [*flat("train/", "a", "b"), *below("test1"), "sampleSubmission.csv"],
         each("train"),
-        ["test1/ has no labels: a test part is split off train/"],
+        ["the class is the text before the last number", "test1/ has no labels: a test part is split off train/"],
     ),
     "fast.ai's imagenette": (
         [*below("net/train/a", "net/train/b", "net/val/a", "net/val/b"), "net/noisy.csv"],
