@@ -319,16 +319,17 @@ class _Walk:
 
         A folder that is no class is left out if it stands alone, or if it has the file names of those beside it.
         """
-        classes = dict(self._classes(level, known))
+        classes, unlabelled = dict(self._classes(level, known)), level
         if len(unknown := classes.keys() - known.keys()) == 1:
             pile = classes[min(unknown)]
             beside = {_name(path) for folder in classes.values() if folder is not pile for path in folder.all_files()}
             if not beside or beside.issuperset(map(_name, pile.all_files())):
-                del classes[pile.name]
+                unlabelled = classes.pop(pile.name)
                 self._ignore(pile, "unlabelled: no class folder")
-                self.guesses.append(f"{pile.path}/ is no class of {train.path}/: left out")
+                if beside:
+                    self.guesses.append(f"{pile.path}/ is no class of {train.path}/: left out")
         if not classes:
-            self.guesses.append(f"{level.path}/ has no labels: a {part} part is split off {train.path}/")
+            self.guesses.append(f"{unlabelled.path}/ has no labels: left out, a {part} part is split off {train.path}/")
         elif odd := classes.keys() ^ known.keys():
             name = min(classes.keys() - known.keys() or odd)
             here, there = (level, train) if name in classes else (train, level)

@@ -63,7 +63,10 @@ LAYOUTS = {
     "Kaggle's Dogs vs. Cats": (
         [*flat("train/", "a", "b"), *below("test1"), "sampleSubmission.csv"],
         each("train"),
-        ["the class is the text before the last number", "test1/ has no labels: a test part is split off train/"],
+        [
+            "the class is the text before the last number",
+            "test1/ has no labels: left out, a test part is split off train/",
+        ],
     ),
     "fast.ai's imagenette": (
         [*below("net/train/a", "net/train/b", "net/val/a", "net/val/b"), "net/noisy.csv"],
@@ -103,10 +106,8 @@ LAYOUTS = {
         below("train/a/images", "train/b/images", "val/images", "test/images"),
         each("train"),
         [
-            "val/images/ is no class of train/: left out",
-            "val/ has no labels: a validation part is split off train/",
-            "test/images/ is no class of train/: left out",
-            "test/ has no labels: a test part is split off train/",
+            "val/images/ has no labels: left out, a validation part is split off train/",
+            "test/images/ has no labels: left out, a test part is split off train/",
         ],
     ),
     "plant village": (
@@ -117,7 +118,7 @@ LAYOUTS = {
     "a test part without labels in a folder": (
         below("train/a", "train/b", "test/unknown"),
         each("train"),
-        ["test/unknown/ is no class of train/: left out", "test/ has no labels: a test part is split off train/"],
+        ["test/unknown/ has no labels: left out, a test part is split off train/"],
     ),
     "the test part again, without labels": (
         below("train/a", "train/b", "test/a", "test/b", "test/testpile"),
