@@ -62,7 +62,8 @@ class Folder(Source):
         try:
             return _Walk(self.path, self.label_from).listing()
         except OSError as error:
-            raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
+            folder = error.filename or str(self.path)
+            raise DataError(f"data folder {folder!r} cannot be read: {error.strerror}") from None
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Folder:
