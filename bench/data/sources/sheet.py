@@ -54,9 +54,9 @@ def _text(path: Path, where: str) -> Sheet:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(f"{where}, line {line}: is not UTF-8 text") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    widths = {delimiter: len(next(csv.reader([first], delimiter=delimiter), [])) for delimiter in DELIMITERS}
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(widths, key=lambda d: widths[d]), strict=True)
+    first = next(filter(str.strip, io.StringIO(text, newline="")), "")
+    delimiter = max(DELIMITERS, key=lambda delimiter: _width(first, delimiter))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     numbers, rows = [], []
     try:
         for row in reader:
@@ -67,6 +67,14 @@ def _text(path: Path, where: str) -> Sheet:
         raise DataError(f"{where}, line {reader.line_num}: {error}") from None
     header = [name.strip() for name in rows[0]] if rows else []
     return Sheet(where, header, numbers[1:], rows[1:])
+
+
+def _width(line: str, delimiter: str) -> int:
+    """Number of cells in a line; 0 for one that `csv` refuses."""
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:
+        return 0
 
 
 def _parquet(path: Path, where: str) -> Sheet:

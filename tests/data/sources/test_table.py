@@ -393,6 +393,7 @@ class TestParquet:
         ("path,label\n", "has no row"),
         ("path,label\n1.jpg,\n", f"has no row that can be used; '1.jpg': {ROW}: line 2: no label"),
         ("path,label\n1.jpg,a\n", "has one class, 'a': at least two are needed"),
+        ("x" * 200_000, "line 1: field larger than field limit"),
         (b"path,label\n1.jpg,a\n2.jpg,\xe9t\xe9\n", "line 3: is not UTF-8 text"),
         ('path,label\n1.jpg,a\n"2.jpg,b\n3.jpg,b\n', "line 4: unexpected end of data"),
     ],
