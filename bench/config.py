@@ -145,11 +145,19 @@ def _are_names(values: Any) -> bool:
     return _all(lambda value: isinstance(value, str), values)
 
 
+def _has_group(value: Any) -> bool:
+    try:
+        return value == "" or re.compile(value).groups > 0
+    except (re.error, TypeError):
+        return False
+
+
 def _are_shares(values: Any) -> bool:
     return _all(_is_number, values) and len(values) == 3 and min(values) > 0 and abs(sum(values) - 1) <= 1e-6
 
 
 TEXT = Values("text", lambda value: isinstance(value, str))
+REGEX = Values(r"a regular expression with a group, e.g. '(.+)_\d+'", _has_group)
 FLAG = Values("True or False", lambda value: isinstance(value, bool), bool)
 # fmt: off
 BUDGET = Values("a Budget", lambda value: isinstance(value, Budget), Budget.parse)
@@ -251,6 +259,9 @@ DATA = (
 )
 """Help text of the data sources; `bench.data.sources.KNOWN` has a line for each."""
 
+READING = ("path_column", "label_column", "split_column", "label_from")
+"""Settings that say which class and part a picture has."""
+
 SEARCH, PICTURES, TRIAL, RUN = "the search", "the pictures", "a trial", "the run"
 
 
@@ -301,6 +312,18 @@ class RunConfig:
         0, at_least(0), SEARCH, "K", "train the best of each family again with K other seeds; default {default}")
     data: str = setting(
         "drawn", TEXT, PICTURES, "D", f"{DATA}; default {{default}}")
+    path_column: str = setting(
+        "", TEXT, PICTURES, "NAME", "the column of a table with the paths of the pictures; default: a known name")
+    label_column: str = setting(
+        "", TEXT, PICTURES, "NAME",
+        "the column of a table with the classes; default: a known name, or a column of 0 and 1 for each class")
+    split_column: str = setting(
+        "", TEXT, PICTURES, "NAME",
+        "the column of a table with the parts: train, validation or test; default: a known name")
+    label_from: str = setting(
+        "", REGEX, PICTURES, "REGEX",
+        r"read the class in the name of a picture's file, else in its path, e.g. '^(.+)_\d+': the first group, or the "
+        "group named label")
     images: int = setting(
         480, at_least(12), PICTURES, "N", "number of pictures to draw; default {default}")
     limit: int | None = setting(
@@ -383,7 +406,10 @@ class RunConfig:
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
         if not self.only_known and self.budget == NO_LIMIT:
             raise ConfigError("budget: must have trials, seconds or both")
-        for name in ("limit", "split", "folds", "near_duplicates", "group_by") if self.split_file else ():
+        if self.label_column and self.label_from:
+            raise ConfigError("label-from: reads the class in the names of the files; leave out --label-column")
+        whole_split = ("limit", "split", "folds", "near_duplicates", "group_by", *READING)
+        for name in whole_split if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")

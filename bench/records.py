@@ -771,6 +771,7 @@ class AuditFindings:
         sizes: Smallest, median and largest picture; None if they were not measured.
         levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
+        guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
     """
 
     quarantined: tuple[LeftOut, ...] = ()
@@ -781,6 +782,7 @@ class AuditFindings:
     sizes: PictureSizes | None = None
     levels: tuple[int, int] | None = None
     suggested: SuggestedGroups | None = None
+    guesses: tuple[str, ...] = ()
 
     def findings(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

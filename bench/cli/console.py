@@ -27,6 +27,7 @@ from bench.text import (
     label,
     mean_of_seeds,
     milliseconds,
+    one_line,
     over_folds,
     percent,
     plain,
@@ -94,6 +95,8 @@ class ConsoleProgress(Progress):
         self._print(f"data: {audit.headline}")
         if audit.findings:
             self._print(f"  {audit.findings}; the report lists them")
+        for guess in split.guesses:
+            self._print(f"  note: {one_line(guess)}")
         for warning in audit.warnings:
             self.warning(warning)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cli.options import add_setting, output, read_config, written
-from bench.config import DATA, SETTINGS, Budget, RunConfig
+from bench.config import DATA, READING, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
 from bench.report.inventory import Inventory
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # heavy
 SUMMARY = "audit the pictures: classes, problems and the split; nothing is trained"
 
 
-SPLIT = ("images", "limit", "split", "folds", "near_duplicates", "group_by", "input_sizes", "seed")
+SPLIT = (*READING, "images", "limit", "split", "folds", "near_duplicates", "group_by", "input_sizes", "seed")
 """Settings, besides the data, that determine the pictures and the split."""
 
 
@@ -155,6 +155,8 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
     if audit.given_groups:
         yield f"groups   {audit.given_groups}"
     yield ""
+    for guess in split.guesses:
+        yield f"note: {one_line(guess)}"
     if audit.sound:
         yield audit.sound
     for warning in audit.warnings:

@@ -37,7 +37,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     `config.split_file` the split is that of the manifest, and every picture must be unchanged.
 
     Args:
-        config: Uses `data images limit split folds split_file near_duplicates group_by seed input_sizes`.
+        config: Uses the settings of the pictures and `seed`.
         progress: Called with the stage, the number done and the total.
         cache: Folder of decoded pictures. With it and one or two `input_sizes`, the audit stores the resized pictures,
             so that no picture is decoded twice.
@@ -49,16 +49,20 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         return _reopened(config, progress, cache)
     source = create(config, progress)
     listing = source.listing()
-    with _recording(config, len(listing.entries), cache) as keep:
-        usable, findings = audit(source, listing, progress, keep)
-    if config.near_duplicates == "ignore":
-        usable = tuple(replace(picture, group="") for picture in usable)
-    suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
-    if config.group_by:
-        usable, leak = groups.joined(usable, groups.names(config.group_by, listing.entries)), LeftOutKind.LEAKED_GROUP
-    else:
-        suggested = _suggested(usable, config)
-    placed, leaks = assign(usable, config.split, config.seed, config.folds, leak)
+    try:
+        with _recording(config, len(listing.entries), cache) as keep:
+            usable, findings = audit(source, listing, progress, keep)
+        if config.near_duplicates == "ignore":
+            usable = tuple(replace(picture, group="") for picture in usable)
+        suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
+        if config.group_by:
+            usable = groups.joined(usable, groups.names(config.group_by, listing.entries))
+            leak = LeftOutKind.LEAKED_GROUP
+        else:
+            suggested = _suggested(usable, config)
+        placed, leaks = assign(usable, config.split, config.seed, config.folds, leak)
+    except DataError as error:  # a wrong guess may be the cause
+        raise DataError("; ".join([str(error), *listing.guesses])) from None
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
     numbers = {name: number for number, name in enumerate(listing.classes)}

@@ -92,6 +92,7 @@ def audit(
         levels=levels(extremes) if extremes else None,
         alike=_ids(groups),
         contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
+        guesses=listing.guesses,
     )
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings
 

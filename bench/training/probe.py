@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
-from bench.data.sources.folder import SUFFIXES
+from bench.data.sources.file_names import SUFFIXES
 from bench.errors import SpaceError, unknown
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
 from bench.records import Limit, Speed, Work, exceeded

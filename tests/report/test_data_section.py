@@ -76,6 +76,13 @@ class TestPage:
         (notice,) = [each for each in notices(replace(run, split=split)) if warning in each.text]
         assert notice.title == "Labels in doubt"  # nothing is left out
 
+    def test_what_was_guessed_is_said_on_the_page_and_in_both_terminals(self, run: Run, tmp_path: Path) -> None:
+        guess = "labels from the column 'label', not 'class'; --label-column names another"
+        split = replace(run.split, guesses=(guess,))
+        assert f"Layout {guess}" in words(replace(run, split=split), tmp_path)
+        assert f"note: {guess}" in TestTerminal().listed(split)
+        assert f"  note: {guess}\n" in TestTerminal().started(split)
+
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"
         assert told in words(messy_run, tmp_path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.config import RunConfig
+from bench.config import READING, SETTINGS, RunConfig
 from bench.data.pictures import Picture
 from bench.errors import DataError, unknown
 from bench.records import LeftOut
@@ -34,14 +34,17 @@ _SOURCES = {
     "cats_vs_dogs": ("cats_vs_dogs", "25,000 photographs, downloaded once (825 MB)"),
     "tfds:NAME": ("tfds", "a data set of TensorFlow Datasets, e.g. tfds:oxford_flowers102; needs the extra tfds"),
     "FOLDER": ("folder", "one sub-folder per class, or files named cat.0.jpg; also below train/ and test/"),
-    "FILE.csv": ("table", "a table of paths and labels, optionally parts; also FILE.tsv"),
+    "FILE.csv": ("table", "a table of paths and labels, optionally parts; also FILE.tsv, FILE.parquet"),
 }
 
 KNOWN: Mapping[str, str] = {name: description for name, (_, description) in _SOURCES.items()}
 """Values of `--data` with descriptions. A folder with the name of a data set must be written as a path: ./drawn."""
 
-TABLES = (".csv", ".tsv")
+TABLES = (".csv", ".tsv", ".parquet")
 """Suffixes of tables."""
+
+_READERS = {name: ("table", "folder") if name == "label_from" else ("table",) for name in READING}
+"""Kinds of sources that use these settings."""
 
 StageCallback = Callable[[str, int, int], None]
 """Called with the stage, the number done and the total (0 if unknown)."""
@@ -66,12 +69,14 @@ class Listing:
         entries: The pictures, in any order.
         left_out: Pictures that cannot be used, e.g. a link out of the folder.
         ignored: Number of files that are not meant to be pictures, by reason.
+        guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
     """
 
     classes: tuple[str, ...]
     entries: tuple[ListedPicture, ...]
     left_out: tuple[LeftOut, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    guesses: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -107,7 +112,12 @@ class Source(Protocol):
 
 def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
     """Open the source that `config.data` names: a known data set (downloaded if needed), a folder or a table."""
-    source: Source = _file(_kind(config.data)).open(config, progress)
+    kind = _kind(config.data)
+    for name, readers in _READERS.items():
+        if getattr(config, name) and kind not in readers:
+            flag = SETTINGS[name].flag
+            raise DataError(f"data {config.data!r}: is not a {' or a '.join(readers)}, so leave out {flag}")
+    source: Source = _file(kind).open(config, progress)
     return source
 
 

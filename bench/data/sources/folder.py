@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from io import FileIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture, PictureError, decode
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
+from bench.data.sources.file_names import SUFFIXES, Naming, naming
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
 
 CLUTTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
 
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pgm .png .pnm .ppm .tif .tiff .webp".split()
-)
-"""Suffixes of pictures, for files outside class folders."""
-
 LAYOUTS = (
     "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
-    "and test/"
+    "and test/; --label-from REGEX reads the class in other names: its first group is the class"
 )
-
-_NAMED = re.compile(r"(.*[^\W\d_].*?)[._-]\d+", re.DOTALL)
-"""A class with a letter in it, a separator and a number: `2024-01-05` names no class."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +33,13 @@ class Folder(Source):
 
     Class folders are searched recursively. Without class folders, a picture's name gives its class, as in Kaggle's
     competition: `cat.0.jpg`, `dog.12499.jpg`. Links are followed only to files inside the folder.
+
+    Attributes:
+        label_from: Pattern of names or paths, whose group is the class; "" takes the folders or guesses a pattern.
     """
 
     path: Path
+    label_from: str = field(default="", compare=False, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -57,14 +53,14 @@ class Folder(Source):
 
     def listing(self) -> Listing:
         try:
-            return _Walk(self.path).listing()
+            return _Walk(self.path, self.label_from).listing()
         except OSError as error:
             raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Folder:
     path = existing_path(config.data)
-    return Folder(path.resolve() if path.exists() else path)
+    return Folder(path.resolve() if path.exists() else path, label_from=config.label_from)
 
 
 def rebuild(description: Mapping[str, Any]) -> Folder:
@@ -79,13 +75,6 @@ def read(path: str, least: int) -> Picture:
     except OSError as error:
         raise PictureError(path, LeftOutKind.UNREADABLE, str(error.strerror)) from None
     return decode(content, path, least)
-
-
-def class_in(name: str) -> str | None:
-    """The class in a picture's name, or None: "cat" for `cat.0.jpg`, "maine_coon" for `maine_coon_12.png`."""
-    path = PurePosixPath(name)
-    match = _NAMED.fullmatch(path.stem)
-    return match[1] if match and path.suffix.lower() in SUFFIXES else None
 
 
 def is_clutter(name: str) -> bool:
@@ -107,9 +96,27 @@ class _Level:
             entries.append(path / entry.name)
 
     @property
+    def files(self) -> list[Path]:
+        """All entries that are not folders."""
+        return [*self.others, *self.links]
+
+    @property
+    def every_file(self) -> Iterator[Path]:
+        """The files and those below, without hidden folders."""
+        yield from self.files
+        for folder in self.folders:
+            yield from _Level(folder).every_file
+
+    def naming(self, label_from: str = "") -> Naming | None:
+        """The pattern of the files' names; None if they name no class."""
+        return naming((path.name for path in self.files), label_from)
+
+    @property
     def named(self) -> list[str]:
         """The classes in the names of the files."""
-        return sorted({name for path in (*self.others, *self.links) if (name := class_in(path.name))})
+        if not (names := self.naming()):
+            return []
+        return sorted({name for path in self.files if (name := names.class_in(path.name))})
 
 
 _Classes = Mapping[str, list[Path]]
@@ -119,8 +126,10 @@ _Classes = Mapping[str, list[Path]]
 class _Walk:
     """One pass over a folder that collects its pictures and the files that are left out."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, label_from: str = "") -> None:
+        self.root, self.label_from = root, label_from
+        self.naming: Naming | None = None
+        self.guesses: tuple[str, ...] = ()
         self.entries: list[ListedPicture] = []
         self.left_out: list[LeftOut] = []
         self.ignored: Counter[str] = Counter()
@@ -135,7 +144,9 @@ class _Walk:
             for label, path in ((label, path) for label, paths in classes.items() for path in paths):
                 self._collect(path, label, part)
         names = next(iter(classes_by_part.values()))
-        return Listing(tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored))
+        return Listing(
+            tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored), self.guesses
+        )
 
     def _by_part(self) -> dict[str | None, _Classes]:
         """The classes of every part, train first; without parts, those of the whole folder."""
@@ -183,15 +194,23 @@ class _Walk:
         return parts if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
 
     def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
-        """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty."""
-        if level.folders:
+        """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty.
+
+        The pattern of the names of the first level is that of the other levels.
+        """
+        if level.folders and not self.label_from:
             for link in level.links:
                 self._reject(link, LeftOutKind.LINK)
             self.ignored["beside the classes"] += len(level.others)
             return {folder.name: [folder] for folder in level.folders}
         classes: dict[str, list[Path]] = defaultdict(list)
-        for path in (*level.others, *level.links):
-            label = class_in(path.name)
+        if not self.naming and (names := level.naming(self.label_from)):
+            self.naming = names
+            self.guesses = tuple(filter(None, [names.note(path.name for path in level.files)]))
+        for path in level.every_file if self.label_from else level.files:
+            name = path.relative_to(level.path).as_posix() if self.label_from else path.name
+            is_picture = path.suffix.lower() in SUFFIXES
+            label = self.naming.class_in(name) if self.naming and is_picture else None
             if label and not path.name.startswith(".") and (not known or label in known):
                 classes[label].append(path)
             elif path.is_symlink():
@@ -201,18 +220,20 @@ class _Walk:
             elif is_clutter(path.name):
                 self.ignored["hidden or system file"] += 1
             else:
-                is_picture = path.suffix.lower() in SUFFIXES
                 self.ignored["unlabelled: no class in the name" if is_picture else "not a picture"] += 1
         return classes
 
     def _check_classes(self, classes: _Classes, level: _Level) -> None:
         where = f"data folder {str(level.path)!r}"
-        if len(level.folders) == 1 and len(named := level.named) > 1:
+        if len(level.folders) == 1 and not self.label_from and len(named := level.named) > 1:
             some = ", ".join([*map(repr, named[:3]), *(["…"] if len(named) > 3 else [])])
             raise DataError(
                 f"{where} has pictures named after their class ({some}) beside the sub-folder "
                 f"{level.folders[0].name!r}; it {LAYOUTS}"
             )
+        if not classes and self.label_from:
+            example = next((f", e.g. {path.name!r}" for path in level.every_file), "")
+            raise DataError(f"{where}: label-from {self.label_from!r} matches none of its files{example}")
         if not classes:
             count = len(level.others)
             files = "1 file" if count == 1 else f"{count} files"
@@ -220,7 +241,7 @@ class _Walk:
             raise DataError(f"{where} {content}; it {LAYOUTS}")
         if len(classes) == 1:
             below = [folder for folder in level.folders if len(_Level(folder).folders) > 1]
-            hint = f". Did you mean {str(below[0])!r}?" if below else ""
+            hint = f". Did you mean {str(below[0])!r}?" if below else "".join(f"; {guess}" for guess in self.guesses)
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
     def _collect(self, path: Path, label: str, part: str | None) -> None:

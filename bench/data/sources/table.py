@@ -1,46 +1,59 @@
-"""A table of paths and labels, as CSV (RFC 4180) or with semicolons or tabs."""
+"""A table of paths and labels; see `sheet` for its formats and `columns` for its columns."""
 
 # With a million rows, path objects would take most of the time.
-# ruff: noqa: PTH114, PTH116, PTH118, PTH120, PTH122
+# ruff: noqa: PTH114, PTH116, PTH118, PTH119, PTH120, PTH122
 
 from __future__ import annotations
 
-import csv
-import io
+import filecmp
 import os
 import stat
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture
-from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
-from bench.data.sources.folder import SUFFIXES, read
+from bench.data.sources import ListedPicture, Listing, Source, StageCallback, existing_path
+from bench.data.sources.columns import Columns, read_columns
+from bench.data.sources.file_names import SUFFIXES, naming
+from bench.data.sources.folder import CLUTTER_FOLDERS, read
+from bench.data.sources.sheet import read_sheet
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
-
-COLUMNS = {
-    "path": ("path", "file", "filename", "image", "id"),
-    "label": ("label", "class", "category", "target", "y"),
-    "part": ("part", "split", "subset"),
-}
-"""Accepted names of columns, best first; case and the characters "_", "-" and " " are ignored. "part" is optional."""
 
 TABLE_ROW = LeftOutKind.TABLE_ROW
 
 IMPLIED_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Suffixes tried in this order for a missing path without one: in Kaggle's tables an id is a picture's name."""
 
+CLASS_PICTURES = 3
+"""Pictures that every class needs at least: one for each part."""
+
+FEW_ROWS = 10
+"""Rows below which a table is not refused for its many labels."""
+
+SHOWN_REASONS = 3
+"""Maximum number of reasons for left out rows in the notes."""
+
 
 @dataclass(frozen=True)
 class Table(Source):
-    """Pictures and classes listed in a table; its paths are absolute or relative to its folder."""
+    """Pictures and classes listed in a table; its paths are absolute or relative to its folder.
+
+    Attributes:
+        columns: Names of columns by kind that the user chose; see `columns.read_columns`.
+        label_from: Pattern of paths, whose group is the class; "" takes a column.
+        group_by: The column of the pictures' groups, if it is the name of one.
+    """
 
     path: Path
+    columns: Mapping[str, str] = field(default_factory=dict, compare=False)
+    label_from: str = field(default="", compare=False)
+    group_by: str = field(default="", compare=False)
 
     @property
     def title(self) -> str:
@@ -53,143 +66,120 @@ class Table(Source):
         return read(os.path.join(self.path.parent, item_id), least)
 
     def listing(self) -> Listing:
-        finder = _PictureFinder(self.path.parent)
+        sheet = read_sheet(self.path)
+        columns = read_columns(sheet, self.columns, with_labels=not self.label_from)
+        finder = _PictureFinder(self.path.parent, columns.paths)
+        rule = naming((), self.label_from) if self.label_from else None
+        grouped = sheet.column(sheet.names.index(self.group_by)) if self.group_by in sheet.names else ()
         left_out: list[LeftOut] = []
+        reasons: Counter[str] = Counter()
         rows_by_id: dict[str, list[_Row]] = defaultdict(list)
-        for row in _rows(self.path):
-            where = f"line {row.line}"
+        for index, (number, path, label) in enumerate(zip(sheet.numbers, columns.paths, columns.labels, strict=True)):
+            where = f"{sheet.unit} {number}"
             no_path = f"{self.path.name}, {where}", TABLE_ROW, "no path"
-            item_id, kind, detail = finder.find(row.path) if row.path else no_path
-            if kind is None and row.fault:
-                kind, detail = TABLE_ROW, row.fault
+            item_id, kind, detail = finder.places[path] if path else no_path
+            fault = columns.faults.get(index, "")
+            if rule:
+                label = rule.class_in(item_id) or ""
+                fault = fault or ("" if label else "--label-from does not match its path")
+            if kind is None and fault:
+                kind, detail = TABLE_ROW, fault
             if kind:
-                left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, row.label))
+                reasons[detail] += 1
+                left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, label))
             else:
-                rows_by_id[item_id].append(row)
+                part, group = columns.parts[index] if columns.parts else None, grouped[index] if grouped else ""
+                rows_by_id[item_id].append(_Row(where, label, part, group))
         entries = []
-        for item_id, item_rows in rows_by_id.items():
-            if reason := _contradiction(item_rows):
+        for item_id, (first, *others) in rows_by_id.items():
+            if reason := _contradiction((first, *others)):
                 left_out.append(LeftOut(item_id, TABLE_ROW, reason))
                 continue
-            first, *repetitions = item_rows
-            entries.append(ListedPicture(item_id, first.label, first.part))
-            left_out += [
-                LeftOut(item_id, TABLE_ROW, f"line {row.line}: already named in line {first.line}")
-                for row in repetitions
-            ]
+            entries.append(ListedPicture(item_id, first.label, first.part, first.group))
+            left_out += [LeftOut(item_id, TABLE_ROW, f"{row.where}: already named in {first.where}") for row in others]
+        frequent = [(reason, count) for reason, count in reasons.most_common(SHOWN_REASONS) if count > 1 and reason]
+        notes = [f"{count} rows are left out: {reason}" for reason, count in frequent]
         classes = tuple(sorted({entry.label for entry in entries}))
-        subject = f"data table {str(self.path)!r} has"
-        if not classes:
-            reason = f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else ""
-            raise DataError(f"{subject} no row{reason}")
-        if len(classes) == 1:
-            raise DataError(f"{subject} one class, {classes[0]!r}: at least two are needed")
-        return Listing(classes, tuple(entries), tuple(left_out))
+        if objection := self._objection(columns, entries, left_out, len(classes)):
+            raise DataError(f"{sheet.where} has {'; '.join([objection, *notes])}")
+        return Listing(classes, tuple(entries), tuple(left_out), guesses=(*columns.guesses, *finder.guesses, *notes))
+
+    def _objection(
+        self, columns: Columns, entries: Sequence[ListedPicture], left_out: Sequence[LeftOut], classes: int
+    ) -> str:
+        """The reason why the rows are not enough for two classes in every part; "" if there is none."""
+        if not entries:
+            return "no row" + (f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else "")
+        if classes == 1:
+            return f"one class, {entries[0].label!r}: at least two are needed"
+        if columns.parts and all(entry.part != "train" for entry in entries):
+            return "no row for training that can be used"
+        if classes * CLASS_PICTURES > len(entries) >= FEW_ROWS:
+            place = columns.label_column or f"what --label-from {self.label_from!r} reads"
+            return (
+                f"{classes} labels in {len(entries)} rows, in {place}: every class needs at least {CLASS_PICTURES} "
+                "pictures, and numbers (regression) are not supported; --label-column names another column"
+            )
+        return ""
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Table:
-    return Table(existing_path(config.data).absolute())
+    columns = {"path": config.path_column, "label": config.label_column, "part": config.split_column}
+    return Table(existing_path(config.data).absolute(), columns, config.label_from, config.group_by)
 
 
 def rebuild(description: Mapping[str, Any]) -> Table:
     return Table(Path(description["path"]))
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One row: its line in the file, its cells, and the reason if it cannot be used."""
+class _Row(NamedTuple):
+    """A row that can be used: its place in the file in words, and its label, part and group."""
 
-    line: int
-    path: str
+    where: str
     label: str
     part: str | None
-    fault: str
-
-
-def _rows(path: Path) -> list[_Row]:
-    """The rows below the header; DataError if the file cannot be read or lacks a required column."""
-    where = f"data table {str(path)!r}"
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise DataError(f"{where} " + ("does not exist" if missing else f"cannot be read: {error.strerror}")) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(f"{where}, line {line}: is not UTF-8 text") from None
-    delimiter, columns = _header(text, where)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise DataError(f"{where}, line {reader.line_num}: {error}") from None
-    (_, header), *below = cells
-    has_parts = "part" in columns and any(len(row) > columns["part"] and row[columns["part"]] for _, row in below)
-    return [_row(line, row, columns, len(header), has_parts) for line, row in below]
-
-
-def _header(text: str, where: str) -> tuple[str, Mapping[str, int]]:
-    """The delimiter, and the positions of the columns."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    headers = {delimiter: next(csv.reader([first], delimiter=delimiter), []) for delimiter in ",;\t"}
-    for delimiter, names in headers.items():
-        columns = _columns(names)
-        if {"path", "label"} <= columns.keys():
-            return delimiter, columns
-    names = max(headers.values(), key=len)
-    missing = [kind for kind in ("path", "label") if kind not in _columns(names)]
-    required = " and ".join(f"one of {', '.join(COLUMNS[kind])} for the {kind}" for kind in missing)
-    present = ", ".join(map(repr, names[:8])) or "nothing"
-    raise DataError(f"{where}: its first line names the columns {present}; it must have {required}")
-
-
-def _columns(names: Sequence[str]) -> dict[str, int]:
-    plain = ["".join(letter for letter in name.casefold() if letter not in "_- ") for name in names]
-    return {
-        kind: plain.index(known)
-        for kind, accepted in COLUMNS.items()
-        if (known := next((name for name in accepted if name in plain), ""))
-    }
-
-
-def _row(line: int, cells: Sequence[str], columns: Mapping[str, int], width: int, has_parts: bool) -> _Row:
-    values = {kind: cells[place] if place < len(cells) else "" for kind, place in columns.items()}
-    part, fault = None, ""
-    if has_parts:  # an empty cell means training: some tables mark only test pictures
-        part = part_named(values["part"] or "train")
-        fault = "" if part else f"part {values['part']!r}: must be one of {', '.join(PARTS)}"
-    if not values["label"]:
-        fault = "no label"
-    if any(cells[width:]):
-        fault = f"{len(cells)} cells under {width} columns"
-    return _Row(line, values["path"], values["label"], part, fault)
+    group: str
 
 
 def _contradiction(rows: Sequence[_Row]) -> str:
     """Contradiction between the rows of one picture; "" if they agree."""
-    for kind in ("label", "part"):
-        values = {getattr(row, kind): row.line for row in reversed(rows)}  # the first line of each value
-        if len(values) > 1:
-            (first, line), (other, other_line) = sorted(values.items(), key=lambda value: value[1])[:2]
-            return f"its {kind} is {first} in line {line} and {other} in line {other_line}"
+    first = rows[0]
+    for row in rows[1:]:
+        for kind in ("label", "part"):
+            value, other = getattr(first, kind), getattr(row, kind)
+            if value != other:
+                return f"its {kind} is {value} in {first.where} and {other} in {row.where}"
     return ""
 
 
 class _PictureFinder:
-    """Finds the pictures of a table, below its folder or at absolute paths."""
+    """Finds the pictures of a table, below its folder or at absolute paths.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        places: For each path, the id of the picture (its path with "/" on every system), and the kind and detail of its
+            fault.
+        guesses: See `Listing`.
+    """
+
+    def __init__(self, folder: Path, paths: Iterable[str]) -> None:
         root = folder.resolve()
         self._folder = str(folder)
         self._is_inside = cache(lambda path: Path(path).resolve().is_relative_to(root))
+        self._missing: list[str] = []
+        self.places = {path: self._find(path) for path in dict.fromkeys(paths) if path}
+        self.guesses = self._search() if self._missing else ()
 
-    def find(self, path: str) -> tuple[str, LeftOutKind | None, str]:
-        """The id of a picture (its path with "/" on every system), and the kind and detail of its fault."""
+    def _find(self, path: str) -> _Place:
         if "\0" in path:
             return path, TABLE_ROW, "a null character in its path"
         plain = os.path.normpath(path)
         existing = (reading for reading in _readings(plain) if os.path.lexists(os.path.join(self._folder, reading)))
-        item_id = next(existing, plain)
+        item_id = next(existing, "")
+        if not item_id and os.path.basename(plain) == path:
+            self._missing.append(path)
+        return self._place(item_id or plain)
+
+    def _place(self, item_id: str) -> _Place:
         return item_id.replace(os.sep, "/"), *self._fault(item_id, os.path.join(self._folder, item_id))
 
     def _fault(self, item_id: str, full: str) -> tuple[LeftOutKind | None, str]:
@@ -203,11 +193,53 @@ class _PictureFinder:
         except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
             return None, ""  # the audit will report that it cannot be read
 
+    def _search(self) -> tuple[str, ...]:
+        """Search the folders below that of the table once for the missing names, with or without their suffix."""
+        matches: dict[str, list[str]] = {name: [] for name in self._missing}
+        for folder, folders, files in os.walk(self._folder):
+            folders[:] = sorted(name for name in folders if name[0] != "." and name.casefold() not in CLUTTER_FOLDERS)
+            for file in files:
+                stem, suffix = os.path.splitext(file)
+                if suffix.lower() in SUFFIXES and (name := file if file in matches else stem) in matches:
+                    matches[name].append(os.path.relpath(os.path.join(folder, file), self._folder))
+        unique, several = [], []
+        for name, paths in matches.items():
+            best = min(map(_suffix_rank, paths), default=0)
+            paths = [path for path in paths if _suffix_rank(path) == best]
+            if paths and self._are_equal(paths):
+                self.places[name] = self._place(paths[0])
+                unique.append(f"{name} is {self.places[name][0]}")
+            elif paths:
+                detail = f"several files have this name: {' and '.join(sorted(paths)[:2])}"
+                self.places[name] = name, TABLE_ROW, detail.replace(os.sep, "/")
+                several.append(f"{name!r}: {self.places[name][2]}")
+        searched = f"pictures found by name in the folders below: {len(unique)}, e.g. {unique[0]}" if unique else ""
+        ambiguous = f"ambiguous names, left out: {len(several)}, e.g. {several[0]}" if several else ""
+        way = "; a path in the table decides otherwise"
+        return tuple(note + way for note in (searched, ambiguous) if note)
+
+    def _are_equal(self, paths: Sequence[str]) -> bool:
+        """Return whether files have the same content, as where an archive was unpacked twice."""
+        first, *others = (os.path.join(self._folder, path) for path in paths)
+        try:
+            return all(filecmp.cmp(first, other, shallow=False) for other in others)
+        except OSError:
+            return False
+
+
+_Place = tuple[str, LeftOutKind | None, str]
+
+
+def _suffix_rank(path: str) -> int:
+    suffix = os.path.splitext(path)[1].lower()
+    return IMPLIED_SUFFIXES.index(suffix) if suffix in IMPLIED_SUFFIXES else len(IMPLIED_SUFFIXES)
+
 
 def _readings(path: str) -> Iterator[str]:
     """Possible readings of a path: as written, with Windows separators, and with an omitted suffix."""
     yield path
-    slashed = os.path.normpath(path.replace("\\", "/"))
-    yield slashed
-    if os.path.splitext(slashed)[1].lower() not in SUFFIXES:
-        yield from (slashed + suffix for suffix in IMPLIED_SUFFIXES)
+    if "\\" in path:
+        path = os.path.normpath(path.replace("\\", "/"))
+        yield path
+    if os.path.splitext(path)[1].lower() not in SUFFIXES:
+        yield from (path + suffix for suffix in IMPLIED_SUFFIXES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 
 import pytest
 
-from bench.data.sources.folder import Folder, class_in
+from bench.data.sources.folder import Folder
 from bench.errors import DataError
 
 
@@ -28,30 +29,20 @@ def of(label, count, above=""):
     return [f"{above}{label}.{number}.jpg" for number in range(count)]
 
 
+@pytest.fixture
+def labelled_from(tmp_path, listing):
+    """What is listed with a pattern of the user's."""
+
+    def make(pattern, *names):
+        with contextlib.suppress(DataError):
+            listing(*names)
+        return Folder(tmp_path, label_from=pattern).listing()
+
+    return make
+
+
 def counts(listing):
     return dict(Counter((entry.part, entry.label) for entry in listing.entries))
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("cat.0.jpg", "cat"),
-        ("dog.12499.JPG", "dog"),
-        ("maine_coon_12.png", "maine_coon"),
-        ("German-Shepherd-7.webp", "German-Shepherd"),
-        ("chat noir.3.jpeg", "chat noir"),
-        ("猫.1.jpg", "猫"),
-        ("class2_17.png", "class2"),
-        ("1.jpg", None),
-        ("0_12.png", None),
-        ("2024-01-05.jpg", None),
-        ("cat.jpg", None),
-        ("cat.0.txt", None),
-        (".1.jpg", None),
-    ],
-)
-def test_a_name_gives_its_class_before_the_number(name, label):
-    assert class_in(name) == label
 
 
 def test_a_flat_folder_is_labelled_by_names(listing):
@@ -65,6 +56,45 @@ def test_a_flat_folder_is_labelled_by_names(listing):
         "hidden or system file": 1,
         "hidden or system folder": 1,
     }
+
+
+def test_the_pattern_of_the_names_is_said_with_examples(listing):
+    (note,) = listing(*of("cat", 3), *of("dog", 2)).guesses
+    assert "the text before the last number of a file's name (cat.0.jpg is cat, dog.0.jpg is dog)" in note
+    assert note.endswith("--label-from REGEX reads it otherwise")
+    assert listing(*(f"{each}/{name}" for each in "ab" for name in of("cat", 2))).guesses == ()
+
+
+def test_the_pattern_of_the_training_names_holds_for_the_other_parts(listing):
+    train = [f"train/{number}_{label}.jpg" for label in ("cat", "dog") for number in range(3)]
+    assert counts(listing(*train, "test/7_cat.jpg", "test/8_dog.jpg")) == {
+        ("train", "cat"): 3,
+        ("train", "dog"): 3,
+        ("test", "cat"): 1,
+        ("test", "dog"): 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "labels"),
+    [
+        (r"^(\w)-", ["a-x.jpg", "b-x.jpg"], ["a", "b"]),
+        (r"(?P<id>\d+)_(?P<label>[a-z]+)", ["1_x.jpg", "2_y.jpg"], ["x", "y"]),
+        (r"^(\w)_\d", ["train/a_1.jpg", "train/b_1.jpg", "test/a_2.jpg", "test/b_2.jpg"], ["a", "b", "a", "b"]),
+        (r"^(\w+)/", ["train/a/1/x.jpg", "train/b/y.jpg", "test/a/z.jpg", "test/b/x.jpg"], ["a", "b", "a", "b"]),
+        (r"^(\w+)/", ["red/1/x.jpg", "blue/2/x.jpg", "blue/__MACOSX/y.jpg"], ["blue", "red"]),
+        (r"/.*-(\w+)", ["red/1/x-up.jpg", "blue/2/x-down.jpg", "blue/notes-up.txt"], ["down", "up"]),
+    ],
+)
+def test_a_pattern_reads_the_class_in_a_name_or_else_in_a_path(labelled_from, pattern, names, labels):
+    found = labelled_from(pattern, *names)
+    assert sorted(entry.label for entry in found.entries) == sorted(labels)
+    assert found.guesses == ()
+
+
+def test_a_pattern_that_matches_nothing_is_an_error_with_a_name(labelled_from):
+    with pytest.raises(DataError, match=r"label-from '\(x\+\)' matches none of its files, e.g. 'a.1.jpg'"):
+        labelled_from("(x+)", "a.1.jpg", "b.1.jpg")
 
 
 @pytest.mark.parametrize("test", ["test", "test1"])
@@ -111,7 +141,7 @@ def test_a_class_may_be_called_train(listing):
         (("1.jpg", "2.jpg"), "has 2 files but no sub-folder, and none named after its class"),
         (("train/1.jpg", "test/1.jpg"), r"train' has 1 file but no sub-folder"),
         ((*of("cat", 2, "train/"), "test1/1.jpg"), r"train' has one class, 'cat'"),
-        (of("cat", 2), r"has one class, 'cat'"),
+        (of("cat", 2), r"has one class, 'cat': .*; the class is the text before the last number .*--label-from"),
         (
             (*of("cat", 2, "train/"), *of("dog", 2, "train/"), *of("cat", 2, "test/")),
             "class 'dog' is in train/ but not in test/",
