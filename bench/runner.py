@@ -156,6 +156,7 @@ def _score(
             thumbnails.add_mistakes(trial.family)
         page.refresh()
     thumbnails.add_shared_mistakes(folder.as_run())
+    thumbnails.add_doubted(folder.as_run())
 
 
 def _warn(folder: RunFolder, progress: Progress, text: str) -> None:

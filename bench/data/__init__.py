@@ -50,15 +50,15 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         return _reopened(config, progress, cache)
     source = create(config, progress)
     listing = source.listing()
-    suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
     try:
         with _recording(config, len(listing.entries), cache) as keep:
             usable, findings = audit(source, listing, progress, keep, config.masks == "use")
         if config.near_duplicates == "ignore":
             usable = tuple(replace(picture, group="") for picture in usable)
+        suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
         if config.group_by:
-            names, leak = groups.names(config.group_by, listing.entries), LeftOutKind.LEAKED_GROUP
-            usable = groups.joined(usable, names)
+            usable = groups.joined(usable, groups.names(config.group_by, listing.entries))
+            leak = LeftOutKind.LEAKED_GROUP
         else:
             suggested = _suggested(usable, config)
         placed, leaks = assign(usable, config.split, config.seed, config.folds, leak)

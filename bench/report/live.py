@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import report
 from bench.records import Run, RunStatus
 from bench.report import index
-from bench.runs import results
+from bench.runs import doubted, results
 from bench.runs.store import RunFolder
 
 _logger = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ class LivePage:
         run = self._folder.run
         if status != RunStatus.RUNNING:
             self._try(lambda: self._write_results(run), f"{folder / results.FILE} could not be written")
+            self._try(
+                lambda: doubted.write(run, folder / doubted.FILE), f"{folder / doubted.FILE} could not be written"
+            )
         self._try(
             lambda: self._draw(run, status),
             f"the page could not be drawn, `python -m bench report {folder}` draws it again",

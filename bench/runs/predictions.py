@@ -70,6 +70,11 @@ def path(run: Path, family: str, repeat: int = 0) -> Path:
     return run / "predictions" / (f"{family}.{repeat}.npz" if repeat else f"{family}.npz")
 
 
+def validation_path(run: Path, family: str) -> Path:
+    """File of the predictions of the validation pictures by a family's model; there is none with folds."""
+    return run / "predictions" / f"{family}.validation.npz"
+
+
 def read(file: Path) -> Predictions:
     """Read a file of `data.write_predictions`.
 
@@ -98,6 +103,12 @@ def of_run(run: Run) -> dict[str, Predictions]:
     """
     files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
     return dict(_of_families(tuple((family, file, _version(file)) for family, file in files.items())))
+
+
+def of_validation(run: Run, families: Sequence[str]) -> list[Predictions]:
+    """Read the predictions of the validation pictures by the families that have them, all of the same pictures."""
+    files = ((family, validation_path(run.path, family)) for family in families)
+    return list(_of_families(tuple((family, file, _version(file)) for family, file in files)).values())
 
 
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
@@ -135,7 +146,7 @@ def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any,
     return readable
 
 
-_of_families = lru_cache(maxsize=2)(_read_all)
+_of_families = lru_cache(maxsize=4)(_read_all)
 _of_seeds = lru_cache(maxsize=32)(_read_all)
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cache.files import replacing, write_text
 from bench.errors import DataError
 from bench.records import Run, from_data, to_data, upgraded
-from bench.runs import predictions
+from bench.runs import doubted, predictions
 from bench.runs.predictions import Predictions
 
 if TYPE_CHECKING:  # decoders are heavy, and only writing needs them
@@ -36,6 +36,9 @@ MISTAKES = 24
 
 SHARED_MISTAKES = 48
 """Maximum number of thumbnails for the mistakes that all families have in common."""
+
+DOUBTED = 48
+"""Maximum number of thumbnails for labels in doubt."""
 
 SAMPLES_OF_A_CLASS, MAX_SAMPLES = 6, 60
 """Maximum number of thumbnails for training pictures, per class and in total."""
@@ -82,7 +85,7 @@ class ThumbnailWriter:
     def __init__(self, dataset: Dataset, run: Path, seed: int, warn: Callable[[str], None]) -> None:
         self._dataset, self._run, self._seed, self._warn = dataset, run, seed, warn
         self._written: dict[str, Thumbnail] = {}
-        self._test: dict[str, Item] = {}
+        self._judging: dict[str, Item] = {}
         self._has_warned = False
 
     def add_samples(self) -> None:
@@ -105,10 +108,18 @@ class ThumbnailWriter:
             if tested:
                 self._add(self._items(tested[0], predictions.shared_mistakes(tested)[:SHARED_MISTAKES]))
 
+    def add_doubted(self, run: Run) -> None:
+        """Add the pictures whose labels are in doubt."""
+        with self._harmless():
+            self._add(self._named([label.sha256 for label in doubted.of_run(run)[:DOUBTED]]))
+
     def _items(self, tested: Predictions, places: Sequence[int]) -> list[Item]:
-        self._test = self._test or {item.sha256: item for item in self._dataset.part("test")}
-        names = [str(tested.sha256[place]) for place in places]
-        return [self._test[name] for name in names if name in self._test]
+        return self._named([str(tested.sha256[place]) for place in places])
+
+    def _named(self, names: Iterable[str]) -> list[Item]:
+        parts = ("validation", "test")
+        self._judging = self._judging or {item.sha256: item for part in parts for item in self._dataset.part(part)}
+        return [self._judging[name] for name in names if name in self._judging]
 
     def _add(self, items: Sequence[Item]) -> None:
         from bench.data.pictures import ordered, quiet

@@ -78,7 +78,12 @@ class Scoring:
         if number:
             return TrialJob(**shared, score=True)
         trained = next((path for path in (model, model.with_suffix(".npz")) if path.exists()), None)
-        return ScoreJob(**shared, trained=str(trained.absolute()) if trained else "", model=str(model.absolute()))
+        return ScoreJob(
+            **shared,
+            trained=str(trained.absolute()) if trained else "",
+            model=str(model.absolute()),
+            validated=str(predictions.validation_path(self._folder.path, family.name).absolute()),
+        )
 
 
 def _with_interval(test: Metrics, run: Run, trial: Trial) -> Metrics:

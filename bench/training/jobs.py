@@ -272,6 +272,10 @@ def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJ
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
+    if isinstance(job, ScoreJob):
+        items = dataset.part("validation")
+        validation = _part(dataset, items, estimator.size, fit, job, channel)
+        data.write_predictions(Path(job.validated), items, estimator.predict(validation))
     return metrics.measure(probabilities, test.labels)
 
 

@@ -329,12 +329,14 @@ class ScoreJob(TrainingJob):
     Attributes:
         trained: The file that the trial saved; "" trains the configuration again (scikit-learn models are not saved).
         model: The `.keras` file to write if `trained` contains only the layers trained with a sketch.
+        validated: File for the class probabilities of the validation pictures.
     """
 
     result_type: ClassVar[type] = ScoreResult
 
     trained: str
     model: str
+    validated: str
 
 
 @dataclass(frozen=True, kw_only=True)

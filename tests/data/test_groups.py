@@ -116,6 +116,14 @@ def test_of_a_group_in_several_ready_made_parts_the_test_part_keeps_its_pictures
     }
 
 
+def test_a_column_of_a_table_names_the_groups(patients, tmp_path):
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name},L{path.stem[:3]}" for path in patients().rglob("*.png")]
+    (tmp_path / "table.csv").write_text("path,label,lesion_id\n" + "\n".join(rows))
+    dataset = opened(tmp_path / "table.csv", group_by="lesion_id")
+    assert all(len(places) == 1 for places in parts_by(PATIENT, dataset).values())
+    assert sum(dataset.info().groups.values()) == 40
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [("(", "no regular expression"), ("lesion_id", "matches no path, e.g. .* or a column of the table")],

@@ -47,11 +47,13 @@ class Table(Source):
     Attributes:
         columns: Names of columns by kind that the user chose; see `columns.read_columns`.
         label_from: Pattern of paths, whose group is the class; "" takes a column.
+        group_by: The column of the pictures' groups, if it is the name of one.
     """
 
     path: Path
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)
     label_from: str = field(default="", compare=False)
+    group_by: str = field(default="", compare=False)
 
     @property
     def title(self) -> str:
@@ -68,6 +70,7 @@ class Table(Source):
         columns = read_columns(sheet, self.columns, with_labels=not self.label_from)
         finder = _PictureFinder(self.path.parent, columns.paths)
         rule = naming((), self.label_from) if self.label_from else None
+        grouped = sheet.column(sheet.names.index(self.group_by)) if self.group_by in sheet.names else ()
         left_out: list[LeftOut] = []
         reasons: Counter[str] = Counter()
         rows_by_id: dict[str, list[_Row]] = defaultdict(list)
@@ -85,13 +88,14 @@ class Table(Source):
                 reasons[detail] += 1
                 left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, label))
             else:
-                rows_by_id[item_id].append(_Row(where, label, columns.parts[index] if columns.parts else None))
+                part, group = columns.parts[index] if columns.parts else None, grouped[index] if grouped else ""
+                rows_by_id[item_id].append(_Row(where, label, part, group))
         entries = []
         for item_id, (first, *others) in rows_by_id.items():
             if reason := _contradiction((first, *others)):
                 left_out.append(LeftOut(item_id, TABLE_ROW, reason))
                 continue
-            entries.append(ListedPicture(item_id, first.label, first.part))
+            entries.append(ListedPicture(item_id, first.label, first.part, first.group))
             left_out += [LeftOut(item_id, TABLE_ROW, f"{row.where}: already named in {first.where}") for row in others]
         frequent = [(reason, count) for reason, count in reasons.most_common(SHOWN_REASONS) if count > 1 and reason]
         notes = [f"{count} rows are left out: {reason}" for reason, count in frequent]
@@ -121,7 +125,7 @@ class Table(Source):
 
 def open(config: RunConfig, progress: StageCallback | None) -> Table:
     columns = {"path": config.path_column, "label": config.label_column, "part": config.split_column}
-    return Table(existing_path(config.data).absolute(), columns, config.label_from)
+    return Table(existing_path(config.data).absolute(), columns, config.label_from, config.group_by)
 
 
 def rebuild(description: Mapping[str, Any]) -> Table:
@@ -129,11 +133,12 @@ def rebuild(description: Mapping[str, Any]) -> Table:
 
 
 class _Row(NamedTuple):
-    """A row that can be used: its place in the file in words, and its label and part."""
+    """A row that can be used: its place in the file in words, and its label, part and group."""
 
     where: str
     label: str
     part: str | None
+    group: str
 
 
 def _contradiction(rows: Sequence[_Row]) -> str:

@@ -16,9 +16,10 @@ from bench.report.sections.confusion import Confusion, confusion
 from bench.report.sections.learning_curves import PART_MARKS, LearningCurves, learning_curves
 from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
 from bench.report.styles import family_marks
-from bench.runs import predictions
+from bench.runs import doubted, predictions
+from bench.runs.doubted import DoubtedLabel
 from bench.runs.predictions import Predictions, shared_mistakes
-from bench.runs.thumbnails import MISTAKES, SHARED_MISTAKES
+from bench.runs.thumbnails import DOUBTED, MISTAKES, SHARED_MISTAKES
 
 MAX_BYTES = 600_000
 """Maximum size of the section's thumbnails; with the data section's samples they stay below 0.8 MB."""
@@ -59,6 +60,15 @@ class Mistakes:
 
 
 @dataclass(frozen=True)
+class Doubts:
+    """Labels in doubt: `count` in all, those of them that are shown, and the effect on the ranks in a sentence."""
+
+    count: int
+    shown: Sequence[Mistake]
+    effect: str
+
+
+@dataclass(frozen=True)
 class TestedModel:
     """Results of a model on the test pictures; `reliability` is the chart of the calibration."""
 
@@ -89,11 +99,13 @@ class Models:
     Attributes:
         models: Best first.
         shared: Mistakes that all models have in common; None if fewer than two have predictions.
+        doubts: None if no label is in doubt.
         withheld: Number of thumbnails beyond the page's limit.
     """
 
     models: Sequence[ChosenModel]
     shared: Mistakes | None
+    doubts: Doubts | None
     has_thumbnails: bool
     withheld: int
 
@@ -112,6 +124,7 @@ def section(run: Run) -> Models:
     }
     # First, because the album has a limit of bytes.
     shared = mistakes(list(suitable.values()), classes, album) if len(suitable) > 1 else None
+    doubts = _doubts(run, album) if len(suitable) > 1 else None
     models = []
     for trial in run.ranking():
         tested = None
@@ -124,7 +137,7 @@ def section(run: Run) -> Models:
                 mistakes=mistakes([predicted], classes, album),
             )
         models.append(ChosenModel(trial, learning_curves(trial), tested))
-    return Models(models, shared, bool(album.thumbnails), album.withheld)
+    return Models(models, shared, doubts, bool(album.thumbnails), album.withheld)
 
 
 def _is_of_classes(predicted: Predictions, classes: int) -> bool:
@@ -133,6 +146,31 @@ def _is_of_classes(predicted: Predictions, classes: int) -> bool:
     return (
         predicted.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
     )
+
+
+def _doubts(run: Run, album: PhotoAlbum) -> Doubts | None:
+    labels, classes = doubted.of_run(run), run.split.classes
+    if not labels:
+        return None
+    shown = []
+    for label in labels[:DOUBTED]:
+        agreeing = f"{label.agreeing} of {text.plural(label.families, 'family', 'families')}"
+        predicted = f"{text.one_line(classes[label.suggested])} by {agreeing}"
+        shown.append(Mistake(album.photo(label.sha256), classes[label.label], predicted, label.probability))
+    return Doubts(len(labels), shown, _effect(run, labels))
+
+
+def _effect(run: Run, labels: Sequence[DoubtedLabel]) -> str:
+    """Accuracies without doubted labels, in a sentence; "" if none is of a test picture."""
+    tested = sum(label.part == "test" for label in labels)
+    if not tested:
+        return ""
+    before, after = doubted.accuracies_without(run, []), doubted.accuracies_without(run, labels)
+    changes = [
+        f"{name} has {text.percent(share)} instead of {text.percent(before[name])}" for name, share in after.items()
+    ]
+    order = "the order of the families stays" if list(before) == list(after) else "the order of the families changes"
+    return f"Without the {text.plural(tested, 'test picture')} among them, {text.listing(changes, 4)}; {order}."
 
 
 def mistakes(models: Sequence[Predictions], classes: Sequence[str], album: PhotoAlbum) -> Mistakes:
