@@ -218,7 +218,7 @@ class _Walk:
         """The classes of every part, train first; without parts, those of the whole folder."""
         parts = self._parts(top)
         if not parts:
-            top = top if self.label_from else self._inner(top)
+            top = self._inner(top)
             parts = self._parts(top)
         if not parts:
             classes = self._classes(top)
@@ -249,7 +249,7 @@ class _Walk:
 
     def _only_below(self, folder: _Folder) -> _Folder | None:
         """The single sub-folder with pictures, apart from folders of masks; else the single one with parts."""
-        below = folder.with_pictures
+        below = [] if self.label_from else folder.with_pictures  # paths that the user's pattern reads stay whole
         if len(below) > 1:
             below = [inner for inner in below if not (masks.is_word(inner.name) and self._holds_masks(inner))]
         if len(below) > 1:
@@ -301,7 +301,7 @@ class _Walk:
             return {folder.name: folder for folder in folders}
         visited = list(level.tree()) if self.label_from else [level]
         for folder in visited:
-            self._leave(folder, visited, files=False)
+            self._leave(folder, folder.folders if self.label_from else [], files=False)
         if not self.naming and (pattern := naming(map(_name, level.files), self.label_from)):
             self.naming = pattern
             self.guesses += filter(None, [pattern.note(map(_name, level.files))])
