@@ -337,6 +337,10 @@ class RunConfig:
     near_duplicates: str = setting(
         "group", one_of("group", "ignore"), PICTURES, "HOW",
         "nearly identical pictures: group (they stay in one part) or ignore; default {default}")
+    masks: str = setting(
+        "leave-out", one_of("leave-out", "use"), PICTURES, "HOW",
+        "masks beside pictures (the same name with another suffix, *_mask, a folder masks): leave-out or use them as "
+        "pictures; default {default}")
     group_by: str = setting(
         "", TEXT, PICTURES, "REGEX",
         "pictures that stay in one part, e.g. those of a patient: a regular expression for their paths, whose first "
@@ -408,7 +412,7 @@ class RunConfig:
             raise ConfigError("budget: must have trials, seconds or both")
         if self.label_column and self.label_from:
             raise ConfigError("label-from: reads the class in the names of the files; leave out --label-column")
-        whole_split = ("limit", "split", "folds", "near_duplicates", "group_by", *READING)
+        whole_split = ("limit", "split", "folds", "near_duplicates", "masks", "group_by", *READING)
         for name in whole_split if self.split_file else ():
             if getattr(self, name) != SETTINGS[name].default:
                 flag = SETTINGS[name].flag

@@ -707,6 +707,9 @@ class LeftOutKind(WordedEnum):
     CONTRADICTING_LABELS = "contradicting_labels", "the same content under several labels"
     LINK = "link", "link, not followed"
     NOT_A_FILE = "not_a_file", "not a regular file"
+    MASK = "mask", "mask of a picture"
+    LFS_POINTER = "lfs_pointer", "Git LFS pointer"
+    ANNEX_POINTER = "annex_pointer", "git-annex pointer"
     TABLE_ROW = "table_row", "row of the table that cannot be used"
     OTHER = "other", "another reason"
 
@@ -714,6 +717,11 @@ class LeftOutKind(WordedEnum):
     def is_leak(self) -> bool:
         """True for a picture that is in two ready-made parts."""
         return self in (LeftOutKind.LEAKED_DUPLICATE, LeftOutKind.LEAKED_NEAR_DUPLICATE, LeftOutKind.LEAKED_GROUP)
+
+    @property
+    def download(self) -> str:
+        """The command that downloads the picture of a pointer; "" for other kinds."""
+        return {LeftOutKind.LFS_POINTER: "git lfs pull", LeftOutKind.ANNEX_POINTER: "git annex get"}.get(self, "")
 
     def reason(self, detail: str) -> str:
         """The kind and the detail of a picture, in words."""

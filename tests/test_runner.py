@@ -9,8 +9,10 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
+from PIL import Image
 
 import bench
 from bench import Budget, RunConfig, engines, runner
@@ -59,6 +61,18 @@ def counted(run, **wanted):
         for trial in run.trials
         if trial.counted and all(getattr(trial, name) == value for name, value in wanted.items())
     ]
+
+
+def test_a_run_in_the_folder_of_the_pictures_leaves_its_classes_as_they_are(start, tmp_path):
+    for number in range(12):
+        (tmp_path / "photos" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    out = tmp_path / "photos" / "reports" / "1"
+    run = start(data="photos", budget=Budget(2), out=str(out))
+    assert list(out.glob("thumbnails/*.jpg"))
+    again = bench.data.open(RunConfig(data="photos"))
+    assert (again.sha256, again.classes) == (run.split.sha256, ("a", "b"))
 
 
 # -- budget

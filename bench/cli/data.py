@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # heavy
 SUMMARY = "audit the pictures: classes, problems and the split; nothing is trained"
 
 
-SPLIT = (*READING, "images", "limit", "split", "folds", "near_duplicates", "group_by", "input_sizes", "seed")
+SPLIT = (*READING, "images", "limit", "split", "folds", "near_duplicates", "masks", "group_by", "input_sizes", "seed")
 """Settings, besides the data, that determine the pictures and the split."""
 
 

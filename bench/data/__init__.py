@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -51,7 +52,7 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
     listing = source.listing()
     try:
         with _recording(config, len(listing.entries), cache) as keep:
-            usable, findings = audit(source, listing, progress, keep)
+            usable, findings = audit(source, listing, progress, keep, config.masks == "use")
         if config.near_duplicates == "ignore":
             usable = tuple(replace(picture, group="") for picture in usable)
         suggested, leak = None, LeftOutKind.LEAKED_NEAR_DUPLICATE
@@ -65,11 +66,12 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         raise DataError("; ".join([str(error), *listing.guesses])) from None
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
-    numbers = {name: number for number, name in enumerate(listing.classes)}
+    classes = tuple(sorted({picture.label for picture in usable}, key=_natural))
+    numbers = {name: number for number, name in enumerate(classes)}
     left_out = tuple(sorted((*findings.quarantined, *leaks), key=lambda picture: picture.id))
     return Dataset(
         source=source,
-        classes=listing.classes,
+        classes=classes,
         items=tuple(
             Item(p.id, numbers[p.label], str(p.part), p.sha256, p.fold, p.group or p.sha256 if config.group_by else "")
             for p in placed
@@ -120,6 +122,11 @@ def _recording(config: RunConfig, count: int, cache: Path | None) -> AbstractCon
     if cache is None or config.limit is not None or len(config.input_sizes) > MAX_SIZES_AT_ONCE:
         return nullcontext()
     return recording(config.input_sizes, config.fit, count, cache)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key of a class: numbers by value, so that 10 follows 9."""
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", name)], name
 
 
 def _input_sizes(sizes: PictureSizes | None) -> tuple[int, ...]:

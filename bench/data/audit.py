@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from PIL import Image
 
-from bench.data import near_duplicates
+from bench.data import masks, near_duplicates
 from bench.data.near_duplicates import fingerprint
 from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, levels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
@@ -25,7 +25,11 @@ PixelSink = Callable[[str, Pixels], None]
 
 
 def audit(
-    source: Source, listing: Listing, progress: StageCallback | None = None, keep: PixelSink | None = None
+    source: Source,
+    listing: Listing,
+    progress: StageCallback | None = None,
+    keep: PixelSink | None = None,
+    use_masks: bool = False,
 ) -> tuple[tuple[UsablePicture, ...], AuditFindings]:
     """Decode every picture of the source and leave out those that cannot be used.
 
@@ -34,6 +38,7 @@ def audit(
         progress: Called after every picture.
         keep: Called with every picture that decodes, from several threads at once. The pixels have enough detail for
             squares of up to `pictures.SHARED_SIDE`.
+        use_masks: Use masks beside pictures as pictures.
 
     Returns:
         The usable pictures, each content once, and the findings.
@@ -46,6 +51,8 @@ def audit(
     left_out, ignored = list(listing.left_out), Counter(listing.ignored)
     sound: list[UsablePicture] = []
     fingerprints = bytearray()
+    suspects = {} if use_masks else masks.suspects([entry.id for entry in listing.entries])
+    flat: set[str] = set()
     extremes: list[tuple[int, int]] = []
 
     def look_at(entry: ListedPicture) -> tuple[UsablePicture, bytes] | LeftOut:
@@ -58,6 +65,8 @@ def audit(
         if picture.extremes:
             extremes.append(picture.extremes)
             picture = picture.scaled(levels([picture.extremes]))
+        if suspects and masks.is_flat(picture.pixels):
+            flat.add(entry.id)
         usable = UsablePicture(
             entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
         )
@@ -74,13 +83,27 @@ def audit(
                 left_out.append(seen)
             if progress:
                 progress("checking pictures", done, len(listing.entries))
-    rows, repeated = _without_repetitions(sound)
+    masked = masks.select(suspects, {picture.id for picture in sound}, flat) if suspects else {}
+    rows, repeated = _without_repetitions(sound, masked)
     left_out += repeated
     usable = [sound[row] for row in rows]
-    if lost := set(listing.classes) - {picture.label for picture in usable}:
+    labels = {picture.label for picture in usable}
+    no_classes = {
+        picture.label for picture in repeated if picture.kind is LeftOutKind.MASK and masks.is_word(picture.label)
+    }
+    if lost := set(listing.classes) - labels - no_classes:
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
+        if first and first.kind.download:
+            count = sum(picture.kind is first.kind for picture in left_out)
+            files = f"{count:,} of {len(listing.entries):,} files are {first.kind.words}s"
+            raise DataError(f"{files}: run {first.kind.download}")
         reason = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
+    if len(labels) == 1:
+        raise DataError(
+            f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are "
+            "needed; --masks use takes masks as pictures"
+        )
     groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
@@ -97,16 +120,19 @@ def audit(
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings
 
 
-def _without_repetitions(sound: Sequence[UsablePicture]) -> tuple[list[int], list[LeftOut]]:
-    """Select one row per content, ordered by content, and list the rest as left out.
+def _without_repetitions(sound: Sequence[UsablePicture], masked: Mapping[str, str]) -> tuple[list[int], list[LeftOut]]:
+    """Select one row per content, ordered by content, and list the rest as left out; masks first.
 
     Contents with contradictory labels are left out. Of equal files the one in the latest ready-made part stays: the
     test part keeps its pictures, training loses them.
     """
     repeated: dict[str, list[int]] = defaultdict(list)
-    for row, picture in enumerate(sound):
-        repeated[picture.sha256].append(row)
     unique, left_out = [], []
+    for row, picture in enumerate(sound):
+        if picture.id in masked:
+            left_out.append(LeftOut(picture.id, LeftOutKind.MASK, masked[picture.id], picture.label))
+        else:
+            repeated[picture.sha256].append(row)
     for _, rows in sorted(repeated.items()):
         rows.sort(key=lambda row: (-PARTS.index(sound[row].part or PARTS[0]), sound[row].id))
         first, *others = (sound[row] for row in rows)

@@ -34,6 +34,13 @@ SHARED_SIDE = 256
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are decoded if this Pillow can. Not EPS: its decoder starts Ghostscript on the file."""
 
+POINTERS = {
+    b"version https://git-lfs.github.com/spec/": LeftOutKind.LFS_POINTER,
+    b"/annex/objects/": LeftOutKind.ANNEX_POINTER,
+}
+"""First bytes of the files that stand for pictures until these are downloaded (git-lfs/docs/spec.md; git-annex,
+internals/pointer_file)."""
+
 MAX_THREADS = 16
 """Maximum number of decoding threads. Each may hold one picture of `MAX_PIXELS` in memory."""
 
@@ -182,6 +189,13 @@ def resized(pixels: Pixels, size: int, fit: str = "squash") -> Pixels:
     return np.asarray(square, np.uint8)
 
 
+def is_picture(path: str) -> bool:
+    """Return whether a file is a picture by its first bytes; it is not decoded."""
+    with suppress(Exception), Image.open(path, formats=_formats()):
+        return True
+    return False
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Pillow's warnings about damaged or very large pictures, which raise `PictureError` here.
@@ -250,7 +264,8 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> npt.NDArray[Any]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(name, LeftOutKind.TOO_LARGE, _too_large("far too many")) from None
     except UnidentifiedImageError:
-        raise PictureError(name, LeftOutKind.UNKNOWN_FORMAT) from None
+        pointers = (kind for start, kind in POINTERS.items() if content.startswith(start))
+        raise PictureError(name, next(pointers, LeftOutKind.UNKNOWN_FORMAT)) from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, …
         message = " ".join(str(error).split()) or type(error).__name__
         raise PictureError(name, LeftOutKind.DAMAGED, message) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 
 from bench import text
 from bench.config import RunConfig
-from bench.records import SplitInfo, SuggestedGroups
+from bench.records import LeftOutKind, SplitInfo, SuggestedGroups
 
 UNBALANCED = 1.5
 """Classes are called unbalanced above this ratio of the largest to the smallest."""
@@ -81,7 +82,7 @@ class Inventory:
         self.parts = {name: split.n(part) for part, name in names.items()}
         self.total, self.lost = sum(self.parts.values()), len(split.quarantined)
         rows = [self._row(name, names) for name in split.classes]
-        self.rows = sorted(rows, key=lambda row: (-row.total, row.name))
+        self.rows = sorted(rows, key=lambda row: -row.total)
         self.balance = self._balance()
         left_out: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for picture in split.quarantined:
@@ -93,12 +94,12 @@ class Inventory:
         self.alike = sorted(split.alike, key=lambda group: group not in split.contradicting)
         self.together = None if config.split_file else config.near_duplicates == "group"
         sampled = config.split_file or config.limit
-        self.losses = [*self._leaks(), *([] if sampled else self._losses())]
+        self.losses = [*self._leaks(), *self._not_pictures(), *([] if sampled else self._losses())]
         self.doubts = []
         if count := len(split.contradicting):
             groups = f"{text.plural(count, 'group')} of near-duplicates {'carries' if count == 1 else 'carry'}"
             self.doubts = [f"{groups} several labels, one of which is likely to be wrong."]
-
+        self.doubts += _look_alikes(split.classes)
         self.suggestions = [self._suggestion(split.suggested)] if split.suggested else []
 
     @property
@@ -195,9 +196,20 @@ class Inventory:
         pictures = f"{text.plural(leaks, 'picture')} of the ready-made parts {verb} one of a later part"
         return [f"{pictures}: left out, so that no model is trained on pictures that score it."] if leaks else []
 
+    def _not_pictures(self) -> Iterator[str]:
+        """Say how to use masks and pointers."""
+        left_out = self.split.quarantined
+        gone = {picture.label for picture in left_out if picture.kind is LeftOutKind.MASK} - set(self.split.classes)
+        for kind, count in Counter(picture.kind for picture in left_out).items():
+            if kind is LeftOutKind.MASK:
+                masks = text.plural(count, "mask") + (f" (all of {text.listing(sorted(gone))})" if gone else "")
+                yield f"{masks} beside pictures: left out; --masks use takes them as pictures."
+            elif kind.download:
+                yield f"{text.plural(count, 'file')}: {kind.words}; run {kind.download} to have the pictures."
+
     def _losses(self) -> list[str]:
-        """Warn about every class of which more than `MANY` is left out."""
-        lost = Counter(picture.label for picture in self.split.quarantined)
+        """Warn about every class of which more than `MANY` is left out, masks not counted."""
+        lost = Counter(picture.label for picture in self.split.quarantined if picture.kind is not LeftOutKind.MASK)
         warnings = []
         for name in self.split.classes:
             total = lost[name] + sum(counts.get(name, 0) for counts in self.split.counts.values())
@@ -207,6 +219,18 @@ class Inventory:
         if len(warnings) > 4:
             warnings[3:] = [f"{text.plural(len(warnings) - 3, 'more class', 'more classes')} lost as much."]
         return warnings
+
+
+def _look_alikes(classes: Iterable[str]) -> Iterator[str]:
+    """Warn about classes whose names differ only in case, blanks or Unicode form."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike["".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            look_equal = len({unicodedata.normalize("NFKC", name) for name in names}) < len(names)
+            shown = " and ".join((ascii if look_equal else repr)(text.one_line(name)) for name in names)
+            yield f"Classes {shown} differ only in case, blanks or Unicode form: if they are one, give them one name."
 
 
 def _by_part(groups: Mapping[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,14 @@ class TestSplitFile:
     def test_nothing_else_may_decide_the_split(self, written, given):
         with pytest.raises(ConfigError, match=f"leave out --{next(iter(given))}"):
             RunConfig(split_file=str(written[1]), **given)
+
+
+def test_a_manifest_keeps_the_order_of_its_classes(folder, tmp_path):
+    dataset = data.open(RunConfig(data=str(folder({"1": 3, "2": 3, "10": 3}))))
+    earlier = ("1", "10", "2")  # the order of earlier versions
+    labels = [earlier.index(dataset.classes[item.label]) for item in dataset.items]
+    items = tuple(replace(item, label=label) for item, label in zip(dataset.items, labels, strict=True))
+    old = replace(dataset, classes=earlier, items=items)
+    old.write(tmp_path / "split.json")
+    assert old.sha256 == dataset.sha256
+    assert data.open(RunConfig(split_file=str(tmp_path / "split.json"))) == old

@@ -12,6 +12,7 @@ from bench import data
 from bench.config import RunConfig
 from bench.errors import DataError
 from bench.records import LeftOutKind
+from bench.report.inventory import Inventory
 
 
 def opened(path: Path, **settings) -> data.Dataset:
@@ -138,10 +139,17 @@ class TestLimit:
             opened(path, limit=12)
 
 
-def test_one_level_too_high_is_said_with_the_right_folder(folder):
-    with pytest.raises(DataError, match=r"Did you mean '.*dataset'\?") as caught:
-        opened(folder({"dataset/cats": 3, "dataset/dogs": 3}))
-    assert "\n" not in str(caught.value)
+def test_one_level_too_high_is_said_and_the_right_folder_is_used(folder):
+    dataset = opened(folder({"dataset/cats": 3, "dataset/dogs": 3}))
+    assert dataset.classes == ("cats", "dogs")
+    assert dataset.guesses == ("the classes are in dataset/; --data names another folder",)
+
+
+def test_numbers_are_classes_in_their_order(folder):
+    dataset = opened(folder({str(number): 3 for number in (0, 1, 2, 9, 10, 11)}))
+    assert dataset.classes == ("0", "1", "2", "9", "10", "11")
+    assert all(dataset.classes[item.label] == item.id.split("/")[0] for item in dataset.items)
+    assert [row.name for row in Inventory(dataset.info(), RunConfig()).rows] == ["0", "1", "2", "9", "10", "11"]
 
 
 class TestInputSizes:

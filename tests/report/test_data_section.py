@@ -179,3 +179,18 @@ class TestTerminal:
         shown = "\n".join(self.listed(split)) + self.started(split)
         assert "[red]<img src=x" in shown
         assert not set(shown) & {"\x1b", "\u202e", "\u2028", "\ud800"}
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("Cat", "cat"), "Classes 'Cat' and 'cat' differ only in case, blanks or Unicode form: if they are one, give"),
+        (("cat", "cat "), "Classes 'cat' and 'cat ' differ"),
+        (("New York", "new  york"), "Classes 'New York' and 'new  york' differ"),
+        (("cafe\u0301", "caf\u00e9"), r"Classes 'cafe\u0301' and 'caf\xe9' differ"),
+    ],
+)
+def test_classes_that_look_alike_are_pointed_out(names: tuple[str, ...], says: str) -> None:
+    split = SplitInfo("photos", (*names, "dog"), {"train": dict.fromkeys((*names, "dog"), 3)}, "")
+    (warning,) = Inventory(split, RunConfig()).warnings
+    assert warning.startswith(says)

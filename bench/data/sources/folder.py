@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
-from bench.data.pictures import Picture, PictureError, decode
-from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
+from bench.data import masks
+from bench.data.pictures import Picture, PictureError, decode, is_picture
+from bench.data.sources import PARTS, TABLES, ListedPicture, Listing, Source, StageCallback, existing_path, part_named
 from bench.data.sources.file_names import SUFFIXES, Naming, naming
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
 
 CLUTTER_FILES = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db"})
 CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
+
+RUN_FILE = "run.json"
+"""The file that marks a run folder of this suite, which has thumbnails: such a folder is never read."""
 
 LAYOUTS = (
     "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
@@ -55,7 +62,8 @@ class Folder(Source):
         try:
             return _Walk(self.path, self.label_from).listing()
         except OSError as error:
-            raise DataError(f"data folder {str(self.path)!r} cannot be read: {error.strerror}") from None
+            folder = error.filename or str(self.path)
+            raise DataError(f"data folder {folder!r} cannot be read: {error.strerror}") from None
 
 
 def open(config: RunConfig, progress: StageCallback | None) -> Folder:
@@ -73,6 +81,8 @@ def read(path: str, least: int) -> Picture:
         with FileIO(path) as file:
             content = file.readall()
     except OSError as error:
+        if _is_annexed(path):
+            raise PictureError(path, LeftOutKind.ANNEX_POINTER) from None
         raise PictureError(path, LeftOutKind.UNREADABLE, str(error.strerror)) from None
     return decode(content, path, least)
 
@@ -82,199 +92,338 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in CLUTTER_FILES
 
 
-class _Level:
-    """Entries of a folder, sorted by name: folders that may be classes, links, and others."""
+@dataclass(eq=False)
+class _Folder:
+    """A folder as one pass over the data found it, without hidden files and without run folders.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folders: list[Path] = []
-        self.links: list[Path] = []
-        self.others: list[Path] = []
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
-            is_folder = entry.is_dir(follow_symlinks=False) and not _is_hidden_folder(entry.name)
-            entries = self.links if entry.is_symlink() else self.folders if is_folder else self.others
-            entries.append(path / entry.name)
+    Attributes:
+        path: Its path relative to the data folder, with "/" on every system; "" is the data folder.
+        files: Paths of its files and of its links to files inside the data folder.
+        folders: Its sub-folders.
+        left_out, ignored: What else it has, without its sub-folders.
+        has_pictures: True if a picture is in it or below it: by its suffix, or else by its first bytes.
+    """
 
-    @property
-    def files(self) -> list[Path]:
-        """All entries that are not folders."""
-        return [*self.others, *self.links]
-
-    @property
-    def every_file(self) -> Iterator[Path]:
-        """The files and those below, without hidden folders."""
-        yield from self.files
-        for folder in self.folders:
-            yield from _Level(folder).every_file
-
-    def naming(self, label_from: str = "") -> Naming | None:
-        """The pattern of the files' names; None if they name no class."""
-        return naming((path.name for path in self.files), label_from)
+    path: str
+    files: list[str] = field(default_factory=list)
+    folders: list[_Folder] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    has_pictures: bool = False
 
     @property
-    def named(self) -> list[str]:
+    def name(self) -> str:
+        return _name(self.path)
+
+    @property
+    def with_pictures(self) -> list[_Folder]:
+        """The sub-folders that may be classes or parts."""
+        return [folder for folder in self.folders if folder.has_pictures]
+
+    @cached_property
+    def named(self) -> set[str]:
         """The classes in the names of the files."""
-        if not (names := self.naming()):
-            return []
-        return sorted({name for path in self.files if (name := names.class_in(path.name))})
+        names = naming(map(_name, self.files))
+        return {label for path in self.files if (label := names.class_in(path))} if names else set()
+
+    def tree(self) -> Iterator[_Folder]:
+        """This folder and those below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.tree()
+
+    def all_files(self) -> list[str]:
+        """Its files and those below it."""
+        return [path for folder in self.tree() for path in folder.files]
 
 
-_Classes = Mapping[str, list[Path]]
-"""Paths of each class: one folder, or single files."""
+_Classes = Mapping[str, _Folder]
+"""The pictures of each class."""
 
 
 class _Walk:
-    """One pass over a folder that collects its pictures and the files that are left out."""
+    """One pass over a folder that lists what is in it, and the layout that follows from it."""
 
     def __init__(self, root: Path, label_from: str = "") -> None:
         self.root, self.label_from = root, label_from
         self.naming: Naming | None = None
-        self.guesses: tuple[str, ...] = ()
         self.entries: list[ListedPicture] = []
         self.left_out: list[LeftOut] = []
         self.ignored: Counter[str] = Counter()
+        self.guesses: list[str] = []
 
     def listing(self) -> Listing:
         if not self.root.exists():
             raise DataError(f"data folder {str(self.root)!r} does not exist")
         if not self.root.is_dir():
             raise DataError(f"data {str(self.root)!r} is a file: must be a folder of pictures")
-        classes_by_part = self._by_part()
+        if (self.root / RUN_FILE).exists():
+            raise DataError(f"data folder {str(self.root)!r} is a run folder: its pictures are thumbnails")
+        classes_by_part = self._by_part(self._scan(""))
         for part, classes in classes_by_part.items():
-            for label, path in ((label, path) for label, paths in classes.items() for path in paths):
-                self._collect(path, label, part)
-        names = next(iter(classes_by_part.values()))
-        return Listing(
-            tuple(sorted(names)), tuple(self.entries), tuple(self.left_out), dict(+self.ignored), self.guesses
-        )
+            for label, folder in classes.items():
+                self.entries += (ListedPicture(path, label, part) for path in folder.all_files())
+                for below in folder.tree():
+                    self.left_out += (replace(fault, label=label) for fault in below.left_out)
+                    self.ignored += below.ignored
+        names = tuple(sorted(next(iter(classes_by_part.values()))))
+        return Listing(names, tuple(self.entries), tuple(self.left_out), dict(+self.ignored), tuple(self.guesses))
 
-    def _by_part(self) -> dict[str | None, _Classes]:
+    # -- the pass
+
+    def _scan(self, path: str) -> _Folder:
+        folder = _Folder(path)
+        for entry in sorted(os.scandir(self._full(path)), key=lambda entry: entry.name):
+            below = f"{path}/{entry.name}" if path else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if _is_hidden_folder(entry.name):
+                    folder.ignored["hidden or system folder"] += 1
+                elif os.path.exists(self._full(f"{below}/{RUN_FILE}")):  # noqa: PTH110 - as in `Folder.picture`
+                    folder.ignored["run folder"] += 1
+                else:
+                    folder.folders.append(self._scan(below))
+            elif is_clutter(entry.name):
+                folder.ignored["hidden or system file"] += 1
+            elif fault := self._fault(entry, below):
+                folder.left_out.append(fault)
+            else:
+                folder.files.append(below)
+        folder.has_pictures = (
+            any(_suffix(below) in SUFFIXES for below in folder.files)
+            or any(below.has_pictures for below in folder.folders)
+            or any(is_picture(self._full(below)) for below in folder.files)
+        )
+        return folder
+
+    def _fault(self, entry: os.DirEntry[str], path: str) -> LeftOut | None:
+        if not entry.is_symlink():
+            return None if entry.is_file() else LeftOut(path, LeftOutKind.NOT_A_FILE)
+        link = Path(entry.path)
+        try:
+            target = link.resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
+            return None if _is_annexed(entry.path) else LeftOut(path, LeftOutKind.LINK, "leads nowhere")
+        if target.is_dir():
+            return LeftOut(path, LeftOutKind.LINK, "leads to a folder")
+        if not target.is_relative_to(self.root.resolve()) or not target.is_file():
+            return LeftOut(path, LeftOutKind.LINK, "leads outside the folder")
+        return None
+
+    def _full(self, path: str) -> str:
+        return os.path.join(self.root, path)  # noqa: PTH118 - as in `Folder.picture`
+
+    # -- the layout
+
+    def _by_part(self, top: _Folder) -> dict[str | None, _Classes]:
         """The classes of every part, train first; without parts, those of the whole folder."""
-        top = _Level(self.root)
         parts = self._parts(top)
-        train = _Level(parts["train"]) if parts else top
-        train_classes = self._classes(train)
-        self._check_classes(train_classes, train)
         if not parts:
-            return {None: train_classes}
-        for link in top.links:
-            self._reject(link, LeftOutKind.LINK)
-        self.ignored["beside the classes"] += len(top.others)
-        for folder in set(top.folders) - set(parts.values()):
-            self.ignored["outside the parts"] += sum(len(files) for _, _, files in os.walk(folder))
-        classes_by_part: dict[str | None, _Classes] = {"train": train_classes}
+            top = self._inner(top)
+            parts = self._parts(top)
+        if not parts:
+            classes = self._classes(top)
+            self._check_classes(classes, top, top.with_pictures)
+            return {None: classes}
+        self._leave(top, list(parts.values()))
+        train = self._inner(parts["train"])
+        known = self._classes(train)
+        self._check_classes(known, train, list(parts.values()))
+        classes_by_part: dict[str | None, _Classes] = {"train": known}
         for part in PARTS[1:]:
-            if part in parts and (classes := self._classes(_Level(parts[part]), train_classes)):
-                if odd := classes.keys() ^ train_classes.keys():
-                    name = min(classes.keys() - train_classes.keys() or odd)
-                    here, there = (parts[part], train.path) if name in classes else (train.path, parts[part])
-                    where = f"is in {here.name}/ but not in {there.name}/"
-                    raise DataError(f"data folder {str(self.root)!r}: class {name!r} {where}")
+            if part in parts and (classes := self._labelled(self._inner(parts[part], known), known, part, train)):
                 classes_by_part[part] = classes
         return classes_by_part
 
-    def _parts(self, top: _Level) -> dict[str, Path]:
-        """Folders of ready-made parts; empty if the folders are classes, one of which may be named "test"."""
-        parts: dict[str, Path] = {}
-        for folder in top.folders:
-            part = part_named(folder.name)
+    def _inner(self, top: _Folder, known: Collection[str] = ()) -> _Folder:
+        """Descend through folders with a single sub-folder of pictures to the one that holds several classes."""
+        passed = [top]
+        while len(passed[-1].named) < 2 and (below := self._only_below(passed[-1])) and below.name not in known:
+            passed.append(below)
+        level = passed[-1]
+        if level is top or len(level.with_pictures) + len(level.named) < 2:
+            return top
+        for outer, inner in pairwise(passed):
+            self._leave(outer, [inner])
+        self.guesses.append(f"the classes are in {level.path}/; --data names another folder")
+        return level
+
+    def _only_below(self, folder: _Folder) -> _Folder | None:
+        """The single sub-folder with pictures, apart from folders of masks; else the single one with parts."""
+        below = [] if self.label_from else folder.with_pictures  # paths that the user's pattern reads stay whole
+        if len(below) > 1:
+            below = [inner for inner in below if not (masks.is_word(inner.name) and self._holds_masks(inner))]
+        if len(below) > 1:
+            train = [self._parts(inner).get("train") for inner in below]
+            below = [inner for inner, part in zip(below, train, strict=True) if part and len(part.with_pictures) > 1]
+        return below[0] if len(below) == 1 else None
+
+    def _holds_masks(self, folder: _Folder) -> bool:
+        try:
+            return all(masks.is_flat(read(self._full(path), 0).pixels) for path in folder.all_files()[:5])
+        except PictureError:
+            return False
+
+    def _parts(self, top: _Folder) -> dict[str, _Folder]:
+        """Folders of ready-made parts; empty if the folders are classes, one of which may be named "test".
+
+        Their names may begin alike: `seg_train`, `seg_test`.
+        """
+        folders = top.with_pictures
+        alike = re.sub(r"[^_ -]*$", "", os.path.commonprefix([folder.name for folder in folders]))  # noqa: RUF071
+        parts: dict[str, _Folder] = {}
+        for folder in folders:
+            part = part_named(folder.name.removeprefix(alike))
             if part in parts:
                 raise DataError(
-                    f"data folder {str(self.root)!r}: {parts[part].name!r} and {folder.name!r} both mean {part}"
+                    f"data folder {self._full(top.path)!r}: {parts[part].name!r} and {folder.name!r} both mean {part}"
                 )
             if part:
                 parts[part] = folder
         if "train" not in parts:
             return {}
-        train = _Level(parts["train"])
-        several, nothing_else = len(parts) > 1, len(parts) == len(top.folders)
-        if train.folders:
+        several, nothing_else = len(parts) > 1, len(parts) == len(folders)
+        if parts["train"].with_pictures:
             return parts if several else {}
-        by_name = len(train.named) > 1
-        return parts if (several and nothing_else) or (by_name and (several or nothing_else)) else {}
+        by_name = len(parts["train"].named) > 1
+        return parts if by_name + several + nothing_else > 1 else {}
 
-    def _classes(self, level: _Level, known: Iterable[str] = ()) -> _Classes:
+    def _classes(self, level: _Folder, known: Collection[str] = ()) -> _Classes:
         """Classes by sub-folders if there are any, else by file names; restricted to `known`, unless that is empty.
 
         The pattern of the names of the first level is that of the other levels.
         """
-        if level.folders and not self.label_from:
-            for link in level.links:
-                self._reject(link, LeftOutKind.LINK)
-            self.ignored["beside the classes"] += len(level.others)
-            return {folder.name: [folder] for folder in level.folders}
-        classes: dict[str, list[Path]] = defaultdict(list)
-        if not self.naming and (names := level.naming(self.label_from)):
-            self.naming = names
-            self.guesses = tuple(filter(None, [names.note(path.name for path in level.files)]))
-        for path in level.every_file if self.label_from else level.files:
-            name = path.relative_to(level.path).as_posix() if self.label_from else path.name
-            is_picture = path.suffix.lower() in SUFFIXES
-            label = self.naming.class_in(name) if self.naming and is_picture else None
-            if label and not path.name.startswith(".") and (not known or label in known):
-                classes[label].append(path)
-            elif path.is_symlink():
-                self._reject(path, LeftOutKind.LINK)
-            elif path.is_dir():
-                self.ignored["hidden or system folder"] += 1
-            elif is_clutter(path.name):
-                self.ignored["hidden or system file"] += 1
+        if level.with_pictures and not self.label_from:
+            folders = _without_copy(level.with_pictures)
+            self._leave(level, folders)
+            if not known and (below := _other_classes(folders)):
+                names = _some(folder.name for folder in folders)
+                self.guesses.append(f"the classes are {names}; if {below} are, name their folder with --data")
+            return {folder.name: folder for folder in folders}
+        visited = list(level.tree()) if self.label_from else [level]
+        for folder in visited:
+            self._leave(folder, folder.folders if self.label_from else [], files=False)
+        if not self.naming and (pattern := naming(map(_name, level.files), self.label_from)):
+            self.naming = pattern
+            self.guesses += filter(None, [pattern.note(map(_name, level.files))])
+        classes: dict[str, _Folder] = {}
+        for path in (path for folder in visited for path in folder.files):
+            is_named = _suffix(path) in SUFFIXES
+            label = self.naming.class_in(path.removeprefix(f"{level.path}/")) if self.naming and is_named else None
+            if label and (not known or label in known):
+                classes.setdefault(label, _Folder(label)).files.append(path)
             else:
-                self.ignored["unlabelled: no class in the name" if is_picture else "not a picture"] += 1
+                self.ignored["unlabelled: no class in the name" if is_named else "not a picture"] += 1
         return classes
 
-    def _check_classes(self, classes: _Classes, level: _Level) -> None:
-        where = f"data folder {str(level.path)!r}"
-        if len(level.folders) == 1 and not self.label_from and len(named := level.named) > 1:
-            some = ", ".join([*map(repr, named[:3]), *(["…"] if len(named) > 3 else [])])
+    def _labelled(self, level: _Folder, known: _Classes, part: str, train: _Folder) -> _Classes:
+        """The classes of a later part, which are those of the training part; none if it has no labels.
+
+        A folder that is no class is left out if it stands alone, or if it has the file names of those beside it.
+        """
+        classes, unlabelled = dict(self._classes(level, known)), level
+        if len(unknown := classes.keys() - known.keys()) == 1:
+            pile = classes[min(unknown)]
+            beside = {_name(path) for folder in classes.values() if folder is not pile for path in folder.all_files()}
+            if not beside or beside.issuperset(map(_name, pile.all_files())):
+                unlabelled = classes.pop(pile.name)
+                self._ignore(pile, "unlabelled: no class folder")
+                if beside:
+                    self.guesses.append(f"{pile.path}/ is no class of {train.path}/: left out")
+        if not classes:
+            self.guesses.append(f"{unlabelled.path}/ has no labels: left out, a {part} part is split off {train.path}/")
+        elif odd := classes.keys() ^ known.keys():
+            name = min(classes.keys() - known.keys() or odd)
+            here, there = (level, train) if name in classes else (train, level)
             raise DataError(
-                f"{where} has pictures named after their class ({some}) beside the sub-folder "
-                f"{level.folders[0].name!r}; it {LAYOUTS}"
+                f"data folder {str(self.root)!r}: class {name!r} is in {here.path}/ but not in {there.path}/; add its "
+                f"pictures there, or let the suite split one folder: --data {shlex.quote(self._full(train.path))}"
             )
+        return classes
+
+    def _leave(self, level: _Folder, used: Sequence[_Folder], files: bool = True) -> None:
+        """Count what a folder has beside the sub-folders that are used."""
+        self.left_out += level.left_out
+        self.ignored += level.ignored
+        self.ignored["beside the classes"] += len(level.files) * files
+        rest = sorted(set(level.folders).difference(used), key=lambda folder: folder.path)
+        for folder in rest:
+            self._ignore(folder, "in other folders" if folder.has_pictures else "in folders without pictures")
+        if others := [folder.path for folder in rest if folder.has_pictures]:
+            names = _some(folder.name for folder in used)
+            self.guesses.append(f"left out beside {names}: {_some(others)}; --data names another folder")
+        if empty := [folder.path for folder in rest if not folder.has_pictures]:
+            self.guesses.append(f"no pictures, so no classes: {_some(empty)}")
+
+    def _ignore(self, folder: _Folder, reason: str) -> None:
+        for below in folder.tree():
+            self.ignored += below.ignored
+            self.ignored[reason] += len(below.files) + len(below.left_out)
+
+    def _check_classes(self, classes: _Classes, level: _Folder, others: Sequence[_Folder]) -> None:
+        where = f"data folder {self._full(level.path).rstrip('/')!r}"
+        if len(level.with_pictures) == 1 and len(level.named) > 1 and not self.label_from:
+            raise DataError(
+                f"{where} has pictures named after their class ({_some(level.named)}) beside the sub-folder "
+                f"{level.with_pictures[0].name!r}; it {LAYOUTS}"
+            )
+        empty = _some(folder.name for folder in level.folders if not folder.has_pictures)
+        likely = [folder.path for folder in others if len(folder.with_pictures) > 1]
+        likely += [path for path in level.files if _suffix(path) in TABLES]
+        hint = f". Did you mean {self._full(likely[0])!r}?" if likely else ""
         if not classes and self.label_from:
-            example = next((f", e.g. {path.name!r}" for path in level.every_file), "")
+            example = next((f", e.g. {_name(path)!r}" for path in level.all_files()), "")
             raise DataError(f"{where}: label-from {self.label_from!r} matches none of its files{example}")
         if not classes:
-            count = len(level.others)
-            files = "1 file" if count == 1 else f"{count} files"
-            content = f"has {files} but no sub-folder, and none named after its class" if count else "is empty"
-            raise DataError(f"{where} {content}; it {LAYOUTS}")
+            count = len(level.all_files())
+            sub_folder = "no sub-folder with pictures" if empty else "no sub-folder"
+            content = f"has {count} file{'s' * (count != 1)} but {sub_folder}, and none named after its class"
+            if level.left_out:
+                content = f"has nothing that can be used; {level.left_out[0].id!r}: {level.left_out[0].reason}"
+            elif not count and not empty:
+                content = "is empty"
+            raise DataError(f"{where} {content}; it {LAYOUTS}{hint}")
         if len(classes) == 1:
-            below = [folder for folder in level.folders if len(_Level(folder).folders) > 1]
-            hint = f". Did you mean {str(below[0])!r}?" if below else "".join(f"; {guess}" for guess in self.guesses)
+            guesses = "" if hint or empty else "".join(f"; {guess}" for guess in self.guesses)
+            hint = (f" (class {empty} has no pictures)" if empty else "") + hint + guesses
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")
 
-    def _collect(self, path: Path, label: str, part: str | None) -> None:
-        """Collect a picture, or all pictures of a folder, recursively."""
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            if _is_hidden_folder(path.name):
-                self.ignored["hidden or system folder"] += 1
-                return
-            for name in sorted(os.listdir(path)):  # noqa: PTH208 - fewer path objects
-                self._collect(path / name, label, part)
-        elif stat.S_ISLNK(mode) and path.is_dir():
-            self._reject(path, LeftOutKind.LINK, "leads to a folder", label)
-        elif is_clutter(path.name):
-            self.ignored["hidden or system file"] += 1
-        elif stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._leads_inside(path, label)):
-            self.entries.append(ListedPicture(path.relative_to(self.root).as_posix(), label, part))
-        elif not stat.S_ISLNK(mode):
-            self._reject(path, LeftOutKind.NOT_A_FILE, label=label)
 
-    def _leads_inside(self, link: Path, label: str) -> bool:
-        detail = "leads outside the folder"
-        try:
-            target = link.resolve(strict=True)
-            if target.is_relative_to(self.root.resolve()) and target.is_file():
-                return True
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links, up to Python 3.12
-            detail = "leads nowhere"
-        self._reject(link, LeftOutKind.LINK, detail, label)
-        return False
+def _is_annexed(path: str) -> bool:
+    """Return whether a file is a link of git-annex."""
+    return os.path.islink(path) and ".git/annex/objects/" in Path(path).readlink().as_posix()  # noqa: PTH114
 
-    def _reject(self, path: Path, kind: LeftOutKind, detail: str = "", label: str = "") -> None:
-        self.left_out.append(LeftOut(path.relative_to(self.root).as_posix(), kind, detail, label))
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _suffix(path: str) -> str:
+    return "." + path.rpartition(".")[2].lower()
+
+
+def _without_copy(folders: list[_Folder]) -> list[_Folder]:
+    """The class folders, without one that has all others again (`flowers/flowers`)."""
+    names = {folder.name for folder in folders}
+    copies = [
+        folder
+        for folder in folders
+        if 1 < len(folder.with_pictures) == len(folders) - 1
+        and {inner.name for inner in folder.with_pictures} == names - {folder.name}
+    ]
+    return [folder for folder in folders if folder is not copies[0]] if len(copies) == 1 else folders
+
+
+def _other_classes(folders: Sequence[_Folder]) -> str:
+    """Sub-folders that may be the classes instead: those of one folder alone, or of all as in `color/` and `grey/`."""
+    below = [{inner.name for inner in folder.with_pictures} for folder in folders]
+    several = [names for names in below if len(names) > 1 and not any(map(masks.is_word, names))]
+    is_odd = len(several) == 1 or (len(several) == len(below) and all(names == below[0] for names in below))
+    return _some(several[0]) if len(folders) > 1 and is_odd else ""
+
+
+def _some(names: Iterable[str]) -> str:
+    first = sorted(names)
+    return ", ".join([*map(repr, first[:3]), *(["…"] if len(first) > 3 else [])])
 
 
 def _is_hidden_folder(name: str) -> bool:

@@ -166,5 +166,5 @@ def test_links_are_followed_inside_the_folder_alone(listing, tmp_path):
     assert {each.id: each.reason for each in found.left_out} == {
         "cat.9.jpg": "link, not followed: leads outside the folder",
         "dog.7.jpg": "not a regular file",
-        "owls": "link, not followed",
+        "owls": "link, not followed: leads to a folder",
     }
