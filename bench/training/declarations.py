@@ -29,7 +29,7 @@ CHOICES: Mapping[str, Collection[str]] = {"augmentation": AUGMENTATIONS, "fit": 
 
 _ABBREVIATIONS = {"lr": "learning_rate", "rate": "learning_rate", "bs": "batch_size", "opt": "optimizer"}
 
-_MIN_SIMILARITY = 0.6
+_MIN_SIMILARITY = 0.61
 """Minimum `difflib` ratio of two names for suggesting one for the other."""
 
 _METHODS = {"Int", "Float", "Choice", "Boolean", "Fixed"} & set(vars(HyperParameters))

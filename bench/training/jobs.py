@@ -376,7 +376,8 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
 
 def _fit(built: _Built, job: TrainingJob) -> str:
     """Return the way in which this configuration makes pictures square."""
-    return str(built.params.get("fit") or job.fit)
+    values = built.params
+    return str(values.get("fit") or job.fit)
 
 
 def _part(dataset: data.Dataset, items: Items, size: int, fit: str, job: TrainingJob, channel: Channel) -> Part:
