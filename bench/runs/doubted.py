@@ -1,6 +1,6 @@
 """Labels in doubt: pictures that independent families, not trained on them, agree to put into another class.
 
-`labels.csv` in the run folder lists them, to be looked at and labelled again.
+`doubted-labels.csv` in the run folder lists them, to be looked at and labelled again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.records import Run
 from bench.runs import predictions
 from bench.runs.predictions import Predictions
 
-FILE = "labels.csv"
+FILE = "doubted-labels.csv"
 """Name of the file in a run folder."""
 
 COLUMNS = ("path", "label", "suggested", "part", "agreeing", "families", "probability_of_label")

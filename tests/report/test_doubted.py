@@ -54,8 +54,8 @@ def doubtful_run(run: Run, tmp_path: Path) -> Callable[..., Run]:
 def test_the_wrong_labels_are_found_and_listed(doubtful_run, tmp_path):
     run = doubtful_run()
     assert {int(label.sha256, 16) for label in doubted.of_run(run)} == set(WRONG)
-    doubted.write(run, tmp_path / "labels.csv")
-    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
+    doubted.write(run, tmp_path / "doubted-labels.csv")
+    rows = list(csv.DictReader((tmp_path / "doubted-labels.csv").read_text().splitlines()))
     assert {row["path"] for row in rows} == {f"p/{n}.png" for n in WRONG}
     (row,) = (row for row in rows if row["path"] == "p/50.png")
     assert (row["label"], row["suggested"], row["part"], row["families"]) == ("dog", "cat", "test", "3")
@@ -81,9 +81,9 @@ def test_validation_pictures_are_looked_at_too(doubtful_run, tmp_path):
 def test_fewer_than_two_able_families_doubt_nothing(doubtful_run, tmp_path, families):
     run = doubtful_run(families)
     assert doubted.of_run(run) == []
-    (tmp_path / "labels.csv").write_text("of an earlier page")
-    doubted.write(run, tmp_path / "labels.csv")
-    assert not (tmp_path / "labels.csv").exists()
+    (tmp_path / "doubted-labels.csv").write_text("of an earlier page")
+    doubted.write(run, tmp_path / "doubted-labels.csv")
+    assert not (tmp_path / "doubted-labels.csv").exists()
 
 
 def test_pictures_that_one_family_gets_wrong_are_not_doubted(doubtful_run):
