@@ -46,7 +46,7 @@ def add_settings(parser: argparse.ArgumentParser) -> dict[str, Any]:
 def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTINGS)) -> RunConfig:
     """Read the configuration from the options of these settings; other settings keep their defaults."""
     texts = {name: getattr(options, name) for name in names}
-    return RunConfig(**{name: SETTINGS[name].read(text) for name, text in texts.items() if text is not None})
+    return RunConfig(**{name: text for name, text in texts.items() if text is not None})
 
 
 def read_whole(name: str, text: str, least: int, most: int) -> int:
