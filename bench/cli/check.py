@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.cli.options import BASELINE, output, run_folder, written
+from bench.cli.options import BASELINE, add_policy, output, policy_path, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # they bring NumPy and rich along
     from bench.check.outputs import Verdict
 
 SUMMARY = "the regression gate for CI: compare a run with a baseline; the exit status is the verdict"
-
-POLICY = Path("bench.toml")
 
 HELP = """\
 Compares a run with a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
@@ -76,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
-    parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if it exists")
+    add_policy(parser)
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
     parser.add_argument(
         "--markdown",
@@ -104,19 +102,19 @@ def _check(options: argparse.Namespace) -> int:
     if options.json and (options.github or options.quiet):
         extra = "--github" if options.github else "--quiet"
         raise ConfigError(f"--json prints only JSON; leave out {extra}")
-    for name in ("baseline", "policy", "junit", "markdown"):
+    for name in ("baseline", "junit", "markdown"):
         if getattr(options, name) == "":  # an unset variable of the CI
             raise ConfigError(f"{name} '': a file is expected")
     path, baseline_path = run_folder(options.run), Path(options.baseline or BASELINE)
-    policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
+    limits_path = policy_path(options)
     read = [file for side in (path, baseline_path) for file in (side, side / "results.json")]
-    _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
+    _check_outputs(options, [*read, *([limits_path] if limits_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
     from bench.check.judge import judge
     from bench.runs import results
 
-    limits = policy.read(policy_path) if policy_path else policy.Policy()
+    limits = policy.read(limits_path) if limits_path else policy.Policy()
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
