@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -111,6 +112,7 @@ def _check(options: argparse.Namespace) -> int:
     _check_outputs(options, [*read, *([limits_path] if limits_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
+    from bench.check.flips import flips
     from bench.check.judge import judge
     from bench.runs import results
 
@@ -127,6 +129,9 @@ def _check(options: argparse.Namespace) -> int:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None
     judgement = judge(baseline, candidate, limits)
+    if not judgement.differences:
+        before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
+        judgement = replace(judgement, flips=flips(baseline, candidate, (before, after)))
     _write_outputs(options, judgement)
     if not options.json:
         print_judgement(judgement, every=options.all, brief=options.quiet)
@@ -216,12 +221,15 @@ def _table(judgement: Judgement, every: bool) -> Table:
 
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """Lines and their styles."""
-    from bench.check.findings import MEANINGS, GateOutcome
+    from bench.check.findings import MEANINGS, GateOutcome, Metric
 
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
     for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
         yield f"{finding.cells[3]} {finding.title}: {finding.message}", STYLES[finding.outcome]
+    for finding in judgement.problems:
+        if finding.metric == Metric.ACCURACY and (flipped := judgement.flips.get(finding.family)):
+            yield f"pictures of {finding.title.partition(',')[0]}: {flipped.words}", ""
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:
         yield f"marks: {'; '.join(shown)}", "dim"

@@ -221,7 +221,7 @@ def of_run(run: Run) -> Results:
     Raises:
         RunFolderError: The manifest of the split is damaged.
     """
-    pictures = _test_pictures(run)
+    pictures = manifest_pictures(run.path, run.split.classes)
     return Results(
         run=run.path.name,
         status=run.status,
@@ -258,36 +258,54 @@ def _comparable_settings(run: Run) -> dict[str, Any]:
     return dict(json.loads(json.dumps(settings)))
 
 
-def _split_of(run: Run, pictures: Sequence[_TestPicture]) -> Split:
-    split, ids = run.split, hashlib.sha256()
-    for picture in pictures:
-        ids.update(f"{picture.sha256} {picture.label}\n".encode(errors="backslashreplace"))
+def _split_of(run: Run, pictures: Sequence[ScoredPicture]) -> Split:
+    split = run.split
     names = [picture.group for picture in pictures]
     groups = np.unique(names, return_inverse=True)[1].tolist() if any(names) else []
     counts = dict(split.counts.get("test", {}))
-    return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), counts, tuple(groups))
+    return Split(split.source, split.sha256, ids_sha256(pictures), split.n("test"), counts, tuple(groups))
 
 
-class _TestPicture(NamedTuple):
+class ScoredPicture(NamedTuple):
+    """A test picture; `id` is its path relative to the data's source, `label` its class."""
+
     sha256: str
+    id: str
     label: str
     group: str
 
 
-def _test_pictures(run: Run) -> list[_TestPicture]:
-    """The test pictures in the manifest, sorted by the hash of their content."""
+def manifest_pictures(run: Path, classes: Sequence[str] = ()) -> list[ScoredPicture]:
+    """The test pictures in the manifest of a run folder, sorted by the hash of their content.
+
+    `classes` are those of the manifest, unless others are named.
+
+    Raises:
+        RunFolderError: The manifest is missing or damaged.
+    """
+    manifest = run / "split.json"
     try:
-        items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
-        tested = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
-        return [
-            _TestPicture(str(item["sha256"]), run.split.classes[item["label"]], str(item.get("group", "")))
-            for item in tested
-        ]
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+        names = classes or data["classes"]
+        texts = ((item, *(str(item.get(key, "")) for key in ("sha256", "id", "group"))) for item in data["items"])
+        return sorted(
+            ScoredPicture(sha256, name, names[item["label"]], group)
+            for item, sha256, name, group in texts
+            if item["part"] == "test"
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
+        raise RunFolderError(f"{manifest}: damaged, {error!r}") from error
 
 
-def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[_TestPicture]) -> FamilyResult:
+def ids_sha256(pictures: Sequence[ScoredPicture]) -> str:
+    """Digest of test pictures with their labels."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(f"{picture.sha256} {picture.label}\n".encode(errors="backslashreplace"))
+    return digest.hexdigest()
+
+
+def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[ScoredPicture]) -> FamilyResult:
     trial = run.best(family.name)
     if trial is None:
         return FamilyResult(*_without_model(run, family), file_sha256=family.sha256)
