@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import stats
 from bench.check.policy import Policy
-from bench.check.wording import amount, exact, short
+from bench.check.wording import amount, short
 from bench.runs.results import Environment, FamilyResult, Results, Split, flat_settings
 from bench.text import listing, one_line, plain, plural
 
@@ -126,11 +126,6 @@ class Power(NamedTuple):
         return self.drop > 2 * self.limit
 
     @property
-    def advice(self) -> str:
-        """The limit and what helps, in words."""
-        return f"the limit is {exact(self.limit)}: test on more pictures, or train with more seeds"
-
-    @property
     def points(self) -> str:
         """The drop in points."""
         return amount(self.drop, 2 * self.limit)
@@ -139,6 +134,12 @@ class Power(NamedTuple):
 def power(name: str, change: stats.MeanChange, policy: Policy, families: int, independent: int) -> Power:
     """The power of the test of a family's change among so many families, on so many independent pictures."""
     return Power(change.detectable(policy.alpha / families, independent), policy.of(name).max_drop)
+
+
+def underpowered(names: Sequence[str]) -> str:
+    """The families whose test is underpowered, and what helps, in a sentence."""
+    cause = "a drop of twice the limit could go unseen; test on more pictures, or train with more seeds"
+    return f"UNDERPOWERED: {listing([short(name) for name in names], 8)}: {cause}"
 
 
 def expected_power(baseline: Results, policy: Policy) -> dict[str, Power]:

@@ -119,7 +119,7 @@ class Flips:
 
 
 def flips(before: Results, after: Results, folders: tuple[Path, Path], classes: Sequence[str] = ()) -> dict[str, Flips]:
-    """The flips of every family with a test accuracy in both runs.
+    """The flips of every family with a test accuracy in both runs; families without any are left out.
 
     Args:
         before, after: Results of the two.
@@ -133,6 +133,7 @@ def flips(before: Results, after: Results, folders: tuple[Path, Path], classes: 
     return {
         name: _of_family(name, old.correct[0], new.correct[0], pictures, before, folders)
         for name, (old, new) in scored_pairs(before, after).items()
+        if not np.array_equal(old.correct[0], new.correct[0])
     }
 
 

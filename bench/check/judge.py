@@ -36,6 +36,7 @@ from bench.check.changes import (
     same_hardware,
     scored,
     seed_sd,
+    underpowered,
 )
 from bench.check.findings import Finding, GateOutcome, Judgement, Metric, Sign
 from bench.check.policy import FamilyPolicy, Policy
@@ -78,6 +79,7 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
     findings = list(
         _skipped(names, baseline, candidate, reasons[0]) if reasons else _judged(names, baseline, candidate, policy)
     )
+    weak = [finding.family for finding in findings if finding.underpowered]
     failed, warned = ({f.family for f in findings if f.outcome == outcome} for outcome in (FAIL, WARN))
     return Judgement(
         baseline=baseline,
@@ -85,7 +87,7 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
         findings=sorted(findings, key=lambda f: 0 if f.family in failed else 1 if f.family in warned else 2),
         differences=reasons,
         incomplete=incomplete(candidate),
-        notes=list(notes(baseline, candidate)),
+        notes=[*notes(baseline, candidate), *([underpowered(weak)] if weak else [])],
         policy=policy,
     )
 
@@ -180,20 +182,19 @@ def _accuracy(
     """Judge the change of a family's accuracy."""
     change, difference, limit = tested.accuracy, tested.accuracy.difference, seen.limit
     large, worse = difference <= -limit, difference < 0 and tested.p_drop < alpha
-    better, underpowered = difference > 0 and tested.p_rise < alpha, seen.underpowered
+    better = difference > 0 and tested.p_rise < alpha
     message = _accuracy_message(old, new, tested, limit, worse, better)
-    if underpowered:
-        lowest = f"with 80 % power only a drop of {seen.points} points or more is detected"
-        message += f"; UNDERPOWERED: {lowest}, but {seen.advice}"
-    doubtful = Sign.DOUBTFUL if large or underpowered else Sign.NONE
+    if seen.underpowered:
+        message += f"; UNDERPOWERED: with 80 % power only a drop of {seen.points} points or more is detected"
+    doubtful = Sign.DOUBTFUL if large or seen.underpowered else Sign.NONE
     return build(
         Metric.ACCURACY,
-        FAIL if large and worse and change.calibrated else WARN if large or worse or underpowered else PASS,
+        FAIL if large and worse and change.calibrated else WARN if large or worse or seen.underpowered else PASS,
         message,
         mark=Sign.WORSE if worse else Sign.BETTER if better else doubtful,
         change=points(difference, limit),
         mde=f"{'' if change.calibrated else '>'}{seen.points}",
-        underpowered=underpowered,
+        underpowered=seen.underpowered,
         figures={
             "before": old.accuracy,
             "after": new.accuracy,

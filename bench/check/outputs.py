@@ -182,8 +182,6 @@ def _row(finding: Finding) -> str:
 
 def _flipped(family: str, flips: Flips) -> Iterator[str]:
     """The pictures of a family with another answer, folded, and its classes whose recall changed."""
-    if not flips.lost_count and not flips.gained_count:
-        return
     yield from ("<details>", f"<summary>{sentence(short(family))}: {sentence(flips.counts)}</summary>", "")
     for heading, listed, count in (
         ("Right in the baseline, wrong now", flips.lost, flips.lost_count),

@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _lines(baseline: Results, limits: Policy) -> Iterator[str]:
-    from bench.check.changes import expected_power
+    from bench.check.changes import expected_power, underpowered
 
     powers = expected_power(baseline, limits)
     yield plain(f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}")
@@ -101,5 +101,6 @@ def _lines(baseline: Results, limits: Policy) -> Iterator[str]:
         seeds, said = plural(len(family.seeds), "seed"), ONE_SEED
         if power := powers.get(name):
             said = f"a check with {seeds} detects a drop of {power.points} points or more"
-            said += f"; UNDERPOWERED: {power.advice}" if power.underpowered else ""
         yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {said}")
+    if weak := [name for name, power in powers.items() if power.underpowered]:
+        yield plain(underpowered(weak))

@@ -71,7 +71,7 @@ def test_more_seeds_are_trained_once(made: Path, baseline: Command, monkeypatch:
     assert len(pools[0].trained) == 4
     assert "training a, seed 5 of 5" in err
     assert "5 seeds: a check with 5 seeds detects a drop of" in out
-    assert "UNDERPOWERED: the limit is 1.0: test on more pictures, or train with more seeds" in out
+    assert "UNDERPOWERED: a: a drop of twice the limit could go unseen; test on more pictures" in out
     assert json.loads(Path("kept/base.json").read_text())["families"]["a"]["seeds"] == [0, 1, 2, 3, 4]
     pools.append(pool())
     assert baseline("run", "--seeds", "4", "--quiet") == (0, "reports/baseline.json\n", "")
