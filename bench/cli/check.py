@@ -35,6 +35,9 @@ baseline is never changed.
   presence    fails if a family had a result and has none now; a new family is reported
   parameters  a change warns; more than the policy's cap fails
 
+Lists the pictures that were right in the baseline and are wrong now, if RUN is a run folder, with the recall of every
+class: in --markdown and --json, and a few of them in the terminal for a family that fails or warns.
+
 exit status:
   0  pass; there may be warnings
   1  regression

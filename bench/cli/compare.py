@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # they bring rich and Jinja2 along
 
     from bench.report.compare import ComparedFamily, RunComparison, ValueGroup
 
-SUMMARY = "two runs side by side: the change of every family, and the differences in settings"
+SUMMARY = "two runs side by side: the change of every family, the pictures with another answer, the settings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

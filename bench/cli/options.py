@@ -82,7 +82,9 @@ def output(option: str, text: str | Path, example: str | Path) -> Path:
 
 def add_policy(parser: argparse.ArgumentParser) -> None:
     """Declare the option of the gate's limits."""
-    parser.add_argument("--policy", metavar="FILE", help=f"limits, as of `check`; default {POLICY}, if it exists")
+    parser.add_argument(
+        "--policy", metavar="FILE", help=f"the limits, as in `bench check --help`; default {POLICY}, if it exists"
+    )
 
 
 def policy_path(options: argparse.Namespace) -> Path | None:
