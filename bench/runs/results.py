@@ -189,6 +189,7 @@ NEWER_SETTINGS: Mapping[str, Any] = {
     "max_latency_ms": None,
     "until_settled": False,
     "group_by": "",
+    "fit": "squash",
 }
 """Comparable settings that older files lack, left out with the value that those runs had, so that runs compare."""
 

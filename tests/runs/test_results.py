@@ -128,6 +128,13 @@ def test_a_run_compares_with_a_file_that_is_older_than_a_setting() -> None:
     assert settings[SETTLED] == settings[PLAIN] | {"until_settled": True}
 
 
+def test_this_project_s_gate_compares_with_its_baseline() -> None:
+    """A new comparable setting must be in `NEWER_SETTINGS`, or the gate's baseline must be renewed."""
+    config = RunConfig(only_known=True, epochs=16, patience=16)  # as in tox.ini
+    baseline = Path(__file__).parents[1] / "gate" / "baseline.json"
+    assert results._comparable_settings(unscored(config)) == results.read(baseline).config
+
+
 @pytest.mark.slow
 @pytest.mark.storage
 def test_where_predictions_are_lost_a_family_counts_as_not_scored(made: Callable[..., Run]) -> None:
