@@ -176,7 +176,7 @@ def _jpeg_orientation(content: bytes) -> int:
 
 def _by_pillow(content: bytes, name: str, notes: list[str]) -> tuple[Pixels, Size]:
     try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with Image.open(io.BytesIO(content), formats=formats()) as image:
             _check_size(name, image.width, image.height)
             notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
             stored = _orientation(image)
@@ -272,7 +272,8 @@ def _too_large(size: str) -> str:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """The formats that this Pillow can decode."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -21,12 +21,13 @@ import tensorflow as tf
 from bench import data
 from bench.cache.rows import Rows
 from bench.data.dataset import Items
+from bench.data.metadata import metadata
 from bench.data.pixels import pixels
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Work, exceeded
-from bench.training import linear_estimate, loading, metrics, trainer
+from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Shortcuts, Work, exceeded
+from bench.training import linear_estimate, loading, metrics, shortcuts, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
@@ -43,6 +44,7 @@ from bench.training.messages import (
     ScoreJob,
     ScoreResult,
     ScreenJob,
+    ShortcutJob,
     TrainingJob,
     TrialJob,
     TrialResult,
@@ -80,7 +82,7 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         network = _estimator(built, job, channel)
         if not isinstance(network, Network):
             raise NoPrefix("it is no network")
-        part = _part(dataset, sample, network.size, job, channel)
+        part = _part(dataset, sample, network, job, channel)
         with suppress(sketch.NotSketched):
             fetched, features = network.backbone_features(part)
             break
@@ -91,6 +93,20 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         time_s=time.perf_counter() - start,
         seconds_per_picture=fetched.cold_s / len(sample),
     )
+
+
+def find_shortcuts(job: ShortcutJob, channel: Channel) -> Shortcuts:
+    """Classify a sample of the test pictures from their metadata, trained on a sample of the training pictures."""
+    dataset, loaded = data.load(Path(job.manifest)), loading.load(Path(job.path))
+    task = Task(job.class_names, job.input_sizes)
+
+    def build() -> Classifier:
+        model = loaded.model(HyperParameters(fixed({})), task)
+        return Classifier(model, min(job.input_sizes), job.seed, loaded.input)
+
+    samples = (dataset.part(name)[: shortcuts.MAX_PICTURES] for name in ("train", "test"))
+    train, test = (_part(dataset, items, build(), job, channel) for items in samples)
+    return shortcuts.measure(build, train, test)
 
 
 # -- a trial
@@ -154,7 +170,7 @@ def _train(
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            train, validation = (_part(dataset, items, estimator.size, job, channel) for items in split)
+            train, validation = (_part(dataset, items, estimator, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
             try:
@@ -257,7 +273,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     dataset = data.load(Path(job.manifest))
     estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_part(dataset, items, estimator.size, job, channel), job.phase_epochs)
+    estimator.refit(_part(dataset, items, estimator, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
     return ScoreResult(_score(estimator, dataset, job, channel))
@@ -266,7 +282,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
 def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, estimator.size, job, channel)
+    test = _part(dataset, items, estimator, job, channel)
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
@@ -279,6 +295,7 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     WeightsJob: check_weights,
     TrialJob: trial,
     ScreenJob: screen,
+    ShortcutJob: find_shortcuts,
     ScoreJob: score,
     RefitJob: refit,
 }
@@ -289,11 +306,12 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
 
 
 class _Built(NamedTuple):
-    """Return value of a family's `build`, its active hyperparameters, and its task."""
+    """Return value of a family's `build`, its active hyperparameters, its task, and its models' input."""
 
     model: Any
     params: Mapping[str, Value]
     task: Task
+    input: str
 
 
 def _built_for(
@@ -344,14 +362,16 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
         missing_weights=job.missing_weights,
     )
     hp = HyperParameters(suggest)
-    model = loading.load(Path(job.path)).model(hp, task)
-    return _Built(model, dict(hp.values), task)
+    loaded = loading.load(Path(job.path))
+    model = loaded.model(hp, task)
+    return _Built(model, dict(hp.values), task, loaded.input)
 
 
 def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
     """Return an estimator for a built model; a classifier without `input_size` takes the smallest pictures."""
     if not isinstance(built.model, keras.Model):
-        return Classifier(built.model, int(built.params.get("input_size") or min(job.input_sizes)), job.seed)
+        size = int(built.params.get("input_size") or min(job.input_sizes))
+        return Classifier(built.model, size, job.seed, built.input)
     return Network(
         built.model,
         built.params,
@@ -367,15 +387,18 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
     return None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
 
 
-def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob, channel: Channel) -> Part:
-    pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress))
+def _part(
+    dataset: data.Dataset, items: Items, estimator: Estimator, job: TrainingJob | ShortcutJob, channel: Channel
+) -> Part:
+    pictures = pixels(dataset, items, estimator.size, Path(job.cache), _throttled(channel.progress))
+    if estimator.input == loading.METADATA:
+        pictures = Rows.of(metadata(dataset, items, pictures))
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
 
 
 def _unread(items: Items) -> Part:
     """Return a part without its pixels."""
-    pixels = Rows([np.empty((0, 0), np.uint8)], np.empty(0, np.int64), np.empty(0, np.int64))
-    return Part(pixels, data.labels(items), [item.sha256 for item in items])
+    return Part(Rows.of(np.empty((0, 0), np.uint8)), data.labels(items), [item.sha256 for item in items])
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:

@@ -52,6 +52,9 @@ class Table(Source):
     def picture(self, item_id: str, least: int = 0) -> Picture:
         return read(os.path.join(self.path.parent, item_id), least)
 
+    def file(self, item_id: str) -> Path:
+        return self.path.parent / item_id
+
     def listing(self) -> Listing:
         finder = _PictureFinder(self.path.parent)
         left_out: list[LeftOut] = []
