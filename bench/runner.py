@@ -86,10 +86,10 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
             with stop_on_signal(progress.warning) as stop:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
+                look_for_shortcuts(folder, pool, Deadline(stop, pace), progress, warn)
                 preparation.announce(families, folder, progress, warn)
                 if dear := unaffordable(config, families, forecaster):
                     warn(dear)
-                look_for_shortcuts(folder, pool, Deadline(stop, pace), progress, warn)
                 screening.screen(families, folder, forecaster, pool, Deadline(stop, pace), progress, page.refresh)
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:

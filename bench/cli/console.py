@@ -243,7 +243,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
     if noticed := shortcut(run):
-        yield f"{'warning' if noticed.is_warning else 'note'}: {noticed}"
+        yield f"{noticed.level}: {noticed}"
     if quality := hits(run):
         yield quality
     if saved := savings(run):

@@ -82,7 +82,7 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         network = _estimator(built, job, channel)
         if not isinstance(network, Network):
             raise NoPrefix("it is no network")
-        part = _part(dataset, sample, network, job, channel)
+        part = _part(dataset, sample, network.size, job, channel)
         with suppress(sketch.NotSketched):
             fetched, features = network.backbone_features(part)
             break
@@ -105,7 +105,7 @@ def find_shortcuts(job: ShortcutJob, channel: Channel) -> Shortcuts:
         return Classifier(model, min(job.input_sizes), job.seed, loaded.input)
 
     samples = (dataset.part(name)[: shortcuts.MAX_PICTURES] for name in ("train", "test"))
-    train, test = (_part(dataset, items, build(), job, channel) for items in samples)
+    train, test = (_input(dataset, items, build(), job, channel) for items in samples)
     return shortcuts.measure(build, train, test)
 
 
@@ -170,7 +170,7 @@ def _train(
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            train, validation = (_part(dataset, items, estimator, job, channel) for items in split)
+            train, validation = (_input(dataset, items, estimator, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
             try:
@@ -273,7 +273,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     dataset = data.load(Path(job.manifest))
     estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_part(dataset, items, estimator, job, channel), job.phase_epochs)
+    estimator.refit(_input(dataset, items, estimator, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
     return ScoreResult(_score(estimator, dataset, job, channel))
@@ -282,7 +282,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
 def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, estimator, job, channel)
+    test = _input(dataset, items, estimator, job, channel)
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
@@ -387,12 +387,18 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
     return None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
 
 
-def _part(
+def _input(
     dataset: data.Dataset, items: Items, estimator: Estimator, job: TrainingJob | ShortcutJob, channel: Channel
 ) -> Part:
-    pictures = pixels(dataset, items, estimator.size, Path(job.cache), _throttled(channel.progress))
+    """Return the pictures of a part as an estimator sees them."""
+    part = _part(dataset, items, estimator.size, job, channel)
     if estimator.input == loading.METADATA:
-        pictures = Rows.of(metadata(dataset, items, pictures))
+        return replace(part, pixels=Rows.of(metadata(dataset, items, part.pixels)))
+    return part
+
+
+def _part(dataset: data.Dataset, items: Items, size: int, job: TrainingJob | ShortcutJob, channel: Channel) -> Part:
+    pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress))
     return Part(pictures, data.labels(items), [item.sha256 for item in items])
 
 

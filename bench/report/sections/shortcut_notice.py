@@ -48,6 +48,15 @@ class FoundShortcut:
     wrong: int = 0
     rescued: int = 0
 
+    @property
+    def level(self) -> str:
+        """The kind of its banner: "warning", or "note"."""
+        return "warning" if self.is_warning else "note"
+
+    @property
+    def title(self) -> str:
+        return "Shortcut in the data" if self.is_warning else "Light tells the classes apart"
+
     def __str__(self) -> str:
         alone = f"{text.percent(self.correct / self.n)} of {text.plural(self.n, 'test picture')} are right"
         constant = f"the best constant answer: {text.percent(self.constant / self.n)}"

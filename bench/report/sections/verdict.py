@@ -293,8 +293,7 @@ def notices(run: Run) -> list[Notice]:
     elif run.status == "failed":
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
     if noticed := shortcut(run):
-        title = "Shortcut in the data" if noticed.is_warning else "Light tells the classes apart"
-        banners.append(Notice("warning" if noticed.is_warning else "note", title, str(noticed)))
+        banners.append(Notice(noticed.level, noticed.title, str(noticed)))
     missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
     if missing:
