@@ -58,10 +58,10 @@ def discordant(right: NDArray[np.bool_]) -> Counts:
 
 
 def above_chance(correct: int, n: int, chance: float) -> float:
-    """One-sided exact binomial p-value: the probability of at least this many correct answers by chance.
+    """One-sided exact binomial p-value: the probability of at least this many correct answers.
 
-    With `chance` the share of the largest class it is that of the best constant answer; answers that do not depend on
-    the true class are right less often.
+    Args:
+        chance: Probability that an answer is correct, e.g. the share of the largest class for the best constant answer.
 
     Source:
         C. J. Clopper and E. S. Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the

@@ -101,7 +101,7 @@ class ThumbnailWriter:
     def add_shared_mistakes(self, run: Run) -> None:
         """Add the mistakes that all chosen models have in common."""
         with self._harmless():
-            tested = list(predictions.of_run(run).values())
+            tested = [tested for family, tested in predictions.of_run(run).items() if family not in run.baselines]
             if tested:
                 self._add(self._items(tested[0], predictions.shared_mistakes(tested)[:SHARED_MISTAKES]))
 

@@ -11,8 +11,9 @@ from scipy.stats import binom
 
 from bench import stats
 from bench.records import FamilyInfo, FeatureKind, Run, Shortcuts, from_data, to_data
-from bench.report.sections import leaderboard
+from bench.report.sections import leaderboard, models
 from bench.report.sections.recommendation import efficient
+from bench.report.sections.search_history import best_so_far
 from bench.report.sections.shortcut_notice import shortcut
 from bench.report.sections.verdict import notices, verdict
 
@@ -142,3 +143,16 @@ def test_a_baseline_alone_is_no_result_of_a_model(compared_run: Run) -> None:
     assert verdict(alone).headline.startswith("dummy reaches")  # it is all that was asked for
     beside = replace(alone, families=(FamilyInfo("dummy", learns=False), FamilyInfo("cnn")))
     assert verdict(beside).headline == "No model has a result, only dummy."
+
+
+def test_pictures_that_all_models_misclassify_need_not_be_wrong_in_a_baseline(compared_run: Run) -> None:
+    """Pictures 8 to 11 are wrong in mobilenet_v2 and cnn, and right in dummy."""
+    shared = models.section(with_baselines(compared_run, "dummy")).shared
+    assert shared is not None
+    assert (shared.models, shared.count) == (2, 4)
+
+
+def test_the_best_so_far_is_that_of_families_that_learn(run: Run) -> None:
+    steps = best_so_far(with_baselines(run, "mobilenet_v2"))
+    values = [trial.value for trial in run.trials if trial.family != "mobilenet_v2" and trial.value is not None]
+    assert max(step.best for of_engine in steps.values() for step in of_engine if step.best is not None) == max(values)
