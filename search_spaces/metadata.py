@@ -6,8 +6,9 @@ INPUT = "metadata"
 
 
 def build(hp, task):
-    rounds = hp.Int("rounds", 10, 300, sampling="log", default=max(10, 200 // task.num_classes))
+    trees = hp.Int("trees", 50, 1000, sampling="log", default=200)  # of all classes together
+    rounds = max(10, trees // task.num_classes)
     return HistGradientBoostingClassifier(max_iter=rounds, max_leaf_nodes=8, min_samples_leaf=5, early_stopping=False)
 
 
-KNOWN_CONFIGURATIONS = [{}]  # the defaults
+KNOWN_CONFIGURATIONS = [{"trees": 200}]
