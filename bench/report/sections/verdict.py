@@ -61,7 +61,7 @@ def verdict(run: Run) -> Verdict:
     if leader.test is None:
         lead = "leads so far" if run.status == "running" else "leads"
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
-        return Verdict(headline, (*_cost(leader), "The test set has not been touched yet.", *alone), leader)
+        return Verdict(headline, (*_cost(leader), "No model has been scored on the test set yet.", *alone), leader)
     standings = pairwise.standings(run)
     overlapping = unseparated(ranking)
     close = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
