@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _as_json(run: Run) -> str:
+    from bench.report.sections.shortcut_notice import shortcut
+
     board = [leaderboard_row(trial) for trial in run.ranking()]
     result = {
         "run": str(run.path),
@@ -54,6 +56,7 @@ def _as_json(run: Run) -> str:
         "elapsed_s": run.elapsed_s,
         "leaderboard": board,
         "failed_families": run.failed_families(),
+        "shortcut": str(noticed) if (noticed := shortcut(run)) else None,
         "notes": list(run.notes),
     }
     return json.dumps(result, indent=1)

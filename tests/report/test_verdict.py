@@ -152,7 +152,7 @@ def test_only_overlapping_intervals_count_as_not_separated(run: Run) -> None:
 def test_before_the_test_set_is_used_the_verdict_says_so(run: Run) -> None:
     going = said(replace(changed(run, lambda trial: replace(trial, test=None)), status="running"))
     assert "mobilenet_v2 · random weights leads so far with 93.9 % validation accuracy." in going
-    assert "The test set has not been touched yet." in going
+    assert "No model has been scored on the test set yet." in going
 
 
 def test_each_situation_has_words_of_its_own(run: Run, empty_run: Run) -> None:

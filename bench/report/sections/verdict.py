@@ -11,6 +11,7 @@ from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
 from bench.report.sections.pairwise import Standing
 from bench.report.sections.screened import in_words
+from bench.report.sections.shortcut_notice import shortcut
 from bench.stats import wilson
 
 NAMED = 4
@@ -53,20 +54,24 @@ def verdict(run: Run) -> Verdict:
     ranking = run.ranking()
     if not ranking:
         return Verdict(*_without_result(run))
+    if ranking[0].family in run.baselines:
+        so_far = " so far" if run.status == "running" else ""
+        return Verdict(f"No model has a result{so_far}, only {_named(ranking)}.", _alone(run, ranking))
     leader, alone = ranking[0], _alone(run, ranking)
     if leader.test is None:
         lead = "leads so far" if run.status == "running" else "leads"
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
-        return Verdict(headline, (*_cost(leader), "The test set has not been touched yet.", *alone), leader)
+        return Verdict(headline, (*_cost(leader), "No model has been scored on the test set yet.", *alone), leader)
     standings = pairwise.standings(run)
     overlapping = unseparated(ranking)
-    tied = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
+    close = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
+    tied = [trial for trial in close if trial.family not in run.baselines]
     group = [leader, *tied]
     separation = _tests(run, ranking, standings) if standings else _overlap(ranking)
     if tied and standings:
         headline, details = _tie(run, group), (*separation, *_seeds(ranking), *_costs(group))
     else:
-        headline, details = _lead(run, ranking, standings, tied), (*_cost(leader), *separation, *_seeds(ranking))
+        headline, details = _lead(run, ranking, standings, close), (*_cost(leader), *separation, *_seeds(ranking))
     return Verdict(headline, (*details, *alone), leader, tuple(tied))
 
 
@@ -147,7 +152,7 @@ def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing],
     elif len(ranking) == 1:
         verb = "reaches"
     else:
-        verb = "wins with" if len(standings) == len(ranking) else "leads with"
+        verb = "wins with" if len(standings) == len(ranking) and not close else "leads with"
     share = f"{text.percent(accuracy)} test accuracy"
     if low is not None and high is not None:
         share += f" (95{_NBSP}% interval {text.interval(low, high)})"
@@ -294,6 +299,8 @@ def notices(run: Run) -> list[Notice]:
         banners.append(Notice("warning", "Partial run", stopped))
     elif run.status == "failed":
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
+    if noticed := shortcut(run):
+        banners.append(Notice(noticed.level, noticed.title, str(noticed)))
     missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
     if missing:
