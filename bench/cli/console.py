@@ -20,7 +20,7 @@ from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.shortcut_notice import shortcut
-from bench.report.sections.verdict import no_result, test_interval, verdict
+from bench.report.sections.verdict import hidden_classes, no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
@@ -245,6 +245,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
+    yield from map(plain, hidden_classes(run))
     if noticed := shortcut(run):
         yield f"{noticed.level}: {noticed}"
     if quality := hits(run):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
 from bench.report.inventory import Inventory
@@ -12,10 +14,14 @@ from bench.report.sections import pairwise
 from bench.report.sections.pairwise import Standing
 from bench.report.sections.screened import in_words
 from bench.report.sections.shortcut_notice import shortcut
+from bench.runs import predictions
 from bench.stats import wilson
 
 NAMED = 4
 """Maximum number of families that a sentence names."""
+
+MAX_HIDDEN = 4
+"""Maximum number of sentences about classes that no family finds."""
 
 _NBSP = "\u00a0"
 
@@ -319,6 +325,7 @@ def notices(run: Run) -> list[Notice]:
     families = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
     account = Inventory(run.split, run.config)
     titled = {
+        "Accuracy hides a class": hidden_classes(run),
         "Some families have no result": families,
         "Pictures left out": account.losses,
         "Labels in doubt": account.doubts,
@@ -326,6 +333,32 @@ def notices(run: Run) -> list[Notice]:
     }
     banners += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
     return banners + [Notice("note", "Note", note) for note in run.notes]
+
+
+def hidden_classes(run: Run) -> list[str]:
+    """Sentences about classes that no family finds, and about families that are no better than one constant answer.
+
+    Balanced accuracies, the means over classes of the recall, stand beside them.
+    """
+    ranked = [trial for trial in run.ranking() if trial.family not in run.baselines and trial.test]
+    by_family = predictions.of_run(run)
+    scored = [by_family[trial.family] for trial in ranked if trial.family in by_family]
+    if not scored:
+        return []
+    labels, sentences = scored[0].labels, []
+    found = np.any([model.right for model in scored], axis=0)
+    for label, count in enumerate(np.bincount(labels, minlength=len(run.split.classes)).tolist()):
+        if count and not found[labels == label].any():
+            name = text.one_line(run.split.classes[label])
+            sentences.append(f"No family finds {name}: all have a recall of 0 of {text.plural(count, 'test picture')}.")
+    constant = int(np.bincount(labels).max())
+    if len(labels) > constant >= max(int(model.right.sum()) for model in scored):
+        name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
+        sentences.append(f"No family is better than always answering {name} ({text.percent(share)}).")
+    if not sentences:
+        return []
+    balanced = [f"{trial.family} {text.percent(trial.test.balanced_accuracy)}" for trial in ranked if trial.test]
+    return [*sentences[:MAX_HIDDEN], f"Balanced accuracy: {text.listing(balanced, NAMED)}."]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
