@@ -740,6 +740,15 @@ class LeftOut:
         return self.kind.reason(self.detail)
 
 
+class Change(StrEnum):
+    """Change between two pictures that show the same."""
+
+    MIRRORED = "mirrored"
+    TURNED = "turned"
+    CROPPED = "cropped"
+    BRIGHTENED = "brightened"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditFindings:
     """Findings of an audit of pictures.
@@ -748,6 +757,7 @@ class AuditFindings:
         ignored: Number of files that are not meant to be pictures, by reason.
         noticed: Number of pictures that decoding corrected, by oddity.
         alike: Groups of near duplicates, by id.
+        changes: Changes between the pictures of each such group; none if they are nearly identical.
         contradicting: The groups among these that have several labels.
         sizes: Smallest, median and largest picture; None if they were not measured.
     """
@@ -756,6 +766,7 @@ class AuditFindings:
     ignored: Mapping[str, int] = field(default_factory=dict)
     noticed: Mapping[str, int] = field(default_factory=dict)
     alike: tuple[tuple[str, ...], ...] = ()
+    changes: tuple[tuple[Change, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
 

@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from bench.data import near_duplicates
-from bench.data.near_duplicates import fingerprint
 from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
@@ -47,29 +46,37 @@ def audit(
     sound: list[UsablePicture] = []
     fingerprints = bytearray()
 
-    def look_at(entry: ListedPicture) -> tuple[UsablePicture, bytes] | LeftOut:
+    def look_at(entries: Sequence[ListedPicture]) -> tuple[list[UsablePicture | LeftOut], bytes]:
+        squares: list[Pixels] = []
+        seen = [decoded(entry, squares) for entry in entries]
+        return seen, near_duplicates.fingerprints(squares) if squares else b""
+
+    def decoded(entry: ListedPicture, squares: list[Pixels]) -> UsablePicture | LeftOut:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
             return LeftOut(entry.id, fault.kind, fault.detail, entry.label)
         if keep:
             keep(picture.sha256, picture.pixels)
-        usable = UsablePicture(
-            entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
-        )
-        return usable, fingerprint(picture.pixels)
+        squares.append(near_duplicates.squeezed(picture.pixels))
+        return UsablePicture(entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes)
 
+    step, done = near_duplicates.AT_ONCE, 0
+    batches = [listing.entries[begin : begin + step] for begin in range(0, len(listing.entries), step)]
     with quiet():
-        for done, seen in enumerate(ordered(look_at, listing.entries), start=1):
-            if not isinstance(seen, LeftOut):
-                sound.append(seen[0])
-                fingerprints += seen[1]
-            elif seen.kind in FOREIGN and PurePosixPath(seen.id).suffix.lower() not in Image.registered_extensions():
-                ignored["not a picture"] += 1
-            else:
-                left_out.append(seen)
-            if progress:
-                progress("checking pictures", done, len(listing.entries))
+        for batch, prints in ordered(look_at, batches):
+            fingerprints += prints
+            for done, seen in enumerate(batch, start=done + 1):
+                if not isinstance(seen, LeftOut):
+                    sound.append(seen)
+                elif (
+                    seen.kind in FOREIGN and PurePosixPath(seen.id).suffix.lower() not in Image.registered_extensions()
+                ):
+                    ignored["not a picture"] += 1
+                else:
+                    left_out.append(seen)
+                if progress:
+                    progress("checking pictures", done, len(listing.entries))
     rows, repeated = _without_repetitions(sound)
     left_out += repeated
     usable = [sound[row] for row in rows]
@@ -77,7 +84,9 @@ def audit(
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
         reason = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
-    groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
+    near = near_duplicates.groups(fingerprints, rows)
+    groups = [[sound[row] for row in group] for group, _ in near]
+    changes = {_ids([group])[0]: change for group, (_, change) in zip(groups, near, strict=True)}
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
     findings = AuditFindings(
@@ -86,6 +95,7 @@ def audit(
         noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
         sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
         alike=_ids(groups),
+        changes=tuple(change for _, change in sorted(changes.items())),
         contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
     )
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings

@@ -13,13 +13,18 @@ from bench import data
 from bench.config import RunConfig
 from bench.data import near_duplicates
 from bench.data.sources.drawn import draw
+from bench.records import Change
 
 from .conftest import encoded, picture, scene
 
 
 def groups(images: Iterable[Image.Image]) -> list[list[int]]:
-    fingerprints = [near_duplicates.fingerprint(np.asarray(image.convert("RGB"))) for image in images]
-    return near_duplicates.groups(b"".join(fingerprints), range(len(fingerprints)))
+    return [numbers for numbers, _ in groups_and_changes(images)]
+
+
+def groups_and_changes(images: Iterable[Image.Image]) -> list[tuple[list[int], tuple[Change, ...]]]:
+    squares = [near_duplicates.squeezed(np.asarray(image.convert("RGB"))) for image in images]
+    return near_duplicates.groups(near_duplicates.fingerprints(squares), range(len(squares)))
 
 
 def saved(image: Image.Image, quality: int) -> Image.Image:
