@@ -34,7 +34,7 @@ BLACK, WHITE, LEAST_SEEN = 4, 250, 0.3
 LEAST_SHARE, LEAST_INSIDE = 0.4, 0.9
 """Minimum shares that two pictures show of each other: one lies within the other."""
 
-TURNED, UNCROPPED = np.radians(2), 0.95
+TURNED, UNCROPPED = np.radians(2), 0.93
 LIGHTER, STRONGER = 8, 1.2
 """Maximum angle of pictures that are not turned, and minimum area that they share if none is cropped; maximum
 difference in mean level, of 255, and factor between the contrasts of pictures that are equally bright."""
@@ -51,7 +51,8 @@ def bands(squares: Pixels) -> Bands:
     fine, coarse = (cv2.boxFilter(padded, cv2.CV_32F, (side, side), normalize=False) for side in (3, 7))
     levels = (49 * fine - 9 * coarse).reshape(len(squares), -1, padded.shape[1])[:, 3:-3, 3:-3]  # exact
     deviation = np.sqrt(np.mean(levels.astype(np.float64) ** 2, axis=(1, 2)))
-    return np.rint(np.clip(levels * (32 / np.maximum(deviation, 1))[:, None, None], -127, 127)).astype(np.int8)
+    scaled = levels * (32 / np.maximum(deviation, 1))[:, None, None]
+    return np.asarray(np.rint(np.clip(scaled, -127, 127)), np.int8)
 
 
 def aligned(squares: Pixels, pairs: Rows, counts: Rows, maps: Maps) -> tuple[Rows, Maps]:
@@ -66,7 +67,7 @@ def aligned(squares: Pixels, pairs: Rows, counts: Rows, maps: Maps) -> tuple[Row
         maps: Maps from places in one picture to places in the other, (x, y) from 0 to 1, shape (m, 2, 3).
 
     Returns:
-        The pairs that agree, first the picture that shows a part of the other, and their maps.
+        The pairs that agree, each once, first the picture that shows a part of the other, and their maps.
     """
     if not len(maps):
         return pairs, maps
@@ -83,12 +84,15 @@ def aligned(squares: Pixels, pairs: Rows, counts: Rows, maps: Maps) -> tuple[Row
     share = inside.mean(axis=1)
     seen = inside * (np.minimum(one, other) > BLACK) * (np.maximum(one, other) < WHITE)
     one, other = (_band_again(picture) for picture in (one, other))
-    agree = _correlation(one, other, seen) >= LEAST_CORRELATIONS[np.searchsorted(FEW_POINTS, counts, side="right")]
+    correlation = _correlation(one, other, seen)
+    agree = correlation >= LEAST_CORRELATIONS[np.searchsorted(FEW_POINTS, counts, side="right")]
     agree &= (share >= LEAST_INSIDE) & (share * area(maps) >= LEAST_SHARE) & (seen.mean(axis=1) >= LEAST_SEEN)
     shape = (-1, CELLS, FINE // CELLS, CELLS, FINE // CELLS)
     cells = (image.reshape(shape).swapaxes(2, 3).reshape(-1, (FINE // CELLS) ** 2) for image in (one, other, inside))
     agree &= np.sort(_correlation(*cells).reshape(-1, CELLS**2), axis=1)[:, DISAGREEING] >= LEAST_OF_A_CELL
-    return pairs[:, agree], maps[agree]
+    best = np.flatnonzero(agree)[np.argsort(-correlation[agree], kind="stable")]
+    _, first = np.unique(np.sort(pairs[:, best], axis=0), axis=1, return_index=True)
+    return pairs[:, best[first]], maps[best[first]]
 
 
 def _band_again(levels: Values) -> Values:

@@ -66,7 +66,8 @@ def audit(
     with quiet():
         for batch, prints in ordered(look_at, batches):
             fingerprints += prints
-            for done, seen in enumerate(batch, start=done + 1):
+            for seen in batch:
+                done += 1
                 if not isinstance(seen, LeftOut):
                     sound.append(seen)
                 elif (

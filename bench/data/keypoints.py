@@ -3,7 +3,7 @@
 A key point is a blob: a local extremum of the difference of two averages (D. G. Lowe, Distinctive Image Features from
 Scale-Invariant Keypoints, IJCV 2004). The patch around it is hashed to the signs of its low frequencies, as pHash does
 with a whole picture, in a canonical pose: levels rise to the right and, less steeply, downwards. A cropped copy shows
-the same blobs larger, so each picture is searched at several sizes. Hashes are computed exactly, from whole numbers.
+the same blobs larger, so each picture is searched at two sizes. Hashes are computed exactly, from whole numbers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from bench.data.pictures import Pixels, ordered
 
 FRAMES = (64, 80)
-"""Sides in pixels of the squares that are searched. A copy that shows 64/80 of a picture's width has in its smallest
-square what the picture has in its largest."""
+"""Sides in pixels of the squares that are searched. A copy that shows 64/80 of a picture's width has in its smaller
+square what the picture has in its larger one."""
 
 POINTS = 40
 """Maximum number of key points of a square: those of the highest contrast."""
@@ -77,7 +77,7 @@ _PATCH = (_REACH[:, None] * _WIDTH + _REACH).ravel()
 
 
 def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
-    """Describe the key points of pictures, squeezed to grey squares of at least 128 pixels, uint8, shape (n, side, side).
+    """Describe the key points of pictures, squeezed to grey squares of at least 128 pixels, uint8.
 
     Returns:
         The points of each picture in both scales, shape (n, scales, points), and the unsure bits of those of the
@@ -117,10 +117,11 @@ def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
     points[slot] = hash | ((pose << 15) + (row << 8) + (column << 1) + 1).astype(np.uint64)
     unsure = np.zeros(points.shape, np.uint32)
     small = np.flatnonzero(slot // POINTS % len(FRAMES) == 0)
-    flips = np.argpartition(np.abs(levels[small, :KEY_BITS]) * _WEIGHTS, UNSURE_BITS, axis=1)[:, :UNSURE_BITS]
+    surety = np.abs(levels[small, :KEY_BITS]) * _WEIGHTS
+    flips = np.argsort(surety, axis=1, kind="stable")[:, :UNSURE_BITS]
     unsure[slot[small]] = np.where(steep[small, None], _FLIPS[_SWAPPED[:KEY_BITS]][flips], _FLIPS[flips]).sum(axis=1)
-    points, unsure = (words.reshape(-1, len(FRAMES), POINTS) for words in (points, unsure))
-    return points, unsure[:, 0]
+    shape = (len(squares), len(FRAMES), POINTS)
+    return points.reshape(shape), unsure.reshape(shape)[:, 0]
 
 
 def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows]:
@@ -135,7 +136,7 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows
     size = len(FRAMES) * POINTS
     detailed = np.count_nonzero(points[:, 0], axis=1) >= LEAST_POINTS
     every = np.where(detailed[:, None, None], points, 0).ravel()
-    order = np.argsort(every)[np.count_nonzero(every == 0) :]
+    order = np.argsort(every, kind="stable")[np.count_nonzero(every == 0) :]
     table = every[order]
     stops = np.zeros(2**_TABLE_BITS + 1, np.int64)
     np.cumsum(np.bincount((table >> _BLOCK).astype(np.int64), minlength=2**_TABLE_BITS), out=stops[1:])
