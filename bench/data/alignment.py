@@ -119,14 +119,14 @@ def changes(squares: Pixels, pairs: Rows, maps: Maps) -> Iterator[set[Change]]:
     levels = np.stack([_moments(picture, inside) for picture in (one, other)])
     lighter = np.abs(levels[0, 0] - levels[1, 0]) > LIGHTER
     lighter |= np.abs(np.log(np.maximum(levels[0, 1], 1) / np.maximum(levels[1, 1], 1))) > np.log(STRONGER)
-    found = {
+    changed = {
         Change.MIRRORED: mirrored,
         Change.TURNED: np.where(mirrored, np.minimum(angle, np.pi - angle), angle) > TURNED,
         Change.CROPPED: np.minimum(share, share * area(maps)) < UNCROPPED,
         Change.BRIGHTENED: lighter,
     }
     for number in range(len(maps)):
-        yield {change for change, changed in found.items() if changed[number]}
+        yield {change for change, is_changed in changed.items() if is_changed[number]}
 
 
 def area(maps: Maps) -> Values:

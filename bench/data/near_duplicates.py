@@ -109,10 +109,9 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[tuple[l
     copies = list(_copies(table, numbers))
     pairs = np.concatenate([np.empty((2, 0), np.int64), *alike, *(pairs for pairs, _ in copies)], axis=1)
     changes: dict[int, set[Change]] = defaultdict(set)
-    for (one, _), change in (
-        (pair, change) for pairs, found in copies for pair, change in zip(pairs.T, found, strict=True)
-    ):
-        changes[int(one)] |= change
+    for copied, named in copies:
+        for number, change in zip(copied[0].tolist(), named, strict=True):
+            changes[number] |= change
     return [
         (group, tuple(change for change in Change if any(change in changes[number] for number in group)))
         for group in _joined(pairs)

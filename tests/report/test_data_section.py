@@ -12,7 +12,7 @@ from bench import report
 from bench.cli.console import ConsoleProgress
 from bench.cli.data import print_inventory
 from bench.config import RunConfig
-from bench.records import LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
+from bench.records import Change, LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
 from bench.report.inventory import Inventory
 from bench.report.sections.verdict import notices
 
@@ -75,6 +75,15 @@ class TestPage:
         assert warning.endswith("group of near-duplicates carries several labels, one of which is likely to be wrong.")
         (notice,) = [each for each in notices(replace(run, split=split)) if warning in each.text]
         assert notice.title == "Labels in doubt"  # nothing is left out
+
+    def test_changes_between_near_duplicates_are_named(self, run: Run, tmp_path: Path) -> None:
+        groups = (("cat/1.jpg", "cat/2.jpg"), ("cat/3.jpg", "dog/4.jpg"))
+        split = replace(run.split, alike=groups, changes=((), (Change.MIRRORED, Change.CROPPED)))
+        assert "cat/3.jpg , dog/4.jpg mirrored, cropped" in words(replace(run, split=split), tmp_path)
+        assert (
+            "2 groups of near-duplicates kept together (mirrored 1 and cropped 1)"
+            in Inventory(split, run.config).groups
+        )
 
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"
