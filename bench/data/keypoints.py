@@ -23,11 +23,11 @@ square what the picture has in its larger one."""
 POINTS = 40
 """Maximum number of key points of a square: those of the highest contrast."""
 
-KEY_BITS, UNSURE_BITS, MAX_BITS = 25, 3, 6
+KEY_BITS, UNSURE_BITS, MAX_BITS = 25, 4, 6
 """Two points agree if their hashes differ in at most `MAX_BITS` of 46, and their first `KEY_BITS`, the lowest
 frequencies, only in the `UNSURE_BITS` of one of them that are nearest to a change of sign."""
 
-LEAST_SHARED, LEAST_POINTS = 2, 32
+LEAST_SHARED, LEAST_POINTS = 2, 28
 """Minimum number of points of a picture's smaller square that agree with points of another picture, and minimum number
 of points of that square: simple drawings, such as handwritten digits, have fewer, and so many copies."""
 
@@ -65,7 +65,7 @@ _SWAPPED = [_FREQUENCIES.index((column, row)) for row, column in _FREQUENCIES]
 _BITS = np.uint64(1) << np.arange(63, 63 - _HASH_BITS, -1, dtype=np.uint64)
 _ODD_ROW, _ODD_COLUMN = (_BITS[[frequency[axis] % 2 == 1 for frequency in _FREQUENCIES]].sum() for axis in (0, 1))
 _FLIPS = (_BITS[:KEY_BITS] >> np.uint64(32)).astype(np.uint32)
-_WEIGHTS = np.array([row**2 + column**2 for row, column in _FREQUENCIES[:KEY_BITS]])
+_WEIGHTS = KEY_BITS * np.array([row**2.0 + column**2 for row, column in _FREQUENCIES[:KEY_BITS]])
 
 _LEFT = np.cumsum([0, *FRAMES[:-1]])
 _WIDTH = sum(FRAMES)
@@ -117,8 +117,8 @@ def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
     points[slot] = hash | ((pose << 15) + (row << 8) + (column << 1) + 1).astype(np.uint64)
     unsure = np.zeros(points.shape, np.uint32)
     small = np.flatnonzero(slot // POINTS % len(FRAMES) == 0)
-    surety = np.abs(levels[small, :KEY_BITS]) * _WEIGHTS
-    flips = np.argsort(surety, axis=1, kind="stable")[:, :UNSURE_BITS]
+    surety = np.abs(levels[small, :KEY_BITS]) * _WEIGHTS + np.arange(KEY_BITS)  # no two are equal
+    flips = np.argpartition(surety, UNSURE_BITS, axis=1)[:, :UNSURE_BITS]
     unsure[slot[small]] = np.where(steep[small, None], _FLIPS[_SWAPPED[:KEY_BITS]][flips], _FLIPS[flips]).sum(axis=1)
     shape = (len(squares), len(FRAMES), POINTS)
     return points.reshape(shape), unsure.reshape(shape)[:, 0]

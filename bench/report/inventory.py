@@ -143,8 +143,8 @@ class Inventory:
         """Number of groups of near-duplicates, and whether they are kept together."""
         treatment = {True: " kept together", False: " not kept together", None: ""}[self.together]
         counts = Counter(change for changes in self.changes.values() for change in changes)
-        kinds = f" ({text.listing([f'{change} {counts[change]}' for change in Change if counts[change]])})"
-        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{treatment}{kinds if counts else ''}"
+        kinds = ", ".join(f"{change} {counts[change]}" for change in Change if counts[change])
+        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{treatment}{f' ({kinds})' if kinds else ''}"
 
     def _row(self, name: str, parts: Iterable[str]) -> ClassRow:
         counts = tuple(self.split.counts.get(part, {}).get(name, 0) for part in parts)

@@ -80,10 +80,7 @@ class TestPage:
         groups = (("cat/1.jpg", "cat/2.jpg"), ("cat/3.jpg", "dog/4.jpg"))
         split = replace(run.split, alike=groups, changes=((), (Change.MIRRORED, Change.CROPPED)))
         assert "cat/3.jpg , dog/4.jpg mirrored, cropped" in words(replace(run, split=split), tmp_path)
-        assert (
-            "2 groups of near-duplicates kept together (mirrored 1 and cropped 1)"
-            in Inventory(split, run.config).groups
-        )
+        assert Inventory(split, run.config).groups.endswith("kept together (mirrored 1, cropped 1)")
 
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"
