@@ -41,9 +41,8 @@ Rows = npt.NDArray[np.int64]
 Maps = npt.NDArray[np.float64]
 
 # A point is a number of 64 bits: hash (46), pose (3), row (7), column (7), 1. Zero is no point.
-_HASH_BITS, _TABLE_BITS = 46, 21
+_HASH_BITS = 46
 _POSE, _ROW, _COLUMN = (np.uint64(shift) for shift in (15, 8, 1))
-_BLOCK = np.uint64(64 - _TABLE_BITS)
 _HASH = ~np.uint64(2 ** (64 - _HASH_BITS) - 1)
 _KEY = ~np.uint64(2 ** (64 - KEY_BITS) - 1)
 
@@ -138,18 +137,22 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows
     every = np.where(detailed[:, None, None], points, 0).ravel()
     order = np.argsort(every, kind="stable")[np.count_nonzero(every == 0) :]
     table = every[order]
-    stops = np.zeros(2**_TABLE_BITS + 1, np.int64)
-    np.cumsum(np.bincount((table >> _BLOCK).astype(np.int64), minlength=2**_TABLE_BITS), out=stops[1:])
+    bits = min(
+        len(table).bit_length() + 1, KEY_BITS
+    )  # few points of a block differ in their key, whatever their number
+    block = np.uint64(64 - bits)
+    stops = np.zeros(2**bits + 1, np.int64)
+    np.cumsum(np.bincount((table >> block).astype(np.int64), minlength=2**bits), out=stops[1:])
 
     def agreeing(begin: int) -> Rows:
         number = (np.arange(begin, min(begin + at_once, len(points)))[:, None] * size + np.arange(POINTS)).ravel()
         flips = unsure[begin : begin + at_once].ravel()[every[number] > 0].astype(np.uint64) << np.uint64(32)
         number = number[every[number] > 0]
-        parts = [_agreeing(every[number], flip, table, stops) for flip in _subsets(flips)]
-        one, place, bits = np.concatenate(parts, axis=1)
+        parts = [_agreeing(every[number] ^ flip, flip, table, stops, block) for flip in _subsets(flips)]
+        one, place, differing = np.concatenate(parts, axis=1)
         one, other = number[one], order[place]
         different = one // size != other // size
-        nearest = np.lexsort((other[different], bits[different], one[different]))
+        nearest = np.lexsort((other[different], differing[different], one[different]))
         one, other = one[different][nearest], other[different][nearest]
         few = np.ones(len(one), np.bool_)
         few[MAX_AGREEING:] = one[MAX_AGREEING:] != one[:-MAX_AGREEING]
@@ -171,14 +174,18 @@ def _subsets(flips: Words) -> list[Words]:
     return chosen
 
 
-def _agreeing(points: Words, flip: Words, table: Words, stops: Rows) -> Rows:
+def _agreeing(flipped: Words, flip: Words, table: Words, stops: Rows, shift: np.uint64) -> Rows:
     """Find points of a sorted table whose key is that of a point with some bits flipped.
+
+    Args:
+        flipped, flip: The points with these bits flipped, and the bits.
+        table, stops: Other points, sorted, and the end of each block of them: those with the same first bits.
+        shift: Shift of a point that gives the number of its block.
 
     Returns:
         Place among the points, place in the table, and number of bits that differ, shape (3, some).
     """
-    flipped = points ^ flip
-    block = (flipped >> _BLOCK).astype(np.int64)
+    block = (flipped >> shift).astype(np.int64)
     start, stop = stops[block], stops[block + 1]
     point = np.flatnonzero(start < stop)
     start, stop = start[point], stop[point]
@@ -192,7 +199,7 @@ def _agreeing(points: Words, flip: Words, table: Words, stops: Rows) -> Rows:
     point = np.repeat(point, many)
     same = np.flatnonzero((flipped[point] ^ table[place]) & _KEY == 0)
     point, place = point[same], place[same]
-    bits = np.bitwise_count((points[point] ^ table[place]) & _HASH).astype(np.int64)
+    bits = np.bitwise_count((flipped[point] ^ flip[point] ^ table[place]) & _HASH).astype(np.int64)
     agree = bits <= MAX_BITS
     return np.stack([point[agree], place[agree], bits[agree]])
 
