@@ -758,7 +758,7 @@ class AuditFindings:
         noticed: Number of pictures that decoding corrected, by oddity.
         alike: Groups of near duplicates, by id.
         changes: Changes between the pictures of each such group; none if they are nearly identical.
-        contradicting: The groups among these that have several labels.
+        contradicting: The groups among these that have several labels, other than turned and mirrored copies.
         sizes: Smallest, median and largest picture; None if they were not measured.
     """
 

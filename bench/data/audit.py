@@ -14,10 +14,13 @@ from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, ordered, quie
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
-from bench.records import AuditFindings, LeftOut, LeftOutKind, PictureSizes
+from bench.records import AuditFindings, Change, LeftOut, LeftOutKind, PictureSizes
 
 FOREIGN = (LeftOutKind.EMPTY, LeftOutKind.UNKNOWN_FORMAT)
 """Kinds of files that are not pictures."""
+
+POSES = {Change.MIRRORED, Change.TURNED}
+"""Changes after which another label may be right: a left hand mirrored, a 6 turned round."""
 
 PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
@@ -85,9 +88,8 @@ def audit(
         first = next((picture for picture in left_out if picture.label == min(lost)), None)
         reason = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
-    near = near_duplicates.groups(fingerprints, rows)
-    groups = [[sound[row] for row in group] for group, _ in near]
-    changes = {_ids([group])[0]: change for group, (_, change) in zip(groups, near, strict=True)}
+    alike = [([sound[row] for row in group], changes) for group, changes in near_duplicates.groups(fingerprints, rows)]
+    groups = [group for group, _ in alike]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
     findings = AuditFindings(
@@ -96,8 +98,12 @@ def audit(
         noticed=dict(sorted(Counter(note for picture in usable for note in picture.notes).items())),
         sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
         alike=_ids(groups),
-        changes=tuple(change for _, change in sorted(changes.items())),
-        contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
+        changes=tuple(changes for _, changes in sorted((_ids([group]), changes) for group, changes in alike)),
+        contradicting=_ids(
+            group
+            for group, changes in alike
+            if len({picture.label for picture in group}) > 1 and POSES.isdisjoint(changes)
+        ),
     )
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings
 

@@ -137,10 +137,8 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows
     every = np.where(detailed[:, None, None], points, 0).ravel()
     order = np.argsort(every, kind="stable")[np.count_nonzero(every == 0) :]
     table = every[order]
-    bits = min(
-        len(table).bit_length() + 1, KEY_BITS
-    )  # few points of a block differ in their key, whatever their number
-    block = np.uint64(64 - bits)
+    bits = min(len(table).bit_length() + 1, KEY_BITS)
+    block = np.uint64(64 - bits)  # blocks of few points, however many there are
     stops = np.zeros(2**bits + 1, np.int64)
     np.cumsum(np.bincount((table >> block).astype(np.int64), minlength=2**bits), out=stops[1:])
 

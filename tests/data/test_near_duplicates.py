@@ -15,7 +15,7 @@ from bench.data import keypoints, near_duplicates
 from bench.data.sources.drawn import draw
 from bench.records import Change
 
-from .conftest import encoded, picture, scene
+from .conftest import encoded, picture, scene, texture
 
 
 def groups(images: Iterable[Image.Image]) -> list[list[int]]:
@@ -65,15 +65,6 @@ def test_a_picture_that_was_saved_again_is_found(changed):
 def test_changed_copies_of_pictures_with_few_details_are_not(changed):
     scenes = [scene(number) for number in range(20)]
     assert groups([*scenes, *map(changed, scenes)]) == []
-
-
-def texture(number: int, side: int = 200) -> Image.Image:
-    """A picture with details of every size, as photographs have them; another number is another picture."""
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
-    noise = np.fft.rfft2(np.random.default_rng(number).normal(size=(side, side)))
-    levels = np.fft.irfft2(noise / np.maximum(frequency, 1 / side) ** 1.2, (side, side))
-    levels = 128 + 50 * (levels - levels.mean()) / levels.std()
-    return Image.fromarray(levels.clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 def cropped(image: Image.Image, left: float, top: float, right: float, bottom: float) -> Image.Image:
