@@ -67,7 +67,7 @@ def audit(
     step, done = near_duplicates.AT_ONCE, 0
     batches = [listing.entries[begin : begin + step] for begin in range(0, len(listing.entries), step)]
     with quiet():
-        for batch, prints in ordered(look_at, batches):
+        for batch, prints in ordered(look_at, batches, batch_size=1):
             fingerprints += prints
             for seen in batch:
                 done += 1

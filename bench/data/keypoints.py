@@ -68,7 +68,7 @@ _WEIGHTS = KEY_BITS * np.array([row**2.0 + column**2 for row, column in _FREQUEN
 
 _LEFT = np.cumsum([0, *FRAMES[:-1]])
 _WIDTH = sum(FRAMES)
-_INSIDE = np.zeros((FRAMES[-1], _WIDTH), np.uint8)  # 1 where the whole patch is in the square
+_INSIDE = np.zeros((FRAMES[-1], _WIDTH), np.uint16)  # 1 where the whole patch is in the square
 for _side, _left in zip(FRAMES, _LEFT, strict=True):
     _INSIDE[_MARGIN : _side - _MARGIN, _left + _MARGIN : _left + _side - _MARGIN] = 1
 _REACH = np.arange(-(_GRID // 2), _GRID // 2 + 1) * _STEP
@@ -82,17 +82,20 @@ def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
         The points of each picture in both scales, shape (n, scales, points), and the unsure bits of those of the
         smaller one, shape (n, points).
     """
-    canvas = np.zeros((len(squares) * FRAMES[-1], _WIDTH), np.uint8)  # a row of squares for each picture
-    for top, square in zip(range(0, len(canvas), FRAMES[-1]), squares, strict=True):
+    canvas = np.zeros((FRAMES[-1], _WIDTH), np.uint8)  # both squares of a picture side by side
+    fine, contrast = np.empty((2, len(squares) * FRAMES[-1], _WIDTH), np.uint16)
+    peak = np.empty(fine.shape, np.bool_)
+    for top, square in zip(range(0, len(fine), FRAMES[-1]), squares, strict=True):
         for side, left in zip(FRAMES, _LEFT, strict=True):
-            size = (side, side)
-            canvas[top : top + side, left : left + side] = cv2.resize(square, size, interpolation=cv2.INTER_LINEAR)
-    fine = cv2.boxFilter(
-        cv2.boxFilter(canvas, cv2.CV_16U, (3, 3), normalize=False), cv2.CV_16U, (3, 3), normalize=False
-    )
-    contrast = cv2.absdiff(fine, cv2.boxFilter(canvas, cv2.CV_16U, (9, 9), normalize=False))
-    contrast *= np.tile(_INSIDE, (len(squares), 1))
-    centre = np.flatnonzero((contrast == cv2.dilate(contrast, _SPOT)) & (contrast > 0))
+            canvas[:side, left : left + side] = cv2.resize(square, (side, side), interpolation=cv2.INTER_LINEAR)
+        once = cv2.boxFilter(canvas, cv2.CV_16U, (3, 3), normalize=False)
+        twice = cv2.boxFilter(once, cv2.CV_16U, (3, 3), normalize=False)
+        difference = cv2.absdiff(twice, cv2.boxFilter(canvas, cv2.CV_16U, (9, 9), normalize=False))
+        difference *= _INSIDE
+        rows = slice(top, top + FRAMES[-1])
+        fine[rows], contrast[rows] = twice, difference
+        peak[rows] = (difference == cv2.dilate(difference, _SPOT)) & (difference > 0)
+    centre = np.flatnonzero(peak)
     row, column = np.divmod(centre, _WIDTH)
     group = row // FRAMES[-1] * len(FRAMES) + np.searchsorted(_LEFT, column, side="right") - 1
     order = np.argsort(group * 2**16 - contrast.ravel()[centre], kind="stable")
@@ -123,7 +126,7 @@ def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
     return points.reshape(shape), unsure.reshape(shape)[:, 0]
 
 
-def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows]:
+def shared(points: Words, unsure: Halves, at_once: int = 2**10) -> Iterator[Rows]:
     """Yield agreeing points of different pictures, as numbers in `points`, flattened, in parts of shape (3, some).
 
     Third comes the number of such points of the same two pictures.
@@ -159,7 +162,7 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**11) -> Iterator[Rows
         several = count[pair] >= LEAST_SHARED
         return np.stack([one[several], other[several], count[pair[several]]])
 
-    yield from ordered(agreeing, range(0, len(points), at_once))
+    yield from ordered(agreeing, range(0, len(points), at_once), batch_size=1)
 
 
 def _subsets(flips: Words) -> list[Words]:
