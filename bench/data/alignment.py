@@ -167,7 +167,7 @@ def _steps(levels: Bands, number: Rows, maps: Maps, one: Values, other: Values, 
     """Change of each map that brings the other picture nearest to a multiple of the one."""
     side, flat = levels.shape[2], levels.reshape(-1)
     x, y = _grid(COARSE)
-    column, row = (np.clip((place * side).astype(np.int64), 1, side - 2) for place in _mapped(maps, x, y))
+    column, row = (np.clip(place * side, 1, side - 2).astype(np.int64) for place in _mapped(maps, x, y))
     at = number[:, None] * side**2 + row * side + column
     slopes = [(flat[at + step].astype(np.int64) - flat[at - step]) * (side / 2) * inside for step in (1, side)]
     factor = (one * other * inside).sum(axis=1) / np.maximum((one**2 * inside).sum(axis=1), 1)
