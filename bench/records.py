@@ -792,6 +792,15 @@ class SuggestedGroups:
     parts: Mapping[str, int] = field(default_factory=dict)
 
 
+class Change(StrEnum):
+    """Change between two pictures that show the same."""
+
+    MIRRORED = "mirrored"
+    TURNED = "turned"
+    CROPPED = "cropped"
+    BRIGHTENED = "brightened"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditFindings:
     """Findings of an audit of pictures.
@@ -800,7 +809,8 @@ class AuditFindings:
         ignored: Number of files that are not meant to be pictures, by reason.
         noticed: Number of pictures that decoding corrected, by oddity.
         alike: Groups of near duplicates, by id.
-        contradicting: The groups among these that have several labels.
+        changes: Changes between the pictures of each such group; none if they are nearly identical.
+        contradicting: The groups among these that have several labels, other than turned and mirrored copies.
         sizes: Smallest, median and largest picture; None if they were not measured.
         levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
@@ -811,6 +821,7 @@ class AuditFindings:
     ignored: Mapping[str, int] = field(default_factory=dict)
     noticed: Mapping[str, int] = field(default_factory=dict)
     alike: tuple[tuple[str, ...], ...] = ()
+    changes: tuple[tuple[Change, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
     levels: tuple[int, int] | None = None

@@ -378,7 +378,7 @@ def formats() -> tuple[str, ...]:
 # -- many pictures
 
 
-def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+def ordered(function: Callable[[T], R], values: Iterable[T], batch_size: int = BATCH) -> Iterator[R]:
     """Apply a function in threads; decoding, resizing and hashing release the interpreter lock.
 
     Yield results in the order of the values, with a bounded number in flight. An error of the function is raised in
@@ -394,7 +394,7 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
 
     def submit(count: int) -> Iterator[Future[list[R]]]:
         for _ in range(count):
-            if batch := list(islice(remaining, BATCH)):
+            if batch := list(islice(remaining, batch_size)):
                 yield executor.submit(work, batch)
 
     executor = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
