@@ -346,9 +346,9 @@ def hidden_classes(run: Run) -> list[str]:
     if not scored:
         return []
     labels, sentences = scored[0].labels, []
-    found = np.any([model.right for model in scored], axis=0)
+    recalled = np.any([model.right for model in scored], axis=0)
     for label, count in enumerate(np.bincount(labels, minlength=len(run.split.classes)).tolist()):
-        if count and not found[labels == label].any():
+        if count and not recalled[labels == label].any():
             name = text.one_line(run.split.classes[label])
             sentences.append(f"No family finds {name}: all have a recall of 0 of {text.plural(count, 'test picture')}.")
     constant = int(np.bincount(labels).max())
