@@ -20,8 +20,8 @@ from bench.stats import wilson
 NAMED = 4
 """Maximum number of families that a sentence names."""
 
-MAX_HIDDEN = 4
-"""Maximum number of sentences about classes that no family finds."""
+LEAST_MISSED = 2
+"""Minimum number of test pictures of a class that counts as not found by any family."""
 
 _NBSP = "\u00a0"
 
@@ -347,10 +347,15 @@ def hidden_classes(run: Run) -> list[str]:
         return []
     labels, sentences = scored[0].labels, []
     recalled = np.any([model.right for model in scored], axis=0)
-    for label, count in enumerate(np.bincount(labels, minlength=len(run.split.classes)).tolist()):
-        if count and not recalled[labels == label].any():
-            name = text.one_line(run.split.classes[label])
-            sentences.append(f"No family finds {name}: all have a recall of 0 of {text.plural(count, 'test picture')}.")
+    counts = np.bincount(labels, minlength=len(run.split.classes)).tolist()
+    missed = {
+        text.one_line(name): count
+        for label, (name, count) in enumerate(zip(run.split.classes, counts, strict=False))
+        if count >= LEAST_MISSED and not recalled[labels == label].any()
+    }
+    if missed:
+        pictures = text.plural(sum(missed.values()), "test picture")
+        sentences.append(f"No family finds {text.listing(list(missed), NAMED)}: all have a recall of 0 of {pictures}.")
     constant = int(np.bincount(labels).max())
     if len(labels) > constant >= max(int(model.right.sum()) for model in scored):
         name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
@@ -358,7 +363,7 @@ def hidden_classes(run: Run) -> list[str]:
     if not sentences:
         return []
     balanced = [f"{trial.family} {text.percent(trial.test.balanced_accuracy)}" for trial in ranked if trial.test]
-    return [*sentences[:MAX_HIDDEN], f"Balanced accuracy: {text.listing(balanced, NAMED)}."]
+    return [*sentences, f"Balanced accuracy: {text.listing(balanced, NAMED)}."]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
