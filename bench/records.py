@@ -624,7 +624,7 @@ class FamilyInfo:
         skipped: Reason why it is not trained; "" if it is.
         configurations: Number of distinct configurations; None if they are not countable.
         sha256: Hash of its file and the shared parts next to it; "" in older records.
-        learns: False for a baseline, which training does not change; see `training.estimators.can_learn`.
+        learns: False for a baseline, which sees no pictures or ignores them; see `training.estimators.can_learn`.
     """
 
     name: str
@@ -690,6 +690,31 @@ class Screening:
     seconds_per_picture: float = 0.0
     trial_s: float | None = None
     reason: str = ""
+
+
+class FeatureKind(WordedEnum):
+    """Kind of features in a picture's metadata; its `words` name them."""
+
+    FILE = "file", "file format and size"
+    COMPRESSION = "compression", "JPEG compression and camera"
+    LIGHT = "light", "brightness, sharpness and border colour"
+    ALL = "all", "all metadata (file, compression, camera, light and border)"
+
+
+@dataclass(frozen=True)
+class Shortcuts:
+    """Test of the data for shortcuts: answers of a classifier that sees the pictures' metadata, but not the pictures.
+
+    Attributes:
+        n: Number of test pictures: all, or the first of them in the order of the split.
+        constant: Number of these that the best constant answer gets right.
+        right: A bit for each picture, set if the answer is right, packed into bytes; by the kind of features that the
+            classifier was limited to.
+    """
+
+    n: int = 0
+    constant: int = 0
+    right: Mapping[FeatureKind, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -776,6 +801,15 @@ class SuggestedGroups:
     parts: Mapping[str, int] = field(default_factory=dict)
 
 
+class Change(StrEnum):
+    """Change between two pictures that show the same."""
+
+    MIRRORED = "mirrored"
+    TURNED = "turned"
+    CROPPED = "cropped"
+    BRIGHTENED = "brightened"
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditFindings:
     """Findings of an audit of pictures.
@@ -784,7 +818,8 @@ class AuditFindings:
         ignored: Number of files that are not meant to be pictures, by reason.
         noticed: Number of pictures that decoding corrected, by oddity.
         alike: Groups of near duplicates, by id.
-        contradicting: The groups among these that have several labels.
+        changes: Changes between the pictures of each such group; none if they are nearly identical.
+        contradicting: The groups among these that have several labels, other than turned and mirrored copies.
         sizes: Smallest, median and largest picture; None if they were not measured.
         levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
@@ -795,6 +830,7 @@ class AuditFindings:
     ignored: Mapping[str, int] = field(default_factory=dict)
     noticed: Mapping[str, int] = field(default_factory=dict)
     alike: tuple[tuple[str, ...], ...] = ()
+    changes: tuple[tuple[Change, ...], ...] = ()
     contradicting: tuple[tuple[str, ...], ...] = ()
     sizes: PictureSizes | None = None
     levels: tuple[int, int] | None = None
@@ -843,6 +879,7 @@ class RunHeader:
         notes: Notes for readers of the run.
         plan: Division of the budget; None in older records and before the search.
         screenings: Estimates before the search, in the order in which they were made; empty without a time budget.
+        shortcuts: Test of the data for shortcuts; None in older records, and if it was not completed.
     """
 
     status: RunStatus
@@ -856,6 +893,7 @@ class RunHeader:
     notes: tuple[str, ...] = ()
     plan: SearchPlan | None = None
     screenings: tuple[Screening, ...] = ()
+    shortcuts: Shortcuts | None = None
 
     def header(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""
@@ -875,6 +913,12 @@ class Run(RunHeader):
 
     def model(self, family: str) -> Path:
         return self.path / "models" / f"{family}.keras"
+
+    @cached_property
+    def baselines(self) -> frozenset[str]:
+        """Families that cannot learn from pictures, which are measures and no candidates; empty without others."""
+        baselines = frozenset(family.name for family in self.families if not family.learns)
+        return baselines if len(baselines) < len(self.families) else frozenset()
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
@@ -902,11 +946,16 @@ class Run(RunHeader):
         return min(originals, key=lambda trial: trial.rank_key, default=None)
 
     def ranking(self) -> list[Trial]:
-        """The chosen trial of every family that has one, best first: by test accuracy, else by validation accuracy."""
-        chosen = [trial for family in self.families if (trial := self.best(family.name))]
-        return sorted(
-            chosen, key=lambda trial: (-(-1.0 if trial.test_accuracy is None else trial.test_accuracy), trial.rank_key)
-        )
+        """The chosen trial of every family that has one, best first: by test accuracy, else by validation accuracy.
+
+        The `baselines` come last, whatever they reach.
+        """
+
+        def key(trial: Trial) -> tuple[bool, float, tuple[float, float, int]]:
+            accuracy = -1.0 if trial.test_accuracy is None else trial.test_accuracy
+            return trial.family in self.baselines, -accuracy, trial.rank_key
+
+        return sorted((trial for family in self.families if (trial := self.best(family.name))), key=key)
 
     def screening(self, family: str) -> Screening | None:
         """The family's highest estimate; without one, the first reason; None if it was not screened."""
@@ -926,7 +975,7 @@ class Run(RunHeader):
 
         from bench import leaderboard
 
-        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS)
+        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype({"rank": "Int64"})
 
     def __repr__(self) -> str:
         best = [f"best {row.family} {_percent(row.test_accuracy, row.value)}" for row in self.ranking()[:1]]

@@ -2,6 +2,7 @@
 
     check families and engines, reserve the run folder
     → audit and split the pictures → build every family once, find its weights
+    → test the data for shortcuts
     → under a time budget, screen the backbones on a sample
     → search with every engine: ask → train in a worker → record
     → score the chosen trials once on the test pictures → write the page
@@ -37,6 +38,7 @@ from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
+from bench.search.shortcut_search import look_for_shortcuts
 from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop, stop_on_signal
 from bench.workers import Pool, run_jobs
@@ -77,13 +79,14 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
         folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
-        page, ledger, status = LivePage(folder, progress.warning), Ledger(), RunStatus.FAILED
+        page, ledger, status = LivePage(folder, progress.warning), Ledger(folder.run.baselines), RunStatus.FAILED
         pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
             with stop_on_signal(progress.warning) as stop:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
+                look_for_shortcuts(folder, pool, Deadline(stop, pace), progress, warn)
                 preparation.announce(families, folder, progress, warn)
                 if dear := unaffordable(config, families, forecaster):
                     warn(dear)

@@ -104,6 +104,21 @@ def discordant(right: NDArray[np.bool_]) -> Counts:
     return np.rint(shares @ (1.0 - shares).T).astype(np.int64)
 
 
+def above_chance(correct: int, n: int, chance: float) -> float:
+    """One-sided exact binomial p-value: the probability of at least this many correct answers.
+
+    Args:
+        chance: Probability that an answer is correct, e.g. the share of the largest class for the best constant answer.
+
+    Source:
+        C. J. Clopper and E. S. Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the
+        binomial", Biometrika 26(4), 404-413.
+    """
+    from scipy.special import bdtrc
+
+    return float(bdtrc(correct - 1, n, chance)) if correct else 1.0
+
+
 def mcnemar(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     """Two-sided p-values of McNemar's exact test of equal accuracy of two classifiers on the same pictures.
 

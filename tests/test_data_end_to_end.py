@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -201,3 +202,65 @@ def test_any_number_of_classes_gives_a_board_and_a_page(classes, space, tmp_path
     assert any(predictions[name].shape == (run.split.n("test"), classes) for name in predictions.files)
     shown = Page((tmp_path / "here" / "report.html").read_text(encoding="utf-8")).words
     assert all(name in shown for name in run.split.classes)
+
+
+# -- shortcuts
+
+
+def noise(number: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)).resize((96, 80))
+
+
+def test_a_class_of_small_grey_pngs_and_one_of_jpegs_is_a_shortcut_that_no_model_is_recommended_without(
+    space, tmp_path, monkeypatch, capsys
+):
+    """The pictures show noise. The family `metadata` is not searched; the test is made all the same."""
+    from bench.cli import parser
+
+    monkeypatch.chdir(tmp_path)
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+    for number in range(70):
+        noise(number).resize((64, 64)).save(tmp_path / "photos" / "a" / f"{number}.png")
+        noise(1000 + number).convert("RGB").save(tmp_path / "photos" / "b" / f"{number}.jpg", quality=30)
+    options = ["--data", "photos", "--budget", "2", "--epochs", "1", "--input-sizes", "16", "--out", "here"]
+    assert parser.main(["run", *options, "--spaces", f"{space('tiny')},dummy"]) == 0
+    captured = capsys.readouterr()
+    run = bench.load(tmp_path / "here")
+    n = run.split.n("test")
+    sentence = (
+        f"From file format and size alone 100.0 % of {n} test pictures are right (the best constant answer: 50.0 %): "
+        "the models may have learnt that."
+    )
+    assert f"warning: {sentence}" in captured.err.replace("\u00a0", " ")
+    assert f"warning: {sentence} It is wrong on none" in captured.out.replace("\u00a0", " ")
+    shown = Page((tmp_path / "here" / "report.html").read_text(encoding="utf-8")).words.replace("\u00a0", " ")
+    top, recommended = (found.start() for found in re.finditer(re.escape(f"Shortcut in the data. {sentence}"), shown))
+    assert top < shown.index("Leaderboard") < recommended < shown.index("The most accurate")
+
+
+def test_the_metadata_family_stands_on_the_board_beside_chance_and_leads_nothing(space, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label, name in enumerate("ab"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(60):
+            scene(number, label, side=32 + 8 * label).save(tmp_path / "photos" / name / f"{number}.png")
+    run = bench.run(RunConfig(
+        data="photos", spaces=("metadata", "dummy", space("tiny")), budget=Budget(5), epochs=1, input_sizes=(16,),
+        out="here",
+    ))  # fmt: skip
+    assert {trial.family for trial in run.trials if trial.state == "COMPLETE"} == {"metadata", "dummy", "tiny"}
+    assert [trial.family for trial in run.trials].count("metadata") == 1
+    best = run.best("metadata")
+    assert best.test.accuracy == 1.0  # one class is larger
+    assert best.cost.latency_ms > 0
+    assert run.ranking()[0].family == "tiny"
+    assert json.loads((tmp_path / "here" / "run.json").read_text())["best"]["family"] == "tiny"
+
+
+@pytest.mark.parametrize("images", [40, 200])
+def test_drawn_pictures_have_no_shortcut(images, space, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = bench.run(RunConfig(images=images, spaces=(space("tiny"),), budget=Budget(1), epochs=1, out="here"))
+    assert run.shortcuts.n == run.split.n("test")
+    assert "Shortcut in the data" not in (tmp_path / "here" / "report.html").read_text(encoding="utf-8")

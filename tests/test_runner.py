@@ -25,7 +25,7 @@ from bench.runs import store
 from bench.search import families
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.training.messages import ProbeJob, RefitJob, TrialJob, TrialResult, WeightsFile
+from bench.training.messages import ProbeJob, RefitJob, ShortcutJob, TrialJob, TrialResult, WeightsFile
 from bench.workers import Outcome
 
 
@@ -351,7 +351,7 @@ def test_the_chosen_configuration_is_trained_again_on_all_folds_and_is_the_only_
 
     run = start(**in_folds(Watched(depth, deeper_is_better, epochs=3), repeats=2, seed=7))
     refits = [job for job in jobs if isinstance(job, RefitJob)]
-    assert {type(job) for job in jobs} == {ProbeJob, TrialJob, RefitJob}
+    assert {type(job) for job in jobs} == {ProbeJob, ShortcutJob, TrialJob, RefitJob}
     assert [job.seed for job in refits] == [7, 8, 9] * 2
     assert [bool(job.model) for job in refits] == [True, False, False] * 2
     for family, job in zip("ab", refits[::3], strict=True):

@@ -60,6 +60,11 @@ class Rows:
         self.shape: tuple[int, ...] = (len(places), *segments[0].shape[1:])
         self.ndim = len(self.shape)
 
+    @classmethod
+    def of(cls, array: npt.NDArray[Any]) -> Rows:
+        """The rows of an array in memory."""
+        return cls([array], np.zeros(len(array), np.int64), np.arange(len(array)))
+
     def __len__(self) -> int:
         return self.shape[0]
 

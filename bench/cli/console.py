@@ -20,7 +20,8 @@ from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, Searc
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.screened import estimate, hits
-from bench.report.sections.verdict import no_result, test_interval, verdict
+from bench.report.sections.shortcut_notice import shortcut
+from bench.report.sections.verdict import hidden_classes, no_result, test_interval, verdict
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
@@ -274,7 +275,7 @@ def print_board(run: Run, report: Path, stream: TextIO | None = None) -> None:
     ranking = run.ranking()
     with printing(stream) as console:
         if ranking:
-            console.print(_board(ranking, console.width))
+            console.print(_board(run, ranking, console.width))
         for line in (*_remarks(run, ranking), f"report: {report}"):
             console.print(printable(line), soft_wrap=True)
 
@@ -290,6 +291,9 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
+    yield from map(plain, hidden_classes(run))
+    if noticed := shortcut(run):
+        yield f"{noticed.level}: {noticed}"
     if quality := hits(run):
         yield quality
     if saved := savings(run):
@@ -302,12 +306,13 @@ COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "paramet
 """Columns of the leaderboard, the most important first; the last ones are left out in a narrow terminal."""
 
 
-def _board(ranking: Sequence[Trial], width: int) -> Table:
-    rows = (_cells(rank, trial) for rank, trial in enumerate(ranking, 1))
+def _board(run: Run, ranking: Sequence[Trial], width: int) -> Table:
+    ranks = (NOTHING if trial.family in run.baselines else str(rank) for rank, trial in enumerate(ranking, 1))
+    rows = map(_cells, ranks, ranking)
     return fitting_table(COLUMNS, rows, width, left=("family", "engine"))
 
 
-def _cells(rank: int, trial: Trial) -> Iterable[str]:
+def _cells(rank: str, trial: Trial) -> Iterable[str]:
     """The cells of a trial's row, in the order of `COLUMNS`."""
     cost, (accuracy, low, high) = trial.cost, test_interval(trial)
     yield f"{rank} {label(trial)}"

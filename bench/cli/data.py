@@ -176,7 +176,8 @@ def _account(audit: Inventory, limit: int | None) -> Iterator[str]:
 
 
 def _group(group: Sequence[str], audit: Inventory) -> str:
-    return ", ".join(map(one_line, group)) + (" (several labels)" if group in audit.split.contradicting else "")
+    remarks = [*audit.changes.get(tuple(group), ()), *["several labels"] * (group in audit.split.contradicting)]
+    return ", ".join(map(one_line, group)) + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def _first(lines: Iterable[str], limit: int | None) -> Iterator[str]:

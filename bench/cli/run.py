@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _as_json(run: Run) -> str:
     from bench.report import ranked_rows
+    from bench.report.sections.shortcut_notice import shortcut
 
     result = {
         "run": str(run.path),
@@ -55,6 +56,7 @@ def _as_json(run: Run) -> str:
         "elapsed_s": run.elapsed_s,
         "leaderboard": ranked_rows(run),
         "failed_families": run.failed_families(),
+        "shortcut": str(noticed) if (noticed := shortcut(run)) else None,
         "notes": list(run.notes),
     }
     return json.dumps(result, indent=1)

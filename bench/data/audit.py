@@ -10,15 +10,17 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from bench.data import masks, near_duplicates
-from bench.data.near_duplicates import fingerprint
 from bench.data.pictures import SHARED_SIDE, PictureError, Pixels, levels, ordered, quiet
 from bench.data.sources import PARTS, ListedPicture, Listing, Source, StageCallback
 from bench.data.split import UsablePicture
 from bench.errors import DataError
-from bench.records import AuditFindings, LeftOut, LeftOutKind, PictureSizes
+from bench.records import AuditFindings, Change, LeftOut, LeftOutKind, PictureSizes
 
 FOREIGN = (LeftOutKind.EMPTY, LeftOutKind.UNKNOWN_FORMAT)
 """Kinds of files that are not pictures."""
+
+POSES = {Change.MIRRORED, Change.TURNED}
+"""Changes after which another label may be right: a left hand mirrored, a 6 turned round."""
 
 PixelSink = Callable[[str, Pixels], None]
 """Called with the SHA-256 of a picture's content and its pixels, uint8, shape (height, width, 3)."""
@@ -55,7 +57,12 @@ def audit(
     flat: set[str] = set()
     extremes: list[tuple[int, int]] = []
 
-    def look_at(entry: ListedPicture) -> tuple[UsablePicture, bytes] | LeftOut:
+    def look_at(entries: Sequence[ListedPicture]) -> tuple[list[UsablePicture | LeftOut], bytes]:
+        squares: list[Pixels] = []
+        seen = [decoded(entry, squares) for entry in entries]
+        return seen, near_duplicates.fingerprints(squares) if squares else b""
+
+    def decoded(entry: ListedPicture, squares: list[Pixels]) -> UsablePicture | LeftOut:
         try:
             picture = source.picture(entry.id, SHARED_SIDE)
         except PictureError as fault:
@@ -67,22 +74,26 @@ def audit(
             picture = picture.scaled(levels([picture.extremes]))
         if suspects and masks.is_flat(picture.pixels):
             flat.add(entry.id)
-        usable = UsablePicture(
-            entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes
-        )
-        return usable, fingerprint(picture.pixels)
+        squares.append(near_duplicates.squeezed(picture.pixels))
+        return UsablePicture(entry.id, entry.label, picture.sha256, entry.part, size=picture.size, notes=picture.notes)
 
+    step, done = near_duplicates.AT_ONCE, 0
+    batches = [listing.entries[begin : begin + step] for begin in range(0, len(listing.entries), step)]
     with quiet():
-        for done, seen in enumerate(ordered(look_at, listing.entries), start=1):
-            if not isinstance(seen, LeftOut):
-                sound.append(seen[0])
-                fingerprints += seen[1]
-            elif seen.kind in FOREIGN and PurePosixPath(seen.id).suffix.lower() not in Image.registered_extensions():
-                ignored["not a picture"] += 1
-            else:
-                left_out.append(seen)
-            if progress:
-                progress("checking pictures", done, len(listing.entries))
+        for batch, prints in ordered(look_at, batches, batch_size=1):
+            fingerprints += prints
+            for seen in batch:
+                done += 1
+                if not isinstance(seen, LeftOut):
+                    sound.append(seen)
+                elif (
+                    seen.kind in FOREIGN and PurePosixPath(seen.id).suffix.lower() not in Image.registered_extensions()
+                ):
+                    ignored["not a picture"] += 1
+                else:
+                    left_out.append(seen)
+                if progress:
+                    progress("checking pictures", done, len(listing.entries))
     masked = masks.select(suspects, {picture.id for picture in sound}, flat) if suspects else {}
     rows, repeated = _without_repetitions(sound, masked)
     left_out += repeated
@@ -104,7 +115,8 @@ def audit(
             f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are "
             "needed; --masks use takes masks as pictures"
         )
-    groups = [[sound[row] for row in group] for group in near_duplicates.groups(fingerprints, rows)]
+    alike = [([sound[row] for row in group], changes) for group, changes in near_duplicates.groups(fingerprints, rows)]
+    groups = [group for group, _ in alike]
     names = {picture.sha256: min(other.sha256 for other in group) for group in groups for picture in group}
     sizes = sorted((picture.size for picture in usable), key=lambda size: (size[0] * size[1], size))
     findings = AuditFindings(
@@ -114,7 +126,12 @@ def audit(
         sizes=PictureSizes(sizes[0], sizes[len(sizes) // 2], sizes[-1]),
         levels=levels(extremes) if extremes else None,
         alike=_ids(groups),
-        contradicting=_ids(group for group in groups if len({picture.label for picture in group}) > 1),
+        changes=tuple(changes for _, changes in sorted((_ids([group]), changes) for group, changes in alike)),
+        contradicting=_ids(
+            group
+            for group, changes in alike
+            if len({picture.label for picture in group}) > 1 and POSES.isdisjoint(changes)
+        ),
         guesses=listing.guesses,
     )
     return tuple(replace(picture, group=names.get(picture.sha256, "")) for picture in usable), findings

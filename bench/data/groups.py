@@ -19,7 +19,7 @@ from bench.data.split import UsablePicture
 from bench.errors import DataError
 from bench.records import SuggestedGroups
 
-PATTERNS = (r"([^/ _.-]+)[^/]*$", r"([^/]+?)[ _.-]*\(?\d+\)?\.[^./]+$", r"([^/]+)/[^/]+$")
+PATTERNS = (r"([^/ _.-]+)[^/]*$", r"([^/]+?)(?:[ _.-]+\d+|[ _.-]*\(\d+\)|(?<=\D)\d+)\.[^./]+$", r"([^/]+)/[^/]+$")
 """Patterns of groups in paths: the first word of the name, the name without its running number, the folder."""
 
 LEAST_GROUPS = 5

@@ -1,9 +1,13 @@
-"""Find near duplicates: nearly identical pictures, for instance re-encoded or resized ones.
+"""Find near duplicates: pictures that are nearly identical, or copies of one another with changes.
 
-A picture is hashed to the signs of its low frequencies (pHash: C. Zauner, Implementation and Benchmarking of Perceptual
-Image Hash Functions, 2010), and pictures whose hashes differ in few bits are compared as thumbnails. The package
-ImageHash would double the time of an audit: it resizes each picture with Pillow's Lanczos filter and calls SciPy for
-each transform. Decisions are computed exactly from whole numbers, so every machine finds the same near duplicates.
+Nearly identical pictures, for instance re-encoded or resized ones: a picture is hashed to the signs of its low
+frequencies (pHash: C. Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010), and pictures
+whose hashes differ in few bits are compared as thumbnails. The package ImageHash would double the time of an audit: it
+resizes each picture with Pillow's Lanczos filter and calls SciPy for each transform.
+
+Turned, mirrored, brightened and cropped copies: pictures that share key points are aligned (`keypoints`, `alignment`).
+
+Hashes are computed exactly from whole numbers, so every machine compares the same pictures.
 """
 
 from __future__ import annotations
@@ -16,10 +20,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bench.data import alignment, keypoints
 from bench.data.pictures import Pixels, resized
+from bench.records import Change
 
 SIDE = 32
 """Side of the grey square from which the hash and the thumbnail of a picture are computed."""
+
+LEAST_SIDE = 32
+"""Minimum side of a picture that has key points: smaller ones, such as icons, are too much alike when enlarged."""
+
+AT_ONCE = 16
+"""Number of pictures to fingerprint at once: with fewer, threads wait for one another at every small array."""
+
+FINGERPRINT = np.dtype(
+    [
+        ("hash", "<u8"),
+        ("square", "u1", (SIDE, SIDE)),
+        ("points", "<u8", (len(keypoints.FRAMES), keypoints.POINTS)),
+        ("unsure", "<u4", keypoints.POINTS),
+    ]
+)
+"""Fingerprint of a picture: a bit for each of the 64 lowest frequencies, 1 if it is above their median; levels of grey;
+key points."""
 
 MAX_BITS = 3
 """Maximum number of different bits, of 64, in the hashes of near duplicates. This finds 99 to 100 % of 400 photographs
@@ -47,40 +70,62 @@ _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 
 2**53 and are exact, so that no bit of a hash depends on the order of summation."""
 
 
-def fingerprint(pixels: Pixels) -> bytes:
-    """Compute the hash and the thumbnail of a picture, RGB, uint8, shape (height, width, 3).
-
-    The hash, 8 bytes, has a bit for each of the 64 lowest frequencies: 1 if it is above their median. The thumbnail is
-    16 by 16 levels of grey.
-    """
+def squeezed(pixels: Pixels) -> Pixels:
+    """Squeeze a picture, RGB, uint8, shape (height, width, 3), to a grey square, a larger one if it has key points."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     while min(grey.shape) >= 8 * SIDE:  # halving is several times faster than other scales; an odd line is dropped
         height, width = grey.shape[0] // 2, grey.shape[1] // 2
         grey = cv2.resize(grey[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-    square = resized(np.asarray(grey, np.uint8), SIDE)
-    low = (_COSINES @ (square.astype(np.float64) @ _COSINES.T)).ravel()
-    pairs = square[::2].astype(np.uint16) + square[1::2]
-    thumbnail = ((pairs[:, ::2] + pairs[:, 1::2] + 2) // 4).astype(np.uint8)
-    return np.packbits(low > np.sort(low)[31]).tobytes() + thumbnail.tobytes()
+    return resized(np.asarray(grey, np.uint8), SIDE if min(grey.shape) < LEAST_SIDE else 4 * SIDE)
 
 
-def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[list[int]]:
-    """Group near duplicates, including those connected through others. A million pictures take 10 seconds.
+def fingerprints(squares: Sequence[Pixels]) -> bytes:
+    """Compute the fingerprints of squeezed pictures, one after the other."""
+    table = np.zeros(len(squares), FINGERPRINT)
+    table["square"] = [resized(square, SIDE) for square in squares]
+    low = (_COSINES @ (table["square"].astype(np.float64) @ _COSINES.T)).reshape(-1, 64)
+    table["hash"] = np.packbits(low > np.sort(low, axis=1)[:, 31:32], axis=1).view(np.uint64).ravel()
+    if detailed := [number for number, square in enumerate(squares) if len(square) > SIDE]:
+        points, unsure = keypoints.describe([squares[number] for number in detailed])
+        table["points"][detailed], table["unsure"][detailed] = points, unsure
+    return table.tobytes()
+
+
+def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[tuple[list[int], tuple[Change, ...]]]:
+    """Group near duplicates, including those connected through others.
 
     Args:
         fingerprints: Concatenated fingerprints of all pictures.
         rows: Numbers of the pictures to compare, from 0; sorted by content.
 
     Returns:
-        Groups of at least two numbers; most pictures are in none.
+        Groups of at least two numbers, and the changes between their pictures; most pictures are in none.
     """
-    table = np.frombuffer(fingerprints, np.uint8).reshape(-1, 8 + SIDE**2 // 4)
-    hashes, thumbnails = table[:, :8].copy().view(np.uint64).ravel(), _Thumbnails(table[:, 8:])
-    candidates = np.asarray(rows, np.int64)
-    candidates = candidates[thumbnails.contrast[candidates] > LEAST_CONTRAST]
+    table, numbers = np.frombuffer(fingerprints, FINGERPRINT), np.asarray(rows, np.int64)
+    thumbnails, hashes = _Thumbnails(table["square"]), table["hash"]
+    candidates = numbers[thumbnails.contrast[numbers] > LEAST_CONTRAST]
     candidates = candidates[np.lexsort((thumbnails.brightness[candidates], hashes[candidates]))]
     alike = [thumbnails.alike(candidates[pairs]) for pairs in _close(hashes[candidates])]
-    return _joined(np.concatenate([np.empty((2, 0), np.int64), *alike], axis=1))
+    copies = list(_copies(table, numbers))
+    pairs = np.concatenate([np.empty((2, 0), np.int64), *alike, *(pairs for pairs, _ in copies)], axis=1)
+    changes: dict[int, set[Change]] = defaultdict(set)
+    for copied, named in copies:
+        for number, change in zip(copied[0].tolist(), named, strict=True):
+            changes[number] |= change
+    return [
+        (group, tuple(change for change in Change if any(change in changes[number] for number in group)))
+        for group in _joined(pairs)
+    ]
+
+
+def _copies(table: npt.NDArray[np.void], numbers: Rows) -> Iterator[tuple[Rows, list[set[Change]]]]:
+    """Yield pairs of numbers, shape (2, some), of pictures that show the same, and the changes of each pair."""
+    points = table["points"][numbers]
+    for shared in keypoints.shared(points, table["unsure"][numbers]):
+        involved, pairs = np.unique(numbers[shared[:2] // points[0].size], return_inverse=True)
+        squares, maps = table["square"][involved], keypoints.maps(points, shared)
+        pairs, maps = alignment.aligned(squares, pairs.reshape(2, -1), shared[2], maps)
+        yield involved[pairs], list(alignment.changes(squares, pairs, maps))
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
@@ -108,10 +153,14 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 
 
 class _Thumbnails:
-    """Thumbnails, uint8, shape (n, 256), and sums for comparing them, exact except for the square roots."""
+    """Thumbnails of 16 by 16 levels, and sums for comparing them, exact except for the square roots."""
 
-    def __init__(self, pixels: Pixels) -> None:
-        self._pixels = pixels
+    def __init__(self, squares: Pixels, at_once: int = 2**14) -> None:
+        parts = [np.empty((0, SIDE**2 // 4), np.uint8)]
+        for part in np.array_split(squares, len(squares) // at_once + 1):
+            rows = part[:, ::2].astype(np.uint16) + part[:, 1::2]
+            parts.append(((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8).reshape(len(part), -1))
+        self._pixels = pixels = np.concatenate(parts)
         self.brightness = pixels.mean(axis=1)
         self._square = _products(pixels, pixels)
         self.contrast = np.sqrt(self._square - self.brightness**2)

@@ -191,7 +191,7 @@ def resized(pixels: Pixels, size: int, fit: str = "squash") -> Pixels:
 
 def is_picture(path: str) -> bool:
     """Return whether a file is a picture by its first bytes; it is not decoded."""
-    with suppress(Exception), Image.open(path, formats=_formats()):
+    with suppress(Exception), Image.open(path, formats=formats()):
         return True
     return False
 
@@ -250,7 +250,7 @@ def _jpeg_orientation(content: bytes) -> int:
 def _by_pillow(content: bytes, name: str, notes: list[str]) -> npt.NDArray[Any]:
     """Decode a picture to RGB, uint8, or to the levels of a deep picture, of another type."""
     try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with Image.open(io.BytesIO(content), formats=formats()) as image:
             _check_size(name, image.width, image.height)
             notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
             is_deep, stored = _has_16_bits(image), _orientation(image)  # reading EXIF may load a PNG
@@ -369,7 +369,8 @@ def _too_large(size: str) -> str:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """The formats that this Pillow can decode."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -377,7 +378,7 @@ def _formats() -> tuple[str, ...]:
 # -- many pictures
 
 
-def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
+def ordered(function: Callable[[T], R], values: Iterable[T], batch_size: int = BATCH) -> Iterator[R]:
     """Apply a function in threads; decoding, resizing and hashing release the interpreter lock.
 
     Yield results in the order of the values, with a bounded number in flight. An error of the function is raised in
@@ -393,7 +394,7 @@ def ordered(function: Callable[[T], R], values: Iterable[T]) -> Iterator[R]:
 
     def submit(count: int) -> Iterator[Future[list[R]]]:
         for _ in range(count):
-            if batch := list(islice(remaining, BATCH)):
+            if batch := list(islice(remaining, batch_size)):
                 yield executor.submit(work, batch)
 
     executor = ThreadPoolExecutor(threads, thread_name_prefix="pictures")

@@ -63,6 +63,10 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     """
     if out.suffix != ".keras" or out.exists():
         raise ConfigError(f"out {str(out)!r}: {'already exists' if out.exists() else 'must end in .keras'}")
+    if any(info.name == trial.family and not info.learns for info in run.families):
+        raise ConfigError(
+            f"{trial.family}: is a baseline, which does not learn from pictures; it has no model to export"
+        )
     if file := saved_model(run, trial):
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)

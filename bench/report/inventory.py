@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 
 from bench import text
 from bench.config import RunConfig
-from bench.records import LeftOutKind, SplitInfo, SuggestedGroups
+from bench.records import Change, LeftOutKind, SplitInfo, SuggestedGroups
 
 UNBALANCED = 1.5
 """Classes are called unbalanced above this ratio of the largest to the smallest."""
@@ -69,6 +69,7 @@ class Inventory:
         left_out: Id and detail (or "") of every picture that is left out, by kind, the most frequent kind first.
         ignored, noticed: Reasons with counts, the most frequent first; see `SplitInfo`.
         alike: Groups of near duplicates by id, those with several labels first.
+        changes: Changes between the pictures of each such group, if that is known.
         together: True if every such group is in one part; None if that is not known.
         losses, doubts, suggestions: Warnings about pictures that are left out, about contradictory labels, and about
             names that suggest groups.
@@ -92,6 +93,7 @@ class Inventory:
             sorted(counts.items(), key=lambda item: (-item[1], item[0])) for counts in (split.ignored, split.noticed)
         )
         self.alike = sorted(split.alike, key=lambda group: group not in split.contradicting)
+        self.changes = dict(zip(split.alike, split.changes, strict=False))
         self.together = None if config.split_file else config.near_duplicates == "group"
         sampled = config.split_file or config.limit
         self.losses = [*self._leaks(), *self._not_pictures(), *([] if sampled else self._losses())]
@@ -163,7 +165,9 @@ class Inventory:
     def groups(self) -> str:
         """Number of groups of near-duplicates, and whether they are kept together."""
         treatment = {True: " kept together", False: " not kept together", None: ""}[self.together]
-        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{treatment}"
+        counts = Counter(change for changes in self.changes.values() for change in changes)
+        kinds = ", ".join(f"{change} {counts[change]}" for change in Change if counts[change])
+        return f"{text.plural(len(self.alike), 'group')} of near-duplicates{treatment}{f' ({kinds})' if kinds else ''}"
 
     def _row(self, name: str, parts: Iterable[str]) -> ClassRow:
         counts = tuple(self.split.counts.get(part, {}).get(name, 0) for part in parts)

@@ -44,6 +44,7 @@ from bench.records import (
     RunStatus,
     Screening,
     SearchPlan,
+    Shortcuts,
     SplitInfo,
     Study,
     Summary,
@@ -139,6 +140,10 @@ class RunFolder:
     def screened(self, screening: Screening) -> None:
         """Add the result of a screening."""
         self.run = replace(self.run, screenings=(*self.run.screenings, screening))
+
+    def tested(self, shortcuts: Shortcuts) -> None:
+        """Add the test of the data for shortcuts."""
+        self.run = replace(self.run, shortcuts=shortcuts)
 
     def keep(self, trial: Trial) -> None:
         """Store the record of a trial that has just begun, without writing it."""

@@ -102,9 +102,10 @@ class ThumbnailWriter:
                 self._add(self._items(tested, tested.mistakes[:MISTAKES]))
 
     def add_shared_mistakes(self, run: Run) -> None:
-        """Add the mistakes that all chosen models have in common."""
+        """Add the mistakes that all chosen models but baselines have in common."""
         with self._harmless():
-            tested = list(predictions.of_run(run).values())
+            by_family = predictions.of_run(run)
+            tested = [predicted for family, predicted in by_family.items() if family not in run.baselines]
             if tested:
                 self._add(self._items(tested[0], predictions.shared_mistakes(tested)[:SHARED_MISTAKES]))
 

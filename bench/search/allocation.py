@@ -128,7 +128,8 @@ def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float
         least_error: Smallest error that the validation pictures can show.
         first_s: Maximum seconds of a first trial of which nothing is known.
     """
-    least = max(least_error, 1 - max((value for study in studies for value in study.values), default=0.0))
+    candidates = [study for study in studies if study.family.info.learns]
+    least = max(least_error, 1 - max((value for study in candidates for value in study.values), default=0.0))
     outlooks = {study: Outlook.of(study.values, study.screened, least_error) for study in studies}
 
     for study in studies:

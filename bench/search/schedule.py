@@ -122,8 +122,7 @@ class Schedule:
         """Return whether the search has settled; add a note when it does."""
         if not self._settled:
             searched = {study.family.name for study in self._studies if not study.is_done}
-            searched -= set(self._context.plan.baselines)
-            if figures := settled(self._counted, searched):
+            if figures := settled(self._counted, searched, self._context.plan.baselines):
                 self._settled = True
                 self._context.folder.note(f"{self._context.engine}: {figures}")
         return self._settled

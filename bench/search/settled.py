@@ -53,7 +53,7 @@ class Settled:
         )
 
 
-def settled(trials: Sequence[Trial], families: Collection[str]) -> Settled | None:
+def settled(trials: Sequence[Trial], families: Collection[str], baselines: Collection[str] = ()) -> Settled | None:
     """Return the figures of a settled search; None if it has not settled.
 
     It has if two gains are below the standard error of the best validation accuracy: the one that the next proposal is
@@ -62,8 +62,11 @@ def settled(trials: Sequence[Trial], families: Collection[str]) -> Settled | Non
 
     Args:
         trials: The ended trials of one engine that used budget, in their order.
-        families: The families that get more trials and can learn. Each needs `MIN_FAMILY_PROPOSALS`.
+        families: The families that get more trials. Each that is no baseline needs `MIN_FAMILY_PROPOSALS`.
+        baselines: Families whose accuracy is no result.
     """
+    count, trials = len(trials), [trial for trial in trials if trial.family not in baselines]
+    families = set(families).difference(baselines)
     proposals = [trial for trial in trials if trial.origin is Origin.PROPOSED]
     counts = Counter(trial.family for trial in proposals)
     if len(proposals) < MIN_PROPOSALS or any(counts[family] < MIN_FAMILY_PROPOSALS for family in families):
@@ -81,7 +84,7 @@ def settled(trials: Sequence[Trial], families: Collection[str]) -> Settled | Non
     family = max(gains, key=gains.__getitem__)
     if max(gains[family], recent_gain) >= noise:
         return None
-    return Settled(len(trials), family, gains[family], len(recent), recent_gain, noise, pictures)
+    return Settled(count, family, gains[family], len(recent), recent_gain, noise, pictures)
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import fmean, median
@@ -46,9 +46,14 @@ MAX_ENGINE_FAULTS = 3
 
 
 class Ledger:
-    """All configurations of a run: those trained, those in training, and the best of every family."""
+    """All configurations of a run: those trained, those in training, and the best of every family.
 
-    def __init__(self) -> None:
+    Args:
+        baselines: Families that are not the best of all while another has a result.
+    """
+
+    def __init__(self, baselines: Collection[str] = ()) -> None:
+        self._baselines = baselines
         self._trained: dict[str, Trial] = {}
         self._in_training: set[str] = set()
         self._stopped: dict[str, Trial] = {}
@@ -101,7 +106,9 @@ class Ledger:
 
     def best_of_all(self) -> Trial | None:
         """Return the best trial of the run so far."""
-        return min(self.best.values(), key=lambda trial: trial.rank_key, default=None)
+        return min(
+            self.best.values(), key=lambda trial: (trial.family in self._baselines, trial.rank_key), default=None
+        )
 
     def next_order(self) -> int:
         """Return the number of a new trial in the run, from 1."""

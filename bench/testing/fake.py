@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Weights, Work
+from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
 from bench.training.messages import (
     Job,
     ProbeJob,
@@ -23,6 +23,7 @@ from bench.training.messages import (
     RefitJob,
     ScoreJob,
     ScoreResult,
+    ShortcutJob,
     TrainingJob,
     TrialJob,
     TrialResult,
@@ -105,6 +106,7 @@ class FakePool(InProcessPool):
         slots: Number of jobs that it accepts before it runs them.
         epoch_s: Time that every epoch reports.
         work: Returns the work of a trial.
+        shortcuts: Result of the test for shortcuts; by default of no pictures.
         wait: Called with `epoch_s` in every epoch of a trial, e.g. to advance a clock.
     """
 
@@ -119,10 +121,11 @@ class FakePool(InProcessPool):
         epoch_s: float = 0.01,
         wait: Callable[[float], object] = lambda seconds: None,
         work: Callable[[str, Mapping[str, Value]], Work] = lambda family, params: Work(),
+        shortcuts: Shortcuts | None = None,
     ) -> None:
         super().__init__(slots)
         self._build, self._score, self._known = build, score, dict(known or {})
-        self._epochs, self._baselines = epochs, baselines
+        self._epochs, self._baselines, self._shortcuts = epochs, baselines, shortcuts or Shortcuts()
         self._epoch_s, self._wait, self._work = epoch_s, wait, work
         self.trained: list[tuple[str, dict[str, Value]]] = []
 
@@ -140,6 +143,8 @@ class FakePool(InProcessPool):
                 other_works=(self._work(family, hp.values),),
                 proposed_works=tuple(self._proposed(job, listener, family)),
             )
+        if isinstance(job, ShortcutJob):
+            return self._shortcuts
         assert isinstance(job, TrainingJob)
         family = Path(job.path).stem
         hp = HyperParameters(listener.suggest if job.values is None else fixed(job.values))

@@ -26,7 +26,7 @@ class Part:
     """Pictures and labels of one part of the split.
 
     Attributes:
-        pixels: uint8, shape (n, size, size, 3).
+        pixels: uint8, shape (n, size, size, 3); instead of pictures also features, shape (n, features).
         labels: int64, shape (n,).
         sha256: Hexadecimal hash of each picture's content; the key of its features.
     """

@@ -62,7 +62,7 @@ def dry_run(
     """
     network = Network(model, values, num_classes, seed, backbones=backbones, cache=None, progress=lambda *_: None)
     pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, network.size, network.size, 3), np.uint8)
-    rows = Rows([pixels], np.zeros(PICTURES, np.int64), np.arange(PICTURES))
+    rows = Rows.of(pixels)
     part = Part(rows, np.arange(PICTURES) % num_classes)
     try:
         network.fit(part, part, FitSettings(epochs=1, patience=1, report=lambda epoch: None))

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from bench.cache.files import replacing
 from bench.data import machine
+from bench.data.metadata import FEATURES
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.records import Cost, Ending, Epoch, PhaseWork, Prefix, Work
@@ -29,6 +32,7 @@ from bench.training.frozen.features import VIEWS, FeatureCache, Fetched, Picture
 from bench.training.frozen.graph import Cut, Graph, Nested
 from bench.training.frozen.identity import NoPrefix, fingerprint
 from bench.training.keras_private import Functional
+from bench.training.loading import METADATA, PIXELS
 from bench.training.objective import Objective, check_model
 from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.task import Backbone
@@ -68,9 +72,15 @@ class Training:
 
 
 class Estimator:
-    """A model that is trained once and then predicts; `size` is the side length of its pictures in pixels."""
+    """A model that is trained once and then predicts.
+
+    Attributes:
+        size: Side length of its pictures in pixels.
+        input: One of `loading.INPUTS`.
+    """
 
     size: int
+    input = PIXELS
 
     def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train with early stopping, and restore the best epoch's weights; see `trainer.fit`."""
@@ -113,38 +123,44 @@ class Estimator:
 
 
 class Classifier(Estimator):
-    """A scikit-learn classifier on flattened pixels, 0 to 255, trained on all pictures at once.
+    """A scikit-learn classifier on flattened pixels, 0 to 255, or on metadata, trained on all pictures at once.
 
     Every `random_state` that is None, including those of pipeline steps, is set to the seed.
     """
 
-    def __init__(self, model: Any, size: int, seed: int) -> None:
+    def __init__(self, model: Any, size: int, seed: int, input: str = PIXELS) -> None:
         parameters = model.get_params() if hasattr(model, "get_params") else {}
         states = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
         if unset := {name: seed for name in states if parameters[name] is None}:
             model.set_params(**unset)
-        self.size = size
+        self.size, self.input = size, input
         self._model = model
 
     def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train; TooLarge if the pictures do not fit into memory."""
         pictures = self._vectors(train)
         start = time.perf_counter()
-        self._model.fit(pictures, train.labels)
+        with self._threads():
+            self._model.fit(pictures, train.labels)
         return Training((), time.perf_counter() - start)
 
     def refit(self, train: Part, epochs: Sequence[int]) -> None:
-        self._model.fit(self._vectors(train), train.labels)
+        with self._threads():
+            self._model.fit(self._vectors(train), train.labels)
 
     def predict(self, part: Part) -> metrics.Probabilities:
-        return self._probabilities(self._vectors(part))
+        with self._threads():
+            return self._probabilities(self._vectors(part))
 
     def cost(self) -> Cost:
-        def predict(pictures: Any) -> metrics.Probabilities:
-            return self._probabilities(pictures.reshape(len(pictures), -1))
+        length = len(FEATURES) if self.input == METADATA else 3 * self.size**2
+        picture = np.random.default_rng(0).integers(0, 256, (1, length), np.uint8)
+        with self._threads():
+            return Cost(0.0, 0.0, latency_ms=cost.latency_ms(self._probabilities, [picture]))
 
-        picture = np.random.default_rng(0).integers(0, 256, (1, self.size, self.size, 3), np.uint8)
-        return Cost(0.0, 0.0, latency_ms=cost.latency_ms(predict, [picture]))
+    def _threads(self) -> AbstractContextManager[object]:
+        """Use one thread for metadata: OpenMP's threads wait actively, 7 s instead of 0.3 s on a busy machine."""
+        return threadpool_limits(1, user_api="openmp") if self.input == METADATA else nullcontext()
 
     def _probabilities(self, vectors: Any) -> metrics.Probabilities:
         return metrics.as_probabilities(self._model.predict_proba(vectors))

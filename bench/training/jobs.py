@@ -21,12 +21,13 @@ import tensorflow as tf
 from bench import data
 from bench.cache.rows import Rows
 from bench.data.dataset import Items
+from bench.data.metadata import metadata
 from bench.data.pixels import pixels, row_keys
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
-from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Work, exceeded
-from bench.training import linear_estimate, loading, metrics, trainer
+from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Shortcuts, Work, exceeded
+from bench.training import linear_estimate, loading, metrics, shortcuts, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
@@ -43,6 +44,7 @@ from bench.training.messages import (
     ScoreJob,
     ScoreResult,
     ScreenJob,
+    ShortcutJob,
     TrainingJob,
     TrialJob,
     TrialResult,
@@ -91,6 +93,20 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         time_s=time.perf_counter() - start,
         seconds_per_picture=fetched.cold_s / len(sample),
     )
+
+
+def find_shortcuts(job: ShortcutJob, channel: Channel) -> Shortcuts:
+    """Classify a sample of the test pictures from their metadata, trained on a sample of the training pictures."""
+    dataset, loaded = data.load(Path(job.manifest)), loading.load(Path(job.path))
+    task = Task(job.class_names, job.input_sizes)
+
+    def build() -> Classifier:
+        model = loaded.model(HyperParameters(fixed({})), task)
+        return Classifier(model, min(job.input_sizes), job.seed, loaded.input)
+
+    samples = (dataset.part(name)[: shortcuts.MAX_PICTURES] for name in ("train", "test"))
+    train, test = (_input(dataset, items, build(), "squash", job, channel) for items in samples)
+    return shortcuts.measure(build, train, test)
 
 
 # -- a trial
@@ -155,7 +171,7 @@ def _train(
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            train, validation = (_part(dataset, items, estimator.size, fit, job, channel) for items in split)
+            train, validation = (_input(dataset, items, estimator, fit, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
             try:
@@ -259,7 +275,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     built = _build(job, fixed(job.values or {}))
     estimator, fit = _estimator(built, job, channel), _fit(built, job)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_part(dataset, items, estimator.size, fit, job, channel), job.phase_epochs)
+    estimator.refit(_input(dataset, items, estimator, fit, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
     return ScoreResult(_score(estimator, dataset, fit, job, channel))
@@ -268,13 +284,13 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
 def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _part(dataset, items, estimator.size, fit, job, channel)
+    test = _input(dataset, items, estimator, fit, job, channel)
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
     if isinstance(job, ScoreJob):
         items = dataset.part("validation")
-        validation = _part(dataset, items, estimator.size, fit, job, channel)
+        validation = _input(dataset, items, estimator, fit, job, channel)
         data.write_predictions(Path(job.validated), items, estimator.predict(validation))
     return metrics.measure(probabilities, test.labels)
 
@@ -285,6 +301,7 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     WeightsJob: check_weights,
     TrialJob: trial,
     ScreenJob: screen,
+    ShortcutJob: find_shortcuts,
     ScoreJob: score,
     RefitJob: refit,
 }
@@ -295,11 +312,12 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
 
 
 class _Built(NamedTuple):
-    """Return value of a family's `build`, its active hyperparameters, and its task."""
+    """Return value of a family's `build`, its active hyperparameters, its task, and its models' input."""
 
     model: Any
     params: Mapping[str, Value]
     task: Task
+    input: str
 
 
 def _built_for(
@@ -351,14 +369,16 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
         missing_weights=job.missing_weights,
     )
     hp = HyperParameters(suggest)
-    model = loading.load(Path(job.path)).model(hp, task)
-    return _Built(model, dict(hp.values), task)
+    loaded = loading.load(Path(job.path))
+    model = loaded.model(hp, task)
+    return _Built(model, dict(hp.values), task, loaded.input)
 
 
 def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
     """Return an estimator for a built model; a classifier without `input_size` takes the smallest pictures."""
     if not isinstance(built.model, keras.Model):
-        return Classifier(built.model, int(built.params.get("input_size") or min(job.input_sizes)), job.seed)
+        size = int(built.params.get("input_size") or min(job.input_sizes))
+        return Classifier(built.model, size, job.seed, built.input)
     return Network(
         built.model,
         built.params,
@@ -380,15 +400,31 @@ def _fit(built: _Built, job: TrainingJob) -> str:
     return str(values.get("fit") or job.fit)
 
 
-def _part(dataset: data.Dataset, items: Items, size: int, fit: str, job: TrainingJob, channel: Channel) -> Part:
+def _input(
+    dataset: data.Dataset,
+    items: Items,
+    estimator: Estimator,
+    fit: str,
+    job: TrainingJob | ShortcutJob,
+    channel: Channel,
+) -> Part:
+    """Return the pictures of a part as an estimator sees them."""
+    part = _part(dataset, items, estimator.size, fit, job, channel)
+    if estimator.input == loading.METADATA:
+        return replace(part, pixels=Rows.of(metadata(dataset, items, part.pixels)))
+    return part
+
+
+def _part(
+    dataset: data.Dataset, items: Items, size: int, fit: str, job: TrainingJob | ShortcutJob, channel: Channel
+) -> Part:
     pictures = pixels(dataset, items, size, Path(job.cache), _throttled(channel.progress), fit)
     return Part(pictures, data.labels(items), row_keys(dataset, items, fit))
 
 
 def _unread(dataset: data.Dataset, items: Items, fit: str) -> Part:
     """Return a part without its pixels."""
-    pixels = Rows([np.empty((0, 0), np.uint8)], np.empty(0, np.int64), np.empty(0, np.int64))
-    return Part(pixels, data.labels(items), row_keys(dataset, items, fit))
+    return Part(Rows.of(np.empty((0, 0), np.uint8)), data.labels(items), row_keys(dataset, items, fit))
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:

@@ -20,6 +20,9 @@ from bench.hyperparameters import HyperParameters, Value
 BUILD = "build"
 RULE = "must be build(hp) or build(hp, task)"
 KNOWN = "KNOWN_CONFIGURATIONS"
+INPUT = "INPUT"
+PIXELS, METADATA = INPUTS = ("pixels", "metadata")
+"""Input of a family's models: pictures, or the features of `data.metadata`."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -32,6 +35,7 @@ class LoadedFamily:
         line: Line on which `build` is defined, assigned or imported.
         build: Takes `hp` and `task`; passes `task` on if the file's function has a parameter for it.
         known: The file's `KNOWN_CONFIGURATIONS`.
+        input: The file's `INPUT`, one of `INPUTS`; pixels if it has none.
         neighbours: Imported modules from the same folder, by name.
     """
 
@@ -39,6 +43,7 @@ class LoadedFamily:
     line: int
     build: Callable[[HyperParameters, Any], Any]
     known: tuple[Mapping[str, Value], ...]
+    input: str
     neighbours: dict[str, ModuleType]
 
     def model(self, hp: HyperParameters, task: Any) -> Any:
@@ -67,7 +72,10 @@ def load(path: Path) -> LoadedFamily:
     known = getattr(module, KNOWN, [])
     if not isinstance(known, list | tuple) or not all(isinstance(values, Mapping) for values in known):
         raise SpaceError(path, line_of(path, KNOWN), f"{KNOWN} must be a list of dicts")
-    return LoadedFamily(path, line, build, tuple(known), neighbours)
+    wanted = getattr(module, INPUT, PIXELS)
+    if wanted not in INPUTS:
+        raise SpaceError(path, line_of(path, INPUT), f"{INPUT} is {wanted!r}: must be one of {', '.join(INPUTS)}")
+    return LoadedFamily(path, line, build, tuple(known), wanted, neighbours)
 
 
 def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
-from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Speed, Weights, Work
+from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Shortcuts, Speed, Weights, Work
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ProbeResult:
         backbones: Number of backbones that it can request.
         known_backbones: Distinct backbones and input sizes of the known configurations, else of the defaults.
         too_small: Input sizes that are left out because a backbone cannot be built for them.
-        learns: Whether training can change it; see `estimators.can_learn`.
+        learns: False for a baseline, which sees no pictures or ignores them; see `estimators.can_learn`.
         gpus: Names of the GPUs that the process sees.
         warnings: One sentence each.
         works: Computations of each known configuration; None for those that were not built.
@@ -258,6 +258,20 @@ class WeightsJob(FamilyJob):
     result_type: ClassVar[type] = WeightsFile
 
     file: WeightsFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutJob(FamilyJob):
+    """Classify the test pictures from their metadata.
+
+    Attributes:
+        manifest, cache: As in a `TrainingJob`.
+    """
+
+    result_type: ClassVar[type] = Shortcuts
+
+    manifest: str
+    cache: str
 
 
 @dataclass(frozen=True, kw_only=True)

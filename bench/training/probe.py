@@ -78,14 +78,15 @@ def probe(job: ProbeJob, channel: Channel) -> ProbeResult:
         warnings += tried.warnings
         if tried.predict_s > 0:
             speed = Speed(build_s, tried.predict_s, other_works[0], job.cores)
-    space, learns = hp.space, can_learn(model)
+    sees_pictures = loaded.input == loading.PIXELS
+    space, learns = hp.space, sees_pictures and can_learn(model)
     for corner in _corners(space, hp.values):
         try:
             corner_hp, corner_task, corner_model = declared(fixed(corner))
             other_works.append(_work(job, corner_hp, corner_task, corner_model, other_works))
         except (SpaceError, ValueError):
             continue  # a corner that does not build will be a failed trial; the file is valid
-        learns = learns or can_learn(corner_model)
+        learns = learns or (sees_pictures and can_learn(corner_model))
         space = space + [hyperparameter for hyperparameter in corner_hp.space if hyperparameter not in space]
     known = [checked_known(loaded, number, values, space) for number, values in enumerate(loaded.known)]
     if len(task.backbones) > 1:
@@ -249,6 +250,10 @@ def checked_model(loaded: loading.LoadedFamily, hp: HyperParameters, task: Task)
     try:
         declarations.check_choices(hp.space)
         if isinstance(model, keras.Model):
+            if loaded.input != loading.PIXELS:
+                raise WrongModel(
+                    f"{loading.INPUT} = {loaded.input!r} needs a scikit-learn classifier, not a Keras model"
+                )
             check_model(model, task.num_classes)
             Objective.of(model)
             nested = any(isinstance(layer, keras.Model) for layer in model.layers)

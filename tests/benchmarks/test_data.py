@@ -15,6 +15,7 @@ from PIL import Image
 
 from bench import data
 from bench.config import RunConfig
+from bench.data import near_duplicates
 from bench.data.pixels import pixels
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,15 @@ def test_audit_and_decoding(benchmark, pictures, tmp_path_factory):
         return (pictures, tmp_path_factory.mktemp("cache")), {}
 
     dataset = benchmark.pedantic(open_all, setup=empty_cache, rounds=ROUNDS)
+    assert len(dataset.items) > 0.99 * sum(1 for _ in pictures.rglob("*.jpg"))
+
+
+@pytest.mark.parametrize("copies", [True, False], ids=["with copies", "nearly identical only"])
+def test_audit_alone(benchmark, pictures, copies, monkeypatch):
+    """What it takes to find turned, mirrored, brightened and cropped copies too."""
+    if not copies:
+        monkeypatch.setattr(near_duplicates, "LEAST_SIDE", float("inf"))
+    dataset = benchmark.pedantic(data.open, args=[RunConfig(data=str(pictures))], rounds=ROUNDS, warmup_rounds=1)
     assert len(dataset.items) > 0.99 * sum(1 for _ in pictures.rglob("*.jpg"))
 
 

@@ -24,6 +24,15 @@ def scene(number: int, width: int = 160, height: int = 120) -> Image.Image:
     return picture(number, 8).resize((width, height), Image.Resampling.BICUBIC)
 
 
+def texture(number: int, side: int = 200) -> Image.Image:
+    """A picture with details of every size, as photographs have them; another number is another picture."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
+    noise = np.fft.rfft2(np.random.default_rng(number).normal(size=(side, side)))
+    levels = np.fft.irfft2(noise / np.maximum(frequency, 1 / side) ** 1.2, (side, side))
+    levels = 128 + 50 * (levels - levels.mean()) / levels.std()
+    return Image.fromarray(levels.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
 def encoded(image: Image.Image, suffix: str = "PNG", **options) -> bytes:
     """The picture as the content of a file."""
     buffer = io.BytesIO()

@@ -16,8 +16,9 @@ from PIL import Image
 from bench import data
 from bench.config import RunConfig
 from bench.errors import DataError
+from bench.records import Change
 
-from .conftest import STORED_AS, damage, encoded, exif, picture, scene
+from .conftest import STORED_AS, damage, encoded, exif, picture, scene, texture
 
 
 def opened(path: Path, **settings) -> data.Dataset:
@@ -172,6 +173,15 @@ class TestDuplicates:
         dataset = opened(path)
         assert dataset.contradicting == dataset.alike == (("cats/a.png", "dogs/b.jpg"),)
         assert parts(dataset)["cats/a.png"] == parts(dataset)["dogs/b.jpg"]
+
+    def test_24_a_mirrored_copy_under_another_label_stays_with_the_picture_and_is_not_doubted(self, path):
+        mirrored = texture(1).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        (path / "cats" / "a.png").write_bytes(encoded(texture(1)))
+        (path / "dogs" / "b.png").write_bytes(encoded(mirrored))
+        dataset = opened(path)
+        assert (dataset.alike, dataset.changes) == ((("cats/a.png", "dogs/b.png"),), ((Change.MIRRORED,),))
+        assert dataset.contradicting == ()
+        assert parts(dataset)["cats/a.png"] == parts(dataset)["dogs/b.png"]
 
     def test_24_one_picture_under_two_labels_is_dropped_from_both(self, path):
         shutil.copy(path / "cats" / "0.png", path / "dogs" / "cat.png")

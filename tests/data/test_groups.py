@@ -165,6 +165,8 @@ def test_names_that_repeat_are_suggested_as_groups(first, second):
     [
         ["cat.{:d}.jpg", "dog.{:d}.jpg"],  # Kaggle's: the first word is the class
         ["{:04d}.png", "{:04d}.png"],  # numbers that start again in every class
+        ["{:d}.png", "{:d}.png"],
+        ["cat{:d}.png", "dog{:d}.png"],
         ["benign ({:d}).png", "malignant ({:d}).png"],
         ["n01440764_{:d}.JPEG", "n02102040_{:d}.JPEG"],  # ImageNet's
         ["IMG_{:04d}.jpg", "IMG_{:04d}.jpg"],

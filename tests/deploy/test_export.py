@@ -95,3 +95,11 @@ def test_no_file_is_overwritten(run, tmp_path):
         with pytest.raises(ConfigError, match=says):
             export.export(run, export.find(run, "net"), tmp_path / name, Progress(), Recording())
     assert (tmp_path / "there.keras").read_text() == "precious"
+
+
+def test_a_baseline_has_no_model_to_export_and_is_not_trained_for_it(run, tmp_path):
+    pool = Recording()
+    baseline = replace(run, families=tuple(replace(family, learns=False) for family in run.families))
+    with pytest.raises(ConfigError, match="net: is a baseline, which does not learn from pictures"):
+        export.export(baseline, export.find(run, "net"), tmp_path / "net.keras", Progress(), pool)
+    assert pool.jobs == []

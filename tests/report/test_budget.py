@@ -91,7 +91,7 @@ def test_the_section_says_how_many_configurations_each_engine_proposed() -> None
     run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
     assert (
         "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
-        "record); the others are known configurations. Not counted: dummy, because training does not change it."
+        "record); the others are known configurations. Not counted: dummy, which is a baseline."
     ) in words(run)
     nothing = run_of(listed, baseline)
     assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)

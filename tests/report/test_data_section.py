@@ -12,7 +12,7 @@ from bench import report
 from bench.cli.console import ConsoleProgress
 from bench.cli.data import print_inventory
 from bench.config import RunConfig
-from bench.records import LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
+from bench.records import Change, LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
 from bench.report.inventory import Inventory
 from bench.report.sections.verdict import notices
 
@@ -82,6 +82,12 @@ class TestPage:
         assert f"Layout {guess}" in words(replace(run, split=split), tmp_path)
         assert f"note: {guess}" in TestTerminal().listed(split)
         assert f"  note: {guess}\n" in TestTerminal().started(split)
+
+    def test_changes_between_near_duplicates_are_named(self, run: Run, tmp_path: Path) -> None:
+        groups = (("cat/1.jpg", "cat/2.jpg"), ("cat/3.jpg", "dog/4.jpg"))
+        split = replace(run.split, alike=groups, changes=((), (Change.MIRRORED, Change.CROPPED)))
+        assert "cat/3.jpg , dog/4.jpg mirrored, cropped" in words(replace(run, split=split), tmp_path)
+        assert Inventory(split, run.config).groups.endswith("kept together (mirrored 1, cropped 1)")
 
     def test_the_balance_is_told(self, messy_run: Run, tmp_path: Path) -> None:
         told = "Unbalanced: cat has 4.9 times as many pictures as owl; always answering cat is right for 45.4 %"

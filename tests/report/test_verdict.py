@@ -9,11 +9,12 @@ import numpy as np
 
 from bench.records import FAIL, PRUNED, Failure, FailureKind, FamilyInfo, Metrics, Run, Screening, Study, Trial
 from bench.report.sections.feature_cache import savings
-from bench.report.sections.verdict import no_result, notices, unseparated, verdict
+from bench.report.sections.verdict import hidden_classes, no_result, notices, unseparated, verdict
 from bench.runs import predictions
-from bench.text import interval
+from bench.text import interval, plain
 
 from .conftest import changed, only
+from .saved import save_predictions
 
 
 def said(run: Run) -> str:
@@ -152,7 +153,7 @@ def test_only_overlapping_intervals_count_as_not_separated(run: Run) -> None:
 def test_before_the_test_set_is_used_the_verdict_says_so(run: Run) -> None:
     going = said(replace(changed(run, lambda trial: replace(trial, test=None)), status="running"))
     assert "mobilenet_v2 · random weights leads so far with 93.9 % validation accuracy." in going
-    assert "The test set has not been touched yet." in going
+    assert "No model has been scored on the test set yet." in going
 
 
 def test_each_situation_has_words_of_its_own(run: Run, empty_run: Run) -> None:
@@ -234,3 +235,24 @@ def test_a_failure_kind_stands_once_however_often_it_came(run: Run) -> None:
     assert all(trial.state == FAIL for trial in trials)
     many = replace(run, studies=(Study("vgg19", "optuna:tpe", trials),))
     assert no_result(many, run.families[5]) == "no complete trial: 3\u00a0failed (OOM)"
+
+
+def test_a_class_that_no_family_finds_is_a_warning_with_balanced_accuracies(run: Run, predicted: Callable) -> None:
+    """Of 40 pictures 2 show a crack, which both families overlook, as one that always answers `free` does."""
+    right = np.arange(40) < 38
+    found = predicted(only(run, "cnn", "mobilenet_v2"), {"cnn": right, "mobilenet_v2": right})
+    for family in ("cnn", "mobilenet_v2"):
+        model = predictions.read(predictions.path(found.path, family))
+        labels = np.where(right, 0, 1)
+        probabilities = np.tile([0.9, 0.1], (40, 1))
+        save_predictions(found.path, family, model.sha256, labels, probabilities)
+    found = replace(found, split=replace(found.split, classes=("free", "crack")))
+    (text,) = (notice.text for notice in notices(found) if notice.title == "Accuracy hides a class")
+    text = plain(text)
+    assert "No family finds crack: all have a recall of 0 of 2 test pictures." in text
+    assert "No family is better than always answering free (95.0 %)." in text
+    assert "Balanced accuracy: " in text
+
+
+def test_families_that_find_every_class_have_no_such_warning(compared_run: Run) -> None:
+    assert not hidden_classes(compared_run)

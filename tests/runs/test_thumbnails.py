@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ def test_what_all_get_wrong_is_added_to_what_one_gets_wrong(tmp_path: Path, monk
     monkeypatch.setattr(predictions, "of_run", lambda run: dict(enumerate(every)))
     writer, warnings = of(dataset, tmp_path)
     writer.add_mistakes("cnn")
-    writer.add_shared_mistakes(object())  # type: ignore[arg-type]
+    writer.add_shared_mistakes(SimpleNamespace(baselines=()))  # type: ignore[arg-type]
     assert set(thumbnails.read(tmp_path)) == {*test[:MISTAKES], *test[5 : 5 + SHARED_MISTAKES]}
     assert warnings == []
 

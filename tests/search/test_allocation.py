@@ -61,7 +61,8 @@ def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monk
 
         known = config.pop("known", {family: [{"input_size": 128, "depth": 5}] for family in families})
         epoch_s = config.pop("epoch_s", 0.01)
-        pool = FakePool(build, score, known, epochs=4, epoch_s=epoch_s, wait=wait, work=work)
+        baselines = config.pop("baselines", ())
+        pool = FakePool(build, score, known, epochs=4, epoch_s=epoch_s, wait=wait, work=work, baselines=baselines)
         settings = {"images": 24, "out": str(tmp_path / "run"), "budget": Budget(None, 100.0), **config}
         return runner.run(RunConfig(spaces=tuple(space(family) for family in families), **settings), pool=pool)
 
@@ -121,6 +122,17 @@ def test_of_equal_families_the_cheaper_gets_more_trials(search: Search) -> None:
 
     counts = Counter(order(search({"fast": 1.0, "slow": 12.0}, accuracy)))
     assert counts["fast"] > 4 * counts["slow"] >= 4
+
+
+def test_what_a_baseline_reaches_is_not_to_be_beaten(search: Search) -> None:
+    def accuracy(family: str, params: Mapping[str, Value]) -> float:
+        return 1.0 if family == "metadata" else 0.6 + float(params["depth"] or 0) / 10_000
+
+    run = search({"metadata": 1.0, "a": 2.0, "b": 2.0}, accuracy, baselines=("metadata",))
+    counts = Counter(order(run))
+    assert counts["metadata"] == 1
+    assert min(counts["a"], counts["b"]) > 10
+    assert [study.dropped for study in run.studies] == ["", "", ""]
 
 
 def test_evenly_a_bad_family_gets_its_share(search: Search) -> None:

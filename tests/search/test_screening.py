@@ -17,7 +17,7 @@ from bench.report.sections.verdict import no_result
 from bench.search import screening
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.training.messages import KnownBackbones, ProbeJob, ScreenJob, TrialJob, WeightsFile
+from bench.training.messages import KnownBackbones, ProbeJob, ScreenJob, ShortcutJob, TrialJob, WeightsFile
 from bench.workers import Outcome
 
 UNCOUNTED = 80
@@ -135,7 +135,7 @@ def test_every_family_is_screened_before_its_other_sizes_and_the_dearest_last(st
     run, pool = start({"a": (20, 10), "b": (10, 15)}, 200.0)
     assert [(family, size) for family, size, _ in pool.screened] == [("a", 10), ("b", 10), ("b", 15), ("a", 20)]
     first = next(number for number, job in enumerate(pool.jobs) if isinstance(job, TrialJob))
-    assert all(isinstance(job, ProbeJob | ScreenJob) for job in pool.jobs[:first])
+    assert all(isinstance(job, ProbeJob | ShortcutJob | ScreenJob) for job in pool.jobs[:first])
     assert run.screening("a") == run.screenings[0]
     assert (run.screenings[0].accuracy, run.screenings[0].n) == (0.95, 20)
 

@@ -107,6 +107,15 @@ def test_a_perfect_accuracy_has_a_standard_error_above_0() -> None:
 Search = Callable[..., Run]
 
 
+def test_what_a_baseline_reaches_settles_nothing() -> None:
+    rising = [0.5 + 0.005 * step for step in range(40)]
+    perfect = trials([1.0], "metadata", known=1)
+    assert settled(perfect + trials(rising), ["a"], ["metadata"]) is None
+    figures = settled(perfect + trials([0.9] * MIN_PROPOSALS), ["a", "metadata"], ["metadata"])
+    assert figures is not None
+    assert (figures.trials, figures.noise) == (MIN_PROPOSALS + 1, stats.standard_error(0.9, 500))
+
+
 @pytest.fixture
 def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Search:
     """Runs the driver until it settles."""

@@ -45,6 +45,8 @@ def declared(family: str) -> int:
     raise AssertionError(f"{family} has no KNOWN_CONFIGURATIONS")
 
 
+BASELINES = ("dummy", "metadata")
+
 Search = Callable[..., Run]
 
 
@@ -56,7 +58,7 @@ def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monk
     monkeypatch.setattr("bench.report.render", lambda run, path: None)
 
     def run(counts: Mapping[str, int], pool: FakePool | None = None, **config: Any) -> Run:
-        baselines = [family for family in counts if family == "dummy"]
+        baselines = [family for family in counts if family in BASELINES]
         pool = pool or FakePool(build, score, known(**counts), baselines=baselines)
         config = {"images": 24, "out": str(tmp_path / "run"), "engines": (TPE,), **config}
         return runner.run(RunConfig(spaces=tuple(space(family) for family in counts), **config), pool=pool)
@@ -97,21 +99,21 @@ def test_of_the_budget_in_the_readme_most_trials_of_families_that_learn_are_prop
     assert sum(counts.values()) >= 20
     run = search(counts, budget=Budget(20))
     trials = counted(run)
-    learning = [trial for trial in trials if trial.family != "dummy"]
+    learning = [trial for trial in trials if trial.family not in BASELINES]
     assert [trial.family for trial in trials[: len(ORDER)]] == list(ORDER)
     assert all(trial.known for trial in trials[: len(ORDER)])
-    assert by_origin(learning) == {Origin.KNOWN: 5, Origin.PROPOSED: 14}
+    assert by_origin(learning) == {Origin.KNOWN: 5, Origin.PROPOSED: 13}
     assert Counter(trial.family for trial in trials) == {
-        "dummy": 1, "cnn": 4, "mobilenet": 4, "mobilenet_v2": 4, "vgg16": 4, "vgg19": 3
+        "dummy": 1, "metadata": 1, "cnn": 4, "mobilenet": 4, "mobilenet_v2": 4, "vgg16": 3, "vgg19": 3
     }  # fmt: skip
     assert run.plan is not None
     assert text.search_plan(run.plan).replace("\u00a0", " ") == (
-        "20 trials: 6 known configurations first, one per family, then 14 proposals by optuna:tpe; "
-        "dummy takes one trial, since it cannot learn"
+        "20 trials: 7 known configurations first, one per family, then 13 proposals by optuna:tpe; "
+        "dummy and metadata take one trial each, since they cannot learn"
     )
     assert proposals(run).replace("\u00a0", " ") == (
-        "optuna:tpe proposed 14 of its 19 trials; the others are known configurations. "
-        "Not counted: dummy, because training does not change it."
+        "optuna:tpe proposed 13 of its 18 trials; the others are known configurations. "
+        "Not counted: dummy and metadata, which are baselines."
     )
 
 

@@ -18,7 +18,15 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_the_built_in_families_are_there_cheapest_first():
-    assert [each.name for each in spaces.select(())] == ["dummy", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19"]
+    assert [each.name for each in spaces.select(())] == [
+        "dummy",
+        "metadata",
+        "cnn",
+        "mobilenet",
+        "mobilenet_v2",
+        "vgg16",
+        "vgg19",
+    ]
 
 
 def test_every_built_in_family_says_what_it_is():

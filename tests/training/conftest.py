@@ -27,6 +27,7 @@ NEED_TENSORFLOW = {
     "test_pretrained.py",
     "test_probe.py",
     "test_screen.py",
+    "test_shortcuts.py",
     "test_graph.py",
     "test_sketch.py",
 }

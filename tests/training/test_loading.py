@@ -112,6 +112,16 @@ def test_known_configurations_that_are_no_list_of_dicts_are_one_line(folder, kno
         load(path)
 
 
+def test_a_family_says_what_its_models_see(folder):
+    build = "def build(hp): ...\n"
+    assert [load(folder(name, build + text)).input for name, text in (("a", ""), ("b", "INPUT = 'metadata'"))] == [
+        "pixels",
+        "metadata",
+    ]
+    with pytest.raises(SpaceError, match=r"family\.py:2: INPUT is 'sounds': must be one of pixels, metadata"):
+        load(folder("c", build + "INPUT = 'sounds'\n"))
+
+
 HYPERMODEL = """\
 import functools
 import json

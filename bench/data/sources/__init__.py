@@ -100,6 +100,10 @@ class Source(Protocol):
         """Every picture with its label; DataError without usable classes."""
         ...
 
+    def file(self, item_id: str) -> Path | None:
+        """The file of a picture; None if the source has no files."""
+        return None
+
     def picture(self, item_id: str, least: int = 0) -> Picture:
         """Read one picture and the hash of its content (thread-safe); PictureError names its path.
 

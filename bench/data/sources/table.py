@@ -65,6 +65,9 @@ class Table(Source):
     def picture(self, item_id: str, least: int = 0) -> Picture:
         return read(os.path.join(self.path.parent, item_id), least)
 
+    def file(self, item_id: str) -> Path:
+        return self.path.parent / item_id
+
     def listing(self) -> Listing:
         sheet = read_sheet(self.path)
         columns = read_columns(sheet, self.columns, with_labels=not self.label_from)

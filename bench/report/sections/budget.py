@@ -155,8 +155,7 @@ def forecast_quality(run: Run) -> str:
 
 def proposals(run: Run) -> str:
     """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
-    learning = {family.name for family in run.families if family.learns}
-    baselines = [family.name for family in run.families if not family.learns] if learning else []
+    baselines = [family.name for family in run.families if family.name in run.baselines]
     counted = [t for t in run.trials if t.counted and t.state in (COMPLETE, PRUNED, FAIL) and t.family not in baselines]
     if not counted:
         return ""
@@ -173,6 +172,6 @@ def proposals(run: Run) -> str:
             f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
         )
     others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
-    pronoun = "it" if len(baselines) == 1 else "them"
-    baseline_note = f" Not counted: {text.listing(baselines)}, because training does not change {pronoun}."
+    kind = "which is a baseline" if len(baselines) == 1 else "which are baselines"
+    baseline_note = f" Not counted: {text.listing(baselines)}, {kind}."
     return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"

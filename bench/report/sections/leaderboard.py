@@ -39,6 +39,7 @@ class BoardRow:
         leader: The chosen trial of the first family.
         standing: Result of the paired comparison; None if it was not compared.
         tied: True if it is not separated from the leader.
+        is_baseline: True if it cannot learn, and others can.
     """
 
     family: FamilyInfo
@@ -52,6 +53,7 @@ class BoardRow:
     leader: Trial | None
     standing: Standing | None
     tied: bool
+    is_baseline: bool
 
     @property
     def weights(self) -> str:
@@ -60,7 +62,9 @@ class BoardRow:
 
     @property
     def ranks(self) -> str:
-        """Its rank, or the range of ranks that the comparison allows: `1`, `1–3`; "" without a result."""
+        """Its rank, or the range of ranks that the comparison allows: `1`, `1–3`; "" for a baseline and without one."""
+        if self.is_baseline:
+            return ""
         if self.standing and self.standing.best_rank < self.standing.worst_rank:
             return f"{self.standing.best_rank}–{self.standing.worst_rank}"
         return str(self.standing.best_rank if self.standing else self.rank or "")
@@ -172,7 +176,8 @@ def board(run: Run) -> list[BoardRow]:
                 trial=best,
                 leader=ranking[0] if ranking else None,
                 standing=standing,
-                tied=place > 1 and (standing.tied if standing else best in overlapping),
+                tied=place > 1 and name not in run.baselines and (standing.tied if standing else best in overlapping),
+                is_baseline=name in run.baselines,
             )
         )
     return rows

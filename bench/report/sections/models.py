@@ -123,8 +123,9 @@ def section(run: Run) -> Models:
         if _is_of_classes(predicted, len(classes))
     }
     # First, because the album has a limit of bytes.
-    shared = mistakes(list(suitable.values()), classes, album) if len(suitable) > 1 else None
-    doubts = _doubts(run, album) if len(suitable) > 1 else None
+    candidates = [predicted for family, predicted in suitable.items() if family not in run.baselines]
+    shared = mistakes(candidates, classes, album) if len(candidates) > 1 else None
+    doubts = _doubts(run, album) if len(candidates) > 1 else None
     models = []
     for trial in run.ranking():
         tested = None

@@ -41,9 +41,9 @@ class Standing:
 
     Attributes:
         best_rank, worst_rank: Range of its possible ranks, from 1: behind all significantly better families, before all
-            significantly worse ones.
+            significantly worse ones. A baseline has its place after the others.
         tied: True if it shares the first rank: no test puts it below the leader. The leader is tied if another family
-            is.
+            that is no baseline is.
         gap: The difference to the leader; None for the leader itself.
     """
 
@@ -172,13 +172,16 @@ def standings(run: Run) -> dict[str, Standing]:
     comparison = compare(run)
     if comparison is None or comparison.trials[0] is not run.ranking()[0]:
         return {}
-    places = stats.rank_intervals(comparison.p, comparison.accuracy)
-    tied = stats.tied_with_best(comparison.p, comparison.accuracy)
+    accuracy = np.minimum(comparison.accuracy, comparison.accuracy[0])  # a baseline never beats the leader
+    tied = stats.tied_with_best(comparison.p, accuracy)
+    candidates = sum(trial.family not in run.baselines for trial in comparison.trials)  # the baselines come after them
+    places = np.tile(np.arange(1, len(accuracy) + 1), (2, 1)).T
+    places[:candidates] = stats.rank_intervals(comparison.p[:candidates, :candidates], accuracy[:candidates])
     return {
         trial.family: Standing(
             best_rank=int(places[place][0]),
             worst_rank=int(places[place][1]),
-            tied=bool(tied[place] if place else tied[1:].any()),
+            tied=bool(tied[place] if place else tied[1:candidates].any()),
             gap=comparison.difference(place, 0) if place else None,
         )
         for place, trial in enumerate(comparison.trials)

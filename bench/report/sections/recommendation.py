@@ -11,6 +11,7 @@ from urllib.parse import quote
 from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import rounded
+from bench.report.sections.shortcut_notice import FoundShortcut, shortcut
 
 LIMITS: Mapping[str, tuple[str, str, Callable[[float | None], str]]] = {
     "parameters": ("Parameters", "weights of the model", text.count),
@@ -49,12 +50,14 @@ class Recommendation:
 
     Attributes:
         candidates: Best validation accuracy first.
+        shortcut: The shortcut in the data, without which no model is recommended; None without one.
         steps: Choices for each of the `LIMITS`, ascending, as value and words. They are the costs of the candidates,
             so that every step admits one more.
     """
 
     candidates: Sequence[Candidate]
     steps: Mapping[str, Sequence[tuple[float, str]]]
+    shortcut: FoundShortcut | None = None
 
     limits = LIMITS
 
@@ -73,19 +76,22 @@ def section(run: Run) -> Recommendation:
     return Recommendation(
         candidates,
         {cost: [(rounded(value), write(value)) for value in steps[cost]] for cost, (_, _, write) in LIMITS.items()},
+        shortcut(run),
     )
 
 
 def efficient(run: Run) -> list[Trial]:
-    """The complete trials that no other beats, best validation accuracy first, without answers from the record.
+    """The complete trials that no other beats, best validation accuracy first.
 
-    A trial beats another if it is at least as good in accuracy, size, latency and training time, and better in one of
-    them. The best trial within any limits on the three costs is always among these trials.
+    Answers from the record and baselines are left out. A trial beats another if it is at least as good in accuracy,
+    size, latency and training time, and better in one of them. The best trial within any limits on the three costs is
+    always among these trials.
     """
     trials = [
         trial
         for trial in run.trials
         if trial.state == COMPLETE and not trial.duplicate_of and trial.cost and trial.value is not None
+        if trial.family not in run.baselines
         if math.isfinite(trial.value)
     ]
     points = [(-(trial.value or 0.0), *(cost_of(trial, cost) for cost in LIMITS)) for trial in trials]

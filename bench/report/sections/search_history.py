@@ -122,7 +122,7 @@ class SearchStep:
 
 
 def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
-    """By engine, its best validation accuracy over all families after each trial of its budget.
+    """By engine, its best validation accuracy over all families but baselines after each trial of its budget.
 
     Trials are in the order of the engine's clock. Failed and pruned trials use budget too.
     """
@@ -137,7 +137,8 @@ def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=clock_s):
         engine_steps = steps[trial.engine]
         best = engine_steps[-1].best if engine_steps else None
-        if trial.state == COMPLETE and trial.value is not None and math.isfinite(trial.value):
+        counts = trial.state == COMPLETE and trial.family not in run.baselines
+        if counts and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
         engine_steps.append(SearchStep(len(engine_steps) + 1, best, trial, clock_s(trial)))
     return steps

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
 from bench.report.sections.pairwise import Standing
 from bench.report.sections.screened import in_words
+from bench.report.sections.shortcut_notice import shortcut
+from bench.runs import predictions
 from bench.stats import wilson
 
 NAMED = 4
 """Maximum number of families that a sentence names."""
+
+LEAST_MISSED = 2
+"""Minimum number of test pictures of a class that counts as not found by any family."""
 
 _NBSP = "\u00a0"
 
@@ -53,20 +60,24 @@ def verdict(run: Run) -> Verdict:
     ranking = run.ranking()
     if not ranking:
         return Verdict(*_without_result(run))
+    if ranking[0].family in run.baselines:
+        so_far = " so far" if run.status == "running" else ""
+        return Verdict(f"No model has a result{so_far}, only {_named(ranking)}.", _alone(run, ranking))
     leader, alone = ranking[0], _alone(run, ranking)
     if leader.test is None:
         lead = "leads so far" if run.status == "running" else "leads"
         headline = f"{text.label(leader)} {lead} with {text.percent(leader.value)} validation accuracy."
-        return Verdict(headline, (*_cost(leader), "The test set has not been touched yet.", *alone), leader)
+        return Verdict(headline, (*_cost(leader), "No model has been scored on the test set yet.", *alone), leader)
     standings = pairwise.standings(run)
     overlapping = unseparated(ranking)
-    tied = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
+    close = [t for t in ranking[1:] if (standings[t.family].tied if t.family in standings else t in overlapping)]
+    tied = [trial for trial in close if trial.family not in run.baselines]
     group = [leader, *tied]
     separation = _tests(run, ranking, standings) if standings else _overlap(ranking)
     if tied and standings:
         headline, details = _tie(run, group), (*separation, *_seeds(ranking), *_costs(group))
     else:
-        headline, details = _lead(run, ranking, standings, tied), (*_cost(leader), *separation, *_seeds(ranking))
+        headline, details = _lead(run, ranking, standings, close), (*_cost(leader), *separation, *_seeds(ranking))
     return Verdict(headline, (*details, *alone), leader, tuple(tied))
 
 
@@ -147,7 +158,7 @@ def _lead(run: Run, ranking: Sequence[Trial], standings: Mapping[str, Standing],
     elif len(ranking) == 1:
         verb = "reaches"
     else:
-        verb = "wins with" if len(standings) == len(ranking) else "leads with"
+        verb = "wins with" if len(standings) == len(ranking) and not close else "leads with"
     share = f"{text.percent(accuracy)} test accuracy"
     if low is not None and high is not None:
         share += f" (95{_NBSP}% interval {text.interval(low, high)})"
@@ -294,6 +305,8 @@ def notices(run: Run) -> list[Notice]:
         banners.append(Notice("warning", "Partial run", stopped))
     elif run.status == "failed":
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
+    if noticed := shortcut(run):
+        banners.append(Notice(noticed.level, noticed.title, str(noticed)))
     missing = {family.name for family in run.families if family.weights == Weights.MISSING and not family.skipped}
     missing |= {trial.family for trial in run.trials if trial.weights == Weights.MISSING}
     if missing:
@@ -312,6 +325,7 @@ def notices(run: Run) -> list[Notice]:
     families = [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
     account = Inventory(run.split, run.config)
     titled = {
+        "Accuracy hides a class": hidden_classes(run),
         "Some families have no result": families,
         "Pictures left out": account.losses,
         "Labels in doubt": account.doubts,
@@ -319,6 +333,37 @@ def notices(run: Run) -> list[Notice]:
     }
     banners += [Notice("warning", title, " ".join(warnings)) for title, warnings in titled.items() if warnings]
     return banners + [Notice("note", "Note", note) for note in run.notes]
+
+
+def hidden_classes(run: Run) -> list[str]:
+    """Sentences about classes that no family finds, and about families that are no better than one constant answer.
+
+    Balanced accuracies, the means over classes of the recall, stand beside them.
+    """
+    ranked = [trial for trial in run.ranking() if trial.family not in run.baselines and trial.test]
+    by_family = predictions.of_run(run)
+    scored = [by_family[trial.family] for trial in ranked if trial.family in by_family]
+    if not scored:
+        return []
+    labels, sentences = scored[0].labels, []
+    recalled = np.any([model.right for model in scored], axis=0)
+    counts = np.bincount(labels, minlength=len(run.split.classes)).tolist()
+    missed = {
+        text.one_line(name): count
+        for label, (name, count) in enumerate(zip(run.split.classes, counts, strict=False))
+        if count >= LEAST_MISSED and not recalled[labels == label].any()
+    }
+    if missed:
+        pictures = text.plural(sum(missed.values()), "test picture")
+        sentences.append(f"No family finds {text.listing(list(missed), NAMED)}: all have a recall of 0 of {pictures}.")
+    constant = int(np.bincount(labels).max())
+    if len(labels) > constant >= max(int(model.right.sum()) for model in scored):
+        name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
+        sentences.append(f"No family is better than always answering {name} ({text.percent(share)}).")
+    if not sentences:
+        return []
+    balanced = [f"{trial.family} {text.percent(trial.test.balanced_accuracy)}" for trial in ranked if trial.test]
+    return [*sentences, f"Balanced accuracy: {text.listing(balanced, NAMED)}."]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
