@@ -1,7 +1,8 @@
 """The pictures that a family's model got right in one run and wrong in the other, and the recall of every class.
 
-Both compare the models of the runs' own seeds picture by picture. That another seed flips some pictures too is what
-`changes.family_changes` accounts for; a flip is evidence to look at, not a verdict.
+Both are of the models of the runs' own seeds. Another seed flips pictures too, and changes a recall by several points,
+so with several seeds on both sides the recall of a class must also pass the gate's test over seeds. With one seed the
+exact test is of these two models alone, which every output says.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class RecallChange:
     """The change of a class's recall: of its `n` test pictures, `before` and `after` were right.
 
     Attributes:
-        p: Exact two-sided p-value of the paired test (McNemar's; with groups their sign test), after Holm over the
-            classes.
+        p: Two-sided p-value after Holm over the classes: of the exact paired test (McNemar's; with groups their sign
+            test), or the larger one of `stats.change` if both runs have several seeds.
     """
 
     label: str
@@ -87,6 +88,7 @@ class Flips:
             first, at most `LISTED`.
         lost_count, gained_count: The number of all.
         classes: The lowest p-value first.
+        calibrated: True if the p-values include the noise of seeds.
     """
 
     lost: Sequence[Flip]
@@ -94,10 +96,11 @@ class Flips:
     lost_count: int
     gained_count: int
     classes: Sequence[RecallChange]
+    calibrated: bool
 
     @property
     def significant(self) -> Sequence[RecallChange]:
-        """The classes whose recall changed by more than the noise of the test pictures."""
+        """The classes whose recall changed by more than noise, see `calibrated`."""
         return [change for change in self.classes if change.p < stats.LEVEL]
 
     @property
@@ -114,8 +117,9 @@ class Flips:
         names = [short(flip.id) for flip in self.lost[:NAMED]]
         more = [f"{thousands(self.lost_count - len(names))} more"] if self.lost_count > len(names) else []
         changes = listing([change.words for change in self.significant], NAMED)
+        changes += "" if self.calibrated else ", by these two models; another seed may change as much"
         which = f" ({listing([*names, *more], NAMED + 1)})" if names else ""
-        return f"{self.counts}{which}{f'; recall of {changes}' if changes else ''}"
+        return f"{self.counts}{which}{f'; recall of {changes}' if self.significant else ''}"
 
 
 def flips(before: Results, after: Results, folders: tuple[Path, Path], classes: Sequence[str] = ()) -> dict[str, Flips]:
@@ -131,7 +135,7 @@ def flips(before: Results, after: Results, folders: tuple[Path, Path], classes: 
     if not pictures:
         return {}
     return {
-        name: _of_family(name, old.correct[0], new.correct[0], pictures, before, folders)
+        name: _of_family(name, old.correct, new.correct, pictures, before, folders)
         for name, (old, new) in scored_pairs(before, after).items()
         if not np.array_equal(old.correct[0], new.correct[0])
     }
@@ -160,13 +164,14 @@ def _of_family(
     before: Results,
     folders: tuple[Path, Path],
 ) -> Flips:
-    lost, gained = (np.flatnonzero(one & ~other) for one, other in ((old, new), (new, old)))
+    lost, gained = (np.flatnonzero(one[0] & ~other[0]) for one, other in ((old, new), (new, old)))
     return Flips(
         lost=_listed(lost, pictures, _predicted(folders[1], name)),
         gained=_listed(gained, pictures, _predicted(folders[0], name)),
         lost_count=len(lost),
         gained_count=len(gained),
         classes=_recalls(old, new, [picture.label for picture in pictures], before.split.group_numbers),
+        calibrated=min(len(old), len(new)) > 1,
     )
 
 
@@ -197,15 +202,18 @@ def _answers(predicted: Predictions, pictures: Sequence[ScoredPicture]) -> Itera
 def _recalls(
     old: NDArray[np.bool_], new: NDArray[np.bool_], labels: Sequence[str], groups: NDArray[np.int64] | None
 ) -> list[RecallChange]:
-    """The change of every class's recall."""
+    """The change of every class's recall, from the correct answers of every seed, shapes (seeds, n)."""
     names, numbers = np.unique(labels, return_inverse=True)
     changes = []
     for number, name in enumerate(names.tolist()):
         among = numbers == number
-        one, other = old[among], new[among]
+        one, other = old[0, among], new[0, among]
         p = float(stats.mcnemar(int((one & ~other).sum()), int((other & ~one).sum())))
         if groups is not None:
             p = stats.sign_flips(np.bincount(groups[among], other.astype(np.int64) - one).astype(np.int64))
+        if min(len(old), len(new)) > 1 < len(one):
+            of_class = None if groups is None else groups[among]
+            p = max(p, stats.change(old[:, among], new[:, among], groups=of_class).p)
         changes.append(RecallChange(name, len(one), int(one.sum()), int(other.sum()), p))
     corrected = stats.holm([change.p for change in changes]).tolist()
     changes = [replace(change, p=p) for change, p in zip(changes, corrected, strict=True)]

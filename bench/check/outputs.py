@@ -191,7 +191,11 @@ def _flipped(family: str, flips: Flips) -> Iterator[str]:
             yield from (f"{heading}, the most confident wrong answers first:", "")
             yield from (f"- {code(flip.id)}: {sentence(flip.words)}" for flip in listed)
             yield from (f"- and {thousands(count - len(listed))} more", "") if count > len(listed) else ("",)
-    yield from (f"Recall of the classes, p after Holm over {plural(len(flips.classes), 'class', 'classes')}:", "")
+    models = "" if flips.calibrated else ", by these two models"
+    yield from (
+        f"Recall of the classes, p after Holm over {plural(len(flips.classes), 'class', 'classes')}{models}:",
+        "",
+    )
     yield from (f"- {sentence(change.words)}" for change in flips.classes[:TABLED])
     yield from ("", "</details>", "")
 

@@ -73,7 +73,7 @@ def test_lost_pictures_come_most_confident_first_and_the_rest_is_counted(after, 
     assert [(flip.id, flip.words) for flip in found.gained] == [("dog/1.jpg", "dog")]  # a baseline has no predictions
     assert found.words == (
         "30 pictures were right and are wrong now, 1 the other way (cat/58.jpg, cat/56.jpg, cat/54.jpg and 27 more); "
-        "recall of cat 100.0 % to 70.0 % (p < 0.001)"
+        "recall of cat 100.0 % to 70.0 % (p < 0.001), by these two models; another seed may change as much"
     )
 
 
@@ -82,6 +82,21 @@ def test_recalls_are_tested_in_pairs_and_corrected_over_the_classes(after, tmp_p
     assert (cat.label, cat.n, cat.before, cat.after) == ("cat", 100, 100, 70)
     assert cat.p == pytest.approx(2 * stats.mcnemar(30, 0))
     assert (dog.label, dog.before, dog.after, dog.p) == ("dog", 98, 99, 1.0)
+
+
+def test_with_several_seeds_a_recall_must_change_by_more_than_their_noise(after, tmp_path):
+    """The first seeds differ in 30 cats; the second ones have it the other way round, or agree with the first."""
+    good, bad = BEFORE.families["cnn"].correct, AFTER.families["cnn"].correct
+
+    def cat(*rights):
+        old, new = (family([0, 0], n=N, correct=np.concatenate(right)) for right in rights)
+        before = replace(BEFORE, families={"cnn": old})
+        found = flips(before, again(before, cnn=new), (tmp_path, after))["cnn"]
+        assert found.calibrated
+        return found.classes[0]
+
+    assert cat((good, bad), (bad, good)).p == 1
+    assert cat((good, good), (bad, bad)).p < 0.001
 
 
 def test_with_groups_a_group_counts_once(after, tmp_path):
