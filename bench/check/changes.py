@@ -204,11 +204,12 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
 
 
 def _split_differences(old: Split, new: Split) -> Iterator[str]:
-    data = f"(data {short(old.source)} in the baseline, {short(new.source)} in this run)"
+    sides = f" (data {short(old.source)} in the baseline, {short(new.source)} in this run)"
+    data = sides if old.source != new.source else ""
     if old.n != new.n:
-        yield f"different test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
+        yield f"different test pictures: {old.n:,} in the baseline, {new.n:,} in this run{data}"
     elif old.test_ids_sha256 != new.test_ids_sha256:
-        yield f"different test pictures: {old.n:,} in both, but not the same ones {data}"
+        yield f"different test pictures: {old.n:,} in both, but not the same ones{data}"
     elif old.sha256 != new.sha256:
         yield "different split: the test pictures are the same, but not those for training and validation"
     elif old.n < 2:
