@@ -484,6 +484,29 @@ def standard_error(accuracy: float, n: int) -> float:
     return float(np.sqrt(share * (1 - share) / n))
 
 
+def luck_of_best(values: Sequence[float], n: int) -> float:
+    """Estimate how much of the highest of several accuracies on the same n pictures is luck, as a share.
+
+    The true accuracies are taken to be normal around their mean, and the noise to be that of n pictures. The highest
+    one is then expected to be nearer to the mean by the noise's share of the variance, but at most by what the highest
+    of as many equal ones would exceed it.
+
+    Source:
+        B. Efron and C. Morris (1977), "Stein's paradox in statistics", Scientific American 236(5), 119-127. The highest
+        of k normal values: G. Blom (1958), "Statistical estimates and transformed beta-variables".
+    """
+    from scipy.special import ndtri
+
+    accuracies = np.asarray(values, np.float64)
+    k, mean = len(accuracies), float(accuracies.mean())
+    if k < 2:
+        return 0.0
+    noise = standard_error(mean, n)
+    variance = max(float(accuracies.var(ddof=1)), noise**2)
+    highest = float(ndtri((k - 0.375) / (k + 0.25))) * noise
+    return min((float(accuracies.max()) - mean) * noise**2 / variance, highest)
+
+
 def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:
     """Test for slower steps: the ratio of the medians and its p-value.
 

@@ -22,6 +22,7 @@ from bench.stats import (
     discordant,
     grouped_difference,
     holm,
+    luck_of_best,
     mcnemar,
     over_seeds,
     paired_difference,
@@ -421,3 +422,22 @@ def test_a_change_over_groups_has_their_error(seeds: int) -> None:
     difference = (after.mean(axis=0) - before.mean(axis=0)).reshape(25, 8).mean(axis=1)
     seeds_part = by_picture.standard_error**2 - (after.mean(axis=0) - before.mean(axis=0)).var(ddof=1) / 200
     assert by_patient.standard_error**2 == pytest.approx(difference.var(ddof=1) / 25 + seeds_part)
+
+
+def test_of_equal_classifiers_the_best_is_all_luck_and_of_unequal_ones_hardly() -> None:
+    generator = np.random.default_rng(4)
+    gaps = {"equal": [], "unequal": []}
+    for name, spread in (("equal", 0.0), ("unequal", 0.2)):
+        for _ in range(200):
+            true = np.clip(generator.normal(0.6, spread, 50), 0.05, 0.95)
+            values = generator.binomial(100, true) / 100
+            best = int(values.argmax())
+            gaps[name].append((values[best] - true[best], luck_of_best(values.tolist(), 100)))
+    for name, pairs in gaps.items():
+        real, estimated = np.mean(pairs, axis=0)
+        assert estimated == pytest.approx(real, abs=0.02), name
+    assert np.mean(gaps["equal"], axis=0)[1] > 0.08
+
+
+def test_a_single_trial_has_no_luck_of_the_best() -> None:
+    assert luck_of_best([0.7], 100) == 0.0

@@ -15,10 +15,13 @@ from bench.report.sections.pairwise import Standing
 from bench.report.sections.screened import in_words
 from bench.report.sections.shortcut_notice import shortcut
 from bench.runs import predictions
-from bench.stats import wilson
+from bench.stats import luck_of_best, wilson
 
 NAMED = 4
 """Maximum number of families that a sentence names."""
+
+LEAST_TRIALS, LEAST_LUCK = 5, 0.005
+"""Minimum number of a family's trials, and share of their best accuracy that is luck, for a sentence about it."""
 
 LEAST_MISSED = 2
 """Minimum number of test pictures of a class that counts as not found by any family."""
@@ -75,9 +78,10 @@ def verdict(run: Run) -> Verdict:
     group = [leader, *tied]
     separation = _tests(run, ranking, standings) if standings else _overlap(ranking)
     if tied and standings:
-        headline, details = _tie(run, group), (*separation, *_seeds(ranking), *_costs(group))
+        headline, details = _tie(run, group), (*separation, *luck(run), *_seeds(ranking), *_costs(group))
     else:
-        headline, details = _lead(run, ranking, standings, close), (*_cost(leader), *separation, *_seeds(ranking))
+        headline = _lead(run, ranking, standings, close)
+        details = (*_cost(leader), *separation, *luck(run), *_seeds(ranking))
     return Verdict(headline, (*details, *alone), leader, tuple(tied))
 
 
@@ -178,6 +182,25 @@ def _tie(run: Run, group: Sequence[Trial]) -> str:
 
 
 # -- details
+
+
+def luck(run: Run) -> tuple[str, ...]:
+    """A sentence about how much of the leader's validation accuracy is luck; empty with few trials or little luck."""
+    leader = next(iter(run.ranking()), None)
+    if leader is None or leader.test is None or leader.validation is None or leader.value is None:
+        return ()
+    trials = [trial for trial in run.trials if trial.family == leader.family and not trial.duplicate_of]
+    values = [trial.value for trial in trials if trial.state == COMPLETE and trial.value is not None]
+    n = leader.validation.n
+    lucky = luck_of_best(values, min(n, run.split.groups.get("validation") or n))
+    if len(values) < LEAST_TRIALS or lucky < LEAST_LUCK:
+        return ()
+    points = f"{100 * lucky:.1f}".removesuffix(".0")
+    return (
+        f"{text.label(leader)} was chosen from {text.plural(len(values), 'trial')} by {text.plural(n, 'picture')}: "
+        f"{text.percent(leader.value)} there, {text.percent(leader.test.accuracy)} on the test pictures. About "
+        f"{points} points of the former are luck, by the spread of the trials.",
+    )
 
 
 def in_groups(run: Run) -> str:
