@@ -1,7 +1,7 @@
 """An AutoML model-selection benchmark for images: it finds the architecture and training that are worth their cost.
 
 import bench
-run = bench.run(bench.RunConfig(data="photos/", budget=bench.Budget(trials=20)))
+run = bench.run(data="photos/", budget=20)
 print(run.leaderboard())
 """
 
@@ -9,33 +9,54 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.config import Budget, RunConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError
 
 if TYPE_CHECKING:
     from bench.records import Run
 
-__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "load", "run"]
+__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "leaderboard", "load", "run"]
 __version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # applications decide what is shown
 
 
-def run(config: RunConfig | None = None) -> Run:
+def run(config: RunConfig | str | Path | None = None, *, progress: bool | None = None, **settings: Any) -> Run:
     """Search, score, write a run folder with its report, and return the run.
 
+        bench.run("photos/")
+        bench.run(data="photos/", budget="30m", spaces="cnn,mobilenet_v2")
+        bench.run(bench.RunConfig(data="photos/"))
+
     Args:
-        config: The settings; None: the defaults.
+        config: The settings, or the data alone; None: the defaults.
+        progress: True to show progress on standard error, in a notebook below the cell; None: in a terminal and in a
+            notebook only.
+        settings: Fields of `RunConfig`, instead of one.
 
     Raises:
         UsageError: The configuration, the data or a search space is wrong.
         Interrupted: Ctrl-C or SIGTERM; the partial run is in its folder.
     """
+    if isinstance(config, RunConfig) and settings:
+        raise ConfigError(f"run: takes a RunConfig or settings, not both; add {', '.join(settings)} to the RunConfig")
+    if not isinstance(config, RunConfig):
+        data: dict[str, Any] = {} if config is None else {"data": config}
+        config = RunConfig(**data, **settings)
     from bench import runner
+    from bench.cli.console import progress_in_python
 
-    return runner.run(config or RunConfig())
+    with progress_in_python(progress) as shown:
+        return runner.run(config, shown)
+
+
+def leaderboard(run: Run) -> list[dict[str, Any]]:
+    """The leaderboard of a run as rows of plain data, best first, with the columns of `Run.leaderboard()`."""
+    from bench.report import ranked_rows
+
+    return ranked_rows(run)
 
 
 def load(path: str | Path) -> Run:

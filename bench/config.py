@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from numbers import Real
+from typing import Any, Self
 
 from bench.errors import ConfigError, unknown
 
@@ -26,6 +27,9 @@ MAX_WORKERS = 1024
 
 LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy, Keras and scikit-learn accept."""
+
+BUDGETS = "a number of trials (20), a time (90s, 30m, 1.5h) or both (20,30m)"
+"""The budgets in words, to follow "must be"."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(k|M|G|)")
@@ -61,9 +65,7 @@ class Budget:
             elif _DURATION.fullmatch(part) and seconds is None:
                 seconds = _read_duration(part)
             else:
-                raise ConfigError(
-                    f"budget {text!r}: must be a number of trials (20), a time (90s, 30m, 1.5h) or both (20,30m)"
-                )
+                raise ConfigError(f"budget {text!r}: must be {BUDGETS}")
         return cls(trials, seconds)
 
     def __str__(self) -> str:
@@ -86,7 +88,7 @@ class Values:
     Attributes:
         rule: The values in words, to follow "must be".
         allow: Returns whether a value is allowed.
-        read: Converts text to a value; raises ValueError if that is impossible.
+        read: Converts text to a value; raises ValueError or LookupError if that is impossible.
         choices: All values, if they are few.
     """
 
@@ -156,12 +158,19 @@ def _are_shares(values: Any) -> bool:
     return _all(_is_number, values) and len(values) == 3 and min(values) > 0 and abs(sum(values) - 1) <= 1e-6
 
 
+def _plain(value: Any) -> Any:
+    """Turn paths into text and lists into tuples."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 TEXT = Values("text", lambda value: isinstance(value, str))
 REGEX = Values(r"a regular expression with a group, e.g. '(.+)_\d+'", _has_group)
-FLAG = Values("True or False", lambda value: isinstance(value, bool), bool)
+FLAG = Values("True or False", lambda value: isinstance(value, bool), {"True": True, "False": False}.__getitem__)
 # fmt: off
-BUDGET = Values("a Budget", lambda value: isinstance(value, Budget), Budget.parse)
-NAMES = Values("names separated by commas (in Python a tuple of names)", _are_names, _read_names)
+BUDGET = Values(BUDGETS, lambda value: isinstance(value, Budget), Budget.parse)
+NAMES = Values("names separated by commas (in Python also a list)", _are_names, _read_names)
 ENGINE_NAMES = Values(
     "names separated by commas, at least one and each named once; see `python -m bench list`",
     lambda value: _are_names(value) and 0 < len(value) == len(set(value)), _read_names)
@@ -220,25 +229,23 @@ class Setting:
         """The option on the command line: `--near-duplicates`."""
         return self.option or f"--{self.name.replace('_', '-')}"
 
-    def read(self, text: str) -> Any:
-        """Convert text of the command line to a value.
+    def read(self, value: Any) -> Any:
+        """Convert what a person gives to an allowed value: text as on the command line, a number, a path, a list.
 
         Raises:
-            ConfigError: The text is invalid, or its value is not allowed.
+            ConfigError: That is impossible, or the value is not allowed.
         """
-        try:
-            value = self.values.read(text)
-        except ConfigError:  # from `Budget.parse`, whose message is more specific
-            raise
-        except ValueError:
-            raise self._refusal(text) from None
-        self.check(value)
-        return value
-
-    def check(self, value: Any) -> None:
-        """Raise ConfigError if a value is not allowed."""
-        if not self.values.allow(value):
-            raise self._refusal(value)
+        plain = _plain(value)
+        if not self.values.allow(plain) and isinstance(plain, str | Real) and not isinstance(plain, bool):
+            try:
+                plain = self.values.read(str(plain))
+            except ConfigError:  # from `Budget.parse`, whose message is more specific
+                raise
+            except (ValueError, LookupError):
+                raise self._refusal(plain) from None
+        if not self.values.allow(plain):
+            raise self._refusal(plain)
+        return plain
 
     def _refusal(self, value: Any) -> ConfigError:
         name = self.flag.removeprefix("--")
@@ -267,7 +274,13 @@ SEARCH, PICTURES, TRIAL, RUN = "the search", "the pictures", "a trial", "the run
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The settings of one run, which the help texts of the fields describe."""
+    """The settings of one run, which the help texts of the fields describe.
+
+    A setting takes its value, or that as text of the command line: `budget=20`, `"30m"`, `spaces="cnn,vgg16"`.
+
+    Raises:
+        ConfigError: There is no such setting, or its value is not allowed.
+    """
 
     # fmt: off
     budget: Budget = setting(  # noqa: RUF009
@@ -392,6 +405,11 @@ class RunConfig:
         "page) or cdn (loaded from the network); default {default}")
     # fmt: on
 
+    def __new__(cls, *arguments: Any, **settings: Any) -> Self:
+        for name in settings.keys() - SETTINGS.keys():
+            raise unknown("setting", name, SETTINGS)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         if self.until_settled and self.budget in (None, NO_LIMIT):
             raise ConfigError("until-settled: needs a limit of trials or time, e.g. --budget 100 or --budget 2h")
@@ -400,11 +418,7 @@ class RunConfig:
         if self.budget is None:
             object.__setattr__(self, "budget", NO_LIMIT if self.only_known else Budget())
         for name, setting in SETTINGS.items():
-            value = getattr(self, name)
-            if isinstance(value, list | os.PathLike):
-                value = tuple(value) if isinstance(value, list) else os.fspath(value)
-                object.__setattr__(self, name, value)
-            setting.check(value)
+            object.__setattr__(self, name, setting.read(getattr(self, name)))
         if not self.allocation:
             by_time = self.budget.trials is None and self.budget.seconds is not None
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")

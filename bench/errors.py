@@ -93,9 +93,10 @@ class NewerSchemaError(ValueError):
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:
-    """Error for a name that is not among the choices; it suggests the nearest ones."""
+    """Error for a name that is not among the choices; it suggests the nearest ones, else those that contain it."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    parts = [choice for choice in known if len(name) > 2 and name in choice]
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5) or parts[:2]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ConfigError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -118,11 +120,18 @@ LEADERBOARD_COLUMNS = (
     "train_time_s fit_time_s saved_time_s latency_ms parameters trainable_parameters macs model_size_mb peak_rss_mb "
     "val_accuracy_std seeds epochs ending"
 ).split()
-"""The columns of `leaderboard.csv` and `Run.leaderboard()`, in order.
+"""The columns of a trial on the leaderboard, in order.
 
 With folds, `val_accuracy` is their mean and `val_accuracy_std` their sample standard deviation; without folds the
 latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval includes the noise of seeds and test
 pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
+"""
+
+RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, "rank", "tied", "configuration"]
+"""The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
+
+`rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that
+is not ranked. `tied` is True for those that share the first rank. `configuration` has the hyperparameters by name.
 """
 
 
@@ -961,11 +970,40 @@ class Run(RunHeader):
         return [family.name for family in self.families if family.name in tried and self.best(family.name) is None]
 
     def leaderboard(self) -> pandas.DataFrame:
-        """The leaderboard as data, one row per family, best first, with `LEADERBOARD_COLUMNS`."""
+        """The leaderboard as data, one row per family, best first, with `RANKED_COLUMNS`."""
         import pandas
 
-        rows = [leaderboard_row(trial) for trial in self.ranking()]
-        return pandas.DataFrame(rows, columns=LEADERBOARD_COLUMNS)
+        from bench import leaderboard
+
+        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype({"rank": "Int64"})
+
+    def __repr__(self) -> str:
+        best = [f"best {row.family} {_percent(row.test_accuracy, row.value)}" for row in self.ranking()[:1]]
+        counts = f"families: {len(self.families)}, trials: {len(self.trials)}"
+        return f"<Run {self.path}: {', '.join([self.status, counts, *best])}>"
+
+    def _repr_html_(self) -> str:
+        """A small table with a link to the page, for notebooks."""
+        from bench import leaderboard
+
+        rows = []
+        for row in leaderboard(self):
+            seconds = "" if row["train_time_s"] is None else f"{row['train_time_s']:.1f} s"
+            low, high = (row[f"test_accuracy_{end}"] for end in ("low", "high"))
+            interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+            accuracy = _percent(row["test_accuracy"], row["val_accuracy"])
+            cells = (row["rank"] or "", row["family"], accuracy, interval, seconds)
+            rows.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
+        names = ("rank", "family", "accuracy", "95 % interval", "training")
+        table = "".join(f"<tr>{row}</tr>" for row in ("".join(f"<th>{name}</th>" for name in names), *rows))
+        page = escape(quote((self.path / "report.html").as_posix()))
+        return f'<table>{table}</table><p>{escape(self.status)} · <a href="{page}">report.html</a></p>'
+
+
+def _percent(test: float | None, validation: float | None) -> str:
+    """The test accuracy in words, else the validation accuracy."""
+    share, part = (validation, " (validation)") if test is None else (test, "")
+    return "" if share is None else f"{100 * share:.1f} %{part}"
 
 
 @dataclass(frozen=True)

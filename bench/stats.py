@@ -286,6 +286,24 @@ def change(
     return change_of_means(before.mean(axis=1), after.mean(axis=1), by_group(by_picture, groups), seed_sd)
 
 
+def repetition(right: NDArray[np.bool_], groups: Counts | None = None) -> MeanChange:
+    """The `change` to expect from training the same code again with as many other seeds: none, with its noise.
+
+    Args:
+        right: True for correct answers of each seed's model, shape (seeds, n), at least two seeds.
+        groups: As for `by_group`.
+    """
+    from scipy.special import stdtrit
+
+    values, seeds = by_group(right, groups), len(right)
+    between = 2 / seeds * float(right.mean(axis=1).var(ddof=1))
+    squared = between + 2 / seeds * float(values.var(axis=0, ddof=1).mean()) / values.shape[1]
+    freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else float("inf")
+    error = float(np.sqrt(squared))
+    reach = float(stdtrit(freedom, QUANTILE)) * error
+    return MeanChange(0.0, error, 0.5, low=-reach, high=reach, calibrated=True, freedom=freedom)
+
+
 def change_of_means(
     before: Floats, after: Floats, by_picture: Floats | None = None, seed_sd: float | None = None
 ) -> MeanChange:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench import Budget, RunConfig
@@ -60,14 +61,20 @@ def test_a_budget_reads_as_a_person_would_say_it(budget, text):
         ({"split": (0.5, 0.5, 0.5)}, "sum to 1"),
         ({"split": (1.0, 0.0, 0.0)}, "above 0"),
         ({"input_sizes": (4,)}, "input-sizes (4,): must be whole numbers of 8 to 1024 pixels"),
-        ({"spaces": "cnn"}, "spaces 'cnn': must be names separated by commas (in Python a tuple of names)"),
-        ({"engines": "optuna:tpe"}, "engine 'optuna:tpe': must be names"),
+        ({"spaces": " , "}, "spaces ' , ': must be names separated by commas (in Python also a list)"),
+        ({"spaces": ("cnn", 3)}, "spaces ('cnn', 3): must be names"),
+        ({"engines": "optuna:tpe,optuna:tpe"}, "engine ('optuna:tpe', 'optuna:tpe'): must be names"),
         ({"limit": 12.5}, "limit 12.5: must be at least 12 pictures, a whole number of them"),
         ({"split": ("a", "b", "c")}, "three shares"),
         ({"folds": True}, "folds True: must be 2 to 20"),
         ({"only_known": "no"}, "only-known 'no': must be True or False"),
         ({"data": None}, "data None: must be text"),
-        ({"budget": 20}, "budget 20: must be a Budget"),
+        ({"budget": True}, "budget True: must be a number of trials (20), a time (90s, 30m, 1.5h) or both (20,30m)"),
+        ({"budget": "20 trials"}, "budget '20 trials': must be a number of trials"),
+        ({"limit": "300.5"}, "limit '300.5': must be at least 12 pictures"),
+        ({"limit": "3"}, "limit 3: must be at least 12 pictures"),
+        ({"trial_timeout_s": "600"}, "trial-timeout '600': must be a time above 0 such as 90s"),
+        ({"engine": "optuna:tpe"}, "unknown setting 'engine'. Did you mean engines"),
         ({"trial_timeout_s": 0}, "above 0"),
     ],
 )
@@ -90,6 +97,29 @@ def test_known_configurations_alone_have_no_limit_unless_one_is_given(given, tri
 def test_lists_and_paths_are_as_good_as_tuples_and_text():
     given = RunConfig(data=Path("photos"), spaces=["cnn"], split=[0.5, 0.25, 0.25])
     assert given == RunConfig(data="photos", spaces=("cnn",), split=(0.5, 0.25, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("taken", "value"),
+    [
+        ({"spaces": "cnn, mobilenet_v2"}, {"spaces": ("cnn", "mobilenet_v2")}),
+        ({"spaces": Path("mine.py")}, {"spaces": ("mine.py",)}),
+        ({"spaces": [Path("mine.py"), "cnn"]}, {"spaces": ("mine.py", "cnn")}),
+        ({"engines": "optuna:tpe"}, {"engines": ("optuna:tpe",)}),
+        ({"budget": 20}, {"budget": Budget(20)}),
+        ({"budget": "30m"}, {"budget": Budget(None, 1800)}),
+        ({"limit": "300"}, {"limit": 300}),
+        ({"input_sizes": 96}, {"input_sizes": (96,)}),
+        ({"epochs": np.int64(5)}, {"epochs": 5}),
+        ({"max_parameters": "5M"}, {"max_parameters": 5_000_000}),
+        ({"split": "0.5,0.25,0.25"}, {"split": (0.5, 0.25, 0.25)}),
+        ({"trial_timeout_s": "10m"}, {"trial_timeout_s": 600.0}),
+    ],
+)
+def test_a_setting_takes_what_a_person_would_write(taken, value):
+    config = RunConfig(**taken)
+    assert config == RunConfig(**value)
+    assert as_read(config) == config
 
 
 def as_read(config):

@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeGuard
 import numpy as np
 
 from bench import stats
-from bench.check.wording import short
+from bench.check.policy import Policy
+from bench.check.wording import amount, short
 from bench.runs.results import Environment, FamilyResult, Results, Split, flat_settings
 from bench.text import listing, one_line, plain, plural
 
@@ -107,15 +108,58 @@ def _family_change(old: FamilyResult, new: FamilyResult, split: Split) -> Family
         gained=int(ahead[1, 0]),
         lost=int(ahead[0, 1]),
         pictures=old.correct.shape[1],
-        independent=len(set(split.groups)) or old.correct.shape[1],
+        independent=split.independent,
         seeds=(len(old.correct), len(new.correct)),
         families=1,
     )
 
 
+class Power(NamedTuple):
+    """The drop of a family's accuracy that a check detects with 80 % power, and the policy's limit, as shares."""
+
+    drop: float
+    limit: float
+
+    @property
+    def underpowered(self) -> bool:
+        """True if a drop of twice the limit could be missed."""
+        return self.drop > 2 * self.limit
+
+    @property
+    def points(self) -> str:
+        """The drop in points."""
+        return amount(self.drop, 2 * self.limit)
+
+
+def power(name: str, change: stats.MeanChange, policy: Policy, families: int, independent: int) -> Power:
+    """The power of the test of a family's change among so many families, on so many independent pictures."""
+    return Power(change.detectable(policy.alpha / families, independent), policy.of(name).max_drop)
+
+
+def underpowered(names: Sequence[str]) -> str:
+    """The families whose test is underpowered, and what helps, in a sentence."""
+    cause = "a drop of twice the limit could go unseen; test on more pictures, or train with more seeds"
+    return f"UNDERPOWERED: {listing([short(name) for name in names], 8)}: {cause}"
+
+
+def expected_power(baseline: Results, policy: Policy) -> dict[str, Power]:
+    """The power to expect from checks of runs with as many seeds; families with one seed are left out."""
+    split, tested = baseline.split, [name for name, family in baseline.families.items() if scored(family)]
+    several = ((name, baseline.families[name].correct) for name in tested if len(baseline.families[name].seeds) > 1)
+    return {
+        name: power(name, stats.repetition(correct, split.group_numbers), policy, len(tested), split.independent)
+        for name, correct in several
+    }
+
+
 def seed_sd(old: FamilyResult, new: FamilyResult) -> float | None:
     """The standard deviation over seeds: of the baseline if it was calibrated, else of the run."""
     return new.seed_sd if old.seed_sd is None else old.seed_sd
+
+
+def edited_file(old: FamilyResult, new: FamilyResult) -> bool:
+    """Return whether the family's file, or a shared part next to it, has changed; False if that is unknown."""
+    return bool(old.file_sha256 and new.file_sha256) and old.file_sha256 != new.file_sha256
 
 
 def scored(family: FamilyResult | None) -> TypeGuard[FamilyResult]:
@@ -160,11 +204,12 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
 
 
 def _split_differences(old: Split, new: Split) -> Iterator[str]:
-    data = f"(data {short(old.source)} in the baseline, {short(new.source)} in this run)"
+    sides = f" (data {short(old.source)} in the baseline, {short(new.source)} in this run)"
+    data = sides if old.source != new.source else ""
     if old.n != new.n:
-        yield f"different test pictures: {old.n:,} in the baseline, {new.n:,} in this run {data}"
+        yield f"different test pictures: {old.n:,} in the baseline, {new.n:,} in this run{data}"
     elif old.test_ids_sha256 != new.test_ids_sha256:
-        yield f"different test pictures: {old.n:,} in both, but not the same ones {data}"
+        yield f"different test pictures: {old.n:,} in both, but not the same ones{data}"
     elif old.sha256 != new.sha256:
         yield "different split: the test pictures are the same, but not those for training and validation"
     elif old.n < 2:
@@ -200,6 +245,8 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
     ]
     if uncalibrated:
         yield f"the noise of seeds is unknown, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
+    if edited := [short(f"{name}.py") for name, (before, after) in both.items() if edited_file(before, after)]:
+        yield f"{listing(edited, 8)} changed since the baseline"
     before, after = (
         {"Python": side.env.python, "Keras": side.env.keras, "backend": side.env.backend, "bench": side.tool_version}
         for side in (baseline, candidate)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bench.check.flips import Flips
 from bench.check.policy import Policy
 from bench.check.wording import short
 from bench.runs.results import Results
@@ -123,6 +124,7 @@ class Judgement:
         differences: Reasons why the two are not comparable; empty if they are.
         incomplete: Reason why the candidate is not a complete run; "" if it is.
         notes: Notes for the reader, e.g. that times were not compared.
+        flips: By family, the pictures with another answer; empty if their names are unknown.
     """
 
     baseline: Results
@@ -132,6 +134,7 @@ class Judgement:
     incomplete: str = ""
     notes: Sequence[str] = ()
     policy: Policy = field(default_factory=Policy)
+    flips: Mapping[str, Flips] = field(default_factory=dict)
 
     def of(self, outcome: GateOutcome) -> list[Finding]:
         """The findings with an outcome."""

@@ -27,13 +27,16 @@ from bench import stats
 from bench.check.changes import (
     CALIBRATE,
     FamilyChange,
+    Power,
     differences,
     family_changes,
     incomplete,
     notes,
+    power,
     same_hardware,
     scored,
     seed_sd,
+    underpowered,
 )
 from bench.check.findings import Finding, GateOutcome, Judgement, Metric, Sign
 from bench.check.policy import FamilyPolicy, Policy
@@ -76,6 +79,7 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
     findings = list(
         _skipped(names, baseline, candidate, reasons[0]) if reasons else _judged(names, baseline, candidate, policy)
     )
+    weak = [finding.family for finding in findings if finding.underpowered]
     failed, warned = ({f.family for f in findings if f.outcome == outcome} for outcome in (FAIL, WARN))
     return Judgement(
         baseline=baseline,
@@ -83,7 +87,7 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
         findings=sorted(findings, key=lambda f: 0 if f.family in failed else 1 if f.family in warned else 2),
         differences=reasons,
         incomplete=incomplete(candidate),
-        notes=list(notes(baseline, candidate)),
+        notes=[*notes(baseline, candidate), *([underpowered(weak)] if weak else [])],
         policy=policy,
     )
 
@@ -109,7 +113,9 @@ def _judged(names: Sequence[str], baseline: Results, candidate: Results, policy:
         if not scored(new):
             continue
         if scored(old):
-            finding = _accuracy(build, old, new, changes[name], limits.max_drop, policy.alpha)
+            tested = changes[name]
+            seen = power(name, tested.accuracy, policy, tested.families, tested.independent)
+            finding = _accuracy(build, old, new, tested, seen, policy.alpha)
             yield _with_floor(finding, new, limits, candidate.split)
             yield from _step_time(build, old, new, (baseline.env, candidate.env), limits.max_slowdown)
         elif limits.min_accuracy:
@@ -171,28 +177,24 @@ SHOWN = {
 
 
 def _accuracy(
-    build: Build, old: FamilyResult, new: FamilyResult, tested: FamilyChange, limit: float, alpha: float
+    build: Build, old: FamilyResult, new: FamilyResult, tested: FamilyChange, seen: Power, alpha: float
 ) -> Finding:
     """Judge the change of a family's accuracy."""
-    change, difference = tested.accuracy, tested.accuracy.difference
-    mde = change.detectable(alpha / tested.families, tested.independent)
+    change, difference, limit = tested.accuracy, tested.accuracy.difference, seen.limit
     large, worse = difference <= -limit, difference < 0 and tested.p_drop < alpha
-    better, underpowered = difference > 0 and tested.p_rise < alpha, mde > 2 * limit
+    better = difference > 0 and tested.p_rise < alpha
     message = _accuracy_message(old, new, tested, limit, worse, better)
-    if underpowered:
-        message += (
-            f"; UNDERPOWERED: with 80 % power only a drop of {amount(mde, 2 * limit)} points or more is detected, "
-            f"but the limit is {exact(limit)}: test on more pictures, or train with more seeds"
-        )
-    doubtful = Sign.DOUBTFUL if large or underpowered else Sign.NONE
+    if seen.underpowered:
+        message += f"; UNDERPOWERED: with 80 % power only a drop of {seen.points} points or more is detected"
+    doubtful = Sign.DOUBTFUL if large or seen.underpowered else Sign.NONE
     return build(
         Metric.ACCURACY,
-        FAIL if large and worse and change.calibrated else WARN if large or worse or underpowered else PASS,
+        FAIL if large and worse and change.calibrated else WARN if large or worse or seen.underpowered else PASS,
         message,
         mark=Sign.WORSE if worse else Sign.BETTER if better else doubtful,
         change=points(difference, limit),
-        mde=f"{'' if change.calibrated else '>'}{amount(mde, 2 * limit)}",
-        underpowered=underpowered,
+        mde=f"{'' if change.calibrated else '>'}{seen.points}",
+        underpowered=seen.underpowered,
         figures={
             "before": old.accuracy,
             "after": new.accuracy,
@@ -204,7 +206,7 @@ def _accuracy(
             "p_drop": change.p_drop,
             "p_drop_holm": tested.p_drop,
             "p_mcnemar": tested.p_mcnemar,
-            "minimum_detectable_drop": mde,
+            "minimum_detectable_drop": seen.drop,
             "n": tested.pictures,
             **({"groups": tested.independent} if tested.independent < tested.pictures else {}),
             "seeds_before": tested.seeds[0],

@@ -11,8 +11,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from bench.check.findings import COLUMNS, MEANINGS, NOT_COMPARABLE, Finding, GateOutcome, Judgement, NoBaseline
+from bench.check.flips import TABLED, Flips
 from bench.check.wording import short
-from bench.text import clean, listing, one_line, plain, thousands
+from bench.text import clean, listing, one_line, plain, plural, thousands
 
 Verdict = Judgement | NoBaseline
 
@@ -128,6 +129,8 @@ def markdown(verdict: Verdict, max_bytes: int = MAX_BYTES) -> str:
     elif verdict.problems:
         lines += [*(_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), ""]
     lines += [f"|{'|'.join(COLUMNS)}|", RULE, *map(_row, verdict.findings), ""]
+    for family, flips in verdict.flips.items():
+        lines += _flipped(family, flips)
     summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
     lines += ["<details>", f"<summary>{summary}</summary>", "", *_details(verdict), "", "</details>", ""]
     return "\n".join(_cut(lines, max_bytes))
@@ -175,6 +178,26 @@ def _row(finding: Finding) -> str:
     mark, _, metric, outcome, *figures = finding.cells
     shown = f"**{outcome}**" if finding.problem else outcome
     return "|".join(["", mark and code(mark), code(finding.family), metric, shown, *map(sentence, figures), ""])
+
+
+def _flipped(family: str, flips: Flips) -> Iterator[str]:
+    """The pictures of a family with another answer, folded, and its classes whose recall changed."""
+    yield from ("<details>", f"<summary>{sentence(short(family))}: {sentence(flips.counts)}</summary>", "")
+    for heading, listed, count in (
+        ("Right in the baseline, wrong now", flips.lost, flips.lost_count),
+        ("Wrong in the baseline, right now", flips.gained, flips.gained_count),
+    ):
+        if listed:
+            yield from (f"{heading}, the most confident wrong answers first:", "")
+            yield from (f"- {code(flip.id)}: {sentence(flip.words)}" for flip in listed)
+            yield from (f"- and {thousands(count - len(listed))} more", "") if count > len(listed) else ("",)
+    models = "" if flips.calibrated else ", by these two models"
+    yield from (
+        f"Recall of the classes, p after Holm over {plural(len(flips.classes), 'class', 'classes')}{models}:",
+        "",
+    )
+    yield from (f"- {sentence(change.words)}" for change in flips.classes[:TABLED])
+    yield from ("", "</details>", "")
 
 
 def _details(judgement: Judgement) -> Iterator[str]:
@@ -258,6 +281,7 @@ def as_json(verdict: Verdict) -> str:
             "baseline": verdict.baseline.head,  # the families are in the findings
             "candidate": verdict.candidate.head,
             "findings": [asdict(finding) for finding in verdict.findings],
+            "flips": {family: asdict(flips) for family, flips in verdict.flips.items()},
         }
     text = json.dumps(_finite(data), indent=1, allow_nan=False)
     return text.replace("##", "#\\u0023")  # `##[` in a log is a command of a CI; here it can only be inside a string

@@ -172,6 +172,11 @@ class Track:
         """The figure of each run."""
         return [reading.value for reading in self.readings]
 
+    @property
+    def unseen(self) -> bool:
+        """True if the figures differ and there are too few runs to tell a change from noise."""
+        return not self.comparisons and len(set(self.values)) > 1
+
     def in_short(self, figure: Figure) -> str:
         """Summary: the number of changes, or the smallest change that would have been seen."""
         n = len(self.readings)

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.cli.options import BASELINE, output, read_whole, run_folder, written
+from bench.cli.options import BASELINE, add_policy, output, policy_path, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
 from bench.text import one_line, percent, plain, plural
 
 if TYPE_CHECKING:  # it brings NumPy along
+    from bench.check.policy import Policy
     from bench.runs.results import Results
 
 SUMMARY = "save the results of a run as the baseline that `check` compares with"
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
     parser.add_argument("--out", metavar="FILE", help=f"default {BASELINE}; an existing file is replaced")
+    add_policy(parser)
     parser.add_argument("--quiet", action="store_true", help="print only the path of the file")
 
 
@@ -54,8 +56,11 @@ def run(options: argparse.Namespace) -> int:
     out = output("out", options.out or BASELINE, BASELINE)
     if out.suffix != ".json":
         raise ConfigError(f"out {str(out)!r}: must end in .json, e.g. {BASELINE}")
+    limits_path = policy_path(options)
+    from bench.check import policy
     from bench.runs import results, store
 
+    limits = policy.read(limits_path) if limits_path else policy.Policy()
     folder = run_folder(options.run)
     record = store.load(folder)
     if record.status != "complete":
@@ -77,19 +82,25 @@ def run(options: argparse.Namespace) -> int:
     with written(out):
         results.write(out, baseline)
     if not options.quiet:
-        for line in _lines(baseline):
+        for line in _lines(baseline, limits):
             print(line)
     print(out)
     return 0
 
 
-def _lines(baseline: Results) -> Iterator[str]:
+def _lines(baseline: Results, limits: Policy) -> Iterator[str]:
+    from bench.check.changes import expected_power, underpowered
+
+    powers = expected_power(baseline, limits)
     yield plain(f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}")
     width = max(map(len, baseline.families), default=0)
     for name, family in baseline.families.items():
         if family.accuracy is None:
             yield f"  {name:<{width}}  {family.status}: {family.reason}"
             continue
-        seeds, drop = plural(len(family.seeds), "seed"), family.visible_drop
-        power = f"a check with {seeds} detects a drop of {100 * drop:.1f} points or more" if drop else ONE_SEED
-        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {power}")
+        seeds, said = plural(len(family.seeds), "seed"), ONE_SEED
+        if power := powers.get(name):
+            said = f"a check with {seeds} detects a drop of {power.points} points or more"
+        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {said}")
+    if weak := [name for name, power in powers.items() if power.underpowered]:
+        yield plain(underpowered(weak))

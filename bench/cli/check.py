@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.cli.options import BASELINE, output, run_folder, written
+from bench.cli.options import BASELINE, add_policy, output, policy_path, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -20,8 +21,6 @@ if TYPE_CHECKING:  # they bring NumPy and rich along
     from bench.check.outputs import Verdict
 
 SUMMARY = "the regression gate for CI: compare a run with a baseline; the exit status is the verdict"
-
-POLICY = Path("bench.toml")
 
 HELP = """\
 Compares a run with a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
@@ -35,6 +34,9 @@ baseline is never changed.
               each side, same hardware), and the CPU time too; otherwise it warns
   presence    fails if a family had a result and has none now; a new family is reported
   parameters  a change warns; more than the policy's cap fails
+
+Lists the pictures that were right in the baseline and are wrong now, if RUN is a run folder, with the recall of every
+class: in --markdown and --json, and a few of them in the terminal for a family that fails or warns.
 
 exit status:
   0  pass; there may be warnings
@@ -76,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
-    parser.add_argument("--policy", metavar="FILE", help=f"limits, as below; default {POLICY}, if it exists")
+    add_policy(parser)
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
     parser.add_argument(
         "--markdown",
@@ -104,19 +106,20 @@ def _check(options: argparse.Namespace) -> int:
     if options.json and (options.github or options.quiet):
         extra = "--github" if options.github else "--quiet"
         raise ConfigError(f"--json prints only JSON; leave out {extra}")
-    for name in ("baseline", "policy", "junit", "markdown"):
+    for name in ("baseline", "junit", "markdown"):
         if getattr(options, name) == "":  # an unset variable of the CI
             raise ConfigError(f"{name} '': a file is expected")
     path, baseline_path = run_folder(options.run), Path(options.baseline or BASELINE)
-    policy_path = Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
+    limits_path = policy_path(options)
     read = [file for side in (path, baseline_path) for file in (side, side / "results.json")]
-    _check_outputs(options, [*read, *([policy_path] if policy_path else [])])
+    _check_outputs(options, [*read, *([limits_path] if limits_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
+    from bench.check.flips import flips
     from bench.check.judge import judge
     from bench.runs import results
 
-    limits = policy.read(policy_path) if policy_path else policy.Policy()
+    limits = policy.read(limits_path) if limits_path else policy.Policy()
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
@@ -129,6 +132,9 @@ def _check(options: argparse.Namespace) -> int:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None
     judgement = judge(baseline, candidate, limits)
+    if not judgement.differences:
+        before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
+        judgement = replace(judgement, flips=flips(baseline, candidate, (before, after)))
     _write_outputs(options, judgement)
     if not options.json:
         print_judgement(judgement, every=options.all, brief=options.quiet)
@@ -218,12 +224,15 @@ def _table(judgement: Judgement, every: bool) -> Table:
 
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """Lines and their styles."""
-    from bench.check.findings import MEANINGS, GateOutcome
+    from bench.check.findings import MEANINGS, GateOutcome, Metric
 
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
     for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
         yield f"{finding.cells[3]} {finding.title}: {finding.message}", STYLES[finding.outcome]
+    for finding in judgement.problems:
+        if finding.metric == Metric.ACCURACY and (flipped := judgement.flips.get(finding.family)):
+            yield f"pictures of {finding.title.partition(',')[0]}: {flipped.words}", ""
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:
         yield f"marks: {'; '.join(shown)}", "dim"

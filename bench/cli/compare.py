@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # they bring rich and Jinja2 along
 
     from bench.report.compare import ComparedFamily, RunComparison, ValueGroup
 
-SUMMARY = "two runs side by side: the change of every family, and the differences in settings"
+SUMMARY = "two runs side by side: the change of every family, the pictures with another answer, the settings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +77,8 @@ def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool
     yield compared.headline
     if mean := mean_of_seeds(side.trial for change in shown for side in (change.before, change.after) if side.trial):
         yield f"accuracy: {mean}; if both runs have several, the paired test includes their noise"
+    for name, flipped in compared.flips.items():
+        yield f"{one_line(name)}: {flipped.words}"
     for notice in compared.notices:
         yield f"{notice.title.lower()}: {notice.text}"
     for group in compared.groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from bench.report.sections.verdict import hidden_classes, no_result, test_interv
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
+    clean,
     count,
     label,
     mean_of_seeds,
@@ -55,12 +57,23 @@ def progress_on_stderr(silent: bool) -> Iterator[Progress]:
         yield progress
 
 
+@contextlib.contextmanager
+def progress_in_python(wanted: bool | None) -> Iterator[Progress]:
+    """Show progress to a caller in Python, and the page's path at the end; None: in a terminal and a notebook only."""
+    notebook = Terminal().is_jupyter
+    if wanted is False or (wanted is None and not notebook and not Terminal(file=sys.stderr).is_terminal):
+        yield Progress()
+        return
+    with contextlib.closing(NotebookProgress() if notebook else PythonProgress()) as progress:
+        yield progress
+
+
 class ConsoleProgress(Progress):
     """Prints a run's progress, to standard error by default, so that standard output has results only."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         stream = stream or sys.stderr
-        self._console = Terminal(file=stream, highlight=False, soft_wrap=True)
+        self._console = Terminal(file=stream, highlight=False, soft_wrap=True, force_jupyter=False)
         self._live = self._console.is_terminal
         self._bar: Bar | None = None
         self._task: Any = None
@@ -208,6 +221,39 @@ class ConsoleProgress(Progress):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class PythonProgress(ConsoleProgress):
+    """Ends with the path of the page, which the command line prints with the leaderboard."""
+
+    def end(self, run: Run, report: Path) -> None:
+        super().end(run, report)
+        self._print(f"report: {report}")
+
+
+class NotebookProgress(PythonProgress):
+    """Shows the live line in the output of a notebook's cell, where it is replaced in place."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+        self._live = True
+        self._line: Any = None
+
+    def _show(self, text: str, done: float, total: float) -> None:
+        filled = round(20 * min(done / total, 1.0)) if total else 0
+        self._replace(f"{'█' * filled}{'░' * (20 - filled)} {plain(clean(text))}")
+
+    def _hide(self) -> None:
+        if self._line is not None:
+            self._replace("")
+
+    def _replace(self, text: str) -> None:
+        shown = {"text/plain": text}
+        if self._line is None:
+            display = importlib.import_module("IPython.display").display  # a notebook has it
+            self._line = display(shown, raw=True, display_id=True)
+        else:
+            self._line.update(shown, raw=True)
 
 
 def _outcome(trial: Trial) -> str:

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = [name.strip() for name in (options.family or "").split(",") if name.strip()]
     histories = series.history(series.find(folder), wanted, least)
     if not options.json and out is None:
-        print_history(histories, options.all)
+        print_history(histories, options.all, folder=folder)
         return 0
     if options.json:
         text = json.dumps(histories.as_data(), indent=1, allow_nan=False)
@@ -105,13 +105,16 @@ SHOWN = 10
 """Maximum number of changes or files listed; the others are counted."""
 
 
-def print_history(histories: FamilyHistories, every: bool = False, stream: TextIO | None = None) -> None:
+def print_history(
+    histories: FamilyHistories, every: bool = False, stream: TextIO | None = None, folder: Path = DEFAULT
+) -> None:
     """Print the latest series (a table of the families, one line per change), earlier series, and runs left out.
 
     Args:
         histories: The history of the families.
         every: True to print earlier series, other hardware and all changes too.
         stream: Output stream; default: standard output.
+        folder: The folder of the runs.
     """
     from bench.cli.terminal import printable, printing
 
@@ -129,7 +132,7 @@ def print_history(histories: FamilyHistories, every: bool = False, stream: TextI
         if len(histories.series) > 1 and not every:
             lines([f"earlier series, not comparable with it: {len(histories.series) - 1}, --all shows them"])
             lines(f"  {next(_heading(series))}" for series in histories.series[1:])
-        lines(_left_out(histories))
+        lines(_left_out(histories, folder))
 
 
 def _heading(series: RunSeries) -> Iterator[str]:
@@ -199,9 +202,9 @@ def _notes(series: RunSeries, every: bool) -> Iterator[str]:
             yield f"{one_line(family.label, 40)} has no scored model in {runs}: {ended}"
 
 
-def _left_out(histories: FamilyHistories) -> Iterator[str]:
+def _left_out(histories: FamilyHistories, folder: Path) -> Iterator[str]:
     if not histories.series:
-        yield "no complete run yet: python -m bench run --budget 20"
+        yield f"no complete run below {folder}/; `python -m bench run` makes one"
     if histories.unfinished:
         names = listing([one_line(entry.run, 40) for entry in histories.unfinished])
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"

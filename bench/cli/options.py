@@ -15,6 +15,9 @@ from bench.errors import ConfigError
 BASELINE = Path("reports/baseline.json")
 """Default file of `bench baseline` and `bench check`."""
 
+POLICY = Path("bench.toml")
+"""Default policy of `bench baseline` and `bench check`, if it exists."""
+
 RECORDS = ("run.json", "split.json", "trials.sqlite3", "results.json", "thumbnails.json")
 """Files of a run folder that only the run itself writes."""
 
@@ -46,7 +49,7 @@ def add_settings(parser: argparse.ArgumentParser) -> dict[str, Any]:
 def read_config(options: argparse.Namespace, names: Iterable[str] = tuple(SETTINGS)) -> RunConfig:
     """Read the configuration from the options of these settings; other settings keep their defaults."""
     texts = {name: getattr(options, name) for name in names}
-    return RunConfig(**{name: SETTINGS[name].read(text) for name, text in texts.items() if text is not None})
+    return RunConfig(**{name: text for name, text in texts.items() if text is not None})
 
 
 def read_whole(name: str, text: str, least: int, most: int) -> int:
@@ -75,6 +78,20 @@ def output(option: str, text: str | Path, example: str | Path) -> Path:
     if path.is_dir():
         raise ConfigError(f"{option} {str(text)!r}: is a folder; name a file, e.g. {example}")
     return path
+
+
+def add_policy(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of the gate's limits."""
+    parser.add_argument(
+        "--policy", metavar="FILE", help=f"the limits, as in `bench check --help`; default {POLICY}, if it exists"
+    )
+
+
+def policy_path(options: argparse.Namespace) -> Path | None:
+    """The file of the gate's limits; None: the documented ones."""
+    if options.policy == "":  # an unset variable of the CI
+        raise ConfigError("policy '': a file is expected")
+    return Path(options.policy) if options.policy else POLICY if POLICY.is_file() else None
 
 
 @contextlib.contextmanager

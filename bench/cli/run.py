@@ -8,7 +8,7 @@ import shlex
 
 from bench.cli.options import add_settings, read_config
 from bench.config import RUN
-from bench.records import Run, leaderboard_row
+from bench.records import Run
 from bench.text import masked_url
 
 SUMMARY = "search the families and write a run folder with its report"
@@ -47,14 +47,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _as_json(run: Run) -> str:
+    from bench.report import ranked_rows
     from bench.report.sections.shortcut_notice import shortcut
 
-    board = [leaderboard_row(trial) for trial in run.ranking()]
     result = {
         "run": str(run.path),
         "status": run.status,
         "elapsed_s": run.elapsed_s,
-        "leaderboard": board,
+        "leaderboard": ranked_rows(run),
         "failed_families": run.failed_families(),
         "shortcut": str(noticed) if (noticed := shortcut(run)) else None,
         "notes": list(run.notes),

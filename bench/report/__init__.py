@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 from bench.cache.files import write_text
-from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row
+from bench.records import RANKED_COLUMNS, Run, leaderboard_row
 
-__all__ = ["render", "write_csv"]
+__all__ = ["ranked_rows", "render", "write_csv"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters that a spreadsheet reads as a formula (OWASP, CSV Injection), full-width forms included."""
@@ -37,22 +39,40 @@ def render(run: Run, path: Path, plotlyjs: str = "") -> None:
     write_text(path, page.html(run, plotlyjs))
 
 
-def write_csv(run: Run, path: Path) -> None:
-    """Write the leaderboard, best first, with `LEADERBOARD_COLUMNS`, as UTF-8 CSV (RFC 4180).
+def ranked_rows(run: Run) -> list[dict[str, Any]]:
+    """The families with a result, best first, as rows with `RANKED_COLUMNS`; values that were not measured are None."""
+    from bench.report.sections.leaderboard import board
 
-    Missing values are empty. Text that a spreadsheet would read as a formula gets a leading apostrophe.
+    rows = [(row, row.trial) for row in board(run) if row.trial]
+    shared = any(row.tied for row, _ in rows)
+    return [
+        {
+            **leaderboard_row(trial),
+            "rank": (row.standing.best_rank if row.standing else row.rank) if row.ranks else None,
+            "tied": row.tied or (shared and trial is row.leader),
+            "configuration": dict(trial.params),
+        }
+        for row, trial in rows
+    ]
+
+
+def write_csv(run: Run, path: Path) -> None:
+    """Write the leaderboard, best first, with `RANKED_COLUMNS`, as UTF-8 CSV (RFC 4180).
+
+    Missing values are empty; a configuration is JSON. Text that a spreadsheet would read as a formula gets a leading
+    apostrophe.
 
     Raises:
         OSError: The file cannot be written; the old one is intact.
     """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow(LEADERBOARD_COLUMNS)
-    for trial in run.ranking():
-        row = leaderboard_row(trial)
-        writer.writerow([_cell(row[column]) for column in LEADERBOARD_COLUMNS])
+    writer.writerow(RANKED_COLUMNS)
+    writer.writerows([_cell(row[column]) for column in RANKED_COLUMNS] for row in ranked_rows(run))
     write_text(path, lines.getvalue())
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -11,23 +11,37 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from bench import text
-from bench.check.changes import ABSENT, FamilyChange, SettingChange, family_changes, same_hardware, setting_changes
+from bench.check.changes import (
+    ABSENT,
+    FamilyChange,
+    SettingChange,
+    edited_file,
+    family_changes,
+    same_hardware,
+    scored_pairs,
+    setting_changes,
+)
+from bench.check.flips import TABLED, Flip, Flips, flips
 from bench.errors import RunFolderError
 from bench.records import Cost, Run, Trial, to_data
 from bench.report.assets import assets
 from bench.report.page import document, environment
+from bench.report.photos import Photo, PhotoAlbum
 from bench.report.sections.leaderboard import board_scale
 from bench.report.sections.reproduce import environment_facts
 from bench.report.sections.verdict import Notice, no_result, test_interval
 from bench.report.styles import interval_bar, marks
 from bench.runs import results
-from bench.runs.results import flat_settings
+from bench.runs.results import Results, flat_settings
 
 NOISE = 1.2
 """Two training times on one machine count as equal up to this ratio: a single measurement is not more exact."""
 
 SHORTEST_S = 0.1
 """Shorter training times are not compared."""
+
+MAX_BYTES = 600_000
+"""Maximum size of the thumbnails of either run."""
 
 UNCOMPARED = ("out", "plotlyjs")
 """Settings that are not compared: they change the files, not the results."""
@@ -153,6 +167,7 @@ class RunComparison:
         changed, unchanged: The families, those with a result in the later run first, best first.
         timed: True if the training times are comparable.
         groups: The other values of the two runs.
+        flips: By family, the pictures with another answer; without families that have none.
     """
 
     before: Run
@@ -163,6 +178,7 @@ class RunComparison:
     unchanged: Sequence[ComparedFamily]
     timed: bool
     groups: Sequence[ValueGroup]
+    flips: Mapping[str, Flips]
 
     @property
     def tests(self) -> dict[str, FamilyChange]:
@@ -175,13 +191,14 @@ def comparison(before: Run, after: Run) -> RunComparison:
     timed = same_hardware(results.environment_of(before), results.environment_of(after))
     declared = [family.name for run in (after, before) for family in run.families]
     ranked = [trial.family for run in (after, before) for trial in run.ranking()]
-    tests = _tests(before, after)
+    pair = _results(before, after)
+    tests = family_changes(*pair) if pair else {}
     families = [_compared(name, before, after, tests.get(name), timed) for name in dict.fromkeys([*ranked, *declared])]
     return RunComparison(
         before=before,
         after=after,
         headline=_headline(families),
-        notices=_notices(before, after, families, timed),
+        notices=_notices(before, after, families, timed, _edited(pair)),
         changed=[family for family in families if not family.equal],
         unchanged=[family for family in families if family.equal],
         timed=timed,
@@ -191,6 +208,7 @@ def comparison(before: Run, after: Run) -> RunComparison:
             value_group("Data and split", _split(before), _split(after), _setting),
             value_group("Environment", dict(environment_facts(before)), dict(environment_facts(after))),
         ],
+        flips=flips(*pair, (before.path, after.path), after.split.classes) if pair else {},
     )
 
 
@@ -209,8 +227,11 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
     def bar(family: ComparedFamily, side: FamilySide) -> Markup:
         return interval_bar(looks[family.family], scale, side.accuracy, side.low, side.high)
 
+    albums = [PhotoAlbum(run, MAX_BYTES) for run in (after, before)]
     values = {
         "it": compared,
+        "flipped": [(name, one, _sides(one, albums)) for name, one in compared.flips.items()],
+        "tabled": TABLED,
         "sides": [(name, run, _href(run, folder)) for name, run in (("Before", before), ("After", after))],
         "every": every,
         "marks": looks,
@@ -218,7 +239,7 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
     }
     body = environment().get_template("compare.html").render(values)
     title = f"{compared.headline} · {before.path.name}, {after.path.name}"
-    return document(title, body, assets(("page", "compare"), None))
+    return document(title, body, assets(("page", "sections/models", "compare"), None))
 
 
 def _href(run: Run, folder: Path) -> str:
@@ -228,15 +249,33 @@ def _href(run: Run, folder: Path) -> str:
     return quote(Path(relative).as_posix()) if page.is_file() and not relative.startswith(os.pardir) else ""
 
 
+def _sides(flipped: Flips, albums: Sequence[PhotoAlbum]) -> list[tuple[str, int, list[tuple[Flip, Photo]]]]:
+    """The two directions: heading, number of pictures, and those listed; thumbnails are of the run with the mistake."""
+    return [
+        (heading, count, [(flip, album.photo(flip.sha256)) for flip in listed])
+        for heading, count, listed, album in (
+            ("right before, wrong after", flipped.lost_count, flipped.lost, albums[0]),
+            ("wrong before, right after", flipped.gained_count, flipped.gained, albums[1]),
+        )
+    ]
+
+
 # -- the families
 
 
-def _tests(before: Run, after: Run) -> dict[str, FamilyChange]:
-    """Test every family; empty if a split cannot be read, because nothing can be paired then."""
+def _results(before: Run, after: Run) -> tuple[Results, Results] | None:
+    """The results of the two; None if a split cannot be read, because nothing can be paired then."""
     try:
-        return family_changes(results.of_run(before), results.of_run(after))
+        return results.of_run(before), results.of_run(after)
     except RunFolderError:
-        return {}
+        return None
+
+
+def _edited(pair: tuple[Results, Results] | None) -> str:
+    """The families' files that changed between the runs, in a sentence; "" without any."""
+    both = scored_pairs(*pair) if pair else {}
+    names = [text.one_line(f"{name}.py", 40) for name, (old, new) in both.items() if edited_file(old, new)]
+    return f"{text.listing(names, 8)} changed since the run before." if names else ""
 
 
 def _compared(name: str, before: Run, after: Run, test: FamilyChange | None, timed: bool) -> ComparedFamily:
@@ -354,7 +393,7 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
     return f"{subject} measurably better or worse than before."
 
 
-def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed: bool) -> list[Notice]:
+def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed: bool, edited: str) -> list[Notice]:
     sides = (("before", before), ("after", after))
     unfinished = [f"{name} ({run.status})" for name, run in sides if run.status != "complete"]
     split = (
@@ -364,6 +403,7 @@ def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed:
     )
     times = "The two runs used different hardware, or trained a different number of trials at a time."
     notices = {
+        "Another file": edited,
         "Two splits": split if before.split.sha256 != after.split.sha256 else "",
         "Times are not comparable": "" if timed else times,
         "Not complete": unfinished and f"{text.listing(unfinished)}: the best so far may not be the final one.",

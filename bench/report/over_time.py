@@ -49,6 +49,10 @@ def _headline(histories: FamilyHistories) -> str:
         return "No complete run yet."
     latest = histories.series[0]
     moved = [family for family in latest.families if family.accuracy.changes]
+    if len(latest.runs) == 1:
+        return "Nothing to compare yet: the latest run is the only one with its test pictures and settings."
+    if not moved and all(family.accuracy.unseen for family in latest.families):
+        return f"Too few runs to see a change of accuracy: {len(latest.runs)} with the same pictures and settings."
     if not moved:
         return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
     names = text.listing([text.one_line(name, 40) for name in dict.fromkeys(family.name for family in moved)])

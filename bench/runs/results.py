@@ -68,6 +68,7 @@ class FamilyResult:
         correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).
         step_time_s: Seconds of a training step in steady state, one value per epoch, over all seeds.
         step_cpu_s: CPU seconds of the same steps, over all cores, which other programs hardly change.
+        file_sha256: Hash of its file and the shared parts next to it; "" in older files.
     """
 
     status: FamilyStatus
@@ -81,6 +82,7 @@ class FamilyResult:
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     step_time_s: tuple[Seconds, ...] = ()
     step_cpu_s: tuple[Seconds, ...] = ()
+    file_sha256: str = ""
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
@@ -96,21 +98,6 @@ class FamilyResult:
     def seed_sd(self) -> float | None:
         """Sample standard deviation of the accuracies; None with fewer than `CALIBRATION_SEEDS`."""
         return stdev(self.accuracies) if len(self.accuracies) >= stats.CALIBRATION_SEEDS else None
-
-    @property
-    def visible_drop(self) -> float | None:
-        """The smallest drop, as a share, that a check of a run with as many seeds detects with 80 % power.
-
-        It covers the noise of seeds only; changes of the code add to it. None for a single seed.
-        """
-        seeds, n = self.correct.shape
-        if seeds < 2:
-            return None
-        changed = float(self.correct.var(axis=0, ddof=1).mean())  # variance of a picture's answer over seeds
-        between, squared = 2 / seeds * stdev(self.accuracies) ** 2, 2 / seeds * changed / n
-        squared += between
-        freedom = 2 * (seeds - 1) * (squared / between) ** 2 if between else math.inf
-        return stats.detectable(math.sqrt(squared), freedom, pictures=n)
 
     @property
     def config_sha256(self) -> str:
@@ -136,6 +123,11 @@ class Split:
     def group_numbers(self) -> NDArray[np.int64] | None:
         """`groups` as an array, shape (n,); None without groups."""
         return np.array(self.groups, np.int64) if self.groups else None
+
+    @property
+    def independent(self) -> int:
+        """Number of independent test pictures: of groups, where there are groups."""
+        return len(set(self.groups)) or self.n
 
 
 @dataclass(frozen=True)
@@ -197,6 +189,7 @@ NEWER_SETTINGS: Mapping[str, Any] = {
     "max_latency_ms": None,
     "until_settled": False,
     "group_by": "",
+    "fit": "squash",
 }
 """Comparable settings that older files lack, left out with the value that those runs had, so that runs compare."""
 
@@ -229,7 +222,7 @@ def of_run(run: Run) -> Results:
     Raises:
         RunFolderError: The manifest of the split is damaged.
     """
-    pictures = _test_pictures(run)
+    pictures = manifest_pictures(run.path, run.split.classes)
     return Results(
         run=run.path.name,
         status=run.status,
@@ -266,39 +259,57 @@ def _comparable_settings(run: Run) -> dict[str, Any]:
     return dict(json.loads(json.dumps(settings)))
 
 
-def _split_of(run: Run, pictures: Sequence[_TestPicture]) -> Split:
-    split, ids = run.split, hashlib.sha256()
-    for picture in pictures:
-        ids.update(f"{picture.sha256} {picture.label}\n".encode(errors="backslashreplace"))
+def _split_of(run: Run, pictures: Sequence[ScoredPicture]) -> Split:
+    split = run.split
     names = [picture.group for picture in pictures]
     groups = np.unique(names, return_inverse=True)[1].tolist() if any(names) else []
     counts = dict(split.counts.get("test", {}))
-    return Split(split.source, split.sha256, ids.hexdigest(), split.n("test"), counts, tuple(groups))
+    return Split(split.source, split.sha256, ids_sha256(pictures), split.n("test"), counts, tuple(groups))
 
 
-class _TestPicture(NamedTuple):
+class ScoredPicture(NamedTuple):
+    """A test picture; `id` is its path relative to the data's source, `label` its class."""
+
     sha256: str
+    id: str
     label: str
     group: str
 
 
-def _test_pictures(run: Run) -> list[_TestPicture]:
-    """The test pictures in the manifest, sorted by the hash of their content."""
+def manifest_pictures(run: Path, classes: Sequence[str] = ()) -> list[ScoredPicture]:
+    """The test pictures in the manifest of a run folder, sorted by the hash of their content.
+
+    `classes` are those of the manifest, unless others are named.
+
+    Raises:
+        RunFolderError: The manifest is missing or damaged.
+    """
+    manifest = run / "split.json"
     try:
-        items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
-        tested = sorted((item for item in items if item["part"] == "test"), key=lambda item: str(item["sha256"]))
-        return [
-            _TestPicture(str(item["sha256"]), run.split.classes[item["label"]], str(item.get("group", "")))
-            for item in tested
-        ]
+        data = json.loads(manifest.read_text(encoding="utf-8"))
+        names = classes or data["classes"]
+        texts = ((item, *(str(item.get(key, "")) for key in ("sha256", "id", "group"))) for item in data["items"])
+        return sorted(
+            ScoredPicture(sha256, name, names[item["label"]], group)
+            for item, sha256, name, group in texts
+            if item["part"] == "test"
+        )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise RunFolderError(f"{run.manifest}: damaged, {error!r}") from error
+        raise RunFolderError(f"{manifest}: damaged, {error!r}") from error
 
 
-def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[_TestPicture]) -> FamilyResult:
+def ids_sha256(pictures: Sequence[ScoredPicture]) -> str:
+    """Digest of test pictures with their labels."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(f"{picture.sha256} {picture.label}\n".encode(errors="backslashreplace"))
+    return digest.hexdigest()
+
+
+def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[ScoredPicture]) -> FamilyResult:
     trial = run.best(family.name)
     if trial is None:
-        return FamilyResult(*_without_model(run, family))
+        return FamilyResult(*_without_model(run, family), file_sha256=family.sha256)
     chosen = FamilyResult(
         FamilyStatus.UNSCORED,
         weights=trial.weights,
@@ -306,6 +317,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[_TestPicture]) -
         parameters=trial.cost.parameters if trial.cost else None,
         cut_after=trial.epochs if trial.cut else None,
         on_features=bool(trial.prefixes and trial.prefixes[-1].used),
+        file_sha256=family.sha256,
     )
     if trial.test is None:
         reason = "scoring it on the test pictures failed" if run.status == "complete" else "the run ended before that"
@@ -376,6 +388,7 @@ def write(path: Path, results: Results) -> None:
             "config_sha256": family.config_sha256,
             "parameters": family.parameters,
             **({} if family.cut_after is None else {"cut_after": family.cut_after}),
+            **({"file_sha256": family.file_sha256} if family.file_sha256 else {}),
             "on_features": family.on_features,
             "seeds": family.seeds,
             "accuracy": [round(share, 6) for share in family.accuracies],

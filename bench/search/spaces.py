@@ -60,7 +60,7 @@ def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
     for space in spaces:
         twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
         if twin:
-            raise ConfigError(f"two files for the family {space.name!r}: {space.path} and {twin.path}")
+            raise ConfigError(f"two files for the family {space.name!r}: {space.path} and {twin.path}; rename one")
     return tuple(spaces)
 
 

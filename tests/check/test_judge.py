@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import stats
+from bench.check.changes import expected_power
 from bench.check.findings import GateOutcome, Metric
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
@@ -188,6 +189,18 @@ def test_a_few_pictures_that_are_all_right_could_not_have_shown_the_drop_either(
     assert finding.figures["standard_error"] == 0
     assert (finding.underpowered, finding.outcome) == (underpowered, WARN if underpowered else PASS)
     assert float(finding.mde) == pytest.approx(618 / n, abs=0.06)
+
+
+def test_a_baseline_foretells_what_a_check_detects():
+    """The same formula, from one side alone: 3 seeds on 2,000 pictures, also where they are in groups."""
+    for groups in ((), tuple(np.arange(2000) // 4)):
+        before = results({"cnn": 0.9, "vgg16": (0.88, 0.9, 0.92)}, split={"groups": groups})
+        after = again(before, cnn=family(0.9, draw=1), vgg16=family((0.88, 0.9, 0.92), draw=1))
+        seen = {found.family: found.figures for found in judge(before, after).findings if found.metric == "accuracy"}
+        for name, power in expected_power(before, Policy()).items():
+            assert power.drop == pytest.approx(seen[name]["minimum_detectable_drop"], rel=0.15)
+            assert power.underpowered == (name == "vgg16")
+    assert expected_power(results({"cnn": 0.9}, seeds=1), Policy()) == {}
 
 
 def test_a_looser_limit_is_enough_power():
@@ -427,11 +440,10 @@ def test_what_does_not_compare_is_never_judged(changes, says):
 
 
 def test_what_cannot_be_compared_or_makes_no_difference():
-    assert (
-        judge(results(n=2000), results(n=1000))
-        .differences[0]
-        .startswith("different test pictures: 2,000 in the baseline, 1,000 in this run (data drawn")
-    )
+    said = "different test pictures: 2,000 in the baseline, 1,000 in this run"
+    assert judge(results(n=2000), results(n=1000)).differences[0] == said
+    other = results(n=1000, split={"source": "photos"})
+    assert judge(results(n=2000), other).differences[0] == f"{said} (data drawn in the baseline, photos in this run)"
     single = results({"cnn": 1.0}, n=1)
     assert judge(single, again(single)).differences == ["too few test pictures to compare anything: 1"]
     assert judge(results({"cnn": GONE}), results({"cnn": 0.9})).exit_status == 3
@@ -499,6 +511,16 @@ def test_notes_tell_what_else_is_different():
 
 def test_a_run_held_against_itself_is_told():
     assert judge(results(), results()).notes == ["the baseline was made from this run"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "notes"),
+    [("a", "b", ["mymob.py changed since the baseline"]), ("a", "a", []), ("", "b", []), ("a", "", [])],
+)
+def test_an_edited_file_is_named_and_an_older_baseline_says_nothing(before, after, notes):
+    old = results({"cnn": family(file_sha256="a"), "mymob": family(file_sha256=before)})
+    new = again(old, mymob=family(file_sha256=after, draw=1))
+    assert judge(old, new).notes == notes
 
 
 @pytest.mark.parametrize(

@@ -412,6 +412,11 @@ def test_the_data_holds_every_series_and_change(bench: Any) -> None:
     assert json.loads(Path("made/history.json").read_text()) == data
 
 
+def test_a_folder_without_runs_is_named(bench: Any) -> None:
+    Path("two").mkdir()
+    assert "no complete run below two/; `python -m bench run` makes one" in bench("two")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -71,6 +71,7 @@ def test_more_seeds_are_trained_once(made: Path, baseline: Command, monkeypatch:
     assert len(pools[0].trained) == 4
     assert "training a, seed 5 of 5" in err
     assert "5 seeds: a check with 5 seeds detects a drop of" in out
+    assert "UNDERPOWERED: a: a drop of twice the limit could go unseen; test on more pictures" in out
     assert json.loads(Path("kept/base.json").read_text())["families"]["a"]["seeds"] == [0, 1, 2, 3, 4]
     pools.append(pool())
     assert baseline("run", "--seeds", "4", "--quiet") == (0, "reports/baseline.json\n", "")
@@ -138,6 +139,7 @@ def test_the_records_of_a_run_are_not_written_over(made: Path, baseline: Command
         (["nowhere", "--seeds", "many"], "seeds 'many': must be 1 to 100"),
         (["nowhere", "--seeds", "0"], "seeds '0': must be 1 to 100"),
         (["nowhere", "--seeds", ""], "seeds '': must be 1 to 100"),
+        (["nowhere", "--policy", "none.toml"], "none.toml: the policy cannot be read"),
         (["nowhere", "--out", "."], "is a folder; name a file"),
         (["nowhere", "--out", "family.py"], "must end in .json"),
     ],

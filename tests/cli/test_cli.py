@@ -135,6 +135,7 @@ def test_the_version_is_printed(capsys):
         (["run", "--budget", "0"], "budget 0: must be at least 1 trial"),
         (["run", "--budget", "soon"], "budget 'soon': must be a number of trials (20), a time"),
         (["run", "--budget", "-5"], "budget"),
+        (["run", "--engine", "tpe"], "unknown engine 'tpe'. Did you mean optuna:tpe?"),
         (["run", "--engine", "optuna:tpee"], "unknown engine 'optuna:tpee'. Did you mean optuna:tpe"),
         (["run", "--engine", ","], "must be names separated by commas"),
         (["run", "--spaces", "vgg61"], "unknown family 'vgg61'. Did you mean vgg1"),

@@ -20,10 +20,11 @@ from bench.config import SETTINGS
 from bench.records import Run, Trial
 from bench.report import compare
 from bench.report.compare import ComparedFamily
+from bench.runs.thumbnails import Thumbnail
 
 from .browser import launched, opened
 from .conftest import with_seeds
-from .saved import save_predictions
+from .saved import save_predictions, save_thumbnails
 
 EQUAL = len(SETTINGS) - len(compare.UNCOMPARED) - 1
 """Number of settings that two runs of other seeds have in common."""
@@ -282,3 +283,53 @@ def test_a_browser_opens_it_without_a_complaint(before: Run, after: Run, tmp_pat
         assert not shown.get_by_text("dummy").is_visible()
         shown.get_by_text("5 families with the same configuration").click()
         assert shown.get_by_text("dummy").is_visible()
+
+
+# -- pictures with another answer
+
+
+def flipped(before: Run, after: Run) -> tuple[Run, Run]:
+    """The runs with cnn right on the first 28 of 30 pictures, then on the last 20; one has a thumbnail."""
+    predicted(before, {"cnn": [1] * 28 + [0] * 2})
+    predicted(after, {"cnn": [0] * 10 + [1] * 20})
+    for run in (before, after):
+        manifest = json.loads((run.path / "split.json").read_text(encoding="utf-8"))
+        for place, item in enumerate(manifest["items"]):
+            item["id"] = f"cats/{place}<b>.jpg"
+        (run.path / "split.json").write_text(json.dumps(manifest), encoding="utf-8")
+    save_thumbnails(after.path, [Thumbnail(f"{0:064x}", "cats/0<b>.jpg", 0, "test")])
+    return before, after
+
+
+def test_pictures_with_another_answer_are_shown_and_counted(before: Run, after: Run, tmp_path: Path) -> None:
+    compared = compare.comparison(*flipped(before, after))
+    page = compare.html(compared, tmp_path)
+    shown, out = words(page), io.StringIO()
+    assert "cnn 10 pictures were right and are wrong now, 2 the other way" in shown
+    assert "10 pictures right before, wrong after" in shown
+    assert "2 pictures wrong before, right after" in shown
+    assert page.count('<img src="data:image/jpeg') == 1
+    assert "<b>" not in page
+    assert re.search(r"cat, taken for another class \(90\.0 %\) cats/0<b>\.jpg", shown)
+    assert re.search(r"cat 30 93\.3 % 66\.7 % p = 0\.039", shown)
+    print_comparison(compared, tmp_path / "page.html", stream=out)
+    assert "cnn: 10 pictures were right and are wrong now, 2 the other way (cats/0<b>.jpg, " in out.getvalue()
+
+
+def test_without_a_flip_there_is_no_section(before: Run, after: Run, tmp_path: Path) -> None:
+    for run in (before, after):
+        predicted(run, {"cnn": [1] * 20 + [0] * 4})
+    compared = compare.comparison(before, after)
+    assert compared.flips == {}
+    assert "Pictures with another answer" not in compare.html(compared, tmp_path)
+
+
+def test_an_edited_file_of_a_family_is_named(before: Run, after: Run) -> None:
+    def hashed(run: Run, sha256: str) -> Run:
+        families = (replace(family, sha256=sha256 if family.name == "cnn" else "same") for family in run.families)
+        return replace(run, families=tuple(families))
+
+    flipped(before, after)
+    (notice,) = compare.comparison(hashed(before, "old"), hashed(after, "new")).notices
+    assert (notice.title, notice.text) == ("Another file", "cnn.py changed since the run before.")
+    assert compare.comparison(hashed(before, ""), hashed(after, "new")).notices == []

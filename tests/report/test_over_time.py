@@ -45,6 +45,12 @@ def test_no_change_is_said_with_what_would_have_been_seen() -> None:
     assert 'class="phase"' not in made
 
 
+def test_too_few_runs_are_no_absence_of_change() -> None:
+    assert "Nothing to compare yet: the latest run is the only one" in words(page(runs([0.9])))
+    assert "Too few runs to see a change of accuracy: 3 with the same" in words(page(runs([0.9, 0.6, 0.6])))
+    assert "No accuracy changed by more than noise" not in words(page(runs([0.9, 0.6])))
+
+
 def test_a_change_that_may_be_a_seeds_luck_is_no_more_than_that() -> None:
     said = words(page(runs([0.9, 0.9, 0.7, 0.7], seeds=1)))
     assert "changed by more than the test pictures explain; the noise of seeds is unknown." in said

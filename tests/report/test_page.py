@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from bench import report
-from bench.records import LEADERBOARD_COLUMNS, Run
+from bench.records import RANKED_COLUMNS, Run
 
 from .browser import opened
 
@@ -295,7 +295,10 @@ def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> 
     raw = (tmp_path / "leaderboard.csv").read_bytes()
     assert raw.count(b"\r\n") == raw.count(b"\n") == 4
     rows = list(csv.DictReader(raw.decode().splitlines()))
-    assert list(rows[0]) == LEADERBOARD_COLUMNS
+    assert list(rows[0]) == RANKED_COLUMNS
+    best = run.best(rows[0]["family"])
+    assert best is not None
+    assert json.loads(rows[0]["configuration"]) == dict(best.params)
     assert [(row["family"], row["test_accuracy"]) for row in rows] == [
         ("mobilenet_v2", "0.9333"), ("cnn", "0.9111"), ("dummy", "0.4944")
     ]  # fmt: skip
@@ -306,7 +309,7 @@ def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> 
 def test_the_csv_of_folds_has_their_spread(folded_run: Run, tmp_path: Path) -> None:
     report.write_csv(folded_run, tmp_path / "leaderboard.csv")
     rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
-    assert list(rows[0])[-4:] == ["val_accuracy_std", "seeds", "epochs", "ending"]
+    assert list(rows[0])[-7:-3] == ["val_accuracy_std", "seeds", "epochs", "ending"]
     assert [round(float(row["val_accuracy_std"]), 4) for row in rows] == [0.0224] * 3
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench
 from bench import stats
 from bench.records import FamilyInfo, Metrics, Repeat, Run, Study
 from bench.report.page import OPEN_UP_TO
@@ -294,3 +295,10 @@ def test_in_the_matrix_a_mark_stands_with_what_one_seed_tells(seeded_run: Run) -
     assert "One training of each family is compared." in said
     assert "one seed" not in said
     assert "−9.4 −14.6 to −5.3 p = 1 " in said
+
+
+def test_the_leaderboard_as_data_has_equal_ranks_for_tied_families(compared_run: Run) -> None:
+    rows = [(row["family"], row["rank"], row["tied"]) for row in bench.leaderboard(compared_run)]
+    assert rows == [("mobilenet_v2", 1, True), ("cnn", 1, True), ("dummy", 3, False)]
+    families = tuple(replace(family, learns=family.name != "dummy") for family in compared_run.families)
+    assert bench.leaderboard(replace(compared_run, families=families))[2]["rank"] is None

@@ -128,6 +128,13 @@ def test_a_run_compares_with_a_file_that_is_older_than_a_setting() -> None:
     assert settings[SETTLED] == settings[PLAIN] | {"until_settled": True}
 
 
+def test_this_project_s_gate_compares_with_its_baseline() -> None:
+    """A new comparable setting must be in `NEWER_SETTINGS`, or the gate's baseline must be renewed."""
+    config = RunConfig(only_known=True, epochs=16, patience=16)  # as in tox.ini
+    baseline = Path(__file__).parents[1] / "gate" / "baseline.json"
+    assert results._comparable_settings(unscored(config)) == results.read(baseline).config
+
+
 @pytest.mark.slow
 @pytest.mark.storage
 def test_where_predictions_are_lost_a_family_counts_as_not_scored(made: Callable[..., Run]) -> None:
@@ -193,6 +200,7 @@ def saved(tmp_path: Path) -> Path:
             FamilyStatus.COMPLETE, weights="imagenet", params={"depth": 3, "rate": 0.1, "flat": None}, parameters=10,
             seeds=(0, 1), correct=draw.random((2, 13)) < 0.8, step_time_s=(0.00123456, 0.002),
             step_cpu_s=(0.003, 0.004),
+            file_sha256="ef" * 32,
         )
         for name in ("cnn", "vgg16")
     }  # fmt: skip
@@ -214,6 +222,12 @@ def saved(tmp_path: Path) -> Path:
 def test_what_is_read_is_what_was_written_byte_for_byte(saved: Path, tmp_path: Path) -> None:
     results.write(tmp_path / "again.json", results.read(saved))
     assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
+
+
+def test_an_older_file_has_no_hashes_of_the_families(saved: Path) -> None:
+    assert results.read(saved).families["cnn"].file_sha256 == "ef" * 32
+    changed(saved, lambda data: data["families"]["cnn"].pop("file_sha256"))
+    assert results.read(saved).families["cnn"].file_sha256 == ""
 
 
 def test_a_change_of_one_figure_is_a_line_of_a_diff(saved: Path, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_what_is_not_there_is_said_clearly(tmp_path, wanted, says):
 def test_two_files_of_one_name_are_refused(space, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "mine.py").write_text("def build(hp): ...\n")
-    with pytest.raises(ConfigError, match="two files for the family 'mine'"):
+    with pytest.raises(ConfigError, match=r"two files for the family 'mine': .*; rename one"):
         spaces.select([space("mine"), str(tmp_path / "more")])
 
 
