@@ -122,9 +122,10 @@ def probe_job(job):
 
 
 @pytest.fixture
-def score_job():
+def score_job(tmp_path):
     """Makes the job that scores what another job has trained."""
-    return lambda job, **changes: another(ScoreJob, job, **{"trained": "", "model": "", **changes})
+    usual = {"trained": "", "model": "", "validated": str(tmp_path / "validated.npz")}
+    return lambda job, **changes: another(ScoreJob, job, **{**usual, **changes})
 
 
 @pytest.fixture

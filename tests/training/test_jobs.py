@@ -151,6 +151,9 @@ def test_the_saved_model_is_the_scored_one(space, channel, job, score_job, tmp_p
     with np.load(tmp_path / "tiny.npz", allow_pickle=False) as stored:
         assert stored["probabilities"].shape == (len(stored["labels"]), 2)
         assert np.mean(stored["probabilities"].argmax(axis=1) == stored["labels"]) == scored.test.accuracy
+    with np.load(tmp_path / "validated.npz", allow_pickle=False) as stored:
+        assert len(stored["labels"]) == result.validation.n
+        assert np.mean((stored["probabilities"][:, 1] > 0.5) == stored["labels"]) == result.validation.accuracy
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
     alone = keras.saving.load_model(tmp_path / "tiny.keras", safe_mode=True)
     assert getattr(alone, "optimizer", None) is None
