@@ -42,6 +42,7 @@ from bench.records import (
     Run,
     RunRecord,
     RunStatus,
+    SampleCurve,
     Screening,
     SearchPlan,
     SplitInfo,
@@ -139,6 +140,10 @@ class RunFolder:
     def screened(self, screening: Screening) -> None:
         """Add the result of a screening."""
         self.run = replace(self.run, screenings=(*self.run.screenings, screening))
+
+    def add_curve(self, curve: SampleCurve) -> None:
+        """Add the curve of a family."""
+        self.run = replace(self.run, sample_curves=(*self.run.sample_curves, curve))
 
     def keep(self, trial: Trial) -> None:
         """Store the record of a trial that has just begun, without writing it."""
