@@ -18,6 +18,7 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
+from bench.report.sections.sample_curves import worth_of_more
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress
@@ -244,6 +245,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
+    yield from worth_of_more(run)
     if quality := hits(run):
         yield quality
     if saved := savings(run):
