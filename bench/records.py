@@ -701,9 +701,10 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SampleCurve:
-    """Accuracy of a family's chosen configuration by the number of training pictures, measured and extrapolated.
+    """Accuracy of a configuration by the number of training pictures, measured and extrapolated.
 
     Attributes:
+        trial: Name of its trial: the chosen one of the family, or one that is trained in less time.
         validation: Number of validation pictures; with folds, those of the first one.
         measured: Trainings on samples of the training pictures, the smallest first.
         fitted: Fitted curve at the same numbers, and at twice and four times as many as there are.
@@ -713,6 +714,7 @@ class SampleCurve:
     """
 
     family: str
+    trial: str
     validation: int = 0
     measured: tuple[CurvePoint, ...] = ()
     fitted: tuple[CurvePoint, ...] = ()

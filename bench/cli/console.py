@@ -18,7 +18,7 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
-from bench.report.sections.sample_curves import worth_of_more
+from bench.report.sections.more_pictures import worth_of_more
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.verdict import no_result, test_interval, verdict
 from bench.search.progress import Progress

@@ -1,4 +1,7 @@
-"""The worth of more pictures: the chosen configurations of the two best families, trained on samples of the pictures.
+"""The worth of more pictures: configurations of the two best families, trained on samples of the training pictures.
+
+That is the chosen configuration, or where it takes too long the best one that does not and is hardly worse, such as a
+head on features that are in the cache.
 
 All trainings validate on the validation pictures; the test pictures are not used again. The chosen trial itself does
 not count, because it was chosen for its accuracy on them.
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import text
-from bench.records import CurvePoint, Run, SampleCurve, Trial, Weights
+from bench.records import COMPLETE, CurvePoint, Run, SampleCurve, Trial, Weights
 from bench.runs.store import RunFolder
 from bench.search.families import Family, run_all
 from bench.search.pace import Pace
@@ -43,6 +46,9 @@ MAX_SHARE = 0.1
 ENDING = 0.8
 """Share of the time after which no training starts; what runs after all of it is stopped."""
 
+ALIKE = 1.5
+"""Maximum validation error, relative to that of the chosen trial, of one that stands for it where it takes too long."""
+
 MORE = 1000
 """Number of further pictures whose worth is estimated; with fewer training pictures, as many as there are."""
 
@@ -61,14 +67,15 @@ def add(
     if config.budget.seconds is not None:
         end_s = min(end_s, config.budget.seconds * len(config.engines) - pace.reserve_s(()))
     learning = [trial for trial in run.ranking() if by_name[trial.family].info.learns and trial.cost]
-    for number, trial in enumerate(learning[:FAMILIES]):
+    for number, chosen in enumerate(learning[:FAMILIES]):
         if deadline.interrupted:
             return
         left_s = max(0.0, end_s - folder.elapsed_s())
+        trial = next((trial for trial in _alike(run, chosen) if _round_s(trial) <= ENDING * left_s), chosen)
         if reason := _obstacle(run, trial, ENDING * left_s):
-            folder.add_curve(SampleCurve(trial.family, reason=reason))
+            folder.add_curve(SampleCurve(trial.family, trial.name, reason=reason))
             continue
-        progress.stage(f"training the best {trial.family} on fewer pictures", number, FAMILIES)
+        progress.stage(f"training {trial.name} on fewer pictures", number, FAMILIES)
         job = CurveJob(
             **retraining(config, run, by_name[trial.family], trial),
             id=f"curve {trial.family}",
@@ -79,22 +86,24 @@ def add(
         )
         for outcome in run_all(pool, [job], SILENT, "", deadline):
             if isinstance(outcome.result, CurveResult):
-                folder.add_curve(curve_of(trial.family, outcome.result))
+                folder.add_curve(curve_of(trial, outcome.result))
             elif outcome.failure and not deadline.interrupted:
                 failure = outcome.failure
-                folder.add_curve(SampleCurve(trial.family, reason=text.shorten(failure.message, 120)))
+                folder.add_curve(SampleCurve(trial.family, trial.name, reason=text.shorten(failure.message, 120)))
                 _logger.warning("%s failed: %s\n%s", job.id, failure.name, failure.traceback)
 
 
-def curve_of(family: str, result: CurveResult) -> SampleCurve:
-    """Fit the curve of a family; with a reason if a size has no training."""
+def curve_of(trial: Trial, result: CurveResult) -> SampleCurve:
+    """Fit the curve of a trial's configuration; with a reason if a size has no training."""
     by_share: Mapping[float, list[SampleAnswers]] = {
         share: [answers for answers in result.answers if answers.share == share] for share in SHARES
     }
     if not all(by_share.values()):
-        return SampleCurve(family, reason=f"the time was over after {text.plural(len(result.answers), 'training')}")
+        return SampleCurve(
+            trial.family, trial.name, reason=f"the time was over after {text.plural(len(result.answers), 'training')}"
+        )
     right = [_right(answers) for answers in by_share.values()]
-    numbers = [fmean(answers.pictures for answers in own) for own in by_share.values()]
+    numbers = [fmean(answers.pictures for answers in same) for same in by_share.values()]
     last = round(numbers[-1])
     more = min(MORE, last)
     at = [*numbers, *(factor * last for factor in FORECAST)]
@@ -102,11 +111,12 @@ def curve_of(family: str, result: CurveResult) -> SampleCurve:
     gains = curve.expected[:, -1] - curve.expected[:, len(numbers) - 1]
     measured = [answers.mean(axis=1) for answers in right]
     return SampleCurve(
-        family,
+        trial.family,
+        trial.name,
         validation=right[0].shape[1],
         measured=tuple(
-            CurvePoint(round(n), float(each.mean()), float(each.min()), float(each.max()))
-            for n, each in zip(numbers, measured, strict=True)
+            CurvePoint(round(n), float(accuracies.mean()), float(accuracies.min()), float(accuracies.max()))
+            for n, accuracies in zip(numbers, measured, strict=True)
         ),
         fitted=tuple(
             CurvePoint(round(n), float(curve.expected[0, place]), *bounds(curve.single[:, place]))
@@ -120,7 +130,17 @@ def curve_of(family: str, result: CurveResult) -> SampleCurve:
 
 
 def _right(answers: Sequence[SampleAnswers]) -> NDArray[np.bool_]:
-    return np.array([[letter == "1" for letter in each.right] for each in answers])
+    return np.array([[letter == "1" for letter in training.right] for training in answers])
+
+
+def _alike(run: Run, chosen: Trial) -> list[Trial]:
+    """Return the chosen trial and those of its family that are hardly worse, the best first."""
+    error = ALIKE * (1 - (chosen.value or 0.0))
+    complete = [trial for trial in run.trials if trial.family == chosen.family and trial.state == COMPLETE]
+    trained = [
+        trial for trial in complete if trial.cost and not trial.duplicate_of and 1 - (trial.value or 0.0) <= error
+    ]
+    return sorted(trained, key=lambda trial: trial.rank_key)
 
 
 def _obstacle(run: Run, trial: Trial, left_s: float) -> str:

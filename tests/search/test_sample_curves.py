@@ -11,11 +11,13 @@ import pytest
 import bench
 from bench import Budget, RunConfig, runner
 from bench.errors import Interrupted
-from bench.records import FailureKind
+from bench.records import COMPLETE, Cost, FailureKind, Trial
 from bench.search import sample_curves
 from bench.search.progress import SILENT
 from bench.testing import FakePool
 from bench.training.messages import CurveJob, CurveResult, SampleAnswers, TrialJob
+
+TRIAL = Trial("a", "optuna:tpe", 0, 1, COMPLETE)
 
 ACCURACIES = {"a": 0.9, "b": 0.8, "c": 0.7, "dummy": 0.95}
 
@@ -96,6 +98,22 @@ def test_a_tenth_of_the_time_is_not_exceeded(start):
     assert [curve.reason[:36] for curve in run.sample_curves] == ["its trainings would take about 1.9\u00a0s"] * 2
 
 
+@pytest.mark.parametrize(("step", "stands"), [(0.04, 8), (0.1, None)])
+def test_a_quick_trial_that_is_hardly_worse_stands_for_a_chosen_one_that_takes_too_long(start, step, stands):
+    class Deep(Pool):
+        def _train(self, accuracy, values, job, listener):
+            result = super()._train(0.9 - step * (9 - values["depth"]), values, job, listener)
+            seconds = 10.0**9 if values["depth"] == 9 else 1.0
+            return replace(result, cost=Cost(seconds, seconds, total_time_s=seconds))
+
+    run = start(Deep(), ("a",), budget=Budget(9))
+    (curve,) = run.sample_curves
+    (trial,) = [trial for trial in run.trials if trial.name == curve.trial]
+    assert run.best("a").params["depth"] == 9
+    assert trial.params["depth"] == (stands or 9)
+    assert bool(curve.reason) == (stands is None)
+
+
 def test_a_time_budget_ends_in_time(start):
     pool = Pool()
     run = start(pool, budget=Budget(2, 8.0))
@@ -158,8 +176,8 @@ def test_pictures_in_groups_are_counted_by_group():
         SampleAnswers(share, round(800 * share), "1" * right + "0" * (60 - right))
         for share, right in zip(sample_curves.SHARES, (40, 45, 50, 54), strict=True)
     )
-    single = sample_curves.curve_of("a", CurveResult(answers))
-    grouped = sample_curves.curve_of("a", CurveResult(answers, tuple(str(number // 10) for number in range(60))))
+    single = sample_curves.curve_of(TRIAL, CurveResult(answers))
+    grouped = sample_curves.curve_of(TRIAL, CurveResult(answers, tuple(str(number // 10) for number in range(60))))
 
     def width(curve):
         return curve.fitted[3].high - curve.fitted[3].low

@@ -18,9 +18,14 @@ UNTOLD = 0.0005
 
 @dataclass(frozen=True)
 class Worth:
-    """The curve of a family's chosen trial, its worth in a sentence, and its chart; "" without a curve."""
+    """The curve of a trial, its worth in a sentence, and its chart; "" without a curve.
+
+    Attributes:
+        chosen: The family's chosen trial.
+    """
 
     trial: Trial
+    chosen: Trial
     curve: SampleCurve
     sentence: str
     chart: Markup
@@ -29,11 +34,11 @@ class Worth:
 def section(run: Run) -> list[Worth]:
     """Return the curves, the leader's first; empty without any."""
     looks = family_marks(run)
-    chosen = [(curve, run.best(curve.family)) for curve in run.sample_curves]
+    trials = {trial.name: trial for trial in run.trials}
     return [
-        Worth(trial, curve, worth(curve), _draw(curve, text.label(trial), looks[trial.family]))
-        for curve, trial in chosen
-        if trial
+        Worth(trial, chosen, curve, worth(curve), _draw(curve, text.label(trial), looks[trial.family]))
+        for curve in run.sample_curves
+        if (trial := trials.get(curve.trial)) and (chosen := run.best(curve.family))
     ]
 
 
