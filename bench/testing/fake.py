@@ -176,8 +176,8 @@ class FakePool(InProcessPool):
         answers = []
         for draw in range(job.draws):
             for share in job.shares:
-                right = _right(1 - (1 - accuracy) * share**-0.5, validation, job.seed + draw)
-                number = len(data.sampled(train, share, draw))
+                right = _right(1 - (1 - accuracy) * share**-0.5, validation, job.seed + 1 + draw)
+                number = len(data.sampled(train, share, job.seed + 1 + draw))
                 answers.append(SampleAnswers(share, number, "".join(map(str, right.astype(int)))))
         return CurveResult(tuple(answers), tuple(item.group for item in validation) if dataset.grouped else ())
 

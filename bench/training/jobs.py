@@ -271,7 +271,8 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
 def curve(job: CurveJob, channel: Channel) -> CurveResult:
     """Train a configuration on samples of the training pictures, with early stopping; with folds, in the first one.
 
-    Each draw has another seed, for the sample and for the training. Only the validation pictures are predicted.
+    Each draw has a seed of its own, not the trial's, for the sample and the training. Only validation pictures are
+    predicted.
     """
     begun_s = time.perf_counter()
     dataset, sketching = data.load(Path(job.manifest)), job.features != "off"
@@ -284,7 +285,7 @@ def curve(job: CurveJob, channel: Channel) -> CurveResult:
         share, start_s = job.shares[place], time.perf_counter()
         if start_s - begun_s + seconds.get(share, needed_s) > job.time_s:
             break
-        seeded = replace(job, seed=(job.seed + draw) % (LARGEST_SEED + 1))
+        seeded = replace(job, seed=(job.seed + 1 + draw) % (LARGEST_SEED + 1))
         split = data.sampled(everything, share, seeded.seed), held_out
         built, estimator, _ = _built_for(dataset, split, seeded, channel, fixed(job.values or {}), sketching)
         fit, report = _fit(built, job), partial(_report, job, channel, 1, 0)

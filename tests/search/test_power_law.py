@@ -70,3 +70,9 @@ def test_few_groups_say_less_than_as_many_pictures():
 def test_one_training_of_each_size_gives_a_curve():
     curve = extrapolate(SIZES, answers(np.random.default_rng(3), (0.02, 0.1, 0.5), trainings=1), (), [4000])
     assert np.isfinite(curve.single).all()
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_the_same_answer_everywhere_gains_nothing(answer):
+    curve = extrapolate(SIZES, [np.full((2, 30), answer)] * 4, (), [1000, 4000])
+    assert curve.expected == pytest.approx(float(answer))
