@@ -54,12 +54,20 @@ def test_the_test_pictures_are_never_read(space, curve, monkeypatch):
     assert read == {"train", "validation"}
 
 
+def test_a_draw_has_another_seed_than_the_trial_and_other_pictures(space, curve, monkeypatch):
+    seeds, sampled = [], data.sampled
+    monkeypatch.setattr(data, "sampled", lambda items, share, seed: seeds.append(seed) or sampled(items, share, seed))
+    curve(space("tiny"), seed=7)
+    assert seeds == [8, 8, 8, 9, 9, 9]
+
+
 def test_no_training_starts_that_would_end_too_late(space, curve):
     assert len(curve(space("tiny"), time_s=0.3).answers) == 1
 
 
-def test_the_features_of_the_chosen_trial_are_used(transfer, curve, job, channel, monkeypatch):
-    jobs.trial(job(transfer()), channel({"frozen_layers": 13}))
+def test_features_that_are_in_the_cache_are_used(transfer, curve, job, channel, monkeypatch):
+    """The random weights of a trial with the seed of the first draw."""
+    jobs.trial(job(transfer(), seed=1), channel({"frozen_layers": 13}))
     built, build = [], Task._build
     monkeypatch.setattr(Task, "_build", lambda self, *given: built.append(given[0].__name__) or build(self, *given))
     curve(transfer(), draws=1)
