@@ -718,6 +718,48 @@ class Shortcuts:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """Validation accuracy with a number of training pictures.
+
+    Attributes:
+        pictures: Number of training pictures.
+        accuracy: Mean of the trainings, or that of the fitted curve.
+        low, high: Lowest and highest of the trainings; for the fitted curve a 95 % interval of one training.
+    """
+
+    pictures: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SampleCurve:
+    """Accuracy of a configuration by the number of training pictures, measured and extrapolated.
+
+    Attributes:
+        trial: Name of its trial: the chosen one of the family, or one that is trained in less time.
+        validation: Number of validation pictures; with folds, those of the first one.
+        measured: Trainings on samples of the training pictures, the smallest first.
+        fitted: Fitted curve at the same numbers, and at twice and four times as many as there are.
+        more: Number of further pictures whose worth is estimated.
+        gain: Rise of the accuracy from them, by the fitted curve; `gain_low` to `gain_high` is a 95 % interval.
+        reason: Reason why there is no curve; else "".
+    """
+
+    family: str
+    trial: str
+    validation: int = 0
+    measured: tuple[CurvePoint, ...] = ()
+    fitted: tuple[CurvePoint, ...] = ()
+    more: int = 0
+    gain: float = 0.0
+    gain_low: float = 0.0
+    gain_high: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class PictureSizes:
     """The smallest, the median and the largest picture by area, each as (width, height) in pixels."""
 
@@ -880,6 +922,7 @@ class RunHeader:
         plan: Division of the budget; None in older records and before the search.
         screenings: Estimates before the search, in the order in which they were made; empty without a time budget.
         shortcuts: Test of the data for shortcuts; None in older records, and if it was not completed.
+        sample_curves: Worth of more pictures for the two best families; empty before the end and in older records.
     """
 
     status: RunStatus
@@ -894,6 +937,7 @@ class RunHeader:
     plan: SearchPlan | None = None
     screenings: tuple[Screening, ...] = ()
     shortcuts: Shortcuts | None = None
+    sample_curves: tuple[SampleCurve, ...] = ()
 
     def header(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

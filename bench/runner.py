@@ -5,7 +5,8 @@
     → test the data for shortcuts
     → under a time budget, screen the backbones on a sample
     → search with every engine: ask → train in a worker → record
-    → score the chosen trials once on the test pictures → write the page
+    → score the chosen trials once on the test pictures
+    → train the two best on fewer pictures, to say what more are worth → write the page
 
 A time budget covers all of it, so that the run ends in time (`search/stopping.py`).
 
@@ -30,7 +31,7 @@ from bench.runs import store
 from bench.runs.store import RunFolder
 from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
-from bench.search import screening, shares, spaces
+from bench.search import sample_curves, screening, shares, spaces
 from bench.search.families import Family, run_all
 from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
@@ -97,6 +98,7 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                     context = Context(engine, config, folder, ledger, progress, plan, deadline, forecaster)
                     _search(context, families, pool, page)
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
+                sample_curves.add(families, folder, pool, Deadline(stop, pace), pace, progress)
             status = RunStatus.COMPLETE
         finally:
             done = page.write(RunStatus.PARTIAL if stop.signal else status)

@@ -86,7 +86,9 @@ def test_two_engines_search_a_family_file_and_both_are_on_the_page(search, tmp_p
     assert {study.engine for study in run.studies} == {"optuna:tpe", "keras-tuner:bayesian"}
     assert all(run.best(name).test.n == run.split.n("test") for name in ("dummy", "tiny"))
     assert (tmp_path / "here" / "models" / "tiny.keras").is_file()
-    assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {"dummy.npz", "tiny.npz"}
+    assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {
+        "dummy.npz", "dummy.validation.npz", "tiny.npz", "tiny.validation.npz",
+    }  # fmt: skip
     data = re.search(
         r'<script[^>]*type="application/json"[^>]*>(.*?)</script>',
         (tmp_path / "here" / "report.html").read_text(),

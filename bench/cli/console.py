@@ -19,6 +19,7 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
+from bench.report.sections.more_pictures import worth_of_more
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.shortcut_notice import shortcut
 from bench.report.sections.verdict import hidden_classes, no_result, test_interval, verdict
@@ -294,6 +295,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     yield from map(plain, hidden_classes(run))
     if noticed := shortcut(run):
         yield f"{noticed.level}: {noticed}"
+    yield from worth_of_more(run)
     if quality := hits(run):
         yield quality
     if saved := savings(run):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bench.cache.files import replacing, write_text
 from bench.data.pictures import SIXTEEN_BITS, Picture
 from bench.data.sources import PARTS, Source, rebuild
-from bench.data.split import content_hash
+from bench.data.split import content_hash, rank
 from bench.errors import DataError, NewerSchemaError
 from bench.records import AuditFindings, LeftOutKind, SplitInfo, from_data, to_data, upgraded
 
@@ -136,6 +136,27 @@ class Dataset(AuditFindings):
 def labels(items: Items) -> npt.NDArray[np.int64]:
     """Labels of the pictures, shape (n,)."""
     return np.array([item.label for item in items], dtype=np.int64)
+
+
+def sampled(items: Items, share: float, seed: int) -> Items:
+    """Draw about this share of the pictures, stratified by class and with whole groups, ordered by content.
+
+    The sample has a picture of every class. With the same seed, a smaller sample is part of a larger one.
+    """
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[item.group or item.sha256].append(item)
+    counts, before = Counter(item.label for item in items), Counter[int]()
+    places = {}  # of a group: the smallest share, over its classes, of the class's pictures that come before it
+    for name in sorted(groups, key=lambda name: rank(seed, name)):
+        places[name] = min(before[item.label] / counts[item.label] for item in groups[name])
+        before.update(item.label for item in groups[name])
+    chosen: list[Item] = []
+    for name in sorted(places, key=lambda name: places[name]):
+        if places[name] and len(chosen) >= share * len(items):
+            break
+        chosen += groups[name]
+    return tuple(sorted(chosen, key=lambda item: item.sha256))
 
 
 def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:

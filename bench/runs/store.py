@@ -42,6 +42,7 @@ from bench.records import (
     Run,
     RunRecord,
     RunStatus,
+    SampleCurve,
     Screening,
     SearchPlan,
     Shortcuts,
@@ -144,6 +145,10 @@ class RunFolder:
     def tested(self, shortcuts: Shortcuts) -> None:
         """Add the test of the data for shortcuts."""
         self.run = replace(self.run, shortcuts=shortcuts)
+
+    def add_curve(self, curve: SampleCurve) -> None:
+        """Add the curve of a family."""
+        self.run = replace(self.run, sample_curves=(*self.run.sample_curves, curve))
 
     def keep(self, trial: Trial) -> None:
         """Store the record of a trial that has just begun, without writing it."""

@@ -64,12 +64,9 @@ class Scoring:
         """With folds, the refit with the run's own seed makes the family's model."""
         model = self._folder.run.model(family.name)
         shared: dict[str, Any] = {
-            **training(self._config, self._folder.run, family),
+            **retraining(self._config, self._folder.run, family, trial),
             "id": f"score {family.name} {number}",
             "timeout_s": self._config.trial_timeout_s,
-            "epochs": trial.max_epochs or self._config.epochs,
-            "stop_after": trial.epochs if trial.cut else None,
-            "values": dict(trial.params),
             "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
@@ -84,6 +81,16 @@ class Scoring:
             model=str(model.absolute()),
             validated=str(predictions.validation_path(self._folder.path, family.name).absolute()),
         )
+
+
+def retraining(config: RunConfig, run: Run, family: Family, trial: Trial) -> dict[str, Any]:
+    """Return the fields of a `TrainingJob` that trains a trial's configuration again, with the run's seed."""
+    return {
+        **training(config, run, family),
+        "epochs": trial.max_epochs or config.epochs,
+        "stop_after": trial.epochs if trial.cut else None,
+        "values": dict(trial.params),
+    }
 
 
 def _with_interval(test: Metrics, run: Run, trial: Trial) -> Metrics:

@@ -7,20 +7,24 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
 from bench.training.messages import (
+    CurveJob,
+    CurveResult,
     Job,
     ProbeJob,
     ProbeResult,
     RefitJob,
+    SampleAnswers,
     ScoreJob,
     ScoreResult,
     ShortcutJob,
@@ -151,6 +155,8 @@ class FakePool(InProcessPool):
         self._build(hp, family)
         if listener.built(hp.values, Weights.NONE, self._work(family, hp.values)):
             return TrialResult(hp.values, stopped=True)
+        if isinstance(job, CurveJob):
+            return self._sampled(self._score(family, hp.values), job)
         self.trained.append((family, dict(hp.values)))
         accuracy = self._score(family, hp.values)
         if job.predictions:
@@ -168,6 +174,17 @@ class FakePool(InProcessPool):
             except OSError as error:
                 return replace(result, unsaved=str(error))
         return result
+
+    def _sampled(self, accuracy: float, job: CurveJob) -> CurveResult:
+        dataset = data.load(Path(job.manifest))
+        train, validation = dataset.fold(0) if dataset.folds else (dataset.part("train"), dataset.part("validation"))
+        answers = []
+        for draw in range(job.draws):
+            for share in job.shares:
+                right = _right(1 - (1 - accuracy) * share**-0.5, validation, job.seed + 1 + draw)
+                number = len(data.sampled(train, share, job.seed + 1 + draw))
+                answers.append(SampleAnswers(share, number, "".join(map(str, right.astype(int)))))
+        return CurveResult(tuple(answers), tuple(item.group for item in validation) if dataset.grouped else ())
 
     def _proposed(self, job: ProbeJob, listener: Listener, family: str) -> Iterator[Work]:
         for _ in range(job.proposals):
@@ -216,12 +233,17 @@ class FakePool(InProcessPool):
 def _predict(accuracy: float, job: TrainingJob) -> None:
     """Write predictions of the test pictures with about this accuracy."""
     items = data.load(Path(job.manifest)).part("test")
-    draw = np.random.default_rng(job.seed)
+    labels, classes = data.labels(items), len(job.class_names)
+    predicted = np.where(_right(accuracy, items, job.seed), labels, (labels + 1) % classes)
+    data.write_predictions(Path(job.predictions), items, np.eye(classes)[predicted])
+
+
+def _right(accuracy: float, items: Sequence[data.Item], seed: int) -> NDArray[np.bool_]:
+    """Choose the pictures that are classified correctly, about this share."""
+    draw = np.random.default_rng(seed)
     hardness = np.array([int(item.sha256[8:16], 16) / 2**32 for item in items])
     hardness = np.where(draw.random(len(items)) < SEED_NOISE, draw.random(len(items)), hardness)
-    labels, classes = data.labels(items), len(job.class_names)
-    predicted = np.where(hardness < accuracy, labels, (labels + 1) % classes)
-    data.write_predictions(Path(job.predictions), items, np.eye(classes)[predicted])
+    return np.asarray(hardness < accuracy)
 
 
 def _metrics(accuracy: float, n: int) -> Metrics:

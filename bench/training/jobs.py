@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from bench import data
 from bench.cache.rows import Rows
+from bench.config import LARGEST_SEED
 from bench.data.dataset import Items
 from bench.data.metadata import metadata
 from bench.data.pixels import pixels, row_keys
@@ -37,10 +38,13 @@ from bench.training.frozen.identity import NoPrefix
 from bench.training.lint import lint
 from bench.training.messages import (
     Channel,
+    CurveJob,
+    CurveResult,
     Job,
     LintJob,
     ProbeJob,
     RefitJob,
+    SampleAnswers,
     ScoreJob,
     ScoreResult,
     ScreenJob,
@@ -186,8 +190,7 @@ def _train(
                 params = built.params
                 estimator.release()  # the next fold's model needs the memory
                 del built, estimator
-                keras.utils.clear_session()
-                gc.collect()
+                _clear_memory()
                 built, estimator, _ = _built_for(dataset, splits[number], job, channel, fixed(params), sketching)
     except trainer.Stopped as reason:
         return replace(stopped, ending=reason.ending), None
@@ -281,6 +284,45 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     return ScoreResult(_score(estimator, dataset, fit, job, channel))
 
 
+def curve(job: CurveJob, channel: Channel) -> CurveResult:
+    """Train a configuration on samples of the training pictures, with early stopping; with folds, in the first one.
+
+    Each draw has a seed of its own, not the trial's, for the sample and the training. Only validation pictures are
+    predicted.
+    """
+    begun_s = time.perf_counter()
+    dataset, sketching = data.load(Path(job.manifest)), job.features != "off"
+    everything, held_out = dataset.fold(0) if dataset.folds else (dataset.part("train"), dataset.part("validation"))
+    answers: list[SampleAnswers] = []
+    seconds: dict[float, float] = {}
+    needed_s = 0.0
+    for number in range(len(job.shares) * job.draws):
+        draw, place = divmod(number, len(job.shares))
+        share, start_s = job.shares[place], time.perf_counter()
+        if start_s - begun_s + seconds.get(share, needed_s) > job.time_s:
+            break
+        seeded = replace(job, seed=(job.seed + 1 + draw) % (LARGEST_SEED + 1))
+        split = data.sampled(everything, share, seeded.seed), held_out
+        built, estimator, _ = _built_for(dataset, split, seeded, channel, fixed(job.values or {}), sketching)
+        fit, report = _fit(built, job), partial(_report, job, channel, 1, 0)
+        train, validation = (_part(dataset, items, estimator.size, fit, job, channel) for items in split)
+        estimator.fit(train, validation, FitSettings(job.epochs, job.patience, report))
+        right = estimator.predict(validation).argmax(axis=1) == validation.labels
+        answers.append(SampleAnswers(share, len(split[0]), "".join(map(str, right.astype(int)))))
+        estimator.release()
+        del built, estimator
+        _clear_memory()
+        seconds[share] = time.perf_counter() - start_s
+        needed_s = seconds[share] * job.shares[min(place + 1, len(job.shares) - 1)] / share
+        channel.progress(f"training on {share:.3g} of the training pictures", number + 1, len(job.shares) * job.draws)
+    return CurveResult(tuple(answers), tuple(item.group for item in held_out) if dataset.grouped else ())
+
+
+def _clear_memory() -> None:
+    keras.utils.clear_session()
+    gc.collect()
+
+
 def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
@@ -304,6 +346,7 @@ JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {
     ShortcutJob: find_shortcuts,
     ScoreJob: score,
     RefitJob: refit,
+    CurveJob: curve,
 }
 """The function that runs each class of job."""
 

@@ -121,6 +121,33 @@ class ScoreResult:
     history: tuple[Epoch, ...] = ()
 
 
+@dataclass(frozen=True)
+class SampleAnswers:
+    """Answers of a model that was trained on a sample of the training pictures.
+
+    Attributes:
+        share: Share of the training pictures that was drawn, about.
+        pictures: Number of pictures in the sample.
+        right: For every validation picture "1" if its class was predicted, else "0".
+    """
+
+    share: float
+    pictures: int
+    right: str
+
+
+@dataclass(frozen=True)
+class CurveResult:
+    """Trainings on samples of the training pictures.
+
+    Attributes:
+        groups: Group of every validation picture; empty without groups.
+    """
+
+    answers: tuple[SampleAnswers, ...]
+    groups: tuple[str, ...] = ()
+
+
 class LintKind(StrEnum):
     """Kind of a `LintFinding`."""
 
@@ -366,6 +393,23 @@ class RefitJob(TrainingJob):
 
     phase_epochs: tuple[int, ...]
     model: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveJob(TrainingJob):
+    """Train a configuration on samples of the training pictures, and validate it.
+
+    Attributes:
+        shares: Shares of the training pictures, ascending.
+        draws: Maximum number of samples of each share.
+        time_s: Seconds in which the job should end: no training starts that would take longer.
+    """
+
+    result_type: ClassVar[type] = CurveResult
+
+    shares: tuple[float, ...]
+    draws: int
+    time_s: float
 
 
 class Channel:

@@ -35,14 +35,20 @@ def assets():
 def photographs(assets, tmp_path_factory):
     """2,000 training, 500 validation and 500 test photographs, the first of each class by number, in folders."""
     folder = tmp_path_factory.mktemp("photographs")
-    parts = {"train": ("training_set", 0, TRAIN), "validation": ("training_set", TRAIN, VALIDATION)}
-    for part, (source, first, count) in {**parts, "test": ("test_set", 0, TEST)}.items():
+    parts = {"train": (0, TRAIN), "validation": (TRAIN, VALIDATION)}
+    first_photographs(assets, folder, parts)
+    first_photographs(assets, folder, {"test": (0, TEST)}, "test_set")
+    return folder
+
+
+def first_photographs(assets, folder, parts, source="training_set"):
+    """Copy photographs into a folder for each part: its first picture and their number, half of them of each class."""
+    for part, (first, count) in parts.items():
         for name in ("cats", "dogs"):
             (folder / part / name).mkdir(parents=True)
             files = sorted((assets / "photos" / source / name).iterdir(), key=lambda path: int(path.stem.split(".")[1]))
             for path in files[first // 2 : (first + count) // 2]:
                 shutil.copy(path, folder / part / name)
-    return folder
 
 
 def run_bench(folder, environment, *arguments):

@@ -14,6 +14,7 @@ from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 
 NEED_TENSORFLOW = {
     "test_backbones.py",
+    "test_curve.py",
     "test_cut.py",
     "test_families.py",
     "test_features.py",
