@@ -330,8 +330,7 @@ def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJ
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
-    if isinstance(job, ScoreJob):
-        items = dataset.part("validation")
+    if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
         validation = _input(dataset, items, estimator, fit, job, channel)
         data.write_predictions(Path(job.validated), items, estimator.predict(validation))
     return metrics.measure(probabilities, test.labels)
