@@ -158,7 +158,7 @@ def test_what_the_probe_lets_pass_trains(space, channel, job, probe_job, tmp_pat
             assert probabilities.min() >= 0
             np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
             dataset = data.load(Path(config.manifest))
-            part = jobs._part(dataset, dataset.part("validation"), 16, config, channel())
+            part = jobs._part(dataset, dataset.part("validation"), 16, "squash", config, channel())
             kept = keras.saving.load_model(folder / f"{kind}.keras", safe_mode=False, compile=False)
             outputs = kept.predict(np.asarray(part.pixels), verbose=0)
             found = metrics.measure(Objective.of(kept).probabilities(outputs), part.labels)

@@ -89,7 +89,7 @@ def test_every_picture_outside_the_test_set_validates_once_and_none_is_trained_o
     dataset = data.load(folded)
     size = result.input_size
     everything, test = (
-        content(jobs._part(dataset, items, size, config, channel()))
+        content(jobs._part(dataset, items, size, "squash", config, channel()))
         for items in (dataset.part("train"), dataset.part("test"))
     )
     assert len(seen) == FOLDS + 1
@@ -184,7 +184,7 @@ def test_the_chosen_model_is_trained_on_all_folds_kept_and_scored(space, channel
     model = keras.saving.load_model(config.model, safe_mode=True)
     assert getattr(model, "optimizer", None) is None
     dataset = data.load(folded)
-    test = jobs._part(dataset, dataset.part("test"), 16, config, channel())
+    test = jobs._part(dataset, dataset.part("test"), 16, "squash", config, channel())
     again = model.predict(np.asarray(test.pixels, np.float32), verbose=0)[:, 0]
     with np.load(config.predictions, allow_pickle=False) as stored:
         np.testing.assert_allclose(stored["probabilities"][:, 1], again, atol=1e-5)

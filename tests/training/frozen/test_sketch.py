@@ -87,7 +87,7 @@ def test_the_kept_model_is_the_trained_one(run, built, channel, job, score_job, 
         jobs.score(score_job(config, trained=str(only_trained), model=str(path)), channel())
         assert not only_trained.exists()
     dataset = data.load(Path(config.manifest))
-    pictures = jobs._part(dataset, dataset.part("validation"), 16, config, channel())
+    pictures = jobs._part(dataset, dataset.part("validation"), 16, "squash", config, channel())
     predicted = keras.saving.load_model(path, safe_mode=True).predict(np.asarray(pictures.pixels, "f"), verbose=0)
     right = np.where(pictures.labels == 1, predicted[:, 0], 1 - predicted[:, 0])
     assert -np.log(right).mean() == pytest.approx(result.validation.log_loss, abs=1e-6)
