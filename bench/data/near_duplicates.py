@@ -27,7 +27,7 @@ from bench.records import Change
 SIDE = 32
 """Side of the grey square from which the hash and the thumbnail of a picture are computed."""
 
-LEAST_SIDE = 32
+LEAST_SIDE = 96
 """Minimum side of a picture that has key points: smaller ones, such as icons, are too much alike when enlarged."""
 
 AT_ONCE = 16
