@@ -207,6 +207,18 @@ def paired_difference(
     return low, high
 
 
+def exact_test(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None) -> float:
+    """Two-sided p-value of equal accuracy of two classifiers on the same pictures: McNemar's, or of their groups.
+
+    Args:
+        one, other: True for correct answers, shape (n,).
+        groups: As for `by_group`.
+    """
+    if groups is None:
+        return float(mcnemar(int((one & ~other).sum()), int((other & ~one).sum())))
+    return sign_flips(np.bincount(groups, one.astype(np.int64) - other))
+
+
 def grouped_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts) -> tuple[float, float, float]:
     """Compare two classifiers on pictures in groups, e.g. of one patient, which are not independent.
 
@@ -218,7 +230,7 @@ def grouped_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], groups:
         groups: As for `by_group`.
 
     Returns:
-        Lower and upper bound of the first accuracy minus the second, 95 %, and the p-value of `sign_flips`.
+        Lower and upper bound of the first accuracy minus the second, 95 %, and the p-value of `exact_test`.
     """
     difference = one.astype(np.int64) - other
     of_groups = by_group(difference, groups)
@@ -226,7 +238,7 @@ def grouped_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], groups:
     share = min(1.0, float(independent / over_groups)) if over_groups > 0 else len(of_groups) / len(groups)
     cells = [share * float(cell.sum()) for cell in (one & other, one & ~other, ~one & other, ~one & ~other)]
     low, high = paired_difference(cells[0], cells[1], cells[2], cells[3], freedom=max(1, len(of_groups) - 1))
-    return float(low), float(high), sign_flips(np.bincount(groups, difference))
+    return float(low), float(high), exact_test(one, other, groups)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Trials are kept in memory, unless the test is marked `storage`."""
+    import optuna
+
+    if not request.node.get_closest_marker("storage"):
+        memory = optuna.storages.InMemoryStorage
+        monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: memory())
+
+
+@pytest.fixture
 def space(tmp_path: Path):
     """Writes a search-space file and gives its path as text."""
 

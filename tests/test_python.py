@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import optuna
 import pytest
 
 import bench
@@ -25,10 +24,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def settings(tmp_path, space, monkeypatch):
+def settings(tmp_path, space, monkeypatch, in_memory):
     """Settings of a run of two trials that trains nothing."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: params["depth"] / 10)
     monkeypatch.setattr(workers, "start", lambda config: pool)
     return {"spaces": space("tiny"), "images": 24, "budget": 2, "out": "here"}

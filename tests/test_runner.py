@@ -39,13 +39,9 @@ def deeper_is_better(family, params):
 
 
 @pytest.fixture
-def start(tmp_path, space, monkeypatch, request):
+def start(tmp_path, space, monkeypatch, in_memory):
     """Runs the driver on fake families in a folder of its own; the storage is a real one where a test asks for it."""
     monkeypatch.chdir(tmp_path)
-    if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
-        )
 
     def run(pool=None, families=("a", "b"), progress=SILENT, **config):
         config = {"images": 24, "budget": Budget(6), "out": str(tmp_path / "run"), **config}

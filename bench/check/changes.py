@@ -96,9 +96,7 @@ def _family_change(old: FamilyResult, new: FamilyResult, split: Split) -> Family
     groups = split.group_numbers
     accuracy = stats.change(old.correct, new.correct, seed_sd(old, new), groups)
     ahead = stats.discordant(np.array([old.correct[0], new.correct[0]]))
-    p_mcnemar = float(stats.mcnemar(ahead[0, 1], ahead[1, 0]))
-    if groups is not None:
-        p_mcnemar = stats.grouped_difference(old.correct[0], new.correct[0], groups)[2]
+    p_mcnemar = stats.exact_test(old.correct[0], new.correct[0], groups)
     return FamilyChange(
         accuracy=accuracy,
         p_drop=accuracy.p_drop,

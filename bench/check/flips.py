@@ -208,11 +208,9 @@ def _recalls(
     for number, name in enumerate(names.tolist()):
         among = numbers == number
         one, other = old[0, among], new[0, among]
-        p = float(stats.mcnemar(int((one & ~other).sum()), int((other & ~one).sum())))
-        if groups is not None:
-            p = stats.sign_flips(np.bincount(groups[among], other.astype(np.int64) - one).astype(np.int64))
+        of_class = None if groups is None else groups[among]
+        p = stats.exact_test(one, other, of_class)
         if min(len(old), len(new)) > 1 < len(one):
-            of_class = None if groups is None else groups[among]
             p = max(p, stats.change(old[:, among], new[:, among], groups=of_class).p)
         changes.append(RecallChange(name, len(one), int(one.sum()), int(other.sum()), p))
     corrected = stats.holm([change.p for change in changes]).tolist()

@@ -14,7 +14,7 @@ from bench.data.audit import PixelSink, audit
 from bench.data.dataset import Dataset, Item, labels, load, sampled, write_predictions
 from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
-from bench.data.sources import PARTS, ListedPicture, StageCallback, create
+from bench.data.sources import PARTS, StageCallback, create
 from bench.data.split import UsablePicture, assign, sample
 from bench.errors import DataError
 from bench.records import LeftOutKind, PictureSizes, SuggestedGroups
@@ -86,8 +86,7 @@ def _suggested(pictures: Sequence[UsablePicture], config: RunConfig) -> Suggeste
     suggested = groups.suggest(pictures)
     if suggested is None:
         return None
-    entries = [ListedPicture(picture.id, picture.label) for picture in pictures]
-    together = groups.joined(pictures, groups.names(suggested.pattern, entries))
+    together = groups.joined(pictures, groups.by_pattern(suggested.pattern, [picture.id for picture in pictures]))
     with suppress(DataError):  # no such split is possible
         placed, _ = assign(together, config.split, config.seed, config.folds)
         parts = {

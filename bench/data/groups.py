@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -47,14 +47,20 @@ def names(pattern: str, entries: Sequence[ListedPicture]) -> dict[str, str]:
     if by_id:
         return by_id
     try:
-        matches = {entry.id: match for entry in entries if (match := re.search(pattern, entry.id))}
+        by_id = by_pattern(pattern, [entry.id for entry in entries])
     except re.error as error:
         raise DataError(f"group-by {pattern!r}: no regular expression ({error}), and no column of a table") from None
-    if not matches:
+    if not by_id:
         raise DataError(
             f"group-by {pattern!r}: matches no path, e.g. {entries[0].id!r}; must be a regular expression whose first "
             r"group names what stays together, as '(\d+)_', or a column of the table"
         )
+    return by_id
+
+
+def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
+    """Return the names of the groups by id, for those ids that match; see `names`."""
+    matches = {item_id: match for item_id in ids if (match := re.search(pattern, item_id))}
     return {item_id: next(filter(None, match.groups()), match[0]) for item_id, match in matches.items()}
 
 
@@ -97,11 +103,11 @@ def suggest(pictures: Sequence[UsablePicture]) -> SuggestedGroups | None:
     """
     least = max(LEAST_GROUPS, 2 * len({picture.label for picture in pictures}) + 1)
     for pattern in PATTERNS:
-        names = {picture.id: match[1] for picture in pictures if (match := re.search(pattern, picture.id))}
+        by_id = by_pattern(pattern, [picture.id for picture in pictures])
         groups: dict[str, list[str]] = defaultdict(list)
-        for item_id, name in names.items():
+        for item_id, name in by_id.items():
             groups[name].append(item_id)
-        in_folder = Counter((name, PurePosixPath(item_id).parent) for item_id, name in names.items())
+        in_folder = Counter((name, PurePosixPath(item_id).parent) for item_id, name in by_id.items())
         repeated = {name: count for (name, _), count in in_folder.items() if count > 1}
         enough = sum(count for count in in_folder.values() if count > 1) >= LEAST_REPEATED * len(pictures)
         if enough and len(repeated) >= least and max(map(len, groups.values())) <= LARGEST_SHARE * len(pictures):

@@ -12,7 +12,7 @@ from bench import stats
 from bench.data import groups
 from bench.data.dataset import Dataset, Item
 from bench.data.pictures import SHARED_SIDE, ordered, quiet, resized
-from bench.data.sources import ListedPicture, StageCallback
+from bench.data.sources import StageCallback
 from bench.data.split import rank
 from bench.errors import ConfigError, DataError
 
@@ -89,7 +89,7 @@ def _sample(dataset: Dataset, pattern: str, seed: int) -> tuple[list[Item], list
     if dataset.grouped:
         by_id = {item.id: item.group for item in dataset.items}
     else:
-        by_id = groups.names(pattern, [ListedPicture(item.id, "") for item in dataset.items])
+        by_id = groups.by_pattern(pattern, [item.id for item in dataset.items])
     items = sorted(dataset.items, key=lambda item: rank(seed, by_id.get(item.id, item.sha256)))
     last = by_id.get(items[MAX_PICTURES].id) if len(items) > MAX_PICTURES else None
     drawn = [item for item in items[:MAX_PICTURES] if last is None or by_id.get(item.id) != last]

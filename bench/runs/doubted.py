@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from bench.cache.files import write_text
 from bench.records import Run
 from bench.runs import predictions
 from bench.runs.predictions import Predictions
+from bench.runs.results import manifest_pictures
 
 FILE = "doubted-labels.csv"
 """Name of the file in a run folder."""
@@ -87,8 +87,9 @@ def write(run: Run, path: Path) -> None:
     if not doubted:
         path.unlink(missing_ok=True)
         return
-    ids, text = _ids(run), io.StringIO(newline="")
-    writer, classes = csv.writer(text), run.split.classes
+    classes, text = run.split.classes, io.StringIO(newline="")
+    pictures = manifest_pictures(run.path, classes, ("validation", "test"))
+    ids, writer = {picture.sha256: picture.id for picture in pictures}, csv.writer(text)
     writer.writerow(COLUMNS)
     for label in doubted:
         writer.writerow(
@@ -103,12 +104,6 @@ def write(run: Run, path: Path) -> None:
             ]
         )
     write_text(path, text.getvalue())
-
-
-def _ids(run: Run) -> Mapping[str, str]:
-    """Paths of the pictures by the hash of their content, from the manifest."""
-    items = json.loads(run.manifest.read_text(encoding="utf-8"))["items"]
-    return {str(item["sha256"]): str(item["id"]) for item in items}
 
 
 def _largest_share(labels: NDArray[np.int64]) -> float:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -268,7 +268,7 @@ def _split_of(run: Run, pictures: Sequence[ScoredPicture]) -> Split:
 
 
 class ScoredPicture(NamedTuple):
-    """A test picture; `id` is its path relative to the data's source, `label` its class."""
+    """A picture of the manifest; `id` is its path relative to the data's source, `label` its class."""
 
     sha256: str
     id: str
@@ -276,8 +276,10 @@ class ScoredPicture(NamedTuple):
     group: str
 
 
-def manifest_pictures(run: Path, classes: Sequence[str] = ()) -> list[ScoredPicture]:
-    """The test pictures in the manifest of a run folder, sorted by the hash of their content.
+def manifest_pictures(
+    run: Path, classes: Sequence[str] = (), parts: Collection[str] = ("test",)
+) -> list[ScoredPicture]:
+    """The pictures of some parts in the manifest of a run folder, sorted by the hash of their content.
 
     `classes` are those of the manifest, unless others are named.
 
@@ -292,7 +294,7 @@ def manifest_pictures(run: Path, classes: Sequence[str] = ()) -> list[ScoredPict
         return sorted(
             ScoredPicture(sha256, name, names[item["label"]], group)
             for item, sha256, name, group in texts
-            if item["part"] == "test"
+            if item["part"] in parts
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise RunFolderError(f"{manifest}: damaged, {error!r}") from error

@@ -77,10 +77,12 @@ class Estimator:
     Attributes:
         size: Side length of its pictures in pixels.
         input: One of `loading.INPUTS`.
+        square: Way in which its pictures become square, one of `config.FITS`.
     """
 
     size: int
     input = PIXELS
+    square: str
 
     def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train with early stopping, and restore the best epoch's weights; see `trainer.fit`."""
@@ -128,12 +130,12 @@ class Classifier(Estimator):
     Every `random_state` that is None, including those of pipeline steps, is set to the seed.
     """
 
-    def __init__(self, model: Any, size: int, seed: int, input: str = PIXELS) -> None:
+    def __init__(self, model: Any, size: int, seed: int, input: str = PIXELS, square: str = "squash") -> None:
         parameters = model.get_params() if hasattr(model, "get_params") else {}
         states = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
         if unset := {name: seed for name in states if parameters[name] is None}:
             model.set_params(**unset)
-        self.size, self.input = size, input
+        self.size, self.input, self.square = size, input, square
         self._model = model
 
     def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
@@ -227,8 +229,9 @@ class Network(Estimator):
         backbones: Sequence[Backbone],
         cache: FeatureCache | None,
         progress: StageCallback,
+        square: str = "squash",
     ) -> None:
-        self.size = check_model(model, num_classes)
+        self.size, self.square = check_model(model, num_classes), square
         self.objective = Objective.of(model)
         augmentation(values.get("augmentation"))
         self._model, self._values, self._seed = model, values, seed

@@ -86,7 +86,7 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         network = _estimator(built, job, channel)
         if not isinstance(network, Network):
             raise NoPrefix("it is no network")
-        part = _part(dataset, sample, network.size, _fit(built, job), job, channel)
+        part = _input(dataset, sample, network, job, channel)
         with suppress(sketch.NotSketched):
             fetched, features = network.backbone_features(part)
             break
@@ -109,7 +109,7 @@ def find_shortcuts(job: ShortcutJob, channel: Channel) -> Shortcuts:
         return Classifier(model, min(job.input_sizes), job.seed, loaded.input)
 
     samples = (dataset.part(name)[: shortcuts.MAX_PICTURES] for name in ("train", "test"))
-    train, test = (_input(dataset, items, build(), "squash", job, channel) for items in samples)
+    train, test = (_input(dataset, items, build(), job, channel) for items in samples)
     return shortcuts.measure(build, train, test)
 
 
@@ -163,9 +163,8 @@ def _train(
     sketching = job.features != "off" and not score and not (isinstance(job, TrialJob) and job.whole)
     suggest = channel.suggest if job.values is None else fixed(job.values)
     built, estimator, work = _built_for(dataset, splits[0], job, channel, suggest, sketching)
-    fit = _fit(built, job)
     if isinstance(job, TrialJob) and Limit.LATENCY in job.limits and not exceeded(job.limits, work):
-        parts = [_unread(dataset, items, fit) for items in splits[0]]
+        parts = [_unread(dataset, items, estimator) for items in splits[0]]
         work = replace(work, latency_ms=estimator.latency_ms(job.epochs, parts))
     stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
     if channel.built(built.params, built.task.weights_used, work):
@@ -175,7 +174,7 @@ def _train(
     cost: Cost | None = None
     try:
         for number, split in enumerate(splits, start=1):
-            train, validation = (_input(dataset, items, estimator, fit, job, channel) for items in split)
+            train, validation = (_input(dataset, items, estimator, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
             settings = FitSettings(job.epochs, job.patience, report, over)
             try:
@@ -195,7 +194,7 @@ def _train(
     except trainer.Stopped as reason:
         return replace(stopped, ending=reason.ending), None
     assert cost is not None
-    test = _score(estimator, dataset, fit, job, channel) if score and not folds else None
+    test = _score(estimator, dataset, job, channel) if score and not folds else None
     result = TrialResult(
         params=built.params,
         weights=built.task.weights_used,
@@ -266,7 +265,7 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         trained.unlink()
     else:
         built.model.load_weights(trained)
-    return ScoreResult(_score(network, data.load(Path(job.manifest)), _fit(built, job), job, channel))
+    return ScoreResult(_score(network, data.load(Path(job.manifest)), job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
@@ -275,13 +274,12 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     This gives the chosen trial its model if the data is in folds. There is no early stopping.
     """
     dataset = data.load(Path(job.manifest))
-    built = _build(job, fixed(job.values or {}))
-    estimator, fit = _estimator(built, job, channel), _fit(built, job)
+    estimator = _estimator(_build(job, fixed(job.values or {})), job, channel)
     items = dataset.part("train") + dataset.part("validation")
-    estimator.refit(_input(dataset, items, estimator, fit, job, channel), job.phase_epochs)
+    estimator.refit(_input(dataset, items, estimator, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
-    return ScoreResult(_score(estimator, dataset, fit, job, channel))
+    return ScoreResult(_score(estimator, dataset, job, channel))
 
 
 def curve(job: CurveJob, channel: Channel) -> CurveResult:
@@ -304,8 +302,8 @@ def curve(job: CurveJob, channel: Channel) -> CurveResult:
         seeded = replace(job, seed=(job.seed + 1 + draw) % (LARGEST_SEED + 1))
         split = data.sampled(everything, share, seeded.seed), held_out
         built, estimator, _ = _built_for(dataset, split, seeded, channel, fixed(job.values or {}), sketching)
-        fit, report = _fit(built, job), partial(_report, job, channel, 1, 0)
-        train, validation = (_part(dataset, items, estimator.size, fit, job, channel) for items in split)
+        report = partial(_report, job, channel, 1, 0)
+        train, validation = (_input(dataset, items, estimator, job, channel) for items in split)
         estimator.fit(train, validation, FitSettings(job.epochs, job.patience, report))
         right = estimator.predict(validation).argmax(axis=1) == validation.labels
         answers.append(SampleAnswers(share, len(split[0]), "".join(map(str, right.astype(int)))))
@@ -323,15 +321,15 @@ def _clear_memory() -> None:
     gc.collect()
 
 
-def _score(estimator: Estimator, dataset: data.Dataset, fit: str, job: TrainingJob, channel: Channel) -> Metrics:
+def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _input(dataset, items, estimator, fit, job, channel)
+    test = _input(dataset, items, estimator, job, channel)
     probabilities = estimator.predict(test)
     if job.predictions:
         data.write_predictions(Path(job.predictions), items, probabilities)
     if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
-        validation = _input(dataset, items, estimator, fit, job, channel)
+        validation = _input(dataset, items, estimator, job, channel)
         data.write_predictions(Path(job.validated), items, estimator.predict(validation))
     return metrics.measure(probabilities, test.labels)
 
@@ -368,8 +366,7 @@ def _built_for(
     """Build a configuration for these parts, with sketches only if all features are in the cache; count its work."""
     built = (_build_sketched if sketching else _build)(job, suggest)
     estimator = _estimator(built, job, channel)
-    fit = _fit(built, job)
-    work = estimator.work(job.epochs, [_unread(dataset, items, fit) for items in split])
+    work = estimator.work(job.epochs, [_unread(dataset, items, estimator) for items in split])
     if built.task.sketched and not all(phase.cached == 1 for phase in work.phases):
         return _built_for(dataset, split, job, channel, fixed(built.params), sketching=False)
     return built, estimator, work
@@ -418,17 +415,20 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
 
 def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
     """Return an estimator for a built model; a classifier without `input_size` takes the smallest pictures."""
+    values = built.params
+    square = str(values.get("fit") or job.fit)
     if not isinstance(built.model, keras.Model):
         size = int(built.params.get("input_size") or min(job.input_sizes))
-        return Classifier(built.model, size, job.seed, built.input)
+        return Classifier(built.model, size, job.seed, built.input, square)
     return Network(
         built.model,
-        built.params,
+        values,
         len(job.class_names),
         job.seed,
         backbones=built.task.backbones,
         cache=_feature_cache(job),
         progress=_throttled(channel.progress),
+        square=square,
     )
 
 
@@ -436,22 +436,11 @@ def _feature_cache(job: TrainingJob) -> FeatureCache | None:
     return None if job.features == "off" else FeatureCache(Path(job.cache), job.features, job.cores)
 
 
-def _fit(built: _Built, job: TrainingJob) -> str:
-    """Return the way in which this configuration makes pictures square."""
-    values = built.params
-    return str(values.get("fit") or job.fit)
-
-
 def _input(
-    dataset: data.Dataset,
-    items: Items,
-    estimator: Estimator,
-    fit: str,
-    job: TrainingJob | ShortcutJob,
-    channel: Channel,
+    dataset: data.Dataset, items: Items, estimator: Estimator, job: TrainingJob | ShortcutJob, channel: Channel
 ) -> Part:
     """Return the pictures of a part as an estimator sees them."""
-    part = _part(dataset, items, estimator.size, fit, job, channel)
+    part = _part(dataset, items, estimator.size, estimator.square, job, channel)
     if estimator.input == loading.METADATA:
         return replace(part, pixels=Rows.of(metadata(dataset, items, part.pixels)))
     return part
@@ -464,9 +453,9 @@ def _part(
     return Part(pictures, data.labels(items), row_keys(dataset, items, fit))
 
 
-def _unread(dataset: data.Dataset, items: Items, fit: str) -> Part:
+def _unread(dataset: data.Dataset, items: Items, estimator: Estimator) -> Part:
     """Return a part without its pixels."""
-    return Part(Rows.of(np.empty((0, 0), np.uint8)), data.labels(items), row_keys(dataset, items, fit))
+    return Part(Rows.of(np.empty((0, 0), np.uint8)), data.labels(items), row_keys(dataset, items, estimator.square))
 
 
 def _throttled(progress: Callable[[str, int, int], Ending | None]) -> StageCallback:

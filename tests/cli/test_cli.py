@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import optuna
 import pytest
 
 from bench import __version__, workers
@@ -27,10 +26,9 @@ def depth(hp, family):
 
 
 @pytest.fixture
-def bench(tmp_path, space, monkeypatch, capsys):
+def bench(tmp_path, space, monkeypatch, capsys, in_memory):
     """Runs a command in an empty folder on a fake family `a`; gives exit status, output and errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     pools = []
 
     def run(*arguments, pool=None):

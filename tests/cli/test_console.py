@@ -7,7 +7,6 @@ import os
 import re
 from dataclasses import replace
 
-import optuna
 import pytest
 
 from bench import Budget, RunConfig, runner
@@ -17,9 +16,8 @@ from bench.testing import FakePool
 
 
 @pytest.fixture
-def run(tmp_path, space, monkeypatch):
+def run(tmp_path, space, monkeypatch, in_memory):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.9)
     return runner.run(RunConfig(spaces=(space("a_family_of_some_length"),), images=24), pool=pool)
 
@@ -64,9 +62,8 @@ def test_text_from_outside_is_neither_markup_nor_control():
     assert console.printable("[red]x[/red]\x1b[2J\u202egnp") == "\\[red]x\\[/red]\\u202egnp"
 
 
-def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monkeypatch):
+def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monkeypatch, in_memory):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     monkeypatch.setitem(os.environ, "COLUMNS", "200")
     monkeypatch.setitem(os.environ, "TERM", "xterm")
     pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.8, epochs=3)
@@ -131,9 +128,8 @@ def test_the_board_ends_with_what_the_feature_cache_saved(run):
 
 
 @pytest.mark.parametrize(("repeats", "end"), [(0, "pictures …"), (2, "pictures, and training it with 2 other seeds …")])
-def test_trainings_with_other_seeds_are_told_of(space, tmp_path, monkeypatch, repeats, end):
+def test_trainings_with_other_seeds_are_told_of(space, tmp_path, monkeypatch, repeats, end, in_memory):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     pool = FakePool(lambda hp, family: hp.Int("depth", 1, 9), lambda family, params: 0.9)
     out = io.StringIO()
     config = RunConfig(spaces=(space("a"),), images=24, budget=Budget(1), repeats=repeats)

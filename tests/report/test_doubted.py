@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,9 @@ def doubtful_run(run: Run, tmp_path: Path) -> Callable[..., Run]:
         infos = tuple(FamilyInfo(name, learns=name != "dummy") for name in names)
         split = replace(run.split, classes=("cat", "dog"))
         (tmp_path / "split.json").write_text(
-            '{"items": [' + ", ".join(f'{{"id": "p/{n}.png", "sha256": "{n:064x}"}}' for n in range(N)) + "]}"
+            json.dumps(
+                {"items": [{"id": f"p/{n}.png", "sha256": f"{n:064x}", "part": "test", "label": 0} for n in range(N)]}
+            )
         )
         return replace(run, families=infos, studies=studies, split=split, path=tmp_path)
 

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import optuna
 import pytest
 from PIL import Image
 
@@ -198,12 +197,11 @@ def start(folder: Path, space: Any, progress: Progress = SILENT) -> Any:
 
 
 @pytest.fixture
-def in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: None) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
 
 
-@pytest.mark.usefixtures("in_memory")
+@pytest.mark.usefixtures("in_folder")
 def test_a_run_leaves_its_samples_and_mistakes_beside_the_page(tmp_path: Path, space: Any) -> None:
     run = start(tmp_path, space)
     found = thumbnails.of_run(run)
@@ -213,7 +211,7 @@ def test_a_run_leaves_its_samples_and_mistakes_beside_the_page(tmp_path: Path, s
     assert all(thumbnails.jpeg(run.path, sha256) for sha256 in found)
 
 
-@pytest.mark.usefixtures("in_memory")
+@pytest.mark.usefixtures("in_folder")
 def test_a_run_without_room_for_thumbnails_is_complete(
     tmp_path: Path, space: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

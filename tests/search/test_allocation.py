@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 import bench
@@ -37,10 +36,9 @@ Search = Callable[..., Run]
 
 
 @pytest.fixture
-def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Search:
+def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, in_memory) -> Search:
     """Runs the driver on families whose trials have these accuracies and take so many seconds."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     monkeypatch.setattr("bench.report.render", lambda run, path: None)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.search.schedule.LEAST_ERROR", 0.005)  # as if there were a thousand pictures

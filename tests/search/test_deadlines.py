@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import optuna
 import pytest
 
 import bench
@@ -48,13 +47,9 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def start(tmp_path, space, monkeypatch, request, clock):
+def start(tmp_path, space, monkeypatch, clock, in_memory):
     """Runs the driver on fake families whose epochs take 10 s."""
     monkeypatch.chdir(tmp_path)
-    if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
-        )
 
     def run(pool=None, families=("a",), progress=SILENT, **config):
         config = {"images": 24, "budget": Budget(None, 100.0), "out": str(tmp_path / "run"), **config}

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 import bench
@@ -45,14 +44,15 @@ def sized(family: str, params: Mapping[str, Value]) -> Work:
 
 @pytest.fixture
 def search(
-    tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path,
+    space: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    in_memory: None,
 ) -> Search:
     """Runs the driver on families whose accuracy rises with their width, so that engines want what is refused."""
     monkeypatch.chdir(tmp_path)
     if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
-        )
         monkeypatch.setattr("bench.report.render", lambda run, path: None)
 
     def run(families: Sequence[str] = ("a",), pool: FakePool | None = None, **config: Any) -> Run:

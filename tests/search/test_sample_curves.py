@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-import optuna
 import pytest
 
 import bench
@@ -44,13 +43,9 @@ class Pool(FakePool):
 
 
 @pytest.fixture
-def start(tmp_path, space, monkeypatch, request):
+def start(tmp_path, space, monkeypatch, in_memory):
     """Runs the driver on drawn pictures; there is time for the curves, unless `share` says otherwise."""
     monkeypatch.chdir(tmp_path)
-    if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
-        )
 
     def run(pool, families=("a", "b"), share=1000.0, progress=SILENT, **config):
         monkeypatch.setattr(sample_curves, "MAX_SHARE", share)

@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import pytest
 
 import bench
@@ -111,16 +110,12 @@ class Pool(FakePool):
 
 
 @pytest.fixture
-def start(tmp_path, space, monkeypatch, clock, request):
+def start(tmp_path, space, monkeypatch, clock, in_memory):
     """Runs the driver with samples of 6 to 20 pictures; `sizes` are the known configurations' input sizes by family."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))  # without speeds that other tests have measured
     for name, value in {"PICTURES": 20, "MIN_PICTURES": 6}.items():
         monkeypatch.setattr(screening, name, value)
-    if not request.node.get_closest_marker("storage"):
-        monkeypatch.setattr(
-            "bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage()
-        )
 
     def run(sizes, seconds=100.0, progress=SILENT, fails=None, **config):
         pool = Pool(clock, sizes, fails)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
 
 from bench import Budget, RunConfig, runner, stats
@@ -117,10 +116,9 @@ def test_what_a_baseline_reaches_settles_nothing() -> None:
 
 
 @pytest.fixture
-def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Search:
+def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, in_memory) -> Search:
     """Runs the driver until it settles."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
 
     def build(hp: HyperParameters, family: str) -> None:
         hp.Float("rate", 0.0, 1.0)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from bench import Budget, RunConfig, runner, text
@@ -51,10 +50,9 @@ Search = Callable[..., Run]
 
 
 @pytest.fixture
-def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Search:
+def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, in_memory) -> Search:
     """Runs the driver on families with these numbers of known configurations."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: optuna.storages.InMemoryStorage())
     monkeypatch.setattr("bench.report.render", lambda run, path: None)
 
     def run(counts: Mapping[str, int], pool: FakePool | None = None, **config: Any) -> Run:
