@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -47,31 +48,52 @@ OPEN_UP_TO = 12
 LISTED = 500
 """Maximum number of pictures listed per kind; `split.json` has all."""
 
-SECTIONS: Mapping[str, Callable[[Run], Any]] = {
-    "verdict": verdict.verdict,
-    "leaderboard": leaderboard.section,
-    "cost_charts": cost_charts.section,
-    "recommendation": recommendation.section,
-    "pairwise": pairwise.compare,
-    "more_pictures": more_pictures.section,
-    "budget": budget.section,
-    "search_history": search_history.section,
-    "models": models.section,
-    "data": photos.section,
-    "failures": failures.groups,
-    "reproduce": reproduce.section,
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        id: Its address on the page.
+        title: Its heading.
+        build: Computes what NAME.html receives as `section`. Its attribute `summary` is the line beside the heading of
+            the folded section; a section with an empty summary has nothing to say and is left out.
+    """
+
+    id: str
+    title: str
+    build: Callable[[Run], Any]
+
+
+TOP: Mapping[str, Section] = {
+    "verdict": Section("verdict", "", verdict.verdict),
+    "leaderboard": Section("leaderboard", "Leaderboard", leaderboard.section),
+    "cost_charts": Section("accuracy", "Accuracy and cost", cost_charts.section),
 }
-"""The sections from top to bottom. NAME.html receives the function's result as `section`; NAME.css and NAME.js are its
-stylesheet and script."""
+"""The first screen. NAME.html is the template, NAME.css and NAME.js are its stylesheet and script."""
+
+FOLDED: Mapping[str, Section] = {
+    "recommendation": Section("ship", "What to ship within limits", recommendation.section),
+    "pairwise": Section("pairwise", "Against the most accurate", pairwise.compare),
+    "search_history": Section("search", "Search", search_history.section),
+    "budget": Section("budget", "Budget", budget.section),
+    "models": Section("models", "Models", models.section),
+    "more_pictures": Section("more-pictures", "More pictures or a bigger model?", more_pictures.section),
+    "data": Section("data", "Data", photos.section),
+    "failures": Section("failures", "Failures", failures.section),
+    "reproduce": Section("reproduce", "How to reproduce", reproduce.section),
+}
+"""The sections below it, each folded to its title and summary."""
 
 
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
-    sections = {name: section(run) for name, section in SECTIONS.items()}
+    top, folded = ({name: (part, part.build(run)) for name, part in parts.items()} for parts in (TOP, FOLDED))
+    folded = {name: (part, section) for name, (part, section) in folded.items() if section and section.summary}
     refresh_s = REFRESH_S if run.status == "running" else None
-    body = environment().get_template("body.html").render(run=run, sections=sections, refresh_s=refresh_s)
-    files = ("page", *(f"sections/{name}" for name in SECTIONS))
-    title = f"{sections['verdict'].headline} · {run.path.name}"
+    body = environment().get_template("body.html").render(run=run, top=top, folded=folded, refresh_s=refresh_s)
+    files = ("page", *(f"sections/{name}" for name in (*TOP, *FOLDED)))
+    title = f"{top['verdict'][1].headline} · {run.path.name}"
     return document(title, body, assets(files, plotlyjs if "data-chart=" in body else None), refresh_s)
 
 

@@ -69,4 +69,8 @@ def section(run: Run) -> dict[str, object]:
             by_class[run.split.classes[thumbnail.label]].append(sha256)
     photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in inventory.rows}
     samples = {name: [photo for photo in shown if photo.source] for name, shown in photos.items()}
-    return {"inventory": inventory, "samples": {name: shown for name, shown in samples.items() if shown}}
+    return {
+        "inventory": inventory,
+        "samples": {name: shown for name, shown in samples.items() if shown},
+        "summary": "; ".join(filter(None, [inventory.headline, inventory.findings])),
+    }

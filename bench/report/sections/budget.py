@@ -68,6 +68,7 @@ class BudgetAccount:
         families: Those that were tried.
     """
 
+    summary: str
     plan: str
     proposals: str
     refusals: str
@@ -77,12 +78,14 @@ class BudgetAccount:
 
 def section(run: Run) -> BudgetAccount:
     """The budget of a run."""
+    families = spending(run)
     return BudgetAccount(
+        summary=", ".join(f"{row.family} {text.percent(row.share)}" for row in families[:5]),
         plan=text.search_plan(run.plan) if run.plan else "",
         proposals=proposals(run),
         refusals=text.refusals(run.trials, run.config),
         forecasts=forecast_quality(run),
-        families=spending(run),
+        families=families,
     )
 
 

@@ -43,6 +43,27 @@ class FailureGroup:
         return "; ".join(names) + (f" and {text.thousands(more)} more" if more > 0 else "")
 
 
+@dataclass(frozen=True)
+class Failures:
+    """The section: the groups, and the number of failed trials in a line; "" without any."""
+
+    groups: Sequence[FailureGroup]
+
+    @property
+    def summary(self) -> str:
+        """The number of failed trials and the most frequent reason; "" without any."""
+        if not self.groups:
+            return ""
+        first = self.groups[0]
+        failed = text.plural(sum(len(group.trials) for group in self.groups), "trial")
+        return f"{failed}: {text.shorten(': '.join(filter(None, (first.name, first.message))), 100)}"
+
+
+def section(run: Run) -> Failures:
+    """The failures of a run."""
+    return Failures(groups(run))
+
+
 def groups(run: Run) -> list[FailureGroup]:
     """Group the failed trials; groups of equal size are in order of their first failure."""
     by_reason: dict[tuple[str, str], list[Trial]] = {}

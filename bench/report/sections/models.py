@@ -108,6 +108,7 @@ class Models:
     doubts: Doubts | None
     has_thumbnails: bool
     withheld: int
+    summary: str
 
     bins = BINS
     open = OPEN
@@ -138,7 +139,17 @@ def section(run: Run) -> Models:
                 mistakes=mistakes([predicted], classes, album),
             )
         models.append(ChosenModel(trial, learning_curves(trial), tested))
-    return Models(models, shared, doubts, bool(album.thumbnails), album.withheld)
+    return Models(models, shared, doubts, bool(album.thumbnails), album.withheld, _summary(models, shared, doubts))
+
+
+def _summary(models: Sequence[ChosenModel], shared: Mistakes | None, doubts: Doubts | None) -> str:
+    """Summarise the section in a line; "" without a model."""
+    parts = ["curves, confusion, calibration and mistakes of the chosen models"] if models else []
+    if shared and shared.count:
+        parts.append(f"{text.plural(shared.count, 'picture')} that all get wrong")
+    if doubts:
+        parts.append(f"{text.plural(doubts.count, 'label')} in doubt")
+    return "; ".join(parts)
 
 
 def _is_of_classes(predicted: Predictions, classes: int) -> bool:

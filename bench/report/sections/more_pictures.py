@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -31,15 +32,29 @@ class Worth:
     chart: Markup
 
 
-def section(run: Run) -> list[Worth]:
-    """Return the curves, the leader's first; empty without any."""
+@dataclass(frozen=True)
+class MorePictures:
+    """The section: the curves, the leader's first."""
+
+    curves: Sequence[Worth]
+
+    @property
+    def summary(self) -> str:
+        """The worth of more pictures for the leader; "" without a curve."""
+        return self.curves[0].sentence if self.curves else ""
+
+
+def section(run: Run) -> MorePictures:
+    """The curves of a run."""
     looks = family_marks(run)
     trials = {trial.name: trial for trial in run.trials}
-    return [
-        Worth(trial, chosen, curve, worth(curve), _draw(curve, text.label(trial), looks[trial.family]))
-        for curve in run.sample_curves
-        if (trial := trials.get(curve.trial)) and (chosen := run.best(curve.family))
-    ]
+    return MorePictures(
+        [
+            Worth(trial, chosen, curve, worth(curve), _draw(curve, text.label(trial), looks[trial.family]))
+            for curve in run.sample_curves
+            if (trial := trials.get(curve.trial)) and (chosen := run.best(curve.family))
+        ]
+    )
 
 
 def worth(curve: SampleCurve) -> str:

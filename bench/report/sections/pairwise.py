@@ -82,6 +82,8 @@ class PairwiseTests:
     p: NDArray[np.float64]
     over_seeds: NDArray[np.bool_]
 
+    summary = "differences, intervals and tests"
+
     @property
     def pairs(self) -> int:
         """Number of pairs."""

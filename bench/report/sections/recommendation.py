@@ -61,6 +61,13 @@ class Recommendation:
 
     limits = LIMITS
 
+    @property
+    def summary(self) -> str:
+        """The number of candidates; "" without any."""
+        if not self.candidates:
+            return ""
+        return f"limits on size, latency and training time; {text.plural(len(self.candidates), 'trial')} to choose from"
+
 
 def section(run: Run) -> Recommendation:
     """The candidates of a run."""

@@ -43,6 +43,8 @@ class Reproduction:
     configuration: str
     trials: Markup
 
+    summary = "command, seed, split, environment, raw data"
+
 
 def section(run: Run) -> Reproduction:
     """Collect what is needed to repeat a run."""
