@@ -583,10 +583,19 @@ class Trial:
 
     @property
     def test_interval(self) -> tuple[float | None, float | None]:
-        """95 % interval of `test_accuracy`; with several seeds it includes their noise; twice None without one."""
+        """95 % interval of `test_accuracy`; with several seeds it includes their noise; twice None without one.
+
+        Older records have no interval: it is Wilson's.
+        """
         if self.over_seeds:
             return self.over_seeds.low, self.over_seeds.high
-        return (self.test.accuracy_low, self.test.accuracy_high) if self.test else (None, None)
+        if self.test is None:
+            return None, None
+        if self.test.accuracy_low is None or self.test.accuracy_high is None:
+            from bench.stats import wilson
+
+            return wilson(round(self.test.accuracy * self.test.n), self.test.n)
+        return self.test.accuracy_low, self.test.accuracy_high
 
     @property
     def rank_key(self) -> tuple[float, float, int]:

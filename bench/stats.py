@@ -40,7 +40,7 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"0 <= correct <= n and n >= 1 must hold, but got correct={correct}, n={n}")
-    low, high = _score_bounds(np.asarray(correct), np.asarray(n))
+    low, high = _score_bounds(np.asarray(correct), np.asarray(n), _quantile())
     return float(low), float(high)
 
 
@@ -89,19 +89,6 @@ def sign_flips(differences: ArrayLike) -> float:
     for value in values[values > 0].tolist():
         chances = (np.roll(chances, value) + np.roll(chances, -value)) / 2
     return min(1.0, 2.0 * float(chances[total + observed :].sum())) if observed else 1.0
-
-
-def discordant(right: NDArray[np.bool_]) -> Counts:
-    """Count, for every pair of classifiers, the pictures that only one of them classifies correctly.
-
-    Args:
-        right: True for correct answers, shape (classifiers, pictures).
-
-    Returns:
-        Shape (classifiers, classifiers): at [i, j] the number of pictures with i correct and j wrong.
-    """
-    shares = right.astype(np.float64)  # sums of ones and zeros are exact, and a product of matrices is fast
-    return np.rint(shares @ (1.0 - shares).T).astype(np.int64)
 
 
 def above_chance(correct: int, n: int, chance: float) -> float:
@@ -168,7 +155,12 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def paired_difference(
-    both: ArrayLike, only_first: ArrayLike, only_second: ArrayLike, neither: ArrayLike, freedom: float = np.inf
+    both: ArrayLike,
+    only_first: ArrayLike,
+    only_second: ArrayLike,
+    neither: ArrayLike,
+    freedom: float = np.inf,
+    tests: int = 1,
 ) -> tuple[Floats, Floats]:
     """Newcombe's 95 % interval of the difference between two accuracies on the same pictures.
 
@@ -179,6 +171,7 @@ def paired_difference(
         both, only_first, only_second, neither: Number of pictures that both, only the first, only the second, and
             neither classify correctly; equal shapes, each sum at least 1. Need not be whole.
         freedom: Degrees of freedom of the quantile, Student's t; infinite for independent pictures.
+        tests: Number of simultaneous intervals (Bonferroni).
 
     Returns:
         Lower and upper bounds of the first share minus the second, same shape.
@@ -193,8 +186,9 @@ def paired_difference(
     if (cells < 0).any() or (n < 1).any():
         raise ValueError(f"counts must be >= 0 and their sum >= 1, but got {cells.reshape(4, -1).T.tolist()}")
     first, second = (e + f) / n, (e + g) / n
-    low_first, high_first = _score_bounds(e + f, n, freedom)
-    low_second, high_second = _score_bounds(e + g, n, freedom)
+    z = _quantile(freedom, tests)
+    low_first, high_first = _score_bounds(e + f, n, z)
+    low_second, high_second = _score_bounds(e + g, n, z)
     correlation = _correlation(e, f, g, h)
 
     def reach(one: Floats, other: Floats) -> Floats:
@@ -219,26 +213,61 @@ def exact_test(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts 
     return sign_flips(np.bincount(groups, one.astype(np.int64) - other))
 
 
-def grouped_difference(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts) -> tuple[float, float, float]:
-    """Compare two classifiers on pictures in groups, e.g. of one patient, which are not independent.
+@dataclass(frozen=True)
+class Difference:
+    """One accuracy minus another on the same pictures, as a share.
 
-    The interval is Newcombe's, with the number of independent pictures that would have the variance of the difference
-    over groups, at most the number of pictures, and Student's t of groups - 1 degrees of freedom.
+    Attributes:
+        low, high: Its 95 % interval, one of several simultaneous ones if several differences are tested.
+        p: Two-sided p-value of no difference, multiplied by the number of tests (Bonferroni). It is below `LEVEL` if
+            and only if the interval excludes zero.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        """True if the test finds a difference."""
+        return self.p < LEVEL
+
+    def undecided(self) -> Difference:
+        """The difference without a test that could decide: p is 1, and the interval contains zero."""
+        return Difference(self.value, min(self.low, 0.0), max(self.high, 0.0), 1.0)
+
+
+def difference(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None, tests: int = 1
+) -> Difference:
+    """Compare two classifiers on the same pictures, one of several `tests`: the `exact_test` and Newcombe's interval.
+
+    With groups, e.g. of one patient, the pictures are not independent. The interval then has as many pictures as would
+    have the variance of the difference over groups, at most all, and Student's t of groups - 1 degrees of freedom.
+
+    The exact test and the interval can contradict each other. A difference is then not significant, and the interval is
+    extended to zero.
 
     Args:
         one, other: True for correct answers, shape (n,).
         groups: As for `by_group`.
-
-    Returns:
-        Lower and upper bound of the first accuracy minus the second, 95 %, and the p-value of `exact_test`.
+        tests: Number of differences that are tested together.
     """
-    difference = one.astype(np.int64) - other
-    of_groups = by_group(difference, groups)
-    independent, over_groups = difference.var() / len(difference), of_groups.var() / len(of_groups)
-    share = min(1.0, float(independent / over_groups)) if over_groups > 0 else len(of_groups) / len(groups)
-    cells = [share * float(cell.sum()) for cell in (one & other, one & ~other, ~one & other, ~one & ~other)]
-    low, high = paired_difference(cells[0], cells[1], cells[2], cells[3], freedom=max(1, len(of_groups) - 1))
-    return float(low), float(high), exact_test(one, other, groups)
+    cells = [float(cell.sum()) for cell in (one & other, one & ~other, ~one & other, ~one & ~other)]
+    freedom = np.inf
+    if groups is not None:
+        by_picture = one.astype(np.int64) - other
+        of_groups = by_group(by_picture, groups)
+        independent, over_groups = by_picture.var() / len(by_picture), of_groups.var() / len(of_groups)
+        share = min(1.0, float(independent / over_groups)) if over_groups > 0 else len(of_groups) / len(groups)
+        cells, freedom = [share * cell for cell in cells], max(1, len(of_groups) - 1)
+    low, high = map(float, paired_difference(*cells, freedom=freedom, tests=tests))
+    p = min(1.0, tests * exact_test(one, other, groups))
+    found = Difference(float(one.mean() - other.mean()), low, high, p)
+    if p >= LEVEL:
+        return Difference(found.value, min(low, 0.0), max(high, 0.0), p)
+    return found.undecided() if low <= 0 <= high else found
 
 
 @dataclass(frozen=True)
@@ -429,34 +458,20 @@ def over_seeds(right: NDArray[np.bool_], groups: Counts | None = None) -> tuple[
         uncertain += pictures**2 / max(1, n - 1)
     freedom = squared**2 / uncertain if uncertain > 0 else np.inf
     effective = n * alike / squared
-    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), freedom)
+    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), _quantile(freedom))
     return share, float(low), float(high)
 
 
-@dataclass(frozen=True)
-class SeedsDifference:
-    """One configuration's accuracy minus another's, over several seeds of each; shares, not points.
-
-    Attributes:
-        low, high: 95 % interval over test pictures and seeds.
-        p: Two-sided p-value of no difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-
 def difference_over_seeds(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None
-) -> SeedsDifference:
-    """Compare the accuracies of two configurations that were each trained with several seeds.
+    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None, tests: int = 1
+) -> Difference:
+    """Compare the accuracies of two configurations that were each trained with several seeds, one of several `tests`.
 
     Args:
         one, other: True for correct answers of each training's model, shapes (seeds, n): the same pictures in the same
             order, n at least 2, and at least 2 seeds on both sides.
         groups: As for `by_group`; the groups then take the place of the pictures.
+        tests: Number of differences that are tested together.
 
     Source:
         The variances are those of `over_seeds`, with paired pictures and independent seeds. The test is Student's t
@@ -464,7 +479,7 @@ def difference_over_seeds(
         Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests",
         Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured: docs/statistics.md.
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(*one.shape, *other.shape) < 2:
         raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
@@ -479,12 +494,12 @@ def difference_over_seeds(
         uncertain += between**2 / (len(side) - 1)
     squared = max(squared, pictures)
     if squared <= 0:
-        return SeedsDifference(value, value, value, float(value == 0))
+        return Difference(value, value, value, float(value == 0))
     error = float(np.sqrt(squared))
     freedom = squared**2 / uncertain if uncertain > 0 else np.inf
-    reach = float(stdtrit(freedom, QUANTILE)) * error
-    p = min(2.0 * float(stdtr(freedom, -abs(value) / error)), 1.0)
-    return SeedsDifference(value, max(value - reach, -1.0), min(value + reach, 1.0), p)
+    reach = _quantile(freedom, tests) * error
+    p = min(2.0 * tests * float(stdtr(freedom, -abs(value) / error)), 1.0)
+    return Difference(value, max(value - reach, -1.0), min(value + reach, 1.0), p)
 
 
 def standard_error(accuracy: float, n: int) -> float:
@@ -562,30 +577,6 @@ def _larger(first: Floats, second: Floats) -> float:
     return float(ndtr(-excess / np.sqrt(some * len(first) * spread))) if len(values) > 1 else 1.0
 
 
-def rank_intervals(p: Floats, accuracy: Floats) -> Counts:
-    """The best and the worst possible rank of each classifier, from 1, shape (k, 2).
-
-    It is ranked behind all that are significantly better, and before all that are significantly worse.
-
-    Args:
-        p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Accuracies, shape (k,).
-    """
-    beats = _beats(p, accuracy)
-    return np.column_stack([1 + beats.sum(axis=0), len(accuracy) - beats.sum(axis=1)])
-
-
-def tied_with_best(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
-    """True for the most accurate classifier and all that no corrected test puts below it, shape (k,).
-
-    Args:
-        p: Corrected p-values of every pair, shape (k, k).
-        accuracy: Accuracies, shape (k,), k at least 1; among equal ones the first is the best.
-    """
-    tied: NDArray[np.bool_] = ~_beats(p, accuracy)[int(np.argmax(accuracy))]
-    return tied
-
-
 def pareto(points: Sequence[Sequence[float]]) -> list[int]:
     """The Pareto front of points whose figures are all better the smaller they are.
 
@@ -609,11 +600,6 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
     return sorted(front)
 
 
-def _beats(p: Floats, accuracy: Floats) -> NDArray[np.bool_]:
-    """True at [i, j] if i is significantly better than j."""
-    return (p < LEVEL) & (accuracy[:, np.newaxis] > accuracy)
-
-
 def _components(values: Floats) -> tuple[float, float, float]:
     """Components of the variance of a mean over pictures (or groups) and seeds, from shape (seeds >= 2, n).
 
@@ -627,13 +613,16 @@ def _components(values: Floats) -> tuple[float, float, float]:
     return float(of_picture.var()) / n, rest / (n * (seeds - 1)), float(of_seed.var(ddof=1)) / seeds
 
 
-def _score_bounds(
-    correct: NDArray[np.generic], n: NDArray[np.generic], freedom: float = np.inf
-) -> tuple[Floats, Floats]:
-    """Wilson's intervals, any shape; with finite `freedom` the quantile is that of Student's t."""
+def _quantile(freedom: float = np.inf, tests: int = 1) -> float:
+    """Return Student's t quantile of a two-sided 95 % interval, one of `tests` simultaneous ones (Bonferroni)."""
     from scipy.special import ndtri, stdtrit
 
-    z = float(ndtri(QUANTILE) if np.isinf(freedom) else stdtrit(freedom, QUANTILE))
+    below = 1 - (1 - QUANTILE) / tests
+    return float(ndtri(below) if np.isinf(freedom) else stdtrit(freedom, below))
+
+
+def _score_bounds(correct: NDArray[np.generic], n: NDArray[np.generic], z: float) -> tuple[Floats, Floats]:
+    """Wilson's intervals, any shape, with a quantile `z`."""
     total = n.astype(np.float64)
     share = correct.astype(np.float64) / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)

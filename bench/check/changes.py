@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
-import numpy as np
-
 from bench import stats
 from bench.check.policy import Policy
 from bench.check.wording import amount, short
@@ -95,16 +93,16 @@ def _family_change(old: FamilyResult, new: FamilyResult, split: Split) -> Family
     """Compare one family; the p-values are not yet corrected."""
     groups = split.group_numbers
     accuracy = stats.change(old.correct, new.correct, seed_sd(old, new), groups)
-    ahead = stats.discordant(np.array([old.correct[0], new.correct[0]]))
-    p_mcnemar = stats.exact_test(old.correct[0], new.correct[0], groups)
+    before, after = old.correct[0], new.correct[0]
+    p_mcnemar = stats.exact_test(before, after, groups)
     return FamilyChange(
         accuracy=accuracy,
         p_drop=accuracy.p_drop,
         p_rise=accuracy.p_rise,
         p=accuracy.p if accuracy.calibrated else max(accuracy.p, p_mcnemar),
         p_mcnemar=p_mcnemar,
-        gained=int(ahead[1, 0]),
-        lost=int(ahead[0, 1]),
+        gained=int((after & ~before).sum()),
+        lost=int((before & ~after).sum()),
         pictures=old.correct.shape[1],
         independent=split.independent,
         seeds=(len(old.correct), len(new.correct)),

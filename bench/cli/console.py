@@ -20,9 +20,11 @@ from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, Searc
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.more_pictures import worth_of_more
+from bench.report.sections.notices import hidden_classes
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.shortcut_notice import shortcut
-from bench.report.sections.verdict import hidden_classes, no_result, test_interval, verdict
+from bench.report.sections.standings import standings, test_interval
+from bench.report.sections.verdict import no_result, verdict
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
@@ -309,7 +311,8 @@ COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "paramet
 
 
 def _board(run: Run, ranking: Sequence[Trial], width: int) -> Table:
-    ranks = (NOTHING if trial.family in run.baselines else str(rank) for rank, trial in enumerate(ranking, 1))
+    places = standings(run)
+    ranks = (str(places[trial.family].rank) if trial.family in places else NOTHING for trial in ranking)
     rows = map(_cells, ranks, ranking)
     return fitting_table(COLUMNS, rows, width, left=("family", "engine"))
 

@@ -28,8 +28,10 @@ from bench.report.assets import assets
 from bench.report.page import document, environment
 from bench.report.photos import Photo, PhotoAlbum
 from bench.report.sections.leaderboard import board_scale
+from bench.report.sections.notices import Notice
 from bench.report.sections.reproduce import environment_facts
-from bench.report.sections.verdict import Notice, no_result, test_interval
+from bench.report.sections.standings import test_interval
+from bench.report.sections.verdict import no_result
 from bench.report.styles import interval_bar, marks
 from bench.runs import results
 from bench.runs.results import Results, flat_settings

@@ -27,11 +27,12 @@ from bench.report.sections import (
     leaderboard,
     models,
     more_pictures,
-    pairwise,
+    notices,
     recommendation,
     reproduce,
     screened,
     search_history,
+    standings,
     verdict,
 )
 from bench.report.sections.cost_charts import COSTS
@@ -73,8 +74,9 @@ TOP: Mapping[str, Section] = {
 """The first screen. NAME.html is the template, NAME.css and NAME.js are its stylesheet and script."""
 
 FOLDED: Mapping[str, Section] = {
+    "notices": Section("notices", "Notices", notices.section),
     "recommendation": Section("ship", "What to ship within limits", recommendation.section),
-    "pairwise": Section("pairwise", "Against the most accurate", pairwise.compare),
+    "standings": Section("standings", "Against the most accurate", standings.section),
     "search_history": Section("search", "Search", search_history.section),
     "budget": Section("budget", "Budget", budget.section),
     "models": Section("models", "Models", models.section),
@@ -89,7 +91,7 @@ FOLDED: Mapping[str, Section] = {
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
     top, folded = ({name: (part, part.build(run)) for name, part in parts.items()} for parts in (TOP, FOLDED))
-    folded = {name: (part, section) for name, (part, section) in folded.items() if section and section.summary}
+    folded = {name: (part, section) for name, (part, section) in folded.items() if section.summary}
     refresh_s = REFRESH_S if run.status == "running" else None
     body = environment().get_template("body.html").render(run=run, top=top, folded=folded, refresh_s=refresh_s)
     files = ("page", *(f"sections/{name}" for name in (*TOP, *FOLDED)))
@@ -141,7 +143,7 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     search_history.improvements,
     search_history.last_accuracy,
     sparkline,
-    verdict.test_interval,
+    standings.test_interval,
 )
 """The other filters."""
 
@@ -164,10 +166,10 @@ def environment() -> jinja2.Environment:
         "MISSING": Weights.MISSING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED, "failures": failures.GROUPS},
         "COSTS": COSTS,
-        "facts": verdict.facts,
+        "facts": notices.facts,
         "savings": savings,
         "saved": saved,
-        "notices": verdict.notices,
+        "notices": notices.notices,
         "family_marks": family_marks,
         "engine_marks": engine_marks,
     }

@@ -59,7 +59,16 @@ class PhotoAlbum:
         return source
 
 
-def section(run: Run) -> dict[str, object]:
+@dataclass(frozen=True)
+class DataSection:
+    """The section: the inventory, samples by class, and its summary."""
+
+    inventory: Inventory
+    samples: Mapping[str, list[Photo]]
+    summary: str
+
+
+def section(run: Run) -> DataSection:
     """Collect the section on the data: the inventory, and a few training pictures of each class that has thumbnails."""
     inventory = Inventory(run.split, run.config)
     album = PhotoAlbum(run, SAMPLE_BYTES)
@@ -69,8 +78,5 @@ def section(run: Run) -> dict[str, object]:
             by_class[run.split.classes[thumbnail.label]].append(sha256)
     photos = {row.name: [album.photo(sha256) for sha256 in by_class[row.name]] for row in inventory.rows}
     samples = {name: [photo for photo in shown if photo.source] for name, shown in photos.items()}
-    return {
-        "inventory": inventory,
-        "samples": {name: shown for name, shown in samples.items() if shown},
-        "summary": "; ".join(filter(None, [inventory.headline, inventory.findings])),
-    }
+    summary = "; ".join(filter(None, [inventory.headline, inventory.findings]))
+    return DataSection(inventory, {name: shown for name, shown in samples.items() if shown}, summary)

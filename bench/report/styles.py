@@ -82,9 +82,14 @@ def engine_marks(run: Run) -> dict[str, Mark]:
 
 
 def interval_bar(
-    mark: Mark, scale: tuple[float, float], value: float | None, low: float | None, high: float | None
+    mark: Mark,
+    scale: tuple[float, float],
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    chance: float | None = None,
 ) -> Markup:
-    """Draw a share and its interval on a common scale, as wide as the table cell; empty without an interval.
+    """Draw a share and its interval on a common scale, with a dashed line for chance; empty without an interval.
 
     Screen readers skip it: the numbers are beside it.
     """
@@ -95,8 +100,9 @@ def interval_bar(
     def place(share: float) -> str:
         return f"{100 * (min(max(share, least), most) - least) / (most - least):.2f}%"
 
+    line = Markup('<line class="chance" x1="{0}" x2="{0}" y1="0" y2="16"/>').format(place(chance)) if chance else ""
     return Markup(
-        '<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="8" y2="8"/>'
+        '<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="8" y2="8"/>{line}'
         '<line class="span" x1="{low}" x2="{high}" y1="8" y2="8" stroke="{colour}"/>'
         '<circle cx="{value}" cy="8" r="4" fill="{colour}"/></svg>'
-    ).format(low=place(low), high=place(high), value=place(value), colour=mark.colour)
+    ).format(line=line, low=place(low), high=place(high), value=place(value), colour=mark.colour)

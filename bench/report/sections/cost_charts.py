@@ -13,7 +13,7 @@ from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import Figure, anchor, figure, label, layout, log_axis, points, rounded
 from bench.report.sections.leaderboard import listed
 from bench.report.sections.recommendation import cost_of
-from bench.report.sections.verdict import test_interval
+from bench.report.sections.standings import test_interval
 from bench.report.styles import Mark, family_marks
 
 COSTS: Mapping[str, str] = {"train_time_s": "Training time", "parameters": "Parameters"}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
 from bench.report.figures import anchor, rounded
+from bench.report.inventory import chance
 from bench.report.sections.learning_curves import learning_phases
-from bench.report.sections.pairwise import Standing, standings
 from bench.report.sections.recommendation import efficient
-from bench.report.sections.verdict import no_result, test_interval, unseparated
+from bench.report.sections.standings import Standing, recommended, scored, standings
+from bench.report.sections.verdict import no_result
 
 LISTED = 50
 """The page lists about this many trials of a family that has more."""
@@ -22,71 +23,90 @@ LISTED = 50
 FAILURES = 12
 """Maximum number of failed trials among them; the first are listed."""
 
-BOARD_COLUMNS = ("row", "rank", "best_rank", "worst_rank", "difference", *LEADERBOARD_COLUMNS)
+BOARD_COLUMNS = ("row", "rank", "difference", *LEADERBOARD_COLUMNS)
 """Columns that the page's script sorts by and exports: a family's rank, then the columns of its chosen trial."""
+
+SHADED: Mapping[str, Callable[[Trial], float | None]] = {
+    "latency_ms": lambda trial: trial.cost.latency_ms if trial.cost else None,
+    "parameters": lambda trial: trial.cost.parameters if trial.cost else None,
+    "train_time_s": lambda trial: trial.cost.train_time_s if trial.cost else None,
+}
+"""Columns that are shaded, the darker the lower the cost, on a logarithmic scale."""
+
+STARS = (0.001, 0.01, 0.05)
+"""P-values below which a difference has three stars, two or one."""
 
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A family on the leaderboard.
+    """A row of the leaderboard: a family, or the best constant answer with the baselines that are no better.
 
     Attributes:
-        status: "complete", "running", "waiting", "skipped", "failed" or "no result".
+        status: "complete", "running", "waiting", "skipped", "failed", "no result" or "chance".
         states: States of its trials, in words.
         trials: The listed trials, in start order; `left_out` more are not listed.
-        rank: From 1; None without a result, and `reason` says why.
-        trial: The chosen trial.
-        leader: The chosen trial of the first family.
-        standing: Result of the paired comparison; None if it was not compared.
-        tied: True if it is not separated from the leader.
+        answered: Number of its trials that were answered from the record, and so not trained.
+        reason: Reason why there is no result; "" with one.
+        trial: The chosen trial; None without a result, and in the row of the best constant answer.
+        standing: Its rank and the test against the most accurate; None if it was not scored or is a baseline.
+        difference: Its test accuracy minus that of the most accurate family, as a share.
+        accuracy: Test accuracy if no trial has it, that of the best constant answer.
         is_baseline: True if it cannot learn, and others can.
+        is_shipped: True for the recommended family.
+        heat: By column of `SHADED`, 0 for the highest cost to 1 for the lowest.
     """
 
     family: FamilyInfo
     status: str
     states: str
     trials: Sequence[Trial]
-    left_out: int
-    reason: str
-    rank: int | None
-    trial: Trial | None
-    leader: Trial | None
-    standing: Standing | None
-    tied: bool
-    is_baseline: bool
+    left_out: int = 0
+    answered: int = 0
+    reason: str = ""
+    trial: Trial | None = None
+    standing: Standing | None = None
+    difference: float | None = None
+    accuracy: float | None = None
+    is_baseline: bool = False
+    is_shipped: bool = False
+    heat: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def weights(self) -> str:
-        """Initial weights of its chosen trial; without one, those that its trials would start from."""
-        return self.trial.weights if self.trial else self.family.weights
+        """Initial weights of its chosen trial; without one, those of its trials, "" without trials."""
+        if self.trial:
+            return self.trial.weights
+        return self.trials[0].weights if self.trials else ""
 
     @property
-    def ranks(self) -> str:
-        """Its rank, or the range of ranks that the comparison allows: `1`, `1–3`; "" for a baseline and without one."""
-        if self.is_baseline:
-            return ""
-        if self.standing and self.standing.best_rank < self.standing.worst_rank:
-            return f"{self.standing.best_rank}–{self.standing.worst_rank}"
-        return str(self.standing.best_rank if self.standing else self.rank or "")
+    def rank(self) -> int | None:
+        """Its rank; None for a baseline and without a test accuracy."""
+        return self.standing.rank if self.standing else None
 
     @property
-    def difference(self) -> float | None:
-        """Its test accuracy minus the leader's, as a share."""
-        accuracy = self.trial.test_accuracy if self.trial else None
-        best = self.leader.test_accuracy if self.leader else None
-        return None if accuracy is None or best is None else accuracy - best
-
-    @property
-    def one_seed(self) -> bool:
-        """True if it was compared with the leader on the run's own seed alone, although one of the two has several."""
+    def stars(self) -> str:
+        """Stars for the p-value of the difference; "" if it is not significant."""
         gap = self.standing.gap if self.standing else None
-        compared = [trial for trial in (self.trial, self.leader) if trial]
-        return gap is not None and not gap.over_seeds and any(trial.over_seeds for trial in compared)
+        return "*" * sum(gap.p < level for level in STARS) if gap else ""
+
+    @property
+    def test(self) -> str:
+        """The test against the most accurate family in words: `p < 0.001, 95 % interval −25.1 to −13.4 points`."""
+        gap = self.standing.gap if self.standing else None
+        if gap is None:
+            return ""
+        return f"{text.p_value(gap.p)}, 95\u00a0% interval {text.points(gap.low)} to {text.points(gap.high)} points"
 
     @property
     def label(self) -> str:
         """Its name, labelled if it trained from random weights."""
         return text.with_weights(self.family.name, self.weights)
+
+    @property
+    def hyperparameters(self) -> Sequence[str]:
+        """Names of the hyperparameters of the listed trials, the most frequent first; each is a column."""
+        counts = Counter(name for trial in self.trials for name in trial.params)
+        return [name for name, _ in counts.most_common()]
 
     @property
     def seeds(self) -> tuple[str, ...]:
@@ -111,12 +131,14 @@ class Leaderboard:
 
     Attributes:
         scale: Ends of the common scale of the intervals.
+        chance: Test accuracy of the best constant answer; None without test pictures.
         curve_scale: Ends of the common scale of the learning curves.
         states: Number of listed trials by state, plus the families without a trial by status.
     """
 
     rows: Sequence[BoardRow]
     scale: tuple[float, float]
+    chance: float | None
     curve_scale: tuple[float, float]
     states: Mapping[str, int]
     cached: bool
@@ -128,7 +150,7 @@ class Leaderboard:
         return {
             "columns": BOARD_COLUMNS,
             "families": [_family_values(row) for row in self.rows],
-            "trialColumns": LEADERBOARD_COLUMNS,
+            "trialColumns": [*LEADERBOARD_COLUMNS, "params"],
             "trials": {anchor(trial): _trial_values(trial) for row in self.rows for trial in row.trials},
         }
 
@@ -142,8 +164,9 @@ def section(run: Run) -> Leaderboard:
     return Leaderboard(
         rows=rows,
         scale=board_scale(run),
+        chance=chance(run),
         curve_scale=(min(values, default=0.0), max(values, default=1.0)),
-        states={state: states.count(state) for state in dict.fromkeys(states)},
+        states={state: states.count(state) for state in dict.fromkeys(states) if state != "chance"},
         cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
         two_phases=any(sum(phase.name != "" for phase in of_trial) > 1 for of_trial in phases),
     )
@@ -151,36 +174,69 @@ def section(run: Run) -> Leaderboard:
 
 def board_scale(run: Run) -> tuple[float, float]:
     """Ends of the common scale of the intervals, as shares: from a multiple of 0.1 to 1."""
-    lows = [low for trial in run.ranking() if (low := test_interval(trial)[1]) is not None]
+    lows = [low for trial in scored(run) if (low := trial.test_interval[0]) is not None]
+    lows += [share for share in [chance(run)] if share is not None and lows]
     return min(max(int(10 * min(lows, default=0.0)) / 10, 0.0), 0.9), 1.0
 
 
 def board(run: Run) -> list[BoardRow]:
-    """One row per family: those with a result, best first, then the others with the reason."""
-    ranking, compared, by_family, shown = run.ranking(), standings(run), _by_family(run), listed(run)
-    infos, overlapping = {family.name: family for family in run.families}, unseparated(ranking)
+    """One row per family: the recommended one, the others by rank, those without a result, baselines, and chance."""
+    ranking, places, by_family, shown = run.ranking(), standings(run), _by_family(run), listed(run)
+    infos, shipped, heat = {family.name: family for family in run.families}, recommended(run), _heat(run)
     chosen = {trial.family: trial for trial in ranking}
-    rows = []
-    for place, name in enumerate(dict.fromkeys([*chosen, *infos]), start=1):
-        info, best, standing = infos.get(name, FamilyInfo(name)), chosen.get(name), compared.get(name)
+    best = scored(run)[0].test_accuracy if places else None
+    floor = chance(run)
+    rows, guessing = [], []
+    for name in dict.fromkeys([*places, *chosen, *infos]):
+        info, trial = infos.get(name, FamilyInfo(name)), chosen.get(name)
+        accuracy = trial.test_accuracy if trial else None
+        is_baseline = name in run.baselines
+        if is_baseline and floor is not None and (not trial or (trial.test_interval[0] or 0.0) <= floor):
+            guessing.append(name)
+            continue
         trials, on_page = by_family[name], shown.get(name, [])
         rows.append(
             BoardRow(
                 family=info,
-                status=_status(run, info, trials, best),
+                status=_status(run, info, trials, trial),
                 states=text.states(trials),
                 trials=on_page,
                 left_out=len(trials) - len(on_page),
-                reason="" if best else no_result(run, info),
-                rank=place if best else None,
-                trial=best,
-                leader=ranking[0] if ranking else None,
-                standing=standing,
-                tied=place > 1 and name not in run.baselines and (standing.tied if standing else best in overlapping),
-                is_baseline=name in run.baselines,
+                answered=sum(bool(each.duplicate_of) for each in trials),
+                reason="" if trial else no_result(run, info),
+                trial=trial,
+                standing=places.get(name),
+                difference=None if accuracy is None or best is None else accuracy - best,
+                is_baseline=is_baseline,
+                is_shipped=shipped is not None and trial is shipped,
+                heat=heat.get(name, {}),
             )
         )
-    return rows
+    rows.sort(key=lambda row: (row.is_baseline, row.trial is None, row.rank or math.inf, not row.is_shipped))
+    return [*rows, *_chance(run, floor, guessing)]
+
+
+def _chance(run: Run, floor: float | None, guessing: Sequence[str]) -> list[BoardRow]:
+    """The row of the best constant answer, with the trials of the baselines that are no better."""
+    if floor is None:
+        return []
+    counts = run.split.counts["test"]
+    answer = f"Always answering {text.one_line(max(counts, key=lambda name: counts[name]))}"
+    same = f"; {text.listing(guessing)} {'is' if len(guessing) == 1 else 'are'} no better" if guessing else ""
+    trials = [trial for name in guessing for trial in listed(run).get(name, [])]
+    left_out = sum(len(_by_family(run)[name]) for name in guessing) - len(trials)
+    return [BoardRow(FamilyInfo("chance", title=answer + same), "chance", "", trials, left_out, accuracy=floor)]
+
+
+def _heat(run: Run) -> dict[str, dict[str, float]]:
+    """By family and column, the position of a cost between the highest, 0, and the lowest, 1, on a log scale."""
+    heat: dict[str, dict[str, float]] = defaultdict(dict)
+    for column, cost in SHADED.items():
+        logs = {trial.family: math.log(value) for trial in scored(run) if (value := cost(trial)) and value > 0}
+        low, high = min(logs.values(), default=0.0), max(logs.values(), default=0.0)
+        for family, value in logs.items():
+            heat[family][column] = (high - value) / (high - low) if high > low else 0.0
+    return heat
 
 
 def time_s(trial: Trial) -> float | None:
@@ -194,10 +250,9 @@ def remarks(trial: Trial) -> list[str]:
     """Short remarks on a trial."""
     candidates = [
         "known configuration" if trial.known else "",
-        f"answered from the record of {trial.duplicate_of}" if trial.duplicate_of else "",
+        f"answered from the record of {trial.duplicate_of}, not trained" if trial.duplicate_of else trial.note,
         "" if trial.counted else "used no budget",
         trial.failure.name if trial.failure else "",
-        trial.note,
     ]
     return [remark for remark in dict.fromkeys(candidates) if remark]
 
@@ -248,20 +303,16 @@ def _status(run: Run, family: FamilyInfo, trials: Sequence[Trial], best: Trial |
 
 def _family_values(row: BoardRow) -> list[Any]:
     values = leaderboard_row(row.trial) if row.trial else {"family": row.family.name, "weights": row.weights}
-    values = dict(values) | {
-        "row": "family",
-        "rank": row.rank,
-        "best_rank": row.standing.best_rank if row.standing else row.rank,
-        "worst_rank": row.standing.worst_rank if row.standing else row.rank,
-        "difference": row.difference,
-        "state": row.status,
-    }
+    values = dict(values) | {"row": "family", "rank": row.rank, "difference": row.difference, "state": row.status}
+    if row.accuracy is not None:
+        values["test_accuracy"] = row.accuracy
     return [_value(values.get(column)) for column in BOARD_COLUMNS]
 
 
 def _trial_values(trial: Trial) -> list[Any]:
     values = leaderboard_row(trial)
-    return [_value(value.lower() if column == "state" else value) for column, value in values.items()]
+    params = {text.one_line(name): text.one_line(str(text.number(value))) for name, value in trial.params.items()}
+    return [*(_value(value.lower() if column == "state" else value) for column, value in values.items()), params]
 
 
 def _value(value: object) -> object:

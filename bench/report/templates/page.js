@@ -77,7 +77,8 @@ const page = (() => {
     const target = document.getElementById(id);
     if (!target) return;
     target.dispatchEvent(new CustomEvent("reveal", { bubbles: true }));
-    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+    const folded = target.querySelector(":scope > details.fold");
+    for (let node = folded ?? target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
     if (target.tabIndex < 0) target.tabIndex = -1;
     target.focus({ preventScroll: true });
     const block = target.tagName === "TR" ? "center" : "start";
@@ -91,6 +92,7 @@ const page = (() => {
     const link = event.target.closest?.('a[href^="#"]');
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
+    link.closest("details.contents")?.removeAttribute("open");
     go(link.getAttribute("href").slice(1));
   };
 
@@ -188,11 +190,12 @@ const page = (() => {
     paper.addEventListener("change", () => (paper.matches ? drawAll() : redraw()));
   };
 
-  // -- print: everything is unfolded
+  // -- print: the first screen and the faults of the data; on other pages everything, unfolded
 
   const folded = new Set();
   const unfold = () => {
-    for (const details of document.querySelectorAll("details:not([open])")) {
+    for (const details of document.querySelectorAll("details:not([open]):not(.fold):not(.menu):not(.contents)")) {
+      if (details.closest(".fold")) continue;
       folded.add(details);
       details.open = true;
     }

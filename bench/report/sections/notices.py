@@ -1,0 +1,162 @@
+"""Notices about a run that need the reader's attention, and its main facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import text
+from bench.records import RUNNING, Run, Weights
+from bench.report.inventory import Inventory
+from bench.report.sections.shortcut_notice import shortcut
+from bench.report.sections.standings import scored
+from bench.report.sections.verdict import progress
+from bench.runs import predictions
+
+NAMED = 4
+"""Maximum number of families or classes that a sentence names."""
+
+LEAST_MISSED = 2
+"""Minimum number of test pictures of a class that counts as not found by any family."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A notice.
+
+    Attributes:
+        kind: "going", "note", "warning" or "error".
+        title: A few words, for the line above the leaderboard.
+        link: Id of the section that tells more; "" for none.
+    """
+
+    kind: str
+    title: str
+    text: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Notices:
+    """The section: all notices, the state of the run first."""
+
+    notices: Sequence[Notice]
+
+    @property
+    def summary(self) -> str:
+        """The titles; "" without a notice."""
+        return " · ".join(notice.title for notice in self.notices if notice.kind != "going")
+
+
+def section(run: Run) -> Notices:
+    """The notices of a run."""
+    return Notices(notices(run))
+
+
+def notices(run: Run) -> list[Notice]:
+    """The notices, the state of the run first."""
+    account = Inventory(run.split, run.config)
+    found = [*_state(run)]
+    if noticed := shortcut(run):
+        found.append(Notice(noticed.level, noticed.title, str(noticed), "ship"))
+    titled = {
+        ("Pretrained weights missing", "leaderboard"): _random_weights(run),
+        ("Accuracy hides a class", "models"): hidden_classes(run),
+        ("Some families have no result", "leaderboard"): _without_result(run),
+        ("Pictures left out", "data"): account.losses,
+        ("Labels in doubt", "data"): account.doubts,
+        ("Pictures that may belong together", "data"): account.suggestions,
+    }
+    found += [
+        Notice("warning", title, " ".join(warnings), link) for (title, link), warnings in titled.items() if warnings
+    ]
+    return found + [Notice("note", "Note", note) for note in run.notes]
+
+
+def _state(run: Run) -> list[Notice]:
+    if run.status == "running":
+        training = sum(trial.state == RUNNING for trial in run.trials)
+        now = f", {training} in training" if training else ""
+        return [Notice("going", "Still going", f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far.")]
+    if run.status == "partial":
+        stopped = f"It was stopped after {progress(run)}; the results up to then are shown."
+        return [Notice("warning", "Partial run", stopped, "reproduce")]
+    if run.status == "failed":
+        return [Notice("error", "Failed run", f"It ended with an error after {progress(run)}.", "failures")]
+    return []
+
+
+def _random_weights(run: Run) -> list[str]:
+    missing = sorted({trial.family for trial in run.trials if trial.weights == Weights.MISSING})
+    if not missing:
+        return []
+    return [
+        f"{text.listing(missing, 8)} started from random weights, because the pretrained weights were not available.",
+        "These figures are about training from scratch, not about fine-tuning.",
+    ]
+
+
+def _without_result(run: Run) -> list[str]:
+    tried = {trial.family for trial in run.trials}
+    idle = [family.name for family in run.families if family.name not in tried and not family.skipped]
+    reasons = {
+        "No complete trial": run.failed_families(),
+        "No trial within the budget": idle if run.status != "running" else [],
+        "Skipped": [family.name for family in run.families if family.skipped],
+    }
+    return [f"{reason}: {text.listing(names, 8)}." for reason, names in reasons.items() if names]
+
+
+def hidden_classes(run: Run) -> list[str]:
+    """Sentences about classes that no family finds, and about families that are no better than one constant answer.
+
+    Balanced accuracies, the means over classes of the recall, stand beside them.
+    """
+    ranked, by_family = scored(run), predictions.of_run(run)
+    models = [by_family[trial.family] for trial in ranked if trial.family in by_family]
+    if not models:
+        return []
+    labels, sentences = models[0].labels, []
+    recalled = np.any([model.right for model in models], axis=0)
+    counts = np.bincount(labels, minlength=len(run.split.classes)).tolist()
+    missed = {
+        text.one_line(name): count
+        for label, (name, count) in enumerate(zip(run.split.classes, counts, strict=False))
+        if count >= LEAST_MISSED and not recalled[labels == label].any()
+    }
+    if missed:
+        pictures = text.plural(sum(missed.values()), "test picture")
+        sentences.append(f"No family finds {text.listing(list(missed), NAMED)}: all have a recall of 0 of {pictures}.")
+    constant = int(np.bincount(labels).max())
+    if len(labels) > constant >= max(int(model.right.sum()) for model in models):
+        name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
+        sentences.append(f"No family is better than always answering {name} ({text.percent(share)}).")
+    if not sentences:
+        return []
+    balanced = [f"{trial.family} {text.percent(trial.test.balanced_accuracy)}" for trial in ranked if trial.test]
+    return [*sentences, f"Balanced accuracy: {text.listing(balanced, NAMED)}."]
+
+
+def facts(run: Run) -> list[tuple[str, str]]:
+    """The main facts of a run, as names and values."""
+    split, environment, config = run.split, run.environment, run.config
+    classes = text.listing(split.classes) if 0 < len(split.classes) <= 4 else f"{len(split.classes)} classes"
+    engines = config.engines
+    per_engine = " for each engine" if len(engines) > 1 else ""
+    hardware = [str(environment["cpu"])] if environment.get("cpu") else []
+    hardware += [text.plural(int(environment["cores"]), "core")] if environment.get("cores") else []
+    hardware += [str(gpu) for gpu in environment.get("gpus") or ()]
+    commit = run.commit or text.NOTHING
+    parts = Inventory(split, config).parts
+    return [
+        ("Data", f"{split.source}: {classes}"),
+        ("Pictures", " · ".join(f"{text.thousands(n)} {part}" for part, n in parts.items())),
+        ("Budget", text.budget(config) + per_engine),
+        ("Engines" if len(engines) > 1 else "Engine", ", ".join(dict.fromkeys(engines)) or text.NOTHING),
+        ("Seed", str(config.seed)),
+        ("Took" if run.status != "running" else "So far", text.seconds(max(run.elapsed_s, 1))),
+        ("Hardware", ", ".join(hardware) or text.NOTHING),
+        ("Commit", f"{commit[:-1]} (modified)" if commit.endswith("+") else commit),
+    ]
