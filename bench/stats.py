@@ -254,20 +254,21 @@ def difference(
         groups: As for `by_group`.
         tests: Number of differences that are tested together.
     """
-    cells = [float(cell.sum()) for cell in (one & other, one & ~other, ~one & other, ~one & ~other)]
-    freedom = np.inf
+    both, first, second, neither = (cell.sum() for cell in (one & other, one & ~other, ~one & other, ~one & ~other))
+    share, freedom = 1.0, np.inf
     if groups is not None:
         by_picture = one.astype(np.int64) - other
         of_groups = by_group(by_picture, groups)
         independent, over_groups = by_picture.var() / len(by_picture), of_groups.var() / len(of_groups)
         share = min(1.0, float(independent / over_groups)) if over_groups > 0 else len(of_groups) / len(groups)
-        cells, freedom = [share * cell for cell in cells], max(1, len(of_groups) - 1)
-    low, high = map(float, paired_difference(*cells, freedom=freedom, tests=tests))
+        freedom = max(1, len(of_groups) - 1)
+    cells = share * both, share * first, share * second, share * neither
+    low, high = map(float, paired_difference(*cells, freedom, tests))
     p = min(1.0, tests * exact_test(one, other, groups))
-    found = Difference(float(one.mean() - other.mean()), low, high, p)
+    compared = Difference(float(one.mean() - other.mean()), low, high, p)
     if p >= LEVEL:
-        return Difference(found.value, min(low, 0.0), max(high, 0.0), p)
-    return found.undecided() if low <= 0 <= high else found
+        return Difference(compared.value, min(low, 0.0), max(high, 0.0), p)
+    return compared.undecided() if low <= 0 <= high else compared
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from bench.search.spaces import BUILT_IN
 ROOT = Path(bench.__file__).parent
 
 LAYERS = [
-    {"errors", "hyperparameters"},
+    {"errors", "hyperparameters", "stats"},
     {"config"},
-    {"records", "stats", "cache"},
+    {"records", "cache"},
     {"text"},
     {"data", "engines"},
     {"training", "runs"},
@@ -30,7 +30,7 @@ LAYERS = [
 
 ALONE = {
     "hyperparameters": set(),
-    "records": {"config", "errors", "hyperparameters"},
+    "records": {"config", "errors", "hyperparameters", "stats"},
     "cache": {"errors"},
     "data": {"cache", "config", "errors", "records", "stats"},
     "engines": {"config", "errors", "hyperparameters", "records"},

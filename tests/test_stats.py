@@ -18,18 +18,15 @@ from bench.stats import (
     by_group,
     change,
     detectable,
+    difference,
     difference_over_seeds,
-    discordant,
-    grouped_difference,
     holm,
     luck_of_best,
     mcnemar,
     over_seeds,
     paired_difference,
-    rank_intervals,
     sign_flips,
     slower,
-    tied_with_best,
     wilson,
 )
 
@@ -76,11 +73,6 @@ def test_wilson_stays_within_zero_and_one() -> None:
 def test_wilson_refuses_what_is_no_proportion(correct: int, n: int) -> None:
     with pytest.raises(ValueError, match=str(correct)):
         wilson(correct, n)
-
-
-def test_discordant_pictures_are_counted_for_every_pair() -> None:
-    right = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 1, 1]], bool)
-    assert discordant(right).tolist() == [[0, 2, 2], [0, 0, 1], [1, 2, 0]]
 
 
 def test_mcnemar_gives_published_values() -> None:
@@ -140,24 +132,34 @@ def test_the_paired_interval_is_narrower_where_two_agree_more() -> None:
     assert high[0] - low[0] < 0.02 < high[1] - low[1]
 
 
+@given(st.integers(2, 120), st.floats(0, 1), st.floats(0, 1), st.integers(1, 9), st.integers(0, 4), st.integers(0, 99))
+def test_an_interval_and_its_p_value_never_contradict(
+    n: int, one: float, other: float, tests: int, groups: int, seed: int
+) -> None:
+    """Exact tests and intervals of single seeds, with and without groups, and t tests over seeds."""
+    numbers = np.arange(n) % (n // 2 + 1) if groups else None
+    first, second = drawn(one, 3, n, seed), drawn(other, 3, n, seed + 1)
+    for found in (
+        difference(first[0], second[0], numbers, tests),
+        difference_over_seeds(first, second, numbers, tests),
+    ):
+        assert found.low <= found.value <= found.high
+        assert found.significant == (found.low > 0 or found.high < 0)
+        assert 0 <= found.p <= 1
+
+
+@given(st.integers(20, 120), st.integers(2, 9), st.integers(0, 99))
+def test_of_several_differences_intervals_are_wider_and_p_values_larger(n: int, tests: int, seed: int) -> None:
+    one, other = drawn(0.9, 1, n, seed)[0], drawn(0.7, 1, n, seed + 1)[0]
+    alone, together = difference(one, other), difference(one, other, tests=tests)
+    assert together.low <= alone.low <= alone.high <= together.high
+    assert together.p >= alone.p
+
+
 @pytest.mark.parametrize("counts", [(0, 0, 0, 0), (5, -1, 0, 0)])
 def test_the_paired_interval_refuses_what_is_no_table(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"counts must be >= 0 and their sum >= 1"):
         paired_difference(*counts)
-
-
-def test_ranks_count_only_who_is_significantly_better_or_worse() -> None:
-    """The first is tied with the second, though not the third; the second and the third are not told apart."""
-    accuracy = np.array([0.95, 0.94, 0.92, 0.5])
-    p = np.array([[1, 0.4, 0.01, 0.001], [0.4, 1, 0.2, 0.001], [0.01, 0.2, 1, 0.001], [0.001, 0.001, 0.001, 1]])
-    assert rank_intervals(p, accuracy).tolist() == [[1, 2], [1, 3], [2, 3], [4, 4]]
-    assert tied_with_best(p, accuracy).tolist() == [True, True, False, False]
-
-
-def test_a_difference_of_nothing_is_never_significant() -> None:
-    equal = np.array([0.9, 0.9])
-    assert rank_intervals(np.zeros((2, 2)), equal).tolist() == [[1, 2], [1, 2]]
-    assert tied_with_best(np.zeros((2, 2)), equal).tolist() == [True, True]
 
 
 @given(st.integers(1, 300), st.integers(1, 12), st.floats(0, 1), st.integers(0, 99))
@@ -377,12 +379,12 @@ def test_groups_of_equal_size_have_the_accuracies_as_values() -> None:
 def test_pictures_alone_in_their_groups_are_compared_as_without_groups() -> None:
     generator = np.random.default_rng(3)
     one, other = generator.random((2, 200)) < [[0.8], [0.6]]
-    low, high, p = grouped_difference(one, other, np.arange(200))
-    ahead = discordant(np.array([one, other]))
-    both, neither = (one & other).sum(), (~one & ~other).sum()
-    usual = paired_difference(both, ahead[0, 1], ahead[1, 0], neither)
-    assert p == pytest.approx(float(mcnemar(ahead[0, 1], ahead[1, 0])))
-    assert (low, high) == pytest.approx((float(usual[0]), float(usual[1])), abs=0.002)  # Student's t
+    found = difference(one, other, np.arange(200))
+    usual = difference(one, other)
+    assert (
+        found.p == pytest.approx(usual.p) == pytest.approx(float(mcnemar((one & ~other).sum(), (other & ~one).sum())))
+    )
+    assert (found.low, found.high) == pytest.approx((usual.low, usual.high), abs=0.002)  # Student's t
 
 
 def test_the_interval_over_groups_covers_the_accuracy_and_wilsons_does_not() -> None:
@@ -406,8 +408,7 @@ def test_the_test_over_groups_holds_its_level() -> None:
     for _ in range(300):
         better = generator.normal(0, 0.4, 30)[groups]
         one, other = generator.random((2, 180)) < np.clip([0.7 + better, 0.7 - better], 0, 1)
-        _, _, p = grouped_difference(one, other, groups)
-        found += p < 0.05
+        found += difference(one, other, groups).significant
     assert found <= 0.08 * 300
 
 

@@ -40,19 +40,23 @@ def render(run: Run, path: Path, plotlyjs: str = "") -> None:
 
 
 def ranked_rows(run: Run) -> list[dict[str, Any]]:
-    """The families with a result, best first, as rows with `RANKED_COLUMNS`; values that were not measured are None."""
-    from bench.report.sections.leaderboard import board
+    """The families with a result as rows with `RANKED_COLUMNS`; values that were not measured are None.
 
-    rows = [(row, row.trial) for row in board(run) if row.trial]
-    shared = any(row.tied for row, _ in rows)
+    The recommended family is the first, the others follow by rank.
+    """
+    from bench.report.sections.standings import recommended, standings
+
+    places, shipped = standings(run), recommended(run)
+    ranks = {trial.family: places[trial.family].rank if trial.family in places else None for trial in run.ranking()}
+    ordered = sorted(run.ranking(), key=lambda trial: (ranks[trial.family] or len(ranks) + 1, trial is not shipped))
     return [
         {
             **leaderboard_row(trial),
-            "rank": (row.standing.best_rank if row.standing else row.rank) if row.ranks else None,
-            "tied": row.tied or (shared and trial is row.leader),
+            "rank": ranks[trial.family],
+            "tied": trial.family in places and places[trial.family].tied,
             "configuration": dict(trial.params),
         }
-        for row, trial in rows
+        for trial in ordered
     ]
 
 

@@ -125,9 +125,13 @@ def only(run: Run, *families: str) -> Run:
 
 
 def section(run: Run, name: str) -> str:
-    """A section of the page as markup."""
+    """A section of the page as markup; "" if it is left out."""
+    part = (page.TOP | page.FOLDED)[name]  # type: ignore[operator]
+    built = part.build(run)
+    if name in page.FOLDED and not built.summary:
+        return ""
     template = page.environment().get_template(f"sections/{name}.html")
-    return template.render(run=run, section=page.SECTIONS[name](run))
+    return template.render(run=run, section=built, refresh_s=None)
 
 
 def plain(markup: str) -> str:

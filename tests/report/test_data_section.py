@@ -14,7 +14,7 @@ from bench.cli.data import print_inventory
 from bench.config import RunConfig
 from bench.records import Change, LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
 from bench.report.inventory import Inventory
-from bench.report.sections.verdict import notices
+from bench.report.sections.notices import notices
 
 from .conftest import HOSTILE, LONG
 from .test_page import Page

@@ -12,10 +12,11 @@ from scipy.stats import binom
 from bench import stats
 from bench.records import FamilyInfo, FeatureKind, Run, Shortcuts, from_data, to_data
 from bench.report.sections import leaderboard, models
+from bench.report.sections.notices import notices
 from bench.report.sections.recommendation import efficient
 from bench.report.sections.search_history import best_so_far
 from bench.report.sections.shortcut_notice import shortcut
-from bench.report.sections.verdict import notices, verdict
+from bench.report.sections.verdict import verdict
 
 from .conftest import Right, only, plain, section
 
@@ -122,25 +123,22 @@ def test_a_baseline_never_leads_is_never_tied_and_is_not_recommended(
     best = with_baselines(predicted(run, right), "cnn", "dummy")
     assert [trial.family for trial in best.ranking()] == ["mobilenet_v2", "cnn", "dummy"]
     answer = verdict(best)
-    assert answer.tied == ()
-    assert answer.headline.startswith("mobilenet_v2 · random weights leads with 93.3\u00a0% test accuracy")
-    assert answer.headline.endswith("not separated from cnn.")
-    rows = {row.family.name: row for row in leaderboard.board(best)}
-    assert [(rows[name].ranks, rows[name].tied) for name in ("mobilenet_v2", "cnn", "dummy")] == [
-        ("1", False), ("", False), ("", False)
-    ]  # fmt: skip
+    assert answer.headline.startswith("Ship mobilenet_v2 · random weights: 93.3\u00a0% of the test pictures are right")
+    assert answer.headline.endswith("the only family with a result.")
+    rows = {row.family.name: (row.rank, row.is_baseline) for row in leaderboard.board(best)}
+    assert [rows[name] for name in ("mobilenet_v2", "cnn", "chance")] == [(1, False), (None, True), (None, False)]
     assert {trial.family for trial in efficient(best)} == {"mobilenet_v2"}
     assert "cnn baseline" in plain(section(best, "leaderboard"))
 
 
 def test_a_family_wins_against_baselines_that_it_beats(compared_run: Run) -> None:
     best = with_baselines(only(compared_run, "cnn", "dummy"), "dummy")
-    assert verdict(best).headline.startswith("cnn wins with 91.1\u00a0% test accuracy")
+    assert verdict(best).headline.startswith("Ship cnn: 91.1\u00a0% of the test pictures")
 
 
 def test_a_baseline_alone_is_no_result_of_a_model(compared_run: Run) -> None:
     alone = only(compared_run, "dummy")
-    assert verdict(alone).headline.startswith("dummy reaches")  # it is all that was asked for
+    assert verdict(alone).title.startswith("No model is better than always answering")  # it is all that was asked for
     beside = replace(alone, families=(FamilyInfo("dummy", learns=False), FamilyInfo("cnn")))
     assert verdict(beside).headline == "No model has a result, only dummy."
 

@@ -202,7 +202,7 @@ def board(run: Run) -> list[BoardRow]:
                 states=text.states(trials),
                 trials=on_page,
                 left_out=len(trials) - len(on_page),
-                answered=sum(bool(each.duplicate_of) for each in trials),
+                answered=sum(trial.duplicate_of != "" for trial in trials),
                 reason="" if trial else no_result(run, info),
                 trial=trial,
                 standing=places.get(name),
@@ -218,7 +218,7 @@ def board(run: Run) -> list[BoardRow]:
 
 def _chance(run: Run, floor: float | None, guessing: Sequence[str]) -> list[BoardRow]:
     """The row of the best constant answer, with the trials of the baselines that are no better."""
-    if floor is None:
+    if floor is None or not run.families:
         return []
     counts = run.split.counts["test"]
     answer = f"Always answering {text.one_line(max(counts, key=lambda name: counts[name]))}"
@@ -248,8 +248,9 @@ def time_s(trial: Trial) -> float | None:
 
 def remarks(trial: Trial) -> list[str]:
     """Short remarks on a trial."""
+    saved = trial.cost.saved_time_s if trial.cost and not trial.duplicate_of else 0.0
     candidates = [
-        "known configuration" if trial.known else "",
+        f"the cache saved {text.seconds(saved)}" if saved else "",
         f"answered from the record of {trial.duplicate_of}, not trained" if trial.duplicate_of else trial.note,
         "" if trial.counted else "used no budget",
         trial.failure.name if trial.failure else "",
@@ -304,8 +305,7 @@ def _status(run: Run, family: FamilyInfo, trials: Sequence[Trial], best: Trial |
 def _family_values(row: BoardRow) -> list[Any]:
     values = leaderboard_row(row.trial) if row.trial else {"family": row.family.name, "weights": row.weights}
     values = dict(values) | {"row": "family", "rank": row.rank, "difference": row.difference, "state": row.status}
-    if row.accuracy is not None:
-        values["test_accuracy"] = row.accuracy
+    values |= {} if row.accuracy is None else {"test_accuracy": row.accuracy}
     return [_value(values.get(column)) for column in BOARD_COLUMNS]
 
 

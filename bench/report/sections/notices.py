@@ -58,9 +58,9 @@ def section(run: Run) -> Notices:
 def notices(run: Run) -> list[Notice]:
     """The notices, the state of the run first."""
     account = Inventory(run.split, run.config)
-    found = [*_state(run)]
+    banners = [*_state(run)]
     if noticed := shortcut(run):
-        found.append(Notice(noticed.level, noticed.title, str(noticed), "ship"))
+        banners.append(Notice(noticed.level, noticed.title, str(noticed), "ship"))
     titled = {
         ("Pretrained weights missing", "leaderboard"): _random_weights(run),
         ("Accuracy hides a class", "models"): hidden_classes(run),
@@ -69,10 +69,10 @@ def notices(run: Run) -> list[Notice]:
         ("Labels in doubt", "data"): account.doubts,
         ("Pictures that may belong together", "data"): account.suggestions,
     }
-    found += [
+    banners += [
         Notice("warning", title, " ".join(warnings), link) for (title, link), warnings in titled.items() if warnings
     ]
-    return found + [Notice("note", "Note", note) for note in run.notes]
+    return banners + [Notice("note", "Note", note) for note in run.notes]
 
 
 def _state(run: Run) -> list[Notice]:

@@ -12,6 +12,7 @@ from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import rounded
 from bench.report.sections.shortcut_notice import FoundShortcut, shortcut
+from bench.report.sections.standings import recommended
 
 LIMITS: Mapping[str, tuple[str, str, Callable[[float | None], str]]] = {
     "parameters": ("Parameters", "weights of the model", text.count),
@@ -49,7 +50,7 @@ class Recommendation:
     """The section.
 
     Attributes:
-        candidates: Best validation accuracy first.
+        candidates: The recommended trial first, then by validation accuracy.
         shortcut: The shortcut in the data, without which no model is recommended; None without one.
         steps: Choices for each of the `LIMITS`, ascending, as value and words. They are the costs of the candidates,
             so that every step admits one more.
@@ -71,7 +72,9 @@ class Recommendation:
 
 def section(run: Run) -> Recommendation:
     """The candidates of a run."""
-    trials = efficient(run)
+    shipped, trials = recommended(run), efficient(run)
+    if shipped is not None and shipped.cost:
+        trials = [shipped, *(trial for trial in trials if trial is not shipped)]
     steps = {cost: sorted({cost_of(trial, cost) for trial in trials} - {math.inf}) for cost in LIMITS}
     best = {family: run.best(family) for family in {trial.family for trial in trials}}
     candidates = []

@@ -136,7 +136,8 @@ def _reason(run: Run, shipped: Trial, places: dict[str, Standing]) -> str:
     if others:
         lead = (leader.test_accuracy or 0.0) - (others[0].test_accuracy or 0.0)
         return f"{100 * lead:.1f} points more accurate than {text.label(others[0])}, the next"
-    return "the only family with a result"
+    above = 100 * ((leader.test_accuracy or 0.0) - (chance(run) or 0.0))
+    return f"{above:.1f} points above chance, the only family with a result"
 
 
 def _costs(trial: Trial) -> tuple[float, float | None, float | None]:
@@ -146,7 +147,7 @@ def _costs(trial: Trial) -> tuple[float, float | None, float | None]:
 
 
 def _but(shipped: Trial, leader: Trial) -> list[str]:
-    """What the recommended model costs more than the most accurate one."""
+    """Costs that the recommended model has more of than the most accurate one, in words."""
     (_, slow, large), (_, fast, small) = _costs(shipped), _costs(leader)
     more = []
     if slow and fast and slow >= MUCH * fast:

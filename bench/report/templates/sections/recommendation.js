@@ -1,4 +1,4 @@
-// Shows the best candidate within the limits: the first that fits in the table, which is sorted by accuracy.
+// Shows the best candidate within the limits: the first that fits in the table, the recommended one, then by accuracy.
 "use strict";
 (() => {
   const limits = document.getElementById("limits");
@@ -33,7 +33,7 @@
       row.classList.toggle("best", row === best);
     }
     const title = document.createElement("h3");
-    title.textContent = inputs.some(isLimited) ? "The most accurate within these limits" : "The most accurate";
+    title.textContent = inputs.some(isLimited) ? "Within these limits" : "Without limits";
     const card = best ? best.querySelector(".card").cloneNode(true) : paragraph("No complete trial is within these limits.");
     answer.replaceChildren(title, card);
   };
