@@ -126,8 +126,8 @@ def _finalize(value: Any) -> Any:
 
 
 FILTERS = (
-    "percent interval seconds milliseconds count number plural label random_weights listing validation parameters mean_of_seeds "
-    "over_folds one_line thousands points p_value megabytes frozen"
+    "percent interval seconds milliseconds count number plural label random_weights listing validation mean_of_seeds "
+    "parameters over_folds one_line thousands points p_value megabytes frozen"
 )
 """Functions of `bench.text` that the templates use as filters."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from bench import report
 from bench.cli import parser
 from bench.records import FAIL, Run
 from bench.report import index
+from bench.report.sections.standings import recommended
 from bench.runs import store
 from bench.text import one_line, percent
 
@@ -33,10 +35,9 @@ from .shown import SHOWN, save_shown
 
 pytestmark = pytest.mark.slow
 
-COLUMNS = (
-    "rank family test_accuracy difference val_accuracy train_time_s latency_ms parameters macs peak_rss_mb weights "
-    "engine state"
-).split()
+COLUMNS = "rank family test_accuracy difference latency_ms parameters train_time_s state".split()
+CHOSEN = "val_accuracy macs peak_rss_mb weights engine".split()
+"""Columns that a reader can add."""
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,8 @@ def board(page: Page) -> dict[str, Any]:
 
 
 def families(page: Page) -> list[str]:
-    """The families that are shown, from the top."""
-    shown = "[...board.tBodies].filter((each) => each.checkVisibility())"
+    """The families that are shown, from the top, without the line of chance."""
+    shown = "[...board.tBodies].filter((each) => each.checkVisibility() && !each.classList.contains('baseline'))"
     names = page.evaluate(f"{shown}.map((each) => each.querySelector('th[scope=row] bdi').textContent)")
     return [one_line(name) for name in names]
 
@@ -117,7 +118,7 @@ def test_every_column_sorts_both_ways(name: str, browser: Browser, page_of: Call
     with opened(browser, page_of(name)) as page:
         every = set(families(page))
         assert len(every) > 1
-        for key in COLUMNS:
+        for key in COLUMNS + CHOSEN:
             seen = set()
             for _ in range(2):
                 ((sorted_by, direction),) = page.evaluate(PRESSED, key)
@@ -140,8 +141,8 @@ def test_the_keyboard_alone_reaches_sort_filter_and_fold(browser: Browser, page_
         page.keyboard.press("Space")
         assert is_sorted(column(page, "parameters"), "ascending")
         assert page.locator("button[data-sort=parameters]").evaluate("each => each === document.activeElement")
-        summary = page.locator("details.family[data-family] > summary").first
-        summary.focus()
+        unfold = page.locator("button.unfold").first
+        unfold.focus()
         page.keyboard.press("Enter")
         assert len(anchors(page)) > 0
         page.keyboard.press("Space")
@@ -157,15 +158,15 @@ def test_a_text_filters_families_and_trials(name: str, browser: Browser, page_of
         assert len(families(page)) < len(every) or all(every[-1] in each for each in every)
         page.locator("#filter").fill("no family is called so")
         assert families(page) == []
-        assert page.locator("#shown").inner_text().startswith("0 of ")
+        assert page.locator("#shown").inner_text() == "No family or trial matches the filter."
         page.locator("#filter").fill("")
         assert families(page) == every
 
 
 def test_states_filter_trials(browser: Browser, page_of: Callable[[str], Path]) -> None:
     with opened(browser, page_of("engines")) as page:
-        for summary in page.locator("details.family[data-family] > summary").all():
-            summary.click()
+        for unfold in page.locator("button.unfold").all():
+            unfold.click()
         every = anchors(page)
         data = board(page)
         states = {anchor: values[data["trialColumns"].index("state")] for anchor, values in data["trials"].items()}
@@ -185,7 +186,7 @@ def test_what_is_shown_is_what_is_exported(
 ) -> None:
     with opened(browser, page_of(name)) as page:
         page.locator("button[data-sort=test_accuracy]").click()
-        page.locator("details.family[data-family] > summary").last.click()
+        page.locator("tbody:not(.baseline) button.unfold").last.click()
         page.locator("#filter").fill("#0")
         data = board(page)
         expected = column(page, "family")
@@ -197,7 +198,8 @@ def test_what_is_shown_is_what_is_exported(
         rows = list(csv.DictReader(file))
     assert rows
     assert trials
-    assert [plain(each["family"]) for each in rows if each["row"] == "family"] == expected
+    exported = [plain(each["family"]) for each in rows if each["row"] == "family" and each["family"] != "chance"]
+    assert exported == expected
     own = [dict(zip(data["trialColumns"], values, strict=True)) for values in trials]
     exported = [each for each in rows if each["row"] == "trial"]
     for key in ("family", "engine", "trial", "state", "val_accuracy", "parameters"):
@@ -231,7 +233,7 @@ def test_a_fresh_tab_shows_what_the_address_says(name: str, browser: Browser, pa
         page.locator("button[data-sort=family]").press("Enter")
         page.locator("button[data-sort=family]").press("Enter")
         page.locator("#filter").fill("#0")
-        page.locator("details.family[data-family] > summary").first.click()
+        page.locator("button.unfold").first.click()
         page.locator("#theme").click()
         page.locator("#theme").click()
         left, fragment = state(page), page.evaluate("location.hash")
@@ -269,28 +271,94 @@ def test_a_mark_in_a_chart_leads_to_its_trial(name: str, browser: Browser, page_
         page.wait_for_function("document.activeElement.id.startsWith('trial-')")
         target = page.locator(":focus")
         target.wait_for(state="visible")
-        assert target.evaluate("each => each.closest('details').open")
 
 
-@pytest.mark.parametrize("name", ["engines", "hostile"])
-def test_paper_has_everything_unfolded_and_the_screen_is_as_before(
+@pytest.mark.parametrize("name", ["engines", "photographs"])
+def test_paper_has_the_decision_the_board_and_the_charts_on_two_pages(
     name: str, browser: Browser, page_of: Callable[[str], Path]
 ) -> None:
     with opened(browser, page_of(name)) as page:
         closed = page.locator("details:not([open])").count()
-        assert closed > 0
-        left = "document.querySelectorAll('details:not([open])').length"
-        page.evaluate(f"addEventListener('beforeprint', () => (window.left = {left}))")
-        assert page.pdf().startswith(b"%PDF")
-        assert page.evaluate("window.left") == 0
+        printed = page.pdf(format="A4", margin=dict.fromkeys(("top", "right", "bottom", "left"), "12mm"))
+        assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) <= 2
         assert page.locator("details:not([open])").count() == closed
+        page.emulate_media(media="print")
+        assert page.locator("#verdict, #board, #accuracy").count() == 3
+        assert not page.locator("#search").is_visible()
+
+
+@pytest.mark.parametrize("name", ["engines", "photographs"])
+def test_the_first_screen_holds_the_decision_and_the_board(
+    name: str, browser: Browser, page_of: Callable[[str], Path]
+) -> None:
+    with opened(browser, page_of(name), viewport={"width": 1280, "height": 800}) as page:
+        row = page.locator("#board > tbody").nth(2).bounding_box()
+        assert row is not None
+        assert row["y"] + row["height"] <= 800
+        assert page.evaluate("document.documentElement.scrollHeight") <= 5 * 800
+
+
+def test_sections_are_folded_and_the_contents_lead_to_each(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("engines"), reduced_motion="reduce") as page:
+        assert page.locator("details.fold[open]").count() == 0
+        links = [link.get_attribute("href") for link in page.locator(".contents a").all()]
+        assert {"#verdict", "#leaderboard", "#search", "#models", "#data", "#reproduce"} <= set(links)
+        for link in links:
+            page.locator(".contents > summary").click()
+            page.locator(f'.contents a[href="{link}"]').click()
+            assert not page.locator(".contents").evaluate("each => each.open")
+            assert page.locator(f"{link}").evaluate("each => each.querySelector(':scope > .fold')?.open ?? true")
+            assert page.locator(f"{link}").evaluate("each => each === document.activeElement")
+    with opened(browser, page_of("engines"), "#models") as fresh:
+        assert fresh.locator("#models > details").evaluate("each => each.open")
+
+
+def test_columns_are_chosen_and_kept_in_the_address(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    def shown(page: Page) -> list[str]:
+        heads = page.locator("#board > thead th:visible button")
+        return [str(head.get_attribute("data-sort")) for head in heads.all()]
+
+    with opened(browser, page_of("engines")) as page:
+        assert shown(page) == COLUMNS
+        page.locator("#columns > summary").click()
+        page.get_by_role("checkbox", name="Validation").check()
+        page.get_by_role("checkbox", name="MACs").check()
+        assert set(shown(page)) == {*COLUMNS, "val_accuracy", "macs"}
+        cells = page.locator("#board > tbody").first.locator("tr").first.locator("td:visible, th:visible")
+        assert cells.count() == len(COLUMNS) + 2
+        fragment = page.evaluate("location.hash")
+    with opened(browser, page_of("engines"), fragment) as fresh:
+        assert set(shown(fresh)) == {*COLUMNS, "val_accuracy", "macs"}
+        fresh.locator("#columns > summary").click()
+        fresh.get_by_role("checkbox", name="MACs").uncheck()
+        assert set(shown(fresh)) == {*COLUMNS, "val_accuracy"}
+
+
+def test_two_ticked_trials_stand_side_by_side(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("engines"), reduced_motion="reduce") as page:
+        for unfold in page.locator("button.unfold").all():
+            unfold.click()
+        ticks = page.locator("#board .tick input")
+        ticks.nth(0).check()
+        assert not page.locator("#side").is_visible()
+        ticks.nth(1).check()
+        assert page.locator("#side thead th").count() == 2
+        assert ticks.nth(2).is_disabled()
+        data, ids = board(page), anchors(page)[:2]
+        names = {name for each in ids for name in data["trials"][each][-1]}
+        heads = {head.inner_text().replace(" ", "_") for head in page.locator("#side tbody th").all()}
+        assert names | {"val_accuracy", "train_time_s"} <= heads
+        fragment = page.evaluate("location.hash")
+        page.get_by_role("button", name="Close").click()
+        assert not page.locator("#side").is_visible()
+    with opened(browser, page_of("engines"), fragment) as fresh:
+        assert fresh.locator("#side").is_visible()
 
 
 def test_without_scripts_the_tables_are_there(browser: Browser, page_of: Callable[[str], Path]) -> None:
     with opened(browser, page_of("engines"), java_script_enabled=False) as page:
-        assert page.locator("#board > tbody:visible").count() == 3
+        assert page.locator("#board > tbody:visible").count() == 3  # two families and chance
         assert not page.locator("#controls").is_visible()
-        page.locator("details.family[data-family] > summary").first.click()
         assert page.locator("#board tr[id]:visible").count() > 1
 
 
@@ -304,7 +372,8 @@ def test_a_phone_needs_no_scrolling_sideways(name: str, browser: Browser, page_o
 
 def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, page_of: Callable[[str], Path]) -> None:
     run = bench.load(page_of("seeds").parent)
-    leader = run.ranking()[0]
+    leader = recommended(run)
+    assert leader is not None
     assert leader.over_seeds is not None
     mean = percent(leader.over_seeds.accuracy)
     with opened(browser, page_of("seeds")) as page:
@@ -312,11 +381,10 @@ def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, p
         first = page.locator("#board tbody").first.locator("td.accuracy")
         assert mean in first.inner_text()
         assert "3\u00a0seeds, sd" in first.inner_text()
-        assert mean in page.locator("#verdict-title").inner_text()
+        assert mean in page.locator("#verdict .figures").inner_text()
+        page.evaluate("for (const each of document.querySelectorAll('details.fold')) each.open = true")
         assert f"{mean} test accuracy" in page.locator("#answer").inner_text()
-        assert (
-            "In 3 of the 6\u00a0pairs both families have several seeds" in page.locator("#pairwise-text").inner_text()
-        )
+        assert "Where both have several seeds, their means are compared" in page.locator("#standings-text").inner_text()
         page.locator("#chart-parameters").scroll_into_view_if_needed()
         page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
 
@@ -332,7 +400,7 @@ def test_charts_come_from_a_file_beside_the_page_too(browser: Browser, run: Run,
 def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     report.render(run, file)
-    with opened(browser, file) as page:
+    with opened(browser, file, "#ship") as page:
         answer = page.locator("#answer .card")
         assert answer.inner_text().startswith("mobilenet_v2")
         page.locator("#limit-parameters").press("Home")
@@ -341,6 +409,7 @@ def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) 
         assert answer.inner_text().startswith("cnn")
         fragment = page.evaluate("location.hash")
     with opened(browser, file, fragment) as fresh:
+        fresh.locator("#ship > details > summary").click()
         assert fresh.locator("#answer .card").inner_text().startswith("cnn")
 
 
@@ -348,7 +417,7 @@ def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) 
 def test_every_trial_can_be_taken_away_as_data(
     name: str, browser: Browser, page_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    with opened(browser, page_of(name)) as page:
+    with opened(browser, page_of(name), "#reproduce") as page:
         for ending in ("csv", "json"):
             with page.expect_download() as download:
                 page.locator(f"button[data-raw={ending}]").click()
@@ -416,13 +485,13 @@ def test_a_page_that_loads_itself_again_stays_as_it_was_left(browser: Browser, r
         page.clock.install()
         page.reload()
         page.locator("#filter").fill("cnn")
-        page.locator("details.family[data-family]:visible > summary").first.click()
+        page.locator("button.unfold:visible").first.click()
         shown, trials = families(page), anchors(page)
         page.locator("details[data-key='table accuracy'] > summary").click()
         report.render(replace(going_on(run), elapsed_s=700.0, notes=("a later note",)), file)
         with page.expect_navigation():
             page.clock.run_for(20_000)
-        page.get_by_text("a later note").wait_for()
+        page.get_by_text("a later note").wait_for(state="attached")
         assert families(page) == shown
         assert anchors(page) == trials != []
         assert page.locator("details[data-key='table accuracy']").get_attribute("open") is not None

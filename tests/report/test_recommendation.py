@@ -148,8 +148,8 @@ def test_of_data_in_folds_only_a_kept_model_can_be_had(folded_run: Run, tmp_path
 
 def test_the_page_shows_the_most_accurate_first_and_needs_no_script(run: Run) -> None:
     said = words(run)
-    assert "The most accurate mobilenet_v2 · random weights optuna:tpe #1 : 93.9 % validation accuracy, 93.3 %" in said
-    assert "{'input_size': 64, 'learning_rate': 0.00031" in said
+    assert "Without limits mobilenet_v2 · random weights optuna:tpe #1 : 93.9 % validation accuracy, 93.3 %" in said
+    assert "input_size 64, learning_rate 0.00031" in said
     assert "All possible answers: 6 trials" in said
     assert "bench export reports/20261121T001800-drawn mobilenet_v2" in said
 
