@@ -37,6 +37,7 @@ class LoadedFamily:
         known: The file's `KNOWN_CONFIGURATIONS`.
         input: The file's `INPUT`, one of `INPUTS`; pixels if it has none.
         neighbours: Imported modules from the same folder, by name.
+        names: The file's global names.
     """
 
     path: Path
@@ -45,10 +46,13 @@ class LoadedFamily:
     known: tuple[Mapping[str, Value], ...]
     input: str
     neighbours: dict[str, ModuleType]
+    names: dict[str, Any]
 
     def model(self, hp: HyperParameters, task: Any) -> Any:
-        """Build a model."""
-        with _importing_from(self.path.parent, self.neighbours):
+        """Build a model. Weights files that exist are taken whatever their checksum, and never deleted."""
+        from bench.training.pretrained import existing_files_kept
+
+        with _importing_from(self.path.parent, self.neighbours), existing_files_kept(self.names):
             return self.build(hp, task)
 
 
@@ -75,7 +79,7 @@ def load(path: Path) -> LoadedFamily:
     wanted = getattr(module, INPUT, PIXELS)
     if wanted not in INPUTS:
         raise SpaceError(path, line_of(path, INPUT), f"{INPUT} is {wanted!r}: must be one of {', '.join(INPUTS)}")
-    return LoadedFamily(path, line, build, tuple(known), wanted, neighbours)
+    return LoadedFamily(path, line, build, tuple(known), wanted, neighbours, vars(module))
 
 
 def _function(build: Any) -> Callable[[HyperParameters, Any], Any]:

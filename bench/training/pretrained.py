@@ -26,6 +26,9 @@ Application = Callable[..., Any]
 """A function of `keras.applications`, or one with the same arguments `include_top`, `weights` and `input_shape`."""
 
 
+_GET_FILE = inspect.signature(keras.utils.get_file)
+
+
 class _FileRequested(BaseException):
     """Raised to leave an application when it requests its file; not an `Exception`, which its code might catch."""
 
@@ -134,22 +137,52 @@ def _get_file_replaced(application: Application, answer: Callable[[str, Path, st
     Args:
         answer: Takes the URL, the path in the Keras cache and the checksum ("" for none); returns the file's path.
     """
-    original = keras.utils.get_file
-    signature = inspect.signature(original)
 
     def get_file(*positional: Any, **named: Any) -> str:
-        bound = signature.bind(*positional, **named)
-        bound.apply_defaults()
-        arguments = bound.arguments
+        arguments, path = _requested(*positional, **named)
         if arguments["extract"] or arguments["untar"]:
             raise ValueError("its weights are in an archive: must be a weights file")
-        folder = Path(arguments["cache_dir"] or keras_private.config.keras_home()).expanduser().absolute()
-        name = str(arguments["fname"] or Path(arguments["origin"]).name)
-        checksum = arguments["file_hash"] or arguments["md5_hash"] or ""
-        return answer(arguments["origin"], folder / arguments["cache_subdir"] / name, checksum)
+        return answer(arguments["origin"], path, arguments["file_hash"] or arguments["md5_hash"] or "")
 
+    with _replaced(get_file, getattr(inspect.unwrap(application), "__globals__", {})):
+        yield
+
+
+@contextmanager
+def existing_files_kept(names: dict[str, Any]) -> Iterator[None]:
+    """Make Keras take a weights file that exists, whatever its checksum, for a family that builds its own backbone.
+
+    Keras would download it again, and delete it if that fails.
+
+    Args:
+        names: Global names of the family's file, which is not in `sys.modules`.
+    """
+    original = keras.utils.get_file
+
+    def get_file(*positional: Any, **named: Any) -> str:
+        arguments, path = _requested(*positional, **named)
+        is_kept = path.is_file() and not (arguments["extract"] or arguments["untar"] or arguments["force_download"])
+        return str(path) if is_kept else str(original(*positional, **named))
+
+    with _replaced(get_file, names):
+        yield
+
+
+def _requested(*positional: Any, **named: Any) -> tuple[dict[str, Any], Path]:
+    """Return the arguments of a call of Keras' `get_file`, with defaults, and the path of the file."""
+    bound = _GET_FILE.bind(*positional, **named)
+    bound.apply_defaults()
+    arguments = bound.arguments
+    folder = Path(arguments["cache_dir"] or keras_private.config.keras_home()).expanduser().absolute()
+    return arguments, folder / arguments["cache_subdir"] / str(arguments["fname"] or Path(arguments["origin"]).name)
+
+
+@contextmanager
+def _replaced(get_file: Callable[..., str], names: dict[str, Any]) -> Iterator[None]:
+    """Replace Keras' `get_file` by another function in all modules and in `names`."""
+    original = keras.utils.get_file
     modules = [vars(module) for module in tuple(sys.modules.values()) if isinstance(module, ModuleType)]
-    modules.append(getattr(inspect.unwrap(application), "__globals__", {}))  # search-space files: not in sys.modules
+    modules.append(names)  # search-space files: not in sys.modules
     replaced = [(names, name) for names in modules for name, value in tuple(names.items()) if value is original]
     try:
         for names, name in replaced:

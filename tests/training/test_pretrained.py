@@ -13,8 +13,9 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras.src.utils import file_utils
 
 from bench.errors import WeightsError
+from bench.hyperparameters import HyperParameters, fixed
 from bench.records import Weights
-from bench.training import jobs, keras_private, pretrained
+from bench.training import jobs, keras_private, loading, pretrained
 from bench.training.messages import WeightsJob
 from bench.training.task import Task
 
@@ -178,3 +179,25 @@ def test_everyones_get_file_is_keras_own_again_afterwards(keras_home):
     assert keras.utils.get_file is file_utils.get_file is original
     functions = [vars(module).get("get_file") for module in tuple(sys.modules.values())]
     assert not [function for function in functions if getattr(function, "__module__", "") == pretrained.__name__]
+
+
+def test_a_family_of_its_own_backbone_takes_a_file_of_another_checksum_and_never_loses_it(
+    keras_home: Path, tmp_path: Path
+) -> None:
+    """Keras would download the file again, and delete it because that fails without a network."""
+    path = keras_home / "models" / "mobilenet_2_5_224_tf_no_top.h5"
+    write_weights(path, keras.applications.MobileNet, alpha=0.25)
+    family = tmp_path / "mine.py"
+    family.write_text(
+        "import keras\n\n\ndef build(hp):\n"
+        "    base = keras.applications.MobileNet((128, 128, 3), alpha=0.25, include_top=False)\n"
+        "    x = keras.layers.GlobalAveragePooling2D()(base.output)\n"
+        '    return keras.Model(base.input, keras.layers.Dense(1, activation="sigmoid")(x))\n'
+    )
+    original = keras.utils.get_file
+    model = loading.load(family).model(HyperParameters(fixed({})), None)
+    with h5py.File(path) as file:
+        kernel = file["conv1"]["conv1"]["kernel"][()]
+    np.testing.assert_array_equal(model.get_layer("conv1").kernel, kernel)
+    assert path.is_file()
+    assert file_utils.get_file is keras.utils.get_file is original
