@@ -165,7 +165,8 @@ def test_banners_name_missing_weights_and_families_without_a_result(run: Run) ->
 def test_banners_tell_going_partial_and_failed_runs_apart(run: Run) -> None:
     kinds = {status: notices(replace(run, status=status))[0] for status in ("running", "partial", "failed")}
     assert [notice.kind for notice in kinds.values()] == ["going", "warning", "error"]
-    assert "12 of 24\u00a0trials, 1 in training" in kinds["running"].text
+    assert "12 of 24\u00a0trials, mobilenet_v2 · random weights in training" in kinds["running"].text
+    assert kinds["running"].share == 0.5
     assert "stopped after 12 of 24\u00a0trials" in kinds["partial"].text
 
 

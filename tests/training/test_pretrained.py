@@ -185,7 +185,7 @@ def test_a_family_of_its_own_backbone_takes_a_file_of_another_checksum_and_never
     keras_home: Path, tmp_path: Path
 ) -> None:
     """Keras would download the file again, and delete it because that fails without a network."""
-    path = keras_home / "models" / "mobilenet_2_5_224_tf_no_top.h5"
+    path = keras_home / "models" / "mobilenet_2_5_128_tf_no_top.h5"
     write_weights(path, keras.applications.MobileNet, alpha=0.25)
     family = tmp_path / "mine.py"
     family.write_text(

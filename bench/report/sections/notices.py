@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import text
-from bench.records import RUNNING, Run, Weights
+from bench.records import RUNNING, WAITING, Run, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections.shortcut_notice import shortcut
 from bench.report.sections.standings import scored
@@ -30,12 +30,14 @@ class Notice:
         kind: "going", "note", "warning" or "error".
         title: A few words, for the line above the leaderboard.
         link: Id of the section that tells more; "" for none.
+        share: Share of the budget that is used, for the bar of a run that goes on.
     """
 
     kind: str
     title: str
     text: str = ""
     link: str = ""
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,25 @@ def notices(run: Run) -> list[Notice]:
 
 def _state(run: Run) -> list[Notice]:
     if run.status == "running":
-        training = sum(trial.state == RUNNING for trial in run.trials)
-        now = f", {training} in training" if training else ""
-        return [Notice("going", "Still going", f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far.")]
+        training = list(dict.fromkeys(text.label(trial) for trial in run.trials if trial.state == RUNNING))
+        now = f", {text.listing(training)} in training" if training else ""
+        so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
+        return [Notice("going", "Still going", so_far, share=used(run))]
     if run.status == "partial":
         stopped = f"It was stopped after {progress(run)}; the results up to then are shown."
         return [Notice("warning", "Partial run", stopped, "reproduce")]
     if run.status == "failed":
         return [Notice("error", "Failed run", f"It ended with an error after {progress(run)}.", "failures")]
     return []
+
+
+def used(run: Run) -> float | None:
+    """Share of the budget that is used, from 0 to 1; None without a budget."""
+    budget, engines = run.config.budget, max(len(run.config.engines), 1)
+    done = sum(trial.counted and trial.state not in (RUNNING, WAITING) for trial in run.trials)
+    shares = [done / (budget.trials * engines)] if budget.trials else []
+    shares += [run.elapsed_s / (budget.seconds * engines)] if budget.seconds else []
+    return min(max(shares), 1.0) if shares else None
 
 
 def _random_weights(run: Run) -> list[str]:
