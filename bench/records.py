@@ -598,6 +598,11 @@ class Trial:
         return self.test.accuracy_low, self.test.accuracy_high
 
     @property
+    def test_with_interval(self) -> tuple[float | None, float | None, float | None]:
+        """`test_accuracy` and the bounds of `test_interval`."""
+        return self.test_accuracy, *self.test_interval
+
+    @property
     def rank_key(self) -> tuple[float, float, int]:
         """Sort key, best first: validation accuracy, then validation log loss, then order."""
         loss = self.validation.log_loss if self.validation else float("inf")
@@ -1031,7 +1036,10 @@ class Run(RunHeader):
         return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype({"rank": "Int64"})
 
     def __repr__(self) -> str:
-        best = [f"best {row.family} {_percent(row.test_accuracy, row.value)}" for row in self.ranking()[:1]]
+        from bench import leaderboard
+
+        rows = leaderboard(self)[:1]
+        best = [f"best {row['family']} {_percent(row['test_accuracy'], row['val_accuracy'])}" for row in rows]
         counts = f"families: {len(self.families)}, trials: {len(self.trials)}"
         return f"<Run {self.path}: {', '.join([self.status, counts, *best])}>"
 
@@ -1078,7 +1086,7 @@ class RunRecord(RunHeader):
     Attributes:
         prefix: Prefix of the names of the run's studies in the storage.
         trials: Number of trials in each state, without answers from the record.
-        best: The leading family.
+        best: The recommended family; without one, the most accurate.
     """
 
     prefix: str

@@ -23,8 +23,8 @@ from bench.report.sections.more_pictures import worth_of_more
 from bench.report.sections.notices import hidden_classes
 from bench.report.sections.screened import estimate, hits
 from bench.report.sections.shortcut_notice import shortcut
-from bench.report.sections.standings import standings, test_interval
 from bench.report.sections.verdict import no_result, verdict
+from bench.runs.standings import standings
 from bench.search.progress import Progress
 from bench.text import (
     NOTHING,
@@ -319,7 +319,7 @@ def _board(run: Run, ranking: Sequence[Trial], width: int) -> Table:
 
 def _cells(rank: str, trial: Trial) -> Iterable[str]:
     """The cells of a trial's row, in the order of `COLUMNS`."""
-    cost, (accuracy, low, high) = trial.cost, test_interval(trial)
+    cost, (accuracy, low, high) = trial.cost, trial.test_with_interval
     yield f"{rank} {label(trial)}"
     yield percent(accuracy)
     yield NOTHING if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

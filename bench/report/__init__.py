@@ -44,7 +44,7 @@ def ranked_rows(run: Run) -> list[dict[str, Any]]:
 
     The recommended family is the first, the others follow by rank.
     """
-    from bench.report.sections.standings import recommended, standings
+    from bench.runs.standings import recommended, standings
 
     places, shipped = standings(run), recommended(run)
     ranks = {trial.family: places[trial.family].rank if trial.family in places else None for trial in run.ranking()}

@@ -30,7 +30,6 @@ from bench.report.photos import Photo, PhotoAlbum
 from bench.report.sections.leaderboard import board_scale
 from bench.report.sections.notices import Notice
 from bench.report.sections.reproduce import environment_facts
-from bench.report.sections.standings import test_interval
 from bench.report.sections.verdict import no_result
 from bench.report.styles import interval_bar, marks
 from bench.runs import results
@@ -306,7 +305,7 @@ def _side(run: Run, family: str) -> FamilySide:
     if trial is None:
         info = next((info for info in run.families if info.name == family), None)
         return FamilySide(states=states, reason=no_result(run, info) if info else "not in this run")
-    accuracy, low, high = test_interval(trial)
+    accuracy, low, high = trial.test_with_interval
     return FamilySide(trial=trial, accuracy=accuracy, low=low, high=high, states=states)
 
 

@@ -23,6 +23,7 @@ from bench.report.figures import anchor
 from bench.report.sections import (
     budget,
     cost_charts,
+    differences,
     failures,
     leaderboard,
     models,
@@ -32,7 +33,6 @@ from bench.report.sections import (
     reproduce,
     screened,
     search_history,
-    standings,
     verdict,
 )
 from bench.report.sections.cost_charts import COSTS
@@ -76,7 +76,7 @@ TOP: Mapping[str, Section] = {
 FOLDED: Mapping[str, Section] = {
     "notices": Section("notices", "Notices", notices.section),
     "recommendation": Section("ship", "What to ship within limits", recommendation.section),
-    "standings": Section("standings", "Against the most accurate", standings.section),
+    "differences": Section("differences", "Against the most accurate", differences.section),
     "search_history": Section("search", "Search", search_history.section),
     "budget": Section("budget", "Budget", budget.section),
     "models": Section("models", "Models", models.section),
@@ -143,7 +143,6 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     search_history.improvements,
     search_history.last_accuracy,
     sparkline,
-    standings.test_interval,
 )
 """The other filters."""
 

@@ -57,6 +57,7 @@ from bench.records import (
     upgraded,
 )
 from bench.runs import environment, optuna_storage, upgrades
+from bench.runs.standings import recommended
 from bench.text import masked_url, without_password
 
 UPGRADES = (upgrades.run_1_to_2, upgrades.run_2_to_3)
@@ -396,8 +397,8 @@ def _read_run(path: Path) -> RunRecord:
 
 
 def _write_run(run: Run, prefix: str) -> None:
-    ranking = run.ranking()
-    row = leaderboard_row(ranking[0]) if ranking else {}
+    best = recommended(run) or next(iter(run.ranking()), None)
+    row = leaderboard_row(best) if best else {}
     content = RunRecord(
         prefix=prefix,
         trials=Counter(trial.state.value for trial in run.trials if not (trial.duplicate_of or trial.limit)),

@@ -161,8 +161,8 @@ def existing_files_kept(names: dict[str, Any]) -> Iterator[None]:
 
     def get_file(*positional: Any, **named: Any) -> str:
         arguments, path = _requested(*positional, **named)
-        is_kept = path.is_file() and not (arguments["extract"] or arguments["untar"] or arguments["force_download"])
-        return str(path) if is_kept else str(original(*positional, **named))
+        is_there = path.is_file() and not (arguments["extract"] or arguments["untar"] or arguments["force_download"])
+        return str(path) if is_there else str(original(*positional, **named))
 
     with _replaced(get_file, names):
         yield

@@ -26,8 +26,8 @@ from bench import report
 from bench.cli import parser
 from bench.records import FAIL, Run
 from bench.report import index
-from bench.report.sections.standings import recommended
 from bench.runs import store
+from bench.runs.standings import recommended
 from bench.text import one_line, percent
 
 from .browser import opened
@@ -384,7 +384,9 @@ def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, p
         assert mean in page.locator("#verdict .figures").inner_text()
         page.evaluate("for (const each of document.querySelectorAll('details.fold')) each.open = true")
         assert f"{mean} test accuracy" in page.locator("#answer").inner_text()
-        assert "Where both have several seeds, their means are compared" in page.locator("#standings-text").inner_text()
+        assert (
+            "Where both have several seeds, their means are compared" in page.locator("#differences-text").inner_text()
+        )
         page.locator("#chart-parameters").scroll_into_view_if_needed()
         page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
 

@@ -10,7 +10,7 @@ import pytest
 from bench.records import Run
 from bench.report import figures
 from bench.report.figures import anchor
-from bench.report.sections import cost_charts, verdict
+from bench.report.sections import cost_charts
 from bench.report.sections.learning_curves import learning_phases
 from bench.report.styles import COLOURS, family_marks, interval_bar, marks
 
@@ -33,7 +33,7 @@ def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> 
     cnn = seeded_run.best("cnn")
     assert cnn is not None
     assert cnn.over_seeds is not None
-    assert verdict.test_interval(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
+    assert cnn.test_with_interval == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
     hover = cost_charts.section(seeded_run).hovers[anchor(cnn)]
     assert "test 90.6\u00a0%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
@@ -55,7 +55,7 @@ def test_a_missing_interval_is_computed(run: Run) -> None:
     chosen = run.ranking()[0]
     assert chosen.test is not None
     bare = replace(chosen, test=replace(chosen.test, accuracy_low=None, accuracy_high=None))
-    assert verdict.test_interval(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
+    assert bare.test_with_interval == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
 
 
 def test_a_learning_curve_is_in_phases(cached_run: Run) -> None:

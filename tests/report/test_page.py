@@ -86,7 +86,7 @@ def test_the_page_answers_in_order_and_leaves_out_what_says_nothing(
         "accuracy",
         "notices",
         "ship",
-        "standings",
+        "differences",
         "search",
         "budget",
         "models",
@@ -97,7 +97,7 @@ def test_the_page_answers_in_order_and_leaves_out_what_says_nothing(
     links = [a["href"][1:] for tag, a in shown.elements if tag == "a" and a.get("href", "").startswith("#")]
     assert [link for link in links if link in sections][1:13] == sections  # the contents, behind the skip link
     without = [a["id"] for tag, a in page(run, tmp_path).elements if tag == "section"]
-    assert "standings" not in without
+    assert "differences" not in without
 
 
 def test_the_leaderboard_needs_no_script(run: Run, tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import pytest
 import bench
 from bench import stats
 from bench.records import FamilyInfo, Run, Study
-from bench.report.inventory import chance
-from bench.report.sections.standings import Standing, recommended, standings
 from bench.runs import predictions
+from bench.runs.standings import Standing, chance, recommended, standings
 from bench.stats import Difference
 from bench.text import points
 
@@ -23,7 +22,7 @@ from .conftest import Right, changed, only, plain, section
 
 
 def markup(run: Run) -> str:
-    return section(run, "standings")
+    return section(run, "differences")
 
 
 def words(run: Run) -> str:

@@ -13,7 +13,6 @@ from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import Figure, anchor, figure, label, layout, log_axis, points, rounded
 from bench.report.sections.leaderboard import listed
 from bench.report.sections.recommendation import cost_of
-from bench.report.sections.standings import test_interval
 from bench.report.styles import Mark, family_marks
 
 COSTS: Mapping[str, str] = {"train_time_s": "Training time", "parameters": "Parameters"}
@@ -147,7 +146,7 @@ def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, 
         if scored := [trial for trial in group if trial.test]:
             accuracies = [trial.test_accuracy or 0.0 for trial in scored]
             filled.append(points(scored, across(scored), accuracies, name=name, **_test_marks(scored, mark)))
-    ends = [share for trial in trials for share in (trial.value, *test_interval(trial)[1:]) if share is not None]
+    ends = [share for trial in trials for share in (trial.value, *trial.test_with_interval[1:]) if share is not None]
     shape = layout(ends)
     shape["xaxis"] |= {**axis, **TICKS[cost], "title": {"text": COSTS[cost] + " (log scale)"}}
     if any(cost_of(trial, cost) <= 0 for trial in trials):
@@ -158,7 +157,7 @@ def draw_cost_chart(trials: Sequence[Trial], front: Sequence[Trial], cost: str, 
 
 
 def _test_marks(trials: Sequence[Trial], mark: Mark) -> dict[str, Any]:
-    intervals = [[share or 0.0 for share in test_interval(trial)] for trial in trials]
+    intervals = [[share or 0.0 for share in trial.test_with_interval] for trial in trials]
     return {
         "marker": {
             "symbol": mark.symbol,
@@ -180,7 +179,7 @@ def _test_marks(trials: Sequence[Trial], mark: Mark) -> dict[str, Any]:
 
 
 def _hover(trial: Trial) -> str:
-    test, low, high = test_interval(trial)
+    test, low, high = trial.test_with_interval
     lines = [f"<b>{label(text.label(trial))}</b>", f"validation {text.validation(trial)}"]
     if low is not None and high is not None:
         mean = text.mean_of_seeds([trial])

@@ -11,11 +11,10 @@ from typing import Any
 from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
 from bench.report.figures import anchor, rounded
-from bench.report.inventory import chance
 from bench.report.sections.learning_curves import learning_phases
 from bench.report.sections.recommendation import efficient
-from bench.report.sections.standings import Standing, recommended, scored, standings
 from bench.report.sections.verdict import no_result
+from bench.runs.standings import Standing, chance, recommended, scored, standings
 
 LISTED = 50
 """The page lists about this many trials of a family that has more."""
@@ -222,7 +221,8 @@ def _chance(run: Run, floor: float | None, guessing: Sequence[str]) -> list[Boar
         return []
     counts = run.split.counts["test"]
     answer = f"Always answering {text.one_line(max(counts, key=lambda name: counts[name]))}"
-    same = f"; {text.listing(guessing)} {'is' if len(guessing) == 1 else 'are'} no better" if guessing else ""
+    tested = [trial.family for trial in run.ranking() if trial.family in guessing and trial.test]
+    same = f"; {text.listing(tested)} {'is' if len(tested) == 1 else 'are'} no better" if tested else ""
     trials = [trial for name in guessing for trial in listed(run).get(name, [])]
     left_out = sum(len(_by_family(run)[name]) for name in guessing) - len(trials)
     return [BoardRow(FamilyInfo("chance", title=answer + same), "chance", "", trials, left_out, accuracy=floor)]

@@ -11,9 +11,9 @@ from bench import text
 from bench.records import RUNNING, WAITING, Run, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections.shortcut_notice import shortcut
-from bench.report.sections.standings import scored
 from bench.report.sections.verdict import progress
 from bench.runs import predictions
+from bench.runs.standings import scored
 
 NAMED = 4
 """Maximum number of families or classes that a sentence names."""

@@ -12,7 +12,7 @@ from bench import stats, text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import rounded
 from bench.report.sections.shortcut_notice import FoundShortcut, shortcut
-from bench.report.sections.standings import recommended
+from bench.runs.standings import recommended
 
 LIMITS: Mapping[str, tuple[str, str, Callable[[float | None], str]]] = {
     "parameters": ("Parameters", "weights of the model", text.count),

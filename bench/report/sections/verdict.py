@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
-from bench.report.inventory import chance
 from bench.report.sections.recommendation import command
 from bench.report.sections.screened import in_words
-from bench.report.sections.standings import Standing, recommended, scored, standings
+from bench.runs.standings import Standing, chance, recommended, scored, standings
 from bench.stats import luck_of_best
 
 NAMED = 3

@@ -77,11 +77,12 @@
       body.hidden = trials.length ? trials.every(({ row }) => row.hidden) : !fits(familyWords, values.state);
     }
     const shown = families.filter(({ body }) => !body.hidden);
+    const count = (some) => some.filter(({ values }) => values.state !== "chance").length;
     const rows = shown.reduce((sum, { trials }) => sum + trials.filter(({ row }) => !row.hidden).length, 0);
     const isAll = shown.length === families.length && rows === total;
     const of = (n, all, one, many) => `${isAll ? n : `${n} of ${all}`} ${all === 1 ? one : many}`;
     document.getElementById("shown").textContent =
-      `${of(shown.length, families.length, "family", "families")}, ${of(rows, total, "trial", "trials")}`;
+      `${of(count(shown), count(families), "family", "families")}, ${of(rows, total, "trial", "trials")}`;
     for (const choice of choices) choice.setAttribute("aria-pressed", String(states.has(choice.dataset.state)));
     if (!shown.length) document.getElementById("shown").textContent = "No family or trial matches the filter.";
   };

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import stats, text
+from bench import stats
 from bench.records import Run, Trial
-from bench.report.inventory import chance
 from bench.runs import predictions
 from bench.stats import Difference
 
@@ -33,48 +32,6 @@ class Standing:
     guesses: bool
     gap: Difference | None = None
     seeds: bool = False
-
-
-@dataclass(frozen=True)
-class Standings:
-    """The section: every other family against the most accurate.
-
-    Attributes:
-        leader: The most accurate trial.
-        gaps: The other trials that could be tested, with their differences, best first.
-        untested: Scored trials without matching predictions: they are tied if the intervals overlap.
-        n, groups: Number of test pictures, and of their groups, which then count; None without groups.
-    """
-
-    leader: Trial | None
-    gaps: Sequence[tuple[Trial, Standing]]
-    untested: Sequence[Trial]
-    n: int
-    groups: int | None
-
-    @property
-    def summary(self) -> str:
-        """The number of families that are significantly below the leader; "" without a test."""
-        if self.leader is None or not self.gaps:
-            return ""
-        below = [trial for trial, standing in self.gaps if not standing.tied]
-        tied = [trial for trial, standing in self.gaps if standing.tied]
-        parts = {"below it": below, "tied with it": tied}
-        named = [
-            f"{words}: {text.listing([text.label(t) for t in trials])}" for words, trials in parts.items() if trials
-        ]
-        return f"{text.label(self.leader)} is the most accurate; {'; '.join(named)}"
-
-
-def section(run: Run) -> Standings:
-    """The tests of a run."""
-    places, ranked = standings(run), scored(run)
-    leader = ranked[0] if ranked else None
-    gaps = [(trial, places[trial.family]) for trial in ranked if places[trial.family].gap]
-    tested = {trial.family for trial, _ in gaps}
-    untested = [trial for trial in ranked[1:] if trial.family not in tested]
-    n = leader.test.n if leader and leader.test else 0
-    return Standings(leader, gaps, untested, n, run.split.groups.get("test"))
 
 
 def scored(run: Run) -> list[Trial]:
@@ -144,11 +101,6 @@ def recommended(run: Run) -> Trial | None:
     return cheapest if leader.cost and _training_s(cheapest) <= CHEAPER * _training_s(leader) else leader
 
 
-def test_interval(trial: Trial) -> tuple[float | None, float | None, float | None]:
-    """Test accuracy of a trial with its 95 % interval; three times None if it was not scored."""
-    return trial.test_accuracy, *trial.test_interval
-
-
 def overlaps(trial: Trial, leader: Trial) -> bool:
     """True if the 95 % interval of a trial's test accuracy reaches into the leader's."""
     high, low = trial.test_interval[1], leader.test_interval[0]
@@ -194,3 +146,9 @@ def _gaps(run: Run, leader: Trial, others: Sequence[Trial]) -> Mapping[str, tupl
                 gap = gap.undecided()
         gaps[trial.family] = (gap, over_seeds)
     return gaps
+
+
+def chance(run: Run) -> float | None:
+    """Test accuracy of the best constant answer, as a share; None without test pictures."""
+    counts = run.split.counts.get("test", {})
+    return max(counts.values()) / sum(counts.values()) if sum(counts.values()) else None
