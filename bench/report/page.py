@@ -23,6 +23,7 @@ from bench.report.figures import anchor
 from bench.report.sections import (
     budget,
     cost_charts,
+    doubtful_labels,
     failures,
     leaderboard,
     models,
@@ -78,6 +79,7 @@ FOLDED: Mapping[str, Section] = {
     "search_history": Section("search", "Search", search_history.section),
     "budget": Section("budget", "Budget", budget.section),
     "models": Section("models", "Models", models.section),
+    "doubtful_labels": Section("labels", "Labels to look at", doubtful_labels.section),
     "more_pictures": Section("more-pictures", "More pictures or a bigger model?", more_pictures.section),
     "data": Section("data", "Data", photos.section),
     "failures": Section("failures", "Failures", failures.section),

@@ -23,12 +23,13 @@ WORST = 10
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """`count` of the `n` pictures of class `true`, predicted as class `predicted`."""
+    """`count` of the `n` pictures of class `true`, predicted as class `predicted`; `pair` has both indices: `0-2`."""
 
     true: str
     predicted: str
     count: int
     n: int
+    pair: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Confusion:
         true, predicted = wrong.nonzero()
         order = np.argsort(-wrong[true, predicted], kind="stable")
         return [
-            ConfusedPair(self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()))
+            ConfusedPair(self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()), f"{i}-{j}")
             for i, j in zip(true[order], predicted[order], strict=True)
         ]
 
