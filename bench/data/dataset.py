@@ -55,8 +55,7 @@ class Dataset(AuditFindings):
         items: Every picture that is used, ordered by part and content.
         input_sizes: Suitable input sizes in pixels.
         sha256: Hash of the split: parts, folds, classes and contents, without file names.
-        unused: Near duplicates outside the split: outside the sample, or left out as leaks. Their part is "". The
-            manifest does not list them.
+        unused: Near duplicates outside the sample, or left out as leaks; their part is "". Not in the manifest.
     """
 
     source: Source

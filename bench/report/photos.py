@@ -98,17 +98,14 @@ class DataSection:
     alike: Sequence[AlikePictures]
     summary: str
 
-    contradicting_title = LeftOutKind.CONTRADICTING_LABELS.words
-
 
 def section(run: Run) -> DataSection:
     """Collect the section on the data."""
     inventory = Inventory(run.split, run.config)
     album = PhotoAlbum(run, GROUP_BYTES)
     by_id = {thumbnail.id: sha256 for sha256, thumbnail in album.thumbnails.items()}
-    kind = LeftOutKind.CONTRADICTING_LABELS
-    several = [picture for picture in run.split.quarantined if picture.kind is kind and picture.id in by_id]
-    contradicting = [(album.photo(by_id[picture.id]), picture.detail) for picture in several]
+    several = (picture for picture in run.split.quarantined if picture.kind is LeftOutKind.CONTRADICTING_LABELS)
+    contradicting = [(album.photo(by_id[left.id]), left.detail) for left in several if left.id in by_id]
     alike, album = _alike(run, inventory, by_id, album), PhotoAlbum(run, SAMPLE_BYTES)
     repeated = {name for group in inventory.alike[:GROUPS] for name in group}
     by_class: dict[str, list[Photo]] = defaultdict(list)
@@ -128,6 +125,6 @@ def _alike(run: Run, inventory: Inventory, by_id: Mapping[str, str], album: Phot
         photos = [photo for photo in (album.photo(by_id[name]) for name in known) if photo.source or photo.repeated]
         photos = photos if len(photos) > 1 else []  # one alone shows nothing
         others = [name for name in group if name not in {photo.id for photo in photos}]
-        contradicting = group in run.split.contradicting
-        groups.append(AlikePictures(photos, others, inventory.changes.get(group, ()), contradicting))
+        changes, contradicting = inventory.changes.get(group, ()), group in run.split.contradicting
+        groups.append(AlikePictures(photos, others, changes, contradicting))
     return groups

@@ -71,10 +71,7 @@ def of_run(run: Run) -> list[DoubtedLabel]:
 
 
 def shared_mistakes(models: Sequence[Predictions]) -> list[DoubtedLabel]:
-    """The test pictures that all models misclassify, and the class that most predict, the least probable label first.
-
-    They are hard, or their labels are wrong.
-    """
+    """The test pictures that all models misclassify, and the class that most predict; least probable labels first."""
     answers = [model.predicted for model in models]
     return [
         _doubt("test", models, place, Counter(int(predicted[place]) for predicted in answers).most_common(1)[0][0])

@@ -185,10 +185,7 @@ def contradicting(dataset: Dataset) -> list[Item]:
 
 
 def near_duplicates(dataset: Dataset) -> list[Item]:
-    """Select the first groups of near duplicates, those with several labels first, and of each one picture a label.
-
-    Then come second ones of a label, up to `OF_A_GROUP`.
-    """
+    """Select the first groups, those with several labels first; of each every label before a second picture of one."""
     known = {item.id: item for item in (*dataset.items, *dataset.unused)}
     chosen: list[Item] = []
     for group in sorted(dataset.alike, key=lambda group: group not in dataset.contradicting)[:GROUPS]:

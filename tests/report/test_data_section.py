@@ -13,6 +13,7 @@ from bench.cli.console import ConsoleProgress
 from bench.cli.data import print_inventory
 from bench.config import RunConfig
 from bench.records import Change, LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
+from bench.report import page
 from bench.report.inventory import Inventory
 from bench.report.sections.verdict import notices
 from bench.runs.thumbnails import Thumbnail
@@ -129,7 +130,7 @@ def test_groups_with_thumbnails_stand_before_the_list_of_the_others(run: Run, tm
     pictures = [("cat/3.jpg", 0, "train"), ("dog/4.jpg", 1, ""), ("cat/6.jpg", 0, ""), ("cat/7.jpg", 0, "train")]
     save_thumbnails(tmp_path, [Thumbnail(f"{n:064x}", *each) for n, each in enumerate(pictures)])
     shown = words(run, tmp_path)
-    assert "cat and dog cat/6.jpg cat/6.jpg cat and dog dog/6.jpg cat and dog" in shown
+    assert "cat and dog cat/6.jpg the same content under several labels 2 pictures cat/6.jpg" in shown
     assert "several labels cat train cat/3.jpg dog not used dog/4.jpg and dog/5.jpg More groups cat/1.jpg" in shown
     images = [each["alt"] for tag, each in Page(section(run, tmp_path)).elements if tag == "img"]
     assert images == ["cat/7.jpg", "A picture labelled cat and dog", "A picture of cat", "A picture of dog"]
@@ -143,6 +144,20 @@ def test_a_sample_is_said_as_such(run: Run, tmp_path: Path) -> None:
     assert "1 200 pictures, a sample of 10 000" in shown
     assert "The findings below are of all 10 000 pictures." in shown
     assert "sample of" not in words(replace(run, split=replace(split, available=1200)), tmp_path)
+
+
+def test_the_faults_for_paper_are_a_few_lines_without_pictures(messy_run: Run, run: Run) -> None:
+    def faults(run: Run) -> str:
+        folded = {"data": (page.FOLDED["data"], page.FOLDED["data"].build(run))}
+        return page.environment().get_template("sections/data_faults.html").render(run=run, folded=folded)
+
+    split = replace(messy_run.split, contradicting=messy_run.split.alike[:1])
+    shown = Page(faults(replace(messy_run, split=split)))
+    assert "Left out, cannot be decoded: 61 train/dog/<img" in shown.words
+    assert "2 groups of near-duplicates kept together, 1 with several labels" in shown.words
+    assert [tag for tag, _ in shown.elements].count("li") == 7
+    assert not [tag for tag, _ in shown.elements if tag == "img"]
+    assert Page(faults(run)).words == "Faults of the data None found."
 
 
 class TestLosses:

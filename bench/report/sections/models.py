@@ -108,24 +108,19 @@ def section(run: Run) -> Models:
                 confusion=confusion(predicted, classes),
                 calibration=calibrated,
                 reliability=draw_reliability(calibrated, text.label(trial), looks[trial.family]),
-                mistakes=mistakes(predicted, classes, None if trial.family in run.baselines else album),
+                mistakes=mistakes(predicted, classes, album, 0 if trial.family in run.baselines else MISTAKES),
             )
         models.append(ChosenModel(trial, learning_curves(trial), tested))
     summary = f"learning curves, confusion, calibration and mistakes of {text.plural(len(models), 'chosen model')}"
     return Models(models, bool(album.thumbnails), len(album.withheld), summary if models else "")
 
 
-def mistakes(predicted: Predictions, classes: Sequence[str], album: PhotoAlbum | None) -> Mistakes:
-    """Select the mistakes of a model that have a thumbnail, the most confident of every confusion; none of a baseline.
-
-    A baseline ignores the pictures: its album is None.
-    """
+def mistakes(predicted: Predictions, classes: Sequence[str], album: PhotoAlbum, limit: int) -> Mistakes:
+    """Select up to `limit` mistakes that have a thumbnail: as many confusions as possible, the most confident first."""
     every = predicted.mistakes
-    if album is None:
-        return Mistakes(len(every), len(predicted.labels), [])
     known = [place for place in every if str(predicted.sha256[place]) in album.thumbnails]
     guesses, names, shown = predicted.predicted, [text.one_line(name) for name in classes], []
-    for place in predicted.varied(known, MISTAKES):
+    for place in predicted.varied(known, limit):
         row, true, guess = predicted.probabilities[place], int(predicted.labels[place]), int(guesses[place])
         likely = sorted(range(len(row)), key=lambda label: -row[label])[:NAMED]
         answers = ", ".join(f"{names[label]} {text.percent(float(row[label]))}" for label in likely)
