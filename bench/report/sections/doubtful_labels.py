@@ -46,15 +46,15 @@ class DoubtfulLabels:
         return f"{text.plural(count, 'picture')} that most families get wrong" if count else ""
 
 
-def section(run: Run) -> DoubtfulLabels | None:
-    """Collect the pictures that most families get wrong; None if fewer than two families have predictions."""
+def section(run: Run) -> DoubtfulLabels:
+    """Collect the pictures that most families get wrong; none if fewer than two families have predictions."""
     by_family = {
         name: predicted
         for name, predicted in predictions.of_run(run).items()
         if name not in run.baselines and predicted.is_of_classes(len(run.split.classes))
     }
     if len(by_family) < 2:
-        return None
+        return DoubtfulLabels((), 0, "", 0, len(by_family), effect="")
     models, labels, album = list(by_family.values()), doubted.of_run(run), PhotoAlbum(run, MAX_BYTES)
     names = {label.sha256 for label in labels}
     others = [label for label in doubted.shared_mistakes(models) if label.sha256 not in names]
