@@ -880,6 +880,7 @@ class AuditFindings:
         levels: Lowest level and number of bits of the pictures of more than 8 bits; None without any.
         suggested: Groups that the names suggest; None if groups are given, or none are found.
         guesses: Notes on the layout: what was guessed, each in one line with the way to decide otherwise.
+        available: Number of usable pictures, of which `--limit` draws a sample; 0 in older records.
     """
 
     quarantined: tuple[LeftOut, ...] = ()
@@ -892,6 +893,7 @@ class AuditFindings:
     levels: tuple[int, int] | None = None
     suggested: SuggestedGroups | None = None
     guesses: tuple[str, ...] = ()
+    available: int = 0
 
     def findings(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

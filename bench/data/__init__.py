@@ -64,8 +64,10 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
         placed, leaks = assign(usable, config.split, config.seed, config.folds, leak)
     except DataError as error:  # a wrong guess may be the cause
         raise DataError("; ".join([str(error), *listing.guesses])) from None
+    available = len(placed)
     if config.limit is not None:
         placed = sample(placed, config.limit, config.seed)
+    used, alike = {picture.id for picture in placed}, {name for group in findings.alike for name in group}
     classes = tuple(sorted({picture.label for picture in usable}, key=_natural))
     numbers = {name: number for number, name in enumerate(classes)}
     left_out = tuple(sorted((*findings.quarantined, *leaks), key=lambda picture: picture.id))
@@ -77,7 +79,8 @@ def open(config: RunConfig, progress: StageCallback | None = None, cache: Path |
             for p in placed
         ),
         input_sizes=config.input_sizes or source.input_sizes or _input_sizes(findings.sizes),
-        **(findings.findings() | {"quarantined": left_out, "suggested": suggested}),
+        unused=tuple(Item(p.id, numbers[p.label], "", p.sha256) for p in usable if p.id in alike - used),
+        **(findings.findings() | {"quarantined": left_out, "suggested": suggested, "available": available}),
     )
 
 

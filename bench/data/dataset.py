@@ -55,6 +55,7 @@ class Dataset(AuditFindings):
         items: Every picture that is used, ordered by part and content.
         input_sizes: Suitable input sizes in pixels.
         sha256: Hash of the split: parts, folds, classes and contents, without file names.
+        unused: Near duplicates outside the sample, or left out as leaks; their part is "". Not in the manifest.
     """
 
     source: Source
@@ -62,6 +63,7 @@ class Dataset(AuditFindings):
     items: Items
     input_sizes: tuple[int, ...]
     sha256: str = field(init=False)
+    unused: Items = ()
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.items, key=lambda item: (PARTS.index(item.part), item.sha256)))

@@ -148,7 +148,13 @@ class Inventory:
         """Summary: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
         parts = ", ".join(f"{text.thousands(count)} {part}" for part, count in self.parts.items())
         classes, pictures = text.plural(len(self.rows), "class", "classes"), text.plural(self.total, "picture")
-        return f"{text.one_line(self.split.source)}, {classes}, {pictures}: {parts}"
+        sample = f", {self.sample}" if self.sample else ""
+        return f"{text.one_line(self.split.source)}, {classes}, {pictures}{sample}: {parts}"
+
+    @property
+    def sample(self) -> str:
+        """The set that `--limit` drew from: `a sample of 10,000`; "" without a limit, and in older records."""
+        return f"a sample of {text.thousands(self.split.available)}" if self.split.available > self.total else ""
 
     @property
     def findings(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,15 @@ def of_run(run: Run) -> list[DoubtedLabel]:
     return sorted(doubted, key=lambda label: (label.probability, label.sha256))
 
 
+def shared_mistakes(models: Sequence[Predictions]) -> list[DoubtedLabel]:
+    """The test pictures that all models misclassify, and the class that most predict; least probable labels first."""
+    answers = [model.predicted for model in models]
+    return [
+        _doubt("test", models, place, Counter(int(predicted[place]) for predicted in answers).most_common(1)[0][0])
+        for place in predictions.shared_mistakes(models)
+    ]
+
+
 def accuracies_without(run: Run, doubted: Sequence[DoubtedLabel]) -> dict[str, float]:
     """Test accuracy of every family without the doubted labels, the most accurate first."""
     names = [label.sha256 for label in doubted]
@@ -92,17 +102,8 @@ def write(run: Run, path: Path) -> None:
     ids, writer = {picture.sha256: picture.id for picture in pictures}, csv.writer(text)
     writer.writerow(COLUMNS)
     for label in doubted:
-        writer.writerow(
-            [
-                ids.get(label.sha256, label.sha256),
-                classes[label.label],
-                classes[label.suggested],
-                label.part,
-                label.agreeing,
-                label.families,
-                round(label.probability, 4),
-            ]
-        )
+        names = [ids.get(label.sha256, label.sha256), classes[label.label], classes[label.suggested]]
+        writer.writerow([*names, label.part, label.agreeing, label.families, round(label.probability, 4)])
     write_text(path, text.getvalue())
 
 
@@ -121,17 +122,19 @@ def _doubted(part: str, scored: Sequence[Predictions], classes: int) -> list[Dou
     suggested = means.argmax(axis=1)
     agreeing = np.sum([model.predicted == suggested for model in scored], axis=0)
     least = max(LEAST_AGREEING, len(scored) // 2 + 1)
-    places = np.arange(len(labels))
-    is_doubted = (suggested != labels) & (agreeing >= least) & (means[places, suggested] >= usual[suggested])
-    return [
-        DoubtedLabel(
-            sha256=str(scored[0].sha256[place]),
-            part=part,
-            label=int(labels[place]),
-            suggested=int(suggested[place]),
-            agreeing=int(agreeing[place]),
-            families=len(scored),
-            probability=float(means[place, labels[place]]),
-        )
-        for place in np.flatnonzero(is_doubted)
-    ]
+    is_usual = means[np.arange(len(labels)), suggested] >= usual[suggested]
+    places = np.flatnonzero((suggested != labels) & (agreeing >= least) & is_usual)
+    return [_doubt(part, scored, int(place), int(suggested[place])) for place in places]
+
+
+def _doubt(part: str, models: Sequence[Predictions], place: int, suggested: int) -> DoubtedLabel:
+    rows, label = [model.probabilities[place] for model in models], int(models[0].labels[place])
+    return DoubtedLabel(
+        sha256=str(models[0].sha256[place]),
+        part=part,
+        label=label,
+        suggested=suggested,
+        agreeing=sum(int(row.argmax()) == suggested for row in rows),
+        families=len(models),
+        probability=float(np.mean([row[label] for row in rows])),
+    )

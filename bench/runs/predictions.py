@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -58,11 +59,28 @@ class Predictions:
         """Return whether both are of the same pictures in the same order."""
         return np.array_equal(self.sha256, other.sha256) and np.array_equal(self.labels, other.labels)
 
+    def is_of_classes(self, classes: int) -> bool:
+        """True if there are predictions, of this number of classes; a file that was put there by hand may differ."""
+        labels, columns = self.labels, self.probabilities.shape[1]
+        return columns == classes and len(labels) > 0 and bool(0 <= labels.min() <= labels.max() < classes)
+
     @property
     def mistakes(self) -> list[int]:
         """Positions of misclassified pictures, the most confident mistake first."""
         wrong = np.flatnonzero(~self.right)
         return [int(place) for place in wrong[np.argsort(-self.confidence[wrong], kind="stable")]]
+
+    def varied(self, mistakes: Sequence[int], count: int) -> list[int]:
+        """Select `count` of these mistakes, in their order: one of every confused pair before a second of any.
+
+        The first mistakes of a pair are taken first, and the most frequent pairs.
+        """
+        pairs = list(zip(self.labels[mistakes].tolist(), self.predicted[mistakes].tolist(), strict=True))
+        frequency, before, turns = Counter(pairs), Counter[tuple[int, int]](), []
+        for number, pair in enumerate(pairs):
+            turns.append((before[pair], -frequency[pair], number))
+            before[pair] += 1
+        return [mistakes[number] for number in sorted(number for *_, number in sorted(turns)[:count])]
 
 
 def path(run: Path, family: str, repeat: int = 0) -> Path:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cache.files import replacing, write_text
 from bench.errors import DataError
-from bench.records import Run, from_data, to_data, upgraded
+from bench.records import LeftOutKind, Run, from_data, to_data, upgraded
 from bench.runs import doubted, predictions
 from bench.runs.predictions import Predictions
 
@@ -32,25 +32,28 @@ if TYPE_CHECKING:  # decoders are heavy, and only writing needs them
 _logger = logging.getLogger(__name__)
 
 MISTAKES = 24
-"""Maximum number of thumbnails for the most confident mistakes of a family's model."""
+"""Maximum number of thumbnails for the mistakes of a family's model, the most confident of every confusion first."""
 
-SHARED_MISTAKES = 48
+SHARED_MISTAKES = 24
 """Maximum number of thumbnails for the mistakes that all families have in common."""
 
-DOUBTED = 48
+DOUBTED = 24
 """Maximum number of thumbnails for labels in doubt."""
+
+GROUPS, OF_A_GROUP = 12, 4
+"""Maximum number of groups of near duplicates with thumbnails, and of pictures in each."""
 
 SAMPLES_OF_A_CLASS, MAX_SAMPLES = 6, 60
 """Maximum number of thumbnails for training pictures, per class and in total."""
 
-SIDE = 96
-"""Longer side of a thumbnail in pixels; smaller pictures are not enlarged."""
+SIDE, SAMPLE_SIDE = 192, 96
+"""Longer side in pixels of a thumbnail, and of a random training picture's; smaller pictures are not enlarged."""
 
 QUALITY = 75
-"""Quality of the JPEG, 1 to 100: about 2 kB for a photograph."""
+"""Quality of the JPEG, 1 to 100: about 6 kB for a photograph."""
 
 MAX_BYTES = 50_000
-"""Larger files are not read; 96 by 96 pixels of noise take 10 kB."""
+"""Larger files are not read; 192 by 192 pixels of noise take 30 kB."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Thumbnail:
     Attributes:
         id: The picture's path relative to the source.
         label: Index of its class.
+        part: Its part of the split; "" outside of it.
     """
 
     sha256: str
@@ -89,17 +93,18 @@ class ThumbnailWriter:
         self._has_warned = False
 
     def add_samples(self) -> None:
-        """Add a few training pictures of every class."""
+        """Add contents under several labels, the first groups of near duplicates, and a few training pictures."""
         with self._harmless():
-            self._add(samples(self._dataset, self._seed))
+            self._add([*contradicting(self._dataset), *near_duplicates(self._dataset)])
+            self._add(samples(self._dataset, self._seed), SAMPLE_SIDE)
 
     def add_mistakes(self, family: str) -> None:
-        """Add the most confident mistakes of the family's chosen model."""
+        """Add mistakes of the family's chosen model, the most confident of every confusion first."""
         with self._harmless():
             file = predictions.path(self._run, family)
             if file.exists():
                 tested = predictions.read(file)
-                self._add(self._items(tested, tested.mistakes[:MISTAKES]))
+                self._add(self._items(tested, tested.varied(tested.mistakes, MISTAKES)))
 
     def add_shared_mistakes(self, run: Run) -> None:
         """Add the mistakes that all chosen models but baselines have in common."""
@@ -122,20 +127,20 @@ class ThumbnailWriter:
         self._judging = self._judging or {item.sha256: item for part in parts for item in self._dataset.part(part)}
         return [self._judging[name] for name in names if name in self._judging]
 
-    def _add(self, items: Sequence[Item]) -> None:
+    def _add(self, items: Sequence[Item], side: int = SIDE) -> None:
         from bench.data.pictures import ordered, quiet
 
         new = [item for item in items if item.sha256 not in self._written]
         with quiet():
-            for _ in ordered(self._write, new):
+            for _ in ordered(lambda item: self._write(item, side), new):
                 pass
         self._written |= {item.sha256: Thumbnail(item.sha256, item.id, item.label, item.part) for item in new}
         if new:
             write(self._run, self._written.values())
 
-    def _write(self, item: Item) -> None:
+    def _write(self, item: Item, side: int) -> None:
         with contextlib.suppress(DataError):  # missing or changed meanwhile; the page shows only its name
-            content = encoded(self._dataset.picture(item, least=SIDE).pixels)
+            content = encoded(self._dataset.picture(item, least=side).pixels, side)
             with replacing(path(self._run, item.sha256)) as temporary:
                 temporary.write_bytes(content)
 
@@ -165,14 +170,40 @@ def samples(dataset: Dataset, seed: int) -> list[Item]:
     return [item for label in largest for item in draw.sample(pictures[label], min(count, len(pictures[label])))]
 
 
-def encoded(pixels: Pixels) -> bytes:
-    """Encode a picture, RGB of shape (height, width, 3), as a JPEG whose longer side is at most `SIDE`."""
+def contradicting(dataset: Dataset) -> list[Item]:
+    """Select the first contents that stand under several labels; they are left out of the split."""
+    from bench.data import Item
+
+    items: dict[str, Item] = {}
+    left_out = [picture for picture in dataset.quarantined if picture.kind is LeftOutKind.CONTRADICTING_LABELS]
+    for picture in left_out:
+        if len(items) < GROUPS and picture.label in dataset.classes:
+            with contextlib.suppress(DataError):
+                sha256 = dataset.source.picture(picture.id, SIDE).sha256
+                items.setdefault(sha256, Item(picture.id, dataset.classes.index(picture.label), "", sha256))
+    return list(items.values())
+
+
+def near_duplicates(dataset: Dataset) -> list[Item]:
+    """Select the first groups, those with several labels first; of each every label before a second picture of one."""
+    known = {item.id: item for item in (*dataset.items, *dataset.unused)}
+    chosen: list[Item] = []
+    for group in sorted(dataset.alike, key=lambda group: group not in dataset.contradicting)[:GROUPS]:
+        items = [known[name] for name in group if name in known]
+        labels = [item.label for item in items]
+        turns = sorted((labels[:place].count(label), place) for place, label in enumerate(labels))
+        chosen += [items[place] for _, place in turns[:OF_A_GROUP]]
+    return chosen
+
+
+def encoded(pixels: Pixels, side: int = SIDE) -> bytes:
+    """Encode a picture, RGB of shape (height, width, 3), as a JPEG whose longer side is at most `side`."""
     import cv2
     import numpy as np
     import simplejpeg
 
     height, width = pixels.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
+    scale = min(1.0, side / max(height, width))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(small), QUALITY, "RGB", "420"))

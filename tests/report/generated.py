@@ -114,7 +114,7 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
 def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:
     """As many as a run has (see `bench.runs.thumbnails`)."""
     found = list(predictions.of_run(run).values())
-    chosen = {place for each in found for place in each.mistakes[:MISTAKES]}
+    chosen = {place for each in found for place in each.varied(each.mistakes, MISTAKES)}
     chosen.update(predictions.shared_mistakes(found)[:SHARED_MISTAKES])
     samples = [Thumbnail(digest(f"train {n}"), f"train/{n}.jpg", n % size.classes, "train") for n in range(MAX_SAMPLES)]
     labels = found[0].labels

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 
 from bench.records import COMPLETE, Run, Trial, study_name, to_data
 from bench.runs import predictions, store, thumbnails
-from bench.runs.thumbnails import Thumbnail, encoded
+from bench.runs.thumbnails import SIDE, Thumbnail, encoded
 
 
 def save(run: Run, folder: Path, items: Sequence[Mapping[str, Any]] = ()) -> Run:
@@ -68,7 +68,7 @@ def save_thumbnails(folder: Path, every: Sequence[Thumbnail], seed: int = 0) -> 
     for each, blocks in zip(every, coarse, strict=True):
         target = thumbnails.path(folder, each.sha256)
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(encoded(cv2.resize(blocks, (96, 96), interpolation=cv2.INTER_CUBIC)))
+        target.write_bytes(encoded(cv2.resize(blocks, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)))
 
 
 def shrink(folder: Path) -> None:

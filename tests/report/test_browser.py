@@ -416,6 +416,60 @@ def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["engines", "hostile"])
+def unfolded(page: Page, *names: str) -> None:
+    """Unfolds sections of the page."""
+    for name in names:
+        page.locator(f"#{name}").evaluate("section => section.querySelector(':scope > details').open = true")
+
+
+def test_a_picture_is_enlarged_by_keyboard_with_its_name_and_probabilities(
+    browser: Browser, page_of: Callable[[str], Path], axe: str
+) -> None:
+    with opened(browser, page_of("hostile")) as page:
+        unfolded(page, "models")
+        pictures = page.locator("#mistakes-1 button.photo")
+        pictures.first.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Enlarged picture")
+        dialog.wait_for()
+        first = page.locator("#mistakes-1 .caption").first.text_content()
+        assert dialog.locator(".caption").text_content() == first
+        assert dialog.locator(".more").is_visible()
+        assert dialog.locator("img").evaluate("image => image.width > 150 && image.complete && image.naturalWidth > 0")
+        assert dialog.get_by_role("button", name="Previous picture").is_disabled()
+        assert findings(page, axe) == []
+        page.keyboard.press("ArrowRight")
+        assert dialog.locator(".caption").text_content() == page.locator("#mistakes-1 .caption").nth(1).text_content()
+        page.keyboard.press("Escape")
+        assert not dialog.is_visible()
+        assert pictures.nth(1).evaluate("button => button === document.activeElement")
+
+
+def test_a_number_of_the_confusion_matrix_shows_the_pictures_of_its_pair(
+    browser: Browser, page_of: Callable[[str], Path]
+) -> None:
+    with opened(browser, page_of("hostile")) as page:
+        unfolded(page, "models")
+        model = page.locator("details.model").first
+        cell = model.locator("a[data-pair='1-0']")
+        cell.focus()
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.activeElement.id") == "mistakes-1"
+        shown = model.locator("li[data-pair]:visible")
+        assert {each.get_attribute("data-pair") for each in shown.all()} == {"1-0"}
+        assert model.get_by_role("status").inner_text().startswith("dog, predicted as <img src=x")
+        assert f": {shown.count()} of {cell.inner_text()}." in model.get_by_role("status").inner_text()
+        model.get_by_role("button", name="Show all mistakes").click()
+        assert shown.count() == 10
+
+
+def test_a_picture_that_is_shown_twice_is_there_once(browser: Browser, page_of: Callable[[str], Path]) -> None:
+    with opened(browser, page_of("hostile")) as page:
+        repeated = page.locator("#models img[data-same]")
+        assert repeated.count() > 0
+        assert repeated.evaluate_all("all => all.every((each) => each.src.startsWith('data:image/jpeg'))")
+
+
 def test_every_trial_can_be_taken_away_as_data(
     name: str, browser: Browser, page_of: Callable[[str], Path], tmp_path: Path
 ) -> None:

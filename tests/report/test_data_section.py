@@ -13,10 +13,13 @@ from bench.cli.console import ConsoleProgress
 from bench.cli.data import print_inventory
 from bench.config import RunConfig
 from bench.records import Change, LeftOut, LeftOutKind, PictureSizes, Run, SplitInfo
+from bench.report import page
 from bench.report.inventory import Inventory
 from bench.report.sections.notices import notices
+from bench.runs.thumbnails import Thumbnail
 
 from .conftest import HOSTILE, LONG
+from .saved import save_thumbnails
 from .test_page import Page
 
 CLEAN = "Nothing is left out: every file is a picture that decodes, and no two are the same or nearly the same."
@@ -43,7 +46,7 @@ class TestPage:
     def test_a_clean_set_is_a_table_and_a_sentence(self, run: Run, tmp_path: Path) -> None:
         sizes = PictureSizes((64, 64), (64, 64), (64, 64))
         shown = words(replace(run, split=replace(run.split, sizes=sizes)), tmp_path)
-        assert shown.startswith("Data drawn : 2 classes, 1 200 pictures, 64 × 64 pixels. Always answering cat is right")
+        assert "drawn : 2 classes, 1 200 pictures, 64 × 64 pixels. Always answering cat is right" in shown
         assert "cat 420 90 90 600 50.0 %" in shown
         assert shown.endswith(CLEAN)
 
@@ -117,20 +120,55 @@ class TestPage:
         assert len(source) - before < 50_000
 
 
-class TestNotice:
-    def notice(self, run: Run, folder: Path) -> str:
-        report.render(run, folder / "report.html")
-        shown = Page((folder / "report.html").read_text(encoding="utf-8")).words
-        return shown.partition("Pictures left out. ")[2].partition(" mobilenet_v2")[0]
+def test_groups_with_thumbnails_stand_before_the_list_of_the_others(run: Run, tmp_path: Path) -> None:
+    groups = (("cat/1.jpg", "cat/2.jpg"), ("cat/3.jpg", "dog/4.jpg", "dog/5.jpg"))
+    twice = tuple(
+        LeftOut(f"{label}/6.jpg", LeftOutKind.CONTRADICTING_LABELS, "cat and dog", label) for label in ("cat", "dog")
+    )
+    split = replace(run.split, alike=groups, contradicting=groups[1:], quarantined=twice)
+    run = replace(run, split=split, path=tmp_path)
+    pictures = [("cat/3.jpg", 0, "train"), ("dog/4.jpg", 1, ""), ("cat/6.jpg", 0, ""), ("cat/7.jpg", 0, "train")]
+    save_thumbnails(tmp_path, [Thumbnail(f"{n:064x}", *each) for n, each in enumerate(pictures)])
+    shown = words(run, tmp_path)
+    assert "cat and dog cat/6.jpg the same content under several labels 2 pictures cat/6.jpg" in shown
+    assert "several labels cat train cat/3.jpg dog not used dog/4.jpg and dog/5.jpg More groups cat/1.jpg" in shown
+    images = [each["alt"] for tag, each in Page(section(run, tmp_path)).elements if tag == "img"]
+    assert images == ["cat/7.jpg", "A picture labelled cat and dog", "A picture of cat", "A picture of dog"]
 
-    def test_leaks_and_a_class_that_lost_much_stand_at_the_top(self, messy_run: Run, tmp_path: Path) -> None:
-        told = self.notice(messy_run, tmp_path)
-        assert told.startswith("1 picture of the ready-made parts repeats one of a later part: left out,")
-        assert told.endswith("Of owl, 62 of 1 078 pictures (5.8 %) are left out.")
 
-    def test_a_little_damage_is_no_news(self, run: Run, tmp_path: Path) -> None:
+def test_a_sample_is_said_as_such(run: Run, tmp_path: Path) -> None:
+    split = replace(run.split, available=10_000)
+    headline = " ".join(Inventory(split, run.config).headline.split())
+    assert headline == "drawn, 2 classes, 1 200 pictures, a sample of 10 000: 840 train, 180 validation, 180 test"
+    shown = words(replace(run, split=split), tmp_path)
+    assert "1 200 pictures, a sample of 10 000" in shown
+    assert "The findings below are of all 10 000 pictures." in shown
+    assert "sample of" not in words(replace(run, split=replace(split, available=1200)), tmp_path)
+
+
+def test_the_faults_for_paper_are_a_few_lines_without_pictures(messy_run: Run, run: Run) -> None:
+    def faults(run: Run) -> str:
+        folded = {"data": (page.FOLDED["data"], page.FOLDED["data"].build(run))}
+        return page.environment().get_template("sections/data_faults.html").render(run=run, folded=folded)
+
+    split = replace(messy_run.split, contradicting=messy_run.split.alike[:1])
+    shown = Page(faults(replace(messy_run, split=split)))
+    assert "Left out, cannot be decoded: 61 train/dog/<img" in shown.words
+    assert "2 groups of near-duplicates kept together, 1 with several labels" in shown.words
+    assert [tag for tag, _ in shown.elements].count("li") == 7
+    assert not [tag for tag, _ in shown.elements if tag == "img"]
+    assert Page(faults(run)).words == "Faults of the data None found."
+
+
+class TestLosses:
+    def test_leaks_and_a_class_that_lost_much_are_warnings(self, messy_run: Run) -> None:
+        leaks, owls = Inventory(messy_run.split, messy_run.config).losses
+        assert leaks.replace("\u00a0", " ").startswith("1 picture of the ready-made parts repeats one of a later part:")
+        assert " ".join(owls.split()) == "Of owl, 62 of 1 078 pictures (5.8 %) are left out."
+
+    def test_a_little_damage_is_no_news(self, run: Run) -> None:
         lost = (LeftOut("cat/666.jpg", LeftOutKind.EMPTY, label="cat"),)
-        assert self.notice(replace(run, split=replace(run.split, quarantined=lost)), tmp_path) == ""
+        assert Inventory(replace(run.split, quarantined=lost), run.config).losses == []
 
     @pytest.mark.parametrize("config", [RunConfig(limit=300), RunConfig(split_file="split.json")])
     def test_a_sample_says_nothing_of_what_its_classes_lost(self, messy_run: Run, config: RunConfig) -> None:

@@ -87,7 +87,8 @@ class TestSamples:
 
 class TestThumbnail:
     @pytest.mark.parametrize(
-        ("width", "height", "size"), [(640, 480, (96, 72)), (30, 20, (30, 20)), (5000, 3, (96, 1)), (3, 700, (1, 96))]
+        ("width", "height", "size"),
+        [(640, 480, (192, 144)), (30, 20, (30, 20)), (5000, 3, (192, 1)), (3, 700, (1, 192))],
     )
     def test_the_whole_picture_and_never_larger_than_it_is(
         self, width: int, height: int, size: tuple[int, int]
@@ -123,13 +124,16 @@ def test_the_list_names_every_picture(tmp_path: Path) -> None:
         assert np.abs(pixels - dataset.picture(item).pixels).mean() < 10
 
 
-def test_the_most_confidently_wrong_come_first(tmp_path: Path) -> None:
+def test_of_every_confusion_the_most_confident_mistakes_have_one(tmp_path: Path) -> None:
     dataset = drawn(80, split=(0.1, 0.1, 0.8))
-    wrong = list(range(40, 0, -1))
+    test = dataset.part("test")
+    cats, dogs = ([place for place, item in enumerate(test) if item.label == label] for label in (0, 1))
+    wrong = [*cats[:28], *dogs[:3]]
     predict(tmp_path, "cnn", dataset, wrong)
     writer, _ = of(dataset, tmp_path)
     writer.add_mistakes("cnn")
-    assert list(thumbnails.read(tmp_path)) == [dataset.part("test")[n].sha256 for n in wrong[:MISTAKES]]
+    assert list(thumbnails.read(tmp_path)) == [test[n].sha256 for n in (*cats[:21], *dogs[:3])]
+    assert MISTAKES == 24
 
 
 def test_what_all_get_wrong_is_added_to_what_one_gets_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +161,39 @@ def test_a_picture_that_is_gone_is_listed_without_a_thumbnail(tmp_path: Path) ->
     there = {path.stem for path in (tmp_path / "run" / "thumbnails").iterdir()}
     assert there == {item.sha256 for item in sound}
     assert warnings == []
+
+
+def test_near_duplicates_have_one_those_with_several_labels_first(tmp_path: Path) -> None:
+    dataset = drawn(60, limit=30)
+    outside = [Item(f"outside {n}", n % 2, "", f"{n:064x}") for n in range(2)]
+    cats, dogs = ([item for item in dataset.items if item.label == label] for label in (0, 1))
+    group = tuple(item.id for item in (*cats[:6], dogs[0]))
+    pair = (cats[7].id, cats[8].id)
+    mixed = (dogs[5].id, outside[0].id)
+    dataset = replace(
+        dataset, alike=(pair, group, mixed), contradicting=(group, mixed), unused=(*dataset.unused, *outside)
+    )
+    chosen = [item.id for item in thumbnails.near_duplicates(dataset)]
+    assert chosen == [cats[0].id, dogs[0].id, *(item.id for item in cats[1:3]), *mixed, *pair]
+    writer, warnings = of(dataset, tmp_path)
+    writer.add_samples()
+    found = {each.id: each.part for each in thumbnails.read(tmp_path).values()}
+    assert found["outside 0"] == ""
+    assert set(chosen) <= set(found)
+    assert warnings == []
+
+
+def test_contents_under_several_labels_have_one(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        photographs(tmp_path / "photos", (250, 200), "png")
+        (tmp_path / "photos" / label / "same.png").write_bytes((tmp_path / "photos/cat/0.png").read_bytes())
+    dataset = data.open(RunConfig(data=str(tmp_path / "photos")))
+    writer, _ = of(dataset, tmp_path / "run")
+    writer.add_samples()
+    ((sha256, found),) = ((key, each) for key, each in thumbnails.read(tmp_path / "run").items() if not each.part)
+    assert found.id == "cat/0.png"
+    assert opened(tmp_path / "run", sha256).size == (154, 192)
+    assert {opened(tmp_path / "run", each).size for each in thumbnails.read(tmp_path / "run")} == {(154, 192), (77, 96)}
 
 
 def test_a_fault_is_told_once_and_goes_no_further(tmp_path: Path) -> None:
@@ -215,7 +252,7 @@ def test_a_run_leaves_its_samples_and_mistakes_beside_the_page(tmp_path: Path, s
 def test_a_run_without_room_for_thumbnails_is_complete(
     tmp_path: Path, space: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(pixels: object) -> bytes:
+    def full(pixels: object, side: int = 0) -> bytes:
         raise OSError("No space left on device")
 
     told: list[str] = []

@@ -23,12 +23,13 @@ WORST = 10
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """`count` of the `n` pictures of class `true`, predicted as class `predicted`."""
+    """`count` of the `n` pictures of class `true`, predicted as class `predicted`; `pair` has both indices: `0-2`."""
 
     true: str
     predicted: str
     count: int
     n: int
+    pair: str
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,13 @@ class Confusion:
 
     @cached_property
     def confused(self) -> list[ConfusedPair]:
-        """All confusions, most frequent first."""
-        wrong = self.counts - np.diag(self.counts.diagonal())
+        """All confusions, most frequent first; of equal ones the most confident."""
+        wrong, sure = self.counts - np.diag(self.counts.diagonal()), np.zeros(self.counts.shape)
+        np.maximum.at(sure, (self.predictions.labels, self.predictions.predicted), self.predictions.confidence)
         true, predicted = wrong.nonzero()
-        order = np.argsort(-wrong[true, predicted], kind="stable")
+        order = np.lexsort((-sure[true, predicted], -wrong[true, predicted]))
         return [
-            ConfusedPair(self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()))
+            ConfusedPair(self.classes[i], self.classes[j], int(wrong[i, j]), int(self.counts[i].sum()), f"{i}-{j}")
             for i, j in zip(true[order], predicted[order], strict=True)
         ]
 

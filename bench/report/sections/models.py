@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
 
 from bench import text
@@ -16,16 +14,16 @@ from bench.report.sections.confusion import Confusion, confusion
 from bench.report.sections.learning_curves import PART_MARKS, LearningCurves, learning_curves
 from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
 from bench.report.styles import family_marks
-from bench.runs import doubted, predictions
-from bench.runs.doubted import DoubtedLabel
-from bench.runs.predictions import Predictions, shared_mistakes
-from bench.runs.thumbnails import DOUBTED, MISTAKES, SHARED_MISTAKES
+from bench.runs import predictions
+from bench.runs.predictions import Predictions
+from bench.runs.standings import recommended
+from bench.runs.thumbnails import MISTAKES
 
-MAX_BYTES = 600_000
-"""Maximum size of the section's thumbnails; with the data section's samples they stay below 0.8 MB."""
+MAX_BYTES = 350_000
+"""Maximum size of the section's thumbnails; those of all sections stay below 1 MB."""
 
-OPEN = 2
-"""Up to this many families are all unfolded; with more, only the best is."""
+NAMED = 5
+"""Maximum number of classes whose probability stands beside an enlarged picture."""
 
 
 @dataclass(frozen=True)
@@ -33,39 +31,27 @@ class Mistake:
     """A misclassified picture.
 
     Attributes:
-        true: Its class.
-        predicted: The predicted class, in words; for several models `dog (2) and owl (1)`.
-        probability: For one model, of the predicted class; for several models, their mean for the true class.
+        true, predicted: Its class and the predicted one, for several models in words: `dog by 2 of 3 families`.
+        probability: Probability of the predicted class; for several models their mean for the true class.
+        answers: The most probable classes, or the answer of each model, in words.
+        pair: Indices of both classes, as in the cells of the confusion matrix: `0-2`.
     """
 
     picture: Photo
     true: str
     predicted: str
     probability: float
+    answers: str
+    pair: str = ""
 
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The mistakes of one model, or those that all `models` have in common: `count` of `n` pictures.
+    """The mistakes of a model, `count` of `n` pictures; those `shown` have a thumbnail, the most confident first."""
 
-    Attributes:
-        shown: Mistakes with a thumbnail or a name, the worst first: for one model the most confident, for several
-            those with the lowest mean probability of the true class.
-    """
-
-    models: int
     count: int
     n: int
     shown: Sequence[Mistake]
-
-
-@dataclass(frozen=True)
-class Doubts:
-    """Labels in doubt: `count` in all, those of them that are shown, and the effect on the ranks in a sentence."""
-
-    count: int
-    shown: Sequence[Mistake]
-    effect: str
 
 
 @dataclass(frozen=True)
@@ -97,105 +83,48 @@ class Models:
     """The section.
 
     Attributes:
-        models: Best first.
-        shared: Mistakes that all models have in common; None if fewer than two have predictions.
-        doubts: None if no label is in doubt.
+        models: The recommended one first, which is unfolded, then the best.
         withheld: Number of thumbnails beyond the page's limit.
     """
 
     models: Sequence[ChosenModel]
-    shared: Mistakes | None
-    doubts: Doubts | None
     has_thumbnails: bool
     withheld: int
     summary: str
 
     bins = BINS
-    open = OPEN
     looks = PART_MARKS
 
 
 def section(run: Run) -> Models:
     """The chosen models of a run."""
+    shipped = recommended(run)
     album, looks, classes = PhotoAlbum(run, MAX_BYTES), family_marks(run), run.split.classes
-    suitable = {
-        family: predicted
-        for family, predicted in predictions.of_run(run).items()
-        if _is_of_classes(predicted, len(classes))
-    }
-    # First, because the album has a limit of bytes.
-    candidates = [predicted for family, predicted in suitable.items() if family not in run.baselines]
-    shared = mistakes(candidates, classes, album) if len(candidates) > 1 else None
-    doubts = _doubts(run, album) if len(candidates) > 1 else None
-    models = []
-    for trial in run.ranking():
-        tested = None
-        if predicted := suitable.get(trial.family):
+    by_family, models = predictions.of_run(run), []
+    for trial in sorted(run.ranking(), key=lambda trial: trial is not shipped):
+        tested, predicted = None, by_family.get(trial.family)
+        if predicted and predicted.is_of_classes(len(classes)):
             calibrated = calibration(predicted)
             tested = TestedModel(
                 confusion=confusion(predicted, classes),
                 calibration=calibrated,
                 reliability=draw_reliability(calibrated, text.label(trial), looks[trial.family]),
-                mistakes=mistakes([predicted], classes, album),
+                mistakes=mistakes(predicted, classes, album, 0 if trial.family in run.baselines else MISTAKES),
             )
         models.append(ChosenModel(trial, learning_curves(trial), tested))
-    return Models(models, shared, doubts, bool(album.thumbnails), album.withheld, _summary(models, shared, doubts))
+    summary = f"learning curves, confusion, calibration and mistakes of {text.plural(len(models), 'chosen model')}"
+    return Models(models, bool(album.thumbnails), len(album.withheld), summary if models else "")
 
 
-def _summary(models: Sequence[ChosenModel], shared: Mistakes | None, doubts: Doubts | None) -> str:
-    """Summarise the section in a line; "" without a model."""
-    parts = ["curves, confusion, calibration and mistakes of the chosen models"] if models else []
-    if shared and shared.count:
-        parts.append(f"{text.plural(shared.count, 'picture')} that all get wrong")
-    if doubts:
-        parts.append(f"{text.plural(doubts.count, 'label')} in doubt")
-    return "; ".join(parts)
-
-
-def _is_of_classes(predicted: Predictions, classes: int) -> bool:
-    """True if the predictions fit this number of classes; a file that was put there by hand may not."""
-    labels = predicted.labels
-    return (
-        predicted.probabilities.shape[1] == classes and len(labels) > 0 and 0 <= labels.min() <= labels.max() < classes
-    )
-
-
-def _doubts(run: Run, album: PhotoAlbum) -> Doubts | None:
-    labels, classes = doubted.of_run(run), run.split.classes
-    if not labels:
-        return None
-    shown = []
-    for label in labels[:DOUBTED]:
-        agreeing = f"{label.agreeing} of {text.plural(label.families, 'family', 'families')}"
-        predicted = f"{text.one_line(classes[label.suggested])} by {agreeing}"
-        shown.append(Mistake(album.photo(label.sha256), classes[label.label], predicted, label.probability))
-    return Doubts(len(labels), shown, _effect(run, labels))
-
-
-def _effect(run: Run, labels: Sequence[DoubtedLabel]) -> str:
-    """Accuracies without doubted labels, in a sentence; "" if none is of a test picture."""
-    tested = sum(label.part == "test" for label in labels)
-    if not tested:
-        return ""
-    before, after = doubted.accuracies_without(run, []), doubted.accuracies_without(run, labels)
-    changes = [
-        f"{name} has {text.percent(share)} instead of {text.percent(before[name])}" for name, share in after.items()
-    ]
-    order = "the order of the families stays" if list(before) == list(after) else "the order of the families changes"
-    return f"Without the {text.plural(tested, 'test picture')} among them, {text.listing(changes, 4)}; {order}."
-
-
-def mistakes(models: Sequence[Predictions], classes: Sequence[str], album: PhotoAlbum) -> Mistakes:
-    """The mistakes of one model, or the common mistakes of several on the same pictures in the same order."""
-    first, alone = models[0], len(models) == 1
-    wrong = first.mistakes if alone else shared_mistakes(models)
-    guesses, sure, shown = [model.predicted for model in models], first.confidence, []
-    for place in wrong[: MISTAKES if alone else SHARED_MISTAKES]:
-        sha256, label = str(first.sha256[place]), int(first.labels[place])
-        if sha256 in album.thumbnails:
-            counts = Counter(text.one_line(classes[int(predicted[place])]) for predicted in guesses)
-            names = [name if len(counts) == 1 else f"{name} ({count})" for name, count in counts.most_common()]
-            of_truth = np.mean([model.probabilities[place, label] for model in models])
-            probability = float(sure[place] if alone else of_truth)
-            shown.append(Mistake(album.photo(sha256), classes[label], text.listing(names), probability))
-    return Mistakes(len(models), len(wrong), len(first.labels), shown)
+def mistakes(predicted: Predictions, classes: Sequence[str], album: PhotoAlbum, limit: int) -> Mistakes:
+    """Select up to `limit` mistakes that have a thumbnail: as many confusions as possible, the most confident first."""
+    every = predicted.mistakes
+    known = [place for place in every if str(predicted.sha256[place]) in album.thumbnails]
+    guesses, names, shown = predicted.predicted, [text.one_line(name) for name in classes], []
+    for place in predicted.varied(known, limit):
+        row, true, guess = predicted.probabilities[place], int(predicted.labels[place]), int(guesses[place])
+        likely = sorted(range(len(row)), key=lambda label: -row[label])[:NAMED]
+        answers = ", ".join(f"{names[label]} {text.percent(float(row[label]))}" for label in likely)
+        picture = album.photo(str(predicted.sha256[place]))
+        shown.append(Mistake(picture, names[true], names[guess], float(row[guess]), answers, f"{true}-{guess}"))
+    return Mistakes(len(every), len(predicted.labels), shown)

@@ -231,7 +231,7 @@ const page = (() => {
       addEventListener(type, () => (touched = Date.now()), { capture: true, passive: true });
     }
     const again = () => {
-      const isBusy = Date.now() - touched < 2000 || !getSelection().isCollapsed;
+      const isBusy = Date.now() - touched < 2000 || !getSelection().isCollapsed || document.querySelector("dialog[open]");
       if (document.hidden || isBusy || paper.matches) {
         setTimeout(again, 1000);
         return;
