@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 
 from bench import text
 from bench.config import RunConfig
-from bench.records import Change, LeftOutKind, SplitInfo, SuggestedGroups
+from bench.records import Change, LeftOutKind, Run, SplitInfo, SuggestedGroups
 
 UNBALANCED = 1.5
 """Classes are called unbalanced above this ratio of the largest to the smallest."""
@@ -239,3 +239,9 @@ def _look_alikes(classes: Iterable[str]) -> Iterator[str]:
 
 def _by_part(groups: Mapping[str, int]) -> str:
     return ", ".join(f"{text.thousands(count)} in {part}" for part, count in groups.items() if count)
+
+
+def chance(run: Run) -> float | None:
+    """Test accuracy of the best constant answer, as a share; None without test pictures."""
+    counts = run.split.counts.get("test", {})
+    return max(counts.values()) / sum(counts.values()) if sum(counts.values()) else None

@@ -32,9 +32,9 @@ from bench.report.sections import (
     reproduce,
     screened,
     search_history,
+    slices,
     verdict,
 )
-from bench.report.sections.cost_charts import COSTS
 from bench.report.sections.feature_cache import saved, savings
 from bench.report.sections.learning_curves import learning_phases, sparkline
 from bench.report.styles import engine_marks, family_marks, interval_bar
@@ -76,6 +76,7 @@ FOLDED: Mapping[str, Section] = {
     "recommendation": Section("ship", "What to ship within limits", recommendation.section),
     "pairwise": Section("pairwise", "Against the most accurate", pairwise.compare),
     "search_history": Section("search", "Search", search_history.section),
+    "slices": Section("hyperparameters", "Hyperparameters", slices.section),
     "budget": Section("budget", "Budget", budget.section),
     "models": Section("models", "Models", models.section),
     "more_pictures": Section("more-pictures", "More pictures or a bigger model?", more_pictures.section),
@@ -89,6 +90,7 @@ FOLDED: Mapping[str, Section] = {
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
     top, folded = ({name: (part, part.build(run)) for name, part in parts.items()} for parts in (TOP, FOLDED))
+    top = {name: (part, section) for name, (part, section) in top.items() if section}
     folded = {name: (part, section) for name, (part, section) in folded.items() if section and section.summary}
     refresh_s = REFRESH_S if run.status == "running" else None
     body = environment().get_template("body.html").render(run=run, top=top, folded=folded, refresh_s=refresh_s)
@@ -139,7 +141,6 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     learning_phases,
     screened.estimate,
     search_history.improvements,
-    search_history.last_accuracy,
     sparkline,
     verdict.test_interval,
 )
@@ -163,7 +164,6 @@ def environment() -> jinja2.Environment:
         "nothing": text.NOTHING,
         "MISSING": Weights.MISSING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED, "failures": failures.GROUPS},
-        "COSTS": COSTS,
         "facts": verdict.facts,
         "savings": savings,
         "saved": saved,

@@ -127,7 +127,7 @@ def only(run: Run, *families: str) -> Run:
 def section(run: Run, name: str) -> str:
     """A section of the page as markup."""
     template = page.environment().get_template(f"sections/{name}.html")
-    return template.render(run=run, section=page.SECTIONS[name](run))
+    return template.render(run=run, section={**page.TOP, **page.FOLDED}[name].build(run))
 
 
 def plain(markup: str) -> str:

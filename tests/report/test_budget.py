@@ -68,6 +68,13 @@ def test_a_family_that_got_no_more_trials_says_when_and_why(run: Run) -> None:
     assert "no more trials after 3 min 5 s: it cannot catch up" in text
 
 
+def test_the_summary_has_the_largest_shares_and_who_was_stopped(run: Run) -> None:
+    assert plain(budget.section(run).summary) == "cnn 50.0 % and vgg16 50.0 % of 1 min 40 s"
+    studies = [replace(study, dropped="it cannot catch up", dropped_s=185.0) for study in run.studies[:1]]
+    stopped = replace(run, studies=(*studies, *run.studies[1:]))
+    assert plain(budget.section(stopped).summary).endswith("of 1 min 40 s; cnn stopped at 3 min 5 s")
+
+
 def test_forecasts_are_beside_the_times_of_trials_and_in_the_table_of_all(run: Run) -> None:
     assert "forecast 20.0 s" in words(run, "leaderboard")
     table = trial_table(run)
@@ -78,7 +85,7 @@ def test_a_run_without_forecasts_has_no_columns_for_them() -> None:
     run = run_of(trial("cnn", TPE, 0, 1, 0.8, 1.0, 10))
     assert budget.forecast_quality(run) == ""
     assert "First trial: forecast" not in words(run)
-    assert "There is no trial." in words(run_of())
+    assert budget.section(run_of()).summary == ""
 
 
 def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
@@ -92,10 +99,12 @@ def test_the_section_says_how_many_configurations_each_engine_proposed() -> None
     assert (
         "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
         "record); the others are known configurations. Not counted: dummy, which is a baseline."
-    ) in words(run)
+    ) in words(run, "search_history")
     nothing = run_of(listed, baseline)
-    assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)
-    assert "No engine has proposed a configuration yet" in words(replace(nothing, status=RunStatus.RUNNING))
+    known = "No engine has proposed a configuration: all trials are known configurations."
+    assert known in words(nothing, "search_history")
+    going = replace(nothing, status=RunStatus.RUNNING)
+    assert "No engine has proposed a configuration yet" in words(going, "search_history")
 
 
 def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
