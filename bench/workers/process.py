@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -111,7 +112,7 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
         _limit_threads(len(cores))
         channel.end("done", jobs.run(job, channel))
     except BaseException as error:  # SystemExit too: anything that a family's code raises is this job's failure
-        channel.end("failure", failure_of(error))
+        channel.end("failure", failure_of(error, getattr(job, "path", "")))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -119,16 +120,39 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
         os._exit(0)  # skips TensorFlow's slow tear-down
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Describe an exception that ended a job."""
-    trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+def failure_of(error: BaseException, family: str = "") -> Failure:
+    """Describe an exception that ended a job.
+
+    Args:
+        family: The family's file. The traceback begins with its code or that of a file beside it, if there is any.
+    """
+    first, path, line = _family_frame(error, Path(family)) if family else (None, "", 0)
+    frames = traceback.format_exception(type(error), error, first or error.__traceback__)
+    trace = "".join(frames)[-TRACEBACK_CHARACTERS:]
     if isinstance(error, SpaceError):
         return Failure(FailureKind.EXCEPTION, error.message, trace, "SpaceError", path=str(error.path), line=error.line)
     message = " ".join(str(error).split())[:500] or type(error).__name__
-    for base in type(error).__mro__:
-        if base.__name__ in FAILURE_KINDS:
-            return Failure(FAILURE_KINDS[base.__name__], message, trace)
-    return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__)
+    names = [base.__name__ for base in type(error).__mro__]
+    kind = next((FAILURE_KINDS[name] for name in names if name in FAILURE_KINDS), None)
+    return Failure(kind or FailureKind.EXCEPTION, message, trace, "" if kind else names[0], path, line)
+
+
+def _family_frame(error: BaseException, family: Path) -> tuple[TracebackType | None, str, int]:
+    """Find the first frame in the folder of a family's file, and the file and line of its own last frame.
+
+    Without a frame of its own, the last one of a file beside it counts.
+    """
+    frames = []
+    trace = error.__traceback__
+    while trace:
+        if Path(trace.tb_frame.f_code.co_filename).parent == family.parent:
+            frames.append(trace)
+        trace = trace.tb_next
+    if not frames:
+        return None, "", 0
+    own = [frame for frame in frames if frame.tb_frame.f_code.co_filename == str(family)]
+    last = (own or frames)[-1]
+    return frames[0], last.tb_frame.f_code.co_filename, last.tb_lineno
 
 
 def _detach(log: Path) -> None:
