@@ -7,7 +7,7 @@ replaces them by the theme's colours.
 from __future__ import annotations
 
 import html
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -68,13 +68,11 @@ def points(
     trials: Sequence[Trial],
     x: Sequence[object],
     shares: Sequence[float],
-    listed: Container[str] | None = None,
     **more: Any,
 ) -> Any:
     """A `go.Scatter` with one marker per trial, which links to the trial's row in the leaderboard.
 
-    Only trials whose name is in `listed` have such a row; None means all. Numbers are rounded to more than a screen's
-    precision, which keeps thousands of points small.
+    Numbers are rounded to more than a screen's precision, which keeps thousands of points small.
     """
     import plotly.graph_objects as go
 
@@ -82,7 +80,7 @@ def points(
     return go.Scatter(
         x=[rounded(value) if isinstance(value, float) else value for value in x],
         y=[round(100 * share, 2) for share in shares],
-        customdata=[anchor(trial) if listed is None or trial.name in listed else "" for trial in trials],
+        customdata=[anchor(trial) for trial in trials],
         **{**defaults, **more},
     )
 

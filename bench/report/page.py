@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench import text
-from bench.records import Run, Weights
+from bench.records import Run
 from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
 from bench.report.figures import anchor
@@ -35,7 +35,7 @@ from bench.report.sections import (
     slices,
     verdict,
 )
-from bench.report.sections.feature_cache import saved, savings
+from bench.report.sections.feature_cache import savings
 from bench.report.sections.learning_curves import learning_phases, sparkline
 from bench.report.styles import engine_marks, family_marks, interval_bar
 
@@ -140,7 +140,6 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     leaderboard.time_s,
     learning_phases,
     screened.estimate,
-    search_history.improvements,
     sparkline,
     verdict.test_interval,
 )
@@ -162,11 +161,9 @@ def environment() -> jinja2.Environment:
     environment.filters |= {function.__name__: function for function in FUNCTIONS}
     environment.globals |= {
         "nothing": text.NOTHING,
-        "MISSING": Weights.MISSING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED, "failures": failures.GROUPS},
         "facts": verdict.facts,
         "savings": savings,
-        "saved": saved,
         "notices": verdict.notices,
         "family_marks": family_marks,
         "engine_marks": engine_marks,

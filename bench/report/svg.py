@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 400, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 20, 40
 """Margins of the plot, for ticks and titles."""
 
-LETTER, LINE = 6.0, 13.0
+LETTER, LINE = 6.6, 13.0
 """Width of a letter and height of a line of a label."""
 
 Point = tuple[float, float]
@@ -98,11 +98,12 @@ class Frame:
         (x1, y1), (x2, y2) = self.place(*begin), self.place(*end)
         return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, x1, y1, x2, y2)
 
-    def bar(self, begin: float, end: float, share: float) -> Markup:
-        """Draw a bar on the x axis; its height is `share` of the plot's."""
+    def bar(self, begin: float, end: float, share: float, words: str) -> Markup:
+        """Draw a bar on the x axis, with words above it; its height is `share` of the plot's."""
         (left, bottom), (right, _) = self.place(begin, self.y.low), self.place(end, self.y.low)
         height = share * (self.height - TOP - BOTTOM)
-        return Markup('<rect class="count" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+        label = _text((left + right) / 2, bottom - height - 3, "middle", words, "count-label")
+        return label + Markup('<rect class="count" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
             left + 0.5, bottom - height, max(right - left - 1, 0.5), height
         )
 
@@ -134,7 +135,7 @@ class Frame:
                 drawn += Markup('<line class="lead-line" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(
                     near, middle, x, y
                 )
-            drawn += Markup('<text class="label" x="{:.1f}" y="{:.1f}">{}</text>').format(best.left, middle + 4, words)
+            drawn += _text(best.left, middle + 4, "start", words, "label")
         return drawn
 
     def note(self, words: str, y: float) -> tuple[Markup, Box]:
@@ -233,5 +234,6 @@ def _step(span: float, most: int = 5) -> float:
     return next((factor * power for factor in (1, 2, 5) if factor * power >= rough * (1 - 1e-9)), 10 * power)
 
 
-def _text(x: float, y: float, anchor: str, words: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y, anchor, words)
+def _text(x: float, y: float, anchor: str, words: str, kind: str = "") -> Markup:
+    shown = Markup(' class="{}"').format(kind) if kind else Markup()
+    return Markup('<text{} x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(shown, x, y, anchor, words)

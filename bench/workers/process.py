@@ -126,33 +126,31 @@ def failure_of(error: BaseException, family: str = "") -> Failure:
     Args:
         family: The family's file. The traceback begins with its code or that of a file beside it, if there is any.
     """
-    first, path, line = _family_frame(error, Path(family)) if family else (None, "", 0)
-    frames = traceback.format_exception(type(error), error, first or error.__traceback__)
-    trace = "".join(frames)[-TRACEBACK_CHARACTERS:]
+    frames = _frames_beside(error, family)
+    first = frames[0] if frames else error.__traceback__
+    trace = "".join(traceback.format_exception(type(error), error, first))[-TRACEBACK_CHARACTERS:]
     if isinstance(error, SpaceError):
         return Failure(FailureKind.EXCEPTION, error.message, trace, "SpaceError", path=str(error.path), line=error.line)
+    last = ([frame for frame in frames if _file(frame) == family] or frames)[-1:]
+    place = (_file(last[0]), last[0].tb_lineno) if last else ("", 0)
     message = " ".join(str(error).split())[:500] or type(error).__name__
-    names = [base.__name__ for base in type(error).__mro__]
-    kind = next((FAILURE_KINDS[name] for name in names if name in FAILURE_KINDS), None)
-    return Failure(kind or FailureKind.EXCEPTION, message, trace, "" if kind else names[0], path, line)
+    for base in type(error).__mro__:
+        if base.__name__ in FAILURE_KINDS:
+            return Failure(FAILURE_KINDS[base.__name__], message, trace, "", *place)
+    return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__, *place)
 
 
-def _family_frame(error: BaseException, family: Path) -> tuple[TracebackType | None, str, int]:
-    """Find the first frame in the folder of a family's file, and the file and line of its own last frame.
-
-    Without a frame of its own, the last one of a file beside it counts.
-    """
-    frames = []
-    trace = error.__traceback__
+def _frames_beside(error: BaseException, family: str) -> list[TracebackType]:
+    """The frames of an exception in the folder of a family's file, the outermost first."""
+    frames, trace = [], error.__traceback__
     while trace:
-        if Path(trace.tb_frame.f_code.co_filename).parent == family.parent:
-            frames.append(trace)
+        frames.append(trace)
         trace = trace.tb_next
-    if not frames:
-        return None, "", 0
-    own = [frame for frame in frames if frame.tb_frame.f_code.co_filename == str(family)]
-    last = (own or frames)[-1]
-    return frames[0], last.tb_frame.f_code.co_filename, last.tb_lineno
+    return [frame for frame in frames if family and Path(_file(frame)).parent == Path(family).parent]
+
+
+def _file(frame: TracebackType) -> str:
+    return frame.tb_frame.f_code.co_filename
 
 
 def _detach(log: Path) -> None:

@@ -88,25 +88,6 @@ def test_a_run_without_forecasts_has_no_columns_for_them() -> None:
     assert budget.section(run_of()).summary == ""
 
 
-def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
-    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
-    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
-    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
-    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
-    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0, origin=Origin.KNOWN)
-    run = run_of(listed, proposed, again, answered, baseline)
-    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
-    assert (
-        "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
-        "record); the others are known configurations. Not counted: dummy, which is a baseline."
-    ) in words(run, "search_history")
-    nothing = run_of(listed, baseline)
-    known = "No engine has proposed a configuration: all trials are known configurations."
-    assert known in words(nothing, "search_history")
-    going = replace(nothing, status=RunStatus.RUNNING)
-    assert "No engine has proposed a configuration yet" in words(going, "search_history")
-
-
 def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
     plan = SearchPlan(engines=(TPE, BAYESIAN), trials=12, seconds=None, known=3, families=2, baselines=("dummy",))
     assert (

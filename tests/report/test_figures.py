@@ -18,6 +18,7 @@ from bench.report.figures import anchor
 from bench.report.inventory import chance
 from bench.report.sections import cost_charts, verdict
 from bench.report.sections.learning_curves import learning_phases
+from bench.report.sections.reliability import Bin, Calibration, draw_reliability
 from bench.report.styles import COLOURS, family_marks, interval_bar, marks
 from bench.text import seconds
 
@@ -135,7 +136,7 @@ def test_names_from_outside_are_text_in_the_charts(hostile_run: Run) -> None:
 def test_labels_cover_neither_marks_nor_each_other(places: list[tuple[float, float]]) -> None:
     frame = svg.Frame(svg.Axis("", -0.1, 1.1, ()), svg.percentages("", 0.5, 1.0), 260)
     drawn = frame.labels([(place, f"family_{n}") for n, place in enumerate(places)])
-    texts = re.findall(r'class="label" x="([-\d.]+)" y="([-\d.]+)">(\w+)<', drawn)
+    texts = re.findall(r'class="label" x="([-\d.]+)" y="([-\d.]+)" text-anchor="start">(\w+)<', drawn)
     boxes = [(float(x), float(y), float(x) + svg.LETTER * len(name)) for x, y, name in texts]
     assert len(boxes) == len(places)
     assert all(left >= 0 and right <= svg.WIDTH and 0 < y < 260 for left, y, right in boxes)
@@ -159,6 +160,12 @@ def test_a_logarithmic_axis_holds_its_values_and_has_ticks(
 def test_ticks_of_time_are_round_in_their_unit() -> None:
     axis = svg.logarithmic("", [4.0, 4000.0], seconds, svg.DURATIONS)
     assert [label.replace("\xa0", " ") for _, label in axis.ticks] == ["10 s", "1 min", "10 min", "1 h"]
+
+
+def test_a_bar_of_a_reliability_diagram_has_its_number_of_pictures() -> None:
+    bins = tuple(Bin(n / 15, (n + 1) / 15, count, 0.5, 0.5, 0.4, 0.6) for n, count in ((7, 12), (14, 3480)))
+    drawn = draw_reliability(Calibration(bins, 0.5, 0.5), "cnn", marks(["cnn"])["cnn"])
+    assert re.findall(r'class="count-label"[^>]*>([^<]*)<', drawn) == ["12", "3.5\u00a0k"]
 
 
 def test_without_an_interval_there_is_no_bar() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, Forecast, Run, RunStatus
+from bench.records import COMPLETE, Forecast, Run
 from bench.report.sections.feature_cache import Saved, saved, savings
 
 
@@ -173,27 +173,3 @@ def forecast_quality(run: Run) -> str:
         words.append(f"those of the {text.plural(len(later), 'later trial')} by {error} in the median")
     inside = sum(prediction.inside for prediction in [*first, *later])
     return f"{', '.join(words)}. {inside} of {len(first) + len(later)} outcomes are in the 90\u00a0% interval."
-
-
-def proposals(run: Run) -> str:
-    """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
-    baselines = [family.name for family in run.families if family.name in run.baselines]
-    counted = [t for t in run.trials if t.counted and t.state in (COMPLETE, PRUNED, FAIL) and t.family not in baselines]
-    if not counted:
-        return ""
-    if all(trial.known for trial in counted):
-        yet = " yet" if run.status == RunStatus.RUNNING else ""
-        return f"No engine has proposed a configuration{yet}: all trials are known configurations."
-    words = []
-    for engine in dict.fromkeys(trial.engine for trial in counted):
-        trials = [trial for trial in counted if trial.engine == engine]
-        proposed = [trial for trial in trials if not trial.known]
-        answered = sum(bool(trial.duplicate_of) for trial in proposed)
-        remark = f" ({answered} answered from the record)" if answered else ""
-        words.append(
-            f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
-        )
-    others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
-    kind = "which is a baseline" if len(baselines) == 1 else "which are baselines"
-    baseline_note = f" Not counted: {text.listing(baselines)}, {kind}."
-    return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
 from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned, time_axis, title
-from bench.report.sections.budget import proposals
 from bench.report.sections.screened import Comparison, compare_screening, hits
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
 from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline, timeline
@@ -27,10 +26,8 @@ class SearchHistory:
     """The section.
 
     Attributes:
-        proposals: The number of each engine's proposals in words; "" before the first trial has ended.
-        steps: By engine, its best accuracy after each trial of its budget.
-        ended: The trained trials that ended, in the order of their end; the `answered` ones, which were answered from
-            the record, are left out.
+        improved: The steps at which an engine's best accuracy improved.
+        ended: The trained trials that ended, in the order of their end.
         drawn: Number of these in `figure`.
         figure: None if no engine has proposed anything, or for fewer than `LEAST_DRAWN` trials.
         timeline_figure: None for fewer than `LEAST_DRAWN` trials.
@@ -38,10 +35,8 @@ class SearchHistory:
     """
 
     summary: str
-    proposals: str
-    steps: Mapping[str, Sequence[SearchStep]]
+    improved: Sequence[SearchStep]
     ended: Sequence[Trial]
-    answered: int
     drawn: int
     figure: Figure | None
     timeline: Timeline | None
@@ -56,13 +51,12 @@ def section(run: Run) -> SearchHistory:
     """The search of a run."""
     steps, ended, workers = best_so_far(run), ended_trials(run), timeline(run)
     drawn, looks = thinned(ended, DRAWN), family_marks(run)
-    has_course = any(map(_proposed, steps.values())) and any(map(improvements, steps.values()))
+    improved = [step for engine_steps in steps.values() for step in improvements(engine_steps)]
+    has_course = improved and any(map(_proposed, steps.values()))
     return SearchHistory(
         summary=summary(run, steps),
-        proposals=proposals(run),
-        steps=steps,
+        improved=improved,
         ended=ended,
-        answered=sum(trial.state in ENDED and bool(trial.duplicate_of) for trial in run.trials),
         drawn=len(drawn),
         figure=draw_search(run, steps, drawn) if has_course and len(ended) >= LEAST_DRAWN else None,
         timeline=workers,
@@ -73,13 +67,23 @@ def section(run: Run) -> SearchHistory:
 
 
 def summary(run: Run, steps: Mapping[str, Sequence[SearchStep]]) -> str:
-    """Summarise the search in a line: `optuna:tpe proposed 14, best at 3 min 20 s`; "" without a result."""
+    """Summarise the search in a line: `optuna:tpe proposed 14 of 20, best at 3 min 20 s`; "" without a result.
+
+    Baselines are not counted.
+    """
     lines = []
     for engine, engine_steps in steps.items():
         if better := improvements(engine_steps):
-            proposed = _proposed(engine_steps)
-            words = f"proposed {text.thousands(proposed)}" if proposed else "proposed nothing"
-            lines.append(f"{engine} {words}, best at {text.seconds(better[-1].time_s)}")
+            counted = [step for step in engine_steps if not step.is_baseline]
+            answered = sum(bool(step.trial.duplicate_of) and not step.trial.known for step in counted)
+            remark = f" ({answered} answered from the record)" if answered else ""
+            proposed = (
+                f"{engine} proposed {text.thousands(_proposed(engine_steps))} of {text.thousands(len(counted))}{remark}"
+            )
+            lines.append(f"{proposed}, best at {text.seconds(better[-1].time_s)}")
+    if lines and not any(map(_proposed, steps.values())):
+        yet = " yet" if run.status == "running" else ""
+        return f"no engine has proposed a configuration{yet}: all trials are known configurations"
     return "; ".join(lines) or (f"{text.plural(len(run.screenings), 'backbone')} screened" if run.screenings else "")
 
 

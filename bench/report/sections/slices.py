@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
 from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned
-from bench.report.sections.leaderboard import listed
 from bench.report.styles import Mark, family_marks
 
 DRAWN = 120
@@ -109,7 +108,7 @@ def section(run: Run) -> SearchSpaces:
 
 def slices(run: Run) -> list[FamilySlices]:
     """The families with at least `LEAST_DRAWN` different complete trials, in order of declaration."""
-    families, rows = [], listed(run)
+    families = []
     for family, mark in family_marks(run).items():
         complete = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
         trials = [t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value)]
@@ -120,14 +119,14 @@ def slices(run: Run) -> list[FamilySlices]:
         if varied and len(trials) >= LEAST_DRAWN:
             varied.sort(key=lambda data: -sum(data.importance.values()))
             best = min(trials, key=lambda trial: trial.rank_key)
-            shape, linked = layout([trial.value or 0.0 for trial in trials]), {trial.name for trial in rows[family]}
+            shape = layout([trial.value or 0.0 for trial in trials])
             families.append(
                 FamilySlices(
                     family=family,
                     trials=trials,
                     best=best,
                     slices=varied,
-                    figures=[draw_slice(data, best, mark, shape, linked) for data in varied],
+                    figures=[draw_slice(data, best, mark, shape) for data in varied],
                     fixed={data.name: data.values[0] for data in declared if data not in varied},
                     engines=[engine for engine, shares in importance.items() if shares],
                 )
@@ -180,10 +179,10 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 # -- drawing
 
 
-def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
+def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure) -> Figure:
     """Draw a panel: the later a trial, the stronger its colour; the best has a ring.
 
-    `shape` is the common layout of the family's panels; `linked` names the trials with a row in the leaderboard.
+    `shape` is the common layout of the family's panels.
     """
     drawn = thinned(data.trials, DRAWN)
 
@@ -193,7 +192,6 @@ def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Cont
             trials,
             [label(_choice(value)) if data.choices else _number(value) for value in values],
             [trial.value or 0.0 for trial in trials],
-            listed=linked,
             marker=marker,
             hoverinfo=None,
             hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
