@@ -185,9 +185,8 @@ def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequ
     bottom = shape["yaxis"]["range"][0] / 100
     axis, unit_s = time_axis("Time charged to the engine", max(clock.values(), default=1.0))
     groups: dict[tuple[str, str], list[Trial]] = {}
-    for trial in sorted(drawn, key=lambda trial: ENDED.index(trial.state)):
+    for trial in drawn:
         groups.setdefault((trial.family, trial.state), []).append(trial)
-    legend = dict(reversed(groups))
     traces = [_engine_line(engine, steps[engine], unit_s, mark.dash) for engine, mark in engine_marks(run).items()]
     for (family, state), group in groups.items():
         heights = [accuracies[trial.name] for trial in group]
@@ -206,13 +205,10 @@ def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequ
                     "line": outline if state == COMPLETE else {"width": 1.5},
                 },
                 hovertext=[_trial_hover(trial) for trial in group],
-                legendgroup=str(list(looks).index(family)),
-                showlegend=legend[family] == state,
             )
         )
     shape["xaxis"] |= axis
-    legend_place = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": "toggleothers"}
-    return figure(traces, {**shape, "showlegend": True, "legend": {**legend_place, "itemdoubleclick": False}})
+    return figure(traces, shape)
 
 
 def _engine_line(engine: str, steps: Sequence[SearchStep], unit_s: float, dash: str) -> object:
