@@ -16,7 +16,7 @@ from bench.records import Run, Trial
 from bench.report import figures, svg
 from bench.report.figures import anchor
 from bench.report.inventory import chance
-from bench.report.sections import cost_charts, verdict
+from bench.report.sections import cost_charts
 from bench.report.sections.learning_curves import learning_phases
 from bench.report.sections.reliability import Bin, Calibration, draw_reliability
 from bench.report.styles import COLOURS, family_marks, interval_bar, marks
@@ -98,7 +98,7 @@ def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> 
     cnn = seeded_run.best("cnn")
     assert cnn is not None
     assert cnn.over_seeds is not None
-    assert verdict.test_interval(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
+    assert cost_charts.accuracy(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
     (hover,) = (mark for mark in marks_of(seeded_run, "parameters") if mark.startswith("cnn"))
     assert "test 90.6\u00a0%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
@@ -178,7 +178,7 @@ def test_a_missing_interval_is_computed(run: Run) -> None:
     chosen = run.ranking()[0]
     assert chosen.test is not None
     bare = replace(chosen, test=replace(chosen.test, accuracy_low=None, accuracy_high=None))
-    assert verdict.test_interval(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
+    assert cost_charts.accuracy(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
 
 
 def test_a_learning_curve_is_in_phases(cached_run: Run) -> None:

@@ -58,7 +58,7 @@ def test_a_trial_that_stands_for_the_chosen_one_is_named(run: Run) -> None:
 
 
 def test_a_run_without_curves_has_no_such_section(run: Run) -> None:
-    assert more_pictures.section(run).summary == ""
+    assert section(run, "more_pictures").strip() == ""
 
 
 def test_the_terminal_has_a_sentence_for_a_curve_and_none_for_a_missing_one(curved: Run) -> None:
@@ -72,5 +72,7 @@ def test_the_terminal_has_a_sentence_for_a_curve_and_none_for_a_missing_one(curv
 
 
 def test_a_curve_of_a_family_without_a_trial_is_not_drawn(run: Run) -> None:
-    curve = replace(CURVE, family="vgg19", trial="vgg19/optuna:tpe#0")
-    assert more_pictures.section(replace(run, sample_curves=(curve,))).curves == []
+    assert (
+        more_pictures.section(replace(run, sample_curves=(replace(CURVE, family="vgg19", trial="vgg19/optuna:tpe#0"),)))
+        == []
+    )

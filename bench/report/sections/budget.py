@@ -93,10 +93,13 @@ def section(run: Run) -> BudgetAccount:
 
 
 def summary(run: Run, families: Sequence[Spending]) -> str:
-    """Summarise the division of the time: `cnn 62.0 %, vgg16 38.0 % of 5 min; cnn stopped at 1 min 10 s`."""
+    """Summarise the division of the time: `cnn 62.0 %, vgg16 38.0 % of 5 min; cnn stopped at 1 min 10 s`.
+
+    Before the first trial it is the plan; "" without one.
+    """
     spent = sorted((row for row in families if row.spent_s), key=lambda row: -row.spent_s)
     if not spent:
-        return ""
+        return f"plan: {text.search_plan(run.plan)}" if run.plan else ""
     shares = text.listing([f"{text.one_line(row.family, 40)} {text.percent(row.share)}" for row in spent], 3)
     stopped = [
         f"; {text.one_line(study.family, 40)} stopped at {text.seconds(study.dropped_s)}"
