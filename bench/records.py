@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
@@ -418,7 +418,8 @@ class Failure:
     Attributes:
         traceback: End of the traceback or of the process's output.
         error: Class of the exception or name of the signal; "" for other kinds.
-        path, line: Position in a search-space file, for a `SpaceError`.
+        path, line: Position in the family's file, or in one beside it, if code there raised the exception or called
+            what did; else empty. Older records have them for a `SpaceError` only.
     """
 
     kind: FailureKind
@@ -427,6 +428,12 @@ class Failure:
     error: str = ""
     path: str = ""
     line: int = 0
+
+    @property
+    def place(self) -> str:
+        """Its position: `search_spaces/mine.py:12`; "" if unknown."""
+        path = PurePath(self.path)
+        return f"{path.parent.name}/{path.name}:{self.line}".removeprefix("/") if self.path else ""
 
     @property
     def name(self) -> str:

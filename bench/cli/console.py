@@ -269,7 +269,9 @@ def _outcome(trial: Trial) -> str:
     if trial.state == PRUNED:
         return trial.note if trial.ending is Ending.BUDGET else f"PRUNED after epoch {trial.epochs or '0'}"
     if trial.state == FAIL and trial.failure:
-        return f"FAIL {trial.failure.name}: {shorten(trial.failure.message, 60)}"
+        failure = trial.failure
+        place = f"{failure.place}: " if failure.place else ""
+        return f"FAIL {place}{failure.name}: {shorten(failure.message, 60)}"
     return trial.state
 
 

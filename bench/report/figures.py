@@ -7,8 +7,7 @@ replaces them by the theme's colours.
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -17,6 +16,9 @@ from bench.records import COMPLETE, Trial
 
 Figure = dict[str, Any]
 """Arguments of `Plotly.newPlot`: `data` and `layout`."""
+
+LEAST_DRAWN = 10
+"""Charts of fewer trials say nothing, and are left out."""
 
 
 def figure(traces: Sequence[Any], layout: Figure) -> Figure:
@@ -55,24 +57,6 @@ def layout(accuracies: Sequence[float]) -> Figure:
     }
 
 
-def log_axis(values: Sequence[float]) -> tuple[Figure, float, float]:
-    """A logarithmic axis for one or more costs.
-
-    Such an axis has no zero: if a cost is zero, the axis is extended to the left.
-
-    Returns:
-        The axis, the position at which zero is shown, and the power of ten at which the positive costs begin.
-    """
-    powers = [math.log10(value) for value in values if value > 0] or [0.0]
-    low, high = min(powers), max(powers)
-    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2, 0.1)  # at least 1.2 decades, which contain ticks
-    low, high = low - padding, high + padding
-    gap = 0.12 * (high - low)
-    left = low - 2 * gap if min(values) <= 0 else low
-    ticks = {"dtick": 1} if high - low > 2.5 else {"nticks": 6}  # only powers of ten where 1, 2 and 5 would overlap
-    return {"type": "log", "range": [left, high], **ticks}, 10 ** (low - gap), low
-
-
 def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
     """A linear axis of time from zero, and its unit in seconds: 1, 60 or 3600."""
     units = ((3600.0, "hours"), (60.0, "minutes"))
@@ -84,13 +68,11 @@ def points(
     trials: Sequence[Trial],
     x: Sequence[object],
     shares: Sequence[float],
-    listed: Container[str] | None = None,
     **more: Any,
 ) -> Any:
     """A `go.Scatter` with one marker per trial, which links to the trial's row in the leaderboard.
 
-    Only trials whose name is in `listed` have such a row; None means all. Numbers are rounded to more than a screen's
-    precision, which keeps thousands of points small.
+    Numbers are rounded to more than a screen's precision, which keeps thousands of points small.
     """
     import plotly.graph_objects as go
 
@@ -98,7 +80,7 @@ def points(
     return go.Scatter(
         x=[rounded(value) if isinstance(value, float) else value for value in x],
         y=[round(100 * share, 2) for share in shares],
-        customdata=[anchor(trial) if listed is None or trial.name in listed else "" for trial in trials],
+        customdata=[anchor(trial) for trial in trials],
         **{**defaults, **more},
     )
 
@@ -112,11 +94,6 @@ def anchor(trial: Trial) -> str:
 def title(trial: Trial) -> str:
     """The name of a trial, as the first line of its hover text."""
     return f"<b>{label(text.label(trial), 60)}</b> {label(trial.engine, 40)} #{trial.number}"
-
-
-def whole_numbers(most: int) -> Figure:
-    """Tick settings for an axis of whole numbers up to `most`."""
-    return {"tickformat": "d", **({"dtick": 1, "tick0": 1} if most <= 10 else {"nticks": 10})}
 
 
 def label(name: str, limit: int = 80) -> str:

@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from bench import text
-from bench.records import Run, Weights
+from bench.records import Run
 from bench.report import photos
 from bench.report.assets import INLINE, Assets, assets
 from bench.report.figures import anchor
@@ -34,10 +34,10 @@ from bench.report.sections import (
     reproduce,
     screened,
     search_history,
+    slices,
     verdict,
 )
-from bench.report.sections.cost_charts import COSTS
-from bench.report.sections.feature_cache import saved, savings
+from bench.report.sections.feature_cache import savings
 from bench.report.sections.learning_curves import learning_phases, sparkline
 from bench.report.styles import engine_marks, family_marks, interval_bar
 
@@ -79,6 +79,7 @@ FOLDED: Mapping[str, Section] = {
     "recommendation": Section("ship", "What to ship within limits", recommendation.section),
     "differences": Section("differences", "Against the most accurate", differences.section),
     "search_history": Section("search", "Search", search_history.section),
+    "slices": Section("hyperparameters", "Hyperparameters", slices.section),
     "budget": Section("budget", "Budget", budget.section),
     "models": Section("models", "Models", models.section),
     "doubtful_labels": Section("labels", "Labels to look at", doubtful_labels.section),
@@ -93,7 +94,10 @@ FOLDED: Mapping[str, Section] = {
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
     top, folded = ({name: (part, part.build(run)) for name, part in parts.items()} for parts in (TOP, FOLDED))
+    top = {name: (part, section) for name, (part, section) in top.items() if section}
     folded = {name: (part, section) for name, (part, section) in folded.items() if section.summary}
+    if "failures" in folded and folded["failures"][1].all_failed:
+        folded = {"failures": folded["failures"]} | folded
     refresh_s = REFRESH_S if run.status == "running" else None
     body = environment().get_template("body.html").render(run=run, top=top, folded=folded, refresh_s=refresh_s)
     files = ("page", *(f"sections/{name}" for name in (*TOP, *FOLDED)))
@@ -142,8 +146,6 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     leaderboard.time_s,
     learning_phases,
     screened.estimate,
-    search_history.improvements,
-    search_history.last_accuracy,
     sparkline,
 )
 """The other filters."""
@@ -164,12 +166,9 @@ def environment() -> jinja2.Environment:
     environment.filters |= {function.__name__: function for function in FUNCTIONS}
     environment.globals |= {
         "nothing": text.NOTHING,
-        "MISSING": Weights.MISSING,
         "limits": {"open": OPEN_UP_TO, "listed": LISTED, "failures": failures.GROUPS},
-        "COSTS": COSTS,
         "facts": notices.facts,
         "savings": savings,
-        "saved": saved,
         "notices": notices.notices,
         "family_marks": family_marks,
         "engine_marks": engine_marks,

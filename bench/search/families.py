@@ -254,7 +254,7 @@ def _probe_result(space: SearchSpace, outcome: Outcome) -> ProbeResult:
         return outcome.result
     failure = outcome.failure
     assert failure is not None
-    if failure.path:
+    if failure.error == SpaceError.__name__:
         raise SpaceError(Path(failure.path), failure.line, failure.message)
     if failure.kind in (FailureKind.TIMEOUT, FailureKind.SIGNAL):
         raise SpaceError(space.path, 1, f"cannot be built: {failure.name}: {failure.message}")

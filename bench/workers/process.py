@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -111,7 +112,7 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
         _limit_threads(len(cores))
         channel.end("done", jobs.run(job, channel))
     except BaseException as error:  # SystemExit too: anything that a family's code raises is this job's failure
-        channel.end("failure", failure_of(error))
+        channel.end("failure", failure_of(error, getattr(job, "path", "")))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -119,16 +120,37 @@ def main(connection: Connection, job: Job, cores: Sequence[int], log: str) -> No
         os._exit(0)  # skips TensorFlow's slow tear-down
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Describe an exception that ended a job."""
-    trace = "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:]
+def failure_of(error: BaseException, family: str = "") -> Failure:
+    """Describe an exception that ended a job.
+
+    Args:
+        family: The family's file. The traceback begins with its code or that of a file beside it, if there is any.
+    """
+    frames = _frames_beside(error, family)
+    first = frames[0] if frames else error.__traceback__
+    trace = "".join(traceback.format_exception(type(error), error, first))[-TRACEBACK_CHARACTERS:]
     if isinstance(error, SpaceError):
         return Failure(FailureKind.EXCEPTION, error.message, trace, "SpaceError", path=str(error.path), line=error.line)
+    last = ([frame for frame in frames if _file(frame) == family] or frames)[-1:]
+    place = (_file(last[0]), last[0].tb_lineno) if last else ("", 0)
     message = " ".join(str(error).split())[:500] or type(error).__name__
     for base in type(error).__mro__:
         if base.__name__ in FAILURE_KINDS:
-            return Failure(FAILURE_KINDS[base.__name__], message, trace)
-    return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__)
+            return Failure(FAILURE_KINDS[base.__name__], message, trace, "", *place)
+    return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__, *place)
+
+
+def _frames_beside(error: BaseException, family: str) -> list[TracebackType]:
+    """The frames of an exception in the folder of a family's file, the outermost first."""
+    frames, trace = [], error.__traceback__
+    while trace:
+        frames.append(trace)
+        trace = trace.tb_next
+    return [frame for frame in frames if family and Path(_file(frame)).parent == Path(family).parent]
+
+
+def _file(frame: TracebackType) -> str:
+    return frame.tb_frame.f_code.co_filename
 
 
 def _detach(log: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bench import Budget, RunConfig, runner
 from bench.cli import console
-from bench.records import Cost, FamilyInfo, OverSeeds, Screening
+from bench.records import FAIL, Cost, Failure, FailureKind, FamilyInfo, OverSeeds, Screening
 from bench.testing import FakePool
 
 
@@ -81,6 +81,15 @@ def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monke
     console.print_board(run, run.path / "report.html", out)
     assert "80.0 % ± 1.6" in out.getvalue()
     assert "validation: mean of 5 folds ± standard deviation" in out.getvalue()
+
+
+def test_a_failed_trial_has_the_line_of_its_familys_file(run):
+    failure = Failure(
+        FailureKind.EXCEPTION, "n is 0", "", "ZeroDivisionError", path="/a/search_spaces/mine.py", line=12
+    )
+    told = io.StringIO()
+    console.ConsoleProgress(told).trial_ended(replace(run.trials[0], state=FAIL, failure=failure), None)
+    assert "FAIL search_spaces/mine.py:12: ZeroDivisionError: n is 0 " in told.getvalue()
 
 
 def test_epochs_of_two_phases_may_be_more_than_the_cap_of_one(monkeypatch):

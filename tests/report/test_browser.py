@@ -260,14 +260,7 @@ def test_the_theme_follows_the_system_until_the_reader_chooses(
 def test_a_mark_in_a_chart_leads_to_its_trial(name: str, browser: Browser, page_of: Callable[[str], Path]) -> None:
     with opened(browser, page_of(name), reduced_motion="reduce") as page:
         page.locator("#filter").fill("nothing is left")
-        chart = page.locator("#chart-train_time_s")
-        chart.scroll_into_view_if_needed()
-        mark = chart.locator(".scatterlayer .points path").last
-        mark.wait_for()
-        box = mark.bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.locator("#accuracy svg a path").last.click()
         page.wait_for_function("document.activeElement.id.startsWith('trial-')")
         target = page.locator(":focus")
         target.wait_for(state="visible")
@@ -387,16 +380,16 @@ def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, p
         assert (
             "Where both have several seeds, their means are compared" in page.locator("#differences-text").inner_text()
         )
-        page.locator("#chart-parameters").scroll_into_view_if_needed()
-        page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
+        assert mean in (page.locator("#accuracy svg title").first.text_content() or "")
 
 
 def test_charts_come_from_a_file_beside_the_page_too(browser: Browser, run: Run, tmp_path: Path) -> None:
     report.render(run, tmp_path / "report.html", plotlyjs="directory")
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
     with opened(browser, tmp_path / "report.html") as page:
-        page.locator("#chart-parameters").scroll_into_view_if_needed()
-        page.locator("#chart-parameters .scatterlayer path.point").first.wait_for()
+        page.locator("#search > details > summary").click()
+        page.locator("#chart-search").scroll_into_view_if_needed()
+        page.locator("#chart-search .scatterlayer path.point").first.wait_for()
 
 
 def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) -> None:

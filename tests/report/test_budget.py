@@ -68,8 +68,14 @@ def test_a_family_that_got_no_more_trials_says_when_and_why(run: Run) -> None:
     assert "no more trials after 3 min 5 s: it cannot catch up" in text
 
 
-def test_forecasts_are_beside_the_times_of_trials_and_in_the_table_of_all(run: Run) -> None:
-    assert "forecast 20.0 s" in words(run, "leaderboard")
+def test_the_summary_has_the_largest_shares_and_who_was_stopped(run: Run) -> None:
+    assert plain(budget.section(run).summary) == "cnn 50.0 % and vgg16 50.0 % of 1 min 40 s"
+    studies = [replace(study, dropped="it cannot catch up", dropped_s=185.0) for study in run.studies[:1]]
+    stopped = replace(run, studies=(*studies, *run.studies[1:]))
+    assert plain(budget.section(stopped).summary).endswith("of 1 min 40 s; cnn stopped at 3 min 5 s")
+
+
+def test_forecasts_are_in_the_table_of_every_trial(run: Run) -> None:
     table = trial_table(run)
     assert dict(zip(table["columns"], table["rows"][0], strict=True))["forecast_time_s"] == 20
 
@@ -78,24 +84,7 @@ def test_a_run_without_forecasts_has_no_columns_for_them() -> None:
     run = run_of(trial("cnn", TPE, 0, 1, 0.8, 1.0, 10))
     assert budget.forecast_quality(run) == ""
     assert "First trial: forecast" not in words(run)
-    assert "There is no trial." in words(run_of())
-
-
-def test_the_section_says_how_many_configurations_each_engine_proposed() -> None:
-    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
-    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
-    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
-    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
-    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0, origin=Origin.KNOWN)
-    run = run_of(listed, proposed, again, answered, baseline)
-    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
-    assert (
-        "optuna:tpe proposed 1 of its 2 trials, keras-tuner:bayesian proposed 1 of its 1 trial (1 answered from the "
-        "record); the others are known configurations. Not counted: dummy, which is a baseline."
-    ) in words(run)
-    nothing = run_of(listed, baseline)
-    assert "No engine has proposed a configuration: all trials are known configurations." in words(nothing)
-    assert "No engine has proposed a configuration yet" in words(replace(nothing, status=RunStatus.RUNNING))
+    assert budget.section(run_of()).summary == ""
 
 
 def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
@@ -104,6 +93,7 @@ def test_the_plan_is_on_the_page_before_the_first_trial() -> None:
         "Plan: 12 trials for each engine: 3 known configurations first, then 9 proposals by optuna:tpe and 9 proposals "
         "by keras-tuner:bayesian; dummy takes one trial, since it cannot learn."
     ) in words(run_of(status=RunStatus.RUNNING, plan=plan))
+    assert plain(budget.section(run_of(plan=plan)).summary).startswith("plan: 12 trials for each engine: 3 known")
     timed = replace(plan, engines=(TPE,), trials=None, seconds=360.0, baselines=("dummy", "majority"))
     assert (
         "Plan: 6 min: 3 known configurations first, then proposals by optuna:tpe; dummy and majority take one trial "

@@ -18,7 +18,7 @@ from bench.records import FAIL, Ending, Failure, FailureKind, Run, Study, Trial
 from bench.report import assets
 from bench.report.sections import failures, reproduce
 
-from .conftest import plain
+from .conftest import plain, section
 
 
 def decoded(run: Run) -> list[dict[str, Any]]:
@@ -152,22 +152,53 @@ def failing(run: Run, *failed: tuple[str, str, str]) -> Run:
     return replace(run, studies=(Study("dummy", "optuna:tpe", trials),))
 
 
-def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run, tmp_path: Path) -> None:
+def test_trials_that_failed_alike_stand_together_most_frequent_first(run: Run) -> None:
     told = failing(run, ("TIMEOUT", "late", ""), *[("OOM", "2 GB", "")] * 20, ("OOM", "2 GB", "the end"))
     first, second = failures.groups(told)
     assert (first.name, len(first.trials), first.traceback) == ("OOM", 21, "the end")
     assert (second.name, len(second.trials)) == ("TIMEOUT", 1)
-    text = plain(page(told, tmp_path))
+    text = plain(section(told, "failures"))
     assert "22 trials failed." in text
     assert "OOM dummy 21 trials 2 GB dummy optuna:tpe #1, #2, #3" in text
     assert "#12 and 9 more the end" in text
     assert "TIMEOUT dummy optuna:tpe #0 late There is no traceback." in text
 
 
-def test_thousands_of_failures_do_not_fill_the_page(run: Run, tmp_path: Path) -> None:
+def test_a_failure_begins_with_its_place_in_the_familys_file(run: Run) -> None:
+    traceback = 'Traceback (most recent call last):\n  File "/a/search_spaces/mine.py", line 12, in build\n    1 / n\n'
+    failure = Failure(
+        FailureKind.EXCEPTION, "n is 0", traceback, "ZeroDivisionError", path="/a/search_spaces/mine.py", line=12
+    )
+    broken = replace(run.trials[0], state=FAIL, failure=failure)
+    elsewhere = replace(broken, number=1, failure=replace(failure, line=13))
+    both = replace(run, studies=(Study("dummy", "optuna:tpe", (broken, elsewhere)),))
+    assert [group.reason for group in failures.groups(both)] == [
+        "search_spaces/mine.py:12 in build: ZeroDivisionError: n is 0",
+        "search_spaces/mine.py:13: ZeroDivisionError: n is 0",
+    ]
+    markup = section(both, "failures")
+    assert "<mark>search_spaces/mine.py:12 in build: ZeroDivisionError: n is 0</mark>\nTraceback" in markup
+    assert markup.count("open>") == 2  # few are unfolded
+    assert section(failing(run, *[("OOM", f"{n} GB", "") for n in range(4)]), "failures").count("open>") == 0
+    assert (
+        failures.section(both).summary == "2\u00a0trials: search_spaces/mine.py:12 in build: ZeroDivisionError: n is 0"
+    )
+
+
+def test_a_run_of_which_every_model_failed_is_told_from_one_with_some_results(run: Run) -> None:
+    told = failing(run, ("OOM", "2 GB", ""))
+    assert failures.section(told).all_failed
+    baseline = Study("cnn", "optuna:tpe", (run.trials[2],))
+    assert not failures.section(replace(told, studies=(*told.studies, baseline))).all_failed
+    ignorant = tuple(replace(family, learns=family.name != "cnn") for family in run.families)
+    assert failures.section(replace(told, studies=(*told.studies, baseline), families=ignorant)).all_failed
+    assert not failures.section(replace(run, studies=())).all_failed
+
+
+def test_thousands_of_failures_do_not_fill_the_page(run: Run) -> None:
     told = failing(run, *[("ValueError", f"picture {n} is broken", "x" * 100_000) for n in range(300)])
     assert all(len(group.traceback) <= failures.TRACEBACK_CHARACTERS + 2 for group in failures.groups(told))
-    markup = page(told, tmp_path)
+    markup = section(told, "failures")
     assert markup.count('<details class="failure"') == 40
     assert "300 trials failed." in plain(markup)
     assert "260 more failures with other, less frequent messages are only in the records" in plain(markup)

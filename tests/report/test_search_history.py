@@ -21,19 +21,21 @@ from bench.records import (
     RUNNING,
     Failure,
     FailureKind,
+    Origin,
     Run,
     Screening,
     Trial,
 )
 from bench.report.figures import anchor
 from bench.report.sections import search_history
-from bench.report.sections.feature_cache import saved
+from bench.report.sections.budget import spending
 from bench.report.sections.slices import DRAWN, FamilySlices, slices
+from bench.report.sections.slices import section as slices_section
 from bench.report.sections.timeline import Timeline, draw_timeline, timeline
-from bench.report.styles import engine_marks, family_marks
+from bench.report.styles import family_marks
 
 from .browser import opened
-from .conftest import BAYESIAN, HOSTILE, TPE, plain, run_of, section, trial
+from .conftest import BAYESIAN, HOSTILE, TPE, changed, only, plain, run_of, section, trial
 from .generated import generate
 
 
@@ -118,50 +120,75 @@ def test_the_curves_go_by_the_clock_that_charges_what_other_engines_trained() ->
     assert step.time_s == 30.6
 
 
-@pytest.mark.parametrize("by_time", [False, True])
-def test_both_engines_are_drawn_and_told_apart_without_colour(run: Run, by_time: bool) -> None:
-    searches = search_history.best_so_far(run)
-    drawn = search_history.draw_best_so_far(searches, engine_marks(run), by_time)
-    traces, title = drawn["data"], drawn["layout"]["xaxis"]["title"]["text"]
-    assert [trace["name"] for trace in traces] == [TPE, BAYESIAN]
-    assert len({trace["line"]["dash"] for trace in traces}) == 2
-    assert traces[1]["y"] == pytest.approx([86.1, 89.44, 91.67, 91.67])  # where it improved, and to the last trial
-    last = searches[BAYESIAN][-1]
-    assert title == ("Time charged to the engine, minutes" if by_time else "Trials")
-    assert traces[1]["x"][-1] == pytest.approx(last.time_s / 60 if by_time else last.n, abs=0.01)
-    assert traces[1]["customdata"][0] == anchor(searches[BAYESIAN][0].trial)
+def test_every_engine_starts_from_the_known_configurations_at_their_full_cost() -> None:
+    known = {"origin": Origin.KNOWN, "charged_s": 30.5}
+    trained = trial("cnn", TPE, 0, 1, 0.8, 30.0, 10, **known)
+    answered = replace(trained, engine=BAYESIAN, started_s=90.0, finished_s=90.0, duplicate_of=trained.name)
+    proposed = trial("cnn", BAYESIAN, 1, 2, 0.9, 10.0, 10, charged_s=42.0)
+    searches = search_history.best_so_far(run_of(trained, answered, proposed))
+    assert [(step.time_s, step.best) for step in searches[TPE]] == [(30.5, 0.8)]
+    assert [(step.time_s, step.best) for step in searches[BAYESIAN]] == [(30.5, 0.8), (42.0, 0.9)]
 
 
-def test_an_engine_without_a_result_has_steps_but_no_line(run: Run) -> None:
-    alone = replace(
-        run, studies=(run.studies[3],), config=replace(run.config, engines=(TPE,))
-    )  # vgg19, which only failed
-    searches = search_history.best_so_far(alone)
-    assert [step.best for step in searches[TPE]] == [None]
-    assert search_history.draw_best_so_far(searches, engine_marks(alone))["data"] == []
-    assert "No trial is complete, so no engine has a result." in words(alone)
-    assert "1 failed" not in words(alone)
-    assert "Every trial" in words(alone)  # the failed trial has its place in the history, and took a worker's time
-    assert "One worker was busy" in words(alone)
+def test_the_summary_says_what_each_engine_proposed_and_when_its_best_was_found(run: Run) -> None:
+    def summary(run: Run) -> str:
+        return text.plain(search_history.section(run).summary)
+
+    assert summary(run) == (
+        "optuna:tpe proposed 5 of 8, best at 3 min 37 s; keras-tuner:bayesian proposed 3 of 4, best at 2 min 19 s"
+    )
+    only_known = changed(run, lambda trial: replace(trial, origin=Origin.KNOWN))
+    known = "no engine has proposed a configuration{}: all trials are known configurations"
+    assert summary(only_known) == known.format("")
+    assert summary(replace(only_known, status="running")) == known.format(" yet")
+    assert summary(only(run, "vgg19")) == ""
+    assert summary(screened(only(run, "vgg19"))) == "5 backbones screened"
 
 
-# -- every trial
+def test_baselines_and_answers_from_the_record_are_no_proposals_of_an_engine() -> None:
+    listed = trial("cnn", TPE, 0, 1, 0.8, 1.0, 10, origin=Origin.KNOWN)
+    proposed = trial("cnn", TPE, 1, 2, 0.9, 1.0, 10)
+    answered = replace(proposed, engine=BAYESIAN, duplicate_of=proposed.name)
+    again = replace(proposed, number=2, duplicate_of=proposed.name, counted=False)
+    baseline = trial("dummy", TPE, 0, 3, 0.5, 1.0, 0)
+    run = run_of(listed, proposed, again, answered, baseline)
+    run = replace(run, families=tuple(replace(family, learns=family.name != "dummy") for family in run.families))
+    tpe, bayesian = text.plain(search_history.section(run).summary).split("; ")
+    assert tpe.startswith("optuna:tpe proposed 1 of 2, best at ")
+    assert bayesian.startswith("keras-tuner:bayesian proposed 1 of 1 (1 answered from the record), best at ")
 
 
-def test_every_trained_trial_is_in_the_history_by_state_and_family(run: Run) -> None:
-    ended = search_history.ended_trials(run)
-    assert [place for place, _ in ended] == list(range(1, 12))
-    reached = {(trial.state, trial.family): search_history.last_accuracy(trial) for _, trial in ended}
-    assert reached[PRUNED, "cnn"] == 0.61
-    assert reached[FAIL, "vgg19"] is None
-    figure = search_history.draw_trials(ended, family_marks(run))
-    known = [trace for trace in figure["data"] if trace["name"] == "known configuration"]
-    traces = [trace for trace in figure["data"] if trace not in known]
-    assert sum(len(trace["x"]) for trace in known) == 3
-    failed = next(trace for trace in traces if trace["marker"]["symbol"] == search_history.SYMBOLS[FAIL])
+def test_engines_are_lines_without_colour_and_trials_marks_of_their_family(run: Run) -> None:
+    figure = search_history.section(run).figure
+    assert figure is not None
+    lines, marks = figure["data"][:2], figure["data"][2:]
+    assert [line["name"] for line in lines] == [TPE, BAYESIAN]
+    assert len({line["line"]["dash"] for line in lines}) == 2
+    assert lines[1]["y"] == pytest.approx([86.1, 89.44, 91.67, 91.67])  # where it improved, and to the last trial
+    assert figure["layout"]["xaxis"]["title"]["text"] == "Time charged to the engine, minutes"
+    last = search_history.best_so_far(run)[BAYESIAN][-1]
+    assert lines[1]["x"][-1] == pytest.approx(last.time_s / 60, abs=0.01)
+    assert sum(len(trace["x"]) for trace in marks) == len(search_history.ended_trials(run)) == 11
+    cnn = {trace["marker"]["symbol"] for trace in marks if trace["name"] == "cnn"}
+    assert cnn == {"square", "square-open", "x"}
+    legend = "optuna:tpe keras-tuner:bayesian cnn dummy mobilenet_v2 · random weights vgg19 · random weights"
+    assert legend in words(run)
+    failed = next(trace for trace in marks if trace["marker"]["symbol"] == "x")
     assert list(failed["y"]) == pytest.approx([figure["layout"]["yaxis"]["range"][0]], abs=0.01)
-    assert sum(len(trace["x"]) for trace in traces) == 11
-    assert "2 answers from the record are left out" in words(run)
+    outlined = [width for trace in marks if trace["marker"]["symbol"] != "x" for width in widths(trace)]
+    assert outlined.count(2) == 3
+
+
+def widths(trace: dict[str, Any]) -> list[float]:
+    width = trace["marker"]["line"]["width"]
+    return list(width) if isinstance(width, list | tuple) else [width]
+
+
+def test_few_trials_and_known_configurations_alone_have_no_chart(run: Run) -> None:
+    assert "chart-search" in shown(run_of(*searched(10)))
+    assert "chart-search" not in shown(run_of(*searched(9)))
+    assert "chart-search" not in shown(run_of(*searched(20, origin=Origin.KNOWN)))
+    assert "chart" not in shown(only(run, "vgg19"))
 
 
 def test_a_pruned_trial_without_a_value_stands_where_it_was_last() -> None:
@@ -171,6 +198,16 @@ def test_a_pruned_trial_without_a_value_stands_where_it_was_last() -> None:
 
 
 # -- what was searched
+
+
+def spaces(run: Run) -> str:
+    return plain(section(run, "slices"))
+
+
+def repeated(*params: dict[str, Any]) -> list[Trial]:
+    """A dozen trials with these hyperparameters in turn, each better than the one before."""
+    values = [params[number % len(params)] for number in range(12)]
+    return [trial("cnn", TPE, n, n, 0.5 + n / 100, 1.0, 1, params=each) for n, each in enumerate(values)]
 
 
 def slices_of(*trials: Trial) -> FamilySlices:
@@ -193,7 +230,7 @@ def test_a_panel_has_a_point_for_every_trial_in_which_the_hyperparameter_was_act
     assert list(drawn["units"]["x"]) == [str(each.params["units"]) for each in active]
     (units,) = (each for each in found.slices if each.name == "units")
     assert units.inactive == 40 - len(active) > 0
-    assert f"units 64 {sum(t.params['units'] == 64 for t in active)}×" in words(run_of(*trials))
+    assert f"units 64 {sum(t.params['units'] == 64 for t in active)}×" in spaces(run_of(*trials))
     assert {trace["type"] for figure in found.figures for trace in figure["data"]} == {"scatter"}  # no WebGL
 
 
@@ -208,16 +245,14 @@ def test_axes_suit_what_was_sampled() -> None:
 
 def test_few_sampled_fractions_stand_on_a_logarithmic_axis_with_powers_of_ten() -> None:
     rates = [0.0001176, 0.0002016, 0.001, 0.004261]
-    sampled = (trial("cnn", TPE, i, i, 0.5, 1.0, 1, params={"rate": rate}) for i, rate in enumerate(rates))
-    axis = axes(slices_of(*sampled))["rate"]
+    axis = axes(slices_of(*repeated(*({"rate": rate} for rate in rates))))["rate"]
     assert (axis["type"], list(axis["ticktext"]), list(axis["tickvals"])) == ("log", ["1e-4", "1e-3"], [1e-4, 1e-3])
     assert axis["tickangle"] == 0
     assert axis["range"][0] < math.log10(min(rates)) < math.log10(max(rates)) < axis["range"][1]
 
 
 def test_true_is_not_one_and_none_is_a_value() -> None:
-    values = [True, 1, None, "1"]
-    found = slices_of(*(trial("cnn", TPE, i, i, 0.5, 1.0, 1, params={"x": x}) for i, x in enumerate(values)))
+    found = slices_of(*repeated({"x": True}, {"x": 1}, {"x": None}, {"x": "1"}))
     assert set(found.slices[0].choices) == {"1", "'1'", "None", "True"}
 
 
@@ -234,21 +269,20 @@ def test_a_family_of_hundreds_of_trials_is_drawn_wherever_its_zero_ranks(zero: i
     assert all(len(figure["data"][0]["x"]) == DRAWN for figure in found.figures)
     best = found.figures[0]["data"][1]
     assert list(best["y"]) == [90.0]
-    assert "420 complete trials" in words(run_of(*trials))
-    assert "an evenly spaced sample of the others, 120 per panel" in words(run_of(*trials))
+    assert "420 complete trials" in spaces(run_of(*trials))
+    assert "an evenly spaced sample of the others, 120 per panel" in spaces(run_of(*trials))
 
 
 def test_a_ring_is_around_the_best_trial_alone() -> None:
-    plain = trial("cnn", TPE, 0, 1, 0.9, 1.0, 1, params={"dense": False})
-    dense = trial("cnn", TPE, 1, 2, 0.8, 1.0, 1, params={"dense": True, "units": 64})
-    found = slices_of(plain, dense)
+    found = slices_of(*repeated({"dense": True, "units": 64}, {"dense": False}))
     rings = {each.name: list(figure["data"][1]["x"]) for each, figure in zip(found.slices, found.figures, strict=True)}
     assert rings == {"dense": ["False"], "units": []}
 
 
-def test_families_without_two_configurations_are_named(run: Run) -> None:
-    assert [each.family for each in slices(run)] == ["dummy", "cnn"]
-    assert "Fewer than two different complete trials, so nothing to compare: mobilenet_v2 and vgg19." in words(run)
+def test_a_family_of_fewer_than_ten_trials_has_no_panels(run: Run) -> None:
+    assert slices(run) == []
+    assert [each.family for each in slices(run_of(*searched(10)))] == ["cnn"]
+    assert slices(run_of(*searched(9))) == []
 
 
 def test_importance_is_what_the_record_has_and_orders_the_panels() -> None:
@@ -256,10 +290,12 @@ def test_importance_is_what_the_record_has_and_orders_the_panels() -> None:
     importance = {"units": 0.7, "learning_rate": 0.2, "optimizer": 0.1}
     known = replace(plain, studies=(replace(plain.studies[0], importance=importance),))
     assert [each.name for each in slices(known)[0].slices] == ["units", "learning_rate", "optimizer", "dense"]
-    assert "units first" in words(known)
-    assert "optimizer 10.0 %" in words(known)
-    assert "The importance of hyperparameters is not recorded." in words(plain)
-    going = words(replace(plain, status="running"))
+    assert text.plain(slices_section(known).summary) == "cnn: units 70.0 %"
+    assert slices_section(plain).summary == "cnn: 4\u00a0hyperparameters"
+    assert "units first" in spaces(known)
+    assert "optimizer 10.0 %" in spaces(known)
+    assert "The importance of hyperparameters is not recorded." in spaces(plain)
+    going = spaces(replace(plain, status="running"))
     assert "Importance is computed at the end of the search." in going
 
 
@@ -283,7 +319,6 @@ TWO = RunConfig(engines=(TPE,), workers=2)
 def test_a_worker_has_a_row_with_its_trials() -> None:
     trials = at(10, 20, 0, worker=1), at(10, 15, 1, worker=0), at(15, 18, 2, worker=0), at(20, 30, 3, worker=0)
     found = timeline_of(*trials, at(20, 20, 4, duplicate_of="cnn/x#0"), config=TWO)
-    assert found.rows == [(1, 3, pytest.approx(0.9)), (2, 1, pytest.approx(0.5))]
     assert found.busy == pytest.approx(0.7)
     (bars,) = draw_timeline(found, family_marks(run_of(*trials)))["data"]
     assert list(zip(bars["y"], bars["base"], bars["x"], strict=True)) == [
@@ -295,39 +330,24 @@ def test_a_worker_has_a_row_with_its_trials() -> None:
     assert list(bars["customdata"]) == [anchor(each) for each in trials]
 
 
-def test_the_only_worker_needs_no_record_of_it() -> None:
-    found = timeline_of(at(0, 10.2, 0), at(10, 20, 1))
-    assert (found.by_worker, found.workers, found.busy) == (True, 1, 1.0)
-
-
-def test_an_older_record_of_several_workers_has_a_row_a_trial_and_says_so() -> None:
-    trials = at(0, 10, 0), at(5, 20, 1)
-    found = timeline_of(*trials, config=TWO)
-    assert found.rows == []
-    assert list(draw_timeline(found, family_marks(run_of(*trials)))["data"][0]["y"]) == [1, 2]
-    assert "does not say which worker trained which trial, so there is" in words(run_of(*trials, config=TWO))
+def test_one_worker_and_workers_without_a_name_have_no_timeline() -> None:
+    assert timeline(run_of(at(0, 10.2, 0, worker=0), at(10, 20, 1, worker=0))) is None
+    assert timeline(run_of(at(0, 10, 0), at(5, 20, 1), config=TWO)) is None
 
 
 def test_idle_workers_count_and_a_running_trial_lasts_until_now() -> None:
     trials = at(0, 10, 0, worker=0), at(10, None, 1, RUNNING, value=None, worker=0)
     going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
-    found = timeline_of(*trials, **going)
-    assert found.rows == [(1, 2, 1.0), (2, 0, 0.0)]
     assert "2 workers were busy with trials for 50.0 % of the 20.0 s so far." in words(run_of(*trials, **going))
-
-
-def test_a_trial_in_training_is_drawn_once_its_worker_is_recorded() -> None:
-    trials = at(0, 10, 0, worker=1), at(5, None, 1, RUNNING, value=None)
-    going: dict[str, Any] = {"status": "running", "elapsed_s": 20.0, "config": TWO}
-    found = timeline_of(*trials, **going)
-    assert [(row, bar.trial.number) for row, bar in found.drawn] == [(2, 0)]
-    assert "The chart shows the last 1 of 2 trials." in words(run_of(*trials, **going))
+    assert "chart-workers" not in shown(run_of(*trials, **going))
+    many = [at(n, n + 2, n, worker=n % 2) for n in range(10)]
+    assert "chart-workers" in shown(run_of(*many, config=TWO))
 
 
 def test_patterns_say_the_state() -> None:
-    found = timeline_of(
-        at(0, 10, 0), at(10, 15, 1, FAIL, value=None, failure=Failure(FailureKind.OOM, "out of memory"))
-    )
+    failure = Failure(FailureKind.OOM, "out of memory")
+    trials = at(0, 10, 0, worker=0), at(10, 15, 1, FAIL, value=None, failure=failure, worker=0)
+    found = timeline_of(*trials, config=TWO)
     complete, failed = draw_timeline(found, {"cnn": family_marks(run_of(at(0, 1, 0)))["cnn"]})["data"]
     assert (complete["marker"]["pattern"]["shape"], failed["marker"]["pattern"]["shape"]) == ("", "x")
     assert list(failed["hovertext"]) == ["<b>cnn</b> optuna:tpe #1<br>failed, 5.0\u00a0s"]
@@ -336,31 +356,24 @@ def test_patterns_say_the_state() -> None:
 # -- the feature cache
 
 
-def test_what_the_cache_saved_adds_up_to_what_the_leaderboard_says(cached_run: Run) -> None:
-    by_family = search_history.section(cached_run).saved
-    assert {family: each.served for family, each in by_family.items()} == {"mobilenet_v2": 1, "cnn": 1, "dummy": 0}
-    assert next(iter(by_family)) == "mobilenet_v2"
-    assert saved(cached_run).saved_s == pytest.approx(62.8)
-    assert "Together 2 of 9 5 min 8 s 1 min 3 s 20.4 %" in words(cached_run)
+def test_what_the_cache_saved_stands_beside_each_family(cached_run: Run) -> None:
+    served = {row.family: row.saved.served for row in spending(cached_run) if row.saved.served}
+    assert served == {"mobilenet_v2": 1, "cnn": 1}
+    said = plain(section(cached_run, "budget"))
+    assert "The feature cache saved 1 min 3 s of the 5 min 8 s that all training takes from a cold start" in said
+    assert "Saved by the cache" in said
 
 
 def test_without_savings_there_is_no_word_of_the_cache(run: Run) -> None:
-    assert "cache" not in words(run)
+    assert "cache" not in words(run) + plain(section(run, "budget"))
 
 
 # -- the section as a whole
 
 
-def test_a_run_of_one_trial_has_all_that_one_trial_can_tell() -> None:
-    said = words(run_of(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10, params={"x": 1})))
-    assert "Best result of the engine" in said
-    assert "optuna:tpe 90.0 % after 1 trial, 4.5 s" in said
-    assert "One worker was busy with trials for 100.0 % of the 4.5 s" in said
-    assert "Search spaces" not in said
-
-
-def test_nothing_at_all_is_a_sentence(empty_run: Run) -> None:
-    assert words(empty_run) == "Search The search appears with the first complete trial."
+def test_a_run_without_a_result_has_no_section(empty_run: Run) -> None:
+    assert words(empty_run) == ""
+    assert search_history.section(empty_run).summary == slices_section(empty_run).summary == ""
 
 
 def test_names_from_outside_are_text(hostile_run: Run) -> None:
@@ -370,54 +383,31 @@ def test_names_from_outside_are_text(hostile_run: Run) -> None:
         for number in range(3, 30)
     ]
     hostile = replace(hostile_run, studies=(replace(study, trials=(*study.trials, *more)),))
-    html = shown(hostile)
+    html = shown(hostile) + section(hostile, "slices")
     assert "<img" not in html
     assert "</script><b>" not in html
     assert not set(html) & {"\u2028", "\u202e", "\ud800"}
     charts = re.findall(r'data-chart="[^"]*">(.*?)</script>', html)
-    assert len(charts) == 2 + 1 + 2 + 1  # best so far, every trial, two hyperparameters, workers
+    assert len(charts) == 1 + 2  # every trial, two hyperparameters
     assert all("<img" not in json.dumps(json.loads(chart)) for chart in charts)
 
 
 @pytest.mark.slow
 def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> None:
     large = generate(tmp_path)
-    assert len(shown(large).encode()) < 1_200_000
+    assert len(shown(large).encode()) + len(section(large, "slices").encode()) < 1_200_000
     said = words(large)
     assert "The chart shows 1 200 of 5 000 trials: the best, and an evenly spaced sample of the others." in said
-    assert "The best 100 of 5 000 trials." in said
-    assert "The chart shows the last 600 of 5 000 trials." in said
-
-
-@pytest.mark.slow
-def test_a_family_is_brought_forward_and_the_address_says_so(run: Run, browser: Any, tmp_path: Path) -> None:
-    file = tmp_path / "report.html"
-    report.render(run, file)
-    with opened(browser, file) as shown_page:
-        shown_page.locator("#chart-history").scroll_into_view_if_needed()
-        shown_page.locator("#chart-history .point").first.wait_for()
-        legend = shown_page.locator("#search-families button")
-        assert legend.all_text_contents() == ["dummy", "cnn", "mobilenet_v2 · random weights", "vgg19 · random weights"]
-        legend.nth(1).click()
-        assert legend.nth(1).get_attribute("aria-pressed") == "true"
-        dimmed = "id => document.getElementById(id).data.map(({opacity}) => opacity < 1)"
-        for chart in ("chart-history", "chart-workers"):
-            shown_page.locator(f"#{chart}").scroll_into_view_if_needed()
-            shown_page.locator(f"#{chart} .point").first.wait_for()
-            assert set(shown_page.evaluate(dimmed, chart)) == {False, True}
-        shown_page.reload()
-        assert legend.nth(1).get_attribute("aria-pressed") == "true"
-        legend.nth(1).press("Enter")
-        assert legend.nth(1).get_attribute("aria-pressed") == "false"
-        assert shown_page.evaluate("location.hash") == ""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chart", ["#chart-workers .point path", ".chart.slice .point"])
-def test_a_bar_and_a_point_lead_to_their_trial(chart: str, run: Run, browser: Any, tmp_path: Path) -> None:
+def test_a_bar_and_a_point_lead_to_their_trial(chart: str, browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    report.render(run, file)
+    trials = [replace(each, worker=each.number % 2) for each in searched(12)]
+    report.render(run_of(*trials, config=TWO), file)
     with opened(browser, file, reduced_motion="reduce") as shown_page:
+        shown_page.evaluate("for (const each of document.querySelectorAll('details.fold')) each.open = true")
         mark = shown_page.locator(chart).first
         shown_page.locator(chart.split()[0]).first.scroll_into_view_if_needed()
         mark.wait_for()

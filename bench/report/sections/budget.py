@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, Forecast, Run, RunStatus
+from bench.records import COMPLETE, Forecast, Run
+from bench.report.sections.feature_cache import Saved, saved, savings
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Spending:
         known, proposed: Number of trials, answers from the record included if they used budget.
         spent_s: Seconds of its trials.
         share: Its share of the seconds of all families.
+        saved: Time that the feature cache saved.
         first: Prediction of its first trial; None without one.
         error: Median error of the predictions of its later trials; None without any.
         dropped: Reasons why it got no more trials, one for each engine.
@@ -51,6 +53,7 @@ class Spending:
     proposed: int
     spent_s: float
     share: float
+    saved: Saved
     first: Prediction | None
     error: float | None
     dropped: Sequence[str]
@@ -62,7 +65,7 @@ class BudgetAccount:
 
     Attributes:
         plan: The division of the budget in words; "" in older records.
-        proposals: The number of each engine's proposals in words; "" before the first trial has ended.
+        savings: The time that the feature cache saved in words; "" if it saved less than a second.
         refusals: The number of refused configurations in words; "" without any.
         forecasts: The quality of the forecasts in words; "" without any.
         families: Those that were tried.
@@ -70,7 +73,7 @@ class BudgetAccount:
 
     summary: str
     plan: str
-    proposals: str
+    savings: str
     refusals: str
     forecasts: str
     families: Sequence[Spending]
@@ -80,13 +83,31 @@ def section(run: Run) -> BudgetAccount:
     """The budget of a run."""
     families = spending(run)
     return BudgetAccount(
-        summary=", ".join(f"{row.family} {text.percent(row.share)}" for row in families[:5]),
+        summary=summary(run, families),
         plan=text.search_plan(run.plan) if run.plan else "",
-        proposals=proposals(run),
+        savings=savings(run),
         refusals=text.refusals(run.trials, run.config),
         forecasts=forecast_quality(run),
         families=families,
     )
+
+
+def summary(run: Run, families: Sequence[Spending]) -> str:
+    """Summarise the division of the time: `cnn 62.0 %, vgg16 38.0 % of 5 min; cnn stopped at 1 min 10 s`.
+
+    Before the first trial it is the plan; "" without one.
+    """
+    spent = sorted((row for row in families if row.spent_s), key=lambda row: -row.spent_s)
+    if not spent:
+        return f"plan: {text.search_plan(run.plan)}" if run.plan else ""
+    shares = text.listing([f"{text.one_line(row.family, 40)} {text.percent(row.share)}" for row in spent], 3)
+    stopped = [
+        f"; {text.one_line(study.family, 40)} stopped at {text.seconds(study.dropped_s)}"
+        for study in run.studies
+        if study.dropped
+    ]
+    more = f" and {len(stopped) - 3} more" if len(stopped) > 3 else ""
+    return f"{shares} of {text.seconds(sum(row.spent_s for row in spent))}{''.join(stopped[:3])}{more}"
 
 
 def predictions_of(run: Run, family: str) -> list[Prediction]:
@@ -121,6 +142,7 @@ def spending(run: Run) -> list[Spending]:
                 proposed=len(counted) - known,
                 spent_s=seconds,
                 share=seconds / total_s if total_s else 0.0,
+                saved=saved(run, name),
                 first=predicted[0] if predicted else None,
                 error=median(prediction.error for prediction in predicted[1:]) if predicted[1:] else None,
                 dropped=_dropped(run, name),
@@ -154,27 +176,3 @@ def forecast_quality(run: Run) -> str:
         words.append(f"those of the {text.plural(len(later), 'later trial')} by {error} in the median")
     inside = sum(prediction.inside for prediction in [*first, *later])
     return f"{', '.join(words)}. {inside} of {len(first) + len(later)} outcomes are in the 90\u00a0% interval."
-
-
-def proposals(run: Run) -> str:
-    """Say how many configurations each engine has proposed; baselines count only if there is no other family."""
-    baselines = [family.name for family in run.families if family.name in run.baselines]
-    counted = [t for t in run.trials if t.counted and t.state in (COMPLETE, PRUNED, FAIL) and t.family not in baselines]
-    if not counted:
-        return ""
-    if all(trial.known for trial in counted):
-        yet = " yet" if run.status == RunStatus.RUNNING else ""
-        return f"No engine has proposed a configuration{yet}: all trials are known configurations."
-    words = []
-    for engine in dict.fromkeys(trial.engine for trial in counted):
-        trials = [trial for trial in counted if trial.engine == engine]
-        proposed = [trial for trial in trials if not trial.known]
-        answered = sum(bool(trial.duplicate_of) for trial in proposed)
-        remark = f" ({answered} answered from the record)" if answered else ""
-        words.append(
-            f"{engine} proposed {text.thousands(len(proposed))} of its {text.plural(len(trials), 'trial')}{remark}"
-        )
-    others = "; the others are known configurations" if any(trial.known for trial in counted) else ""
-    kind = "which is a baseline" if len(baselines) == 1 else "which are baselines"
-    baseline_note = f" Not counted: {text.listing(baselines)}, {kind}."
-    return f"{', '.join(words)}{others}.{baseline_note if baselines else ''}"

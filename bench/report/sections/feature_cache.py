@@ -13,13 +13,11 @@ class Saved:
     """Training time that the cache saved for one family or for all.
 
     Attributes:
-        trials: Number of trained trials.
         served: Number of trials for which the cache saved time.
-        cold_s: Training time of all these trials with an empty cache, over all folds.
+        cold_s: Training time of all trained trials with an empty cache, over all folds.
         saved_s: Time saved by the cache.
     """
 
-    trials: int
     served: int
     cold_s: float
     saved_s: float
@@ -38,7 +36,6 @@ def saved(run: Run, family: str = "") -> Saved:
     trials = [trial for trial in run.trials if not trial.duplicate_of and family in ("", trial.family)]
     costs = [(trial.cost, len(trial.folds) or 1) for trial in trials if trial.cost]
     return Saved(
-        trials=len(costs),
         served=sum(cost.saved_time_s > 0 for cost, _ in costs),
         cold_s=sum(cost.train_time_s * times for cost, times in costs),
         saved_s=sum(cost.saved_time_s * times for cost, times in costs),

@@ -80,11 +80,11 @@ def calibration(predictions: Predictions) -> Calibration:
 def draw_reliability(data: Calibration, name: str, mark: Mark) -> Markup:
     """Draw the reliability diagram: one point with its interval per bin, and the diagonal of perfect calibration.
 
-    Bars at the bottom show the number of pictures.
+    Bars at the bottom are labelled with their number of pictures.
     """
     frame = svg.Frame(svg.percentages("probability of the predicted class"), svg.percentages(""))
     most = max(group.n for group in data.bins)
-    drawn = [frame.bar(group.low, group.high, HIGHEST_BAR * group.n / most) for group in data.bins]
+    drawn = [frame.bar(bin.low, bin.high, HIGHEST_BAR * bin.n / most, text.count(bin.n)) for bin in data.bins]
     drawn.append(frame.rule((0.0, 0.0), (1.0, 1.0), "diagonal"))
     for group in data.bins:
         ends = (group.confidence, group.accuracy_low), (group.confidence, group.accuracy_high)

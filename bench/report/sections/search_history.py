@@ -1,4 +1,4 @@
-"""The search: each engine's best result over time, every trial, the searched spaces and the workers' time."""
+"""The search: every trial and each engine's best result over time, the screening and the workers' time."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, points, thinned, time_axis, title, whole_numbers
-from bench.report.sections.feature_cache import Saved, saved, savings
+from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned, time_axis, title
 from bench.report.sections.screened import Comparison, compare_screening, hits
-from bench.report.sections.slices import DRAWN as POINTS_DRAWN
-from bench.report.sections.slices import FamilySlices, slices
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
 from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline, timeline
-from bench.report.styles import Mark, engine_marks, family_marks
+from bench.report.styles import engine_marks, family_marks
 
 DRAWN = 1200
-"""Maximum number of points in the chart of every trial."""
+"""Maximum number of trials in the chart."""
 
-TABLED = 100
-"""Maximum number of rows in its table; the best trials are listed."""
-
-SYMBOLS: Mapping[str, str] = {COMPLETE: "circle", PRUNED: "triangle-down-open", FAIL: "x"}
-"""Plotly's marker by final state of a trial."""
+ENDED = (COMPLETE, PRUNED, FAIL)
+"""Final states of a trial."""
 
 
 @dataclass(frozen=True)
@@ -32,87 +26,69 @@ class SearchHistory:
     """The section.
 
     Attributes:
-        steps: By engine, its best accuracy after each trial.
-        best_figures: Charts of `steps` by x axis, "charged time" or "trials"; empty without a result.
-        families: Legend of the families that were tried: number, label and mark.
-        ended: The trials that ended, with their position from 1 in the order of their end; the `answered` ones, which
-            were answered from the record, are left out.
+        improved: The steps at which an engine's best accuracy improved.
+        ended: The trained trials that ended, in the order of their end.
         drawn: Number of these in `figure`.
-        saved: Time that the feature cache saved by family, most first; empty if it is below a second in total.
+        figure: None if no engine has proposed anything, or for fewer than `LEAST_DRAWN` trials.
+        timeline_figure: None for fewer than `LEAST_DRAWN` trials.
         screened: Estimates from before the search; `hits` says how good they were.
     """
 
     summary: str
-    steps: Mapping[str, Sequence[SearchStep]]
-    best_figures: Mapping[str, Figure]
-    families: Sequence[tuple[int, str, Mark]]
-    ended: Sequence[tuple[int, Trial]]
-    answered: int
+    improved: Sequence[SearchStep]
+    ended: Sequence[Trial]
     drawn: int
     figure: Figure | None
-    spaces: Sequence[FamilySlices]
     timeline: Timeline | None
     timeline_figure: Figure | None
-    saved: Mapping[str, Saved]
     screened: Sequence[Comparison]
     hits: str
 
     bars = BARS_DRAWN
-    panel_points = POINTS_DRAWN
-    words = STATE_WORDS
-
-    @property
-    def tabled(self) -> Sequence[tuple[int, Trial]]:
-        """Rows of the table: all trials in their order, or, of more than `TABLED`, the best, best first."""
-        if len(self.ended) <= TABLED:
-            return self.ended
-        return sorted(self.ended, key=lambda row: (row[1].state != COMPLETE, row[1].rank_key))[:TABLED]
 
 
 def section(run: Run) -> SearchHistory:
     """The search of a run."""
-    steps, engines, looks = best_so_far(run), engine_marks(run), family_marks(run)
-    has_result = any(engine_steps and engine_steps[-1].best is not None for engine_steps in steps.values())
-    ended, workers = ended_trials(run), timeline(run)
-    drawn = {trial.name for trial in thinned([trial for _, trial in ended], DRAWN)}
-    tried = {trial.family: text.label(trial) for trial in run.trials}
-    times = [(family, time) for family in looks if (time := saved(run, family)).trials] if savings(run) else []
+    steps, ended, workers = best_so_far(run), ended_trials(run), timeline(run)
+    drawn, looks = thinned(ended, DRAWN), family_marks(run)
+    improved = [step for engine_steps in steps.values() for step in improvements(engine_steps)]
+    has_course = improved and any(map(_proposed, steps.values()))
     return SearchHistory(
         summary=summary(run, steps),
-        steps=steps,
-        best_figures={
-            axis: draw_best_so_far(steps, engines, by_time=axis != "trials")
-            for axis in ("charged time", "trials")
-            if has_result
-        },
-        families=[(n, tried[family], mark) for n, (family, mark) in enumerate(looks.items()) if family in tried],
+        improved=improved,
         ended=ended,
-        answered=sum(trial.state in SYMBOLS and bool(trial.duplicate_of) for trial in run.trials),
         drawn=len(drawn),
-        figure=draw_trials([row for row in ended if row[1].name in drawn], looks) if ended else None,
-        spaces=slices(run),
+        figure=draw_search(run, steps, drawn) if has_course and len(ended) >= LEAST_DRAWN else None,
         timeline=workers,
-        timeline_figure=draw_timeline(workers, looks) if workers else None,
-        saved=dict(sorted(times, key=lambda entry: -entry[1].saved_s)),
+        timeline_figure=draw_timeline(workers, looks) if workers and len(workers.bars) >= LEAST_DRAWN else None,
         screened=compare_screening(run),
         hits=hits(run),
     )
 
 
 def summary(run: Run, steps: Mapping[str, Sequence[SearchStep]]) -> str:
-    """Summarise the search in a line: `optuna:tpe proposed 14 of 20 trials, best after 3 min 20 s`."""
+    """Summarise the search in a line: `optuna:tpe proposed 14 of 20, best at 3 min 20 s`; "" without a result.
+
+    Baselines are not counted.
+    """
     lines = []
     for engine, engine_steps in steps.items():
-        trials = [step.trial for step in engine_steps]
-        best = next((step for step in engine_steps if step.best and step.best == engine_steps[-1].best), None)
-        proposed = sum(not trial.known for trial in trials)
-        line = f"{engine} proposed {text.thousands(proposed)} of {text.plural(len(trials), 'trial')}"
-        lines.append(line + (f", best after {text.seconds(best.time_s)}" if best else ""))
-    return "; ".join(lines) if any(steps.values()) else ""
+        if better := improvements(engine_steps):
+            counted = [step for step in engine_steps if not step.is_baseline]
+            answered = sum(bool(step.trial.duplicate_of) and not step.trial.known for step in counted)
+            remark = f" ({answered} answered from the record)" if answered else ""
+            proposed = (
+                f"{engine} proposed {text.thousands(_proposed(engine_steps))} of {text.thousands(len(counted))}{remark}"
+            )
+            lines.append(f"{proposed}, best at {text.seconds(better[-1].time_s)}")
+    if lines and not any(map(_proposed, steps.values())):
+        yet = " yet" if run.status == "running" else ""
+        return f"no engine has proposed a configuration{yet}: all trials are known configurations"
+    return "; ".join(lines) or (f"{text.plural(len(run.screenings), 'backbone')} screened" if run.screenings else "")
 
 
-def _ended_s(trial: Trial) -> float:
-    return trial.started_s if trial.finished_s is None else trial.finished_s
+def _proposed(steps: Sequence[SearchStep]) -> int:
+    return sum(not step.trial.known and not step.is_baseline for step in steps)
 
 
 # -- the best result of each engine
@@ -125,36 +101,46 @@ class SearchStep:
     Attributes:
         n: Number of trials that the engine has used of its budget, from 1.
         best: The highest validation accuracy so far; None before the first complete trial.
-        time_s: The engine's clock at the end of the trial (`Trial.charged_s`); in older records the seconds since the
-            engine's first trial began.
+        time_s: The engine's clock at the end of the trial (see `clock_s`).
+        is_baseline: True for a trial of a baseline, which is no result of a search.
     """
 
     n: int
     best: float | None
     trial: Trial
     time_s: float
+    is_baseline: bool
+
+
+def clock_s(run: Run) -> dict[str, float]:
+    """The clock of its engine at the end of each trial, by name (`Trial.charged_s`).
+
+    In older records these are the seconds since the engine's first trial began.
+    """
+    began: dict[str, float] = {}
+    for trial in run.trials:
+        began.setdefault(trial.engine, trial.started_s)  # trials are in start order
+    return {
+        trial.name: max(_ended_s(trial) - began[trial.engine], 0.0) if trial.charged_s is None else trial.charged_s
+        for trial in run.trials
+    }
 
 
 def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
     """By engine, its best validation accuracy over all families but baselines after each trial of its budget.
 
-    Trials are in the order of the engine's clock. Failed and pruned trials use budget too.
+    Trials are in the order of the engine's clock. Failed and pruned trials use budget too. Known configurations are
+    trained once and charged to every engine, so that all engines start from them.
     """
     steps: dict[str, list[SearchStep]] = {engine: [] for engine in engine_marks(run)}
-    began: dict[str, float] = {}
-    for trial in run.trials:
-        began.setdefault(trial.engine, trial.started_s)  # trials are in start order
-
-    def clock_s(trial: Trial) -> float:
-        return max(_ended_s(trial) - began[trial.engine], 0.0) if trial.charged_s is None else trial.charged_s
-
-    for trial in sorted((t for t in run.trials if t.counted and t.state in SYMBOLS), key=clock_s):
+    clock = clock_s(run)
+    for trial in sorted((t for t in run.trials if t.counted and t.state in ENDED), key=lambda t: clock[t.name]):
         engine_steps = steps[trial.engine]
         best = engine_steps[-1].best if engine_steps else None
-        counts = trial.state == COMPLETE and trial.family not in run.baselines
-        if counts and trial.value is not None and math.isfinite(trial.value):
+        is_baseline = trial.family in run.baselines
+        if trial.state == COMPLETE and not is_baseline and trial.value is not None and math.isfinite(trial.value):
             best = trial.value if best is None else max(best, trial.value)
-        engine_steps.append(SearchStep(len(engine_steps) + 1, best, trial, clock_s(trial)))
+        engine_steps.append(SearchStep(len(engine_steps) + 1, best, trial, clock[trial.name], is_baseline))
     return steps
 
 
@@ -164,57 +150,19 @@ def improvements(steps: Sequence[SearchStep]) -> list[SearchStep]:
     return [step for step, best in zip(steps, before, strict=False) if step.best is not None and step.best != best]
 
 
-def draw_best_so_far(
-    steps: Mapping[str, Sequence[SearchStep]], looks: Mapping[str, Mark], by_time: bool = False
-) -> Figure:
-    """Draw one stepped line per engine, up to its last trial, with a marker at each improvement."""
-    last = [engine_steps[-1] for engine_steps in steps.values() if engine_steps]
-    axis, unit_s = time_axis("Time charged to the engine", max((step.time_s for step in last), default=1.0))
-    if not by_time:
-        most = max((step.n for step in last), default=1)
-        axis = {"title": {"text": "Trials"}, "range": [0.5, most + 0.5], **whole_numbers(most)}
-    traces, shares = [], []
-    for engine, engine_steps in steps.items():
-        better = improvements(engine_steps)
-        if not better:
-            continue
-        shares += [step.best for step in better if step.best is not None]
-        corners, mark = [*better, engine_steps[-1]], looks[engine]
-        traces.append(
-            points(
-                [step.trial for step in corners],
-                [step.time_s / unit_s if by_time else step.n for step in corners],
-                [step.best or 0.0 for step in corners],
-                mode="lines+markers",
-                name=label(engine),
-                line={"shape": "hv", "color": mark.colour, "dash": mark.dash, "width": 2.5},
-                marker={"symbol": mark.symbol, "size": [9] * len(better) + [0], "opacity": 1, "line": {"width": 0}},
-                hovertext=[_step_hover(engine, step) for step in corners],
-            )
-        )
-    shape = layout(shares)
-    shape["xaxis"] |= axis
-    return figure(traces, shape)
-
-
-def _step_hover(engine: str, step: SearchStep) -> str:
-    return (
-        f"<b>{label(engine)}</b><br>best after {text.plural(step.n, 'trial')}, {text.seconds(step.time_s)}: "
-        f"{text.percent(step.best)}"
-        f"<br>this one: {label(text.label(step.trial))} #{step.trial.number} {text.percent(step.trial.value)}"
-    )
-
-
 # -- every trial
 
 
-def ended_trials(run: Run) -> list[tuple[int, Trial]]:
-    """The trials that ended, with their position from 1 in the order of their end.
+def _ended_s(trial: Trial) -> float:
+    return trial.started_s if trial.finished_s is None else trial.finished_s
+
+
+def ended_trials(run: Run) -> list[Trial]:
+    """The trained trials that ended, in the order of their end.
 
     Answers from the record and refused configurations are left out, since nothing was trained.
     """
-    ended = [t for t in run.trials if t.state in SYMBOLS and not (t.duplicate_of or t.limit)]
-    return list(enumerate(sorted(ended, key=_ended_s), start=1))
+    return sorted((t for t in run.trials if t.state in ENDED and not (t.duplicate_of or t.limit)), key=_ended_s)
 
 
 def last_accuracy(trial: Trial) -> float | None:
@@ -225,42 +173,57 @@ def last_accuracy(trial: Trial) -> float | None:
     return value if value is not None and math.isfinite(value) and trial.state != FAIL else None
 
 
-def draw_trials(drawn: Sequence[tuple[int, Trial]], looks: Mapping[str, Mark]) -> Figure:
-    """Draw one point per trial: colour by family, shape by state, a ring around known configurations.
+def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequence[Trial]) -> Figure:
+    """Draw a point per trial and a stepped line per engine, its best so far, against the time charged to the engine.
 
-    Trials without an accuracy are at the bottom. The `meta` of a trace is its family's position in `looks`.
+    Marks are those of the families, hollow for pruned trials; failed ones are crosses at the bottom, as are trials
+    without an accuracy. Known configurations have an outline.
     """
-    accuracies = {trial.name: last_accuracy(trial) for _, trial in drawn}
+    looks, clock = family_marks(run), clock_s(run)
+    accuracies = {trial.name: last_accuracy(trial) for trial in drawn}
     shape = layout([accuracy for accuracy in accuracies.values() if accuracy is not None])
     bottom = shape["yaxis"]["range"][0] / 100
-    groups: dict[tuple[str, str], list[tuple[int, Trial]]] = {}
-    for place, trial in drawn:
-        for state in (trial.state.value, "")[: 1 + trial.known]:
-            groups.setdefault((trial.family, state), []).append((place, trial))
-    traces = []
+    axis, unit_s = time_axis("Time charged to the engine", max(clock.values(), default=1.0))
+    groups: dict[tuple[str, str], list[Trial]] = {}
+    for trial in drawn:
+        groups.setdefault((trial.family, trial.state), []).append(trial)
+    traces = [_engine_line(engine, steps[engine], unit_s, mark.dash) for engine, mark in engine_marks(run).items()]
     for (family, state), group in groups.items():
-        symbol, colour = SYMBOLS.get(state, "circle-open"), looks[family].colour if state else "var(--ink)"
-        heights = [accuracies[trial.name] for _, trial in group]
+        heights = [accuracies[trial.name] for trial in group]
+        mark = looks[family]
+        outline = {"width": [2 if trial.known else 0 for trial in group], "color": "var(--ink)"}
         traces.append(
             points(
-                [trial for _, trial in group],
-                [place for place, _ in group],
+                group,
+                [clock[trial.name] / unit_s for trial in group],
                 [bottom if height is None else height for height in heights],
-                name=label(family) if state else "known configuration",
-                marker={"symbol": symbol, "size": 8 if state else 15, "color": colour, "line": {"width": 1.5}},
-                hovertext=[_trial_hover(trial) for _, trial in group] if state else None,
-                hoverinfo="text" if state else "skip",
-                meta=list(looks).index(family),
+                name=label(text.label(group[0]), 40),
+                marker={
+                    "symbol": "x" if state == FAIL else f"{mark.symbol}-open" if state == PRUNED else mark.symbol,
+                    "size": 9,
+                    "color": mark.colour,
+                    "line": outline if state == COMPLETE else {"width": 1.5},
+                },
+                hovertext=[_trial_hover(trial) for trial in group],
             )
         )
-    first, last = (drawn[0][0], drawn[-1][0]) if drawn else (1, 1)
-    room = max(0.5, 0.015 * (last - first))
-    shape["xaxis"] |= {
-        "title": {"text": "Trials, in the order in which they ended"},
-        "range": [first - room, last + room],
-        **whole_numbers(last),
-    }
+    shape["xaxis"] |= axis
     return figure(traces, shape)
+
+
+def _engine_line(engine: str, steps: Sequence[SearchStep], unit_s: float, dash: str) -> object:
+    """A stepped line of an engine's best accuracy, up to its last trial."""
+    better = improvements(steps)
+    corners = [*better, *steps[-1:]] if better else []
+    return points(
+        [step.trial for step in corners],
+        [step.time_s / unit_s for step in corners],
+        [step.best or 0.0 for step in corners],
+        mode="lines",
+        name=label(engine),
+        line={"shape": "hv", "color": "var(--ink)", "dash": dash, "width": 1.5},
+        hoverinfo="skip",
+    )
 
 
 def _trial_hover(trial: Trial) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench import text
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import Figure, figure, label, layout, log_axis, points, thinned
-from bench.report.sections.leaderboard import listed
+from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned
 from bench.report.styles import Mark, family_marks
 
 DRAWN = 120
@@ -74,10 +73,42 @@ class FamilySlices:
     fixed: Mapping[str, object]
     engines: Sequence[str]
 
+    @property
+    def label(self) -> str:
+        """The family's name, labelled if it trained from random weights."""
+        return text.one_line(text.label(self.trials[0]), 40)
+
+
+@dataclass(frozen=True)
+class SearchSpaces:
+    """The section: the families with enough trials."""
+
+    families: Sequence[FamilySlices]
+
+    panel_points = DRAWN
+
+    @property
+    def summary(self) -> str:
+        """For each family its most important hyperparameter: `cnn: learning_rate 62.0 %, mobilenet: head 40.3 %`.
+
+        Without recorded importances it has the number of hyperparameters; "" without a family.
+        """
+        lines = []
+        for space in self.families:
+            first, shares = space.slices[0], list(space.slices[0].importance.values())
+            most = f"{text.one_line(first.name, 30)} {text.percent(max(shares))}" if shares else ""
+            lines.append(f"{space.label}: {most or text.plural(len(space.slices), 'hyperparameter')}")
+        return text.listing(lines)
+
+
+def section(run: Run) -> SearchSpaces:
+    """The hyperparameters of a run."""
+    return SearchSpaces(slices(run))
+
 
 def slices(run: Run) -> list[FamilySlices]:
-    """The families with at least two different complete trials, in order of declaration."""
-    families, rows = [], listed(run)
+    """The families with at least `LEAST_DRAWN` different complete trials, in order of declaration."""
+    families = []
     for family, mark in family_marks(run).items():
         complete = [trial for trial in run.trials if trial.family == family and trial.state == COMPLETE]
         trials = [t for t in complete if not t.duplicate_of and t.value is not None and math.isfinite(t.value)]
@@ -85,17 +116,17 @@ def slices(run: Run) -> list[FamilySlices]:
         names = dict.fromkeys(name for trial in trials for name in trial.params)
         declared = [_slice(name, trials, importance) for name in names]
         varied = [data for data in declared if len(set(map(_choice, data.values))) > 1 or data.inactive]
-        if varied:
+        if varied and len(trials) >= LEAST_DRAWN:
             varied.sort(key=lambda data: -sum(data.importance.values()))
             best = min(trials, key=lambda trial: trial.rank_key)
-            shape, linked = layout([trial.value or 0.0 for trial in trials]), {trial.name for trial in rows[family]}
+            shape = layout([trial.value or 0.0 for trial in trials])
             families.append(
                 FamilySlices(
                     family=family,
                     trials=trials,
                     best=best,
                     slices=varied,
-                    figures=[draw_slice(data, best, mark, shape, linked) for data in varied],
+                    figures=[draw_slice(data, best, mark, shape) for data in varied],
                     fixed={data.name: data.values[0] for data in declared if data not in varied},
                     engines=[engine for engine, shares in importance.items() if shares],
                 )
@@ -148,10 +179,10 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 # -- drawing
 
 
-def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Container[str]) -> Figure:
+def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure) -> Figure:
     """Draw a panel: the later a trial, the stronger its colour; the best has a ring.
 
-    `shape` is the common layout of the family's panels; `linked` names the trials with a row in the leaderboard.
+    `shape` is the common layout of the family's panels.
     """
     drawn = thinned(data.trials, DRAWN)
 
@@ -161,7 +192,6 @@ def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Cont
             trials,
             [label(_choice(value)) if data.choices else _number(value) for value in values],
             [trial.value or 0.0 for trial in trials],
-            listed=linked,
             marker=marker,
             hoverinfo=None,
             hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
@@ -189,7 +219,9 @@ def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, linked: Cont
 
 def _powers_of_ten(numbers: Sequence[float]) -> Figure:
     """A logarithmic axis with ticks at two or more powers of ten: `1e-4`, `1e-3`."""
-    low, high = log_axis(numbers)[0]["range"]
+    low, high = math.log10(min(numbers)), math.log10(max(numbers))
+    padding = max(0.08 * (high - low), (1.2 - (high - low)) / 2)  # at least 1.2 decades, which contain ticks
+    low, high = low - padding, high + padding
     if math.ceil(low) == math.floor(high):
         below, above = math.floor(low), math.ceil(high)
         low, high = (below, high) if low - below < above - high else (low, above)  # extend to the nearer power

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, Run, Trial
-from bench.report.figures import Figure, anchor, figure, label, layout, rounded, time_axis, title, whole_numbers
+from bench.report.figures import Figure, anchor, figure, label, layout, rounded, time_axis, title
 from bench.report.styles import Mark
 
 DRAWN = 600
@@ -20,112 +20,55 @@ STATE_WORDS: Mapping[str, str] = {COMPLETE: "complete", PRUNED: "pruned", FAIL: 
 
 
 @dataclass(frozen=True)
-class TimelineBar:
-    """A trial on the timeline; `end_s` is in seconds after the run's start, `worker` is None if unknown."""
-
-    trial: Trial
-    worker: int | None
-    end_s: float
-
-    @property
-    def length_s(self) -> float:
-        """Duration of the trial."""
-        return self.end_s - self.trial.started_s
-
-
-@dataclass(frozen=True)
 class Timeline:
-    """All trials that took time, in start order.
+    """The trials that took time, in start order, each with its seconds; and the number of workers."""
 
-    Attributes:
-        by_worker: True if the worker of every finished trial is known; older records of several workers lack it.
-    """
-
-    bars: Sequence[TimelineBar]
+    bars: Sequence[tuple[Trial, float]]
     workers: int
-    by_worker: bool
-
-    @property
-    def end_s(self) -> float:
-        """End of the last trial."""
-        return max(bar.end_s for bar in self.bars)
 
     @property
     def length_s(self) -> float:
         """Time from the start of the first trial to the end of the last."""
-        return self.end_s - min(bar.trial.started_s for bar in self.bars)
+        return max(trial.started_s + took_s for trial, took_s in self.bars) - self.bars[0][0].started_s
 
     @property
     def busy(self) -> float:
         """Share of the workers' time that was spent on trials, 0 to 1."""
-        return min(sum(bar.length_s for bar in self.bars) / (self.workers * self.length_s), 1.0)
-
-    @property
-    def drawn(self) -> list[tuple[int, TimelineBar]]:
-        """The bars of the chart with their row: the worker, or the trial's position if workers are unknown."""
-        if self.by_worker:
-            return [(bar.worker + 1, bar) for bar in self.bars if bar.worker is not None][-DRAWN:]
-        return list(enumerate(self.bars, start=1))[-DRAWN:]
-
-    @property
-    def height_rem(self) -> float:
-        """Height of the chart, which grows with the number of rows."""
-        return 5 + 2.5 * min(self.workers if self.by_worker else len(self.bars), 8)
-
-    @property
-    def rows(self) -> list[tuple[int, int, float]]:
-        """For each worker: its number from 1, its trials, and their share of the time; empty unless `by_worker`."""
-        rows = []
-        for worker in range(self.workers if self.by_worker else 0):
-            lengths = [bar.length_s for bar in self.bars if bar.worker == worker]
-            rows.append((worker + 1, len(lengths), sum(lengths) / self.length_s))
-        return rows
+        return min(sum(took_s for _, took_s in self.bars) / (self.workers * self.length_s), 1.0)
 
 
 def timeline(run: Run) -> Timeline | None:
-    """The trials of a run as bars; None if none took time.
+    """The trials of several workers as bars; None for one worker, and for older records, which do not name them.
 
     Answers from the record are left out, since they used no worker. A trial without an end lasts until now, or until
     the last recorded time if the run has stopped.
     """
     times = [time for trial in run.trials for time in (trial.started_s, trial.finished_s) if time is not None]
     now = max([run.elapsed_s, *times]) if run.status == "running" or not times else max(times)
-    only = 0 if run.config.workers == 1 else None
-    candidates = [
-        TimelineBar(
-            trial,
-            worker=only if trial.worker is None else trial.worker,
-            end_s=now if trial.finished_s is None else trial.finished_s,
-        )
+    bars = [
+        (trial, took_s)
         for trial in run.trials
-        if trial.state in PATTERNS and not trial.duplicate_of
+        if trial.state in PATTERNS and not trial.duplicate_of and trial.worker is not None
+        if (took_s := (now if trial.finished_s is None else trial.finished_s) - trial.started_s) > 0
     ]
-    bars = [bar for bar in candidates if bar.length_s > 0]
-    if not bars:
-        return None
-    workers = max([run.config.workers, *(bar.worker + 1 for bar in bars if bar.worker is not None)])
-    finished = [bar.worker for bar in bars if bar.trial.finished_s is not None]
-    return Timeline(bars, workers, by_worker=only == 0 or (finished != [] and None not in finished))
+    workers = max([run.config.workers, *((trial.worker or 0) + 1 for trial, _ in bars)])
+    return Timeline(bars, workers) if bars and workers > 1 else None
 
 
 def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
-    """Draw one horizontal bar per trial: colour by family, pattern by state.
-
-    There is one row per worker, or one per trial if workers are unknown. The `meta` of a trace is its family's position
-    in `looks`.
-    """
+    """Draw one horizontal bar per trial, in a row per worker: colour by family, pattern by state."""
     import plotly.graph_objects as go
 
-    axis, unit_s = time_axis("Time since the run began", data.end_s)
-    groups: dict[tuple[str, str], list[tuple[int, TimelineBar]]] = {}
-    for row, bar in data.drawn:
-        groups.setdefault((bar.trial.family, bar.trial.state), []).append((row, bar))
+    axis, unit_s = time_axis("Time since the run began", max(trial.started_s + took_s for trial, took_s in data.bars))
+    groups: dict[tuple[str, str], list[tuple[Trial, float]]] = {}
+    for trial, took_s in data.bars[-DRAWN:]:
+        groups.setdefault((trial.family, trial.state), []).append((trial, took_s))
     traces = [
         go.Bar(
             orientation="h",
-            y=[row for row, _ in group],
-            base=[rounded(bar.trial.started_s / unit_s) for _, bar in group],
-            x=[rounded(bar.length_s / unit_s) for _, bar in group],
+            y=[(trial.worker or 0) + 1 for trial, _ in group],
+            base=[rounded(trial.started_s / unit_s) for trial, _ in group],
+            x=[rounded(took_s / unit_s) for _, took_s in group],
             width=0.8,
             name=label(family),
             marker={
@@ -133,23 +76,14 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
                 "line": {"color": "var(--paper)", "width": 0.5 if len(data.bars) <= 100 else 0},
                 "pattern": {"shape": PATTERNS[state], "fgcolor": "var(--paper)", "size": 6, "solidity": 0.4},
             },
-            customdata=[anchor(bar.trial) for _, bar in group],
-            hovertext=[_hover(bar) for _, bar in group],
+            customdata=[anchor(trial) for trial, _ in group],
+            hovertext=[f"{title(trial)}<br>{STATE_WORDS[state]}, {text.seconds(took_s)}" for trial, took_s in group],
             hoverinfo="text",
-            meta=list(looks).index(family),
         )
         for (family, state), group in groups.items()
     ]
     shape = layout([])
-    rows = {"title": {"text": "Worker" if data.by_worker else "Trial"}, "autorange": "reversed"}
-    last = data.workers if data.by_worker else len(data.bars)
-    shape["yaxis"] = {**shape["xaxis"], **rows, **whole_numbers(last)}
+    rows = {"title": {"text": "Worker"}, "autorange": "reversed", "tickformat": "d", "dtick": -(-data.workers // 10)}
+    shape["yaxis"] = {**shape["xaxis"], **rows, "tick0": 1}
     shape["xaxis"] |= axis
-    shape["barmode"] = "overlay"
-    return figure(traces, shape)
-
-
-def _hover(bar: TimelineBar) -> str:
-    trial = bar.trial
-    accuracy = f" {text.percent(trial.value)}" if trial.value is not None else ""
-    return f"{title(trial)}<br>{STATE_WORDS[trial.state]}{accuracy}, {text.seconds(bar.length_s)}"
+    return figure(traces, {**shape, "barmode": "overlay"})
