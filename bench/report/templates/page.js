@@ -127,13 +127,6 @@ const page = (() => {
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, coloured(item, look)]));
   };
-  // The hover texts of trials are stored once for all charts, by the trial's id.
-  let hovers = null;
-  const hoverText = (id) => {
-    const scripts = document.querySelectorAll("script[data-hovers]");
-    hovers ??= Object.assign({}, ...[...scripts].map((script) => JSON.parse(script.textContent)));
-    return hovers[id] ?? "";
-  };
   // Plotly is plain text in the page until the first chart comes near; the policy allows it by the hash of that text.
   const startPlotly = () => {
     const waiting = document.getElementById("plotly");
@@ -147,9 +140,6 @@ const page = (() => {
     const colours = palette();
     const figure = coloured(JSON.parse(sources.get(place).textContent), colours.look);
     colours.close();
-    for (const trace of figure.data) {
-      if (trace.hoverinfo === "text" && !trace.hovertext) trace.hovertext = trace.customdata?.map(hoverText);
-    }
     if (paper.matches) figure.layout.width = place.classList.contains("slice") ? paperWidth / 3 - 16 : paperWidth;
     if (touch) figure.layout.dragmode = false; // a finger on a chart scrolls the page
     Plotly.react(place, figure.data, figure.layout, config);
