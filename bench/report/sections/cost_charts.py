@@ -67,11 +67,11 @@ class CostCharts:
 
 
 def section(run: Run) -> CostCharts | None:
-    """The charts of a run, without its baselines; None without a complete trial."""
+    """The charts of a run, without its baselines; None with fewer than two trials to compare."""
     chosen = [trial for trial in run.ranking() if trial.family not in run.baselines and trial.cost]
     scored = [trial for trial in chosen if trial.test]
     trials = scored or [trial for trial in chosen if trial.value is not None and math.isfinite(trial.value)]
-    if not trials:
+    if len(trials) < 2:
         return None
     looks, guess = family_marks(run), chance(run) if scored else None
     charts = {}
