@@ -242,6 +242,7 @@ class Cost:
         saved_time_s: Seconds of `train_time_s` that the feature cache saved.
         total_time_s: Seconds from start to end of the trial, including all folds, building and measuring.
         latency_ms: Median milliseconds for one picture, in a batch of one.
+        parameters: What is learned and stays in the model (`training.cost.learned`); None if it cannot be counted.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, including TensorFlow.
@@ -253,10 +254,10 @@ class Cost:
     saved_time_s: float = 0.0
     total_time_s: float = 0.0
     latency_ms: float | None = None
-    parameters: int = 0
-    trainable_parameters: int = 0
+    parameters: int | None = None
+    trainable_parameters: int | None = None
     macs: int = 0
-    model_size_mb: float = 0.0
+    model_size_mb: float | None = None
     peak_rss_mb: float = 0.0
     cores: int = 0
 
