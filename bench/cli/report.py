@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench.cache.files import write_text
 from bench.cli.options import add_setting, output, run_folder, written
 from bench.config import SETTINGS
 from bench.errors import ConfigError, unknown
@@ -37,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"out {options.out!r}: the page stays in its run folder; --out is for --format md")
     out = output("out", options.out, "run.md") if options.out else None
     from bench import report
+    from bench.cache.files import write_text
     from bench.report import index
     from bench.runs import store
 

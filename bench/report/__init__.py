@@ -11,7 +11,6 @@ from typing import Any
 
 from bench import text
 from bench.cache.files import write_text
-from bench.check.outputs import code, sentence
 from bench.records import RANKED_COLUMNS, Run, leaderboard_row
 
 __all__ = ["markdown", "ranked_rows", "render", "write_csv"]
@@ -66,6 +65,7 @@ def markdown(run: Run) -> str:
 
     Names from outside are escaped as in a judgement (`check.outputs.markdown`).
     """
+    from bench.check.outputs import sentence
     from bench.report.inventory import Inventory
     from bench.report.sections.verdict import notices, verdict
 
@@ -82,6 +82,8 @@ def markdown(run: Run) -> str:
 
 def _board_cells(row: dict[str, Any], best: float) -> Iterator[str]:
     """The cells of a family, in the order of `_BOARD`."""
+    from bench.check.outputs import code, sentence
+
     accuracy, low, high = (row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
     random = text.random_weights(row["weights"])
     yield str(row["rank"] or text.NOTHING)

@@ -75,7 +75,7 @@ def test_weights_that_are_not_there_are_downloaded_and_looked_at(prepare, tmp_pa
 @pytest.mark.parametrize(("wrong", "says"), [("OSError: truncated", "truncated"), (None, "cannot be reached")])
 def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, wrong, says):
     told = Told()
-    family = prepare(Backbones(tmp_path / "net.h5", wrong), told)
+    family = prepare(Backbones(tmp_path / "net.h5", wrong), told, missing_weights="random")
     assert family.info.weights == "random (missing)"
     assert family.files == {"Net": ""}
     assert not family.info.skipped
@@ -107,8 +107,8 @@ def test_a_file_that_does_not_come_says_nothing_of_the_next_one(prepare, tmp_pat
     )
 
 
-def test_a_family_without_weights_can_be_skipped(prepare, tmp_path):
-    family = prepare(Backbones(tmp_path / "net.h5", None), missing_weights="skip")
+def test_a_family_without_weights_is_skipped(prepare, tmp_path):
+    family = prepare(Backbones(tmp_path / "net.h5", None))
     assert family.info.skipped.startswith("no imagenet weights")
 
 
