@@ -127,7 +127,9 @@ latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval
 pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
 """
 
-RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, "rank", "tied", "configuration"]
+RANKED_COLUMNS = [
+    *LEADERBOARD_COLUMNS, "rank", "tied", "configuration", "val_balanced_accuracy", "test_balanced_accuracy"
+]  # fmt: skip
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
 
 `rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that
@@ -256,7 +258,7 @@ class Cost:
     latency_ms: float | None = None
     parameters: int | None = None
     trainable_parameters: int | None = None
-    macs: int = 0
+    macs: int | None = None
     model_size_mb: float | None = None
     peak_rss_mb: float = 0.0
     cores: int = 0
@@ -1020,7 +1022,8 @@ class Run(RunHeader):
 
         from bench import leaderboard
 
-        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype({"rank": "Int64"})
+        whole = dict.fromkeys(("rank", "parameters", "trainable_parameters", "macs"), "Int64")
+        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype(whole)
 
     def __repr__(self) -> str:
         best = [f"best {row.family} {_percent(row.test_accuracy, row.value)}" for row in self.ranking()[:1]]

@@ -55,6 +55,8 @@ def ranked_rows(run: Run) -> list[dict[str, Any]]:
             "rank": (row.standing.best_rank if row.standing else row.rank) if row.ranks else None,
             "tied": row.tied or (shared and trial is row.leader),
             "configuration": dict(trial.params),
+            "val_balanced_accuracy": trial.validation.balanced_accuracy if trial.validation else None,
+            "test_balanced_accuracy": trial.test.balanced_accuracy if trial.test else None,
         }
         for row, trial in rows
     ]

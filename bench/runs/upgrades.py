@@ -28,7 +28,7 @@ def trial_from_2(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     cost = data.get("cost")
     if cost and not cost.get("parameters"):
-        sizes = dict.fromkeys(("parameters", "trainable_parameters", "model_size_mb"))
+        sizes = dict.fromkeys(("parameters", "trainable_parameters", "macs", "model_size_mb"))
         data = {**data, "cost": {**cost, **sizes}}
     return {"origin": Origin.KNOWN if data.get("known") else Origin.PROPOSED, **data}
 
