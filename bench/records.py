@@ -127,9 +127,7 @@ latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval
 pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
 """
 
-RANKED_COLUMNS = [
-    *LEADERBOARD_COLUMNS, "rank", "tied", "configuration", "val_balanced_accuracy", "test_balanced_accuracy"
-]  # fmt: skip
+RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, *"rank tied configuration val_balanced_accuracy test_balanced_accuracy".split()]
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
 
 `rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that

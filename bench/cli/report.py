@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from bench.cli.options import add_setting, output, run_folder, written
 from bench.config import SETTINGS
@@ -16,13 +15,8 @@ FORMATS = ("html", "md")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument(
-        "--format",
-        metavar="F",
-        default="html",
-        help="html: the page, in the run folder; md: decision, leaderboard and warnings as Markdown for a pull request "
-        "or a chat; default html",
-    )
+    formats = "html: the page; md: decision, leaderboard and warnings for a pull request or a chat; default html"
+    parser.add_argument("--format", metavar="F", default="html", help=formats)
     parser.add_argument("--out", metavar="FILE", help="with --format md: the file; default standard output")
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
@@ -41,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from bench.runs import store
 
     record = store.load(run_folder(options.run))
-    if options.format == "md":
-        if out is None:
-            sys.stdout.write(report.markdown(record))
-            return 0
+    if out:
         with written(out):
             write_text(out, report.markdown(record))
         print(out)
+        return 0
+    if options.format == "md":
+        print(report.markdown(record), end="")
         return 0
     page = record.path / "report.html"
     with written(page):

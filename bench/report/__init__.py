@@ -83,7 +83,6 @@ def markdown(run: Run) -> str:
 
 
 def _board_cells(row: dict[str, Any], best: float) -> Iterator[str]:
-    """The cells of a family, in the order of `_BOARD`."""
     from bench.check.outputs import code, sentence
 
     accuracy, low, high = (row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
