@@ -436,7 +436,7 @@ class RunConfig:
             object.__setattr__(self, "split", DRAWN_SPLIT if drawn else USUAL_SPLIT)
         whole_split = ("limit", "split", "folds", "near_duplicates", "masks", "group_by", *READING)
         for name in whole_split if self.split_file else ():
-            if getattr(self, name) not in (SETTINGS[name].default, USUAL_SPLIT):
+            if getattr(self, name) not in (SETTINGS[name].default, USUAL_SPLIT, DRAWN_SPLIT):
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")
 

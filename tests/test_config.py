@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,4 @@ def test_most_of_the_drawn_pictures_are_for_the_test_and_most_of_others_for_trai
 def test_the_configuration_of_a_split_file_is_read_again():
     config = RunConfig(split_file="split.json")
     assert from_data(RunConfig, to_data(config)) == config
+    assert replace(RunConfig(), split_file="split.json").split_file == "split.json"
