@@ -25,6 +25,10 @@ MAX_FOLDS = 20
 
 MAX_WORKERS = 1024
 
+USUAL_SPLIT = (0.6, 0.2, 0.2)
+DRAWN_SPLIT = (0.25, 0.15, 0.6)
+"""Default shares of train, validation and test; a large test part of drawn pictures costs only the drawing."""
+
 LARGEST_SEED = 2**32 - 1
 """The largest seed that NumPy, Keras and scikit-learn accept."""
 
@@ -183,7 +187,7 @@ AMOUNT = Values(
     "a number above 0", lambda value: value is None or (_is_number(value) and 0 < value < math.inf), _read_quantity)
 SHARES = Values(
     "three shares above 0 that sum to 1, e.g. 0.7,0.15,0.15",
-    _are_shares, lambda text: tuple(map(float, text.split(","))))
+    lambda value: value == () or _are_shares(value), lambda text: tuple(map(float, text.split(","))))
 SAMPLE = Values(
     "at least 12 pictures, a whole number of them", lambda value: value is None or _is_whole(value, 12), int)
 FOLDS = Values(
@@ -338,11 +342,12 @@ class RunConfig:
         r"read the class in the name of a picture's file, else in its path, e.g. '^(.+)_\d+': the first group, or the "
         "group named label")
     images: int = setting(
-        480, at_least(12), PICTURES, "N", "number of pictures to draw; default {default}")
+        2000, at_least(12), PICTURES, "N", "number of pictures to draw; default {default}")
     limit: int | None = setting(
         None, SAMPLE, PICTURES, "N", "take a stratified sample of N pictures")
     split: tuple[float, float, float] = setting(
-        (0.6, 0.2, 0.2), SHARES, PICTURES, "S", "shares of train, validation and test; default {default}")
+        (), SHARES, PICTURES, "S",
+        "shares of train, validation and test; default 0.6,0.2,0.2, of drawn pictures 0.25,0.15,0.6")
     folds: int = setting(
         0, FOLDS, PICTURES, "K",
         f"K common folds (2 to {MAX_FOLDS}) instead of a validation part: every configuration is trained on each and "
@@ -387,8 +392,8 @@ class RunConfig:
         "imagenet", one_of("imagenet", "random"), TRIAL, "W",
         "initial weights of backbones: {choices}; default {default}", comparable=True)
     missing_weights: str = setting(
-        "random", one_of("random", "skip", "error"), TRIAL, "M",
-        "if weights are not available: random (labelled), skip the family, or error; default {default}")
+        "skip", one_of("skip", "random", "error"), TRIAL, "M",
+        "if weights are not available: skip the family, random (labelled), or error; default {default}")
     seed: int = setting(
         0, between(0, LARGEST_SEED), RUN, "S", "seed of the drawn pictures, the split, the engines and the training; "
         "default {default}")
@@ -426,9 +431,12 @@ class RunConfig:
             raise ConfigError("budget: must have trials, seconds or both")
         if self.label_column and self.label_from:
             raise ConfigError("label-from: reads the class in the names of the files; leave out --label-column")
+        if not self.split:
+            drawn = self.data == "drawn" and not self.split_file
+            object.__setattr__(self, "split", DRAWN_SPLIT if drawn else USUAL_SPLIT)
         whole_split = ("limit", "split", "folds", "near_duplicates", "masks", "group_by", *READING)
         for name in whole_split if self.split_file else ():
-            if getattr(self, name) != SETTINGS[name].default:
+            if getattr(self, name) not in (SETTINGS[name].default, USUAL_SPLIT, DRAWN_SPLIT):
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")
 

@@ -127,7 +127,7 @@ latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval
 pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
 """
 
-RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, "rank", "tied", "configuration"]
+RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, *"rank tied configuration val_balanced_accuracy test_balanced_accuracy".split()]
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
 
 `rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that
@@ -242,6 +242,7 @@ class Cost:
         saved_time_s: Seconds of `train_time_s` that the feature cache saved.
         total_time_s: Seconds from start to end of the trial, including all folds, building and measuring.
         latency_ms: Median milliseconds for one picture, in a batch of one.
+        parameters: What is learned and stays in the model (`training.cost.learned`); None if it cannot be counted.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, including TensorFlow.
@@ -253,10 +254,10 @@ class Cost:
     saved_time_s: float = 0.0
     total_time_s: float = 0.0
     latency_ms: float | None = None
-    parameters: int = 0
-    trainable_parameters: int = 0
-    macs: int = 0
-    model_size_mb: float = 0.0
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    macs: int | None = None
+    model_size_mb: float | None = None
     peak_rss_mb: float = 0.0
     cores: int = 0
 
@@ -1042,7 +1043,8 @@ class Run(RunHeader):
 
         from bench import leaderboard
 
-        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype({"rank": "Int64"})
+        whole = dict.fromkeys(("rank", "parameters", "trainable_parameters", "macs"), "Int64")
+        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype(whole)
 
     def __repr__(self) -> str:
         from bench import leaderboard

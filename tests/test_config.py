@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,15 @@ def test_a_damaged_configuration_is_a_value_error_as_any_damaged_record():
 
 def test_a_configuration_of_a_later_version_may_know_more():
     assert from_data(RunConfig, {**to_data(RunConfig()), "of_the_future": 1}) == RunConfig()
+
+
+def test_most_of_the_drawn_pictures_are_for_the_test_and_most_of_others_for_training():
+    assert RunConfig().split == (0.25, 0.15, 0.6)
+    assert RunConfig(data="photos").split == (0.6, 0.2, 0.2)
+    assert RunConfig(split="0.5,0.2,0.3").split == (0.5, 0.2, 0.3)
+
+
+def test_the_configuration_of_a_split_file_is_read_again():
+    config = RunConfig(split_file="split.json")
+    assert from_data(RunConfig, to_data(config)) == config
+    assert replace(RunConfig(), split_file="split.json").split_file == "split.json"

@@ -19,6 +19,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig
+from bench.config import USUAL_SPLIT
 from bench.data import machine
 from bench.records import Ending
 
@@ -68,7 +69,7 @@ def search(start, space):
 
     def run(*options):
         status, out, err = finish(
-            start("run", *options, "--budget", "3", "--images", "60", "--epochs", "2",
+            start("run", *options, "--budget", "3", "--images", "60", "--split", "0.6,0.2,0.2", "--epochs", "2",
                   "--spaces", f"dummy,{space('tiny')}", "--out", "here")
         )  # fmt: skip
         assert status == 0, err
@@ -151,7 +152,11 @@ def test_a_trial_that_is_cut_at_epoch_3_of_10_is_on_the_board_and_exported_as_it
 
     monkeypatch.chdir(tmp_path)
     budget = Budget(None, 600.0)
-    bench.run(RunConfig(images=60, spaces=(space("tiny"),), epochs=10, patience=10, out="here", budget=budget))
+    bench.run(
+        RunConfig(
+            images=60, split=USUAL_SPLIT, spaces=(space("tiny"),), epochs=10, patience=10, out="here", budget=budget
+        )
+    )
     run = bench.load(tmp_path / "here")
     (trial,) = run.trials
     assert (trial.state, trial.epochs, trial.note) == ("COMPLETE", 3, "stopped by the budget after epoch 3 of 10")
@@ -309,7 +314,9 @@ def test_the_driver_stays_small_over_many_trials(space, tmp_path, monkeypatch):
 
 def test_two_workers_do_the_same_search(space, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = bench.run(RunConfig(spaces=(space("tiny"), "dummy"), budget=Budget(4), images=60, epochs=1, workers=2))
+    run = bench.run(
+        RunConfig(spaces=(space("tiny"), "dummy"), budget=Budget(4), images=60, split=USUAL_SPLIT, epochs=1, workers=2)
+    )
     assert [trial.state for trial in run.trials if trial.counted] == ["COMPLETE"] * 4
     assert {trial.cost.cores for trial in run.trials} == {math.ceil(machine.core_count() / 2)}
 

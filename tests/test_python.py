@@ -110,9 +110,12 @@ def test_a_run_is_one_line_and_a_small_table(settings):
     assert "<b>" not in hostile._repr_html_()
 
 
-def test_the_leaderboard_has_rank_tie_and_configuration(settings):
-    board = bench.run(**settings).leaderboard()
+def test_the_leaderboard_has_rank_tie_metrics_and_configuration(settings):
+    run = bench.run(**settings)
+    board = run.leaderboard()
     assert list(board.columns) == RANKED_COLUMNS
     (row,) = board.to_dict("records")
     assert (row["rank"], row["tied"]) == (1, False)
+    assert row["test_balanced_accuracy"] == run.ranking()[0].test.balanced_accuracy
+    assert row["parameters"] == 10
     assert set(row["configuration"]) == {"depth"}

@@ -1029,7 +1029,13 @@ def test_a_backbone_that_the_probe_has_missed_is_said_once_where_its_weights_are
         def warning(self, text):
             warnings.append(text)
 
-    run = start(Missing(depth, deeper_is_better), families=("a",), progress=Listening(), budget=Budget(3))
+    run = start(
+        Missing(depth, deeper_is_better),
+        families=("a",),
+        progress=Listening(),
+        budget=Budget(3),
+        missing_weights="random",
+    )
     assert {trial.weights for trial in run.trials} == {Weights.MISSING}
     assert warnings == list(run.notes)
     assert len(warnings) == 1

@@ -363,10 +363,10 @@ def _few_times(old: FamilyResult, new: FamilyResult) -> str:
 def _size(build: Build, old: FamilyResult | None, new: FamilyResult, cap: int | None) -> Iterator[Finding]:
     """Judge the number of parameters: a change warns, more than the cap fails; no finding with nothing to compare."""
     now, then = new.parameters, old.parameters if old else None
-    if cap is None and (old is None or (now is None and then is None)):
+    if cap is None and then is None:
         return
-    changed = old is not None and now != then
-    was = "not known" if then is None else f"{then:,}"
+    changed = then is not None and now != then
+    was = "" if then is None else f"{then:,}"
     if now is None:
         more = f", so the cap of {cap:,} could not be checked" if cap is not None else f"; they were {was}"
         outcome, message = WARN, f"are not known{more}"
@@ -376,7 +376,7 @@ def _size(build: Build, old: FamilyResult | None, new: FamilyResult, cap: int | 
     elif changed:
         outcome, message = WARN, f"were {was} and are {now:,}: it is a different model"
     else:
-        outcome, message = PASS, f"are {now:,}, as in the baseline" if old else f"are {now:,}; the cap is {cap:,}"
+        outcome, message = PASS, f"are {now:,}, as in the baseline" if then else f"are {now:,}; the cap is {cap:,}"
     yield build(
         Metric.PARAMETERS,
         outcome,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import text
 from bench.cache.files import write_text
 from bench.records import RANKED_COLUMNS, Run, leaderboard_row
 
-__all__ = ["ranked_rows", "render", "write_csv"]
+__all__ = ["markdown", "ranked_rows", "render", "write_csv"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters that a spreadsheet reads as a formula (OWASP, CSV Injection), full-width forms included."""
+
+_BOARD = ("", "family", "test accuracy", "95 % interval", "difference", "latency", "parameters", "training")
 
 
 def render(run: Run, path: Path, plotlyjs: str = "") -> None:
@@ -55,9 +59,44 @@ def ranked_rows(run: Run) -> list[dict[str, Any]]:
             "rank": ranks[trial.family],
             "tied": trial.family in places and places[trial.family].tied,
             "configuration": dict(trial.params),
+            "val_balanced_accuracy": trial.validation.balanced_accuracy if trial.validation else None,
+            "test_balanced_accuracy": trial.test.balanced_accuracy if trial.test else None,
         }
         for trial in ordered
     ]
+
+
+def markdown(run: Run) -> str:
+    """Write a run in GitHub's Markdown: the decision, the leaderboard, the warnings, and the data in one line.
+
+    Names from outside are escaped as in a judgement (`check.outputs.markdown`).
+    """
+    from bench.check.outputs import sentence
+    from bench.report.inventory import Inventory
+    from bench.report.sections.verdict import notices, verdict
+
+    rows = ranked_rows(run)
+    best = max((row["test_accuracy"] or 0.0 for row in rows if row["rank"]), default=0.0)
+    lines = [f"**{sentence(verdict(run).headline)}**", ""]
+    if rows:
+        lines += [f"|{'|'.join(_BOARD)}|", f"|--:|---|{'--:|' * (len(_BOARD) - 2)}"]
+        lines += [*(f"|{'|'.join(_board_cells(row, best))}|" for row in rows), ""]
+    if shown := notices(run):
+        lines += [*(f"- {sentence(notice.title)}: {sentence(notice.text)}" for notice in shown), ""]
+    return "\n".join([*lines, f"Data: {sentence(Inventory(run.split, run.config).headline)}", ""])
+
+
+def _board_cells(row: dict[str, Any], best: float) -> Iterator[str]:
+    from bench.check.outputs import code, sentence
+
+    accuracy, low, high = (row[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
+    random = text.random_weights(row["weights"])
+    yield str(row["rank"] or text.NOTHING)
+    yield code(row["family"]) + (f", {random}" if random else "")
+    figures = [text.percent(accuracy), text.NOTHING if low is None else text.interval(low, high)]
+    figures.append(text.NOTHING if accuracy is None or accuracy == best else f"{text.points(accuracy - best)} points")
+    figures += [text.milliseconds(row.get("latency_ms")), text.count(row.get("parameters"))]
+    yield from map(sentence, [*figures, text.seconds(row.get("train_time_s"))])
 
 
 def write_csv(run: Run, path: Path) -> None:

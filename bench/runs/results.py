@@ -457,6 +457,7 @@ def _results(data: Mapping[str, Any]) -> Results:
 def _family(data: Mapping[str, Any], n: int) -> FamilyResult:
     if missing := FAMILY_KEYS - data.keys():
         raise ValueError(f"{min(missing)!r} is missing")
+    data = {**data, "parameters": data["parameters"] or None}  # 0 in older files: could not be counted
     family = from_data(FamilyResult, {key: value for key, value in data.items() if key != "correct"})
     accuracies = from_data(tuple[float, ...], data["accuracy"])
     family = replace(family, correct=_unpacked(from_data(tuple[bytes, ...], data["correct"]), n))

@@ -22,7 +22,14 @@ def run_2_to_3(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def trial_from_2(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Upgrade a trial's record: versions 1 and 2 said `known`, and versions 3 and later say its origin."""
+    """Upgrade a trial's record: versions 1 and 2 said `known`, and versions 3 and later say its origin.
+
+    Older records say 0 parameters where they could not be counted.
+    """
+    cost = data.get("cost")
+    if cost and not cost.get("parameters"):
+        sizes = dict.fromkeys(("parameters", "trainable_parameters", "macs", "model_size_mb"))
+        data = {**data, "cost": {**cost, **sizes}}
     return {"origin": Origin.KNOWN if data.get("known") else Origin.PROPOSED, **data}
 
 

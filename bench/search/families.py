@@ -285,10 +285,9 @@ def _family(
     if not sizes:
         info = replace(info, skipped="; ".join(probe.warnings))
     elif files and not any(files.values()):
-        info = replace(info, weights=Weights.MISSING)
-        if config.missing_weights == "skip":
-            reason = reasons[_family_backbone(job, probe.weights_files[0])]
-            info = replace(info, skipped=f"no imagenet weights: {reason}")
+        reason = reasons[_family_backbone(job, probe.weights_files[0])]
+        skipped = f"no imagenet weights: {reason}" if config.missing_weights == "skip" else ""
+        info = replace(info, skipped=skipped, weights=Weights.NONE if skipped else Weights.MISSING)
     elif probe.backbones:
         info = replace(info, weights=Weights(config.weights))
     family = Family(

@@ -106,6 +106,29 @@ def count(weights: Iterable[Any]) -> int:
     return sum(math.prod(weight.shape) for weight in weights)
 
 
+_LEARNED = "coef_ intercept_ components_ mean_ scale_ coefs_ intercepts_ support_vectors_ dual_coef_".split()
+"""Arrays of fitted scikit-learn estimators that a prediction computes with."""
+
+
+def learned(model: Any) -> int | None:
+    """Count what a fitted scikit-learn estimator has learned: its coefficients, or the nodes of its trees.
+
+    Parts of a pipeline, a forest or a boosted ensemble are counted together. None if the estimator that predicts has
+    nothing that is known here, e.g. neighbours; steps before it then count for nothing.
+    """
+    if hasattr(model, "tree_"):
+        return int(model.tree_.node_count)
+    if hasattr(model, "steps"):
+        *before, last = [learned(step) for _, step in model.steps]
+        return None if last is None else last + sum(filter(None, before))
+    if hasattr(model, "estimators_"):
+        parts = model.estimators_.ravel() if isinstance(model.estimators_, np.ndarray) else model.estimators_
+        counts = [learned(part) for part in parts]
+        return None if None in counts else sum(filter(None, counts)) or None
+    arrays = [getattr(model, name) for name in _LEARNED if getattr(model, name, None) is not None]
+    return sum(np.size(part) for array in arrays for part in (array if isinstance(array, list) else [array])) or None
+
+
 def latency_ms(predict: Callable[..., Any], example: Sequence[Any]) -> float:
     """Measure the median milliseconds for predicting one example, after a warm-up; 15 times, or for half a second.
 

@@ -402,6 +402,8 @@ def test_a_size_that_is_not_known_is_no_pass_under_a_cap():
     assert found(judge(before, again(before), capped), metric=PARAMETERS).outcome == WARN
     lost = judge(results({"cnn": 0.9}), again(before))
     assert found(lost, metric=PARAMETERS).outcome == WARN
+    counted = judge(before, again(before, cnn=family(parameters=5)))  # by a newer version: no other model
+    assert found(counted, metric=PARAMETERS) is None
 
 
 def test_a_new_family_is_held_against_the_cap():

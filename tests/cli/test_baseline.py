@@ -12,6 +12,7 @@ import pytest
 
 from bench import Budget, RunConfig, runner, workers
 from bench.cli import parser
+from bench.config import USUAL_SPLIT
 from bench.runs import environment
 from bench.testing import FakePool
 
@@ -31,7 +32,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one family and one seed."""
     folder = tmp_path_factory.mktemp("first")
     (folder / "a.py").write_text("def build(hp): ...\n")
-    config = RunConfig(images=100, budget=Budget(2), out=str(folder / "run"), spaces=(str(folder / "a.py"),))
+    config = RunConfig(
+        images=100, split=USUAL_SPLIT, budget=Budget(2), out=str(folder / "run"), spaces=(str(folder / "a.py"),)
+    )
     return runner.run(config, pool=pool()).path
 
 

@@ -162,6 +162,9 @@ def test_the_version_is_printed(capsys):
         (["report", "nowhere"], "nowhere: not a run folder, run.json is missing"),
         (["report"], "RUN"),
         (["report", "spaces", "--plotlyjs", "x"], "unknown plotlyjs 'x'. Choices: cdn, directory, inline"),
+        (["report", "spaces", "--format", "pdf"], "unknown format 'pdf'. Choices: html, md"),
+        (["report", "spaces", "--out", "x.html"], "out 'x.html': the page stays in its run folder"),
+        (["report", "spaces", "--format", "md", "--out", "."], "out '.': is a folder"),
         (["compare", "one"], "RUN"),
         (["compare", "nowhere", "elsewhere"], "nowhere: not a run folder, run.json is missing"),
         (["compare", "spaces", "spaces/../spaces"], "are the same run; name two"),
@@ -497,6 +500,12 @@ def test_report_draws_the_page_again(tmp_path, space, monkeypatch, capsys):
     assert parser.main(["report", "here"]) == 0
     assert capsys.readouterr().out == f"{Path('here') / 'report.html'}\n"
     assert "leaderboard" in page.read_text().lower()
+    assert parser.main(["report", "here", "--format", "md"]) == 0
+    printed = capsys.readouterr().out
+    assert "|`a`|" in printed
+    assert parser.main(["report", "here", "--format", "md", "--out", "run.md"]) == 0
+    assert capsys.readouterr().out == "run.md\n"
+    assert (tmp_path / "run.md").read_text() == printed
 
 
 @pytest.mark.parametrize(("command", "unbuffered"), [("--help", ""), ("list", ""), ("list", "1")])

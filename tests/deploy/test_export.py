@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench import Budget, RunConfig, runner
+from bench.config import USUAL_SPLIT
 from bench.deploy import export
 from bench.errors import ConfigError, WorkerError
 from bench.records import FAIL
@@ -38,7 +39,9 @@ class Recording(FakePool):
 
 @pytest.fixture
 def run(space, tmp_path):
-    config = RunConfig(images=24, spaces=(space("net"),), budget=Budget(trials=4), out=str(tmp_path / "run"))
+    config = RunConfig(
+        images=24, split=USUAL_SPLIT, spaces=(space("net"),), budget=Budget(trials=4), out=str(tmp_path / "run")
+    )
     return runner.run(config, pool=FakePool(build, score))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import bench
 from bench import Budget, RunConfig, runner
+from bench.config import USUAL_SPLIT
 from bench.runs.store import SCHEMA_VERSION
 
 from .saved import shrink
@@ -39,10 +40,11 @@ def build(hp, task):
 RUNS = {
     "engines": RunConfig(
         engines=("optuna:tpe", "keras-tuner:random"), spaces=("dummy", "cnn", "brittle.py"), budget=Budget(9),
-        images=120, epochs=8, patience=8, input_sizes=(32,),
+        images=120, split=USUAL_SPLIT, epochs=8, patience=8, input_sizes=(32,),
     ),
     "folds": RunConfig(
-        spaces=("dummy", "cnn"), budget=Budget(4), folds=3, repeats=2, images=60, epochs=3, input_sizes=(32,),
+        spaces=("dummy", "cnn"), budget=Budget(4), folds=3, repeats=2, images=60, split=USUAL_SPLIT, epochs=3,
+        input_sizes=(32,),
     ),
 }  # fmt: skip
 """By the name of their folder."""

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bench import Budget, RunConfig, data, runner
+from bench.config import USUAL_SPLIT
 from bench.data import Dataset, Item
 from bench.data.sources.drawn import Drawn
 from bench.records import Run, RunStatus, SplitInfo
@@ -28,7 +29,7 @@ from bench.training.messages import ScoreJob
 
 
 def drawn(images: int = 40, **config: Any) -> Dataset:
-    return data.open(RunConfig(images=images, **config))
+    return data.open(RunConfig(images=images, **{"split": USUAL_SPLIT, **config}))
 
 
 def photographs(folder: Path, size: tuple[int, int], suffix: str, **options: Any) -> Dataset:
@@ -229,7 +230,7 @@ def build(hp: Any, family: str) -> None:
 
 def start(folder: Path, space: Any, progress: Progress = SILENT) -> Any:
     spaces = tuple(space(name) for name in ("a", "b"))
-    config = RunConfig(images=120, budget=Budget(4), out=str(folder / "run"), spaces=spaces)
+    config = RunConfig(images=120, split=USUAL_SPLIT, budget=Budget(4), out=str(folder / "run"), spaces=spaces)
     return runner.run(config, progress, pool=Scoring(build, lambda family, params: params["depth"] / 10))
 
 

@@ -68,14 +68,14 @@ def test_weights_that_are_not_there_are_downloaded_and_looked_at(prepare, tmp_pa
     assert prepare(pool).files == {"Net": str(tmp_path / "net.h5")}
     (tmp_path / "net.h5").unlink()
     pool.downloaded, told = "OSError: a page in its place", Told()
-    assert prepare(pool, told).info.weights == "random (missing)"
+    assert "a page in its place" in prepare(pool, told).info.skipped
     assert "a page in its place" in told.warnings[0]
 
 
 @pytest.mark.parametrize(("wrong", "says"), [("OSError: truncated", "truncated"), (None, "cannot be reached")])
 def test_missing_or_damaged_weights_are_said_and_labelled(prepare, tmp_path, wrong, says):
     told = Told()
-    family = prepare(Backbones(tmp_path / "net.h5", wrong), told)
+    family = prepare(Backbones(tmp_path / "net.h5", wrong), told, missing_weights="random")
     assert family.info.weights == "random (missing)"
     assert family.files == {"Net": ""}
     assert not family.info.skipped
@@ -107,9 +107,10 @@ def test_a_file_that_does_not_come_says_nothing_of_the_next_one(prepare, tmp_pat
     )
 
 
-def test_a_family_without_weights_can_be_skipped(prepare, tmp_path):
-    family = prepare(Backbones(tmp_path / "net.h5", None), missing_weights="skip")
+def test_a_family_without_weights_is_skipped(prepare, tmp_path):
+    family = prepare(Backbones(tmp_path / "net.h5", None))
     assert family.info.skipped.startswith("no imagenet weights")
+    assert family.info.weights == ""  # nothing starts from random ones
 
 
 def test_missing_weights_can_be_an_error(prepare, tmp_path):
@@ -201,7 +202,7 @@ def test_a_file_that_two_families_want_is_downloaded_and_checked_once(space, tmp
     config, paths = RunConfig(images=24), [space("one"), space("other")]
     prepared, _ = families.prepare(config, spaces.select(paths), pictures.open(config), pool, told)
     assert (fetched, jobs) == (["net.h5"], ["ProbeJob", "ProbeJob", "WeightsJob"])
-    assert [family.info.weights for family in prepared] == ["random (missing)"] * 2
+    assert [family.info.skipped for family in prepared] == ["no imagenet weights: OSError: a page in its place"] * 2
     assert len(told.warnings) == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig, runner
+from bench.config import USUAL_SPLIT
 from bench.errors import Interrupted
 from bench.records import COMPLETE, Cost, FailureKind, Trial
 from bench.search import sample_curves
@@ -50,7 +51,13 @@ def start(tmp_path, space, monkeypatch, in_memory):
     def run(pool, families=("a", "b"), share=1000.0, progress=SILENT, **config):
         monkeypatch.setattr(sample_curves, "MAX_SHARE", share)
         monkeypatch.setattr(sample_curves, "MIN_PICTURES", 4)
-        config = {"images": 60, "budget": Budget(len(families)), "out": str(tmp_path / "run"), **config}
+        config = {
+            "images": 60,
+            "split": USUAL_SPLIT,
+            "budget": Budget(len(families)),
+            "out": str(tmp_path / "run"),
+            **config,
+        }
         return runner.run(RunConfig(spaces=tuple(map(space, families)), **config), progress, pool=pool)
 
     return run

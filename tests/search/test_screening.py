@@ -10,6 +10,7 @@ import pytest
 
 import bench
 from bench import Budget, RunConfig, runner
+from bench.config import USUAL_SPLIT
 from bench.errors import Interrupted
 from bench.records import Failure, FailureKind, PhaseWork, Screening, Work
 from bench.report.sections.verdict import no_result
@@ -120,7 +121,14 @@ def start(tmp_path, space, monkeypatch, clock, in_memory):
     def run(sizes, seconds=100.0, progress=SILENT, fails=None, **config):
         pool = Pool(clock, sizes, fails)
         spaces = tuple(space(name) for name in sizes)
-        config = {"images": 40, "spaces": spaces, "budget": Budget(1, seconds), "out": str(tmp_path / "run"), **config}
+        config = {
+            "images": 40,
+            "split": USUAL_SPLIT,
+            "spaces": spaces,
+            "budget": Budget(1, seconds),
+            "out": str(tmp_path / "run"),
+            **config,
+        }
         return runner.run(RunConfig(**config), progress, pool=pool), pool
 
     return run

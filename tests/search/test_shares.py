@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench import Budget, RunConfig, runner, text
+from bench.config import USUAL_SPLIT
 from bench.hyperparameters import HyperParameters, Value
 from bench.records import Cost, Origin, Prefix, Run, Trial
 from bench.report.sections import search_history
@@ -58,7 +59,7 @@ def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monk
     def run(counts: Mapping[str, int], pool: FakePool | None = None, **config: Any) -> Run:
         baselines = [family for family in counts if family in BASELINES]
         pool = pool or FakePool(build, score, known(**counts), baselines=baselines)
-        config = {"images": 24, "out": str(tmp_path / "run"), "engines": (TPE,), **config}
+        config = {"images": 24, "split": USUAL_SPLIT, "out": str(tmp_path / "run"), "engines": (TPE,), **config}
         return runner.run(RunConfig(spaces=tuple(space(family) for family in counts), **config), pool=pool)
 
     return run

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from bench.config import RunConfig
+from bench.config import USUAL_SPLIT, RunConfig
 from bench.data import open as open_data
 from bench.hyperparameters import fixed
 from bench.records import Ending
@@ -80,7 +80,7 @@ def channel():
 def drawn(tmp_path_factory):
     """A folder with the manifest of 60 drawn pictures."""
     folder = tmp_path_factory.mktemp("drawn")
-    dataset = open_data(RunConfig(images=60))
+    dataset = open_data(RunConfig(images=60, split=USUAL_SPLIT))
     dataset.write(folder / "split.json")
     return folder
 

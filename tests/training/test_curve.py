@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench import RunConfig, data
+from bench.config import USUAL_SPLIT
 from bench.training import jobs
 from bench.training.messages import CurveJob
 from bench.training.task import Task
@@ -84,7 +85,7 @@ def test_a_sample_has_every_class(space, curve, family):
 
 
 def test_folds_validate_on_the_first(space, curve, tmp_path):
-    dataset = data.open(RunConfig(images=60, folds=3))
+    dataset = data.open(RunConfig(images=60, split=USUAL_SPLIT, folds=3))
     dataset.write(tmp_path / "split.json")
     result = curve(space("tiny"), draws=1, manifest=str(tmp_path / "split.json"))
     train, validation = dataset.fold(0)

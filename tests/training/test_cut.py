@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench import data
-from bench.config import RunConfig
+from bench.config import USUAL_SPLIT, RunConfig
 from bench.records import Ending
 from bench.training import jobs
 
@@ -105,7 +105,7 @@ def test_a_trial_is_stopped_while_its_features_are_computed(transfer, channel, j
 
 
 def test_folds_that_are_cut_in_different_phases_count_their_epochs_by_phase(transfer, channel, job, tmp_path):
-    data.open(RunConfig(images=60, folds=2)).write(tmp_path / "folds.json")
+    data.open(RunConfig(images=60, split=USUAL_SPLIT, folds=2)).write(tmp_path / "folds.json")
 
     class Second(channel):
         """Cuts the second fold in its first phase."""

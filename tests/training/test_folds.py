@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bench import data
-from bench.config import RunConfig
+from bench.config import USUAL_SPLIT, RunConfig
 from bench.records import Ending
 from bench.search import spaces
 from bench.training import estimators, jobs, trainer
@@ -44,7 +44,7 @@ def build(hp, task):
 def folded(tmp_path_factory) -> Path:
     """The manifest of 60 drawn pictures in three folds."""
     path = tmp_path_factory.mktemp("folded") / "split.json"
-    data.open(RunConfig(images=60, folds=FOLDS)).write(path)
+    data.open(RunConfig(images=60, split=USUAL_SPLIT, folds=FOLDS)).write(path)
     return path
 
 

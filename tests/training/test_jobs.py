@@ -7,7 +7,11 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -18,7 +22,7 @@ from bench.errors import SpaceError
 from bench.hyperparameters import fixed
 from bench.records import Ending, Limit
 from bench.search import spaces
-from bench.training import jobs, trainer
+from bench.training import cost, jobs, trainer
 from bench.training.batches import Batches, Part
 from bench.training.estimators import Classifier
 from bench.training.messages import ScoreResult, TrialResult
@@ -170,7 +174,7 @@ def test_a_scikit_learn_classifier_is_trained_again_to_be_scored(channel, job, s
     config = job(DUMMY, values={"strategy": "stratified"})
     result = jobs.trial(replace(config, score=True), channel())
     assert jobs.score(score_job(config), channel()) == ScoreResult(result.test)
-    assert result.cost.parameters == 0
+    assert result.cost.parameters is None  # there is nothing to count
     assert result.history == ()
 
 
@@ -234,6 +238,23 @@ def classifier(space, built):
 
 def test_a_classifier_without_parameters_is_trained(space, channel, job):
     assert jobs.trial(job(classifier(space, "Plain()")), channel()).validation.accuracy > 0.3
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        (LogisticRegression(), 8 + 1),
+        (make_pipeline(PCA(2), LogisticRegression()), (2 * 8 + 8) + (2 + 1)),
+        (DecisionTreeClassifier(max_depth=1), 3),  # a root and two leaves
+        (RandomForestClassifier(5, max_depth=1, bootstrap=False), 5 * 3),
+        (GradientBoostingClassifier(n_estimators=4, max_depth=1), 4 * 3),
+        (make_pipeline(StandardScaler(), KNeighborsClassifier()), None),
+        (DummyClassifier(), None),
+    ],
+)
+def test_what_a_classifier_has_learned_is_counted_or_not_known(model, count):
+    pixels = np.random.default_rng(0).normal(size=(40, 8))
+    assert cost.learned(model.fit(pixels, pixels[:, 0] > 0)) == count
 
 
 def test_the_seed_is_every_random_state_that_the_family_has_left_open():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import data
-from bench.config import RunConfig
+from bench.config import USUAL_SPLIT, RunConfig
 from bench.records import Epoch
 from bench.training import estimators, jobs, trainer
 from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases
@@ -141,7 +141,7 @@ def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_ph
     transfer, channel, job, score_job, refit_job, tmp_path, monkeypatch
 ):
     manifest = tmp_path / "split.json"
-    data.open(RunConfig(images=60, folds=2)).write(manifest)
+    data.open(RunConfig(images=60, split=USUAL_SPLIT, folds=2)).write(manifest)
     config = job(transfer(), manifest=str(manifest), epochs=1)
     result = jobs.trial(config, channel({"head_epochs": 1, "frozen_layers": 10}))
     assert len(result.best_epochs) == 2
