@@ -127,11 +127,15 @@ latter is None. `test_accuracy` is the mean over `seeds` trainings; its interval
 pictures. `ending` is "budget" or "interrupted" if training ended early, after `epochs` epochs; else None.
 """
 
-RANKED_COLUMNS = [*LEADERBOARD_COLUMNS, *"rank tied configuration val_balanced_accuracy test_balanced_accuracy".split()]
+RANKED_COLUMNS = [
+    *LEADERBOARD_COLUMNS,
+    *"rank tied configuration val_balanced_accuracy test_balanced_accuracy recommended".split(),
+]
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
 
 `rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that
 is not ranked. `tied` is True for those that share the first rank. `configuration` has the hyperparameters by name.
+`recommended` is True for the family to ship, which comes first.
 """
 
 

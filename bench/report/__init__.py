@@ -57,6 +57,7 @@ def ranked_rows(run: Run) -> list[dict[str, Any]]:
         {
             **leaderboard_row(trial),
             "rank": ranks[trial.family],
+            "recommended": trial is shipped,
             "tied": trial.family in places and places[trial.family].tied,
             "configuration": dict(trial.params),
             "val_balanced_accuracy": trial.validation.balanced_accuracy if trial.validation else None,
@@ -73,7 +74,8 @@ def markdown(run: Run) -> str:
     """
     from bench.check.outputs import sentence
     from bench.report.inventory import Inventory
-    from bench.report.sections.verdict import notices, verdict
+    from bench.report.sections.notices import notices
+    from bench.report.sections.verdict import verdict
 
     rows = ranked_rows(run)
     best = max((row["test_accuracy"] or 0.0 for row in rows if row["rank"]), default=0.0)
