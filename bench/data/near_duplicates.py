@@ -30,7 +30,7 @@ SIDE = 32
 LEAST_SIDE = 96
 """Minimum side of a picture that has key points: smaller ones, such as icons, are too much alike when enlarged."""
 
-AT_ONCE = 16
+AT_ONCE = 48
 """Number of pictures to fingerprint at once: with fewer, threads wait for one another at every small array."""
 
 FINGERPRINT = np.dtype(
@@ -121,7 +121,8 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[tuple[l
 def _copies(table: npt.NDArray[np.void], numbers: Rows) -> Iterator[tuple[Rows, list[set[Change]]]]:
     """Yield pairs of numbers, shape (2, some), of pictures that show the same, and the changes of each pair."""
     points = table["points"][numbers]
-    for shared in keypoints.shared(points, table["unsure"][numbers]):
+    every = keypoints.shared(points, table["unsure"][numbers])
+    for shared in np.array_split(every, every.shape[1] // 2**11 + 1, axis=1):
         involved, pairs = np.unique(numbers[shared[:2] // points[0].size], return_inverse=True)
         squares, maps = table["square"][involved], keypoints.maps(points, shared)
         pairs, maps = alignment.aligned(squares, pairs.reshape(2, -1), shared[2], maps)
