@@ -187,14 +187,11 @@ def _steps(levels: Bands, number: Rows, maps: Maps, one: Values, other: Values, 
     return np.asarray(np.linalg.solve(normal, slope.transpose(0, 2, 1) @ rest[:, :, None]).reshape(-1, 2, 3))
 
 
-def _mean_square(levels: Values, inside: Values) -> Values:
-    return np.asarray((levels**2 * inside).sum(axis=1) / np.maximum(inside.sum(axis=1), 1))
-
-
 def _moments(levels: Values, inside: Values) -> Values:
     """Mean and standard deviation."""
-    mean = (levels * inside).sum(axis=1) / np.maximum(inside.sum(axis=1), 1)
-    return np.stack([mean, np.sqrt(_mean_square(levels - mean[:, None], inside))])
+    count = np.maximum(inside.sum(axis=1), 1)
+    mean = (levels * inside).sum(axis=1) / count
+    return np.stack([mean, np.sqrt(((levels - mean[:, None]) ** 2 * inside).sum(axis=1) / count)])
 
 
 def _correlation(one: Values, other: Values, inside: Values) -> Values:

@@ -36,6 +36,9 @@ MAX_NEIGHBOURS, MAX_AGREEING = 32, 4
 """Maximum number of points with which a point is compared for each choice of its unsure bits: the nearest by hash; and
 maximum number of agreeing points that are used. More may agree, e.g. the corners of forms or letters."""
 
+AT_ONCE = 2**14
+"""Number of points to compare at once."""
+
 Words = npt.NDArray[np.uint64]
 Halves = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.int64]
@@ -133,12 +136,11 @@ def _sums(levels: npt.NDArray[np.uint16], step: int) -> npt.NDArray[np.uint16]:
     return levels[: -2 * step] + levels[step:-step] + levels[2 * step :]
 
 
-def shared(points: Words, unsure: Halves, at_once: int = 2**14) -> Rows:
+def shared(points: Words, unsure: Halves) -> Rows:
     """Find the agreeing points of different pictures, as numbers in `points`, flattened.
 
     Args:
         points, unsure: Of all pictures, as `describe` gives them.
-        at_once: Number of points that are compared at once.
 
     Returns:
         Point of one picture, point of the other, and number of such points of the same two pictures, shape (3, n).
@@ -156,8 +158,8 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**14) -> Rows:
     flips = unsure[number[small] // size, number[small] % size].astype(np.uint64) << np.uint64(32)
 
     def agreeing(begin: int) -> Rows:
-        rows = small[begin : begin + at_once]
-        parts = [table.agreeing(rows, flip) for flip in _choices(flips[begin : begin + at_once])]
+        rows = small[begin : begin + AT_ONCE]
+        parts = [table.agreeing(rows, flip) for flip in _choices(flips[begin : begin + AT_ONCE])]
         row, other, differing = np.concatenate(parts, axis=1)
         other = number[other]
         different = number[rows][row] // size != other // size
@@ -166,7 +168,7 @@ def shared(points: Words, unsure: Halves, at_once: int = 2**14) -> Rows:
         few = places_among_equals(row) < MAX_AGREEING
         return np.stack([number[rows][row[few]], other[few]])
 
-    every = ordered(agreeing, range(0, len(small), at_once), batch_size=1)
+    every = ordered(agreeing, range(0, len(small), AT_ONCE), batch_size=1)
     one, other = np.concatenate([np.empty((2, 0), np.int64), *every], axis=1)
     _, pair, count = np.unique(one // size * len(points) + other // size, return_inverse=True, return_counts=True)
     several = np.flatnonzero(count[pair] >= LEAST_SHARED)

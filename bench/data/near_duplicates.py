@@ -13,7 +13,7 @@ Hashes are computed exactly from whole numbers, so every machine compares the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import cv2
@@ -61,6 +61,9 @@ LEAST_CONTRAST = 2.0
 MAX_NEIGHBOURS = 32
 """Maximum number of pictures, among those that agree in a part of the hash, with which a picture is compared: the
 nearest by hash and brightness. More may agree, e.g. forms filled in on the same paper."""
+
+PAIRS_AT_ONCE = 2**14
+"""Number of thumbnails to compare at once."""
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -114,7 +117,7 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[tuple[l
             changes[number] |= change
     return [
         (group, tuple(change for change in Change if any(change in changes[number] for number in group)))
-        for group in _joined(pairs)
+        for group in joined(pairs.T.tolist())
     ]
 
 
@@ -156,9 +159,9 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 class _Thumbnails:
     """Thumbnails of 16 by 16 levels, and sums for comparing them, exact except for the square roots."""
 
-    def __init__(self, squares: Pixels, at_once: int = 2**14) -> None:
+    def __init__(self, squares: Pixels) -> None:
         parts = [np.empty((0, SIDE**2 // 4), np.uint8)]
-        for part in np.array_split(squares, len(squares) // at_once + 1):
+        for part in np.array_split(squares, len(squares) // PAIRS_AT_ONCE + 1):
             rows = part[:, ::2].astype(np.uint16) + part[:, 1::2]
             parts.append(((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8).reshape(len(part), -1))
         self._pixels = pixels = np.concatenate(parts)
@@ -166,9 +169,9 @@ class _Thumbnails:
         self._square = _products(pixels, pixels)
         self.contrast = np.sqrt(self._square - self.brightness**2)
 
-    def alike(self, pairs: Rows, at_once: int = 2**14) -> Rows:
+    def alike(self, pairs: Rows) -> Rows:
         """Select the pairs of rows, shape (2, n), whose thumbnails are nearly the same."""
-        parts = np.array_split(pairs, pairs.shape[1] // at_once + 1, axis=1)
+        parts = np.array_split(pairs, pairs.shape[1] // PAIRS_AT_ONCE + 1, axis=1)
         return np.concatenate([part[:, self._are_alike(*part)] for part in parts], axis=1)
 
     def _are_alike(self, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
@@ -185,8 +188,8 @@ def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
     return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
 
 
-def _joined(pairs: Rows) -> list[list[int]]:
-    """Group the numbers that pairs, shape (2, n), connect, by a disjoint-set forest."""
+def joined(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Group the numbers that pairs connect, by a disjoint-set forest; the numbers of a group are sorted."""
     parents: dict[int, int] = {}
 
     def root(number: int) -> int:
@@ -194,7 +197,7 @@ def _joined(pairs: Rows) -> list[list[int]]:
             parents[number] = number = parents[above]
         return number
 
-    for one, other in pairs.T.tolist():
+    for one, other in pairs:
         parents[root(one)] = root(other)
     members: dict[int, list[int]] = defaultdict(list)
     for number in sorted(parents):
