@@ -19,7 +19,7 @@ from bench.records import Change
 COARSE, FINE = 12, 24
 """Number of places in a row and in a column at which pictures are compared: while aligning, and in the end."""
 
-WHILE_ALIGNING = (0.4, 0.5, 0.55, 0.6, 0.6)
+WHILE_ALIGNING = (0.3, 0.4, 0.5, 0.6, 0.6)
 """Minimum correlation (Pearson) before each step of aligning."""
 
 MAX_MAPS = 4

@@ -24,7 +24,7 @@ square what the picture has in its larger one."""
 POINTS = 36
 """Maximum number of key points of a square: those of the highest contrast."""
 
-KEY_BITS, UNSURE_BITS, MAX_FLIPS, MAX_BITS = 25, 5, 2, 6
+KEY_BITS, UNSURE_BITS, MAX_FLIPS, MAX_BITS = 25, 4, 2, 7
 """Two points agree if their hashes differ in at most `MAX_BITS` of 46, and their first `KEY_BITS`, the lowest
 frequencies, in at most `MAX_FLIPS`, all of the `UNSURE_BITS` of one of them that are nearest to a change of sign."""
 
@@ -69,6 +69,7 @@ _KEY_NUMBERS = np.arange(KEY_BITS, dtype=np.int32)
 # Poses, by number: 1 if levels fall to the right, + 2 if downwards, + 4 if they change more downwards.
 _POSES = np.array([[[1 - 2 * (pose & 1), 0], [0, 1 - (pose & 2)]] for pose in range(4)], np.float64)
 _POSES = np.concatenate([_POSES, _POSES[:, ::-1]])
+_TURNS = (_POSES.transpose(0, 2, 1) @ _POSES[:, None]).reshape(8, 8, 4).astype(np.int64) @ (27, 9, 3, 1) + 40
 _SWAPPED = np.array([*(_FREQUENCIES.index((column, row)) for row, column in _FREQUENCIES), *range(_HASH_BITS, 64)])
 _BITS = np.uint64(1) << np.arange(63, 63 - _HASH_BITS, -1, dtype=np.uint64)
 _ODD_ROWS, _ODD_COLUMNS = (_BITS[[frequency[axis] % 2 == 1 for frequency in _FREQUENCIES]].sum() for axis in (0, 1))
@@ -143,7 +144,8 @@ def shared(points: Words, unsure: Halves) -> Rows:
         points, unsure: Of all pictures, as `describe` gives them.
 
     Returns:
-        Point of one picture, point of the other, and number of such points of the same two pictures, shape (3, n).
+        Point of one picture, point of the other, and number of such points of the same two pictures, turned alike,
+        shape (3, n).
     """
     size = len(FRAMES) * POINTS
     detailed = np.count_nonzero(points[:, 0], axis=1) >= LEAST_POINTS
@@ -170,7 +172,9 @@ def shared(points: Words, unsure: Halves) -> Rows:
 
     every = ordered(agreeing, range(0, len(small), AT_ONCE), batch_size=1)
     one, other = np.concatenate([np.empty((2, 0), np.int64), *every], axis=1)
-    _, pair, count = np.unique(one // size * len(points) + other // size, return_inverse=True, return_counts=True)
+    turn = _TURNS[_pose(points.ravel()[one]), _pose(points.ravel()[other])]
+    pair = (one // size * len(points) + other // size) * 81 + turn  # of two pictures, turned alike
+    _, pair, count = np.unique(pair, return_inverse=True, return_counts=True)
     several = np.flatnonzero(count[pair] >= LEAST_SHARED)
     several = several[np.lexsort((other[several], one[several]))]
     return np.stack([one[several], other[several], count[pair[several]]])
@@ -241,4 +245,8 @@ def _placed(points: Words, number: Rows) -> tuple[Maps, Maps, Maps]:
     """Place, pose as a matrix that turns it to the canonical pose, and side of the square."""
     side = np.array(FRAMES, np.float64)[number // POINTS % len(FRAMES)]
     place = np.stack([points[number] >> shift & np.uint64(127) for shift in (_COLUMN, _ROW)], axis=1) + 0.5
-    return place / side[:, None], _POSES[(points[number] >> _POSE & np.uint64(7)).astype(np.int64)], side
+    return place / side[:, None], _POSES[_pose(points[number])], side
+
+
+def _pose(points: Words) -> Rows:
+    return (points >> _POSE & np.uint64(7)).astype(np.int64)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import alignment, keypoints
-from bench.data.pictures import Pixels, resized
+from bench.data.pictures import Pixels, ordered, resized
 from bench.records import Change
 
 SIDE = 32
@@ -125,11 +125,14 @@ def _copies(table: npt.NDArray[np.void], numbers: Rows) -> Iterator[tuple[Rows, 
     """Yield pairs of numbers, shape (2, some), of pictures that show the same, and the changes of each pair."""
     points = table["points"][numbers]
     every = keypoints.shared(points, table["unsure"][numbers])
-    for shared in np.array_split(every, every.shape[1] // 2**11 + 1, axis=1):
+
+    def aligned(shared: Rows) -> tuple[Rows, list[set[Change]]]:
         involved, pairs = np.unique(numbers[shared[:2] // points[0].size], return_inverse=True)
         squares, maps = table["square"][involved], keypoints.maps(points, shared)
         pairs, maps = alignment.aligned(squares, pairs.reshape(2, -1), shared[2], maps)
-        yield involved[pairs], list(alignment.changes(squares, pairs, maps))
+        return involved[pairs], list(alignment.changes(squares, pairs, maps))
+
+    return ordered(aligned, np.array_split(every, every.shape[1] // 2**10 + 1, axis=1), batch_size=1)
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
