@@ -21,7 +21,7 @@ FRAMES = (64, 80)
 """Sides in pixels of the squares that are searched. A copy that shows 64/80 of a picture's width has in its smaller
 square what the picture has in its larger one."""
 
-POINTS = 36
+POINTS = 40
 """Maximum number of key points of a square: those of the highest contrast."""
 
 KEY_BITS, UNSURE_BITS, MAX_FLIPS, MAX_BITS = 25, 4, 2, 7
