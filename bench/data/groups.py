@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-import numpy as np
-
+from bench.data import near_duplicates
 from bench.data.sources import ListedPicture
 from bench.data.split import UsablePicture
 from bench.errors import DataError
@@ -70,29 +69,19 @@ def joined(pictures: Sequence[UsablePicture], names: Mapping[str, str]) -> tuple
     Args:
         names: The group's name by a picture's id; pictures without one are in no group by name.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    keys: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], int] = {}
     links = [
-        (row, len(pictures) + keys.setdefault(key, len(keys)))
+        (row, first.setdefault(key, row))
         for row, picture in enumerate(pictures)
         for key in (("name", names.get(picture.id, "")), ("alike", picture.group))
         if key[1]
     ]
-    rows, columns = np.array(links, np.int64).reshape(-1, 2).T
-    size = len(pictures) + len(keys)
-    _, components = connected_components(
-        coo_matrix((np.ones(len(rows)), (rows, columns)), (size, size)), directed=False
-    )
-    members: dict[int, list[str]] = defaultdict(list)
-    for picture, component in zip(pictures, components.tolist(), strict=False):
-        members[component].append(picture.sha256)
-    group = {component: min(hashes) if len(hashes) > 1 else "" for component, hashes in members.items()}
-    return tuple(
-        replace(picture, group=group[component])
-        for picture, component in zip(pictures, components.tolist(), strict=False)
-    )
+    joined = list(pictures)
+    for rows in near_duplicates.joined(links):
+        group = min(pictures[row].sha256 for row in rows) if len(rows) > 1 else ""
+        for row in rows:
+            joined[row] = replace(pictures[row], group=group)
+    return tuple(joined)
 
 
 def suggest(pictures: Sequence[UsablePicture]) -> SuggestedGroups | None:

@@ -8,7 +8,8 @@ the same blobs larger, so each picture is searched at two sizes. Hashes are comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -23,9 +24,9 @@ square what the picture has in its larger one."""
 POINTS = 40
 """Maximum number of key points of a square: those of the highest contrast."""
 
-KEY_BITS, UNSURE_BITS, MAX_BITS = 25, 4, 6
+KEY_BITS, UNSURE_BITS, MAX_FLIPS, MAX_BITS = 25, 4, 2, 7
 """Two points agree if their hashes differ in at most `MAX_BITS` of 46, and their first `KEY_BITS`, the lowest
-frequencies, only in the `UNSURE_BITS` of one of them that are nearest to a change of sign."""
+frequencies, in at most `MAX_FLIPS`, all of the `UNSURE_BITS` of one of them that are nearest to a change of sign."""
 
 LEAST_SHARED, LEAST_POINTS = 2, 28
 """Minimum number of points of a picture's smaller square that agree with points of another picture, and minimum number
@@ -34,6 +35,9 @@ of points of that square: simple drawings, such as handwritten digits, have fewe
 MAX_NEIGHBOURS, MAX_AGREEING = 32, 4
 """Maximum number of points with which a point is compared for each choice of its unsure bits: the nearest by hash; and
 maximum number of agreeing points that are used. More may agree, e.g. the corners of forms or letters."""
+
+AT_ONCE = 2**14
+"""Number of points to compare at once."""
 
 Words = npt.NDArray[np.uint64]
 Halves = npt.NDArray[np.uint32]
@@ -49,6 +53,7 @@ _KEY = ~np.uint64(2 ** (64 - KEY_BITS) - 1)
 _GRID, _STEP = 7, 3
 _MARGIN = _STEP * (_GRID // 2) + 2
 _SPOT = np.ones((5, 5), np.uint8)
+_REACH = np.arange(-(_GRID // 2), _GRID // 2 + 1) * _STEP
 
 _FREQUENCIES = sorted(
     ((row, column) for row in range(_GRID) for column in range(_GRID) if row + column > 1),
@@ -56,23 +61,20 @@ _FREQUENCIES = sorted(
 )
 _COSINES = np.rint(7 * np.cos(np.pi / (2 * _GRID) * np.outer(np.arange(_GRID), 2 * np.arange(_GRID) + 1)))
 _COSINES[:, _GRID // 2] -= _COSINES.sum(axis=1) * (np.arange(_GRID) > 0)  # so that brightness does not matter at all
-_BASIS = np.stack(
-    [np.outer(_COSINES[row], _COSINES[column]).ravel() for row, column in [*_FREQUENCIES, (0, 1), (1, 0)]], 1
-)
-_BASIS = _BASIS.astype(np.float32)  # sums of levels stay below 2**24, so they are exact
-_SWAPPED = [_FREQUENCIES.index((column, row)) for row, column in _FREQUENCIES]
-_BITS = np.uint64(1) << np.arange(63, 63 - _HASH_BITS, -1, dtype=np.uint64)
-_ODD_ROW, _ODD_COLUMN = (_BITS[[frequency[axis] % 2 == 1 for frequency in _FREQUENCIES]].sum() for axis in (0, 1))
-_FLIPS = (_BITS[:KEY_BITS] >> np.uint64(32)).astype(np.uint32)
-_WEIGHTS = KEY_BITS * np.array([row**2.0 + column**2 for row, column in _FREQUENCIES[:KEY_BITS]])
+_BASIS = np.stack([np.outer(_COSINES[row], _COSINES[column]) for row, column in [*_FREQUENCIES, (0, 1), (1, 0)]])
+_BASIS = _BASIS.reshape(-1, _GRID**2).T.astype(np.float32)  # sums of levels stay below 2**24, so they are exact
+_SQUARES = np.array([row**2 + column**2 for row, column in _FREQUENCIES[:KEY_BITS]], np.float32)
+_KEY_NUMBERS = np.arange(KEY_BITS, dtype=np.int32)
 
-_LEFT = np.cumsum([0, *FRAMES[:-1]])
-_WIDTH = sum(FRAMES)
-_INSIDE = np.zeros((FRAMES[-1], _WIDTH), np.uint16)  # 1 where the whole patch is in the square
-for _side, _left in zip(FRAMES, _LEFT, strict=True):
-    _INSIDE[_MARGIN : _side - _MARGIN, _left + _MARGIN : _left + _side - _MARGIN] = 1
-_REACH = np.arange(-(_GRID // 2), _GRID // 2 + 1) * _STEP
-_PATCH = (_REACH[:, None] * _WIDTH + _REACH).ravel()
+# Poses, by number: 1 if levels fall to the right, + 2 if downwards, + 4 if they change more downwards.
+_POSES = np.array([[[1 - 2 * (pose & 1), 0], [0, 1 - (pose & 2)]] for pose in range(4)], np.float64)
+_POSES = np.concatenate([_POSES, _POSES[:, ::-1]])
+_TURNS = (_POSES.transpose(0, 2, 1) @ _POSES[:, None]).reshape(8, 8, 4).astype(np.int64) @ (27, 9, 3, 1) + 40
+_SWAPPED = np.array([*(_FREQUENCIES.index((column, row)) for row, column in _FREQUENCIES), *range(_HASH_BITS, 64)])
+_BITS = np.uint64(1) << np.arange(63, 63 - _HASH_BITS, -1, dtype=np.uint64)
+_ODD_ROWS, _ODD_COLUMNS = (_BITS[[frequency[axis] % 2 == 1 for frequency in _FREQUENCIES]].sum() for axis in (0, 1))
+_MIRRORED = np.array([0, _ODD_COLUMNS, _ODD_ROWS, _ODD_ROWS ^ _ODD_COLUMNS], np.uint64)
+_MIRRORED = np.concatenate([_MIRRORED, _MIRRORED[[0, 2, 1, 3]]])  # in which signs change, by pose
 
 
 def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
@@ -82,127 +84,151 @@ def describe(squares: Sequence[Pixels]) -> tuple[Words, Halves]:
         The points of each picture in both scales, shape (n, scales, points), and the unsure bits of those of the
         smaller one, shape (n, points).
     """
-    canvas = np.zeros((FRAMES[-1], _WIDTH), np.uint8)  # both squares of a picture side by side
-    fine, contrast = np.empty((2, len(squares) * FRAMES[-1], _WIDTH), np.uint16)
-    peak = np.empty(fine.shape, np.bool_)
-    for top, square in zip(range(0, len(fine), FRAMES[-1]), squares, strict=True):
-        for side, left in zip(FRAMES, _LEFT, strict=True):
-            canvas[:side, left : left + side] = cv2.resize(square, (side, side), interpolation=cv2.INTER_LINEAR)
-        once = cv2.boxFilter(canvas, cv2.CV_16U, (3, 3), normalize=False)
-        twice = cv2.boxFilter(once, cv2.CV_16U, (3, 3), normalize=False)
-        difference = cv2.absdiff(twice, cv2.boxFilter(canvas, cv2.CV_16U, (9, 9), normalize=False))
-        difference *= _INSIDE
-        rows = slice(top, top + FRAMES[-1])
-        fine[rows], contrast[rows] = twice, difference
-        peak[rows] = (difference == cv2.dilate(difference, _SPOT)) & (difference > 0)
-    centre = np.flatnonzero(peak)
-    row, column = np.divmod(centre, _WIDTH)
-    group = row // FRAMES[-1] * len(FRAMES) + np.searchsorted(_LEFT, column, side="right") - 1
-    order = np.argsort(group * 2**16 - contrast.ravel()[centre], kind="stable")
-    group = group[order]
-    rank = np.arange(len(order)) - np.searchsorted(group, group)
-    order, slot = order[rank < POINTS], (group * POINTS + rank)[rank < POINTS]
-    centre, row = centre[order], row[order] % FRAMES[-1]
-    column = column[order] - _LEFT[slot // POINTS % len(FRAMES)]
-    patches = fine.ravel().take(centre[:, None] + _PATCH).astype(np.float32)
-    parts = np.array_split(patches, len(squares))  # so small that the product takes no threads of its own
-    levels = np.concatenate([part @ _BASIS for part in parts])
-    right, down, bits = levels[:, -2], levels[:, -1], levels > 0
-    falling, rising, steep = right < 0, down < 0, np.abs(down) > np.abs(right)
-    bits[steep, :_HASH_BITS] = bits[steep][:, _SWAPPED]
-    hashes = np.zeros((len(bits), 8), np.uint8)
-    hashes[:, : -(-_HASH_BITS // 8)] = np.packbits(bits[:, :_HASH_BITS], axis=1)
-    hash = hashes.view(">u8").ravel().astype(np.uint64)
-    hash ^= np.where(steep, rising, falling) * _ODD_COLUMN ^ np.where(steep, falling, rising) * _ODD_ROW
-    pose = falling + 2 * rising + 4 * steep
-    points = np.zeros(len(squares) * len(FRAMES) * POINTS, np.uint64)
-    points[slot] = hash | ((pose << 15) + (row << 8) + (column << 1) + 1).astype(np.uint64)
-    unsure = np.zeros(points.shape, np.uint32)
-    small = np.flatnonzero(slot // POINTS % len(FRAMES) == 0)
-    surety = np.abs(levels[small, :KEY_BITS]) * _WEIGHTS + np.arange(KEY_BITS)  # no two are equal
-    flips = np.argpartition(surety, UNSURE_BITS, axis=1)[:, :UNSURE_BITS]
-    unsure[slot[small]] = np.where(steep[small, None], _FLIPS[_SWAPPED[:KEY_BITS]][flips], _FLIPS[flips]).sum(axis=1)
-    shape = (len(squares), len(FRAMES), POINTS)
-    return points.reshape(shape), unsure.reshape(shape)[:, 0]
+    blobs = [_blobs(np.stack([_shrunk(square, side) for square in squares])) for side in FRAMES]
+    places, patches = (np.stack(arrays, axis=1) for arrays in zip(*blobs, strict=True))
+    levels = patches.astype(np.float32) @ _BASIS  # a product for each square: so small that it takes no threads
+    right, down, levels = levels[..., -2], levels[..., -1], levels[..., :-2]
+    steep = np.abs(down) > np.abs(right)
+    pose = (right < 0) + 2 * (down < 0) + 4 * steep
+    bits = np.zeros((*pose.shape, 64), np.bool_)
+    np.greater(levels, 0, out=bits[..., :_HASH_BITS])
+    bits[steep] = bits[steep][:, _SWAPPED]
+    hashes = np.packbits(bits.ravel()).view(">u8").reshape(pose.shape) ^ _MIRRORED[pose]
+    points = (hashes | (pose << 15).astype(np.uint64) | places) * (places > 0)
+    certainty = np.minimum(np.abs(levels[:, 0, :, :KEY_BITS]) * _SQUARES, 2**24).astype(np.int32) * 32
+    number = np.partition(certainty + _KEY_NUMBERS, UNSURE_BITS, axis=2)[..., :UNSURE_BITS] % 32
+    number = np.where(steep[:, 0, :, None], _SWAPPED[number], number)
+    unsure = (np.uint32(2**31) >> number.astype(np.uint32)).sum(axis=2, dtype=np.uint32)
+    return points, unsure * (places[:, 0] > 0)
 
 
-def shared(points: Words, unsure: Halves, at_once: int = 2**10) -> Iterator[Rows]:
-    """Yield agreeing points of different pictures, as numbers in `points`, flattened, in parts of shape (3, some).
+def _shrunk(square: Pixels, side: int) -> Pixels:
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    Third comes the number of such points of the same two pictures.
+
+def _blobs(frames: Pixels) -> tuple[Words, npt.NDArray[np.uint16]]:
+    """Find the blobs of squares, shape (n, side, side): their places, as in a point, and the patches around them.
+
+    Squares follow one another in memory, and sums of places in two of them are in the margins, where no blob may be.
+    """
+    count, side, _ = frames.shape
+    once = _sums(_sums(frames.ravel().astype(np.uint16), 1), side)
+    fine, coarse = _sums(_sums(once, 1), side), _sums(_sums(once, 3), 3 * side)
+    reach = 2 * (1 + side)
+    contrast = np.zeros(frames.shape, np.uint16)
+    contrast.ravel()[2 * reach : -2 * reach] = cv2.absdiff(fine[reach:-reach], coarse).ravel()
+    inner = np.pad(contrast[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN], ((0, 0), (0, 2), (0, 2)))  # 2 lines between squares
+    width, inner = inner.shape[1], inner.ravel()
+    highest = cv2.dilate(inner.reshape(-1, width), _SPOT).ravel()
+    peak = np.flatnonzero(inner == np.maximum(highest, 1))
+    square, place = np.divmod(peak, width**2)
+    order = np.argsort((square << 16) - inner[peak], kind="stable")
+    rank = places_among_equals(square)
+    order, square, rank = order[rank < POINTS], square[rank < POINTS], rank[rank < POINTS]
+    row, column = (at + _MARGIN for at in np.divmod(place[order], width))
+    places, centre = np.zeros((count, POINTS), np.uint64), np.full((count, POINTS), _MARGIN * (side + 1) - reach)
+    places[square, rank] = (row << 8) + (column << 1) + 1
+    centre[square, rank] = square * side**2 + row * side + column - reach
+    return places, fine.take(centre[..., None] + (_REACH[:, None] * side + _REACH).ravel())
+
+
+def _sums(levels: npt.NDArray[np.uint16], step: int) -> npt.NDArray[np.uint16]:
+    """Sums of three levels that are a step apart."""
+    return levels[: -2 * step] + levels[step:-step] + levels[2 * step :]
+
+
+def shared(points: Words, unsure: Halves) -> Rows:
+    """Find the agreeing points of different pictures, as numbers in `points`, flattened.
 
     Args:
         points, unsure: Of all pictures, as `describe` gives them.
-        at_once: Number of pictures whose points are compared at once.
+
+    Returns:
+        Point of one picture, point of the other, and number of such points of the same two pictures, turned alike,
+        shape (3, n).
     """
     size = len(FRAMES) * POINTS
     detailed = np.count_nonzero(points[:, 0], axis=1) >= LEAST_POINTS
-    every = np.where(detailed[:, None, None], points, 0).ravel()
-    order = np.argsort(every, kind="stable")[np.count_nonzero(every == 0) :]
-    table = every[order]
-    bits = min(len(table).bit_length() + 1, KEY_BITS)
-    block = np.uint64(64 - bits)  # blocks of few points, however many there are
-    stops = np.zeros(2**bits + 1, np.int64)
-    np.cumsum(np.bincount((table >> block).astype(np.int64), minlength=2**bits), out=stops[1:])
+    number = np.flatnonzero((points > 0) & detailed[:, None, None])
+    values = points.ravel()[number]
+    order = np.argsort(values)
+    repeated = np.flatnonzero(np.diff(values[order]) == 0)  # a fast sort gives any order to equal points
+    repeated = np.union1d(repeated, repeated + 1)
+    order[repeated] = order[repeated][np.lexsort((order[repeated], values[order[repeated]]))]
+    number, table = number[order], _Table(values[order])
+    small = np.flatnonzero(number % size < POINTS)  # in the order of their hashes, so that near memory is read
+    flips = unsure[number[small] // size, number[small] % size].astype(np.uint64) << np.uint64(32)
 
     def agreeing(begin: int) -> Rows:
-        number = (np.arange(begin, min(begin + at_once, len(points)))[:, None] * size + np.arange(POINTS)).ravel()
-        flips = unsure[begin : begin + at_once].ravel()[every[number] > 0].astype(np.uint64) << np.uint64(32)
-        number = number[every[number] > 0]
-        parts = [_agreeing(every[number] ^ flip, flip, table, stops, block) for flip in _subsets(flips)]
-        one, place, differing = np.concatenate(parts, axis=1)
-        one, other = number[one], order[place]
-        different = one // size != other // size
-        nearest = np.lexsort((other[different], differing[different], one[different]))
-        one, other = one[different][nearest], other[different][nearest]
-        few = np.ones(len(one), np.bool_)
-        few[MAX_AGREEING:] = one[MAX_AGREEING:] != one[:-MAX_AGREEING]
-        one, other = one[few], other[few]
-        _, pair, count = np.unique(one // size * len(points) + other // size, return_inverse=True, return_counts=True)
-        several = count[pair] >= LEAST_SHARED
-        return np.stack([one[several], other[several], count[pair[several]]])
+        rows = small[begin : begin + AT_ONCE]
+        parts = [table.agreeing(rows, flip) for flip in _choices(flips[begin : begin + AT_ONCE])]
+        row, other, differing = np.concatenate(parts, axis=1)
+        other = number[other]
+        different = number[rows][row] // size != other // size
+        nearest = np.sort(((row * 64 + differing) * points.size + other)[different])  # one key sorts faster than three
+        row, other = nearest // (64 * points.size), nearest % points.size
+        few = places_among_equals(row) < MAX_AGREEING
+        return np.stack([number[rows][row[few]], other[few]])
 
-    yield from ordered(agreeing, range(0, len(points), at_once), batch_size=1)
+    every = ordered(agreeing, range(0, len(small), AT_ONCE), batch_size=1)
+    one, other = np.concatenate([np.empty((2, 0), np.int64), *every], axis=1)
+    turn = _TURNS[_pose(points.ravel()[one]), _pose(points.ravel()[other])]
+    pair = (one // size * len(points) + other // size) * 81 + turn  # of two pictures, turned alike
+    _, pair, count = np.unique(pair, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(count[pair] >= LEAST_SHARED)
+    several = several[np.lexsort((other[several], one[several]))]
+    return np.stack([one[several], other[several], count[pair[several]]])
 
 
-def _subsets(flips: Words) -> list[Words]:
-    """All choices of the bits that are set in each number, the same count in all."""
-    chosen = [np.zeros_like(flips)]
+def places_among_equals(sorted_values: Rows) -> Rows:
+    """Place of each value among those that are equal to it, from 0."""
+    return np.arange(len(sorted_values)) - np.searchsorted(sorted_values, sorted_values)
+
+
+def _choices(flips: Words) -> list[Words]:
+    """All choices of at most `MAX_FLIPS` of the bits that are set in each number, the same count in all."""
+    singles = []
     while flips.any():
-        lowest = flips & (~flips + np.uint64(1))
-        flips = flips ^ lowest
-        chosen += [one | lowest for one in chosen]
-    return chosen
+        singles.append(flips & (~flips + np.uint64(1)))
+        flips = flips ^ singles[-1]
+    chosen = (some for count in range(MAX_FLIPS + 1) for some in combinations(singles, count))
+    return [np.bitwise_or.reduce([np.zeros_like(flips), *some]) for some in chosen]
 
 
-def _agreeing(flipped: Words, flip: Words, table: Words, stops: Rows, shift: np.uint64) -> Rows:
-    """Find points of a sorted table whose key is that of a point with some bits flipped.
+class _Table:
+    """Sorted points, in blocks with the same first bits: few points each, however many there are."""
 
-    Args:
-        flipped, flip: The points with these bits flipped, and the bits.
-        table, stops: Other points, sorted, and the end of each block of them: those with the same first bits.
-        shift: Shift of a point that gives the number of its block.
+    def __init__(self, points: Words) -> None:
+        self._points = points
+        bits = min(len(points).bit_length() + 3, KEY_BITS)
+        self._shift = np.uint64(64 - bits)
+        blocks, self._start, self._size = np.unique(points >> self._shift, return_index=True, return_counts=True)
+        self._number = np.zeros(2**bits, np.int32)  # of the block with these bits, from 1; most are empty
+        self._number[blocks] = np.arange(1, len(blocks) + 1)
 
-    Returns:
-        Place among the points, place in the table, and number of bits that differ, shape (3, some).
-    """
-    block = (flipped >> shift).astype(np.int64)
-    start, stop = stops[block], stops[block + 1]
-    point = np.flatnonzero(start < stop)
-    start, stop = start[point], stop[point]
-    crowded = np.flatnonzero(stop - start > MAX_NEIGHBOURS)
-    if len(crowded):
-        middle = np.searchsorted(table, flipped[point[crowded]]) - MAX_NEIGHBOURS // 2
-        start[crowded] = np.clip(middle, start[crowded], stop[crowded] - MAX_NEIGHBOURS)
-        stop[crowded] = start[crowded] + MAX_NEIGHBOURS
-    many = stop - start
-    place = np.arange(many.sum()) + np.repeat(stop - np.cumsum(many), many)
-    point = np.repeat(point, many)
-    same = np.flatnonzero((flipped[point] ^ table[place]) & _KEY == 0)
-    point, place = point[same], place[same]
-    bits = np.bitwise_count((flipped[point] ^ flip[point] ^ table[place]) & _HASH).astype(np.int64)
-    agree = bits <= MAX_BITS
-    return np.stack([point[agree], place[agree], bits[agree]])
+    def agreeing(self, rows: Rows, flip: Words) -> Rows:
+        """Find points whose key is that of a point of the table with some bits flipped.
+
+        Returns:
+            Place in `rows`, row of the other point, and number of bits that differ, shape (3, some).
+        """
+        points = self._points[rows]
+        number = self._number[((points ^ flip) >> self._shift).view(np.int64)]
+        point = np.flatnonzero(number)
+        number = number[point] - 1
+        flipped, start, size = (points ^ flip)[point], self._start[number], self._size[number]
+        crowded = np.flatnonzero(size > MAX_NEIGHBOURS)
+        if len(crowded):
+            middle = np.searchsorted(self._points, flipped[crowded]) - MAX_NEIGHBOURS // 2
+            last = start[crowded] + size[crowded] - MAX_NEIGHBOURS
+            start[crowded], size[crowded] = np.clip(middle, start[crowded], last), MAX_NEIGHBOURS
+        place = np.arange(size.sum()) + np.repeat(start + size - np.cumsum(size), size)
+        row = np.repeat(np.arange(len(point)), size)
+        same = np.flatnonzero((flipped[row] ^ self._points[place]) & _KEY == 0)
+        point, place = point[row[same]], place[same]
+        bits = np.bitwise_count((points[point] ^ self._points[place]) & _HASH).astype(np.int64)
+        agree = bits <= MAX_BITS
+        return np.stack([point[agree], place[agree], bits[agree]])
 
 
 def maps(points: Words, pairs: Rows) -> Maps:
@@ -219,8 +245,8 @@ def _placed(points: Words, number: Rows) -> tuple[Maps, Maps, Maps]:
     """Place, pose as a matrix that turns it to the canonical pose, and side of the square."""
     side = np.array(FRAMES, np.float64)[number // POINTS % len(FRAMES)]
     place = np.stack([points[number] >> shift & np.uint64(127) for shift in (_COLUMN, _ROW)], axis=1) + 0.5
-    return place / side[:, None], _POSES[(points[number] >> _POSE & np.uint64(7)).astype(np.int64)], side
+    return place / side[:, None], _POSES[_pose(points[number])], side
 
 
-_POSES = np.array([[[1 - 2 * (pose & 1), 0], [0, 1 - (pose & 2)]] for pose in range(4)], np.float64)
-_POSES = np.concatenate([_POSES, _POSES[:, ::-1]])
+def _pose(points: Words) -> Rows:
+    return (points >> _POSE & np.uint64(7)).astype(np.int64)

@@ -13,7 +13,7 @@ Hashes are computed exactly from whole numbers, so every machine compares the sa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import cv2
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import alignment, keypoints
-from bench.data.pictures import Pixels, resized
+from bench.data.pictures import Pixels, ordered, resized
 from bench.records import Change
 
 SIDE = 32
@@ -30,7 +30,7 @@ SIDE = 32
 LEAST_SIDE = 96
 """Minimum side of a picture that has key points: smaller ones, such as icons, are too much alike when enlarged."""
 
-AT_ONCE = 16
+AT_ONCE = 48
 """Number of pictures to fingerprint at once: with fewer, threads wait for one another at every small array."""
 
 FINGERPRINT = np.dtype(
@@ -61,6 +61,9 @@ LEAST_CONTRAST = 2.0
 MAX_NEIGHBOURS = 32
 """Maximum number of pictures, among those that agree in a part of the hash, with which a picture is compared: the
 nearest by hash and brightness. More may agree, e.g. forms filled in on the same paper."""
+
+PAIRS_AT_ONCE = 2**14
+"""Number of thumbnails to compare at once."""
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -114,18 +117,22 @@ def groups(fingerprints: bytes | bytearray, rows: Sequence[int]) -> list[tuple[l
             changes[number] |= change
     return [
         (group, tuple(change for change in Change if any(change in changes[number] for number in group)))
-        for group in _joined(pairs)
+        for group in joined(pairs.T.tolist())
     ]
 
 
 def _copies(table: npt.NDArray[np.void], numbers: Rows) -> Iterator[tuple[Rows, list[set[Change]]]]:
     """Yield pairs of numbers, shape (2, some), of pictures that show the same, and the changes of each pair."""
     points = table["points"][numbers]
-    for shared in keypoints.shared(points, table["unsure"][numbers]):
+    every = keypoints.shared(points, table["unsure"][numbers])
+
+    def aligned(shared: Rows) -> tuple[Rows, list[set[Change]]]:
         involved, pairs = np.unique(numbers[shared[:2] // points[0].size], return_inverse=True)
         squares, maps = table["square"][involved], keypoints.maps(points, shared)
         pairs, maps = alignment.aligned(squares, pairs.reshape(2, -1), shared[2], maps)
-        yield involved[pairs], list(alignment.changes(squares, pairs, maps))
+        return involved[pairs], list(alignment.changes(squares, pairs, maps))
+
+    return ordered(aligned, np.array_split(every, every.shape[1] // 2**10 + 1, axis=1), batch_size=1)
 
 
 def _close(hashes: Hashes) -> Iterator[Rows]:
@@ -155,9 +162,9 @@ def _close(hashes: Hashes) -> Iterator[Rows]:
 class _Thumbnails:
     """Thumbnails of 16 by 16 levels, and sums for comparing them, exact except for the square roots."""
 
-    def __init__(self, squares: Pixels, at_once: int = 2**14) -> None:
+    def __init__(self, squares: Pixels) -> None:
         parts = [np.empty((0, SIDE**2 // 4), np.uint8)]
-        for part in np.array_split(squares, len(squares) // at_once + 1):
+        for part in np.array_split(squares, len(squares) // PAIRS_AT_ONCE + 1):
             rows = part[:, ::2].astype(np.uint16) + part[:, 1::2]
             parts.append(((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8).reshape(len(part), -1))
         self._pixels = pixels = np.concatenate(parts)
@@ -165,9 +172,9 @@ class _Thumbnails:
         self._square = _products(pixels, pixels)
         self.contrast = np.sqrt(self._square - self.brightness**2)
 
-    def alike(self, pairs: Rows, at_once: int = 2**14) -> Rows:
+    def alike(self, pairs: Rows) -> Rows:
         """Select the pairs of rows, shape (2, n), whose thumbnails are nearly the same."""
-        parts = np.array_split(pairs, pairs.shape[1] // at_once + 1, axis=1)
+        parts = np.array_split(pairs, pairs.shape[1] // PAIRS_AT_ONCE + 1, axis=1)
         return np.concatenate([part[:, self._are_alike(*part)] for part in parts], axis=1)
 
     def _are_alike(self, one: Rows, other: Rows) -> npt.NDArray[np.bool_]:
@@ -184,8 +191,8 @@ def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
     return np.asarray(np.einsum("ij,ij->i", one, other, dtype=np.int64) / one.shape[1])
 
 
-def _joined(pairs: Rows) -> list[list[int]]:
-    """Group the numbers that pairs, shape (2, n), connect, by a disjoint-set forest."""
+def joined(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Group the numbers that pairs connect, by a disjoint-set forest; the numbers of a group are sorted."""
     parents: dict[int, int] = {}
 
     def root(number: int) -> int:
@@ -193,7 +200,7 @@ def _joined(pairs: Rows) -> list[list[int]]:
             parents[number] = number = parents[above]
         return number
 
-    for one, other in pairs.T.tolist():
+    for one, other in pairs:
         parents[root(one)] = root(other)
     members: dict[int, list[int]] = defaultdict(list)
     for number in sorted(parents):

@@ -146,12 +146,10 @@ class _Row(NamedTuple):
 
 def _contradiction(rows: Sequence[_Row]) -> str:
     """Contradiction between the rows of one picture; "" if they agree."""
-    first = rows[0]
-    for row in rows[1:]:
-        for kind in ("label", "part"):
-            value, other = getattr(first, kind), getattr(row, kind)
-            if value != other:
-                return f"its {kind} is {value} in {first.where} and {other} in {row.where}"
+    first, *others = rows
+    pairs = ((row, kind) for row in others for kind in ("label", "part") if getattr(row, kind) != getattr(first, kind))
+    for row, kind in pairs:
+        return f"its {kind} is {getattr(first, kind)} in {first.where} and {getattr(row, kind)} in {row.where}"
     return ""
 
 
