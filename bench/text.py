@@ -18,6 +18,7 @@ MASK = "***"
 """Replacement for a password."""
 
 _GAP = "\u00a0"  # a number and its unit stay on one line
+_THIN = "\u202f"  # before a percent sign
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # Control characters, and characters that reorder or hide text (Unicode TR36, section 2.10).
 _HIDDEN = re.compile(
@@ -76,8 +77,8 @@ def without_commands(line: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace typographic spaces for a terminal or a file: by spaces, or by commas in numbers."""
-    return text.replace("\u00a0", " ").replace("\u202f", ",")
+    """Replace typographic spaces for a terminal or a file by spaces."""
+    return text.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def shorten(text: str, limit: int, end: str = "…") -> str:
@@ -88,7 +89,7 @@ def shorten(text: str, limit: int, end: str = "…") -> str:
 
 def percent(share: float | None) -> str:
     """0.8889 as `88.9 %`."""
-    return NOTHING if share is None else f"{100 * share:.1f}{_GAP}%"
+    return NOTHING if share is None else f"{100 * share:.1f}{_THIN}%"
 
 
 def validation(trial: Trial) -> str:
@@ -113,7 +114,7 @@ def mean_of_seeds(trials: Iterable[Trial]) -> str:
 
 def interval(low: float, high: float) -> str:
     """0.918, 0.961 as `91.8–96.1 %`."""
-    return f"{100 * low:.1f}–{100 * high:.1f}{_GAP}%"
+    return f"{100 * low:.1f}–{100 * high:.1f}{_THIN}%"
 
 
 def points(difference: float) -> str:
@@ -185,8 +186,8 @@ def number(value: object) -> str:
 
 
 def thousands(n: int) -> str:
-    """A whole number in full: `10 000`, with narrow no-break spaces."""
-    return f"{n:,}".replace(",", "\u202f")
+    """A whole number in full: `10,000`."""
+    return f"{n:,}"
 
 
 def quantity(limit: Limit, value: float) -> str:

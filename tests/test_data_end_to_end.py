@@ -232,9 +232,13 @@ def test_a_class_of_small_grey_pngs_and_one_of_jpegs_is_a_shortcut_that_no_model
         f"From file format and size alone 100.0 % of {n} test pictures are right (the best constant answer: 50.0 %): "
         "the models may have learnt that."
     )
-    assert f"warning: {sentence}" in captured.err.replace("\u00a0", " ")
-    assert f"warning: {sentence} It is wrong on none" in captured.out.replace("\u00a0", " ")
-    shown = Page((tmp_path / "here" / "report.html").read_text(encoding="utf-8")).words.replace("\u00a0", " ")
+    assert f"warning: {sentence}" in captured.err.replace("\u00a0", " ").replace("\u202f", " ")
+    assert f"warning: {sentence} It is wrong on none" in captured.out.replace("\u00a0", " ").replace("\u202f", " ")
+    shown = (
+        Page((tmp_path / "here" / "report.html").read_text(encoding="utf-8"))
+        .words.replace("\u00a0", " ")
+        .replace("\u202f", " ")
+    )
     top, recommended = (found.start() for found in re.finditer(re.escape(f"Shortcut in the data. {sentence}"), shown))
     assert top < shown.index("Leaderboard") < recommended < shown.index("The most accurate")
 

@@ -117,7 +117,9 @@ def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(search,
     assert {path.name for path in (tmp_path / "here" / "predictions").iterdir()} == {"dummy.npz", "tiny.npz"}
     _check_that_the_model_made_the_predictions(tmp_path / "here", "tiny")
     cell = f"{100 * chosen.value:.1f} % ± {100 * chosen.spread:.1f}"
-    shown = (tmp_path / "here" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    shown = (
+        (tmp_path / "here" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ").replace("\u202f", " ")
+    )
     for text in (shown, out):
         assert cell in text
         assert "mean of 5 folds ± standard deviation" in text

@@ -16,7 +16,7 @@ from bench.records import COMPLETE, Metrics, OverSeeds, Trial
      (3600, "1 h"), (3725, "1 h 2 min"), (None, "–"), (float("inf"), "–")],
 )  # fmt: skip
 def test_durations_read_as_a_person_says_them(value: float | None, shown: str) -> None:
-    assert text.seconds(value).replace("\u00a0", " ") == shown
+    assert text.seconds(value).replace("\u00a0", " ").replace("\u202f", " ") == shown
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_durations_read_as_a_person_says_them(value: float | None, shown: str) -
      (999_700, "1.0 M"), (138_357_544, "138 M"), (15_500_000_000, "15.5 G"), (None, "–")],
 )  # fmt: skip
 def test_counts_carry_their_magnitude(value: float | None, shown: str) -> None:
-    assert text.count(value).replace("\u00a0", " ") == shown
+    assert text.count(value).replace("\u00a0", " ").replace("\u202f", " ") == shown
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(0, "0.0 MB"), (25.6, "25.6 MB"), (204.8, "205 MB"), (999.7, "1.0 GB"), (12_300, "12.3 GB")]
 )
 def test_sizes_carry_their_unit(value: float, shown: str) -> None:
-    assert text.megabytes(value).replace("\u00a0", " ") == shown
+    assert text.megabytes(value).replace("\u00a0", " ").replace("\u202f", " ") == shown
 
 
 def test_of_several_seeds_it_is_said_how_many() -> None:
@@ -45,7 +45,7 @@ def test_of_several_seeds_it_is_said_how_many() -> None:
 
 def test_large_numbers_are_grouped_and_stay_on_one_line() -> None:
     assert text.plural(1, "picture") == "1\u00a0picture"
-    assert text.plural(10_000, "picture") == "10\u202f000\u00a0pictures"
+    assert text.plural(10_000, "picture") == "10,000\u00a0pictures"
     assert text.plain(text.plural(10_000, "picture")) == "10,000 pictures"
 
 
@@ -103,8 +103,8 @@ def test_no_password_in_the_url_of_a_database_is_shown(url: str, shown: str) -> 
 
 
 def test_shares_read_as_percent() -> None:
-    assert text.percent(0.8889) == "88.9\u00a0%"
-    assert text.interval(0.918, 0.961) == "91.8–96.1\u00a0%"
+    assert text.percent(0.8889) == "88.9\u202f%"
+    assert text.interval(0.918, 0.961) == "91.8–96.1\u202f%"
     assert text.percent(None) == "–"
 
 
@@ -121,7 +121,7 @@ def test_differences_carry_their_sign(difference: float, shown: str) -> None:
      (0.25, "p = 0.25"), (0.996, "p = 1"), (1.0, "p = 1")],
 )  # fmt: skip
 def test_p_values_have_two_digits_that_matter(p: float, shown: str) -> None:
-    assert text.p_value(p).replace("\u00a0", " ") == shown
+    assert text.p_value(p).replace("\u00a0", " ").replace("\u202f", " ") == shown
 
 
 @pytest.mark.parametrize(

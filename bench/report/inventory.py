@@ -145,7 +145,7 @@ class Inventory:
 
     @property
     def headline(self) -> str:
-        """Summary: `photos, 2 classes, 10 000 pictures: 6 000 train, 2 000 validation, 2 000 test`."""
+        """Summary: `photos, 2 classes, 10,000 pictures: 6,000 train, 2,000 validation, 2,000 test`."""
         parts = ", ".join(f"{text.thousands(count)} {part}" for part, count in self.parts.items())
         classes, pictures = text.plural(len(self.rows), "class", "classes"), text.plural(self.total, "picture")
         sample = f", {self.sample}" if self.sample else ""

@@ -169,7 +169,7 @@ def percentages(title: str, low: float = 0.0, high: float = 1.0) -> Axis:
     step = _step(max(100 * (high - low), 1.0))
     last = max(math.ceil(100 * high / step - 1e-9), 1)
     first = min(math.floor(100 * low / step + 1e-9), last - 1)
-    return _axis(title, {n * step / 100: f"{n * step:.6g}\u00a0%" for n in range(first, last + 1)})
+    return _axis(title, {n * step / 100: f"{n * step:.6g}\u202f%" for n in range(first, last + 1)})
 
 
 def numbers(title: str, low: float, high: float) -> Axis:

@@ -153,7 +153,7 @@ def _obstacle(run: Run, trial: Trial, left_s: float) -> str:
     needed_s = _round_s(trial)
     if needed_s > left_s:
         within = " within the time budget" if run.config.budget.seconds is not None else ""
-        limit = f"at most {MAX_SHARE:.0%} of the run's time{within}".replace("%", "\u00a0%")
+        limit = f"at most {MAX_SHARE:.0%} of the run's time{within}".replace("%", "\u202f%")
         return f"its trainings would take about {text.seconds(needed_s)}, {text.seconds(left_s)} were left ({limit})"
     return ""
 

@@ -417,7 +417,9 @@ def test_list_and_the_page_of_all_runs_agree(bench, tmp_path):
     assert re.search(r"reports/\S+  20\d\d-.* complete  drawn cats and dogs .*  a \d+.\d % \(.*\)  2 trials  ", sound)
     assert "torn/run.json: damaged" in torn
     page = (tmp_path / "reports" / "index.html").read_text()
-    assert "1 run" in page.replace("\u00a0", " ")  # written when the run ended, before the torn one was there
+    assert "1 run" in page.replace("\u00a0", " ").replace(
+        "\u202f", " "
+    )  # written when the run ended, before the torn one was there
     assert ">complete</td>" in page
     (link,) = re.findall(r'href="([^"]*report.html)"', page)
     assert (tmp_path / "reports" / link).is_file()

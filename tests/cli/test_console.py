@@ -75,7 +75,7 @@ def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monke
     run = runner.run(config, progress, pool=pool)
     assert any("fold 2 of 5, epoch 3 of 10, 79.0" in text for text in told)
     assert any(text.startswith("training the best a on all folds and scoring it") for text in told)
-    printed = live.getvalue().replace("\u00a0", " ")
+    printed = live.getvalue().replace("\u00a0", " ").replace("\u202f", " ")
     assert "80.0 % ± 1.6, 1.0 s" in printed
     assert "plan: 1 trial: 1 proposal by optuna:tpe\n" in printed
     console.print_board(run, run.path / "report.html", out)
@@ -128,7 +128,7 @@ def test_the_board_ends_with_what_the_feature_cache_saved(run):
         cost = Cost(fit_time_s=10.0, train_time_s=60.0, features_time_s=50.0, saved_time_s=saved_time_s)
         out, trials = io.StringIO(), (replace(study.trials[0], cost=cost),)
         console.print_board(replace(run, studies=(replace(study, trials=trials),)), run.path / "report.html", out)
-        return out.getvalue().replace("\u00a0", " ")
+        return out.getvalue().replace("\u00a0", " ").replace("\u202f", " ")
 
     assert "The feature cache saved 50.0 s of the 1 min that all training takes from a cold start (83.3 %)." in shown(
         50

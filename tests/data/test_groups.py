@@ -216,7 +216,7 @@ def test_a_run_on_groups_counts_them(patients, space, tmp_path, monkeypatch):
     assert found["patients"].split.groups["test"] == 8
     page = plain((tmp_path / "patients" / "report.html").read_text())
     assert "in 8 groups" in page
-    assert "exact sign tests of the groups" in page
+    assert "interval over groups of pictures" in page
     results = json.loads((tmp_path / "patients" / "results.json").read_text())
     assert len(results["split"]["groups"]) == results["split"]["n"]
     assert len(set(results["split"]["groups"])) == 8

@@ -84,7 +84,7 @@ def changed(before: Run, after: Run) -> dict[str, ComparedFamily]:
 
 def words(page: str) -> str:
     shown = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.S)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").split())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", shown)).replace("\u00a0", " ").replace("\u202f", " ").split())
 
 
 def test_a_run_and_its_repetition_are_the_same(before: Run, after: Run, tmp_path: Path) -> None:

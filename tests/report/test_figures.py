@@ -39,7 +39,11 @@ def marks_of(run: Run, cost: str) -> list[str]:
 def words_in(run: Run, cost: str) -> str:
     """The texts of a chart: ticks and labels."""
     drawing = charts(run).charts[cost].drawing
-    return html.unescape(" | ".join(re.findall(r"<text[^>]*>([^<]*)</text>", drawing))).replace("\xa0", " ")
+    return (
+        html.unescape(" | ".join(re.findall(r"<text[^>]*>([^<]*)</text>", drawing)))
+        .replace("\u00a0", " ")
+        .replace("\u202f", " ")
+    )
 
 
 def test_the_chosen_trials_alone_are_drawn_and_no_baseline(run: Run) -> None:
@@ -47,8 +51,8 @@ def test_the_chosen_trials_alone_are_drawn_and_no_baseline(run: Run) -> None:
     assert [trial.name for trial in charts(learning).trials] == ["mobilenet_v2/optuna:tpe#1", "cnn/optuna:tpe#1"]
     for cost in cost_charts.COSTS:
         first, second = marks_of(learning, cost)
-        assert first.startswith("mobilenet_v2 · random weights: test 93.3\u00a0% (88.7–96.1\u00a0%), ")
-        assert second.startswith("cnn: test 91.1\u00a0%")
+        assert first.startswith("mobilenet_v2 · random weights: test 93.3\u202f% (88.7–96.1\u202f%), ")
+        assert second.startswith("cnn: test 91.1\u202f%")
         assert "mobilenet_v2 | cnn" in words_in(learning, cost)
     assert "10 ms" not in words_in(learning, "train_time_s")  # the baseline's millisecond does not stretch the axis
 
@@ -61,7 +65,7 @@ def without_learning(run: Run, *names: str) -> Run:
 def test_while_nothing_is_scored_accuracies_are_those_of_validation_and_that_is_said(run: Run) -> None:
     going = changed(run, lambda trial: replace(trial, test=None))
     assert not charts(going).scored
-    assert marks_of(going, "parameters")[0].startswith("mobilenet_v2 · random weights: validation 93.9\u00a0%")
+    assert marks_of(going, "parameters")[0].startswith("mobilenet_v2 · random weights: validation 93.9\u202f%")
     assert "Validation accuracy of each family’s best trial: nothing is scored" in plain(section(going, "cost_charts"))
     assert "chance" not in words_in(going, "parameters")
     half = changed(run, lambda trial: replace(trial, test=None) if trial.family == "cnn" else trial)
@@ -100,7 +104,7 @@ def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> 
     assert cnn.over_seeds is not None
     assert cost_charts.accuracy(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
     (hover,) = (mark for mark in marks_of(seeded_run, "parameters") if mark.startswith("cnn"))
-    assert "test 90.6\u00a0%" in hover
+    assert "test 90.6\u202f%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
 
 
@@ -166,7 +170,12 @@ def test_a_logarithmic_axis_holds_its_values_and_has_ticks(
 
 def test_ticks_of_time_are_round_in_their_unit() -> None:
     axis = svg.logarithmic("", [4.0, 4000.0], seconds, svg.DURATIONS)
-    assert [label.replace("\xa0", " ") for _, label in axis.ticks] == ["10 s", "1 min", "10 min", "1 h"]
+    assert [label.replace("\u00a0", " ").replace("\u202f", " ") for _, label in axis.ticks] == [
+        "10 s",
+        "1 min",
+        "10 min",
+        "1 h",
+    ]
 
 
 def test_a_bar_of_a_reliability_diagram_has_its_number_of_pictures() -> None:

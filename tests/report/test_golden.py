@@ -32,7 +32,7 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
 def words(folder: Path) -> str:
     """The page of a run, drawn from its folder as `bench report` does it."""
     assert parser.main(["report", str(folder)]) == 0
-    return (folder / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    return (folder / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def test_every_schema_version_has_golden_runs_and_they_are_small() -> None:

@@ -116,7 +116,7 @@ def test_with_several_seeds_rows_have_the_mean_its_interval_and_the_seeds(seeded
         own = seeded_run.best(family)
         assert own is not None
         assert own.over_seeds is not None
-        interval = text.interval(own.over_seeds.low, own.over_seeds.high).replace("\u00a0", " ")
+        interval = text.interval(own.over_seeds.low, own.over_seeds.high).replace("\u00a0", " ").replace("\u202f", " ")
         assert f"{mean} % {interval} 3 seeds, {seeds}" in said
     assert "its accuracy is the mean of 3 seeds" in said
     assert "includes the noise of the test pictures and of the seeds" in said
@@ -135,7 +135,10 @@ def test_repeats_of_an_older_run_are_a_range_beside_its_one_seed(run: Run) -> No
 
 
 def test_the_status_says_how_a_family_stands(run: Run) -> None:
-    rows = {row.family.name: (row.status, row.states.replace("\u00a0", " ")) for row in leaderboard.board(run)}
+    rows = {
+        row.family.name: (row.status, row.states.replace("\u00a0", " ").replace("\u202f", " "))
+        for row in leaderboard.board(run)
+    }
     assert rows == {
         "mobilenet_v2": ("complete", "3 complete, 1 running"),
         "cnn": ("complete", "5 complete, 1 pruned, 1 failed"),

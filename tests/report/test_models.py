@@ -109,7 +109,7 @@ class TestCurves:
             ("fine-tuning", 3, 4),
         ]
         assert found.best.epoch == 3
-        said = found.summary.replace("\u00a0", " ")
+        said = found.summary.replace("\u00a0", " ").replace("\u202f", " ")
         assert said.startswith("4 epochs, highest validation accuracy 90.0 % in epoch 3; ")
         assert said.endswith("; head: epochs 1 to 2 and fine-tuning: epochs 3 to 4")
         assert found.losses.count('class="phase"') == found.accuracies.count('class="phase"') == 1
@@ -149,7 +149,7 @@ class TestCurves:
 )
 def test_an_axis_of_shares_has_round_ticks_within_them(low: float, high: float, ticks: list[str]) -> None:
     axis = svg.percentages("", low, high)
-    assert [said.replace("\u00a0", " ") for _, said in axis.ticks] == ticks
+    assert [said.replace("\u00a0", " ").replace("\u202f", " ") for _, said in axis.ticks] == ticks
     assert axis.low <= low <= high <= axis.high <= 1
 
 
@@ -212,7 +212,7 @@ class TestCalibration:
             (8, 0.9, 0.75),
         ]
         assert found.ece == pytest.approx((2 * 0.12 + 8 * 0.15) / 10)
-        assert found.summary.replace("\u00a0", " ") == (
+        assert found.summary.replace("\u00a0", " ").replace("\u202f", " ") == (
             "On average it is 84.4 % sure and 70.0 % right: too sure by 14.4 points."
         )
 

@@ -33,15 +33,18 @@ def test_the_page_says_what_more_pictures_are_worth(curved: Run) -> None:
     words = plain(section(curved, "more_pictures"))
     assert "840 more training pictures are worth about 0.6 points of accuracy (0.2 to 1.3)." in words
     assert "Not estimated: the time was over after 3 trainings." in words
-    assert "3 360 – 95.0 % 93.0–97.0 %" in words
+    assert "3,360 – 95.0 % 93.0–97.0 %" in words
 
 
 def test_the_chart_has_a_text_and_an_axis_up_to_four_times_the_pictures(curved: Run) -> None:
     markup = section(curved, "more_pictures")
     (chart,) = re.findall(r"<svg class=\"small-chart\".*?</svg>", markup, re.DOTALL)
     assert 'role="img"' in chart
-    assert "840 more training pictures are worth" in chart.replace("\u00a0", " ")
-    assert all(f">{label}</text>" in chart.replace("\u00a0", " ") for label in ("105", "840", "1.7 k", "3.4 k"))
+    assert "840 more training pictures are worth" in chart.replace("\u00a0", " ").replace("\u202f", " ")
+    assert all(
+        f">{label}</text>" in chart.replace("\u00a0", " ").replace("\u202f", " ")
+        for label in ("105", "840", "1.7 k", "3.4 k")
+    )
     assert chart.count("<circle") == 4
 
 
@@ -64,7 +67,7 @@ def test_a_run_without_curves_has_no_such_section(run: Run) -> None:
 def test_the_terminal_has_a_sentence_for_a_curve_and_none_for_a_missing_one(curved: Run) -> None:
     stream = io.StringIO()
     print_board(curved, Path("report.html"), stream)
-    lines = [line.replace("\u00a0", " ") for line in stream.getvalue().splitlines()]
+    lines = [line.replace("\u00a0", " ").replace("\u202f", " ") for line in stream.getvalue().splitlines()]
     assert [line for line in lines if "more training pictures" in line] == [
         "cnn: 840 more training pictures are worth about 0.6 points of accuracy (0.2 to 1.3)."
     ]

@@ -35,7 +35,7 @@ def test_a_change_is_drawn_where_it_is_and_told_beside_the_commits() -> None:
     assert made.count('class="level"') == 2
     assert ">−10.0 points</text>" in made
     assert "000000007..000000008" in made
-    assert "89.9\u00a0%" in made
+    assert "89.9\u202f%" in made
 
 
 def test_no_change_is_said_with_what_would_have_been_seen() -> None:

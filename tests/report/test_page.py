@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> str:
-        return " ".join(" ".join(self.text).replace("\u00a0", " ").split())
+        return " ".join(" ".join(self.text).replace("\u00a0", " ").replace("\u202f", " ").split())
 
     def meta(self, name: str) -> list[str]:
         metas = [attributes for tag, attributes in self.elements if tag == "meta"]
@@ -126,7 +126,11 @@ def test_without_folds_the_page_has_no_word_of_them(run: Run, tmp_path: Path) ->
 
 def test_both_phases_of_a_training_are_told_apart(cached_run: Run, tmp_path: Path) -> None:
     shown = page(cached_run, tmp_path)
-    curves = [a["aria-label"].replace("\u00a0", " ") for _, a in shown.elements if a.get("class") == "spark"]
+    curves = [
+        a["aria-label"].replace("\u00a0", " ").replace("\u202f", " ")
+        for _, a in shown.elements
+        if a.get("class") == "spark"
+    ]
     phased = [curve for curve in curves if "head" in curve]
     assert phased == [
         "Validation accuracy by epoch: 72.2 % to 93.9 %, best 93.9 % of 8 epochs: 5 head, then 3 fine-tuning"
@@ -154,8 +158,8 @@ def test_what_the_feature_cache_saved_stands_beside_the_cold_time(cached_run: Ru
 def test_what_became_of_the_frozen_layers_is_in_words(cached_run: Run, tmp_path: Path) -> None:
     words = page(cached_run, tmp_path).words
     layers = "trained on the features of the frozen layers up to"
-    assert f" {layers} out_relu: 5 120 numbers a picture, float32, 20.9 MB on disk, none in the cache already" in words
-    assert f"head: {layers} out_relu: 5 120 numbers a view, 2 views of a training picture, float32, 38.3 MB" in words
+    assert f" {layers} out_relu: 5,120 numbers a picture, float32, 20.9 MB on disk, none in the cache already" in words
+    assert f"head: {layers} out_relu: 5,120 numbers a view, 2 views of a training picture, float32, 38.3 MB" in words
     assert f"fine-tuning: {layers} block_14_add and block_15_project_BN" in words
     assert "float16, 1.2 GB on disk, 25.0 % in the cache already" in words
     assert "trained end to end: no layer is frozen" in words
@@ -311,7 +315,7 @@ def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> 
 def test_the_csv_of_folds_has_their_spread(folded_run: Run, tmp_path: Path) -> None:
     report.write_csv(folded_run, tmp_path / "leaderboard.csv")
     rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
-    assert list(rows[0])[-9:-5] == ["val_accuracy_std", "seeds", "epochs", "ending"]
+    assert list(rows[0])[-10:-6] == ["val_accuracy_std", "seeds", "epochs", "ending"]
     assert [round(float(row["val_accuracy_std"]), 4) for row in rows] == [0.0224] * 3
 
 

@@ -123,7 +123,7 @@ def test_a_baseline_never_leads_is_never_tied_and_is_not_recommended(
     best = with_baselines(predicted(run, right), "cnn", "dummy")
     assert [trial.family for trial in best.ranking()] == ["mobilenet_v2", "cnn", "dummy"]
     answer = verdict(best)
-    assert answer.headline.startswith("Ship mobilenet_v2 · random weights: 93.3\u00a0% of the test pictures are right")
+    assert answer.headline.startswith("Ship mobilenet_v2 · random weights: 93.3\u202f% of the test pictures are right")
     assert answer.headline.endswith("the only family with a result.")
     rows = {row.family.name: (row.rank, row.is_baseline) for row in leaderboard.board(best)}
     assert [rows[name] for name in ("mobilenet_v2", "cnn", "chance")] == [(1, False), (None, True), (None, False)]
@@ -133,7 +133,7 @@ def test_a_baseline_never_leads_is_never_tied_and_is_not_recommended(
 
 def test_a_family_wins_against_baselines_that_it_beats(compared_run: Run) -> None:
     best = with_baselines(only(compared_run, "cnn", "dummy"), "dummy")
-    assert verdict(best).headline.startswith("Ship cnn: 91.1\u00a0% of the test pictures")
+    assert verdict(best).headline.startswith("Ship cnn: 91.1\u202f% of the test pictures")
 
 
 def test_a_baseline_alone_is_no_result_of_a_model(compared_run: Run) -> None:

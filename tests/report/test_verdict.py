@@ -117,7 +117,9 @@ def test_each_situation_has_words_of_its_own(run: Run, empty_run: Run) -> None:
 
 
 def test_a_family_without_a_result_has_its_reason(run: Run) -> None:
-    reasons = {family.name: no_result(run, family).replace("\u00a0", " ") for family in run.families}
+    reasons = {
+        family.name: no_result(run, family).replace("\u00a0", " ").replace("\u202f", " ") for family in run.families
+    }
     assert reasons["vgg16"] == "skipped: no ImageNet weights"
     assert reasons["vgg19"] == "no complete trial: 1 failed (ResourceExhaustedError: out of memory on a tensor of 2 GB)"
     assert reasons["mobilenet"] == "no trial: the budget went to other families"
@@ -133,7 +135,7 @@ def test_a_family_without_a_trial_has_its_estimate_instead(run: Run) -> None:
     )
     run = replace(run, screenings=screenings)
     mobilenet, vgg19 = run.families[2], run.families[5]
-    assert no_result(run, mobilenet) == "screened: 94\u00a0% (89 to 97) on 200\u00a0pictures"
+    assert no_result(run, mobilenet) == "screened: 94\u202f% (89 to 97) on 200\u00a0pictures"
     assert no_result(replace(run, status="running"), mobilenet).startswith("waiting for its turn; screened: 94")
     assert no_result(run, vgg19).endswith("on a tensor of 2 GB); not screened: the time for screening was over")
     untried = replace(run, studies=())
@@ -143,10 +145,10 @@ def test_a_family_without_a_trial_has_its_estimate_instead(run: Run) -> None:
 def test_savings_are_of_what_was_trained_and_of_all_folds(cached_run: Run) -> None:
     """Trained: 61 + 95.3 + 77.7 s of mobilenet_v2, 74.3 s of cnn; saved: 60.3 and 2.5 s."""
     said = "The feature cache saved 1 min 3 s of the 5 min 8 s that all training takes from a cold start (20.4 %)."
-    assert savings(cached_run).replace("\u00a0", " ") == said
+    assert savings(cached_run).replace("\u00a0", " ").replace("\u202f", " ") == said
     folds = (Metrics(9, 0.9, 0.9, 0.9, 0.1, 0.1),) * 3
     tripled = changed(cached_run, lambda trial: replace(trial, folds=folds))
-    assert "3 min 8 s of the 15 min 25 s" in savings(tripled).replace("\u00a0", " ")
+    assert "3 min 8 s of the 15 min 25 s" in savings(tripled).replace("\u00a0", " ").replace("\u202f", " ")
     assert "all training so far takes" in savings(replace(cached_run, status="running"))
 
 

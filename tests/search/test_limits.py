@@ -64,7 +64,7 @@ def search(
 
 
 def plain(words: str) -> str:
-    return words.replace("\u00a0", " ")
+    return words.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 # -- settings

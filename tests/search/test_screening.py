@@ -246,8 +246,8 @@ def test_the_record_keeps_the_estimates_and_the_row_shows_them(start, tmp_path):
     loaded = bench.load(tmp_path / "run")
     assert loaded.screenings == run.screenings
     untried = next(family for family in loaded.families if loaded.best(family.name) is None)
-    assert no_result(loaded, untried) == "screened: 95\u00a0% (76 to 99) on 20\u00a0pictures"
-    assert "screened: 95\u00a0% (76 to 99) on 20\u00a0pictures" in (tmp_path / "run" / "report.html").read_text()
+    assert no_result(loaded, untried) == "screened: 95\u202f% (76 to 99) on 20\u00a0pictures"
+    assert "screened: 95\u202f% (76 to 99) on 20\u00a0pictures" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_the_time_of_the_screening_is_charged(start, clock):

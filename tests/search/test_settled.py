@@ -134,7 +134,7 @@ def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monk
 def test_a_search_with_flat_scores_ends_early_and_says_so_with_the_numbers(search: Search, tmp_path: Path) -> None:
     run = search(lambda family, params: 0.9, ("a", "b", "dummy"))
     assert len(run.trials) == 1 + 1 + MIN_PROPOSALS
-    (note,) = [note.replace("\u00a0", " ") for note in run.notes]
+    (note,) = [note.replace("\u00a0", " ").replace("\u202f", " ") for note in run.notes]
     assert note.startswith("optuna:tpe: settled after 12 trials, another trial of ")
     assert note.endswith(
         "(the last 5 proposals gained 0.0 points), less than the standard error of 100 validation pictures, 3.1 points"

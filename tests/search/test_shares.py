@@ -106,7 +106,7 @@ def test_of_the_budget_in_the_readme_most_trials_of_families_that_learn_are_prop
         "dummy": 1, "metadata": 1, "cnn": 4, "mobilenet": 4, "mobilenet_v2": 4, "vgg16": 3, "vgg19": 3
     }  # fmt: skip
     assert run.plan is not None
-    assert text.search_plan(run.plan).replace("\u00a0", " ") == (
+    assert text.search_plan(run.plan).replace("\u00a0", " ").replace("\u202f", " ") == (
         "20 trials: 7 known configurations first, one per family, then 13 proposals by optuna:tpe; "
         "dummy and metadata take one trial each, since they cannot learn"
     )
@@ -152,7 +152,9 @@ def test_a_run_of_known_configurations_says_that_no_engine_proposed_anything(sea
     nothing = "no engine has proposed a configuration: all trials are known configurations"
     assert search_history.section(run).summary == nothing
     assert run.plan is not None
-    assert text.search_plan(run.plan).replace("\u00a0", " ") == ("5 trials: 5 known configurations, no proposals")
+    assert text.search_plan(run.plan).replace("\u00a0", " ").replace("\u202f", " ") == (
+        "5 trials: 5 known configurations, no proposals"
+    )
     assert Counter(trial.family for trial in run.trials) == {"a": 3, "dummy": 2}
 
 

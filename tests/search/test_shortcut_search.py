@@ -31,7 +31,7 @@ class Recorder(Progress):
         self.warnings: list[str] = []
 
     def warning(self, text: str) -> None:
-        self.warnings.append(text.replace("\u00a0", " "))
+        self.warnings.append(text.replace("\u00a0", " ").replace("\u202f", " "))
 
 
 class OrderPool(FakePool):
@@ -77,10 +77,10 @@ def test_a_shortcut_is_warned_of_before_the_first_trial_and_stands_with_every_re
     assert kinds.index(ShortcutJob) < kinds.index(TrialJob)
     assert bench.load(tmp_path / "run").shortcuts == run.shortcuts == GREY_PNG
     assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["shortcuts"]["constant"] == 10
-    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ").replace("\u202f", " ")
     assert page.count(sentence) == 2  # at the top, and where a model is recommended
     print_board(run, tmp_path / "run" / "report.html")
-    assert f"warning: {sentence}" in capsys.readouterr().out.replace("\u00a0", " ")
+    assert f"warning: {sentence}" in capsys.readouterr().out.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def test_a_run_without_a_shortcut_says_nothing_of_it(start: Start, recorder: Recorder, tmp_path: Path) -> None:

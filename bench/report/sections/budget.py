@@ -175,4 +175,4 @@ def forecast_quality(run: Run) -> str:
         error = text.percent(median(prediction.error for prediction in later))
         words.append(f"those of the {text.plural(len(later), 'later trial')} by {error} in the median")
     inside = sum(prediction.inside for prediction in [*first, *later])
-    return f"{', '.join(words)}. {inside} of {len(first) + len(later)} outcomes are in the 90\u00a0% interval."
+    return f"{', '.join(words)}. {inside} of {len(first) + len(later)} outcomes are in the 90\u202f% interval."

@@ -94,7 +94,7 @@ class BoardRow:
         gap = self.standing.gap if self.standing else None
         if gap is None:
             return ""
-        return f"{text.p_value(gap.p)}, 95\u00a0% interval {text.points(gap.low)} to {text.points(gap.high)} points"
+        return f"{text.p_value(gap.p)}, 95\u202f% interval {text.points(gap.low)} to {text.points(gap.high)} points"
 
     @property
     def label(self) -> str:

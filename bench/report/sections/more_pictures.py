@@ -58,7 +58,7 @@ def section(run: Run) -> MorePictures:
 
 
 def worth(curve: SampleCurve) -> str:
-    """Say what more pictures are worth: `1 000 more training pictures are worth about 0.6 points (0.2 to 1.3)`."""
+    """Say what more pictures are worth: `1,000 more training pictures are worth about 0.6 points (0.2 to 1.3)`."""
     if curve.reason:
         return f"Not estimated: {curve.reason}."
     low, high = (f"{100 * bound:.1f}" for bound in (curve.gain_low, curve.gain_high))

@@ -30,7 +30,7 @@ def estimate(screening: Screening) -> str:
     if screening.accuracy is None:
         return text.NOTHING
     accuracy, low, high = (f"{100 * share:.0f}" for share in (screening.accuracy, screening.low, screening.high))
-    return f"{accuracy}\u00a0% ({low} to {high})"
+    return f"{accuracy}\u202f% ({low} to {high})"
 
 
 def in_words(screening: Screening) -> str:
