@@ -142,7 +142,7 @@ def test_a_sample_is_said_as_such(run: Run, tmp_path: Path) -> None:
     assert headline == "drawn, 2 classes, 1,200 pictures, a sample of 10,000: 840 train, 180 validation, 180 test"
     shown = words(replace(run, split=split), tmp_path)
     assert "1,200 pictures, a sample of 10,000" in shown
-    assert "The findings below are of all 10 000 pictures." in shown
+    assert "The findings below are of all 10,000 pictures." in shown
     assert "sample of" not in words(replace(run, split=replace(split, available=1200)), tmp_path)
 
 

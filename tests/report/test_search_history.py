@@ -397,7 +397,7 @@ def test_five_thousand_trials_stay_small_and_that_is_said(tmp_path: Path) -> Non
     large = generate(tmp_path)
     assert len(shown(large).encode()) + len(section(large, "slices").encode()) < 1_200_000
     said = words(large)
-    assert "The chart shows 1 200 of 5 000 trials: the best, and an evenly spaced sample of the others." in said
+    assert "The chart shows 1,200 of 5,000 trials: the best, and an evenly spaced sample of the others." in said
 
 
 @pytest.mark.slow
