@@ -464,6 +464,8 @@ class Trial:
         work: Computations of its training; None in older records and before its model is built.
         forecast: Forecast of its cost; None if there was none.
         fitted: Changes to a known configuration that fit it to its family's share of the budget, in words.
+        model_sha256: Hash of its model's file, if it was its family's best when it ended; "" without a file, None in
+            older records.
     """
 
     family: str
@@ -501,6 +503,7 @@ class Trial:
     work: Work | None = None
     forecast: Forecast | None = None
     fitted: str = ""
+    model_sha256: str | None = None
 
     @property
     def study(self) -> str:

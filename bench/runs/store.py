@@ -34,7 +34,7 @@ from typing import Any
 
 import bench
 from bench import errors
-from bench.cache.files import write_text
+from bench.cache.files import sha256, write_text
 from bench.config import RunConfig
 from bench.records import (
     FamilyInfo,
@@ -362,6 +362,18 @@ def load(path: Path) -> Run:
     run = Run(path=path, studies=(), **file.header())
     studies = optuna_storage.read_studies(run, file.prefix)
     return replace(run, config=_without_password(run.config), studies=studies)  # older versions wrote the password
+
+
+def model_file(run: Run, trial: Trial) -> Path | None:
+    """File of a trial's model in its run folder: complete, or its trained weights alone (`.npz`).
+
+    None without one, and if the file is another trial's, e.g. because the driver was killed before it placed this one.
+    """
+    best, model = run.best(trial.family), run.model(trial.family)
+    if best is None or best.name != trial.name:
+        return None
+    files = [file for file in (model, model.with_suffix(".npz")) if file.is_file()]
+    return next((file for file in files if trial.model_sha256 in (None, sha256(file))), None)
 
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:

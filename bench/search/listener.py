@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.cache.files import sha256
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import (
@@ -161,13 +162,12 @@ class TrialListener(Listener):
         if self._context.ledger.owes_features(trial, trial.engine):
             self._charge(trial.saved_s)
             trial = self._timed(trial)
+        trial = replace(trial, model_sha256=max(sha256(candidate) for candidate, _ in self._files))
         if self.key:
             self._context.ledger.end(self.key, trial, _was_stopped(trial))
         self._write(trial)
         self._context.deadline.pace.ended(trial)
         self._context.forecaster.learn(trial)
-        if self.key:
-            self._place_model(trial)
         return trial
 
     def answer(self, original: Trial) -> Trial:
@@ -237,14 +237,18 @@ class TrialListener(Listener):
 
     @property
     def _candidate(self) -> Path:
-        """File of this trial's model until it is its family's best, since other trials may end meanwhile."""
+        """File of this trial's model until its record is written."""
         model = self._folder.run.model(self.trial.family)
         return model.with_name(f".{self.trial.engine.replace(':', '-')}-{self.trial.number}-{model.name}")
 
+    @property
+    def _files(self) -> list[tuple[Path, Path]]:
+        """The file of this trial's model, complete or with only the trained weights, and its place if it is the best."""
+        model = self._folder.run.model(self.trial.family)
+        return [(self._candidate.with_suffix(end), model.with_suffix(end)) for end in (".keras", ".npz")]
+
     def _place_model(self, trial: Trial) -> None:
-        model = self._folder.run.model(trial.family)
-        for suffix in (".keras", ".npz"):  # .npz has only the trained weights
-            candidate, target = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
+        for candidate, target in self._files:
             if self._context.ledger.best.get(trial.family) is not trial:
                 candidate.unlink(missing_ok=True)
             elif candidate.exists():
@@ -335,8 +339,10 @@ class TrialListener(Listener):
         )
 
     def _write(self, trial: Trial) -> None:
+        """Write the record, then place the model, then tell the engine: a crash leaves no model without a record."""
         self.trial = trial
         self._folder.record(trial, self.proposal.trial)
+        self._place_model(trial)
         self.study.tell(self.proposal, trial)
 
 

@@ -12,6 +12,7 @@ from statistics import stdev
 from typing import Any
 
 from bench import stats, workers
+from bench.cache.files import sha256
 from bench.config import LARGEST_SEED, RunConfig
 from bench.errors import WorkerError
 from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
@@ -47,7 +48,8 @@ class Scoring:
             if isinstance(result, ScoreResult | TrialResult) and result.test
         }
         if 0 in scored:
-            trial = replace(trial, test=_with_interval(scored[0][0], self._folder.run, trial))
+            test = _with_interval(scored[0][0], self._folder.run, trial)
+            trial = replace(trial, test=test, model_sha256=sha256(self._folder.run.model(trial.family)))
         repeats = {repeat.number: repeat for repeat in trial.repeats}
         repeats |= {number: Repeat.of(number, test, history) for number, (test, history) in scored.items() if number}
         trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
@@ -74,7 +76,7 @@ class Scoring:
             return RefitJob(**shared, phase_epochs=trial.best_epochs, model="" if number else str(model.absolute()))
         if number:
             return TrialJob(**shared, score=True)
-        trained = next((path for path in (model, model.with_suffix(".npz")) if path.exists()), None)
+        trained = store.model_file(self._folder.as_run(), trial)
         return ScoreJob(
             **shared,
             trained=str(trained.absolute()) if trained else "",
