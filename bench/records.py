@@ -41,12 +41,16 @@ RUNNING, COMPLETE, PRUNED, FAIL, WAITING = State
 
 
 class RunStatus(StrEnum):
-    """Status of a run; "partial" was stopped before its budget was used, "failed" ended with a bug."""
+    """Status of a run; "partial" was stopped before its budget was used, "failed" ended with a bug.
+
+    KILLED is not recorded: a "running" run has it when its driver is gone.
+    """
 
     RUNNING = "running"
     COMPLETE = "complete"
     PARTIAL = "partial"
     FAILED = "failed"
+    KILLED = "stopped (killed)"
 
 
 class Weights(StrEnum):
@@ -563,6 +567,11 @@ class Trial:
         return f"{figure:,} {self.limit.words}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.words}"
 
     @property
+    def interrupted(self) -> bool:
+        """True if a signal ended it early, so that a resumed run trains it again."""
+        return self.ending is Ending.INTERRUPTED or bool(self.failure and self.failure.kind is FailureKind.INTERRUPTED)
+
+    @property
     def cut(self) -> bool:
         """True if its training ended early with the model of its best epoch."""
         return self.state == COMPLETE and self.ending in (Ending.BUDGET, Ending.INTERRUPTED)
@@ -650,6 +659,7 @@ class SearchPlan:
         baselines: Families that cannot learn and get one trial each; empty if there are no others.
         only_known: True if no engine proposes anything.
         allocation: One of `config.ALLOCATIONS`.
+        order: Names of the families in the order in which a small budget is spent; empty in older records.
     """
 
     engines: tuple[str, ...]
@@ -660,6 +670,7 @@ class SearchPlan:
     baselines: tuple[str, ...] = ()
     only_known: bool = False
     allocation: str = "even"
+    order: tuple[str, ...] = ()
 
     @property
     def proposals(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import signal
 from dataclasses import replace
@@ -799,7 +800,7 @@ def test_a_folder_that_another_run_has_just_reserved_is_refused(tmp_path):
     config = RunConfig(images=24, out=str(tmp_path / "run"))
     with (
         store.create(config),
-        pytest.raises(RunFolderError, match=r"run'?: exists and is not an empty folder"),
+        pytest.raises(RunFolderError, match=rf"run'?: is in use by process {os.getpid()} on .*; this is process"),
         store.create(config),
     ):
         pass

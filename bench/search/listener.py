@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +28,7 @@ from bench.records import (
     exceeded,
     limits,
 )
-from bench.search.state import StudyState
+from bench.search.state import StudyState, configuration_key
 from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
@@ -72,6 +71,7 @@ class TrialListener(Listener):
             number=proposal.trial.number,
             order=0,
             state=RUNNING,
+            params=proposal.known,
             origin=origin,
             started_s=self._folder.elapsed_s(),
             weights=study.family.info.weights,
@@ -81,7 +81,7 @@ class TrialListener(Listener):
         )
         self._later_folds_s = 0.0
         self._context.deadline.pace.began(self.trial)
-        self._folder.keep(self.trial)
+        self._folder.record(self.trial, proposal.trial)
 
     def started(self, worker: int) -> None:
         """Record the worker."""
@@ -164,7 +164,7 @@ class TrialListener(Listener):
             trial = self._timed(trial)
         trial = replace(trial, model_sha256=max(sha256(candidate) for candidate, _ in self._files))
         if self.key:
-            self._context.ledger.end(self.key, trial, _was_stopped(trial))
+            self._context.ledger.end(self.key, trial, was_stopped(trial))
         self._write(trial)
         self._context.deadline.pace.ended(trial)
         self._context.forecaster.learn(trial)
@@ -243,7 +243,7 @@ class TrialListener(Listener):
 
     @property
     def _files(self) -> list[tuple[Path, Path]]:
-        """The file of this trial's model, complete or with only the trained weights, and its place if it is the best."""
+        """Files of this trial's model, complete and as trained weights alone, and their places if it is the best."""
         model = self._folder.run.model(self.trial.family)
         return [(self._candidate.with_suffix(end), model.with_suffix(end)) for end in (".keras", ".npz")]
 
@@ -259,7 +259,7 @@ class TrialListener(Listener):
     def _look_up(self, params: Mapping[str, Value]) -> None:
         """Look up the configuration in the ledger; a new one gets its number in the run."""
         self.trial = replace(self.trial, params=dict(params))
-        self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
+        self.key = configuration_key(self.trial)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
         if self.trial.limit and not self.twin:
             self.study.note_refused(self.key, self.trial.limit)
@@ -353,7 +353,6 @@ def _pruned(trial: Trial, ending: Ending) -> Trial:
     return replace(trial, state=PRUNED, ending=ending, value=value)
 
 
-def _was_stopped(trial: Trial) -> bool:
+def was_stopped(trial: Trial) -> bool:
     """Return whether the user or the budget stopped a trial before its first epoch ended."""
-    interrupted = trial.failure is not None and trial.failure.kind == FailureKind.INTERRUPTED
-    return interrupted or (trial.state == PRUNED and trial.ending is Ending.BUDGET)
+    return trial.state != COMPLETE and (trial.interrupted or trial.ending is Ending.BUDGET)

@@ -39,6 +39,11 @@ class Scoring:
         """
         return [self._job(family, trial, number) for number in numbers]
 
+    def missing(self, trial: Trial, seeds: int) -> list[int]:
+        """Numbers of the jobs that are to be done: all, unless the run was scored before it was resumed."""
+        done = predictions.of_seeds(self._folder.run, trial) if trial.test else {}
+        return [number for number in range(seeds) if number not in done]
+
     def record(self, trial: Trial, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> Trial:
         """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
         results = {number: outcome.result for number, outcome in zip(numbers, outcomes, strict=False)}
@@ -119,7 +124,12 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
         UsageError: A family cannot be trained again, e.g. because its file was changed; then nothing is trained.
         WorkerError: A training failed.
     """
-    wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
+    present = {trial.family: predictions.of_seeds(run, trial) if trial.test else {} for trial in run.ranking()}
+    wanted = {
+        family: numbers
+        for family, seen in present.items()
+        if seen and (numbers := [number for number in range(1, seeds) if number not in seen])
+    }
     if not wanted:
         return run
     config = run.config
@@ -147,9 +157,3 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
         finally:
             result = LivePage(folder, progress.warning).write(run.status)
     return result
-
-
-def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
-    """Numbers of the repeats to train, including those with lost predictions; empty if the trial has no predictions."""
-    present = predictions.of_seeds(run, trial) if trial.test else {}
-    return [number for number in range(1, seeds) if number not in present] if present else []

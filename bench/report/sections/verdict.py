@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial, Weights
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, RunStatus, Trial, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections import pairwise
 from bench.report.sections.pairwise import Standing
@@ -317,16 +318,19 @@ def _alone(run: Run, ranking: Sequence[Trial]) -> tuple[str, ...]:
 
 def notices(run: Run) -> list[Notice]:
     """The banners, the state of the run first."""
-    banners = []
+    banners, resume = [], shlex.join(["python", "-m", "bench", "resume", str(run.path)])
     if run.status == "running":
         training = sum(trial.state == RUNNING for trial in run.trials)
         now = f", {training} in training" if training else ""
         so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
         banners.append(Notice("going", "Still going", so_far))
     elif run.status == "partial":
-        stopped = f"It was stopped after {progress(run)}; the results up to then are shown."
+        stopped = f"It was stopped after {progress(run)}; the results up to then are shown. Continue it: {resume}"
         banners.append(Notice("warning", "Partial run", stopped))
-    elif run.status == "failed":
+    elif run.status == RunStatus.KILLED:
+        lost = f"Its process is gone after {progress(run)}, and nothing ended is lost. Continue it: {resume}"
+        banners.append(Notice("warning", "Stopped (killed)", lost))
+    elif run.status == RunStatus.FAILED:
         banners.append(Notice("error", "Failed run", f"It ended with an error after {progress(run)}."))
     if noticed := shortcut(run):
         banners.append(Notice(noticed.level, noticed.title, str(noticed)))
