@@ -38,7 +38,7 @@ from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
-from bench.search.resuming import check_unchanged
+from bench.search.resuming import accepted_changes
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
 from bench.search.shortcut_search import look_for_shortcuts
@@ -113,7 +113,7 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
         if resumed:
-            changed = check_unchanged(folder.run, dataset, prepared, accept_changes)
+            changed = accepted_changes(folder.run, dataset, prepared, accept_changes)
             folder.go_on(plan)
             for change in changed:
                 warn(f"resumed although {change}")

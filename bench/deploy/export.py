@@ -62,13 +62,13 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         raise ConfigError(
             f"{trial.family}: is a baseline, which does not learn from pictures; it has no model to export"
         )
-    file, kept = store.model_file(run, trial), run.model(trial.family)
-    if file == kept:
+    file, place = store.model_file(run, trial), run.model(trial.family)
+    if file == place:
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
         return None
-    if file is None and kept.is_file() and trial == run.best(trial.family):
-        progress.warning(f"{kept}: is not the model of {trial.name}, by its SHA-256; it is not used")
+    if file is None and place.is_file() and trial == run.best(trial.family):
+        progress.warning(f"{place}: is not the model of {trial.name}, by its SHA-256; it is not used")
     if run.split.folds:
         raise ConfigError(f"{trial.family}: with folds only chosen trials have a model; this one has none")
     return _train(run, trial, out, progress, pool)

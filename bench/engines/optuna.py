@@ -128,8 +128,8 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
             trials = self._get_solution_trials(list(self._complete), optimizer.generation)
             if len(trials) < optimizer.population_size:
                 return optimizer
-            told = trials[: optimizer.population_size]
-            optimizer.tell([(trans.transform(trial.params), -(trial.value or 0.0)) for trial in told])
+            generation = trials[: optimizer.population_size]
+            optimizer.tell([(trans.transform(trial.params), -(trial.value or 0.0)) for trial in generation])
 
 
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {

@@ -1,7 +1,6 @@
 """One driver a run folder: `driver.json` names the process that writes it, and is touched as long as that lives.
 
-It lies beside run.json, which is replaced whole at every page: a lock is created exclusively, and a heartbeat must not
-write the leaderboard again.
+It lies beside run.json, which is replaced with the whole leaderboard: a heartbeat has no need of that.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class Driver:
     """A driver process.
 
     Attributes:
-        started: Time at which the process started; with it a process id that is used again is another process.
-        place: Machine and namespace of the process id, which differ between containers of one host name.
+        started: Start of the process: another process with its id, later, has another.
+        place: Machine, and namespace of the process id, since containers may have one host name.
     """
 
     pid: int
@@ -46,12 +45,6 @@ class Driver:
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
-    def lives(self, beat_s: float) -> bool:
-        """Return whether it is alive; `beat_s` is the time of its last heartbeat."""
-        if self.place == _place():
-            return self.started == _started(self.pid)
-        return time.time() - beat_s < SILENCE_S
-
 
 def this_driver() -> Driver:
     """The driver in this process."""
@@ -59,13 +52,12 @@ def this_driver() -> Driver:
 
 
 def _place() -> str:
-    with contextlib.suppress(OSError):
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
-    return socket.gethostname()
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()} {namespace.readlink() if namespace.exists() else ''}"
 
 
 def _started(pid: int) -> str:
-    """Start time of a process; "" if there is none. On Linux in clock ticks since the boot, whatever the clock says."""
+    """Start of a process, "" if there is none; on Linux in clock ticks since the boot, whatever the clock says."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -76,24 +68,25 @@ def _started(pid: int) -> str:
     return ""
 
 
-def living(path: Path) -> Driver | None:
-    """The living driver of a run folder; None without one."""
-    found = _read(path)
-    return found if found and found.lives((path / FILE).stat().st_mtime) else None
-
-
-def _read(path: Path) -> Driver | None:
-    try:
+def _owner(path: Path) -> Driver | None:
+    with contextlib.suppress(OSError, ValueError):  # none, or damaged
         return from_data(Driver, json.loads((path / FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # none, or damaged
-        return None
+    return None
+
+
+def living(path: Path) -> Driver | None:
+    """The driver of a run folder if it is alive: by its process here, by its heartbeat on another machine."""
+    driver = _owner(path)
+    with contextlib.suppress(OSError):
+        silent_s = time.time() - (path / FILE).stat().st_mtime
+        is_here = driver is not None and driver.place == _place()
+        if driver and (_started(driver.pid) == driver.started if is_here else silent_s < SILENCE_S):
+            return driver
+    return None
 
 
 class Lock:
     """The lock of a run folder, with a thread that touches it.
-
-    Args:
-        path: The run folder.
 
     Raises:
         RunFolderError: Another driver is alive.
@@ -101,32 +94,30 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file, self._path, self._driver = path / FILE, path, this_driver()
+        self._path, self._driver, self._ended = path, this_driver(), threading.Event()
         if other := living(path):
             raise RunFolderError(f"{path}: is in use by {other}; this is {self._driver}")
-        self._file.unlink(missing_ok=True)
-        with self._file.open("x", encoding="utf-8") as file:
+        (path / FILE).unlink(missing_ok=True)
+        with (path / FILE).open("x", encoding="utf-8") as file:
             json.dump(to_data(self._driver), file)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-        self._thread.start()
+        threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
 
     def check(self) -> None:
-        """Check that the folder is still this driver's.
+        """Check that no other driver has taken the folder over, e.g. while this one was suspended.
 
         Raises:
-            RunFolderError: Another driver has it, e.g. because this one was suspended for longer than `SILENCE_S`.
+            RunFolderError: Another one has.
         """
-        if (other := _read(self._path)) not in (None, self._driver):
+        if (other := _owner(self._path)) not in (None, self._driver):
             raise RunFolderError(f"{self._path}: was taken over by {other}; this is {self._driver}")
 
     def release(self) -> None:
         """Remove the lock if it is this driver's."""
         self._ended.set()
-        if _read(self._path) == self._driver:
-            self._file.unlink(missing_ok=True)
+        if _owner(self._path) == self._driver:
+            (self._path / FILE).unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             with contextlib.suppress(OSError):
-                os.utime(self._file)
+                os.utime(self._path / FILE)

@@ -340,14 +340,10 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
             _remove(path, created)
             raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
         return path, created
-    raise errors.RunFolderError(f"out {config.out!r}: {_occupied(Path(config.out))}")
-
-
-def _occupied(path: Path) -> str:
     if other := lock.living(path):
-        return f"is in use by {other}; this is {lock.this_driver()}"
-    run = f", or continue it with `python -m bench resume {path}`" if (path / "run.json").exists() else ""
-    return f"exists and is not an empty folder; name another one{run}"
+        raise errors.RunFolderError(f"out {config.out!r}: is in use by {other}; this is {lock.this_driver()}")
+    way = f", or `python -m bench resume {config.out}`" if (path / "run.json").exists() else ""
+    raise errors.RunFolderError(f"out {config.out!r}: exists and is not an empty folder; name another one{way}")
 
 
 def _default_paths(config: RunConfig) -> Iterator[Path]:

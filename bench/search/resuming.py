@@ -1,4 +1,4 @@
-"""Differences between a stopped run and what a resumed one would train on now."""
+"""Differences between a stopped run and what it would train on now."""
 
 from __future__ import annotations
 
@@ -12,64 +12,45 @@ from bench.records import Run
 from bench.runs import environment
 from bench.search.families import Family
 
-ACCEPT = "--accept-changes"
 
-
-def check_unchanged(run: Run, dataset: Dataset, prepared: Sequence[Family], accept: bool) -> list[str]:
-    """Check that pictures, split, weights, families' files and packages are those of the run.
-
-    Returns:
-        The accepted differences, for the page.
+def accepted_changes(run: Run, dataset: Dataset, prepared: Sequence[Family], accept: bool) -> list[str]:
+    """Compare pictures, split, weights, families' files and packages with the run's; return the accepted changes.
 
     Raises:
-        RunFolderError: There is a difference; those of files and packages can be accepted.
+        RunFolderError: Something changed, other than files and packages where `accept` is set.
     """
-    refused = list(_of_pictures(run, dataset)) + list(_of_weights(run, prepared))
+    before = {info.name: info for info in run.families}
+    refused = list(_of_pictures(run, dataset)) if dataset.sha256 != run.split.sha256 else []
+    changed = [f"the family {name} is missing" for name in before.keys() - {family.name for family in prepared}]
+    for family in prepared:
+        info, now = before.get(family.name), family.info
+        if info is None or info.sha256 not in ("", now.sha256):
+            changed.append(f"{family.path} or a _*.py next to it changed" if info else f"{family.path} is new")
+        if info and (info.weights, info.skipped) != (now.weights, now.skipped):
+            was, is_now = (record.skipped or record.weights or "none" for record in (info, now))
+            refused.append(f"the weights of {family.name} were {was} and are {is_now}")
     if refused:
         raise RunFolderError(f"{run.path}: cannot be resumed, {text.listing(refused, 5)}")
-    changed = list(_of_files(run, prepared)) + list(_of_packages(run))
+    old = {"python": run.environment.get("python", ""), **run.environment.get("packages", {})}
+    new = {"python": platform.python_version(), **environment.packages()}
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            changed.append(f"{name} was {old.get(name) or 'missing'} and is {new.get(name) or 'missing'}")
     if changed and not accept:
-        raise RunFolderError(f"{run.path}: not resumed, {text.listing(changed, 5)}; {ACCEPT} goes on all the same")
+        raise RunFolderError(f"{run.path}: not resumed, {text.listing(changed, 5)}; --accept-changes goes on")
     return changed
 
 
 def _of_pictures(run: Run, dataset: Dataset) -> Iterator[str]:
-    if dataset.sha256 == run.split.sha256:
-        return
-    before = {item.id: item for item in data.load(run.manifest).items}
-    now = {item.id: item for item in dataset.items}
-    for sign, names in (("new", now.keys() - before.keys()), ("missing", before.keys() - now.keys())):
+    before = {item.id: item.sha256 for item in data.load(run.manifest).items}
+    now = {item.id: item.sha256 for item in dataset.items}
+    changed = {name for name in now.keys() & before.keys() if now[name] != before[name]}
+    for what, names in (
+        ("new", now.keys() - before.keys()),
+        ("missing", before.keys() - now.keys()),
+        ("changed", changed),
+    ):
         if names:
-            yield f"{text.plural(len(names), 'picture')} {sign}, e.g. {text.one_line(min(names))}"
-    both = sorted(now.keys() & before.keys())
-    if changed := [name for name in both if now[name].sha256 != before[name].sha256]:
-        yield f"{text.plural(len(changed), 'picture')} changed, e.g. {text.one_line(changed[0])}"
-    elif now.keys() == before.keys():
+            yield f"{text.plural(len(names), 'picture')} {what}, e.g. {text.one_line(min(names))}"
+    if now == before:
         yield "the split of the pictures changed"
-
-
-def _of_weights(run: Run, prepared: Sequence[Family]) -> Iterator[str]:
-    before = {info.name: info for info in run.families}
-    for family in prepared:
-        info = before.get(family.name, family.info)
-        if (info.weights, info.skipped) != (family.info.weights, family.info.skipped):
-            was, now = (each.skipped or each.weights or "none" for each in (info, family.info))
-            yield f"the weights of {family.name} were {was} and are {now}"
-
-
-def _of_files(run: Run, prepared: Sequence[Family]) -> Iterator[str]:
-    before, now = ({info.name: info for info in infos} for infos in (run.families, [f.info for f in prepared]))
-    for family in prepared:
-        if family.name not in before:
-            yield f"the family {family.name} is new"
-        elif before[family.name].sha256 not in ("", family.info.sha256):
-            yield f"{family.path} or a _*.py next to it changed"
-    yield from (f"the family {name} is missing" for name in before.keys() - now.keys())
-
-
-def _of_packages(run: Run) -> Iterator[str]:
-    now = {"python": platform.python_version(), **environment.packages()}
-    before = {"python": run.environment.get("python", ""), **run.environment.get("packages", {})}
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            yield f"{name} was {before.get(name) or 'not installed'} and is {now.get(name) or 'not installed'}"
