@@ -17,7 +17,7 @@ from PIL import Image
 from bench import Budget, RunConfig, runner
 from bench.engines import ENGINES
 from bench.errors import RunFolderError, UsageError
-from bench.records import RunStatus, to_data
+from bench.records import RunStatus, Work, to_data
 from bench.report import index, page
 from bench.runs import lock, store
 from bench.testing import FakePool
@@ -58,7 +58,7 @@ class Stopped(FakePool):
     """
 
     def __init__(self, run: Path, copies=(), build=build, **settings):
-        super().__init__(self._ask, self._train_one, **settings)
+        super().__init__(self._ask, self._train_one, wait=lambda seconds: self._copy("epoch"), **settings)
         self._run_folder, self._copies, self._ask_all, self._asking = run, set(copies), build, False
         self.stopped: list[Path] = []
 
@@ -70,12 +70,11 @@ class Stopped(FakePool):
         self._ask_all(_Hesitant(hp, self._copy) if self._asking else hp, family)
 
     def _train_one(self, family, params):
-        if self._asking:
-            self._copy("training")
+        self._copy("training")
         return score(family, params)
 
     def _copy(self, moment):
-        if len(self.trained) in self._copies:
+        if self._asking and len(self.trained) in self._copies:
             to = self._run_folder.with_name(f"{moment}-{len(self.trained)}")
             if not to.exists():
                 self.stopped.append(to)
@@ -137,6 +136,7 @@ def assert_goes_on_alike(config, tmp_path, copies, **pool):
         assert resumed.status == RunStatus.COMPLETE
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_configurations(config, tmp_path):
     assert_goes_on_alike(config(budget=Budget(8)), tmp_path, [1, 5], known=KNOWN)
 
@@ -150,6 +150,40 @@ def test_every_engine_goes_on_with_the_same_configurations(config, tmp_path, eng
         pytest.skip(f"{package} is not installed")
     settings = config(budget=Budget(16), engines=(engine,), epochs=9)
     assert_goes_on_alike(settings, tmp_path, [1, 2, 6, 13], known=KNOWN if space_of is build else {}, build=space_of)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pruner", ["median", "successive-halving", "hyperband"])
+def test_a_pruner_decides_as_without_the_stop(config, tmp_path, pruner):
+    settings = config(budget=Budget(16), pruner=pruner, epochs=9)
+    assert_goes_on_alike(settings, tmp_path, [3, 9], known=KNOWN, epochs=9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["optuna:tpe", "optuna:cmaes", "keras-tuner:bayesian", "keras-tuner:grid"])
+def test_refused_configurations_are_remembered(config, tmp_path, engine):
+    settings = config(budget=Budget(10), engines=(engine,), max_parameters=40)
+    work = lambda family, params: Work(parameters=params.get("units", 8))  # noqa: E731
+    assert_goes_on_alike(settings, tmp_path, [2, 6], known=KNOWN, work=work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slots", [2, 3])
+def test_with_several_workers_those_in_flight_run_again_as_the_same_configurations(config, tmp_path, slots):
+    first = Stopped(tmp_path / "run", [5], known=KNOWN, slots=slots)
+    runner.run(config(budget=Budget(12), workers=slots), pool=first)
+    for path in first.stopped:
+        before = store.load(path)
+        resumed = runner.resume(path, pool=Stopped(path, slots=slots, known=KNOWN))
+        params = {trial.name: trial.params for trial in resumed.trials}
+        assert all(params[trial.name].items() >= dict(trial.params).items() for trial in before.trials)
+        assert sum(trial.counted for trial in resumed.trials) == 12
+
+
+@pytest.mark.slow
+def test_two_engines_go_on_where_they_were(config, tmp_path):
+    settings = config(budget=Budget(8), engines=("optuna:random", "keras-tuner:hyperband"), epochs=9)
+    assert_goes_on_alike(settings, tmp_path, [4, 12], known=KNOWN)
 
 
 # -- budgets

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from bench.cache.files import write_text
 from bench.cli.options import output, written
 from bench.errors import ConfigError
+from bench.records import RunStatus
 from bench.text import listing, one_line, plural
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -208,6 +209,11 @@ def _left_out(histories: FamilyHistories, folder: Path) -> Iterator[str]:
     if histories.unfinished:
         names = listing([one_line(entry.run, 40) for entry in histories.unfinished])
         yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
+    from bench.runs import store
+
+    records = [(run.path.name, run.record) for run in store.summaries(folder) if run.record]
+    if killed := [one_line(name, 40) for name, record in records if record.status == RunStatus.KILLED]:
+        yield f"left out, stopped (killed): {plural(len(killed), 'run')} ({listing(killed)})"
     if histories.unreadable:
         yield f"left out, not readable: {plural(len(histories.unreadable), 'run')}"
         for problem in histories.unreadable[:SHOWN]:

@@ -14,8 +14,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from bench.errors import RunFolderError
 from bench.records import from_data, to_data
 
@@ -63,6 +61,8 @@ def _started(pid: int) -> str:
         state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return "" if state == "Z" else f"{boot} {fields[18]}"
     except OSError:
+        import psutil
+
         with contextlib.suppress(psutil.Error):
             return str(psutil.Process(pid).create_time())
     return ""
