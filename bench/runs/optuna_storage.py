@@ -146,8 +146,8 @@ def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -
 def requeue(storage: Any, names: Iterable[str]) -> None:
     """Finish the trials of a stopped run whose records are final; set those in flight or interrupted to WAITING.
 
-    A waiting trial keeps its number and values: Optuna's `ask` returns it before it begins another one. Optuna has no
-    call that makes a finished trial wait, so that is done in its tables, in one transaction for each trial.
+    A waiting trial keeps its number, and its values if its model was built; Optuna's `ask` returns it before it begins
+    another one. Optuna has no call for that, so it is done in its tables, in one transaction for each trial.
 
     Args:
         names: Names of the studies.
@@ -165,18 +165,20 @@ def requeue(storage: Any, names: Iterable[str]) -> None:
                     end_trial(study, frozen.number, trial.state, trial.value)
             elif trial or not frozen.state.is_finished():
                 trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
-                _set_waiting(storage, study_id, trial_id, frozen.number)
+                built = trial is not None and trial.work is not None
+                _set_waiting(storage, study_id, trial_id, frozen.number, built)
                 if trial:
                     storage.set_trial_user_attr(trial_id, "record", to_data(_unfinished(trial)))
 
 
 def _unfinished(trial: Trial) -> Trial:
     """A trial's record without its results."""
-    names = ("family", "engine", "number", "params", "origin", "started_s", "weights", "seed", "max_epochs", "fitted")
+    names = "family engine number params origin started_s weights work seed max_epochs fitted".split()
     return Trial(order=0, state=WAITING, **{name: getattr(trial, name) for name in names})
 
 
-def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int) -> None:
+def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int, built: bool) -> None:
+    """Set a trial to WAITING without its results, and without its values if some may be missing."""
     import sqlalchemy
 
     def table(name: str) -> Any:
@@ -184,11 +186,12 @@ def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int) -> Non
 
     trials, of_study = table("trials"), table("study_user_attributes")
     with storage.engine.begin() as connection:
-        for results in (table("trial_values"), table("trial_intermediate_values")):
+        for name in ("trial_values", "trial_intermediate_values", *(() if built else ("trial_params",))):
+            results = table(name)
             connection.execute(results.delete().where(results.c.trial_id == trial_id))
-        of_trial = table("trial_system_attributes")  # a sampler's stay, as the values do
-        pruned = (of_trial.c.trial_id == trial_id) & of_trial.c.key.like("completed_rung%")
-        connection.execute(of_trial.delete().where(pruned))
+        of_trial = table("trial_system_attributes")  # those of a sampler stay with the values
+        gone = sqlalchemy.literal(not built) | of_trial.c.key.like("completed_rung%")
+        connection.execute(of_trial.delete().where((of_trial.c.trial_id == trial_id) & gone))
         amended = (of_study.c.study_id == study_id) & (of_study.c.key == f"trial/{number}")
         connection.execute(of_study.delete().where(amended))
         waiting = {"state": "WAITING", "datetime_start": None, "datetime_complete": None}

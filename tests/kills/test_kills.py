@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.errors import RunFolderError
 from bench.records import RunStatus
 from bench.runs import store
 
@@ -96,12 +95,9 @@ def board(run):
 
 def assert_complete(folder: Path, name: str, whole) -> None:
     """Resume the run until it is complete, and compare it with the uninterrupted one."""
-    try:
-        complete = store.load(folder / name).status == RunStatus.COMPLETE
-    except RunFolderError:  # killed before there was anything to resume
-        assert not (folder / name / "run.json").exists()
+    if not (folder / name / "run.json").exists():
         return
-    if not complete:
+    if store.load(folder / name).status != RunStatus.COMPLETE:
         driver = Driver(folder, "resume", name)
         driver.read()
         assert driver.end() == 0
@@ -114,30 +110,30 @@ def assert_told_are_there(folder: Path, name: str, printed: list[str]) -> None:
         assert set(printed) <= ended
 
 
-def test_a_killed_driver_loses_no_trial_that_it_has_told_and_resume_completes_its_run(folder, whole):
+@pytest.mark.parametrize("number", range(KILLS // 2))
+def test_a_killed_driver_loses_no_trial_that_it_has_told_and_resume_completes_its_run(folder, whole, number):
+    """Two kills of a run: one at a random moment, one right after the line of a random trial was printed."""
     run, took_s = whole
-    kills = 0
-    for number in range(KILLS):
-        name, generator, command = f"killed-{number}", random.Random(number), ["run", f"killed-{number}", str(TRIALS)]
-        while kills < KILLS:
-            driver = Driver(folder, *command)
-            if kills % 2:
-                driver.read(generator.randint(1, TRIALS // 2))
-            else:
-                with_timeout(driver, generator.uniform(0.2, 1.0) * took_s)
-            driver.process.kill()
-            kills += 1
-            driver.read()
-            driver.end()
-            assert_told_are_there(folder, name, driver.printed)
-            if not (folder / name / "run.json").exists() or generator.random() < 0.5:
-                break
-            if store.load(folder / name).status == RunStatus.COMPLETE:
-                break
-            command = ["resume", name]
-        assert_complete(folder, name, run)
-        if kills >= KILLS:
+    name, generator = f"killed-{number}", random.Random(number)
+    command = ["run", name, str(TRIALS)]
+    for at_a_line in generator.sample([True, False], 2):
+        driver = Driver(folder, *command)
+        if at_a_line:
+            driver.read(generator.randint(1, TRIALS // 2))
+        else:
+            with_timeout(driver, generator.uniform(0.2, 1.0) * took_s)
+        driver.process.kill()
+        driver.read()
+        driver.end()
+        assert_told_are_there(folder, name, driver.printed)
+        if not (folder / name / "run.json").exists():  # there is nothing to resume yet
+            name = f"again-{number}"
+            command = ["run", name, str(TRIALS)]
+        elif store.load(folder / name).status == RunStatus.COMPLETE:
             break
+        else:
+            command = ["resume", name]
+    assert_complete(folder, name, run)
 
 
 def with_timeout(driver: Driver, seconds: float) -> None:
