@@ -750,11 +750,13 @@ def test_the_list_of_runs_follows_a_run_from_its_beginning_to_its_end(start, tmp
     assert listed() == ["complete"]
 
     def stop(family, params):
-        signal.raise_signal(signal.SIGTERM)
+        if len(pool.trained) == 1:
+            signal.raise_signal(signal.SIGTERM)
         return 0.5
 
+    pool = FakePool(depth, stop)
     with pytest.raises(Interrupted):
-        start(FakePool(depth, stop), families=("a",), out="")
+        start(pool, families=("a",), out="")
     assert listed() == ["partial", "complete"]
 
 
@@ -762,11 +764,12 @@ def test_the_list_of_runs_follows_a_run_from_its_beginning_to_its_end(start, tmp
 def test_the_trial_in_flight_is_recorded_as_interrupted(start, tmp_path):
     class Stopping(FakePool):
         def finished(self, timeout_s):
-            if self.trained and self._cancelled is None and self._waiting:
-                signal.raise_signal(signal.SIGTERM)
+            if self.trained and not pressed and self._waiting:
+                pressed.append(signal.raise_signal(signal.SIGTERM))
                 return []
             return super().finished(timeout_s)
 
+    pressed = []
     with pytest.raises(Interrupted):
         start(Stopping(depth, deeper_is_better), budget=Budget(50))
     last = bench.load(tmp_path / "run").trials[-1]

@@ -72,7 +72,7 @@ class Schedule:
             return None
         waiting = [listener.study for listener in self._waiting]
         share_s = self._share_s()
-        for study in owed or self._in_order():
+        for study in [*owed, *self._in_order()]:
             if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
             if asked := study.ask(is_known_due(study, self._studies, plan), share_s):
