@@ -28,7 +28,11 @@ class StudyEngine:
     def __init__(
         self, engine: str, family: str, storage: Any, settings: Settings, pruner: optuna.pruners.BasePruner
     ) -> None:
-        self._sampler = PresetSampler(self._make_sampler, derived_seed(settings.seed, engine, family))
+        self._places: dict[int, int] = {}  # of the engine's proposals in their order, by the number of the trial
+        seed = derived_seed(settings.seed, engine, family)
+        self._sampler = PresetSampler(
+            lambda number, name: self._make_sampler(derived_seed(seed, self._places.get(number), name))
+        )
         with quiet():
             self.study = optuna.create_study(
                 study_name=study_name(engine, family, settings.prefix),
@@ -75,7 +79,9 @@ class StudyEngine:
         self._sampler.forget(proposal.trial.number)
 
     def ask_again(self, number: int, known: bool, params: Mapping[str, Value]) -> None:
-        """Do nothing: the storage has the trial."""
+        """Count the proposal; the storage has the trial."""
+        if not known:
+            self._places.setdefault(number, len(self._places))
 
     def tell_again(self, number: int, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         """Do nothing: the storage has the trial."""
@@ -90,6 +96,7 @@ class StudyEngine:
             trial = self.study.ask()
         if known is not None:
             self._known[trial.number] = dict(known)
+        StudyEngine.ask_again(self, trial.number, known is not None, {})
         return trial
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
@@ -107,16 +114,14 @@ class PresetSampler(BaseSampler):
     `Study.enqueue_trial` is no alternative: it needs every name before `build` has declared any. Joint (relative)
     sampling is delayed until a value is needed that is not preset, so a fully preset trial fits no model.
 
-    Every draw is by a new sampler, whose seed depends on the trial and the name, so that a resumed study continues as
-    if it had not been stopped.
+    Every draw is by a new sampler, so that a resumed study continues as if it had not been stopped.
 
     Args:
-        make: Makes the other sampler from a seed.
-        seed: Seed of the study.
+        make: Makes the other sampler for the number of a trial and the name of a value.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
-        self._make, self._seed = make, seed
+    def __init__(self, make: Callable[[int, str], BaseSampler]) -> None:
+        self._make = make
         self._presets: dict[int, dict[str, Any]] = {}
         self._joint: dict[int, dict[str, tuple[BaseDistribution, Any]]] = {}
 
@@ -160,7 +165,7 @@ class PresetSampler(BaseSampler):
 
     def _inner(self, number: int, name: str) -> BaseSampler:
         with quiet():
-            return self._make(derived_seed(self._seed, number, name))
+            return self._make(number, name)
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
