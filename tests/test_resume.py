@@ -181,6 +181,21 @@ def test_with_several_workers_those_in_flight_run_again_as_the_same_configuratio
 
 
 @pytest.mark.slow
+def test_a_model_of_another_trial_is_not_taken_over(config, tmp_path):
+    """As a driver leaves it that is killed between a trial's record and its model."""
+    first = Stopped(tmp_path / "run", [5])
+    runner.run(config(budget=Budget(6), families=("a",)), pool=first)
+    path = first.stopped[-1]
+    before = store.load(path).best("a")
+    (path / "models" / "a.keras").write_text("the model of an earlier best", encoding="utf-8")
+    resumed = runner.resume(path, pool=Stopped(path))
+    best = resumed.best("a")
+    assert (best.name, best.test is not None) == (before.name, True)
+    assert store.model_file(resumed, best) is None
+    assert not (path / "models" / "a.keras").exists()
+
+
+@pytest.mark.slow
 def test_two_engines_go_on_where_they_were(config, tmp_path):
     settings = config(budget=Budget(8), engines=("optuna:random", "keras-tuner:hyperband"), epochs=9)
     assert_goes_on_alike(settings, tmp_path, [4, 12], known=KNOWN)

@@ -82,6 +82,10 @@ class Scoring:
         if number:
             return TrialJob(**shared, score=True)
         trained = store.model_file(self._folder.as_run(), trial)
+        for foreign in (
+            () if trained else (model, model.with_suffix(".npz"))
+        ):  # the driver was killed before it placed it
+            foreign.unlink(missing_ok=True)
         return ScoreJob(
             **shared,
             trained=str(trained.absolute()) if trained else "",
