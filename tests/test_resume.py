@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -341,6 +343,8 @@ def test_a_run_that_was_killed_before_its_first_trial_begins_anew(config, tmp_pa
     with store.create(settings) as folder:
         shutil.copytree(folder.path, tmp_path / "early")
     (tmp_path / "early" / lock.FILE).unlink()
+    with contextlib.closing(sqlite3.connect(tmp_path / "early" / "trials.sqlite3")) as half:  # made without its index
+        half.execute("CREATE TABLE studies (study_id INTEGER PRIMARY KEY, study_name VARCHAR(512))")
     assert store.load(tmp_path / "early").status == RunStatus.KILLED
     resumed = runner.resume(tmp_path / "early", pool=Stopped(tmp_path / "early"))
     assert (resumed.status, len(resumed.trials)) == (RunStatus.COMPLETE, 2)

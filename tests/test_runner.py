@@ -608,7 +608,7 @@ def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
 
     def build(hp, family):
         hp.Int("depth", 1, 1000)
-        if (tmp_path / "run" / "run.json").exists():
+        if (tmp_path / "run" / "split.json").exists():
             states = [trial.state for trial in bench.load(tmp_path / "run").trials]
             found.append([state for state in states if state != "RUNNING"])
 

@@ -128,6 +128,8 @@ class RunFolder:
         """
         described = {**environment.describe(gpus, folders), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described, plan=plan)
+        for half in self.path.glob("trials.sqlite3*"):  # of a driver that was killed while it made the tables
+            half.unlink()
         self._open()
         try:
             write_split(self.path / "split.json")
