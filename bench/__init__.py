@@ -61,15 +61,7 @@ def resume(
 ) -> Run:
     """Continue a run that was killed, interrupted, or has used its budget, and return it.
 
-    Args:
-        path: Its folder.
-        budget: The new total, including what was spent; None: as before.
-        accept_changes: Whether to go on with changed files of families or other versions of packages.
-        progress: As for `run`.
-
-    Raises:
-        UsageError: It cannot be continued; its folder is as before.
-        Interrupted: As for `run`.
+    Arguments and errors are those of `runner.resume`, and `progress` is that of `run`.
     """
     from bench import runner
     from bench.cli.console import progress_in_python

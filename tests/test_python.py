@@ -116,3 +116,11 @@ def test_the_leaderboard_has_rank_tie_and_configuration(settings):
     (row,) = board.to_dict("records")
     assert (row["rank"], row["tied"]) == (1, False)
     assert set(row["configuration"]) == {"depth"}
+
+
+@pytest.mark.storage
+def test_a_run_is_resumed_with_a_larger_budget(settings):
+    run = bench.run(**settings)
+    with pytest.raises(bench.BenchError, match="is complete; --budget names a larger total"):
+        bench.resume(run.path)
+    assert len(bench.resume("here", budget="3", progress=False).trials) == 3
