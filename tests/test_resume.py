@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bench import Budget, RunConfig, runner
+from bench.cli import parser
 from bench.engines import ENGINES
 from bench.errors import RunFolderError, UsageError
 from bench.records import RunStatus, Work, to_data
@@ -329,8 +330,11 @@ def test_a_driver_whose_folder_was_taken_over_writes_nothing_more(run):
     assert (run.path / lock.FILE).exists()
 
 
-def test_a_run_whose_driver_is_gone_is_stopped_everywhere(run):
+def test_a_run_whose_driver_is_gone_is_stopped_everywhere(run, capsys):
     killed(run.path)
+    (run.path / "results.json").unlink()
+    assert parser.main(["history", str(run.path.parent)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["left out, stopped (killed): 1 run (run)"]
     (summary,) = store.summaries(run.path.parent)
     assert "stopped (killed)" in index.line(summary.record)
     drawn = page.html(store.load(run.path))
