@@ -17,7 +17,7 @@ from bench.errors import BenchError, ConfigError
 if TYPE_CHECKING:
     from bench.records import Run
 
-__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "leaderboard", "load", "run"]
+__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "leaderboard", "load", "resume", "run"]
 __version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # applications decide what is shown
@@ -38,7 +38,7 @@ def run(config: RunConfig | str | Path | None = None, *, progress: bool | None =
 
     Raises:
         UsageError: The configuration, the data or a search space is wrong.
-        Interrupted: Ctrl-C or SIGTERM; the partial run is in its folder.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the partial run is in its folder.
     """
     if isinstance(config, RunConfig) and settings:
         raise ConfigError(f"run: takes a RunConfig or settings, not both; add {', '.join(settings)} to the RunConfig")
@@ -50,6 +50,25 @@ def run(config: RunConfig | str | Path | None = None, *, progress: bool | None =
 
     with progress_in_python(progress) as shown:
         return runner.run(config, shown)
+
+
+def resume(
+    path: str | Path,
+    budget: Budget | int | str | None = None,
+    *,
+    accept_changes: bool = False,
+    progress: bool | None = None,
+) -> Run:
+    """Continue a run that was killed, interrupted, or has used its budget, and return it.
+
+    Arguments and errors are those of `runner.resume`, and `progress` is that of `run`.
+    """
+    from bench import runner
+    from bench.cli.console import progress_in_python
+
+    total = budget if budget is None or isinstance(budget, Budget) else Budget.parse(str(budget))
+    with progress_in_python(progress) as shown:
+        return runner.resume(Path(path), total, shown, accept_changes)
 
 
 def leaderboard(run: Run) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ BenchError                exit status 1
 ├── BaselineError         a baseline that is missing, damaged or newer: exit status 3
 ├── IncompleteError       a run that is not complete but must be: exit status 4
 ├── WorkerError           worker processes that cannot be started, or a job that must not fail
-└── Interrupted           Ctrl-C or SIGTERM; finished trials are kept; has its exit status
+└── Interrupted           Ctrl-C, SIGTERM or SIGHUP; finished trials are kept; has its exit status
 
 A failed trial is not an exception but data: a `records.Failure` in the trial's record.
 """

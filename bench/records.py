@@ -41,12 +41,16 @@ RUNNING, COMPLETE, PRUNED, FAIL, WAITING = State
 
 
 class RunStatus(StrEnum):
-    """Status of a run; "partial" was stopped before its budget was used, "failed" ended with a bug."""
+    """Status of a run; "partial" was stopped before its budget was used, "failed" ended with a bug.
+
+    KILLED is not recorded: a "running" run has it when its driver is gone.
+    """
 
     RUNNING = "running"
     COMPLETE = "complete"
     PARTIAL = "partial"
     FAILED = "failed"
+    KILLED = "stopped (killed)"
 
 
 class Weights(StrEnum):
@@ -476,6 +480,8 @@ class Trial:
         work: Computations of its training; None in older records and before its model is built.
         forecast: Forecast of its cost; None if there was none.
         fitted: Changes to a known configuration that fit it to its family's share of the budget, in words.
+        model_sha256: Hash of its model's file, if it was its family's best when it ended; "" without a file, None in
+            older records.
     """
 
     family: str
@@ -513,6 +519,7 @@ class Trial:
     work: Work | None = None
     forecast: Forecast | None = None
     fitted: str = ""
+    model_sha256: str | None = None
 
     @property
     def study(self) -> str:
@@ -570,6 +577,11 @@ class Trial:
         if self.limit is None or figure is None:
             return ""
         return f"{figure:,} {self.limit.words}" if isinstance(figure, int) else f"{figure:.4g} {self.limit.words}"
+
+    @property
+    def interrupted(self) -> bool:
+        """True if a signal ended it early, so that a resumed run trains it again."""
+        return self.ending is Ending.INTERRUPTED or bool(self.failure and self.failure.kind is FailureKind.INTERRUPTED)
 
     @property
     def cut(self) -> bool:
@@ -673,6 +685,7 @@ class SearchPlan:
         baselines: Families that cannot learn and get one trial each; empty if there are no others.
         only_known: True if no engine proposes anything.
         allocation: One of `config.ALLOCATIONS`.
+        order: Names of the families in the order in which a small budget is spent; empty in older records.
     """
 
     engines: tuple[str, ...]
@@ -683,6 +696,7 @@ class SearchPlan:
     baselines: tuple[str, ...] = ()
     only_known: bool = False
     allocation: str = "even"
+    order: tuple[str, ...] = ()
 
     @property
     def proposals(self) -> int | None:

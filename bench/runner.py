@@ -21,9 +21,10 @@ import contextlib
 import importlib
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from bench import cache, data, engines, workers
-from bench.config import RunConfig
+from bench.config import Budget, RunConfig
 from bench.errors import Interrupted
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
@@ -37,6 +38,7 @@ from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
+from bench.search.resuming import accepted_changes
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
 from bench.search.shortcut_search import look_for_shortcuts
@@ -64,11 +66,42 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
 
     Raises:
         UsageError: A setting, the pictures or a family's file is wrong; then no folder is left behind.
-        Interrupted: Ctrl-C or SIGTERM during the search; the partial run and its report are written.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP during the search; the partial run and its report are written.
     """
+    with store.create(config, command) as folder:
+        return _run(folder, progress, pool)
+
+
+def resume(
+    path: Path,
+    budget: Budget | None = None,
+    progress: Progress = SILENT,
+    accept_changes: bool = False,
+    pool: Pool | None = None,
+) -> Run:
+    """Continue a run that was killed, interrupted, or has used its budget: its ended trials count, others run again.
+
+    Args:
+        path: Its folder.
+        budget: The new total, including what was spent; None: as before.
+        progress: Receives the events of the run.
+        accept_changes: Whether to go on with changed files of families or other versions of packages.
+        pool: Pool for the jobs; None starts worker processes on this machine.
+
+    Raises:
+        UsageError: Another process writes the folder, the run is complete, or the pictures, the weights, a family's
+            file or a package are not those of the run; then the folder is as before.
+        Interrupted: As for `run`.
+    """
+    with store.resume(path, budget) as folder:
+        return _run(folder, progress, pool, accept_changes)
+
+
+def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_changes: bool = False) -> Run:
+    config, resumed = folder.run.config, bool(folder.run.split.sha256)
     chosen = spaces.select(config.spaces)
     engines.check_installed(config.engines)
-    with store.create(config, command) as folder, contextlib.closing(pool or workers.start(config)) as pool:
+    with contextlib.closing(pool or workers.start(config)) as pool:
         dataset = data.open(config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
         _warm_up()
@@ -76,10 +109,16 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)
         families = preparation.searchable(config, prepared)
         forecaster = Forecaster(config, dataset.info(), families, pool.cache)
-        families = shares.cheapest_first(families, forecaster)
+        families = shares.cheapest_first(families, forecaster, folder.run.plan)
         plan = shares.make_plan(config, families)
         project = spaces.folders(config, [space.path for space in chosen])
-        folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
+        if resumed:
+            changed = accepted_changes(folder.run, dataset, prepared, accept_changes)
+            folder.go_on(plan)
+            for change in changed:
+                warn(f"resumed although {change}")
+        else:
+            folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(folder.run.baselines), RunStatus.FAILED
         pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
@@ -87,11 +126,13 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
             with stop_on_signal(progress.warning) as stop:
                 thumbnails.add_samples()
                 page.write(RunStatus.RUNNING)
-                look_for_shortcuts(folder, pool, Deadline(stop, pace), progress, warn)
+                if folder.run.shortcuts is None:
+                    look_for_shortcuts(folder, pool, Deadline(stop, pace), progress, warn)
                 preparation.announce(families, folder, progress, warn)
                 if dear := unaffordable(config, families, forecaster):
                     warn(dear)
-                screening.screen(families, folder, forecaster, pool, Deadline(stop, pace), progress, page.refresh)
+                if not folder.run.trials:
+                    screening.screen(families, folder, forecaster, pool, Deadline(stop, pace), progress, page.refresh)
                 seconds, engine_count = _search_s(config, folder), len(config.engines)
                 for engine in config.engines:
                     deadline = Deadline(stop, pace, seconds, ledger.best.values, engine_count)
@@ -113,7 +154,8 @@ def _search_s(config: RunConfig, folder: RunFolder) -> float | None:
     budget_s = config.budget.seconds
     if budget_s is None:
         return None
-    return budget_s - min(folder.elapsed_s() / len(config.engines), MAX_PREPARATION * budget_s)
+    prepared_s = folder.elapsed_s() - folder.searched_s
+    return budget_s - min(prepared_s / len(config.engines), MAX_PREPARATION * budget_s)
 
 
 def _search(context: Context, families: Sequence[Family], pool: Pool, page: LivePage) -> None:
@@ -140,7 +182,7 @@ def _score(
 ) -> None:
     """Score every family's best trial on the test pictures; with `repeats`, also retrained with other seeds.
 
-    After a Ctrl-C there are no repeats; after SIGTERM nothing is scored.
+    After a signal there are no repeats, and little time (`stopping.SIGNAL_S`).
     """
     run, config = folder.as_run(), folder.run.config
     scoring = Scoring(config, folder)
@@ -149,7 +191,7 @@ def _score(
         if stop.reason():
             return
         progress.scoring(family.name, done, len(chosen))
-        numbers = range(1 if stop.signal else 1 + config.repeats)
+        numbers = [*scoring.missing(trial, 1 if stop.signal else 1 + config.repeats)]
         jobs = scoring.jobs(family, trial, numbers)
         outcomes = run_all(pool, jobs, SILENT, "", stop if stop.signal else Deadline(stop, pace))
         for number, outcome in zip(numbers, outcomes, strict=False):

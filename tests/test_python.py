@@ -119,3 +119,11 @@ def test_the_leaderboard_has_rank_tie_metrics_and_configuration(settings):
     assert row["test_balanced_accuracy"] == run.ranking()[0].test.balanced_accuracy
     assert row["parameters"] == 10
     assert set(row["configuration"]) == {"depth"}
+
+
+@pytest.mark.storage
+def test_a_run_is_resumed_with_a_larger_budget(settings):
+    run = bench.run(**settings)
+    with pytest.raises(bench.BenchError, match="is complete; --budget names a larger total"):
+        bench.resume(run.path)
+    assert len(bench.resume("here", budget="3", progress=False).trials) == 3

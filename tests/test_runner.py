@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import signal
 from dataclasses import replace
@@ -607,7 +608,7 @@ def test_a_crash_can_only_cost_the_trial_in_flight(start, tmp_path):
 
     def build(hp, family):
         hp.Int("depth", 1, 1000)
-        if (tmp_path / "run" / "run.json").exists():
+        if (tmp_path / "run" / "split.json").exists():
             states = [trial.state for trial in bench.load(tmp_path / "run").trials]
             found.append([state for state in states if state != "RUNNING"])
 
@@ -749,11 +750,13 @@ def test_the_list_of_runs_follows_a_run_from_its_beginning_to_its_end(start, tmp
     assert listed() == ["complete"]
 
     def stop(family, params):
-        signal.raise_signal(signal.SIGTERM)
+        if len(pool.trained) == 1:
+            signal.raise_signal(signal.SIGTERM)
         return 0.5
 
+    pool = FakePool(depth, stop)
     with pytest.raises(Interrupted):
-        start(FakePool(depth, stop), families=("a",), out="")
+        start(pool, families=("a",), out="")
     assert listed() == ["partial", "complete"]
 
 
@@ -761,11 +764,12 @@ def test_the_list_of_runs_follows_a_run_from_its_beginning_to_its_end(start, tmp
 def test_the_trial_in_flight_is_recorded_as_interrupted(start, tmp_path):
     class Stopping(FakePool):
         def finished(self, timeout_s):
-            if self.trained and self._cancelled is None and self._waiting:
-                signal.raise_signal(signal.SIGTERM)
+            if self.trained and not pressed and self._waiting:
+                pressed.append(signal.raise_signal(signal.SIGTERM))
                 return []
             return super().finished(timeout_s)
 
+    pressed = []
     with pytest.raises(Interrupted):
         start(Stopping(depth, deeper_is_better), budget=Budget(50))
     last = bench.load(tmp_path / "run").trials[-1]
@@ -799,7 +803,7 @@ def test_a_folder_that_another_run_has_just_reserved_is_refused(tmp_path):
     config = RunConfig(images=24, out=str(tmp_path / "run"))
     with (
         store.create(config),
-        pytest.raises(RunFolderError, match=r"run'?: exists and is not an empty folder"),
+        pytest.raises(RunFolderError, match=rf"run'?: is in use by process {os.getpid()} on .*; this is process"),
         store.create(config),
     ):
         pass

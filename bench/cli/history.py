@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from bench.cache.files import write_text
 from bench.cli.options import output, written
 from bench.errors import ConfigError
+from bench.records import RunStatus
 from bench.text import listing, one_line, plural
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -205,9 +206,14 @@ def _notes(series: RunSeries, every: bool) -> Iterator[str]:
 def _left_out(histories: FamilyHistories, folder: Path) -> Iterator[str]:
     if not histories.series:
         yield f"no complete run below {folder}/; `python -m bench run` makes one"
-    if histories.unfinished:
-        names = listing([one_line(entry.run, 40) for entry in histories.unfinished])
-        yield f"left out, not complete: {plural(len(histories.unfinished), 'run')} ({names})"
+    from bench.runs import store
+
+    records = [(run.path.name, run.record) for run in store.summaries(folder) if run.record]
+    killed = [name for name, record in records if record.status == RunStatus.KILLED]
+    unfinished = [entry.run for entry in histories.unfinished if entry.run not in killed]
+    for reason, names in (("not complete", unfinished), (RunStatus.KILLED, killed)):
+        if names:
+            yield f"left out, {reason}: {plural(len(names), 'run')} ({listing([one_line(name, 40) for name in names])})"
     if histories.unreadable:
         yield f"left out, not readable: {plural(len(histories.unreadable), 'run')}"
         for problem in histories.unreadable[:SHOWN]:

@@ -1,7 +1,7 @@
 """The command line: finds the command, runs it and returns the exit status. Heavy packages are imported when needed.
 
 Exit statuses: 0 done, 1 a regression, a finding or a failed job, 2 a user's mistake, 3 results that are not comparable,
-4 a run that is incomplete or has a family without a result, 70 a bug, 130 Ctrl-C, 143 SIGTERM.
+4 a run that is incomplete or has a family without a result, 70 a bug, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import io
 import os
+import shlex
 import signal
 import sys
 import textwrap
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from bench import __version__
-from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, plan, report, run
+from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, plan, report, resume, run
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
 
 
@@ -43,6 +44,7 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "run": run,
+    "resume": resume,
     "plan": plan,
     "lint": lint,
     "data": data,
@@ -76,6 +78,8 @@ examples:
       only models that you can ship; ends when another trial would gain less than the noise of the validation pictures
   python -m bench run --only-known --data photos/
       only the families' known configurations, such as published recipes; no proposals of an engine
+  python -m bench resume reports/one
+      continue a run that was killed or interrupted; with --budget, one that is complete, up to a larger total
   python -m bench plan --budget 30m --data photos/
       what this run would cost: seconds per family, the number of trials; nothing is trained
   python -m bench compare reports/one reports/other
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that it cannot encode, as on standard error
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _sigterm_as_exit():
+        with _signals_as_exit():
             try:
                 return _status(argv)
             finally:
@@ -111,8 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that a command closes and removes what it has opened, as after Ctrl-C."""
+def _signals_as_exit() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit, so that a command closes and removes what it has opened, as Ctrl-C does.
+
+    A signal that is ignored, as SIGHUP is under `nohup`, stays so.
+    """
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
@@ -120,11 +127,13 @@ def _sigterm_as_exit() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    ends = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+    before = {end: signal.signal(end, leave) for end in ends if signal.getsignal(end) != signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in before.items():
+            signal.signal(end, handler)
 
 
 def _status(argv: Sequence[str]) -> int:
@@ -132,7 +141,9 @@ def _status(argv: Sequence[str]) -> int:
         options = _parsed(argv)
         return int(options.command(options))
     except Interrupted as error:
-        print(f"interrupted: the partial run is kept, see {error.run_path / 'report.html'}", file=sys.stderr)
+        command = shlex.join(["python", "-m", "bench", "resume", str(error.run_path)])
+        page = error.run_path / "report.html"
+        print(f"interrupted: the partial run is kept, see {page}\ncontinue it: {command}", file=sys.stderr)
         return error.exit_status
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)

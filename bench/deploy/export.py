@@ -11,6 +11,7 @@ from bench import workers
 from bench.cache.files import replacing
 from bench.errors import ConfigError, WorkerError, unknown
 from bench.records import COMPLETE, Ending, Epoch, Run, Trial
+from bench.runs import store
 from bench.search import families
 from bench.search.progress import Progress
 from bench.training.messages import TrialJob, TrialResult
@@ -39,12 +40,6 @@ def find(run: Run, name: str) -> Trial:
     return trials.get(trial.duplicate_of, trial)
 
 
-def saved_model(run: Run, trial: Trial) -> Path | None:
-    """File of a trial's model in the run folder, which has those of chosen trials; None without one."""
-    best, file = run.best(trial.family), run.model(trial.family)
-    return file if best and best.name == trial.name and file.is_file() else None
-
-
 def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None = None) -> float | None:
     """Copy a trial's model to a file, or train it again if the run did not keep it.
 
@@ -67,10 +62,13 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         raise ConfigError(
             f"{trial.family}: is a baseline, which does not learn from pictures; it has no model to export"
         )
-    if file := saved_model(run, trial):
+    file, place = store.model_file(run, trial), run.model(trial.family)
+    if file == place:
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
         return None
+    if file is None and place.is_file() and trial == run.best(trial.family):
+        progress.warning(f"{place}: is not the model of {trial.name}, by its SHA-256; it is not used")
     if run.split.folds:
         raise ConfigError(f"{trial.family}: with folds only chosen trials have a model; this one has none")
     return _train(run, trial, out, progress, pool)

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import ConfigError, unknown
@@ -61,7 +61,7 @@ class Settings:
     """Settings of an engine on one family.
 
     Attributes:
-        seed: The run's seed, from which every study derives one (`study_seed`).
+        seed: The run's seed, from which every study derives one.
         space: All hyperparameters of the family, conditional ones included, as found by the probe.
         epochs: Maximum number of epochs of a trial.
         pruner: One of `config.PRUNERS`.
@@ -84,10 +84,12 @@ class Proposal:
     Attributes:
         trial: The running trial in the Optuna storage.
         epochs: Maximum number of epochs if the engine decides it (Hyperband); else None.
+        known: The known values that it takes; empty if the engine proposed it.
     """
 
     trial: optuna.Trial
     epochs: int | None = None
+    known: Mapping[str, Value] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -124,10 +126,21 @@ class Engine(Protocol):
         """
         ...
 
+    def ask_again(self, number: int, known: bool, params: Mapping[str, Value]) -> None:
+        """Repeat the proposal of a recorded trial of a resumed run; called in the order of the trials' starts and ends.
 
-def study_seed(seed: int, engine: str, family: str) -> int:
-    """Seed of a study, 1 to 2**31 - 1; never 0, which means "random" to Keras Tuner."""
-    digest = hashlib.sha256(f"{seed}/{engine}/{family}".encode()).digest()
+        A trial that is not told again was in flight: later calls of `ask` return these first, by number.
+        """
+        ...
+
+    def tell_again(self, number: int, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        """Repeat the end of a recorded trial, without writing it."""
+        ...
+
+
+def derived_seed(*parts: object) -> int:
+    """Seed, 1 to 2**31 - 1, that depends on all these; never 0, which means "random" to Keras Tuner."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big") % (2**31 - 1) + 1
 
 
@@ -154,8 +167,11 @@ def create(engine: str, family: str, storage: Any, settings: Settings) -> Engine
     return instance
 
 
-def end_trial(study: optuna.Study, trial: optuna.Trial, state: str, value: float | None) -> None:
-    """Finish an Optuna trial; COMPLETE without a finite value becomes FAIL, and a finished trial stays unchanged."""
+def end_trial(study: optuna.Study, trial: optuna.Trial | int, state: str, value: float | None) -> None:
+    """Finish an Optuna trial, or that of a number; COMPLETE without a finite value becomes FAIL.
+
+    A finished trial stays unchanged.
+    """
     from optuna.trial import TrialState
 
     complete = state == "COMPLETE" and is_score(value)

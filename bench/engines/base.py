@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.engines import Proposal, Settings, end_trial
+from bench.engines import Proposal, Settings, derived_seed, end_trial
 from bench.engines.distributions import Names, Parameters, nearest
 from bench.hyperparameters import Hyperparameter, Value, fixed
 from bench.records import study_name
@@ -28,7 +28,11 @@ class StudyEngine:
     def __init__(
         self, engine: str, family: str, storage: Any, settings: Settings, pruner: optuna.pruners.BasePruner
     ) -> None:
-        self._sampler = PresetSampler()
+        self._places: dict[int, int] = {}  # of the engine's proposals in their order, by the number of the trial
+        seed = derived_seed(settings.seed, engine, family)
+        self._sampler = PresetSampler(
+            lambda number, name: self._make_sampler(derived_seed(seed, self._places.get(number), name))
+        )
         with quiet():
             self.study = optuna.create_study(
                 study_name=study_name(engine, family, settings.prefix),
@@ -74,11 +78,25 @@ class StudyEngine:
             end_trial(self.study, proposal.trial, state, value)
         self._sampler.forget(proposal.trial.number)
 
+    def ask_again(self, number: int, known: bool, params: Mapping[str, Value]) -> None:
+        """Count the proposal; the storage has the trial."""
+        if not known:
+            self._places.setdefault(number, len(self._places))
+
+    def tell_again(self, number: int, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        """Do nothing: the storage has the trial."""
+
+    def _make_sampler(self, seed: int) -> BaseSampler:
+        """The sampler of the values that `_propose` leaves to it; its only state are the trials in the storage."""
+        return optuna.samplers.RandomSampler(seed=seed)
+
     def _start(self, known: Mapping[str, Value] | None) -> optuna.Trial:
+        """Begin a trial, the first one in flight if the run was resumed: Optuna calls those WAITING."""
         with quiet():
             trial = self.study.ask()
         if known is not None:
             self._known[trial.number] = dict(known)
+        StudyEngine.ask_again(self, trial.number, known is not None, {})
         return trial
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
@@ -95,10 +113,15 @@ class PresetSampler(BaseSampler):
 
     `Study.enqueue_trial` is no alternative: it needs every name before `build` has declared any. Joint (relative)
     sampling is delayed until a value is needed that is not preset, so a fully preset trial fits no model.
+
+    Every draw is by a new sampler, so that a resumed study continues as if it had not been stopped.
+
+    Args:
+        make: Makes the other sampler for the number of a trial and the name of a value.
     """
 
-    def __init__(self) -> None:
-        self.inner: BaseSampler = optuna.samplers.RandomSampler(seed=0)
+    def __init__(self, make: Callable[[int, str], BaseSampler]) -> None:
+        self._make = make
         self._presets: dict[int, dict[str, Any]] = {}
         self._joint: dict[int, dict[str, tuple[BaseDistribution, Any]]] = {}
 
@@ -131,24 +154,18 @@ class PresetSampler(BaseSampler):
         if param_name in presets:
             return presets[param_name]
         if trial.number not in self._joint:
-            space = self.inner.infer_relative_search_space(study, trial)
-            sampled = self.inner.sample_relative(study, trial, space)
+            inner = self._inner(trial.number, "")
+            space = inner.infer_relative_search_space(study, trial)
+            sampled = inner.sample_relative(study, trial, space)
             self._joint[trial.number] = {name: (space[name], value) for name, value in sampled.items()}
         distribution, value = self._joint[trial.number].get(param_name, (None, None))
         if distribution == param_distribution:
             return value
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+        return self._inner(trial.number, param_name).sample_independent(study, trial, param_name, param_distribution)
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self.inner.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self.inner.reseed_rng()
+    def _inner(self, number: int, name: str) -> BaseSampler:
+        with quiet():
+            return self._make(number, name)
 
 
 def importance(study: optuna.Study) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Keras Tuner's oracles: random, bayesian, hyperband and grid, driven by ask and tell. Tested with Keras Tuner 1.4.8.
 
 An oracle proposes values and learns scores. The trials are in an Optuna study, as with every engine; the oracle writes
-no file, prints nothing and needs no `tensorboard`. It depends only on its seed and the reported scores, so a continued
-study proposes its recorded configurations again and is told their recorded results.
+no file, prints nothing and needs no `tensorboard`. It depends only on its seed and the reported scores, so in a resumed
+run it proposes the recorded configurations again and is told their recorded results.
 
 Importing this module imports Keras and TensorFlow.
 """
@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MethodType
@@ -26,13 +26,17 @@ import numpy as np
 import optuna
 import threadpoolctl
 
-from bench.engines import Proposal, Settings, is_score, study_seed
+from bench.engines import Proposal, Settings, derived_seed, is_score
 from bench.engines.base import StudyEngine
 from bench.engines.distributions import Names, nearest
 from bench.hyperparameters import Hyperparameter, Value, configurations
+from bench.records import from_data, to_data
 
 HYPERBAND_FACTOR = 3
 """One in three trials of a Hyperband round is promoted to the next round (Li et al., 2018, recommend 3 or 4)."""
+
+_EXPECTED, _DISCOVERED = "expected", "discovered"
+"""User attributes of a study: the expected number of proposals; and of a trial: hyperparameters beyond the space."""
 
 _OBJECTIVE = "val_accuracy"
 _MAX_COLLISIONS = 1000  # random draws of tried configurations in a row that end the search; Keras Tuner's is 20
@@ -73,28 +77,65 @@ class KerasTunerEngine(StudyEngine):
         if kind == "hyperband" and all(hyperparameter.kind == "Fixed" for hyperparameter in settings.space):
             kind = "random"  # to Hyperband, a configuration without values means the end of the search
         self._learns_known = kind in ("random", "bayesian")
-        self._space = _Space(self._names)
+        expected = self.study.user_attrs.get(_EXPECTED, settings.trials)  # a resumed run may have a larger budget
+        settings = replace(settings, trials=expected)
+        self.study.set_user_attr(_EXPECTED, expected)
+        self._space, self._searched = _Space(self._names), tuple(settings.space)
         _keras_tuner()  # imported before threads are limited, since it loads more libraries with threads
         with _undisturbed():
-            self._oracle = _oracle(kind, settings, self._space, study_seed(settings.seed, engine, family))
+            self._oracle = _oracle(kind, settings, self._space, derived_seed(settings.seed, engine, family))
         self._running: dict[int, _Running] = {}
+        self._again: dict[int, _Running] = {}  # asked again and not told again: in flight when the run was stopped
         self._asked = 0
         self._scores: list[float] = []
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
+        running = self._again.pop(min(self._again)) if self._again else self._proposed(known)
+        if running is None:
+            return None
+        trial = self._start(known)
+        self._running[trial.number] = running
+        return Proposal(trial, running.values.get("tuner/epochs"), known or {})
+
+    def _proposed(self, known: Mapping[str, Value] | None) -> _Running | None:
         oracle_trial = self._ask_oracle() if known is None or self._learns_known else None
         if oracle_trial is None and known is None:
             return None
         if oracle_trial is not None and known is not None:
             self._override(oracle_trial, known)
         values = {} if oracle_trial is None else dict(oracle_trial.hyperparameters.values)
-        trial = self._start(known)
-        self._running[trial.number] = _Running(oracle_trial, known is not None, values)
-        return Proposal(trial, values.get("tuner/epochs"))
+        return _Running(oracle_trial, known is not None, values)
+
+    def ask_again(self, number: int, known: bool, params: Mapping[str, Value]) -> None:
+        """Ask the oracle again; if it proposes other values, e.g. in another version, it gets the recorded ones."""
+        running = self._proposed(params if known else None)
+        if running is None:
+            return
+        self._again[number] = running
+        trial = running.oracle_trial
+        if trial is not None and not known and params and self._differs(running.values, params):
+            self._space.put(trial.hyperparameters, params)
+            running.values = dict(trial.hyperparameters.values)
+
+    def _differs(self, values: Mapping[str, Any], params: Mapping[str, Value]) -> bool:
+        active = [hp for hp in self._searched if hp.name in params and hp.is_active(params)]
+        return any(nearest(hp, values.get(self._names.of(hp), hp.default)) != params[hp.name] for hp in active)
+
+    def tell_again(self, number: int, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        if running := self._again.pop(number, None):
+            recorded = self.study.get_trials(deepcopy=False)[number].user_attrs.get(_DISCOVERED, ())
+            space = (*self._searched, *(from_data(Hyperparameter, hp) for hp in recorded))
+            declared = (hp for hp in space if hp.name in params and hp.is_active(params))
+            running.declared.update({self._names.of(hp): hp for hp in declared})
+            self._tell_oracle(running, state, value, params)
 
     def suggest(self, proposal: Proposal, hyperparameter: Hyperparameter) -> Value:
-        declared = self._running[proposal.trial.number].declared
-        declared.setdefault(self._names.of(hyperparameter), hyperparameter)
+        declared, name = self._running[proposal.trial.number].declared, self._names.of(hyperparameter)
+        if name not in declared:
+            declared[name] = hyperparameter
+            if hyperparameter not in self._searched:
+                new = [to_data(hp) for hp in declared.values() if hp not in self._searched]
+                proposal.trial.set_user_attr(_DISCOVERED, new)
         return super().suggest(proposal, hyperparameter)
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
@@ -104,10 +145,13 @@ class KerasTunerEngine(StudyEngine):
         same region again.
         """
         super().tell(proposal, state, value, params)
-        running = self._running.pop(proposal.trial.number, None)
-        if running is None or running.oracle_trial is None:
-            return
+        if running := self._running.pop(proposal.trial.number, None):
+            self._tell_oracle(running, state, value, params)
+
+    def _tell_oracle(self, running: _Running, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         oracle, trial = self._oracle, running.oracle_trial
+        if trial is None:
+            return
         if state == "PRUNED" and value is None:
             state, value = "COMPLETE", min(self._scores, default=0.0)
         complete = state == "COMPLETE" and is_score(value)

@@ -9,9 +9,10 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
 
-from bench.engines import Proposal, Settings, study_seed
-from bench.engines.base import StudyEngine, quiet
+from bench.engines import Proposal, Settings, derived_seed
+from bench.engines.base import StudyEngine
 from bench.engines.distributions import thinned
 from bench.hyperparameters import Hyperparameter, Value, configurations
 
@@ -37,20 +38,16 @@ class OptunaEngine(StudyEngine):
     """
 
     def __init__(self, engine: str, family: str, storage: Any, settings: Settings) -> None:
+        self._engine = engine
         super().__init__(engine, family, storage, settings, _pruner(settings.pruner, settings.epochs))
-        seed = study_seed(settings.seed, engine, family)
         self._learns_refusals = engine not in _COMPLETE_ONLY
         self._is_stuck = False
         self._grid: list[dict[str, Value]] | None = None
         self._points: dict[int, dict[str, Value]] = {}
         if engine == "optuna:grid":
-            self._grid = grid(settings.space, random.Random(seed))
-        else:
-            # A continued study must not draw the same random numbers again.
-            offset = len(self.study.get_trials(deepcopy=False))
-            with quiet():
-                self._sampler.inner = _SAMPLERS[engine]((seed + offset) % 2**31)
-        visited = {trial.user_attrs.get(_GRID_POINT) for trial in self.study.get_trials(deepcopy=False)}
+            self._grid = grid(settings.space, random.Random(derived_seed(settings.seed, engine, family)))
+        begun = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+        visited = {trial.user_attrs.get(_GRID_POINT) for trial in begun}
         self._unvisited = iter([point for point in range(len(self._grid or ())) if point not in visited])
 
     def ask(self, known: Mapping[str, Value] | None = None) -> Proposal | None:
@@ -58,7 +55,7 @@ class OptunaEngine(StudyEngine):
             trial = self._start(known)
             if self._is_stuck:
                 self._sampler.sample_independently(trial.number)
-            return Proposal(trial)
+            return Proposal(trial, known=known or {})
         place = next(self._unvisited, None)
         if place is None:
             self._exhaust()
@@ -70,8 +67,14 @@ class OptunaEngine(StudyEngine):
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
         super().tell(proposal, state, value, params)
-        self._is_stuck = state == "PRUNED" and value is None and not self._learns_refusals
+        self.tell_again(proposal.trial.number, state, value, params)
         self._points.pop(proposal.trial.number, None)
+
+    def tell_again(self, number: int, state: str, value: float | None, params: Mapping[str, Value]) -> None:
+        self._is_stuck = state == "PRUNED" and value is None and not self._learns_refusals
+
+    def _make_sampler(self, seed: int) -> BaseSampler:
+        return _SAMPLERS.get(self._engine, super()._make_sampler)(seed)
 
     def _propose(self, number: int, hyperparameter: Hyperparameter) -> Value:
         if self._grid is None:
@@ -104,23 +107,29 @@ def _draw(options: Mapping[Hyperparameter, Sequence[Value]], generator: random.R
 
 
 class _CmaEsSampler(optuna.samplers.CmaEsSampler):
-    """CMA-ES that keeps its state in memory.
+    """CMA-ES that learns all generations again from the recorded trials, whenever it is asked.
 
     Optuna's sampler stores a pickle of its state and loads it again, so that the author of a storage could run code
-    here. A continued study starts at the first generation and learns from the recorded trials again.
+    here.
     """
 
-    _optimizer: Any = None
+    _complete: Sequence[FrozenTrial] = ()
 
     def _split_optimizer_str(self, optimizer_str: str) -> dict[str, str]:
         return {}
 
-    def _restore_optimizer(self, completed_trials: list[optuna.trial.FrozenTrial]) -> Any:
-        return self._optimizer
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
+        self._complete = completed_trials
+        return None
 
-    def _init_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        self._optimizer = super()._init_optimizer(*args, **kwargs)
-        return self._optimizer
+    def _init_optimizer(self, trans: Any, direction: Any) -> Any:
+        optimizer: Any = super()._init_optimizer(trans, direction)
+        while True:
+            trials = self._get_solution_trials(list(self._complete), optimizer.generation)
+            if len(trials) < optimizer.population_size:
+                return optimizer
+            generation = trials[: optimizer.population_size]
+            optimizer.tell([(trans.transform(trial.params), -(trial.value or 0.0)) for trial in generation])
 
 
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {

@@ -24,13 +24,18 @@ def describe(gpus: Sequence[str] = (), folders: Sequence[Path] = ()) -> dict[str
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": packages(),
         "cpu": _cpu(),
         "cores": machine.core_count(),
         "memory_gb": round(machine.memory_mb() / 1000, 1),
         "gpus": list(gpus),
         **commits(folders),
     }
+
+
+def packages() -> dict[str, str]:
+    """Versions of the installed packages that affect results, by name."""
+    return {name: version for name in PACKAGES if (version := _version(name))}
 
 
 def _version(package: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
+from bench.engines import end_trial
 from bench.errors import RunFolderError
-from bench.records import Run, Study, Trial, from_data, study_name
+from bench.records import WAITING, Run, Study, Trial, from_data, study_name, to_data
 from bench.runs import upgrades
 from bench.text import MASK, masked_url
 
@@ -140,6 +141,61 @@ def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -
         data = {**data, "intermediate_values": frozen.intermediate_values}
     names = {"family": family, "engine": engine, "number": frozen.number, "state": frozen.state.name}
     return from_data(Trial, {"order": 0, **upgrades.trial_from_2(data), **names})
+
+
+def requeue(storage: Any, names: Iterable[str]) -> None:
+    """Finish the trials of a stopped run whose records are final; set those in flight or interrupted to WAITING.
+
+    A waiting trial keeps its number, and its values if its model was built; Optuna's `ask` returns it before it begins
+    another one. Optuna has no call for that, so it is done in its tables, in one transaction for each trial.
+
+    Args:
+        names: Names of the studies.
+    """
+    import optuna
+
+    for name in names:
+        study = optuna.load_study(study_name=name, storage=storage)
+        study_id = storage.get_study_id_from_name(name)
+        for frozen in study.get_trials(deepcopy=False):
+            data = frozen.user_attrs.get("record")
+            trial = from_data(Trial, upgrades.trial_from_2(data)) if data else None
+            if trial and trial.finished_s is not None and not trial.interrupted:
+                if not frozen.state.is_finished():
+                    end_trial(study, frozen.number, trial.state, trial.value)
+            elif trial or not frozen.state.is_finished():
+                trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
+                built = trial is not None and trial.work is not None
+                _set_waiting(storage, study_id, trial_id, frozen.number, built)
+                if trial:
+                    storage.set_trial_user_attr(trial_id, "record", to_data(_unfinished(trial)))
+
+
+def _unfinished(trial: Trial) -> Trial:
+    """A trial's record without its results."""
+    names = "family engine number params origin started_s weights work seed max_epochs fitted".split()
+    return Trial(order=0, state=WAITING, **{name: getattr(trial, name) for name in names})
+
+
+def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int, built: bool) -> None:
+    """Set a trial to WAITING without its results, and without its values if some may be missing."""
+    import sqlalchemy
+
+    def table(name: str) -> Any:
+        return sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=storage.engine)
+
+    trials, of_study = table("trials"), table("study_user_attributes")
+    with storage.engine.begin() as connection:
+        for name in ("trial_values", "trial_intermediate_values", *(() if built else ("trial_params",))):
+            results = table(name)
+            connection.execute(results.delete().where(results.c.trial_id == trial_id))
+        of_trial = table("trial_system_attributes")  # those of a sampler stay with the values
+        gone = sqlalchemy.literal(not built) | of_trial.c.key.like("completed_rung%")
+        connection.execute(of_trial.delete().where((of_trial.c.trial_id == trial_id) & gone))
+        amended = (of_study.c.study_id == study_id) & (of_study.c.key == f"trial/{number}")
+        connection.execute(of_study.delete().where(amended))
+        waiting = {"state": "WAITING", "datetime_start": None, "datetime_complete": None}
+        connection.execute(trials.update().where(trials.c.trial_id == trial_id).values(**waiting))
 
 
 def as_single_file(path: Path) -> None:

@@ -10,6 +10,7 @@
     leaderboard.csv   the leaderboard
     report.html       the page
     log.txt           when the run began, and what it logged: the traceback of every fault that it survived
+    driver.json       the process that writes the folder, as long as it lives (`runs/lock.py`)
 
 A trial's record is the user attribute `record` of its Optuna trial: a `records.Trial` as JSON. Optuna does not change
 finished trials. The record of a trial that is scored later is the attribute `trial/<number>` of its study, which
@@ -34,8 +35,8 @@ from typing import Any
 
 import bench
 from bench import errors
-from bench.cache.files import write_text
-from bench.config import RunConfig
+from bench.cache.files import sha256, write_text
+from bench.config import Budget, RunConfig
 from bench.records import (
     FamilyInfo,
     Leader,
@@ -56,7 +57,8 @@ from bench.records import (
     to_data,
     upgraded,
 )
-from bench.runs import environment, optuna_storage, upgrades
+from bench.runs import environment, lock, optuna_storage, upgrades
+from bench.runs.lock import Lock
 from bench.runs.standings import recommended
 from bench.text import masked_url, without_password
 
@@ -77,20 +79,28 @@ class RunFolder:
         prefix: Prefix of the names of its studies in the storage.
         storage: The open Optuna storage; None opens SQLite in the folder when the run begins, because importing Optuna
             takes a second in which workers can start.
+        held: The folder's lock; None for a folder that is not on the disk.
 
     Attributes:
         run: The run at the last `as_run`.
         begun: True after `begin`; a folder that was only reserved is removed.
+        searched_s: Seconds of a resumed run from its first trial until it was stopped.
     """
 
-    def __init__(self, path: Path, run: Run, prefix: str, storage: Any = None) -> None:
+    def __init__(self, path: Path, run: Run, prefix: str, storage: Any = None, held: Lock | None = None) -> None:
         self.path, self.prefix, self.run = path, prefix, run
         self.begun = False
-        self.storage = storage
-        self._began_s = time.monotonic() - run.elapsed_s
+        self.storage, self._lock = storage, held
+        times = [time_s for trial in run.trials for time_s in (trial.started_s, trial.finished_s) if time_s is not None]
+        stopped_s = max([run.elapsed_s, *times])  # run.json is as old as the last page
+        self.searched_s = stopped_s - min(times, default=stopped_s)
+        self._began_s = time.monotonic() - stopped_s
         self._trials: dict[_StudyKey, dict[int, Trial]] = defaultdict(dict)
         self._ended: dict[_StudyKey, dict[str, Any]] = {}
-        for study in run.studies:
+        self._adopt(run.studies)
+
+    def _adopt(self, studies: Sequence[Study]) -> None:
+        for study in studies:
             key = study.engine, study.family
             self._trials[key] = {trial.number: trial for trial in study.trials}
             self._ended[key] = {"exhausted": study.exhausted, "importance": study.importance}
@@ -119,16 +129,33 @@ class RunFolder:
         """
         described = {**environment.describe(gpus, folders), "bench": bench.__version__}
         self.run = replace(self.run, split=split, families=tuple(families), environment=described, plan=plan)
-        if self.storage is None:
-            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), exclusive=True)
+        for half in self.path.glob("trials.sqlite3*"):  # of a driver that was killed while it made the tables
+            half.unlink()
+        self._open()
         try:
-            for folder in ("models", "predictions"):
-                (self.path / folder).mkdir()
             write_split(self.path / "split.json")
             self.snapshot()
         except OSError as error:
             raise errors.RunFolderError(f"out {str(self.path)!r}: cannot be written, {error.strerror}") from error
         self.begun = True
+
+    def _open(self) -> None:
+        if self.storage is None:
+            self.storage = optuna_storage.open_storage(optuna_storage.sqlite_url(self.path), exclusive=True)
+        for folder in ("models", "predictions"):
+            (self.path / folder).mkdir(exist_ok=True)
+
+    def go_on(self, plan: SearchPlan) -> None:
+        """Prepare the records of a resumed run: its trials that were in flight or interrupted are to be run again."""
+        self._open()
+        names = [study_name(study.engine, study.family, self.prefix) for study in self.run.studies]
+        optuna_storage.requeue(self.storage, names)
+        studies = optuna_storage.read_studies(self.run, self.prefix)
+        self._adopt(studies)
+        (self.path / "results.json").unlink(missing_ok=True)  # of the run as it was stopped
+        screenings = self.run.screenings if any(study.trials for study in studies) else ()
+        self.run = replace(self.run, studies=studies, plan=plan, screenings=screenings, sample_curves=())
+        self.snapshot()
 
     def elapsed_s(self) -> float:
         """Monotonic seconds since the run began, without the time in which its folder was closed."""
@@ -157,11 +184,13 @@ class RunFolder:
 
     def record(self, trial: Trial, optuna_trial: Any) -> None:
         """Write a trial's record into its Optuna trial, which must not be finished."""
+        self._check_lock()
         self.keep(trial)
         optuna_trial.set_user_attr("record", to_data(trial))
 
     def amend(self, trial: Trial) -> None:
         """Write the record of a finished trial again, for instance with its test figures."""
+        self._check_lock()
         self.keep(trial)
         name = study_name(trial.engine, trial.family, self.prefix)
         self.storage.set_study_user_attr(
@@ -197,9 +226,14 @@ class RunFolder:
         Raises:
             OSError: It cannot be written; the old file is intact.
         """
+        self._check_lock()
         run = self.as_run(status)
         _write_run(run, self.prefix)
         return run
+
+    def _check_lock(self) -> None:
+        if self._lock:
+            self._lock.check()
 
     def close(self) -> None:
         """Remove files that only a running driver needs, and turn the storage into a single file."""
@@ -211,6 +245,8 @@ class RunFolder:
         if self.storage is not None:
             optuna_storage.close_storage(self.storage)
             optuna_storage.as_single_file(self.path)
+        if self._lock:
+            self._lock.release()
 
 
 # -- the log
@@ -253,8 +289,9 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
         RunFolderError: The folder is in use or cannot be written, or the storage cannot be opened.
     """
     path, created = _reserve(config)
-    folder = None
+    folder = held = None
     try:
+        held = Lock(path)
         storage = optuna_storage.open_storage(config.storage) if config.storage else None
         run = Run(
             path=path,
@@ -268,13 +305,16 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
             command=command,
         )
         prefix = f"{path.name}-{secrets.token_hex(4)}/" if config.storage else ""
-        folder = RunFolder(path, run, prefix, storage)
+        folder = RunFolder(path, run, prefix, storage, held)
+        folder.snapshot()
         with _logging(path):
             yield folder
     finally:
         try:
             if folder is not None:
                 folder.close()
+            elif held is not None:
+                held.release()
         finally:
             if folder is None or not folder.begun:
                 _remove(path, created)
@@ -303,7 +343,10 @@ def _reserve(config: RunConfig) -> tuple[Path, list[Path]]:
             _remove(path, created)
             raise errors.RunFolderError(f"out {str(path)!r}: cannot be written, {error.strerror}") from error
         return path, created
-    raise errors.RunFolderError(f"out {config.out!r}: exists and is not an empty folder; name another one")
+    if other := lock.living(path):
+        raise errors.RunFolderError(f"out {config.out!r}: is in use by {other}; this is {lock.this_driver()}")
+    way = f", or `python -m bench resume {config.out}`" if (path / "run.json").exists() else ""
+    raise errors.RunFolderError(f"out {config.out!r}: exists and is not an empty folder; name another one{way}")
 
 
 def _default_paths(config: RunConfig) -> Iterator[Path]:
@@ -343,14 +386,41 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
-    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, file.config))
-    folder = RunFolder(run.path, run, file.prefix, storage)
+    held = Lock(run.path)
+    try:
+        shared = file.config.storage or file.split.sha256  # else it was killed before it had a storage
+        url = optuna_storage.storage_url(run.path, file.config) if shared else ""
+        storage = optuna_storage.open_storage(url, exclusive=not file.config.storage) if url else None
+        folder = RunFolder(run.path, run, file.prefix, storage, held)
+    except BaseException:
+        held.release()
+        raise
     folder.begun = True
     try:
         with _logging(run.path):
             yield folder
     finally:
         folder.close()
+
+
+@contextlib.contextmanager
+def resume(path: Path, budget: Budget | None = None) -> Iterator[RunFolder]:
+    """Open the folder of a run that was stopped, to continue it; `budget` is the new total.
+
+    Raises:
+        RunFolderError: Another driver is alive, it is complete, or it cannot be read or written.
+        ConfigError: The budget is smaller than that of the run.
+    """
+    run = load(path)
+    if budget is None and run.status == RunStatus.COMPLETE:
+        raise errors.RunFolderError(f"{path}: is complete; --budget names a larger total, it had {run.config.budget}")
+    for name in ("trials", "seconds"):
+        new, old = getattr(budget, name, None), getattr(run.config.budget, name)
+        if new is not None and old is not None and new < old:
+            raise errors.ConfigError(f"budget {budget}: is the new total, so at least the run's {run.config.budget}")
+    run = replace(run, config=replace(run.config, budget=budget or run.config.budget))
+    with reopen(run) as folder:
+        yield folder
 
 
 def load(path: Path) -> Run:
@@ -361,8 +431,20 @@ def load(path: Path) -> Run:
     """
     file = _read_run(path)
     run = Run(path=path, studies=(), **file.header())
-    studies = optuna_storage.read_studies(run, file.prefix)
+    studies = optuna_storage.read_studies(run, file.prefix) if run.split.sha256 else ()  # it never began
     return replace(run, config=_without_password(run.config), studies=studies)  # older versions wrote the password
+
+
+def model_file(run: Run, trial: Trial) -> Path | None:
+    """File of a trial's model in its run folder: complete, or its trained weights alone (`.npz`).
+
+    None without one, and if the file is another trial's, e.g. because the driver was killed before it placed this one.
+    """
+    best, model = run.best(trial.family), run.model(trial.family)
+    if best is None or best.name != trial.name:
+        return None
+    files = [file for file in (model, model.with_suffix(".npz")) if file.is_file()]
+    return next((file for file in files if trial.model_sha256 in (None, sha256(file))), None)
 
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:
@@ -387,7 +469,9 @@ def _summary(path: Path) -> Summary:
 def _read_run(path: Path) -> RunRecord:
     file = path / "run.json"
     try:
-        return from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
+        record = from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
+        killed = record.status == RunStatus.RUNNING and lock.living(path) is None
+        return replace(record, status=RunStatus.KILLED) if killed else record
     except (FileNotFoundError, NotADirectoryError):
         raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
     except errors.NewerSchemaError as error:

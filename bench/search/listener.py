@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bench.cache.files import sha256
 from bench.engines import Proposal
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import (
@@ -28,7 +28,7 @@ from bench.records import (
     exceeded,
     limits,
 )
-from bench.search.state import StudyState
+from bench.search.state import StudyState, configuration_key
 from bench.search.stopping import INTERRUPTED
 from bench.training.messages import TrialResult
 from bench.workers import Listener, Outcome
@@ -71,6 +71,7 @@ class TrialListener(Listener):
             number=proposal.trial.number,
             order=0,
             state=RUNNING,
+            params=proposal.known,
             origin=origin,
             started_s=self._folder.elapsed_s(),
             weights=study.family.info.weights,
@@ -80,7 +81,7 @@ class TrialListener(Listener):
         )
         self._later_folds_s = 0.0
         self._context.deadline.pace.began(self.trial)
-        self._folder.keep(self.trial)
+        self._folder.record(self.trial, proposal.trial)
 
     def started(self, worker: int) -> None:
         """Record the worker."""
@@ -161,13 +162,12 @@ class TrialListener(Listener):
         if self._context.ledger.owes_features(trial, trial.engine):
             self._charge(trial.saved_s)
             trial = self._timed(trial)
+        trial = replace(trial, model_sha256=max(sha256(candidate) for candidate, _ in self._files))
         if self.key:
-            self._context.ledger.end(self.key, trial, _was_stopped(trial))
+            self._context.ledger.end(self.key, trial, was_stopped(trial))
         self._write(trial)
         self._context.deadline.pace.ended(trial)
         self._context.forecaster.learn(trial)
-        if self.key:
-            self._place_model(trial)
         return trial
 
     def answer(self, original: Trial) -> Trial:
@@ -237,14 +237,18 @@ class TrialListener(Listener):
 
     @property
     def _candidate(self) -> Path:
-        """File of this trial's model until it is its family's best, since other trials may end meanwhile."""
+        """File of this trial's model until its record is written."""
         model = self._folder.run.model(self.trial.family)
         return model.with_name(f".{self.trial.engine.replace(':', '-')}-{self.trial.number}-{model.name}")
 
+    @property
+    def _files(self) -> list[tuple[Path, Path]]:
+        """Files of this trial's model, complete and as trained weights alone, and their places if it is the best."""
+        model = self._folder.run.model(self.trial.family)
+        return [(self._candidate.with_suffix(end), model.with_suffix(end)) for end in (".keras", ".npz")]
+
     def _place_model(self, trial: Trial) -> None:
-        model = self._folder.run.model(trial.family)
-        for suffix in (".keras", ".npz"):  # .npz has only the trained weights
-            candidate, target = self._candidate.with_suffix(suffix), model.with_suffix(suffix)
+        for candidate, target in self._files:
             if self._context.ledger.best.get(trial.family) is not trial:
                 candidate.unlink(missing_ok=True)
             elif candidate.exists():
@@ -255,7 +259,7 @@ class TrialListener(Listener):
     def _look_up(self, params: Mapping[str, Value]) -> None:
         """Look up the configuration in the ledger; a new one gets its number in the run."""
         self.trial = replace(self.trial, params=dict(params))
-        self.key = json.dumps([self.trial.family, self.trial.params, self.trial.max_epochs], sort_keys=True)
+        self.key = configuration_key(self.trial)
         self.twin = not self._context.ledger.begin(self.key, self.trial.engine)
         if self.trial.limit and not self.twin:
             self.study.note_refused(self.key, self.trial.limit)
@@ -335,8 +339,10 @@ class TrialListener(Listener):
         )
 
     def _write(self, trial: Trial) -> None:
+        """Write the record, then place the model, then tell the engine: a crash leaves no model without a record."""
         self.trial = trial
         self._folder.record(trial, self.proposal.trial)
+        self._place_model(trial)
         self.study.tell(self.proposal, trial)
 
 
@@ -347,7 +353,6 @@ def _pruned(trial: Trial, ending: Ending) -> Trial:
     return replace(trial, state=PRUNED, ending=ending, value=value)
 
 
-def _was_stopped(trial: Trial) -> bool:
+def was_stopped(trial: Trial) -> bool:
     """Return whether the user or the budget stopped a trial before its first epoch ended."""
-    interrupted = trial.failure is not None and trial.failure.kind == FailureKind.INTERRUPTED
-    return interrupted or (trial.state == PRUNED and trial.ending is Ending.BUDGET)
+    return trial.state != COMPLETE and (trial.interrupted or trial.ending is Ending.BUDGET)

@@ -84,6 +84,14 @@ class Pace:
         if trial.state != COMPLETE:
             times.trained_s = None
 
+    def restore(self, trial: Trial) -> None:
+        """Add an ended trial of a resumed run; its first epoch began at the latest when its others would not fit."""
+        times = TrialTimes(trial.name, trial.family, trial.started_s, ended_s=trial.finished_s)
+        if trial.history and trial.finished_s is not None:
+            times.epoch_s, times.val_time_s = trial.history[0].time_s, trial.history[-1].val_time_s or 0.0
+            times.first_epoch_s = trial.finished_s - sum(epoch.time_s for epoch in trial.history[1:])
+        self._times[trial.name] = times
+
     def in_training(self) -> bool:
         """Return whether a running trial has completed an epoch."""
         return any(times.first_epoch_s is not None and times.ended_s is None for times in self._times.values())

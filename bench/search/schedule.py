@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from bench.records import Trial, limits
 from bench.search.allocation import LATEST_FIRST, LEAST_ERROR, adaptively, affordable_s, evenly, is_known_due
 from bench.search.families import Family, training
-from bench.search.listener import TrialListener
+from bench.search.listener import TrialListener, was_stopped
 from bench.search.settled import settled
 from bench.search.shares import expected_proposals
 from bench.search.state import Context, StudyState
@@ -36,6 +36,23 @@ class Schedule:
         self._waiting: list[TrialListener] = []
         self._counted: list[Trial] = []
         self._settled = False
+        self._repeat()
+
+    def _repeat(self) -> None:
+        """Repeat the recorded trials of a resumed run, in the order of their starts and ends, without training any."""
+        studies = {study.family.name: study for study in self._studies}
+        recorded = [trial for trial in self._context.folder.run.trials if trial.engine == self._context.engine]
+        trials = [trial for trial in recorded if trial.family in studies and trial.seed is not None]
+        events = [(trial.started_s, trial.number, False, trial) for trial in trials]
+        events += [(trial.finished_s, trial.number, True, trial) for trial in trials if trial.finished_s is not None]
+        for _, _, ended, trial in sorted(events, key=lambda event: event[:3]):
+            if not ended:
+                studies[trial.family].ask_again(trial)
+                continue
+            studies[trial.family].tell_again(trial, was_stopped(trial))
+            if trial.counted:
+                self._counted.append(trial)
+        self._context.clock.charge(max((trial.charged_s or 0.0 for trial in trials), default=0.0))
 
     def _study(self, family: Family) -> StudyState | None:
         """The study of a family; None if the engine cannot be created."""
@@ -48,13 +65,14 @@ class Schedule:
     def ask(self) -> tuple[Job, Listener] | None:
         """Return the next trial; None if there is none for now, or at all."""
         plan = self._context.plan
+        owed = [study for study in self._studies if study.is_owed]
         if plan.trials is not None and sum(study.trials for study in self._studies) >= plan.trials:
             return None
-        if self._config.until_settled and self._has_settled():
+        if self._config.until_settled and not owed and self._has_settled():
             return None
         waiting = [listener.study for listener in self._waiting]
         share_s = self._share_s()
-        for study in self._in_order():
+        for study in [*owed, *self._in_order()]:
             if study.is_done or study in waiting or not self._context.deadline.fits(study.family.name):
                 continue
             if asked := study.ask(is_known_due(study, self._studies, plan), share_s):

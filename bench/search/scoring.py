@@ -12,6 +12,7 @@ from statistics import stdev
 from typing import Any
 
 from bench import stats, workers
+from bench.cache.files import sha256
 from bench.config import LARGEST_SEED, RunConfig
 from bench.errors import WorkerError
 from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
@@ -38,6 +39,11 @@ class Scoring:
         """
         return [self._job(family, trial, number) for number in numbers]
 
+    def missing(self, trial: Trial, seeds: int) -> list[int]:
+        """Numbers of the jobs that are to be done: all, unless the run was scored before it was resumed."""
+        done = predictions.of_seeds(self._folder.run, trial) if trial.test else {}
+        return [number for number in range(seeds) if number not in done]
+
     def record(self, trial: Trial, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> Trial:
         """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
         results = {number: outcome.result for number, outcome in zip(numbers, outcomes, strict=False)}
@@ -47,7 +53,8 @@ class Scoring:
             if isinstance(result, ScoreResult | TrialResult) and result.test
         }
         if 0 in scored:
-            trial = replace(trial, test=_with_interval(scored[0][0], self._folder.run, trial))
+            test = _with_interval(scored[0][0], self._folder.run, trial)
+            trial = replace(trial, test=test, model_sha256=sha256(self._folder.run.model(trial.family)))
         repeats = {repeat.number: repeat for repeat in trial.repeats}
         repeats |= {number: Repeat.of(number, test, history) for number, (test, history) in scored.items() if number}
         trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
@@ -74,7 +81,11 @@ class Scoring:
             return RefitJob(**shared, phase_epochs=trial.best_epochs, model="" if number else str(model.absolute()))
         if number:
             return TrialJob(**shared, score=True)
-        trained = next((path for path in (model, model.with_suffix(".npz")) if path.exists()), None)
+        trained = store.model_file(self._folder.as_run(), trial)
+        for foreign in (
+            () if trained else (model, model.with_suffix(".npz"))
+        ):  # the driver was killed before it placed it
+            foreign.unlink(missing_ok=True)
         return ScoreJob(
             **shared,
             trained=str(trained.absolute()) if trained else "",
@@ -117,7 +128,12 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
         UsageError: A family cannot be trained again, e.g. because its file was changed; then nothing is trained.
         WorkerError: A training failed.
     """
-    wanted = {trial.family: numbers for trial in run.ranking() if (numbers := _missing(run, trial, seeds))}
+    present = {trial.family: predictions.of_seeds(run, trial) if trial.test else {} for trial in run.ranking()}
+    wanted = {
+        family: numbers
+        for family, seen in present.items()
+        if seen and (numbers := [number for number in range(1, seeds) if number not in seen])
+    }
     if not wanted:
         return run
     config = run.config
@@ -145,9 +161,3 @@ def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None
         finally:
             result = LivePage(folder, progress.warning).write(run.status)
     return result
-
-
-def _missing(run: Run, trial: Trial, seeds: int) -> list[int]:
-    """Numbers of the repeats to train, including those with lost predictions; empty if the trial has no predictions."""
-    present = predictions.of_seeds(run, trial) if trial.test else {}
-    return [number for number in range(1, seeds) if number not in present] if present else []

@@ -40,6 +40,7 @@ def make_plan(config: RunConfig, families: Sequence[Family]) -> SearchPlan:
         baselines=tuple(baselines),
         only_known=config.only_known,
         allocation=config.allocation,
+        order=tuple(family.name for family in families),
     )
 
 
@@ -50,8 +51,16 @@ def expected_proposals(plan: SearchPlan, family: Family) -> int | None:
     return max(1, -(-plan.proposals // (plan.families - len(plan.baselines))))
 
 
-def cheapest_first(families: Sequence[Family], forecaster: Forecaster) -> list[Family]:
-    """Sort families by the forecast of their first known configuration; baselines first, those without one last."""
+def cheapest_first(
+    families: Sequence[Family], forecaster: Forecaster, earlier: SearchPlan | None = None
+) -> list[Family]:
+    """Sort families by the forecast of their first known configuration; baselines first, those without one last.
+
+    In a resumed run the order is that of the earlier plan.
+    """
+    if earlier:
+        places = {name: place for place, name in enumerate(earlier.order)}
+        return sorted(families, key=lambda family: places.get(family.name, len(places)))
 
     def key(family: Family) -> tuple[bool, float]:
         predicted_s = forecaster.trial_s(family.name, family.works[0] if family.works else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections import Counter, defaultdict
@@ -16,7 +17,7 @@ from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Limit, Origin, SearchPlan, Trial
+from bench.records import COMPLETE, Ending, Limit, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search import shares
 from bench.search.families import Family
@@ -43,6 +44,11 @@ MAX_REFUSALS_IN_A_ROW = 50
 
 MAX_ENGINE_FAULTS = 3
 """Exceptions of an engine on a family after which it is no longer asked."""
+
+
+def configuration_key(trial: Trial) -> str:
+    """The key of a trial's configuration in the ledger."""
+    return json.dumps([trial.family, dict(trial.params), trial.max_epochs], sort_keys=True)
 
 
 class Ledger:
@@ -84,6 +90,7 @@ class Ledger:
 
     def end(self, key: str, trial: Trial, stopped: bool) -> None:
         """Mark a configuration as trained, or as stopped; a stopped one may be tried again."""
+        self._orders = max(self._orders, trial.order)
         self._in_training.discard(key)
         (self._stopped if stopped else self._trained)[key] = trial
         if not stopped and self.would_be_best(trial):
@@ -111,7 +118,7 @@ class Ledger:
         )
 
     def next_order(self) -> int:
-        """Return the number of a new trial in the run, from 1."""
+        """Return the number of a new trial in the run, from 1, above those of a resumed run's trials."""
         self._orders += 1
         return self._orders
 
@@ -196,6 +203,7 @@ class StudyState:
         self._ended_s = 0.0
         self._faults = 0
         self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
+        self._in_flight: list[Trial] = []  # when the run was stopped
 
     @property
     def trials(self) -> int:
@@ -211,6 +219,11 @@ class StudyState:
     def is_done(self) -> bool:
         """True if it gets no more trials."""
         return self.exhausted or self.failed or bool(self.dropped) or (self._is_baseline and self.trials > 0)
+
+    @property
+    def is_owed(self) -> bool:
+        """True if a trial that was in flight when the run was stopped is to be run again."""
+        return bool(self._in_flight)
 
     @property
     def running(self) -> int:
@@ -248,6 +261,10 @@ class StudyState:
             known: Whether to return the next known configuration, if one is left.
             share_s: Maximum seconds of a known configuration.
         """
+        if self._in_flight:
+            trial = self._in_flight.pop(0)
+            again = self._guarded(lambda: self.engine.ask(trial.params if trial.known else None), None)
+            return (*self._begun(again, trial.origin), trial.fitted) if again else None
         if known and self._known and (fitted := self._fitted(share_s)):
             del self._known[fitted.number]
             proposal = self._guarded(lambda: self.engine.ask(fitted.values), None)
@@ -280,6 +297,42 @@ class StudyState:
         self._began_s[proposal.trial.number] = self.context.folder.elapsed_s()
         return proposal, origin
 
+    def ask_again(self, trial: Trial) -> None:
+        """Repeat the start of a recorded trial of a resumed run."""
+        if trial.known and self._known:
+            place = min(range(len(self._known)), key=lambda place: _differences(self._known[place][0], trial.params))
+            values = {name: trial.params.get(name, value) for name, value in self._known[place][0].items()}
+            fitted = Fitted(place, values, trial.fitted)
+            self.context.ledger.fitted.setdefault((self.family.name, len(self._known)), fitted)
+            del self._known[place]
+        self._guarded(lambda: self.engine.ask_again(trial.number, trial.known, trial.params), None)
+        if trial.finished_s is None:
+            self._in_flight.append(trial)
+        else:
+            self._counted[trial.origin] += trial.counted
+            self._began_s[trial.number] = trial.started_s
+
+    def tell_again(self, trial: Trial, stopped: bool) -> None:
+        """Repeat the end of a recorded trial of a resumed run; `stopped` as for `Ledger.end`."""
+        ledger, key = self.context.ledger, configuration_key(trial)
+        if trial.duplicate_of:
+            if trial.ending is Ending.RECORD:
+                self.note_answer(key, trial.counted)
+        elif not trial.params and trial.failure:  # it failed before its configuration was complete
+            self.answers_in_a_row = 0
+        else:
+            if trial.limit and not trial.counted:
+                self.note_refused(key, trial.limit)
+            else:
+                capped = (trial.max_epochs or 0) < self.context.config.epochs
+                self.note_new(key, trial.params, capped)
+                self.context.forecaster.learn(trial)
+            ledger.end(key, trial, stopped)
+        ledger.owes_features(trial, trial.engine)
+        self.context.deadline.pace.restore(trial)
+        self._note_end(trial)
+        self._guarded(lambda: self.engine.tell_again(trial.number, trial.state, trial.value, trial.params), None)
+
     def uncount(self, origin: Origin) -> None:
         """Return the budget of a trial that turned out to use none."""
         self._counted[origin] -= 1
@@ -308,19 +361,22 @@ class StudyState:
 
     def tell(self, proposal: Proposal, trial: Trial) -> None:
         """Report the end of a trial to the engine; if that fails, only the Optuna trial is finished."""
-        took_s = self.context.folder.elapsed_s() - self._began_s.pop(proposal.trial.number)
-        self._ended_s += took_s
-        if trial.counted:
-            self._ended += 1
-            if trial.state == COMPLETE and trial.value is not None:
-                self.values.append(trial.value)
-            if not trial.known and not trial.duplicate_of:
-                self._proposals_s.append(took_s)
+        self._note_end(trial)
         try:
             self.engine.tell(proposal, trial.state, trial.value, trial.params)
         except Exception as error:
             self._note_fault(error)
             end_trial(self.engine.study, proposal.trial, trial.state, trial.value)
+
+    def _note_end(self, trial: Trial) -> None:
+        del self._began_s[trial.number]
+        self._ended_s += trial.took_s
+        if trial.counted:
+            self._ended += 1
+            if trial.state == COMPLETE and trial.value is not None:
+                self.values.append(trial.value)
+            if not trial.known and not trial.duplicate_of:
+                self._proposals_s.append(trial.took_s)
 
     def note_answer(self, key: str, new_here: bool) -> None:
         """Count a proposal that is answered from the record; `new_here` if it is new in this study."""
@@ -358,8 +414,8 @@ class StudyState:
         exhausted = self.exhausted and not (self.context.plan.only_known or self._is_baseline)
         folder, engine = self.context.folder, self.context.engine
         name, tried = self.family.name, len(self.distinct)
-        facts = {"dropped": self.dropped, "dropped_s": self._dropped_s} if self.dropped else {}
-        folder.end_study(engine, name, self.engine.study, exhausted=exhausted, importance=importances, **facts)
+        facts = {"dropped": self.dropped, "dropped_s": self._dropped_s, "importance": importances}
+        folder.end_study(engine, name, self.engine.study, exhausted=exhausted, **facts)
         new = f"nothing new within the limits ({self._refused} refused)" if self._refused else "nothing new"
         if exhausted and self._all_tried():
             folder.note(f"{name}: all {tried} configurations were tried; the rest of its share went to other families")
@@ -381,3 +437,8 @@ class StudyState:
         self._faults += 1
         self.failed = self._faults >= MAX_ENGINE_FAULTS
         return self.context.warn_of_fault(self.family.name, error)
+
+
+def _differences(known: Mapping[str, Value], params: Mapping[str, Value]) -> int:
+    """Number of values of a known configuration that a trial does not have."""
+    return sum(params.get(name) != value for name, value in known.items())

@@ -1,10 +1,11 @@
-"""Reasons to end a run early: Ctrl-C or SIGTERM, and the time budget."""
+"""Reasons to end a run early: Ctrl-C, SIGTERM or SIGHUP, and the time budget."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 
@@ -20,35 +21,45 @@ GRACE = 0.05
 
 MAX_GRACE_S = 30.0
 
+SIGNAL_S = 30.0
+"""Seconds after a signal in which trials may end their epoch and the chosen ones are scored."""
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 INTERRUPTED = "the run was interrupted"
 
-CLOSING = "the run ends: running trials end after their epoch, then the best are scored; Ctrl-C again ends it at once"
+CLOSING = (
+    "the run ends: running trials end after their epoch, then the best are scored, within "
+    f"{SIGNAL_S:.0f} s; a second signal (Ctrl-C) ends it at once"
+)
 
 
 class SignalStop(Stop):
-    """Stops at SIGTERM. After Ctrl-C, `Deadline` lets trials end that have completed an epoch.
+    """Stops `SIGNAL_S` after a signal. Until then, `Deadline` lets trials end that have completed an epoch.
 
     Args:
-        warn: Called once with a message after a Ctrl-C.
+        warn: Called once with a message after a signal.
 
     Attributes:
         signal: The number of the signal, 0 without one.
+        signal_s: Monotonic time of the signal.
     """
 
     def __init__(self, warn: Callable[[str], object] = lambda text: None) -> None:
         self.signal = 0
+        self.signal_s = 0.0
         self._warn = warn
         self._warned = False
 
     def announce(self) -> None:
-        """Warn once after a Ctrl-C; not in the signal handler, which may have interrupted a print."""
-        if self.signal == signal.SIGINT and not self._warned:
+        """Warn once after a signal; not in the signal handler, which may have interrupted a print."""
+        if self.signal and not self._warned:
             self._warned = True
             self._warn(CLOSING)
 
     def reason(self) -> tuple[FailureKind, str] | None:
-        return (FailureKind.INTERRUPTED, INTERRUPTED) if self.signal == signal.SIGTERM else None
+        over = self.signal and time.monotonic() - self.signal_s > SIGNAL_S
+        return (FailureKind.INTERRUPTED, INTERRUPTED) if over else None
 
 
 class EngineClock:
@@ -85,7 +96,7 @@ class Deadline(Stop):
     that have not ended after a grace period are stopped.
 
     Args:
-        signals: Ctrl-C or SIGTERM.
+        signals: Ctrl-C, SIGTERM or SIGHUP.
         pace: Measured times of the run.
         seconds: Time for the search and its share of scoring and the page; None without a time limit.
         chosen: Returns the trials that would be scored now.
@@ -109,7 +120,7 @@ class Deadline(Stop):
 
     @property
     def interrupted(self) -> bool:
-        """True after Ctrl-C or SIGTERM."""
+        """True after a signal."""
         return self._signals.signal != 0
 
     def left_s(self) -> float | None:
@@ -153,10 +164,10 @@ class Deadline(Stop):
 
 @contextlib.contextmanager
 def stop_on_signal(warn: Callable[[str], object]) -> Iterator[SignalStop]:
-    """Record the first Ctrl-C or SIGTERM, so that the run can end in an orderly way; a second one stops it immediately.
+    """Record the first signal of `SIGNALS`, so that the run can end in an orderly way; a second one stops it at once.
 
-    The second one has its previous effect: for Ctrl-C, and for SIGTERM on the command line, an exception, which still
-    closes open files and processes.
+    The second one has its previous effect: for Ctrl-C, and for the others on the command line, an exception, which
+    still closes open files and processes. A signal that is ignored, as SIGHUP is under `nohup`, stays so.
     """
     stop = SignalStop(warn)
     if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
@@ -164,11 +175,12 @@ def stop_on_signal(warn: Callable[[str], object]) -> Iterator[SignalStop]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        stop.signal = number
+        stop.signal, stop.signal_s = number, time.monotonic()
         for signal_number, handler in before.items():
             signal.signal(signal_number, handler)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heeded}
     try:
         yield stop
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from bench.training.messages import Channel, Job
 
 POLL_S = 0.5
 """Seconds between two checks whether a stop has been requested."""
+
+MEANWHILE_S = 60.0
+"""Maximum seconds between two calls of what `run_jobs` does meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,10 @@ def run_jobs(
         ask: Returns the next job, or None if there is none at the moment. It is called again after the caller has
             handled an outcome; the loop ends when it returns None and no job is running.
         stop: Once it is closed, no job starts any more; once it has a reason, running ones are cancelled.
-        meanwhile: Called after an outcome was handled and new jobs were started, for work that should not delay them.
+        meanwhile: Called after an outcome was handled and new jobs were started, for work that should not delay them,
+            and every `MEANWHILE_S`.
     """
-    running, cancelled, handled = 0, False, False
+    running, cancelled, handled, called_s = 0, False, False, time.monotonic()
     while True:
         while not stop.closed() and pool.has_room() and (asked := ask()) is not None:
             pool.submit(*asked)
@@ -106,8 +111,9 @@ def run_jobs(
         if not cancelled and (reason := stop.reason()) is not None:
             pool.cancel(*reason)
             cancelled = True
-        if handled:
+        if handled or time.monotonic() - called_s > MEANWHILE_S:
             meanwhile()
+            called_s = time.monotonic()
         outcomes = pool.finished(POLL_S)
         running, handled = running - len(outcomes), bool(outcomes)
         yield from outcomes

@@ -289,7 +289,27 @@ def test_ctrl_c_is_status_130_and_keeps_the_run(bench, tmp_path):
     status, _, err = bench(*bench.usual, pool=pool)
     assert status == 130
     assert "the partial run is kept" in err
+    assert "continue it: python -m bench resume here" in err
     assert json.loads((tmp_path / "here" / "run.json").read_text())["status"] == "partial"
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_an_interrupted_run_goes_on_to_its_budget_or_to_a_larger_one(bench, tmp_path):
+    def score(family, params):
+        if len(pool.trained) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return 0.5
+
+    pool = FakePool(depth, score)
+    here = str(tmp_path / "here")
+    assert bench(*bench.usual, pool=pool)[0] == 143
+    assert bench("resume", here)[0] == 0
+    status, _, err = bench("resume", here)
+    assert (status, "is complete; --budget names a larger total" in err) == (2, True)
+    assert bench("resume", here, "--budget", "5", "--json")[0] == 0
+    states = json.loads((tmp_path / "here" / "run.json").read_text())["trials"]
+    assert states == {"COMPLETE": 5}
 
 
 @pytest.mark.parametrize("option", [["--storage", "{}"], ["--storage={}"]])

@@ -106,3 +106,19 @@ def test_a_baseline_has_no_model_to_export_and_is_not_trained_for_it(run, tmp_pa
     with pytest.raises(ConfigError, match="net: is a baseline, which does not learn from pictures"):
         export.export(baseline, export.find(run, "net"), tmp_path / "net.keras", Progress(), pool)
     assert pool.jobs == []
+
+
+def test_a_model_of_another_trial_is_refused_and_trained_again(run, tmp_path):
+    """As a driver leaves it that is killed between a trial's record and its model."""
+    said: list[str] = []
+
+    class Listening(Progress):
+        def warning(self, text):
+            said.append(text)
+
+    kept = run.path / "models" / "net.keras"
+    kept.write_text("the model of an earlier best")
+    trial, out = export.find(run, "net"), tmp_path / "net.keras"
+    assert export.export(run, trial, out, Listening(), Recording()) == trial.value
+    assert json.loads(out.read_text()) == dict(trial.params)
+    assert said == [f"{kept}: is not the model of {trial.name}, by its SHA-256; it is not used"]

@@ -350,12 +350,18 @@ def test_ctrl_c_does_not_wait_for_a_trial_without_an_epoch(start, clock, tmp_pat
     assert (second.state, second.failure.kind) == ("FAIL", "Interrupted")
 
 
-def test_sigterm_scores_nothing(start, clock, tmp_path):
-    with pytest.raises(Interrupted):
-        start(pressing(clock, signal.SIGTERM), budget=Budget(20))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("limit_s", [30.0, -1.0])
+def test_other_signals_score_the_best_too_unless_that_takes_too_long(
+    start, clock, tmp_path, monkeypatch, number, limit_s
+):
+    monkeypatch.setattr("bench.search.stopping.SIGNAL_S", limit_s)
+    with pytest.raises(Interrupted) as caught:
+        start(pressing(clock, number), budget=Budget(20))
+    assert caught.value.exit_status == 128 + number
     row = json.loads((tmp_path / "run" / "run.json").read_text())
     assert row["status"] == "partial"
-    assert row["best"]["test_accuracy"] is None
+    assert (row["best"]["test_accuracy"] is None) == (limit_s < 0)
 
 
 def test_ctrl_c_while_the_best_are_scored_begins_no_other_seed(start, clock, tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import text
-from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, Trial
+from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, RunStatus, Trial
 from bench.report.sections.recommendation import command
 from bench.report.sections.screened import in_words
 from bench.runs.standings import Standing, chance, recommended, scored, standings
@@ -210,6 +210,6 @@ def _without_result(run: Run) -> tuple[str, str]:
         return "No result", f"every trial failed ({len(ended)} of {len(ended)}); the failures below say why"
     if ended:
         return "No result", f"no trial was trained to its end: {text.states(run.trials)}"
-    if run.status == "partial":
+    if run.status in (RunStatus.PARTIAL, RunStatus.KILLED):
         return "No result", "the run was stopped before its first trial ended"
     return "No result", "nothing was trained; the table below gives the reason for every family"

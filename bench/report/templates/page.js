@@ -221,6 +221,12 @@ const page = (() => {
       addEventListener(type, () => (touched = Date.now()), { capture: true, passive: true });
     }
     const again = () => {
+      // A living driver draws the page again every minute, and after the search at least when a model is scored.
+      if (Date.now() - Date.parse(document.lastModified) > 15 * 60 * 1000) {
+        const notice = document.querySelector(".notice.going span");
+        notice?.append(" It no longer does: the page is 15 minutes old, so the run was stopped, or it scores slowly.");
+        return;
+      }
       const isBusy = Date.now() - touched < 2000 || !getSelection().isCollapsed || document.querySelector("dialog[open]");
       if (document.hidden || isBusy || paper.matches) {
         setTimeout(again, 1000);
