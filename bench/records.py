@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
@@ -946,10 +949,15 @@ class RunHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunHeader):
-    """One invocation: data, split, families, engines, budget, seed, environment, and every trial."""
+    """One invocation: data, split, families, engines, budget, seed, environment, and every trial.
+
+    Attributes:
+        storage: URL of the shared storage that it was read from, with its password; never written.
+    """
 
     path: Path
     studies: tuple[Study, ...]
+    storage: str = field(default="", repr=False, compare=False)
 
     @property
     def manifest(self) -> Path:
@@ -1091,6 +1099,11 @@ def study_name(engine: str, family: str, prefix: str = "") -> str:
     return f"{prefix}{family}/{engine}"
 
 
+def state_counts(trials: Iterable[Trial]) -> Counter[str]:
+    """Number of trials in each state, without answers from the record and refused ones."""
+    return Counter(trial.state.value for trial in trials if not (trial.duplicate_of or trial.limit))
+
+
 def leaderboard_row(trial: Trial) -> dict[str, Any]:
     """A trial as a row of the leaderboard; values that were not measured are None."""
     cost = asdict(trial.cost) if trial.cost else {}
@@ -1130,6 +1143,27 @@ def from_data(kind: type[T], data: object) -> T:
         ValueError: A field is missing or has the wrong type; the message has its path.
     """
     return msgspec.convert(data, kind, str_keys=True)
+
+
+def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a checksum to a record's JSON data, because a database has none."""
+    return {**data, "crc32": _crc32(data)}
+
+
+def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's JSON data without its checksum; older records have none.
+
+    Raises:
+        ValueError: The data do not match it.
+    """
+    rest = {name: value for name, value in data.items() if name != "crc32"}
+    if "crc32" in data and data["crc32"] != _crc32(rest):
+        raise ValueError("a record does not match its checksum")
+    return rest
+
+
+def _crc32(data: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(data, sort_keys=True).encode())
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

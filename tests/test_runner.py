@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import signal
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -286,7 +287,7 @@ def test_the_interval_of_the_test_accuracy_is_wilsons(start):
 def test_the_model_that_is_kept_is_the_chosen_ones(start, tmp_path, slots):
     run = start(FakePool(depth, deeper_is_better, slots=slots), budget=Budget(12), engines=("optuna:random",))
     for family in "ab":
-        kept = json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text())
+        kept = json.loads(zipfile.Path(tmp_path / "run" / "models" / f"{family}.keras", "config.json").read_text())
         assert kept == run.best(family).params
     assert sorted(path.name for path in (tmp_path / "run" / "models").iterdir()) == ["a.keras", "b.keras"]
 
@@ -355,7 +356,10 @@ def test_the_chosen_configuration_is_trained_again_on_all_folds_and_is_the_only_
         assert job.values == chosen.params
         assert job.phase_epochs == chosen.best_epochs == (3,)
         assert job.predictions == str(tmp_path / "run" / "predictions" / f"{family}.npz")
-        assert json.loads((tmp_path / "run" / "models" / f"{family}.keras").read_text()) == chosen.params
+        assert (
+            json.loads(zipfile.Path(tmp_path / "run" / "models" / f"{family}.keras", "config.json").read_text())
+            == chosen.params
+        )
         assert chosen.test.accuracy_low < chosen.test.accuracy < chosen.test.accuracy_high
         assert len(chosen.repeats) == 2
     assert sorted(path.name for path in (tmp_path / "run" / "models").iterdir()) == ["a.keras", "b.keras"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.cli.options import BASELINE, add_policy, output, policy_path, run_folder, written
+from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, run_folder, written
 from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
     add_policy(parser)
+    add_storage(parser)
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
     parser.add_argument(
         "--markdown",
@@ -123,11 +124,11 @@ def _check(options: argparse.Namespace) -> int:
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
-        candidate = results.of_path(path)
+        candidate = results.of_path(path, options.storage)
     except BaselineError as error:
         raise RunFolderError(str(error)) from None
     try:
-        baseline = results.of_path(baseline_path)
+        baseline = results.of_path(baseline_path, options.storage)
     except (BaselineError, RunFolderError) as error:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None

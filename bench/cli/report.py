@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_setting, run_folder, written
+from bench.cli.options import add_run, add_setting, run_folder, written
 from bench.config import SETTINGS
 
 SUMMARY = "write the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_run(parser)
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.report import index
     from bench.runs import store
 
-    record = store.load(run_folder(options.run))
+    record = store.load(run_folder(options.run), options.storage)
     page = record.path / "report.html"
     with written(page):
         report.render(record, page, plotlyjs)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 from bench import workers
 from bench.cache.files import replacing
-from bench.errors import ConfigError, WorkerError, unknown
+from bench.errors import ConfigError, WorkerError, reading, unknown
 from bench.records import COMPLETE, Ending, Epoch, Run, Trial
 from bench.search import families
 from bench.search.progress import Progress
@@ -70,10 +71,20 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     if file := saved_model(run, trial):
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
+            _check_model(file, temporary)
         return None
     if run.split.folds:
         raise ConfigError(f"{trial.family}: with folds only chosen trials have a model; this one has none")
     return _train(run, trial, out, progress, pool)
+
+
+def _check_model(file: Path, copied: Path) -> None:
+    """Compare all members of a copied `.keras` file, a ZIP archive, with their checksums; none of it is executed."""
+    with reading(f"{file} (remove it to train the model again)"), zipfile.ZipFile(copied) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"checksum of {damaged}")
+        if "config.json" not in archive.namelist():
+            raise ValueError("config.json is missing")
 
 
 def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None) -> float:

@@ -6,43 +6,54 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.config import RunConfig
-from bench.errors import RunFolderError
-from bench.records import Run, Study, Trial, from_data, study_name
+from bench.errors import RunFolderError, reading
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    Run,
+    RunRecord,
+    Study,
+    Trial,
+    from_data,
+    state_counts,
+    study_name,
+    unsealed,
+)
 from bench.runs import upgrades
-from bench.text import MASK, masked_url
+from bench.text import masked_url
 
 STORAGE = "BENCH_STORAGE"
-"""Environment variable with the URL of a storage with password, since run folders do not record passwords."""
+"""Environment variable with the URL of a storage, instead of `--storage`."""
+
+FILE = "trials.sqlite3"
+"""Name of the storage in a run folder."""
 
 
 def sqlite_url(path: Path) -> str:
     """URL of the storage in a run folder."""
-    return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
+    return f"sqlite:///{(path / FILE).absolute()}"
 
 
-def storage_url(path: Path, config: RunConfig) -> str:
-    """URL of the storage of a run's trials; one with a password is taken from the environment variable `STORAGE`.
+def shared_url(path: Path, recorded: str, url: str = "") -> str:
+    """URL of the shared storage of a run; "" if its trials are in its folder.
+
+    A run folder may come from elsewhere, so that the user names the storage: by `url` or the variable `STORAGE`.
 
     Raises:
-        RunFolderError: The file is missing in the folder, or the password is unknown.
+        RunFolderError: The user names none, or another one.
     """
-    if MASK in config.storage:
-        url = os.environ.get(STORAGE, "")
-        if masked_url(url) != config.storage:
-            raise RunFolderError(
-                f"{path}: its trials are in {config.storage}, and passwords are not recorded; set {STORAGE} to it "
-                "with the password"
-            )
-        return url
-    if config.storage:
-        return config.storage
-    if not (path / "trials.sqlite3").exists():
-        raise RunFolderError(f"{path}: trials.sqlite3 is missing, the file of the trials")
-    return sqlite_url(path)
+    url, recorded = url or os.environ.get(STORAGE, ""), masked_url(recorded)
+    if recorded and masked_url(url) != recorded:
+        raise RunFolderError(
+            f"{path}: its trials are in {recorded}, which is opened only if named: by --storage or {STORAGE}, with the "
+            "password"
+        )
+    return url if recorded else ""
 
 
 def open_storage(url: str, exclusive: bool = False) -> Any:
@@ -72,6 +83,35 @@ def open_storage(url: str, exclusive: bool = False) -> Any:
     return storage
 
 
+def open_file(path: Path) -> Any:
+    """Open the storage in a run folder to read it; nothing is created and nothing written.
+
+    A file without a write-ahead log is opened as immutable, because SQLite would create a log
+    (https://sqlite.org/wal.html#read_only_databases).
+
+    Raises:
+        RunFolderError: It is missing or damaged.
+    """
+    import optuna
+
+    file = path / FILE
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with reading(file):
+        if not file.is_file():
+            raise RunFolderError(f"{file}: is missing, the file of the trials")
+        state = "mode=ro" if file.with_name(f"{FILE}-wal").exists() else "mode=ro&immutable=1"
+        uri = f"{file.absolute().as_uri()}?{state}"
+        connect = {"creator": lambda: sqlite3.connect(uri, timeout=60, uri=True, check_same_thread=False)}
+        return optuna.storages.RDBStorage(f"sqlite:///{FILE}", engine_kwargs=connect, skip_table_creation=True)
+
+
+def checkpoint(storage: Any) -> None:
+    """Move the committed trials from the write-ahead log into the file itself; only SQLite needs it."""
+    if getattr(storage, "url", "").startswith("sqlite"):
+        with storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint")
+
+
 def close_storage(storage: Any) -> None:
     storage.remove_session()
     if hasattr(storage, "engine"):
@@ -87,21 +127,27 @@ def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> N
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
+def read_studies(run: Run, record: RunRecord, url: str = "") -> tuple[Study, ...]:
     """Read the studies of a run, ordered by engine and family, with every trial's record.
 
-    Raises:
-        RunFolderError: The storage cannot be opened, or is damaged.
-    """
-    from sqlalchemy.exc import SQLAlchemyError
+    Args:
+        run: The run without its studies.
+        record: Content of its `run.json`.
+        url: URL of its shared storage; "" reads the file in its folder.
 
-    url = storage_url(run.path, run.config)
-    storage = open_storage(url)
+    Raises:
+        RunFolderError: The storage cannot be opened, is damaged, or lacks trials that `run.json` counts.
+    """
+    storage = open_storage(url) if url else open_file(run.path)
+    where = f"storage {masked_url(url)}" if url else run.path / FILE
     try:
-        return _read(storage, run, prefix)
-    except (KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"storage {masked_url(url)}: damaged, {reason}") from error
+        with reading(where):
+            studies = _read(storage, run, record.prefix)
+            counts = state_counts(replace(run, studies=studies).trials)
+            for state in (COMPLETE, PRUNED, FAIL):
+                if counts[state] < (counted := record.trials.get(state, 0)):
+                    raise ValueError(f"has {counts[state]} trials that are {state}, but run.json counts {counted}")
+            return studies
     finally:
         close_storage(storage)
 
@@ -132,7 +178,11 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
 
 def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
     data = of_study.get(f"trial/{frozen.number}") or frozen.user_attrs.get("record")
-    if data is None:
+    if data is not None:
+        data = unsealed(data)
+    elif frozen.state.is_finished() and "origin" not in frozen.user_attrs:
+        raise ValueError(f"trial {frozen.number} of {family} has no record")
+    else:
         data = upgrades.trial_from_1(frozen.number, frozen.user_attrs, of_study)
         data["value"] = frozen.value if frozen.state.is_finished() else None
         data.setdefault("params", frozen.params)
@@ -144,7 +194,7 @@ def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -
 
 def as_single_file(path: Path) -> None:
     """Turn the SQLite storage of a run folder into a single file, without a write-ahead log."""
-    database = path / "trials.sqlite3"
+    database = path / FILE
     if database.exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")

@@ -25,7 +25,7 @@ import os
 import re
 import secrets
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ from typing import Any
 
 import bench
 from bench import errors
+from bench.cache import files
 from bench.cache.files import write_text
 from bench.config import RunConfig
 from bench.records import (
@@ -52,11 +53,13 @@ from bench.records import (
     Trial,
     from_data,
     leaderboard_row,
+    sealed,
+    state_counts,
     study_name,
     to_data,
     upgraded,
 )
-from bench.runs import environment, optuna_storage, upgrades
+from bench.runs import environment, optuna_storage, predictions, upgrades
 from bench.text import masked_url, without_password
 
 UPGRADES = (upgrades.run_1_to_2, upgrades.run_2_to_3)
@@ -157,14 +160,14 @@ class RunFolder:
     def record(self, trial: Trial, optuna_trial: Any) -> None:
         """Write a trial's record into its Optuna trial, which must not be finished."""
         self.keep(trial)
-        optuna_trial.set_user_attr("record", to_data(trial))
+        optuna_trial.set_user_attr("record", sealed(to_data(trial)))
 
     def amend(self, trial: Trial) -> None:
         """Write the record of a finished trial again, for instance with its test figures."""
         self.keep(trial)
         name = study_name(trial.engine, trial.family, self.prefix)
         self.storage.set_study_user_attr(
-            self.storage.get_study_id_from_name(name), f"trial/{trial.number}", to_data(trial)
+            self.storage.get_study_id_from_name(name), f"trial/{trial.number}", sealed(to_data(trial))
         )
 
     def end_study(self, engine: str, family: str, optuna_study: Any, **facts: Any) -> None:
@@ -342,7 +345,8 @@ def reopen(run: Run) -> Iterator[RunFolder]:
     file = _read_run(run.path)
     if not os.access(run.path, os.W_OK):
         raise errors.RunFolderError(f"{run.path}: cannot be written")
-    storage = optuna_storage.open_storage(optuna_storage.storage_url(run.path, file.config))
+    url = optuna_storage.shared_url(run.path, file.config.storage, run.storage)
+    storage = optuna_storage.open_storage(url or optuna_storage.sqlite_url(run.path))
     folder = RunFolder(run.path, run, file.prefix, storage)
     folder.begun = True
     try:
@@ -352,16 +356,22 @@ def reopen(run: Run) -> Iterator[RunFolder]:
         folder.close()
 
 
-def load(path: Path) -> Run:
-    """Read a run folder.
+def load(path: Path, storage: str = "") -> Run:
+    """Read a run folder; nothing is written, and no storage is opened that only the folder names.
+
+    Args:
+        path: The folder.
+        storage: URL of the storage, if the run had a shared one; default: that in `optuna_storage.STORAGE`.
 
     Raises:
         RunFolderError: It is not a run folder, is damaged, or was written by a newer version.
     """
     file = _read_run(path)
-    run = Run(path=path, studies=(), **file.header())
-    studies = optuna_storage.read_studies(run, file.prefix)
-    return replace(run, config=_without_password(run.config), studies=studies)  # older versions wrote the password
+    url = optuna_storage.shared_url(path, file.config.storage, storage)
+    run = Run(path=path, studies=(), storage=url, **file.header())
+    config = _without_password(run.config)  # older versions wrote the password
+    run = replace(run, config=config, studies=optuna_storage.read_studies(run, file, url))
+    return replace(run, notes=(*run.notes, *predictions.problems(run)))
 
 
 def summaries(folder: Path = REPORTS) -> list[Summary]:
@@ -385,14 +395,15 @@ def _summary(path: Path) -> Summary:
 
 def _read_run(path: Path) -> RunRecord:
     file = path / "run.json"
-    try:
-        return from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
-    except (FileNotFoundError, NotADirectoryError):
-        raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
-    except errors.NewerSchemaError as error:
-        raise errors.RunFolderError(f"{file}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.ConfigError) as error:
-        raise errors.RunFolderError(f"{file}: damaged, {error}") from error
+    with errors.reading(file):
+        try:
+            content = files.read(file)
+        except (FileNotFoundError, NotADirectoryError):
+            raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
+        try:
+            return from_data(RunRecord, upgraded(json.loads(content), UPGRADES))
+        except errors.ConfigError as error:
+            raise ValueError(str(error)) from None
 
 
 def _write_run(run: Run, prefix: str) -> None:
@@ -400,7 +411,7 @@ def _write_run(run: Run, prefix: str) -> None:
     row = leaderboard_row(ranking[0]) if ranking else {}
     content = RunRecord(
         prefix=prefix,
-        trials=Counter(trial.state.value for trial in run.trials if not (trial.duplicate_of or trial.limit)),
+        trials=state_counts(run.trials),
         best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
         **run.header(),
     )

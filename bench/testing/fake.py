@@ -7,6 +7,7 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -194,7 +195,8 @@ class FakePool(InProcessPool):
             listener.built(hp.values, Weights.NONE, work)
 
     def _save(self, path: Path, values: Mapping[str, Value]) -> None:
-        path.write_text(json.dumps(dict(values)), encoding="utf-8")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", json.dumps(dict(values)))
 
     def _train(self, accuracy: float, values: Mapping[str, Value], job: TrainingJob, listener: Listener) -> TrialResult:
         folds = data.load(Path(job.manifest)).folds

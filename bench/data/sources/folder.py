@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bench.cache import files
 from bench.config import RunConfig
 from bench.data import masks
 from bench.data.pictures import Picture, PictureError, decode, is_picture
@@ -81,8 +81,7 @@ def rebuild(description: Mapping[str, Any]) -> Folder:
 def read(path: str, least: int) -> Picture:
     """Read a picture from a file; see `Source.picture` for `least` and errors."""
     try:
-        with FileIO(path) as file:
-            content = file.readall()
+        content = files.read(path)
     except OSError as error:
         if _is_annexed(path):
             raise PictureError(path, LeftOutKind.ANNEX_POINTER) from None
