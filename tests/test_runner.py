@@ -532,15 +532,13 @@ def test_two_runs_share_one_storage(start, tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
     first = start(storage=url, out=str(tmp_path / "one"))
     second = start(storage=url, out=str(tmp_path / "two"), seed=1)
-    assert bench.load(tmp_path / "one").trials == first.trials
-    assert bench.load(tmp_path / "two").trials == second.trials
+    assert bench.load(tmp_path / "one", url).trials == first.trials
+    assert bench.load(tmp_path / "two", url).trials == second.trials
 
 
 @pytest.mark.slow
 @pytest.mark.storage
-def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environment_later(
-    start, tmp_path, monkeypatch, capsys
-):
+def test_the_password_of_a_storage_stands_in_no_file_and_is_named_again_later(start, tmp_path, monkeypatch, capsys):
     url = f"sqlite:///file:{tmp_path / 'shared.sqlite3'}?password=s3cr@t&uri=true"
     shown = url.replace("s3cr@t", "***")
     run = start(storage=url, families=("a",), budget=Budget(2))
@@ -552,7 +550,7 @@ def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environm
         monkeypatch.setenv("BENCH_STORAGE", value)
         assert parser.main(["report", str(tmp_path / "run")]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{shown}, and passwords are not recorded; set BENCH_STORAGE" in line
+        assert f"{shown}, which is opened only if named: by --storage or BENCH_STORAGE" in line
     monkeypatch.setenv("BENCH_STORAGE", url)
     assert bench.load(tmp_path / "run").trials == run.trials
     assert parser.main(["report", str(tmp_path / "run")]) == 0
@@ -560,8 +558,8 @@ def test_the_password_of_a_storage_stands_in_no_file_and_comes_from_the_environm
     record = (tmp_path / "run" / "run.json").read_text().replace(shown, url)  # as older versions wrote it
     (tmp_path / "run" / "run.json").write_text(record)
     monkeypatch.delenv("BENCH_STORAGE")
-    assert bench.load(tmp_path / "run") == run
-    with store.reopen(bench.load(tmp_path / "run")) as folder:
+    assert bench.load(tmp_path / "run", url) == run
+    with store.reopen(bench.load(tmp_path / "run", url)) as folder:
         folder.snapshot(run.status)
     assert "s3cr" not in (tmp_path / "run" / "run.json").read_text()
 
@@ -788,7 +786,7 @@ def test_runs_of_one_name_in_a_shared_storage_have_their_own_trials(start, tmp_p
         monkeypatch.chdir(tmp_path / machine)
         run = start(storage=url, out="run", families=("a",), budget=Budget(budget))
         assert len(run.trials) == budget
-        assert bench.load(tmp_path / machine / "run").trials == run.trials
+        assert bench.load(tmp_path / machine / "run", url).trials == run.trials
 
 
 def test_two_runs_of_one_moment_get_a_folder_each(tmp_path, monkeypatch):

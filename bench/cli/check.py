@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
 from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, run_folder, written
-from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
+from bench.errors import BaselineError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
     from rich.table import Table
@@ -93,16 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check; errors become one line in which no name from a file can be a command to the CI that reads it."""
-    from bench.text import one_line, without_commands
-
-    try:
-        return _check(options)
-    except BenchError as error:
-        raise type(error)(without_commands(one_line(str(error)))) from None
-
-
-def _check(options: argparse.Namespace) -> int:
     """Read both sides, judge, write the requested outputs, and return the exit status."""
     if options.json and (options.github or options.quiet):
         extra = "--github" if options.github else "--quiet"

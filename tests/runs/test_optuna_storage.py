@@ -1,4 +1,4 @@
-"""Trials are read from the database in the run folder, without writing, and from no place that only the folder names."""
+"""Trials are read from the database in the run folder, without writing, and from no place that only a folder names."""
 
 from __future__ import annotations
 
