@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -105,7 +106,7 @@ class Origin(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Reason why a job has no result."""
+    """Reason why a job has no result; ENVIRONMENT is a fault of pictures, cache or disk, which every trial meets."""
 
     EXCEPTION = "exception"
     OOM = "OOM"
@@ -116,6 +117,7 @@ class FailureKind(StrEnum):
     NON_FINITE = "NonFinite"
     INTERRUPTED = "Interrupted"
     BUDGET_SPENT = "BudgetSpent"
+    ENVIRONMENT = "environment"
 
 
 LEADERBOARD_COLUMNS = (
@@ -414,6 +416,9 @@ class OverSeeds:
     sd: float
 
 
+_VARYING = re.compile(r"""'[^']*'|"[^"]*"|\S*/\S*|0x[0-9a-f]+|[\d.,]+""")
+
+
 @dataclass(frozen=True)
 class Failure:
     """The reason why a job has no result.
@@ -435,6 +440,11 @@ class Failure:
     def name(self) -> str:
         """The exception's class, the signal's name, or the kind."""
         return self.error or self.kind.value
+
+    @property
+    def shape(self) -> str:
+        """The name and the message without numbers, names in quotes and paths, which differ between alike failures."""
+        return f"{self.name}: {_VARYING.sub('…', self.message)}"
 
 
 @dataclass(frozen=True)
@@ -467,6 +477,7 @@ class Trial:
         work: Computations of its training; None in older records and before its model is built.
         forecast: Forecast of its cost; None if there was none.
         fitted: Changes to a known configuration that fit it to its family's share of the budget, in words.
+        halved: True if memory ran out, and it was trained again with half the batch size.
     """
 
     family: str
@@ -504,6 +515,7 @@ class Trial:
     work: Work | None = None
     forecast: Forecast | None = None
     fitted: str = ""
+    halved: bool = False
 
     @property
     def study(self) -> str:
@@ -537,8 +549,9 @@ class Trial:
 
     @property
     def note(self) -> str:
-        """Deviations from the usual course, as phrases: a fitted configuration, the reason why it ended early."""
-        return "; ".join(filter(None, (self.fitted, self._ended_early)))
+        """Deviations from the usual course, as phrases, e.g. the reason why it ended early."""
+        halved = "half the batch size, since memory ran out" if self.halved else ""
+        return "; ".join(filter(None, (self.fitted, halved, self._ended_early)))
 
     @property
     def _ended_early(self) -> str:

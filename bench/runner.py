@@ -24,7 +24,7 @@ from functools import partial
 
 from bench import cache, data, engines, workers
 from bench.config import RunConfig
-from bench.errors import Interrupted
+from bench.errors import Interrupted, UsageError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
@@ -100,6 +100,9 @@ def run(config: RunConfig, progress: Progress = SILENT, command: str = "", pool:
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
                 sample_curves.add(families, folder, pool, Deadline(stop, pace), pace, progress)
             status = RunStatus.COMPLETE
+        except UsageError:  # a fault of the pictures or the disk, which every trial met
+            status = RunStatus.PARTIAL
+            raise
         finally:
             done = page.write(RunStatus.PARTIAL if stop.signal else status)
         progress.end(done, page.path)

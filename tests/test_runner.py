@@ -451,7 +451,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(start):
 
     run = start(FakePool(depth, score), budget=Budget(12))
     failed = [trial for trial in run.trials if trial.state == "FAIL"]
-    assert len(failed) == 6
+    assert len(failed) == 5
     assert {(trial.failure.name, trial.failure.message) for trial in failed} == {("RuntimeError", "out of luck")}
     assert run.failed_families() == ["a"]
     assert run.best("b") is not None

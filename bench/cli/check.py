@@ -137,14 +137,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
     """Refuse outputs that are folders, or files that this check reads or writes."""
-    taken = {path.resolve(): "is read by this check" for path in inputs}
+    taken = {os.path.realpath(path): "is read by this check" for path in inputs}
     for name, example in (("junit", "check.xml"), ("markdown", "check.md")):
         if not (text := getattr(options, name)):
             continue
         path = output(name, text, example)
-        if use := taken.get(path.resolve()):
+        if use := taken.get(os.path.realpath(path)):
             raise ConfigError(f"{name} {text!r}: {use}; name another file, e.g. {example}")
-        taken[path.resolve()] = "is the file of --junit"
+        taken[os.path.realpath(path)] = "is the file of --junit"
 
 
 def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:

@@ -14,6 +14,7 @@ from bench.errors import ConfigError, WorkerError, reading, unknown
 from bench.records import COMPLETE, Ending, Epoch, Run, Trial
 from bench.search import families
 from bench.search.progress import Progress
+from bench.search.scoring import retraining
 from bench.training.messages import TrialJob, TrialResult
 from bench.workers import Listener, Pool, Stop, run_jobs
 
@@ -94,10 +95,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         job = TrialJob(
             id=f"export {trial.name}",
             timeout_s=config.trial_timeout_s,
-            **families.training(config, run, family),
-            epochs=trial.max_epochs or config.epochs,
-            stop_after=trial.epochs if trial.cut else None,
-            values=dict(trial.params),
+            **retraining(config, run, family, trial),
             whole=True,
         )
         work = iter([(job, _ExportListener(out, job.epochs, progress))])

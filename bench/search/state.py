@@ -16,7 +16,7 @@ from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Limit, Origin, SearchPlan, Trial
+from bench.records import COMPLETE, FailureKind, Limit, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search import shares
 from bench.search.families import Family
@@ -43,6 +43,10 @@ MAX_REFUSALS_IN_A_ROW = 50
 
 MAX_ENGINE_FAULTS = 3
 """Exceptions of an engine on a family after which it is no longer asked."""
+
+
+MAX_ALIKE = 5
+"""First trials of a family that fail alike, after which it gets no more."""
 
 
 class Ledger:
@@ -195,6 +199,7 @@ class StudyState:
         self._ended = 0
         self._ended_s = 0.0
         self._faults = 0
+        self._failures: list[str] = []
         self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
 
     @property
@@ -314,6 +319,11 @@ class StudyState:
             self._ended += 1
             if trial.state == COMPLETE and trial.value is not None:
                 self.values.append(trial.value)
+            if trial.failure and trial.failure.kind is not FailureKind.INTERRUPTED:
+                self._failures.append(trial.failure.shape)
+                if self._ended == len(self._failures) == MAX_ALIKE and len(set(self._failures)) == 1:
+                    self.drop(f"its first {MAX_ALIKE} trials failed alike")
+                    self.context.warn(f"{self.family.name}: {self.dropped}, {text.shorten(self._failures[0], 200)}")
             if not trial.known and not trial.duplicate_of:
                 self._proposals_s.append(took_s)
         try:

@@ -34,6 +34,7 @@ from bench.training.messages import (
     TrialResult,
 )
 from bench.workers import Listener, Outcome
+from bench.workers.process import failure_of
 
 Build = Callable[[HyperParameters, str], object]
 """Declares hyperparameters, from `hp` and the family's name."""
@@ -82,7 +83,7 @@ class InProcessPool:
         try:
             result = self._run(job, listener)
         except Exception as error:
-            result = Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__)
+            result = replace(failure_of(error), traceback="")
         return [Outcome(job, failure=result) if isinstance(result, Failure) else Outcome(job, result=result)]
 
     def cancel(self, kind: FailureKind, message: str) -> None:

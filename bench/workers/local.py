@@ -62,6 +62,7 @@ class _WorkerProcess:
     worker: int
     log: Path
     deadline: float
+    oom_kills: int
     result: object | None = None
     failure: Failure | None = None
     kill_at: float | None = None
@@ -110,7 +111,8 @@ class LocalPool:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
         job_connection.close()
         deadline = time.monotonic() + job.timeout_s
-        self._running.append(_WorkerProcess(job, listener, process, connection, worker, log, deadline))
+        started = _WorkerProcess(job, listener, process, connection, worker, log, deadline, machine.oom_kills())
+        self._running.append(started)
         listener.started(worker)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
@@ -236,14 +238,16 @@ def _outcome(running: _WorkerProcess) -> Outcome:
     running.process.close()
     if running.result is not None:
         return Outcome(running.job, result=running.result)
-    failure = running.failure or _abnormal_end(exit_code)
+    failure = running.failure or _abnormal_end(exit_code, machine.oom_kills() > running.oom_kills)
     if not failure.traceback:
         failure = replace(failure, traceback=output)
     return Outcome(running.job, failure=failure)
 
 
-def _abnormal_end(exit_code: int | None) -> Failure:
+def _abnormal_end(exit_code: int | None, out_of_memory: bool) -> Failure:
     """Describe the end of a process that sent neither a result nor a failure."""
+    if exit_code == -signal.SIGKILL and out_of_memory:
+        return Failure(FailureKind.OOM, "the kernel killed the process, because memory ran out")
     if exit_code is None or exit_code >= 0:
         return Failure(FailureKind.ENDED, f"the process ended without a result, exit status {exit_code}")
     number = -exit_code

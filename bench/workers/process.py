@@ -36,6 +36,8 @@ FAILURE_KINDS = {
     "NonFinite": FailureKind.NON_FINITE,
     "MemoryError": FailureKind.OOM,
     "ResourceExhaustedError": FailureKind.OOM,
+    "ConfigError": FailureKind.ENVIRONMENT,
+    "DataError": FailureKind.ENVIRONMENT,
 }
 """Failure kind by name of an exception's class or base class; by name, because importing some would load TensorFlow."""
 
@@ -126,8 +128,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(FailureKind.EXCEPTION, error.message, trace, "SpaceError", path=str(error.path), line=error.line)
     message = " ".join(str(error).split())[:500] or type(error).__name__
     for base in type(error).__mro__:
-        if base.__name__ in FAILURE_KINDS:
-            return Failure(FAILURE_KINDS[base.__name__], message, trace)
+        if kind := FAILURE_KINDS.get(base.__name__):
+            return Failure(kind, message, trace, type(error).__name__ if kind is FailureKind.ENVIRONMENT else "")
     return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__)
 
 

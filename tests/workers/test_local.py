@@ -184,6 +184,23 @@ def test_a_killed_process_is_a_failure_named_after_its_signal(pool, trial):
     assert "signal 9" in failure.message
 
 
+def test_a_process_that_the_kernel_kills_for_memory_is_out_of_memory(pool, trial, monkeypatch):
+    def kill():
+        kills = machine.oom_kills()
+        monkeypatch.setattr(machine, "oom_kills", lambda: kills + 1)
+        pool._running[0].process.kill()
+
+    failure = outcome_of(pool, trial(), Recording(kill)).failure
+    assert (failure.kind, failure.name) == ("OOM", "OOM")
+
+
+def test_a_build_that_allocates_more_than_there_is_ends_with_a_memory_error(pool, trial):
+    body = "import numpy; kept = [numpy.empty(10**9) for _ in range(10**4)]"
+    failure = outcome_of(pool, trial(body)).failure
+    assert failure.kind == "OOM"
+    assert "family.py" in failure.traceback
+
+
 def test_a_crash_of_the_interpreter_leaves_its_stack(pool, trial):
     failure = outcome_of(pool, trial("import faulthandler; faulthandler._sigsegv()")).failure
     assert (failure.kind, failure.name) == ("signal", "SIGSEGV")
