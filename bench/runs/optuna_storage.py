@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeVar
 
-from bench.errors import RunFolderError, reading
+from bench.errors import RunFolderError, one_line, reading
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -27,8 +32,17 @@ from bench.records import (
 from bench.runs import upgrades
 from bench.text import masked_url
 
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
 STORAGE = "BENCH_STORAGE"
 """Environment variable with the URL of a storage, instead of `--storage`."""
+
+PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before each new attempt after a fault of the database."""
+
+pause = time.sleep
 
 FILE = "trials.sqlite3"
 """Name of the storage in a run folder."""
@@ -69,7 +83,7 @@ def open_storage(url: str, exclusive: bool = False) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sqlite = url.startswith("sqlite")
     try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
+        storage = _patient_class()(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
         if sqlite and exclusive:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
             storage.engine.dispose()  # close the connections that are already open
@@ -81,6 +95,44 @@ def open_storage(url: str, exclusive: bool = False) -> Any:
             reason += "; the scheme is postgresql://"
         raise RunFolderError(f"storage {masked_url(url)}: cannot be opened, {reason}") from error
     return storage
+
+
+@cache
+def _patient_class() -> Any:
+    """Optuna's storage, whose calls are repeated while the database is locked, full or not connected."""
+    from optuna.storages import RDBStorage
+
+    names = [name for name, value in vars(RDBStorage).items() if isinstance(value, FunctionType)]
+    calls = {name: _patient(getattr(RDBStorage, name)) for name in names if re.match("_?(get|set|create)_", name)}
+    return type("_PatientStorage", (RDBStorage,), calls)
+
+
+def _patient(call: Callable[..., T]) -> Callable[..., T]:
+    """Repeat a call of a storage after each of `PAUSES_S`, if it failed by the database; then RunFolderError."""
+
+    @wraps(call)
+    def patient(storage: Any, *arguments: Any, **keywords: Any) -> T:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import OperationalError
+
+        if vars(storage).get("is_patient"):  # a call within a call
+            return call(storage, *arguments, **keywords)
+        storage.is_patient = True
+        try:
+            for wait_s in (*PAUSES_S, None):
+                try:
+                    return call(storage, *arguments, **keywords)
+                except (StorageInternalError, OperationalError) as error:
+                    reason = one_line(error.__cause__ or error, 200)
+                    if wait_s is None:
+                        raise RunFolderError(f"the storage of the trials failed for long: {reason}") from error
+                    _logger.warning("the storage failed, and is asked again: %s", reason)
+                    pause(wait_s)
+        finally:
+            storage.is_patient = False
+        raise AssertionError  # the last attempt returns or raises
+
+    return patient
 
 
 def open_file(path: Path) -> Any:

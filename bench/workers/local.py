@@ -7,11 +7,15 @@ killed when it hangs, and does not affect the others when it crashes. Windows ca
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import glob
 import json
 import math
 import multiprocessing
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -24,6 +28,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench import cache
 from bench.data import machine
@@ -75,7 +81,7 @@ class LocalPool:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
         self._running: list[_WorkerProcess] = []
-        self._logs = Path(tempfile.mkdtemp(prefix="bench-logs-"))
+        self._logs = Path(tempfile.mkdtemp(prefix="logs-", dir=_temporary_folder()))
         self._count = 0
         if START_METHOD == "forkserver":
             from multiprocessing import forkserver
@@ -134,7 +140,7 @@ class LocalPool:
     def close(self) -> None:
         """End all processes, including the fork server, and remove the logs."""
         for running in self._running:
-            running.process.kill()
+            _kill(running.process)
             running.process.join(GRACE_S)
             running.connection.close()
         self._running = []
@@ -164,7 +170,7 @@ class LocalPool:
         now = time.monotonic()
         for running in self._running:
             if running.kill_at is not None and now > running.kill_at:
-                running.process.kill()
+                _kill(running.process)
             elif running.kill_at is None and now > running.deadline:
                 message = f"the {running.job.kind} took longer than its {running.job.timeout_s:g} s"
                 _stop(running, Failure(FailureKind.TIMEOUT, message))
@@ -172,9 +178,32 @@ class LocalPool:
     def _has_ended(self, running: _WorkerProcess) -> bool:
         if running.process.is_alive():
             return False
+        _kill(running.process)
         while not running.connection.closed and running.connection.poll():
             _read(running)
         return True
+
+
+def _kill(process: multiprocessing.process.BaseProcess) -> None:
+    """Kill a process with all that it has started, or what is left of them after its end."""
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg") and process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # one that has not yet begun, or of Windows, has no group
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """Make the folder of this process's temporary files, until it ends, and remove those of killed processes."""
+    prefix = f"bench-{platform.node()[:20]}-"
+    for path in Path(tempfile.gettempdir()).glob(f"{glob.escape(prefix)}*"):
+        number = path.name.removeprefix(prefix).partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    multiprocessing.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]  # else pymp-*
+    return Path(folder)
 
 
 def _stop(running: _WorkerProcess, failure: Failure) -> None:

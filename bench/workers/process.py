@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,10 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _detach(log: Path) -> None:
-    """Leave Ctrl-C to the driver, write output to the log, and end when the driver ends."""
+    """Leave Ctrl-C to the driver, write output and temporary files beside the log, and end when the driver ends."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own, so that what it starts can be killed with it
+    tempfile.tempdir = os.environ["TMPDIR"] = str(log.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -151,6 +155,8 @@ def _end_with_driver() -> None:
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 

@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 import bench
 from bench import Budget, RunConfig, runner
 from bench.cli import parser
+from bench.errors import RunFolderError
 from bench.runs import optuna_storage
 from bench.testing import FakePool
 
@@ -109,3 +111,31 @@ def test_a_record_with_a_changed_digit_is_refused(config, capsys):
         assert connection.execute(change).rowcount
     assert parser.main(["report", str(run)]) == 2
     assert "does not match its checksum" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("faults", [2, 99])
+def test_a_database_that_is_locked_or_full_for_a_while_is_asked_again(config, monkeypatch, faults):
+    left, pauses = [faults], []
+    opened = optuna_storage.open_storage
+
+    def open_storage(url, exclusive=False):
+        storage = opened(url, exclusive)
+
+        def fail(connection, cursor, statement, *_):
+            if statement.startswith("INSERT INTO trial_user_attributes") and left[0]:
+                left[0] -= 1
+                raise sqlalchemy.exc.OperationalError(statement, {}, Exception("database or disk is full"))
+
+        sqlalchemy.event.listen(storage.engine, "before_cursor_execute", fail)
+        return storage
+
+    monkeypatch.setattr(optuna_storage, "open_storage", open_storage)
+    monkeypatch.setattr(optuna_storage, "pause", pauses.append)
+    if faults == 2:
+        assert len(start(config).trials) == 4
+        assert tuple(pauses) == optuna_storage.PAUSES_S[:2]
+        assert "database or disk is full" in (Path(config.out) / "log.txt").read_text()
+    else:
+        with pytest.raises(RunFolderError, match=r"the storage of the trials failed for long: .*disk is full"):
+            start(config)
+        assert tuple(pauses[: len(optuna_storage.PAUSES_S)]) == optuna_storage.PAUSES_S

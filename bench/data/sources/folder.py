@@ -28,6 +28,9 @@ CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
 RUN_FILE = "run.json"
 """The file that marks a run folder of this suite, which has thumbnails: such a folder is never read."""
 
+MAX_DEPTH = 100
+"""Maximum number of folders in each other that are searched."""
+
 LAYOUTS = (
     "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
     "and test/; --label-from REGEX reads the class in other names: its first group is the class"
@@ -182,6 +185,8 @@ class _Walk:
                     folder.ignored["hidden or system folder"] += 1
                 elif os.path.exists(self._full(f"{below}/{RUN_FILE}")):  # noqa: PTH110 - as in `Folder.picture`
                     folder.ignored["run folder"] += 1
+                elif below.count("/") >= MAX_DEPTH:
+                    folder.ignored[f"folder more than {MAX_DEPTH} levels down"] += 1
                 else:
                     folder.folders.append(self._scan(below))
             elif is_clutter(entry.name):
