@@ -1160,23 +1160,15 @@ def from_data(kind: type[T], data: object) -> T:
 
 def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
     """Add a checksum to a record's JSON data, because a database has none."""
-    return {**data, "crc32": _crc32(data)}
+    return {**data, "crc32": zlib.crc32(json.dumps(data, sort_keys=True).encode())}
 
 
 def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record's JSON data without its checksum; older records have none.
-
-    Raises:
-        ValueError: The data do not match it.
-    """
+    """Return a record's JSON data without its checksum, if it has one; ValueError if they do not match it."""
     rest = {name: value for name, value in data.items() if name != "crc32"}
-    if "crc32" in data and data["crc32"] != _crc32(rest):
+    if "crc32" in data and data != sealed(rest):
         raise ValueError("a record does not match its checksum")
     return rest
-
-
-def _crc32(data: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(data, sort_keys=True).encode())
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

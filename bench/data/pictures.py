@@ -70,8 +70,7 @@ Size = tuple[int, int]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_decoding = threading.Condition()
-_free_bytes = MAX_BYTES_AT_ONCE
+_decoding, _free_bytes = threading.Condition(), MAX_BYTES_AT_ONCE
 
 cv2.setNumThreads(0)  # `ordered` uses its own threads
 

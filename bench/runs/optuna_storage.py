@@ -54,12 +54,10 @@ def sqlite_url(path: Path) -> str:
 
 
 def shared_url(path: Path, recorded: str, url: str = "") -> str:
-    """URL of the shared storage of a run; "" if its trials are in its folder.
-
-    A run folder may come from elsewhere, so that the user names the storage: by `url` or the variable `STORAGE`.
+    """URL of a run's shared storage, which the user names by `url` or `STORAGE`; "" if its trials are in its folder.
 
     Raises:
-        RunFolderError: The user names none, or another one.
+        RunFolderError: The user names none, or another one than the run folder, which may come from elsewhere.
     """
     url, recorded = url or os.environ.get(STORAGE, ""), masked_url(recorded)
     if recorded and masked_url(url) != recorded:
@@ -180,20 +178,14 @@ def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> N
 
 
 def read_studies(run: Run, record: RunRecord, url: str = "") -> tuple[Study, ...]:
-    """Read the studies of a run, ordered by engine and family, with every trial's record.
-
-    Args:
-        run: The run without its studies.
-        record: Content of its `run.json`.
-        url: URL of its shared storage; "" reads the file in its folder.
+    """Read the studies of a run, ordered by engine and family; `url` is that of a shared storage.
 
     Raises:
         RunFolderError: The storage cannot be opened, is damaged, or lacks trials that `run.json` counts.
     """
     storage = open_storage(url) if url else open_file(run.path)
-    where = f"storage {masked_url(url)}" if url else run.path / FILE
     try:
-        with reading(where):
+        with reading(f"storage {masked_url(url)}" if url else run.path / FILE):
             studies = _read(storage, run, record.prefix)
             counts = state_counts(replace(run, studies=studies).trials)
             for state in (COMPLETE, PRUNED, FAIL):

@@ -186,7 +186,7 @@ class LocalPool:
 
 def _kill(process: multiprocessing.process.BaseProcess) -> None:
     """Kill a process with all that it has started, or what is left of them after its end."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg") and process.pid:
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()  # one that has not yet begun, or of Windows, has no group

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -127,3 +129,14 @@ def test_the_command_ends_with_one_line_where_every_trial_meets_a_fault(tmp_path
     assert parser.main(words) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert line == "error: the cache cannot be written; it ended the last 3 trials, so the run ends"
+
+
+def test_34_a_clock_that_jumps_changes_no_duration(start, monkeypatch):
+    jumps = itertools.cycle((0, 86_400, -86_400, 3600))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    run = start(lambda family, params: 0.5, budget=6)
+    assert 0 < run.elapsed_s < 3600
+    times = [(trial.started_s, trial.finished_s) for trial in run.trials]
+    assert all(0 <= began <= ended <= run.elapsed_s for began, ended in times)
+    assert times == sorted(times)
