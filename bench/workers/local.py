@@ -29,8 +29,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench import cache
 from bench.data import machine
 from bench.errors import WorkerError
@@ -195,6 +193,8 @@ def _kill(process: multiprocessing.process.BaseProcess) -> None:
 @functools.cache
 def _temporary_folder() -> Path:
     """Make the folder of this process's temporary files, until it ends, and remove those of killed processes."""
+    import psutil
+
     prefix = f"bench-{platform.node()[:20]}-"
     for path in Path(tempfile.gettempdir()).glob(f"{glob.escape(prefix)}*"):
         number = path.name.removeprefix(prefix).partition("-")[0]
