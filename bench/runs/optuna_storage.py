@@ -44,6 +44,9 @@ PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 
 pause = time.sleep
 
+FACTS = ("exhausted", "dropped", "dropped_s", "importance")
+"""Fields of a study that are attributes of Optuna's."""
+
 FILE = "trials.sqlite3"
 """Name of the storage in a run folder."""
 
@@ -121,7 +124,8 @@ def _patient(call: Callable[..., T]) -> Callable[..., T]:
                 try:
                     return call(storage, *arguments, **keywords)
                 except (StorageInternalError, OperationalError) as error:
-                    reason = one_line(error.__cause__ or error, 200)
+                    cause = error.__cause__ or error
+                    reason = one_line(getattr(cause, "orig", None) or cause, 200)
                     if wait_s is None:
                         raise RunFolderError(f"the storage of the trials failed for long: {reason}") from error
                     _logger.warning("the storage failed, and is asked again: %s", reason)
@@ -206,17 +210,10 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
                 continue
             attributes = storage.get_study_user_attrs(study_id)
             trials = storage.get_all_trials(study_id, deepcopy=False)
-            studies.append(
-                Study(
-                    family=family.name,
-                    engine=engine,
-                    trials=tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials),
-                    exhausted=bool(attributes.get("exhausted")),
-                    dropped=attributes.get("dropped", ""),
-                    dropped_s=attributes.get("dropped_s"),
-                    importance=attributes.get("importance", {}),
-                )
-            )
+            facts = {name: attributes[name] for name in FACTS if name in attributes}
+            study = from_data(Study, {"family": family.name, "engine": engine, **facts})
+            read = tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials)
+            studies.append(replace(study, trials=read))
     return tuple(studies)
 
 

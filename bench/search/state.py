@@ -14,7 +14,7 @@ from typing import TypeVar
 from bench import engines, text
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
-from bench.errors import one_line
+from bench.errors import RunFolderError, one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
 from bench.records import COMPLETE, FailureKind, Limit, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
@@ -144,7 +144,9 @@ class Context:
         self.progress.warning(f"{self.engine}, {text}")
 
     def warn_of_fault(self, family: str, error: Exception) -> str:
-        """Warn of an exception of the engine, and log its traceback; return the message."""
+        """Warn of an exception of the engine, and log its traceback; return the message; raise one of the storage."""
+        if isinstance(error, RunFolderError):
+            raise error
         text = f"the engine failed: {one_line(error, 200)}"
         self.warn(f"{family}: {text}")
         _logger.error("%s, %s: the engine failed", self.engine, family, exc_info=error)

@@ -113,8 +113,11 @@ def test_a_record_with_a_changed_digit_is_refused(config, capsys):
     assert "does not match its checksum" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("faults", [2, 99])
-def test_a_database_that_is_locked_or_full_for_a_while_is_asked_again(config, monkeypatch, faults):
+@pytest.mark.parametrize(
+    ("table", "faults"),
+    [("studies", 99), ("trials", 99), ("trial_params", 2), ("trial_user_attributes", 2), ("trial_user_attributes", 99)],
+)
+def test_a_database_that_is_locked_or_full_for_a_while_is_asked_again(config, monkeypatch, table, faults):
     left, pauses = [faults], []
     opened = optuna_storage.open_storage
 
@@ -122,7 +125,7 @@ def test_a_database_that_is_locked_or_full_for_a_while_is_asked_again(config, mo
         storage = opened(url, exclusive)
 
         def fail(connection, cursor, statement, *_):
-            if statement.startswith("INSERT INTO trial_user_attributes") and left[0]:
+            if statement.startswith(f"INSERT INTO {table} ") and left[0]:
                 left[0] -= 1
                 raise sqlalchemy.exc.OperationalError(statement, {}, Exception("database or disk is full"))
 
