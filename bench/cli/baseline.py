@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.cli.options import BASELINE, add_policy, add_run, output, policy_path, read_whole, run_folder, written
+from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
 from bench.text import harmless, one_line, percent, plural
 
@@ -43,7 +43,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the run, the number of seeds, and the file."""
     parser.description, parser.epilog = HELP, EXAMPLES
-    add_run(parser)
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_storage(parser)
     parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
     parser.add_argument("--out", metavar="FILE", help=f"default {BASELINE}; an existing file is replaced")
     add_policy(parser)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli.options import add_run, run_folder, written
+from bench.cli.options import add_storage, run_folder, written
 
 SUMMARY = "a trial's model as a .keras file; trained again from the record if the run did not keep it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_storage(parser)
     parser.add_argument(
         "trial",
         metavar="TRIAL",

@@ -68,12 +68,6 @@ def run_folder(text: str) -> Path:
     return path.resolve() if path.name in ("", "..") else path
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Declare a run folder, and the storage of its trials."""
-    parser.add_argument("run", metavar="RUN", help="a run folder")
-    add_storage(parser)
-
-
 def add_storage(parser: argparse.ArgumentParser) -> None:
     """Declare the storage of the trials, which a run folder from elsewhere may not choose."""
     parser.add_argument(

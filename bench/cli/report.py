@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_run, add_setting, run_folder, written
+from bench.cli.options import add_setting, add_storage, run_folder, written
 from bench.config import SETTINGS
 
 SUMMARY = "write the page of a run again from its records; nothing is trained"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_storage(parser)
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 

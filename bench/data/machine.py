@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,21 +58,18 @@ def limited_memory() -> Iterator[None]:
 
     Source: RLIMIT_DATA in getrlimit(2), which counts private memory, used or not.
     """
-    if sys.platform != "linux":
-        yield
-        return
-    import resource
-
     import psutil
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = int(psutil.Process().memory_info().data + 1e6 * available_mb())
-    limits = [limit for limit in (soft, hard, most) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    process = psutil.Process()
+    if not hasattr(process, "rlimit"):
+        yield
+        return
+    before, most = process.rlimit(psutil.RLIMIT_DATA), int(process.memory_info().data + 1e6 * available_mb())
+    process.rlimit(psutil.RLIMIT_DATA, (most if before[0] < 0 else min(before[0], most), before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        process.rlimit(psutil.RLIMIT_DATA, before)
 
 
 def _cpu_quotas() -> Iterator[int]:

@@ -105,15 +105,14 @@ def read(file: Path) -> Predictions:
 
 def problems(run: Run) -> list[str]:
     """Describe the damaged files of predictions of the chosen trials; missing ones are no damage."""
-    chosen = [trial for trial in run.ranking() if trial.test is not None]
-    paths = [path(run.path, trial.family, number) for trial in chosen for number in _numbers(trial)]
     reasons = []
-    for file in paths:
-        try:
-            if file.is_symlink() or file.exists():
-                read(file)
-        except RunFolderError as error:
-            reasons.append(str(error).replace(f"{run.path}{os.sep}", ""))
+    for trial in run.ranking():
+        for file in [path(run.path, trial.family, number) for number in _numbers(trial)]:
+            try:
+                if trial.test and (file.is_symlink() or file.exists()):
+                    read(file)
+            except RunFolderError as error:
+                reasons.append(str(error).replace(f"{run.path}{os.sep}", ""))
     return reasons
 
 

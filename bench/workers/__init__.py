@@ -118,14 +118,9 @@ def run_jobs(
 
 
 def start(config: RunConfig) -> Pool:
-    """Start the pool of worker processes on this machine; TensorFlow is loaded there in the background.
-
-    Raises:
-        ConfigError: There are far more workers than cores.
-    """
+    """Start the worker processes; TensorFlow is loaded there in the background. ConfigError with too few cores."""
     from bench.workers.local import LocalPool
 
-    if config.workers > MAX_WORKERS_PER_CORE * (cores := core_count()):
-        most = MAX_WORKERS_PER_CORE * cores
+    if config.workers > (most := MAX_WORKERS_PER_CORE * (cores := core_count())):
         raise ConfigError(f"workers {config.workers}: must be at most {most} with the {cores} cores of this machine")
     return LocalPool(config.workers)
