@@ -78,15 +78,15 @@ def leaderboard(run: Run) -> list[dict[str, Any]]:
     return ranked_rows(run)
 
 
-def load(path: str | Path) -> Run:
-    """Read a run folder.
+def load(path: str | Path, storage: str = "") -> Run:
+    """Read a run folder; `storage` is the URL of its storage, if the run had a shared one.
 
     Raises:
         RunFolderError: It is not a run folder, is damaged, or of a newer version.
     """
     from bench.runs import store
 
-    return store.load(Path(path))
+    return store.load(Path(path), storage)
 
 
 def __getattr__(name: str) -> object:

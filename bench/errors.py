@@ -18,7 +18,8 @@ A failed trial is not an exception but data: a `records.Failure` in the trial's 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -90,6 +91,25 @@ class NewerSchemaError(ValueError):
         from bench import __version__
 
         super().__init__(f"schema version {version}, this bench {__version__} knows up to {newest}; update bench")
+
+
+@contextmanager
+def reading(file: Path | str, kind: type[BenchError] = RunFolderError) -> Iterator[None]:
+    """Turn every exception of the block, which reads a file, into one line that names the file.
+
+    Parsers of a damaged file may raise anything. Errors of this package pass through.
+    """
+    try:
+        yield
+    except BenchError:
+        raise
+    except OSError as error:
+        raise kind(f"{file}: cannot be read, {error.strerror or error}") from error
+    except NewerSchemaError as error:
+        raise kind(f"{file}: {error}") from error
+    except Exception as error:
+        reason = " ".join(f"{error}".split())[:300]
+        raise kind(f"{file}: damaged, {reason if isinstance(error, ValueError) else one_line(error, 300)}") from error
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ConfigError:

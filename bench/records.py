@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
@@ -106,7 +110,7 @@ class Origin(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Reason why a job has no result."""
+    """Reason why a job has no result; ENVIRONMENT is a fault of pictures, cache or disk, which every trial meets."""
 
     EXCEPTION = "exception"
     OOM = "OOM"
@@ -117,6 +121,7 @@ class FailureKind(StrEnum):
     NON_FINITE = "NonFinite"
     INTERRUPTED = "Interrupted"
     BUDGET_SPENT = "BudgetSpent"
+    ENVIRONMENT = "environment"
 
 
 LEADERBOARD_COLUMNS = (
@@ -420,6 +425,9 @@ class OverSeeds:
     sd: float
 
 
+_VARYING = re.compile(r"""'[^']*'|"[^"]*"|\S*/\S*|0x[0-9a-f]+|[\d.,]+""")
+
+
 @dataclass(frozen=True)
 class Failure:
     """The reason why a job has no result.
@@ -448,6 +456,11 @@ class Failure:
     def name(self) -> str:
         """The exception's class, the signal's name, or the kind."""
         return self.error or self.kind.value
+
+    @property
+    def shape(self) -> str:
+        """The name and the message without numbers, names in quotes and paths, which differ between alike failures."""
+        return f"{self.name}: {_VARYING.sub('…', self.message)}"
 
 
 @dataclass(frozen=True)
@@ -482,6 +495,7 @@ class Trial:
         fitted: Changes to a known configuration that fit it to its family's share of the budget, in words.
         model_sha256: Hash of its model's file, if it was its family's best when it ended; "" without a file, None in
             older records.
+        halved: True if memory ran out, and it was trained again with half the batch size.
     """
 
     family: str
@@ -520,6 +534,7 @@ class Trial:
     forecast: Forecast | None = None
     fitted: str = ""
     model_sha256: str | None = None
+    halved: bool = False
 
     @property
     def study(self) -> str:
@@ -553,8 +568,9 @@ class Trial:
 
     @property
     def note(self) -> str:
-        """Deviations from the usual course, as phrases: a fitted configuration, the reason why it ended early."""
-        return "; ".join(filter(None, (self.fitted, self._ended_early)))
+        """Deviations from the usual course, as phrases, e.g. the reason why it ended early."""
+        halved = "half the batch size, since memory ran out" if self.halved else ""
+        return "; ".join(filter(None, (self.fitted, halved, self._ended_early)))
 
     @property
     def _ended_early(self) -> str:
@@ -988,10 +1004,15 @@ class RunHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunHeader):
-    """One invocation: data, split, families, engines, budget, seed, environment, and every trial."""
+    """One invocation: data, split, families, engines, budget, seed, environment, and every trial.
+
+    Attributes:
+        storage: URL of the shared storage that it was read from, with its password; never written.
+    """
 
     path: Path
     studies: tuple[Study, ...]
+    storage: str = field(default="", repr=False, compare=False)
 
     @property
     def manifest(self) -> Path:
@@ -1137,6 +1158,11 @@ def study_name(engine: str, family: str, prefix: str = "") -> str:
     return f"{prefix}{family}/{engine}"
 
 
+def state_counts(trials: Iterable[Trial]) -> Counter[str]:
+    """Number of trials in each state, without answers from the record and refused ones."""
+    return Counter(trial.state.value for trial in trials if not (trial.duplicate_of or trial.limit))
+
+
 def leaderboard_row(trial: Trial) -> dict[str, Any]:
     """A trial as a row of the leaderboard; values that were not measured are None."""
     cost = asdict(trial.cost) if trial.cost else {}
@@ -1176,6 +1202,19 @@ def from_data(kind: type[T], data: object) -> T:
         ValueError: A field is missing or has the wrong type; the message has its path.
     """
     return msgspec.convert(data, kind, str_keys=True)
+
+
+def sealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a checksum to a record's JSON data, because a database has none."""
+    return {**data, "crc32": zlib.crc32(json.dumps(data, sort_keys=True).encode())}
+
+
+def unsealed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's JSON data without its checksum, if it has one; ValueError if they do not match it."""
+    rest = {name: value for name, value in data.items() if name != "crc32"}
+    if "crc32" in data and data != sealed(rest):
+        raise ValueError("a record does not match its checksum")
+    return rest
 
 
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]

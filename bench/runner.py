@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench import cache, data, engines, workers
 from bench.config import Budget, RunConfig
-from bench.errors import Interrupted
+from bench.errors import Interrupted, UsageError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
@@ -78,6 +78,7 @@ def resume(
     progress: Progress = SILENT,
     accept_changes: bool = False,
     pool: Pool | None = None,
+    storage: str = "",
 ) -> Run:
     """Continue a run that was killed, interrupted, or has used its budget: its ended trials count, others run again.
 
@@ -87,13 +88,14 @@ def resume(
         progress: Receives the events of the run.
         accept_changes: Whether to go on with changed files of families or other versions of packages.
         pool: Pool for the jobs; None starts worker processes on this machine.
+        storage: URL of the storage, if the run had a shared one.
 
     Raises:
         UsageError: Another process writes the folder, the run is complete, or the pictures, the weights, a family's
             file or a package are not those of the run; then the folder is as before.
         Interrupted: As for `run`.
     """
-    with store.resume(path, budget) as folder:
+    with store.resume(path, budget, storage) as folder:
         return _run(folder, progress, pool, accept_changes)
 
 
@@ -141,6 +143,9 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
                 sample_curves.add(families, folder, pool, Deadline(stop, pace), pace, progress)
             status = RunStatus.COMPLETE
+        except UsageError:  # a fault of the pictures or the disk, which every trial met
+            status = RunStatus.PARTIAL
+            raise
         finally:
             done = page.write(RunStatus.PARTIAL if stop.signal else status)
         progress.end(done, page.path)

@@ -76,6 +76,11 @@ def without_commands(line: str) -> str:
     return line.replace("##", "#\\x23")
 
 
+def harmless(text: str) -> str:
+    """Make text from outside safe for a terminal, and for a CI that reads the output: `clean`, `plain`, no commands."""
+    return "\n".join(map(without_commands, plain(clean(text)).split("\n")))
+
+
 def plain(text: str) -> str:
     """Replace typographic spaces for a terminal or a file by spaces."""
     return text.replace("\u00a0", " ").replace("\u202f", " ")

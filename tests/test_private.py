@@ -19,7 +19,7 @@ ROOT = Path(bench.__file__).parent
 HOMES = {"keras": "training/keras_private.py", "keras-tuner": "engines/keras_tuner.py", "optuna": "engines/optuna.py"}
 """The file of each library that may use its private members, and names the versions that it was tested with."""
 
-OF_PYTHON = {"_exit", "_forkserver", "_forkserver_pid", "_value_"}
+OF_PYTHON = {"_config", "_exit", "_forkserver", "_forkserver_pid", "_value_"}
 
 TREES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))

@@ -37,6 +37,12 @@ NO_ANSWER = "no answer within {:g} s"
 
 BLOCK = 1 << 18
 
+MAX_BYTES = 200 * 10**9
+"""Maximum size of a file whose size the server does not say."""
+
+LEAST_RATE, LEAST_RATE_AFTER_S = 1000.0, 60.0
+"""Minimum bytes a second of an attempt, on average, once it has lasted so long."""
+
 ByteCallback = Callable[[int, int], None]
 """Called with the bytes so far and in total (0 if the server does not say)."""
 
@@ -162,10 +168,15 @@ class _Download:
             self._receive(response, done, total)
 
     def _receive(self, response: Any, done: int, total: int) -> None:
+        begun_s, before = time.monotonic(), done
         with self.partial.open("ab") as file:
             while block := self._block(response):
                 done += file.write(block)
-                self._moved = True
+                self._moved, elapsed_s = True, time.monotonic() - begun_s
+                if done > (total or MAX_BYTES):
+                    raise DownloadError(f"the server sends more than {total or MAX_BYTES} bytes")
+                if elapsed_s > LEAST_RATE_AFTER_S and done - before < LEAST_RATE * elapsed_s:
+                    raise DownloadError(f"{done - before} bytes in {elapsed_s:.0f} s are too slow")
                 if self._progress:
                     self._progress(done, total)
             os.fsync(file.fileno())

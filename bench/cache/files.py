@@ -1,13 +1,35 @@
-"""Write files whole or not at all."""
+"""Read regular files only; write files whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
+
+
+def read(path: str | Path, most: int = -1) -> bytes:
+    """Read a file, at most the first `most` bytes of it.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe, a device or a socket: these may block, or have no end.
+    """
+    with FileIO(path, opener=_regular) as file:
+        return file.readall() if most < 0 else file.read(most)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a file without waiting for another end; OSError unless it is a regular file."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return descriptor
 
 
 @contextmanager

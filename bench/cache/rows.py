@@ -111,20 +111,18 @@ class RowStore:
 
     Attributes:
         folder: Folder of the segments; it need not exist.
-        verify: True to compare the rows of a segment with its checksum when it is opened.
         segments: The intact segments.
     """
 
     folder: Path
     row_shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    verify: bool = False
     segments: tuple[Segment, ...] = ()
 
     @classmethod
-    def open(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike, verify: bool = False) -> RowStore:
+    def open(cls, folder: Path, row_shape: Sequence[int], dtype: npt.DTypeLike) -> RowStore:
         """Open the segments that the folder has now."""
-        empty = cls(folder, tuple(row_shape), np.dtype(dtype), verify)
+        empty = cls(folder, tuple(row_shape), np.dtype(dtype))
         opened = map(empty._open, sorted(folder.glob("*.npy")))
         return replace(empty, segments=tuple(segment for segment in opened if segment))
 
@@ -151,7 +149,7 @@ class RowStore:
             whole = (count, *self.row_shape)
             rows = np.asarray(np.memmap(path, dtype, "r", start, whole)) if count else np.empty(whole, dtype)
             metadata = json.loads(notes.tobytes())
-            if self.verify and (path, path.stat().st_ino) not in _verified:
+            if (path, path.stat().st_ino) not in _verified:
                 if zlib.crc32(rows.data) != metadata["crc32"]:
                     return None
                 _verified.add((path, path.stat().st_ino))

@@ -179,7 +179,7 @@ def _predicted(folder: Path, family: str) -> Predictions | None:
     """The predictions of a family in a run folder; None without them."""
     try:
         return predictions.read(predictions.path(folder, family))
-    except (OSError, ValueError):
+    except RunFolderError:
         return None
 
 

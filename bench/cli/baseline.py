@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.cli.options import BASELINE, add_policy, output, policy_path, read_whole, run_folder, written
+from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
-from bench.text import one_line, percent, plain, plural
+from bench.text import harmless, one_line, percent, plural
 
 if TYPE_CHECKING:  # it brings NumPy along
     from bench.check.policy import Policy
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the run, the number of seeds, and the file."""
     parser.description, parser.epilog = HELP, EXAMPLES
     parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_storage(parser)
     parser.add_argument("--seeds", metavar="N", help="train the chosen configurations until each has N seeds, e.g. 5")
     parser.add_argument("--out", metavar="FILE", help=f"default {BASELINE}; an existing file is replaced")
     add_policy(parser)
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
     limits = policy.read(limits_path) if limits_path else policy.Policy()
     folder = run_folder(options.run)
-    record = store.load(folder)
+    record = store.load(folder, options.storage)
     if record.status != "complete":
         raise IncompleteError(f"{folder}: is {record.status}; a baseline needs a complete run")
     if seeds > 1:
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         results.write(out, baseline)
     if not options.quiet:
         for line in _lines(baseline, limits):
-            print(line)
+            print(harmless(line))
     print(out)
     return 0
 
@@ -92,15 +93,15 @@ def _lines(baseline: Results, limits: Policy) -> Iterator[str]:
     from bench.check.changes import expected_power, underpowered
 
     powers = expected_power(baseline, limits)
-    yield plain(f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}")
+    yield f"{one_line(baseline.split.source)}, {plural(baseline.split.n, 'test picture')}"
     width = max(map(len, baseline.families), default=0)
     for name, family in baseline.families.items():
         if family.accuracy is None:
-            yield f"  {name:<{width}}  {family.status}: {family.reason}"
+            yield f"  {one_line(name):<{width}}  {family.status}: {family.reason}"
             continue
         seeds, said = plural(len(family.seeds), "seed"), ONE_SEED
         if power := powers.get(name):
             said = f"a check with {seeds} detects a drop of {power.points} points or more"
-        yield plain(f"  {name:<{width}}  {percent(family.accuracy)}, {seeds}: {said}")
+        yield f"  {one_line(name):<{width}}  {percent(family.accuracy)}, {seeds}: {said}"
     if weak := [name for name, power in powers.items() if power.underpowered]:
-        yield plain(underpowered(weak))
+        yield underpowered(weak)

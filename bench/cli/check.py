@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.cli.options import BASELINE, add_policy, output, policy_path, run_folder, written
-from bench.errors import BaselineError, BenchError, ConfigError, RunFolderError
+from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, run_folder, written
+from bench.errors import BaselineError, ConfigError, RunFolderError
 
 if TYPE_CHECKING:  # they bring NumPy and rich along
     from rich.table import Table
@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or its results.json")
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
     add_policy(parser)
+    add_storage(parser)
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
     parser.add_argument(
         "--markdown",
@@ -92,16 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check; errors become one line in which no name from a file can be a command to the CI that reads it."""
-    from bench.text import one_line, without_commands
-
-    try:
-        return _check(options)
-    except BenchError as error:
-        raise type(error)(without_commands(one_line(str(error)))) from None
-
-
-def _check(options: argparse.Namespace) -> int:
     """Read both sides, judge, write the requested outputs, and return the exit status."""
     if options.json and (options.github or options.quiet):
         extra = "--github" if options.github else "--quiet"
@@ -123,11 +114,11 @@ def _check(options: argparse.Namespace) -> int:
     if not path.exists():
         raise RunFolderError(f"{path}: there is no such run")
     try:
-        candidate = results.of_path(path)
+        candidate = results.of_path(path, options.storage)
     except BaselineError as error:
         raise RunFolderError(str(error)) from None
     try:
-        baseline = results.of_path(baseline_path)
+        baseline = results.of_path(baseline_path, options.storage)
     except (BaselineError, RunFolderError) as error:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None
@@ -146,14 +137,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_outputs(options: argparse.Namespace, inputs: Sequence[Path]) -> None:
     """Refuse outputs that are folders, or files that this check reads or writes."""
-    taken = {path.resolve(): "is read by this check" for path in inputs}
+    taken = {os.path.realpath(path): "is read by this check" for path in inputs}
     for name, example in (("junit", "check.xml"), ("markdown", "check.md")):
         if not (text := getattr(options, name)):
             continue
         path = output(name, text, example)
-        if use := taken.get(path.resolve()):
+        if use := taken.get(os.path.realpath(path)):
             raise ConfigError(f"{name} {text!r}: {use}; name another file, e.g. {example}")
-        taken[path.resolve()] = "is the file of --junit"
+        taken[os.path.realpath(path)] = "is the file of --junit"
 
 
 def _write_outputs(options: argparse.Namespace, verdict: Verdict) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cache.files import write_text
-from bench.cli.options import output, run_folder, written
+from bench.cli.options import add_storage, output, run_folder, written
 from bench.errors import ConfigError
 from bench.text import mean_of_seeds, one_line, plural
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs=2, help="a run folder, the earlier one first")
     parser.add_argument("--out", metavar="FILE", help="the page; default compare-RUN-RUN.html beside the first run")
     parser.add_argument("--all", action="store_true", help="unfold and print equal values too")
+    add_storage(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.report import compare
     from bench.runs import store
 
-    compared = compare.comparison(*(store.load(folder) for folder in folders))
+    compared = compare.comparison(*(store.load(folder, options.storage) for folder in folders))
     with written(page):
         write_text(page, compare.html(compared, page.parent, every=options.all))
     print_comparison(compared, page, every=options.all)

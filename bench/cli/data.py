@@ -14,7 +14,7 @@ from bench.config import DATA, READING, SETTINGS, Budget, RunConfig
 from bench.errors import ConfigError
 from bench.records import SplitInfo
 from bench.report.inventory import Inventory
-from bench.text import interval, one_line, percent, plain, plural, thousands
+from bench.text import harmless, interval, one_line, percent, plain, plural, thousands
 
 if TYPE_CHECKING:  # heavy
     from rich.table import Table
@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_inventory(dataset.info(), config, every=options.all)
         if estimate:
-            print(f"\n{_leak(estimate)}")
-        print(f"\nto search it: {_search_command(options)}")
+            print(harmless(f"\n{_leak(estimate)}"))
+        print(harmless(f"\nto search it: {one_line(_search_command(options))}"))
     return 0
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.cli.options import run_folder, written
+from bench.cli.options import add_storage, run_folder, written
 
 SUMMARY = "a trial's model as a .keras file; trained again from the record if the run did not keep it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder")
+    add_storage(parser)
     parser.add_argument(
         "trial",
         metavar="TRIAL",
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.deploy import export
     from bench.runs import store
 
-    record = store.load(run_folder(options.run))
+    record = store.load(run_folder(options.run), options.storage)
     trial = export.find(record, options.trial)
     stem = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
     out = Path(options.out or f"{stem}.keras")

@@ -6,6 +6,7 @@ import argparse
 
 from bench.config import SETTINGS
 from bench.engines import ENGINES
+from bench.text import harmless, one_line
 
 SUMMARY = "families, engines, data sets and runs"
 
@@ -37,21 +38,20 @@ def _print_families() -> None:
 
     for path in spaces.known():
         try:
-            print(f"  {path.stem:<22}{spaces.read(path).title}")
+            print(harmless(f"  {one_line(path.stem):<22}{one_line(spaces.read(path).title)}"))
         except SpaceError as error:
-            print(f"  {path.stem:<22}broken: {error}")
+            print(harmless(f"  {one_line(path.stem):<22}broken: {one_line(str(error))}"))
     for path in spaces.hidden():
-        print(f"  note: {path} replaces the built-in family {path.stem}")
+        print(harmless(f"  note: {one_line(str(path))} replaces the built-in family {path.stem}"))
 
 
 def _print_runs() -> None:
     from bench.report import index
     from bench.runs import store
-    from bench.text import one_line, plain
 
     summaries = store.summaries()
     if not summaries:
         print("  none yet: python -m bench run --budget 20")
     for summary in summaries:
         line = index.line(summary.record) if summary.record else summary.problem
-        print(f"  {one_line(str(summary.path))}  {plain(line)}")
+        print(harmless(f"  {one_line(str(summary.path))}  {one_line(line)}"))

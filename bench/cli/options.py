@@ -68,6 +68,13 @@ def run_folder(text: str) -> Path:
     return path.resolve() if path.name in ("", "..") else path
 
 
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """Declare the storage of the trials, which a run folder from elsewhere may not choose."""
+    parser.add_argument(
+        "--storage", metavar="URL", default="", help="the storage of a run that had one; default $BENCH_STORAGE"
+    )
+
+
 def output(option: str, text: str | Path, example: str | Path) -> Path:
     """Path of a file to write.
 

@@ -24,6 +24,7 @@ from typing import NoReturn, Protocol
 from bench import __version__
 from bench.cli import baseline, cache, check, compare, data, export, history, lint, list, plan, report, resume, run
 from bench.errors import BenchError, ConfigError, Interrupted, unknown
+from bench.text import harmless, one_line
 
 
 class Command(Protocol):
@@ -146,7 +147,7 @@ def _status(argv: Sequence[str]) -> int:
         print(f"interrupted: the partial run is kept, see {page}\ncontinue it: {command}", file=sys.stderr)
         return error.exit_status
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {harmless(one_line(str(error)))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

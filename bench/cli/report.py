@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench.cli.options import add_setting, output, run_folder, written
+from bench.cli.options import add_setting, add_storage, output, run_folder, written
 from bench.config import SETTINGS
 from bench.errors import ConfigError, unknown
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     formats = "html: the page; md: decision, leaderboard and warnings for a pull request or a chat; default html"
     parser.add_argument("--format", metavar="F", default="html", help=formats)
     parser.add_argument("--out", metavar="FILE", help="with --format md: the file; default standard output")
+    add_storage(parser)
     add_setting(parser.add_argument, "plotlyjs", "the setting of the run")
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from bench.report import index
     from bench.runs import store
 
-    record = store.load(run_folder(options.run))
+    record = store.load(run_folder(options.run), options.storage)
     if out:
         with written(out):
             write_text(out, report.markdown(record))

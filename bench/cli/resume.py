@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from bench.cli import run as run_command
-from bench.cli.options import add_setting, run_folder
+from bench.cli.options import add_setting, add_storage, run_folder
 from bench.config import Budget
 
 SUMMARY = "continue a run that was killed or interrupted, or give it a larger budget"
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although a family's file or the version of a package changed; the page says so",
     )
+    add_storage(parser)
     run_command.add_output(parser.add_argument)
 
 
@@ -45,6 +46,10 @@ def run(options: argparse.Namespace) -> int:
     return run_command.finish(
         options,
         lambda progress: runner.resume(
-            run_folder(options.run), budget, progress, accept_changes=options.accept_changes
+            run_folder(options.run),
+            budget,
+            progress,
+            accept_changes=options.accept_changes,
+            storage=options.storage,
         ),
     )

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.text import clean, plain, without_commands
+from bench.text import harmless, without_commands
 
 WIDE = 240
 """Characters of a line without a terminal, enough to wrap nothing."""
@@ -26,8 +26,8 @@ class Terminal(Console):
 
 
 def printable(text: str) -> str:
-    """Make text safe for the terminal: no markup, no control sequences, plain spaces."""
-    return escape(plain(clean(text)))
+    """Make text from outside `harmless`, and free of rich's markup."""
+    return escape(harmless(text))
 
 
 def fitting_table(columns: Sequence[str], rows: Iterable[Iterable[str]], width: int, left: Collection[str]) -> Table:

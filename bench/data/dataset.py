@@ -17,7 +17,7 @@ from bench.cache.files import replacing, write_text
 from bench.data.pictures import SIXTEEN_BITS, Picture
 from bench.data.sources import PARTS, Source, rebuild
 from bench.data.split import content_hash, rank
-from bench.errors import DataError, NewerSchemaError
+from bench.errors import DataError, reading
 from bench.records import AuditFindings, LeftOutKind, SplitInfo, from_data, to_data, upgraded
 
 
@@ -196,16 +196,10 @@ def load(path: Path) -> Dataset:
     Raises:
         DataError: The manifest is missing, damaged, edited by hand, or of a newer version.
     """
-    try:
+    with reading(path, DataError):
         content = from_data(_Manifest, upgraded(json.loads(path.read_text(encoding="utf-8")), _UPGRADES))
         source = rebuild(content.source)
         dataset = Dataset(source, content.classes, content.items, content.input_sizes, **content.findings())
-    except OSError as error:
-        raise DataError(f"{path}: the split cannot be read: {error.strerror}") from None
-    except NewerSchemaError as error:
-        raise DataError(f"{path}: {error}") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path}: not a split manifest ({type(error).__name__}: {error})") from None
     if dataset.sha256 != content.sha256:
         raise DataError(f"{path}: its sha256 does not match its pictures; it was edited by hand or damaged")
     return dataset

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+STATISTICS = Path("/proc/vmstat")
 
 
 def cores() -> list[int]:
@@ -40,6 +43,33 @@ def available_mb() -> float:
     import psutil
 
     return min([float(psutil.virtual_memory().available), *(free for _, free in _memory_limits())]) / 1e6
+
+
+def oom_kills() -> int:
+    """Number of processes that the kernel has killed because memory ran out: in this process's groups, and in all."""
+    paths = [group / name for group in _groups("memory") for name in ("memory.events", "memory.oom_control")]
+    texts = map(_text, (*paths, STATISTICS))
+    return sum(int(count) for text in texts for count in re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE))
+
+
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """Raise MemoryError in the block if it allocates more than is available; only on Linux.
+
+    Source: RLIMIT_DATA in getrlimit(2), which counts private memory, used or not.
+    """
+    import psutil
+
+    process = psutil.Process()
+    if not hasattr(process, "rlimit"):
+        yield
+        return
+    before, most = process.rlimit(psutil.RLIMIT_DATA), int(process.memory_info().data + 1e6 * available_mb())
+    process.rlimit(psutil.RLIMIT_DATA, (most if before[0] < 0 else min(before[0], most), before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(psutil.RLIMIT_DATA, before)
 
 
 def _cpu_quotas() -> Iterator[int]:

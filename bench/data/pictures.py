@@ -42,7 +42,13 @@ POINTERS = {
 internals/pointer_file)."""
 
 MAX_THREADS = 16
-"""Maximum number of decoding threads. Each may hold one picture of `MAX_PIXELS` in memory."""
+"""Maximum number of decoding threads."""
+
+MAX_BYTES_AT_ONCE = 1_200_000_000
+"""Maximum memory of all pictures that are being decoded: one of `MAX_PIXELS`, or many smaller ones."""
+
+JPEG_BYTES, OTHER_BYTES = 4, 12
+"""Memory for decoding, in bytes a pixel: by Pillow with copies in other modes, measured."""
 
 BATCH = 8
 """Number of pictures that a thread gets at once: passing one on takes a tenth of the time of decoding a small one."""
@@ -63,6 +69,8 @@ OFFSET, OFFSET_BITS = 2**14, 13
 Size = tuple[int, int]
 T = TypeVar("T")
 R = TypeVar("R")
+
+_decoding, _free_bytes = threading.Condition(), MAX_BYTES_AT_ONCE
 
 cv2.setNumThreads(0)  # `ordered` uses its own threads
 
@@ -208,6 +216,22 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _memory(size_bytes: int) -> Iterator[None]:
+    """Wait until the pictures that other threads decode leave so much memory."""
+    global _free_bytes
+    size_bytes = min(size_bytes, MAX_BYTES_AT_ONCE)
+    with _decoding:
+        _decoding.wait_for(lambda: _free_bytes >= size_bytes)
+        _free_bytes -= size_bytes
+    try:
+        yield
+    finally:
+        with _decoding:
+            _free_bytes += size_bytes
+            _decoding.notify_all()
+
+
 # -- JPEG
 
 
@@ -222,9 +246,9 @@ def _by_libjpeg(content: bytes, name: str, least: int, notes: list[str]) -> tupl
             return None
         largest = min(width, height) // (2 * max(least, SHARED_SIDE)) if least else 1
         factor = min(8, 1 << max(0, largest.bit_length() - 1))  # libjpeg-turbo is fast only at powers of two
-        pixels = simplejpeg.decode_jpeg(
-            content, min_height=-(-height // factor), min_width=-(-width // factor), min_factor=factor
-        )
+        least_height, least_width = -(-height // factor), -(-width // factor)
+        with _memory(JPEG_BYTES * least_height * least_width):
+            pixels = simplejpeg.decode_jpeg(content, min_height=least_height, min_width=least_width, min_factor=factor)
     except (ValueError, KeyError) as error:  # KeyError: an unknown colour space
         if "extraneous bytes before marker" in str(error):
             notes.append("extraneous bytes before a marker")
@@ -253,12 +277,13 @@ def _by_pillow(content: bytes, name: str, notes: list[str]) -> npt.NDArray[Any]:
         with Image.open(io.BytesIO(content), formats=formats()) as image:
             _check_size(name, image.width, image.height)
             notes += [*_mode_notes(image), *_suffix_notes(str(image.format), name)]
-            is_deep, stored = _has_16_bits(image), _orientation(image)  # reading EXIF may load a PNG
-            image.load()
-            orientation = _orientation(image)  # loading turns TIFF; PNG may have it at the end of the file
-            notes += [TURNED] * (max(stored, orientation) > 1)
-            deep = _deep(image, content if is_deep else b"")
-            return _turned(np.asarray(_to_rgb(image)) if deep is None else deep, orientation)
+            with _memory(OTHER_BYTES * image.width * image.height):
+                is_deep, stored = _has_16_bits(image), _orientation(image)  # reading EXIF may load a PNG
+                image.load()
+                orientation = _orientation(image)  # loading turns TIFF; PNG may have it at the end of the file
+                notes += [TURNED] * (max(stored, orientation) > 1)
+                deep = _deep(image, content if is_deep else b"")
+                return _turned(np.asarray(_to_rgb(image)) if deep is None else deep, orientation)
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

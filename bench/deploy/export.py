@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 from bench import workers
 from bench.cache.files import replacing
-from bench.errors import ConfigError, WorkerError, unknown
+from bench.errors import ConfigError, WorkerError, reading, unknown
 from bench.records import COMPLETE, Ending, Epoch, Run, Trial
 from bench.runs import store
 from bench.search import families
 from bench.search.progress import Progress
+from bench.search.scoring import retraining
 from bench.training.messages import TrialJob, TrialResult
 from bench.workers import Listener, Pool, Stop, run_jobs
 
@@ -66,12 +68,22 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     if file == place:
         with replacing(out) as temporary:
             shutil.copyfile(file, temporary)
+            _check_model(file, temporary)
         return None
     if file is None and place.is_file() and trial == run.best(trial.family):
         progress.warning(f"{place}: is not the model of {trial.name}, by its SHA-256; it is not used")
     if run.split.folds:
         raise ConfigError(f"{trial.family}: with folds only chosen trials have a model; this one has none")
     return _train(run, trial, out, progress, pool)
+
+
+def _check_model(file: Path, copied: Path) -> None:
+    """Compare all members of a copied `.keras` file, a ZIP archive, with their checksums; none of it is executed."""
+    with reading(f"{file} (remove it to train the model again)"), zipfile.ZipFile(copied) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"checksum of {damaged}")
+        if "config.json" not in archive.namelist():
+            raise ValueError("config.json is missing")
 
 
 def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | None) -> float:
@@ -81,10 +93,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         job = TrialJob(
             id=f"export {trial.name}",
             timeout_s=config.trial_timeout_s,
-            **families.training(config, run, family),
-            epochs=trial.max_epochs or config.epochs,
-            stop_after=trial.epochs if trial.cut else None,
-            values=dict(trial.params),
+            **retraining(config, run, family, trial),
             whole=True,
         )
         work = iter([(job, _ExportListener(out, job.epochs, progress))])

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import report
 from bench.records import Run, RunStatus
 from bench.report import index
-from bench.runs import doubted, results
+from bench.runs import doubted, optuna_storage, results
 from bench.runs.store import RunFolder
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,12 @@ class LivePage:
         return self._folder.path / "report.html"
 
     def refresh(self) -> None:
-        """Draw the page of a running run, unless drawing has taken more than `RENDERING_SHARE` of its time."""
+        """Draw the page of a running run, unless drawing has taken more than `RENDERING_SHARE` of its time.
+
+        First the ended trials are moved out of the database's write-ahead log.
+        """
+        storage = self._folder.storage
+        self._try(lambda: optuna_storage.checkpoint(storage), f"{self._folder.path / optuna_storage.FILE} is behind")
         if self._spent_s <= RENDERING_SHARE * self._folder.elapsed_s():
             self.write(RunStatus.RUNNING)
 

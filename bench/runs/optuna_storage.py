@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, TypeVar
 
-from bench.config import RunConfig
 from bench.engines import end_trial
-from bench.errors import RunFolderError
-from bench.records import WAITING, Run, Study, Trial, from_data, study_name, to_data
+from bench.errors import RunFolderError, one_line, reading
+from bench.records import (
+    COMPLETE,
+    FAIL,
+    PRUNED,
+    WAITING,
+    Run,
+    RunRecord,
+    Study,
+    Trial,
+    from_data,
+    sealed,
+    state_counts,
+    study_name,
+    to_data,
+    unsealed,
+)
 from bench.runs import upgrades
-from bench.text import MASK, masked_url
+from bench.text import masked_url
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 STORAGE = "BENCH_STORAGE"
-"""Environment variable with the URL of a storage with password, since run folders do not record passwords."""
+"""Environment variable with the URL of a storage, instead of `--storage`."""
+
+PAUSES_S = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
+"""Seconds before each new attempt after a fault of the database."""
+
+pause = time.sleep
+
+FACTS = ("exhausted", "dropped", "dropped_s", "importance")
+"""Fields of a study that are attributes of Optuna's."""
+
+FILE = "trials.sqlite3"
+"""Name of the storage in a run folder."""
 
 
 def sqlite_url(path: Path) -> str:
     """URL of the storage in a run folder."""
-    return f"sqlite:///{(path / 'trials.sqlite3').absolute()}"
+    return f"sqlite:///{(path / FILE).absolute()}"
 
 
-def storage_url(path: Path, config: RunConfig) -> str:
-    """URL of the storage of a run's trials; one with a password is taken from the environment variable `STORAGE`.
+def shared_url(path: Path, recorded: str, url: str = "") -> str:
+    """URL of a run's shared storage, which the user names by `url` or `STORAGE`; "" if its trials are in its folder.
 
     Raises:
-        RunFolderError: The file is missing in the folder, or the password is unknown.
+        RunFolderError: The user names none, or another one than the run folder, which may come from elsewhere.
     """
-    if MASK in config.storage:
-        url = os.environ.get(STORAGE, "")
-        if masked_url(url) != config.storage:
-            raise RunFolderError(
-                f"{path}: its trials are in {config.storage}, and passwords are not recorded; set {STORAGE} to it "
-                "with the password"
-            )
-        return url
-    if config.storage:
-        return config.storage
-    if not (path / "trials.sqlite3").exists():
-        raise RunFolderError(f"{path}: trials.sqlite3 is missing, the file of the trials")
-    return sqlite_url(path)
+    url, recorded = url or os.environ.get(STORAGE, ""), masked_url(recorded)
+    if recorded and masked_url(url) != recorded:
+        raise RunFolderError(
+            f"{path}: its trials are in {recorded}, which is opened only if named: by --storage or {STORAGE}, with the "
+            "password"
+        )
+    return url if recorded else ""
 
 
 def open_storage(url: str, exclusive: bool = False) -> Any:
@@ -59,7 +88,7 @@ def open_storage(url: str, exclusive: bool = False) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sqlite = url.startswith("sqlite")
     try:
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
+        storage = _patient_class()(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
         if sqlite and exclusive:
             sqlalchemy.event.listen(storage.engine, "connect", _commit_without_waiting)
             storage.engine.dispose()  # close the connections that are already open
@@ -71,6 +100,74 @@ def open_storage(url: str, exclusive: bool = False) -> Any:
             reason += "; the scheme is postgresql://"
         raise RunFolderError(f"storage {masked_url(url)}: cannot be opened, {reason}") from error
     return storage
+
+
+@cache
+def _patient_class() -> Any:
+    """Optuna's storage, whose calls are repeated while the database is locked, full or not connected."""
+    from optuna.storages import RDBStorage
+
+    names = [name for name, value in vars(RDBStorage).items() if isinstance(value, FunctionType)]
+    calls = {name: _patient(getattr(RDBStorage, name)) for name in names if re.match("_?(get|set|create)_", name)}
+    return type("_PatientStorage", (RDBStorage,), calls)
+
+
+def _patient(call: Callable[..., T]) -> Callable[..., T]:
+    """Repeat a call of a storage after each of `PAUSES_S`, if it failed by the database; then RunFolderError."""
+
+    @wraps(call)
+    def patient(storage: Any, *arguments: Any, **keywords: Any) -> T:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import OperationalError
+
+        if vars(storage).get("is_patient"):  # a call within a call
+            return call(storage, *arguments, **keywords)
+        storage.is_patient = True
+        try:
+            for wait_s in (*PAUSES_S, None):
+                try:
+                    return call(storage, *arguments, **keywords)
+                except (StorageInternalError, OperationalError) as error:
+                    cause = error.__cause__ or error
+                    reason = one_line(getattr(cause, "orig", None) or cause, 200)
+                    if wait_s is None:
+                        raise RunFolderError(f"the storage of the trials failed for long: {reason}") from error
+                    _logger.warning("the storage failed, and is asked again: %s", reason)
+                    pause(wait_s)
+        finally:
+            storage.is_patient = False
+        raise AssertionError  # the last attempt returns or raises
+
+    return patient
+
+
+def open_file(path: Path) -> Any:
+    """Open the storage in a run folder to read it; nothing is created and nothing written.
+
+    A file without a write-ahead log is opened as immutable, because SQLite would create a log
+    (https://sqlite.org/wal.html#read_only_databases).
+
+    Raises:
+        RunFolderError: It is missing or damaged.
+    """
+    import optuna
+
+    file = path / FILE
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with reading(file):
+        if not file.is_file():
+            raise RunFolderError(f"{file}: is missing, the file of the trials")
+        state = "mode=ro" if file.with_name(f"{FILE}-wal").exists() else "mode=ro&immutable=1"
+        uri = f"{file.absolute().as_uri()}?{state}"
+        connect = {"creator": lambda: sqlite3.connect(uri, timeout=60, uri=True, check_same_thread=False)}
+        return optuna.storages.RDBStorage(f"sqlite:///{FILE}", engine_kwargs=connect, skip_table_creation=True)
+
+
+def checkpoint(storage: Any) -> None:
+    """Move the committed trials from the write-ahead log into the file itself; only SQLite needs it."""
+    if getattr(storage, "url", "").startswith("sqlite"):
+        with storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint")
 
 
 def close_storage(storage: Any) -> None:
@@ -88,26 +185,27 @@ def _commit_without_waiting(connection: sqlite3.Connection, record: object) -> N
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def read_studies(run: Run, prefix: str) -> tuple[Study, ...]:
-    """Read the studies of a run, ordered by engine and family, with every trial's record.
+def read_studies(run: Run, record: RunRecord, url: str = "") -> tuple[Study, ...]:
+    """Read the studies of a run, ordered by engine and family; `url` is that of a shared storage.
 
     Raises:
-        RunFolderError: The storage cannot be opened, or is damaged.
+        RunFolderError: The storage cannot be opened, is damaged, or lacks trials that `run.json` counts.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    url = storage_url(run.path, run.config)
-    storage = open_storage(url)
+    storage = open_storage(url) if url else open_file(run.path)
     try:
-        return _read(storage, run, prefix)
-    except (KeyError, TypeError, ValueError, AttributeError, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunFolderError(f"storage {masked_url(url)}: damaged, {reason}") from error
+        with reading(f"storage {masked_url(url)}" if url else run.path / FILE):
+            studies = studies_in(storage, run, record.prefix)
+            counts = state_counts(replace(run, studies=studies).trials)
+            for state in (COMPLETE, PRUNED, FAIL):
+                if counts[state] < (counted := record.trials.get(state, 0)):
+                    raise ValueError(f"has {counts[state]} trials that are {state}, but run.json counts {counted}")
+            return studies
     finally:
         close_storage(storage)
 
 
-def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
+def studies_in(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
+    """Read the studies of a run in an open storage, ordered by engine and family."""
     studies = []
     for engine in run.config.engines:
         for family in run.families:
@@ -117,23 +215,20 @@ def _read(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
                 continue
             attributes = storage.get_study_user_attrs(study_id)
             trials = storage.get_all_trials(study_id, deepcopy=False)
-            studies.append(
-                Study(
-                    family=family.name,
-                    engine=engine,
-                    trials=tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials),
-                    exhausted=bool(attributes.get("exhausted")),
-                    dropped=attributes.get("dropped", ""),
-                    dropped_s=attributes.get("dropped_s"),
-                    importance=attributes.get("importance", {}),
-                )
-            )
+            facts = {name: attributes[name] for name in FACTS if name in attributes}
+            study = from_data(Study, {"family": family.name, "engine": engine, **facts})
+            read = tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials)
+            studies.append(replace(study, trials=read))
     return tuple(studies)
 
 
 def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
     data = of_study.get(f"trial/{frozen.number}") or frozen.user_attrs.get("record")
-    if data is None:
+    if data is not None:
+        data = unsealed(data)
+    elif frozen.state.is_finished() and "origin" not in frozen.user_attrs:
+        raise ValueError(f"trial {frozen.number} of {family} has no record")
+    else:
         data = upgrades.trial_from_1(frozen.number, frozen.user_attrs, of_study)
         data["value"] = frozen.value if frozen.state.is_finished() else None
         data.setdefault("params", frozen.params)
@@ -159,7 +254,7 @@ def requeue(storage: Any, names: Iterable[str]) -> None:
         study_id = storage.get_study_id_from_name(name)
         for frozen in study.get_trials(deepcopy=False):
             data = frozen.user_attrs.get("record")
-            trial = from_data(Trial, upgrades.trial_from_2(data)) if data else None
+            trial = from_data(Trial, upgrades.trial_from_2(unsealed(data))) if data else None
             if trial and trial.finished_s is not None and not trial.interrupted:
                 if not frozen.state.is_finished():
                     end_trial(study, frozen.number, trial.state, trial.value)
@@ -168,7 +263,7 @@ def requeue(storage: Any, names: Iterable[str]) -> None:
                 built = trial is not None and trial.work is not None
                 _set_waiting(storage, study_id, trial_id, frozen.number, built)
                 if trial:
-                    storage.set_trial_user_attr(trial_id, "record", to_data(_unfinished(trial)))
+                    storage.set_trial_user_attr(trial_id, "record", sealed(to_data(_unfinished(trial))))
 
 
 def _unfinished(trial: Trial) -> Trial:
@@ -200,7 +295,7 @@ def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int, built:
 
 def as_single_file(path: Path) -> None:
     """Turn the SQLite storage of a run folder into a single file, without a write-ahead log."""
-    database = path / "trials.sqlite3"
+    database = path / FILE
     if database.exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")

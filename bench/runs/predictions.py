@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import stats
+from bench.cache import files
+from bench.errors import RunFolderError, reading
 from bench.records import Run, Trial
 
 
@@ -97,20 +100,38 @@ def read(file: Path) -> Predictions:
     """Read a file of `data.write_predictions`.
 
     Raises:
-        OSError: It is missing or cannot be read.
-        ValueError: It is damaged.
+        RunFolderError: It is missing or damaged; the ZIP format has a checksum of every array.
     """
-    try:
-        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:  # NumPy may leave it open
-            sha256, labels, probabilities = arrays["sha256"], arrays["labels"], arrays["probabilities"]
-            groups = arrays.get("groups")
-    except (KeyError, BadZipFile, EOFError) as error:
-        raise ValueError(f"{file}: not a file of predictions ({type(error).__name__}: {error})") from None
-    if not len(sha256) == len(labels) == len(probabilities) or probabilities.ndim != 2:
-        raise ValueError(f"{file}: {len(labels)} labels, but probabilities {probabilities.shape}")
-    if groups is not None and len(groups) != len(labels):
-        raise ValueError(f"{file}: {len(labels)} labels, but {len(groups)} groups")
-    return Predictions(sha256, labels, probabilities, groups)
+    with reading(file), np.load(io.BytesIO(files.read(file)), allow_pickle=False) as arrays:
+        sha256, labels, probabilities = arrays["sha256"], arrays["labels"], arrays["probabilities"]
+        groups = arrays.get("groups")
+        n = labels.shape
+        if not n == sha256.shape == probabilities.shape[:1] or probabilities.ndim != 2:
+            raise ValueError(f"labels {n}, but pictures {sha256.shape} and probabilities {probabilities.shape}")
+        if groups is not None and groups.shape != n:
+            raise ValueError(f"labels {n}, but groups {groups.shape}")
+        kinds = sha256.dtype.kind + labels.dtype.kind + probabilities.dtype.kind
+        numbers = labels if groups is None else np.concatenate([labels, groups])
+        if kinds != "Uif" or numbers.dtype.kind != "i" or (len(numbers) and numbers.min() < 0):
+            raise ValueError(f"arrays of other types: {kinds}")
+        if len(labels) and labels.max() >= probabilities.shape[1]:
+            raise ValueError(f"label {labels.max()}, but {probabilities.shape[1]} classes")
+        if not np.isfinite(probabilities).all():
+            raise ValueError("a probability is not finite")
+        return Predictions(sha256, labels, probabilities, groups)
+
+
+def problems(run: Run) -> list[str]:
+    """Describe the damaged files of predictions of the chosen trials; missing ones are no damage."""
+    reasons = []
+    for trial in run.ranking():
+        for file in [path(run.path, trial.family, number) for number in _numbers(trial)]:
+            try:
+                if trial.test and (file.is_symlink() or file.exists()):
+                    read(file)
+            except RunFolderError as error:
+                reasons.append(str(error).replace(f"{run.path}{os.sep}", ""))
+    return reasons
 
 
 def of_run(run: Run) -> dict[str, Predictions]:
@@ -119,14 +140,14 @@ def of_run(run: Run) -> dict[str, Predictions]:
     A family is left out if its file is missing, damaged, or of other pictures than the first. Files are cached until
     they change, since a page reads them several times.
     """
-    files = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
-    return dict(_of_families(tuple((family, file, _version(file)) for family, file in files.items())))
+    paths = {trial.family: path(run.path, trial.family) for trial in run.ranking() if trial.test is not None}
+    return dict(_of_families(tuple((family, file, _version(file)) for family, file in paths.items())))
 
 
 def of_validation(run: Run, families: Sequence[str]) -> list[Predictions]:
     """Read the predictions of the validation pictures by the families that have them, all of the same pictures."""
-    files = ((family, validation_path(run.path, family)) for family in families)
-    return list(_of_families(tuple((family, file, _version(file)) for family, file in files)).values())
+    paths = ((family, validation_path(run.path, family)) for family in families)
+    return list(_of_families(tuple((family, file, _version(file)) for family, file in paths)).values())
 
 
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
@@ -134,10 +155,13 @@ def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
 
     A file is left out if it is missing, damaged, or of other pictures than the model's; empty without the model's.
     """
-    numbers = (0, *(repeat.number for repeat in trial.repeats))
-    files = ((number, path(run.path, trial.family, number)) for number in numbers)
-    by_number = _of_seeds(tuple((number, file, _version(file)) for number, file in files))
+    paths = ((number, path(run.path, trial.family, number)) for number in _numbers(trial))
+    by_number = _of_seeds(tuple((number, file, _version(file)) for number, file in paths))
     return dict(by_number) if 0 in by_number else {}
+
+
+def _numbers(trial: Trial) -> tuple[int, ...]:
+    return (0, *(repeat.number for repeat in trial.repeats))
 
 
 def right_by_seed(run: Run, trial: Trial) -> tuple[NDArray[np.bool_], NDArray[np.int64] | None]:
@@ -150,13 +174,13 @@ def right_by_seed(run: Run, trial: Trial) -> tuple[NDArray[np.bool_], NDArray[np
     return np.array([predictions.right for predictions in scored.values()], np.bool_), groups
 
 
-def _read_all(files: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
+def _read_all(paths: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:
     """Read files by key; unreadable ones, and those of other pictures than the first, are left out."""
     readable: dict[Any, Predictions] = {}
-    for key, file, _ in files:
+    for key, file, _ in paths:
         try:
             predictions = read(file)
-        except (OSError, ValueError):
+        except RunFolderError:
             continue
         first = next(iter(readable.values()), predictions)
         if predictions.same_pictures(first):  # share the hashes, which take the most memory

@@ -28,9 +28,10 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from bench import stats, text
+from bench.cache import files
 from bench.cache.files import write_text
 from bench.config import SETTINGS
-from bench.errors import BaselineError, NewerSchemaError, RunFolderError
+from bench.errors import BaselineError, reading
 from bench.hyperparameters import Value
 from bench.records import FamilyInfo, Repeat, Run, from_data, to_data, upgraded
 from bench.runs import predictions
@@ -202,17 +203,19 @@ def digest(data: Mapping[str, Any]) -> str:
 # -- from a run
 
 
-def of_path(path: Path) -> Results:
+def of_path(path: Path, storage: str = "") -> Results:
     """Results of a file or a run folder. In a folder without the file (the run was killed), its records are used.
+
+    `storage` is as for `store.load`.
 
     Raises:
         RunFolderError: It is not a run folder, is damaged, or was written by a newer version.
         BaselineError: The file is damaged or of a newer version.
     """
-    if path.is_dir() and not (path / FILE).exists():
+    if path.is_dir() and not ((path / FILE).exists() or (path / FILE).is_symlink()):
         from bench.runs import store
 
-        return of_run(store.load(path))
+        return of_run(store.load(path, storage))
     return read(path / FILE if path.is_dir() else path)
 
 
@@ -287,8 +290,8 @@ def manifest_pictures(
         RunFolderError: The manifest is missing or damaged.
     """
     manifest = run / "split.json"
-    try:
-        data = json.loads(manifest.read_text(encoding="utf-8"))
+    with reading(manifest):
+        data = json.loads(files.read(manifest))
         names = classes or data["classes"]
         texts = ((item, *(str(item.get(key, "")) for key in ("sha256", "id", "group"))) for item in data["items"])
         return sorted(
@@ -296,8 +299,6 @@ def manifest_pictures(
             for item, sha256, name, group in texts
             if item["part"] in parts
         )
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise RunFolderError(f"{manifest}: damaged, {error!r}") from error
 
 
 def ids_sha256(pictures: Sequence[ScoredPicture]) -> str:
@@ -421,19 +422,12 @@ def read(path: Path) -> Results:
     Raises:
         BaselineError: It is missing, damaged, cut short, or written by a newer version.
     """
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device may have no end
-            raise BaselineError(f"{path}: is not a file")
-        return _results(upgraded(json.loads(path.read_bytes()), ()))
-    except FileNotFoundError:
-        raise BaselineError(f"{path}: no such file; `python -m bench baseline RUN` writes one") from None
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read, {error.strerror}") from None
-    except NewerSchemaError as error:
-        raise BaselineError(f"{path}: {error}") from None
-    except (ValueError, KeyError, RecursionError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise BaselineError(f"{path}: damaged or cut short, {text.one_line(reason)}") from None
+    with reading(path, BaselineError):
+        try:
+            content = files.read(path)
+        except FileNotFoundError:
+            raise BaselineError(f"{path}: no such file; `python -m bench baseline RUN` writes one") from None
+        return _results(upgraded(json.loads(content), ()))
 
 
 def _results(data: Mapping[str, Any]) -> Results:

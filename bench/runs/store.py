@@ -26,7 +26,7 @@ import os
 import re
 import secrets
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ from typing import Any
 
 import bench
 from bench import errors
+from bench.cache import files
 from bench.cache.files import sha256, write_text
 from bench.config import Budget, RunConfig
 from bench.records import (
@@ -53,11 +54,13 @@ from bench.records import (
     Trial,
     from_data,
     leaderboard_row,
+    sealed,
+    state_counts,
     study_name,
     to_data,
     upgraded,
 )
-from bench.runs import environment, lock, optuna_storage, upgrades
+from bench.runs import environment, lock, optuna_storage, predictions, upgrades
 from bench.runs.lock import Lock
 from bench.runs.standings import recommended
 from bench.text import masked_url, without_password
@@ -150,7 +153,7 @@ class RunFolder:
         self._open()
         names = [study_name(study.engine, study.family, self.prefix) for study in self.run.studies]
         optuna_storage.requeue(self.storage, names)
-        studies = optuna_storage.read_studies(self.run, self.prefix)
+        studies = optuna_storage.studies_in(self.storage, self.run, self.prefix)
         self._adopt(studies)
         (self.path / "results.json").unlink(missing_ok=True)  # of the run as it was stopped
         screenings = self.run.screenings if any(study.trials for study in studies) else ()
@@ -186,7 +189,7 @@ class RunFolder:
         """Write a trial's record into its Optuna trial, which must not be finished."""
         self._check_lock()
         self.keep(trial)
-        optuna_trial.set_user_attr("record", to_data(trial))
+        optuna_trial.set_user_attr("record", sealed(to_data(trial)))
 
     def amend(self, trial: Trial) -> None:
         """Write the record of a finished trial again, for instance with its test figures."""
@@ -194,7 +197,7 @@ class RunFolder:
         self.keep(trial)
         name = study_name(trial.engine, trial.family, self.prefix)
         self.storage.set_study_user_attr(
-            self.storage.get_study_id_from_name(name), f"trial/{trial.number}", to_data(trial)
+            self.storage.get_study_id_from_name(name), f"trial/{trial.number}", sealed(to_data(trial))
         )
 
     def end_study(self, engine: str, family: str, optuna_study: Any, **facts: Any) -> None:
@@ -388,9 +391,11 @@ def reopen(run: Run) -> Iterator[RunFolder]:
         raise errors.RunFolderError(f"{run.path}: cannot be written")
     held = Lock(run.path)
     try:
-        shared = file.config.storage or file.split.sha256  # else it was killed before it had a storage
-        url = optuna_storage.storage_url(run.path, file.config) if shared else ""
-        storage = optuna_storage.open_storage(url, exclusive=not file.config.storage) if url else None
+        storage = None  # it was killed before it had one
+        if file.config.storage or file.split.sha256:
+            url = optuna_storage.shared_url(run.path, file.config.storage, run.storage)
+            exclusive = not file.config.storage
+            storage = optuna_storage.open_storage(url or optuna_storage.sqlite_url(run.path), exclusive=exclusive)
         folder = RunFolder(run.path, run, file.prefix, storage, held)
     except BaseException:
         held.release()
@@ -404,14 +409,14 @@ def reopen(run: Run) -> Iterator[RunFolder]:
 
 
 @contextlib.contextmanager
-def resume(path: Path, budget: Budget | None = None) -> Iterator[RunFolder]:
-    """Open the folder of a run that was stopped, to continue it; `budget` is the new total.
+def resume(path: Path, budget: Budget | None = None, storage: str = "") -> Iterator[RunFolder]:
+    """Open the folder of a run that was stopped, to continue it; `budget` is the new total, `storage` as for `load`.
 
     Raises:
         RunFolderError: Another driver is alive, it is complete, or it cannot be read or written.
         ConfigError: The budget is smaller than that of the run.
     """
-    run = load(path)
+    run = load(path, storage)
     if budget is None and run.status == RunStatus.COMPLETE:
         raise errors.RunFolderError(f"{path}: is complete; --budget names a larger total, it had {run.config.budget}")
     for name in ("trials", "seconds"):
@@ -423,16 +428,23 @@ def resume(path: Path, budget: Budget | None = None) -> Iterator[RunFolder]:
         yield folder
 
 
-def load(path: Path) -> Run:
-    """Read a run folder.
+def load(path: Path, storage: str = "") -> Run:
+    """Read a run folder; nothing is written, and no storage is opened that only the folder names.
+
+    Args:
+        path: The folder.
+        storage: URL of the storage, if the run had a shared one; default: that in `optuna_storage.STORAGE`.
 
     Raises:
         RunFolderError: It is not a run folder, is damaged, or was written by a newer version.
     """
     file = _read_run(path)
-    run = Run(path=path, studies=(), **file.header())
-    studies = optuna_storage.read_studies(run, file.prefix) if run.split.sha256 else ()  # it never began
-    return replace(run, config=_without_password(run.config), studies=studies)  # older versions wrote the password
+    url = optuna_storage.shared_url(path, file.config.storage, storage)
+    run = Run(path=path, studies=(), storage=url, **file.header())
+    config = _without_password(run.config)  # older versions wrote the password
+    studies = optuna_storage.read_studies(run, file, url) if run.split.sha256 else ()  # else it never began
+    run = replace(run, config=config, studies=studies)
+    return replace(run, notes=(*run.notes, *predictions.problems(run)))
 
 
 def model_file(run: Run, trial: Trial) -> Path | None:
@@ -468,16 +480,17 @@ def _summary(path: Path) -> Summary:
 
 def _read_run(path: Path) -> RunRecord:
     file = path / "run.json"
-    try:
-        record = from_data(RunRecord, upgraded(json.loads(file.read_text(encoding="utf-8")), UPGRADES))
-        killed = record.status == RunStatus.RUNNING and lock.living(path) is None
-        return replace(record, status=RunStatus.KILLED) if killed else record
-    except (FileNotFoundError, NotADirectoryError):
-        raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
-    except errors.NewerSchemaError as error:
-        raise errors.RunFolderError(f"{file}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, errors.ConfigError) as error:
-        raise errors.RunFolderError(f"{file}: damaged, {error}") from error
+    with errors.reading(file):
+        try:
+            content = files.read(file)
+        except (FileNotFoundError, NotADirectoryError):
+            raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
+        try:
+            record = from_data(RunRecord, upgraded(json.loads(content), UPGRADES))
+        except errors.ConfigError as error:
+            raise ValueError(str(error)) from None
+    killed = record.status == RunStatus.RUNNING and lock.living(path) is None
+    return replace(record, status=RunStatus.KILLED) if killed else record
 
 
 def _write_run(run: Run, prefix: str) -> None:
@@ -485,7 +498,7 @@ def _write_run(run: Run, prefix: str) -> None:
     row = leaderboard_row(best) if best else {}
     content = RunRecord(
         prefix=prefix,
-        trials=Counter(trial.state.value for trial in run.trials if not (trial.duplicate_of or trial.limit)),
+        trials=state_counts(run.trials),
         best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
         **run.header(),
     )

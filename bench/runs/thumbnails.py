@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cache import files
 from bench.cache.files import replacing, write_text
-from bench.errors import DataError
+from bench.errors import DataError, RunFolderError, reading
 from bench.records import LeftOutKind, Run, from_data, to_data, upgraded
 from bench.runs import doubted, predictions
 from bench.runs.predictions import Predictions
@@ -223,11 +224,11 @@ def read(run: Path) -> dict[str, Thumbnail]:
 
     It is empty if the file is missing, damaged or of a newer version; the page then shows only names.
     """
-    try:
-        listed = upgraded(json.loads((run / "thumbnails.json").read_text(encoding="utf-8")), _UPGRADES)
+    file = run / "thumbnails.json"
+    with contextlib.suppress(RunFolderError), reading(file):
+        listed = upgraded(json.loads(files.read(file)), _UPGRADES)
         return {thumbnail.sha256: thumbnail for thumbnail in from_data(tuple[Thumbnail, ...], listed["pictures"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    return {}
 
 
 def of_run(run: Run) -> dict[str, Thumbnail]:
@@ -239,8 +240,7 @@ def of_run(run: Run) -> dict[str, Thumbnail]:
 def jpeg(run: Path, sha256: str) -> bytes:
     """Content of a picture's thumbnail; empty without one."""
     try:
-        with path(run, sha256).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = files.read(path(run, sha256), MAX_BYTES + 1)
     except OSError:
         return b""
     return content if content.startswith(b"\xff\xd8\xff") and len(content) <= MAX_BYTES else b""

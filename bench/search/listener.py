@@ -108,7 +108,8 @@ class TrialListener(Listener):
         limit = exceeded(self._limits, work) or self._exceeds_time(forecast)
         self.trial = replace(self.trial, weights=weights, work=work, forecast=forecast, limit=limit)
         self._context.deadline.pace.built(self.trial)
-        self._look_up(params)
+        if not self.trial.halved:
+            self._look_up(params)
         if weights == Weights.MISSING and all(self.study.family.files.values()):
             self._warn_of_unseen_backbone()
         if not self.twin and not limit:
@@ -130,10 +131,11 @@ class TrialListener(Listener):
         cap = self.trial.max_epochs or epoch.epoch
         self._context.progress.epoch(self.trial.order, epoch.epoch, cap, accuracy, fold, folds)
         if fold == 1:
+            is_new = epoch.epoch not in self.trial.intermediate_values  # else reported before memory ran out
             values = {**self.trial.intermediate_values, epoch.epoch: accuracy}
             self.trial = replace(self.trial, intermediate_values=values)
             self._folder.keep(self.trial)
-            if self.study.report(self.proposal, epoch.epoch, accuracy):
+            if is_new and self.study.report(self.proposal, epoch.epoch, accuracy):
                 return Ending.PRUNER
         if self._used_s() + epoch.time_s + self._later_folds_s > self._share_s:
             return Ending.BUDGET
@@ -144,6 +146,14 @@ class TrialListener(Listener):
         complete = not result.stopped and not result.folds and not self._exceeded(result)
         best = complete and self._context.ledger.would_be_best(self._complete(result))
         return str(self._candidate.absolute()) if best else None
+
+    def halve(self, outcome: Outcome) -> bool:
+        """Return True once, if memory ran out in a training, which may fit with half the batch size."""
+        ran_out = outcome.failure is not None and outcome.failure.kind is FailureKind.OOM
+        if self.trial.halved or not ran_out or not self.key or self.twin or self.trial.limit:
+            return False
+        self.trial = replace(self.trial, halved=True)
+        return True
 
     def note_failed_build(self, outcome: Outcome) -> None:
         """Look up a configuration whose build raised an exception, because it would raise again."""

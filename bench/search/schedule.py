@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from bench.records import Trial, limits
+from bench.errors import DataError
+from bench.records import FailureKind, Trial, limits
 from bench.search.allocation import LATEST_FIRST, LEAST_ERROR, adaptively, affordable_s, evenly, is_known_due
 from bench.search.families import Family, training
 from bench.search.listener import TrialListener, was_stopped
@@ -19,6 +21,9 @@ from bench.search.shares import expected_proposals
 from bench.search.state import Context, StudyState
 from bench.training.messages import Job, TrialJob
 from bench.workers import Listener, Outcome
+
+MAX_ENVIRONMENT_FAULTS = 3
+"""Trials in a row that fail by the pictures, the cache or the disk, after which the run ends."""
 
 
 class Schedule:
@@ -34,6 +39,8 @@ class Schedule:
         self._studies = [study for family in families if (study := self._study(family))]
         self._running: dict[str, TrialListener] = {}
         self._waiting: list[TrialListener] = []
+        self._halved: list[tuple[Outcome, TrialListener]] = []
+        self._environment_faults = 0
         self._counted: list[Trial] = []
         self._settled = False
         self._repeat()
@@ -64,6 +71,12 @@ class Schedule:
 
     def ask(self) -> tuple[Job, Listener] | None:
         """Return the next trial; None if there is none for now, or at all."""
+        if self._halved:
+            outcome, listener = self._halved.pop()
+            self._running[outcome.job.id] = listener
+            left_s = self._context.deadline.left_s()
+            assert isinstance(outcome.job, TrialJob)
+            return replace(outcome.job, values=listener.trial.params, halved=True, time_s=left_s), listener
         plan = self._context.plan
         owed = [study for study in self._studies if study.is_owed]
         if plan.trials is not None and sum(study.trials for study in self._studies) >= plan.trials:
@@ -116,11 +129,23 @@ class Schedule:
         return affordable_s(self._context.clock.read_s(), budget_s)
 
     def record(self, outcome: Outcome) -> Iterator[Trial]:
-        """Record an ended trial and those that waited for it; yield them as they are recorded."""
+        """Record an ended trial and those that waited for it; yield them as they are recorded.
+
+        Raises:
+            DataError: Several trials in a row failed by the pictures, the cache or the disk, as all others would.
+        """
+        if self._running[outcome.job.id].halve(outcome):
+            self._halved.append((outcome, self._running.pop(outcome.job.id)))
+            return
         for trial in self._recorded(outcome):
             if trial.counted:
                 self._counted.append(trial)
             yield trial
+        failure = outcome.failure
+        is_fault = failure is not None and failure.kind is FailureKind.ENVIRONMENT
+        self._environment_faults = self._environment_faults + 1 if is_fault else 0
+        if failure and self._environment_faults >= MAX_ENVIRONMENT_FAULTS:
+            raise DataError(f"{failure.message}; it ended the last {self._environment_faults} trials, so the run ends")
 
     def _recorded(self, outcome: Outcome) -> Iterator[Trial]:
         listener, ledger = self._running.pop(outcome.job.id), self._context.ledger
@@ -146,6 +171,8 @@ class Schedule:
         return self._settled
 
     def end(self) -> None:
-        """Record the facts about each study."""
+        """Record the trials that were not trained again, and the facts about each study."""
+        for outcome, listener in self._halved:
+            listener.end(outcome)
         for study in self._studies:
             study.end()

@@ -101,6 +101,7 @@ def retraining(config: RunConfig, run: Run, family: Family, trial: Trial) -> dic
         "epochs": trial.max_epochs or config.epochs,
         "stop_after": trial.epochs if trial.cut else None,
         "values": dict(trial.params),
+        "halved": trial.halved,
     }
 
 

@@ -15,9 +15,9 @@ from typing import TypeVar
 from bench import engines, text
 from bench.config import RunConfig
 from bench.engines import Proposal, Settings, end_trial
-from bench.errors import one_line
+from bench.errors import RunFolderError, one_line
 from bench.hyperparameters import Hyperparameter, OutsideRangeError, Value
-from bench.records import COMPLETE, Ending, Limit, Origin, SearchPlan, Trial
+from bench.records import COMPLETE, Ending, FailureKind, Limit, Origin, SearchPlan, Trial
 from bench.runs.store import RunFolder
 from bench.search import shares
 from bench.search.families import Family
@@ -44,6 +44,9 @@ MAX_REFUSALS_IN_A_ROW = 50
 
 MAX_ENGINE_FAULTS = 3
 """Exceptions of an engine on a family after which it is no longer asked."""
+
+MAX_ALIKE = 5
+"""First trials of a family that fail alike, after which it gets no more."""
 
 
 def configuration_key(trial: Trial) -> str:
@@ -147,7 +150,9 @@ class Context:
         self.progress.warning(f"{self.engine}, {text}")
 
     def warn_of_fault(self, family: str, error: Exception) -> str:
-        """Warn of an exception of the engine, and log its traceback; return the message."""
+        """Warn of an exception of the engine, and log its traceback; return the message; raise one of the storage."""
+        if isinstance(error, RunFolderError):
+            raise error
         text = f"the engine failed: {one_line(error, 200)}"
         self.warn(f"{family}: {text}")
         _logger.error("%s, %s: the engine failed", self.engine, family, exc_info=error)
@@ -202,6 +207,7 @@ class StudyState:
         self._ended = 0
         self._ended_s = 0.0
         self._faults = 0
+        self._failures: list[str] = []
         self._countable = True  # until a trial has a hyperparameter hidden by a plain `if`, or its own limit of epochs
         self._in_flight: list[Trial] = []  # when the run was stopped
 
@@ -375,6 +381,11 @@ class StudyState:
             self._ended += 1
             if trial.state == COMPLETE and trial.value is not None:
                 self.values.append(trial.value)
+            if trial.failure and trial.failure.kind is not FailureKind.INTERRUPTED:
+                self._failures.append(trial.failure.shape)
+                if self._ended == len(self._failures) == MAX_ALIKE and len(set(self._failures)) == 1:
+                    self.drop(f"its first {MAX_ALIKE} trials failed alike")
+                    self.context.warn(f"{self.family.name}: {self.dropped}, {text.shorten(self._failures[0], 200)}")
             if not trial.known and not trial.duplicate_of:
                 self._proposals_s.append(trial.took_s)
 

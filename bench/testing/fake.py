@@ -7,6 +7,7 @@ run = runner.run(RunConfig(spaces=("my_space.py",)), pool=pool)
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from bench.training.messages import (
     TrialResult,
 )
 from bench.workers import Listener, Outcome
+from bench.workers.process import failure_of
 
 Build = Callable[[HyperParameters, str], object]
 """Declares hyperparameters, from `hp` and the family's name."""
@@ -81,7 +83,7 @@ class InProcessPool:
         try:
             result = self._run(job, listener)
         except Exception as error:
-            result = Failure(FailureKind.EXCEPTION, str(error), error=type(error).__name__)
+            result = replace(failure_of(error), traceback="")
         return [Outcome(job, failure=result) if isinstance(result, Failure) else Outcome(job, result=result)]
 
     def cancel(self, kind: FailureKind, message: str) -> None:
@@ -194,7 +196,8 @@ class FakePool(InProcessPool):
             listener.built(hp.values, Weights.NONE, work)
 
     def _save(self, path: Path, values: Mapping[str, Value]) -> None:
-        path.write_text(json.dumps(dict(values)), encoding="utf-8")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", json.dumps(dict(values)))
 
     def _train(self, accuracy: float, values: Mapping[str, Value], job: TrainingJob, listener: Listener) -> TrialResult:
         folds = data.load(Path(job.manifest)).folds

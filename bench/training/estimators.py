@@ -231,13 +231,15 @@ class Network(Estimator):
         cache: FeatureCache | None,
         progress: StageCallback,
         square: str = "squash",
+        halved: bool = False,
     ) -> None:
         self.size, self.square = check_model(model, num_classes), square
         self.objective = Objective.of(model)
         augmentation(values.get("augmentation"))
         self._model, self._values, self._seed = model, values, seed
         self._backbones, self._cache, self._progress = backbones, cache, progress
-        self._batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
+        batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
+        self._batch_size = max(1, batch_size // 2) if halved else batch_size
         try:
             self._graph: Graph | NoPrefix = Graph(model)
         except NoPrefix as reason:

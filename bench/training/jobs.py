@@ -21,6 +21,7 @@ import tensorflow as tf
 from bench import data
 from bench.cache.rows import Rows
 from bench.config import LARGEST_SEED
+from bench.data import machine
 from bench.data.dataset import Items
 from bench.data.metadata import metadata
 from bench.data.pixels import pixels, row_keys
@@ -409,7 +410,8 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
     )
     hp = HyperParameters(suggest)
     loaded = loading.load(Path(job.path))
-    model = loaded.model(hp, task)
+    with machine.limited_memory():
+        model = loaded.model(hp, task)
     return _Built(model, dict(hp.values), task, loaded.input)
 
 
@@ -429,6 +431,7 @@ def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
         cache=_feature_cache(job),
         progress=_throttled(channel.progress),
         square=square,
+        halved=job.halved,
     )
 
 

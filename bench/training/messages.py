@@ -314,6 +314,7 @@ class TrainingJob(FamilyJob):
         fit: One of `config.FITS`, unless the family declares the hyperparameter `fit`.
         stop_after: Number of epochs over all phases after which training ends; None without this limit.
         values: Hyperparameters to train with; None gets them from the driver's engine.
+        halved: True to train with half the batch size.
         predictions: File for the class probabilities of the test pictures; "" writes none.
     """
 
@@ -327,6 +328,7 @@ class TrainingJob(FamilyJob):
     stop_after: int | None = None
     missing_weights: str = "random"
     values: Mapping[str, Value] | None = None
+    halved: bool = False
     predictions: str = ""
 
 

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.config import RunConfig
+from bench.data.machine import core_count
+from bench.errors import ConfigError
 from bench.records import Failure, FailureKind
 from bench.training.messages import Channel, Job
+
+MAX_WORKERS_PER_CORE = 16
 
 POLL_S = 0.5
 """Seconds between two checks whether a stop has been requested."""
@@ -120,7 +124,9 @@ def run_jobs(
 
 
 def start(config: RunConfig) -> Pool:
-    """Start the pool of worker processes on this machine; TensorFlow is loaded there in the background."""
+    """Start the worker processes; TensorFlow is loaded there in the background. ConfigError with too few cores."""
     from bench.workers.local import LocalPool
 
+    if config.workers > (most := MAX_WORKERS_PER_CORE * (cores := core_count())):
+        raise ConfigError(f"workers {config.workers}: must be at most {most} with the {cores} cores of this machine")
     return LocalPool(config.workers)

@@ -7,11 +7,15 @@ killed when it hangs, and does not affect the others when it crashes. Windows ca
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import glob
 import json
 import math
 import multiprocessing
 import os
+import platform
 import secrets
 import shutil
 import signal
@@ -62,6 +66,7 @@ class _WorkerProcess:
     worker: int
     log: Path
     deadline: float
+    oom_kills: int
     result: object | None = None
     failure: Failure | None = None
     kill_at: float | None = None
@@ -74,7 +79,7 @@ class LocalPool:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
         self._running: list[_WorkerProcess] = []
-        self._logs = Path(tempfile.mkdtemp(prefix="bench-logs-"))
+        self._logs = Path(tempfile.mkdtemp(prefix="logs-", dir=_temporary_folder()))
         self._count = 0
         if START_METHOD == "forkserver":
             from multiprocessing import forkserver
@@ -110,7 +115,8 @@ class LocalPool:
             raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
         job_connection.close()
         deadline = time.monotonic() + job.timeout_s
-        self._running.append(_WorkerProcess(job, listener, process, connection, worker, log, deadline))
+        started = _WorkerProcess(job, listener, process, connection, worker, log, deadline, machine.oom_kills())
+        self._running.append(started)
         listener.started(worker)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
@@ -132,7 +138,7 @@ class LocalPool:
     def close(self) -> None:
         """End all processes, including the fork server, and remove the logs."""
         for running in self._running:
-            running.process.kill()
+            _kill(running.process)
             running.process.join(GRACE_S)
             running.connection.close()
         self._running = []
@@ -162,7 +168,7 @@ class LocalPool:
         now = time.monotonic()
         for running in self._running:
             if running.kill_at is not None and now > running.kill_at:
-                running.process.kill()
+                _kill(running.process)
             elif running.kill_at is None and now > running.deadline:
                 message = f"the {running.job.kind} took longer than its {running.job.timeout_s:g} s"
                 _stop(running, Failure(FailureKind.TIMEOUT, message))
@@ -170,9 +176,34 @@ class LocalPool:
     def _has_ended(self, running: _WorkerProcess) -> bool:
         if running.process.is_alive():
             return False
+        _kill(running.process)
         while not running.connection.closed and running.connection.poll():
             _read(running)
         return True
+
+
+def _kill(process: multiprocessing.process.BaseProcess) -> None:
+    """Kill a process with all that it has started, or what is left of them after its end."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg") and process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # one that has not yet begun, or of Windows, has no group
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """Make the folder of this process's temporary files, until it ends, and remove those of killed processes."""
+    import psutil
+
+    prefix = f"bench-{platform.node()[:20]}-"
+    for path in Path(tempfile.gettempdir()).glob(f"{glob.escape(prefix)}*"):
+        number = path.name.removeprefix(prefix).partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    multiprocessing.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]  # else pymp-*
+    return Path(folder)
 
 
 def _stop(running: _WorkerProcess, failure: Failure) -> None:
@@ -236,14 +267,16 @@ def _outcome(running: _WorkerProcess) -> Outcome:
     running.process.close()
     if running.result is not None:
         return Outcome(running.job, result=running.result)
-    failure = running.failure or _abnormal_end(exit_code)
+    failure = running.failure or _abnormal_end(exit_code, machine.oom_kills() > running.oom_kills)
     if not failure.traceback:
         failure = replace(failure, traceback=output)
     return Outcome(running.job, failure=failure)
 
 
-def _abnormal_end(exit_code: int | None) -> Failure:
+def _abnormal_end(exit_code: int | None, out_of_memory: bool) -> Failure:
     """Describe the end of a process that sent neither a result nor a failure."""
+    if exit_code == -signal.SIGKILL and out_of_memory:
+        return Failure(FailureKind.OOM, "the kernel killed the process, because memory ran out")
     if exit_code is None or exit_code >= 0:
         return Failure(FailureKind.ENDED, f"the process ended without a result, exit status {exit_code}")
     number = -exit_code

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ FAILURE_KINDS = {
     "NonFinite": FailureKind.NON_FINITE,
     "MemoryError": FailureKind.OOM,
     "ResourceExhaustedError": FailureKind.OOM,
+    "ConfigError": FailureKind.ENVIRONMENT,
+    "DataError": FailureKind.ENVIRONMENT,
 }
 """Failure kind by name of an exception's class or base class; by name, because importing some would load TensorFlow."""
 
@@ -135,8 +138,9 @@ def failure_of(error: BaseException, family: str = "") -> Failure:
     place = (_file(last[0]), last[0].tb_lineno) if last else ("", 0)
     message = " ".join(str(error).split())[:500] or type(error).__name__
     for base in type(error).__mro__:
-        if base.__name__ in FAILURE_KINDS:
-            return Failure(FAILURE_KINDS[base.__name__], message, trace, "", *place)
+        if kind := FAILURE_KINDS.get(base.__name__):
+            name = type(error).__name__ if kind is FailureKind.ENVIRONMENT else ""
+            return Failure(kind, message, trace, name, *place)
     return Failure(FailureKind.EXCEPTION, message, trace, type(error).__name__, *place)
 
 
@@ -154,7 +158,10 @@ def _file(frame: TracebackType) -> str:
 
 
 def _detach(log: Path) -> None:
-    """Leave Ctrl-C to the driver, write output to the log, and end when the driver ends."""
+    """Leave Ctrl-C to the driver, write output and temporary files beside the log, and end when the driver ends."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own, so that what it starts can be killed with it
+    tempfile.tempdir = os.environ["TMPDIR"] = str(log.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -171,6 +178,8 @@ def _end_with_driver() -> None:
     driver = multiprocessing.parent_process()
     if driver is not None:
         driver.join()
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import threading
 import urllib.error
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from bench.cache import downloads
 from bench.cache.downloads import PAUSES_S, DownloadError, UnreachableError, _StaysSecure, fetch
 
 CONTENT = bytes(range(256)) * 4096
@@ -260,3 +262,26 @@ def test_https_leads_to_https_alone(target, follows):
         with pytest.raises(urllib.error.HTTPError, match="https") as caught:
             _StaysSecure().redirect_request(request, io.BytesIO(), 302, "", Message(), target)
         caught.value.close()
+
+
+class Endless:
+    """An answer that never ends."""
+
+    def read1(self, size):
+        return bytes(size)
+
+
+@pytest.mark.parametrize(("total", "limit"), [(1000, 1000), (0, 5000)])
+def test_a_server_that_sends_more_than_it_says_or_without_end_is_given_up(tmp_path, monkeypatch, total, limit):
+    monkeypatch.setattr(downloads, "MAX_BYTES", 5000)
+    download = downloads._Download("http://x", tmp_path / "file", False, None, 1.0)
+    with pytest.raises(DownloadError, match=f"more than {limit} bytes"):
+        download._receive(Endless(), 0, total)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "LEAST_RATE", math.inf)
+    monkeypatch.setattr(downloads, "LEAST_RATE_AFTER_S", 0.0)
+    download = downloads._Download("http://x", tmp_path / "file", False, None, 1.0)
+    with pytest.raises(DownloadError, match="too slow"):
+        download._receive(Endless(), 0, 0)

@@ -33,10 +33,10 @@ def written(store, *numbers):
 @pytest.fixture
 def store(tmp_path):
     """Two segments: rows 0 to 4 and 10 to 13."""
-    empty = RowStore.open(tmp_path / "rows", (2, 3), np.float32, verify=True)
+    empty = RowStore.open(tmp_path / "rows", (2, 3), np.float32)
     written(empty, 0, 1, 2, 3, 4)
     written(empty, 10, 11, 12, 13)
-    return RowStore.open(tmp_path / "rows", (2, 3), np.float32, verify=True)
+    return RowStore.open(tmp_path / "rows", (2, 3), np.float32)
 
 
 def values(rows):
@@ -71,7 +71,7 @@ def test_no_rows_are_no_rows(store, tmp_path):
     assert none.places(digests(names(1))).tolist() == [-1]
     assert np.asarray(store.rows(store.places(digests([])))).shape == (0, 2, 3)
     written(none)
-    assert len(RowStore.open(tmp_path / "nothing", (2, 3), np.float32, verify=True).segments) == 1
+    assert len(RowStore.open(tmp_path / "nothing", (2, 3), np.float32).segments) == 1
 
 
 def test_a_segment_is_a_file_that_numpy_reads(store):
@@ -83,12 +83,12 @@ def test_a_segment_is_a_file_that_numpy_reads(store):
 
 def test_no_flipped_bit_gives_another_row(tmp_path):
     """Wherever a bit of a file is flipped, a row is as it was written or not there."""
-    empty = RowStore.open(tmp_path / "rows", (2,), np.float32, verify=True)
+    empty = RowStore.open(tmp_path / "rows", (2,), np.float32)
     path = written(empty, 1, 2)
     whole, found = path.read_bytes(), []
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
-        damaged = RowStore.open(tmp_path / "rows", (2,), np.float32, verify=True)
+        damaged = RowStore.open(tmp_path / "rows", (2,), np.float32)
         places = damaged.places(digests(names(1, 2)))
         for number, where in zip((1, 2), places, strict=True):
             if where >= 0:
@@ -99,16 +99,16 @@ def test_no_flipped_bit_gives_another_row(tmp_path):
 
 
 def test_a_truncated_lengthened_or_foreign_file_counts_as_not_there(tmp_path):
-    empty = RowStore.open(tmp_path / "rows", (2,), np.float32, verify=True)
+    empty = RowStore.open(tmp_path / "rows", (2,), np.float32)
     path = written(empty, 1, 2)
     whole = path.read_bytes()
     for content in (*(whole[:length] for length in range(0, len(whole), 7)), whole + b"\0", b"PK\x03\x04 a zip"):
         path.write_bytes(content)
-        assert not RowStore.open(tmp_path / "rows", (2,), np.float32, verify=True).segments
+        assert not RowStore.open(tmp_path / "rows", (2,), np.float32).segments
     path.write_bytes(whole)
-    assert not RowStore.open(tmp_path / "rows", (2,), np.float16, verify=True).segments
-    assert not RowStore.open(tmp_path / "rows", (3,), np.float32, verify=True).segments
-    assert len(RowStore.open(tmp_path / "rows", (2,), np.float32, verify=True).segments) == 1
+    assert not RowStore.open(tmp_path / "rows", (2,), np.float16).segments
+    assert not RowStore.open(tmp_path / "rows", (3,), np.float32).segments
+    assert len(RowStore.open(tmp_path / "rows", (2,), np.float32).segments) == 1
 
 
 def test_what_is_not_finished_leaves_nothing(tmp_path):
@@ -127,9 +127,9 @@ def test_a_segment_that_goes_stays_readable_to_who_has_it(store):
 
 
 def test_rows_are_stored_as_their_store_says_and_segments_are_bounded(tmp_path, monkeypatch):
-    half = RowStore.open(tmp_path / "half", (2, 3), np.float16, verify=True)
+    half = RowStore.open(tmp_path / "half", (2, 3), np.float16)
     written(half, 7)
-    found = RowStore.open(tmp_path / "half", (2, 3), np.float16, verify=True)
+    found = RowStore.open(tmp_path / "half", (2, 3), np.float16)
     assert found.rows(np.array([0])).dtype == np.float16
     assert (half.row_bytes, RowStore.open(tmp_path / "half", (2, 3), np.float32).row_bytes) == (12, 24)
     monkeypatch.setattr(module, "SEGMENT_BYTES", 100)

@@ -148,7 +148,7 @@ def test_the_version_is_printed(capsys):
             "unknown plotlyjs 'online'. Did you mean inline? Choices: cdn, directory, inline",
         ),
         (["run", "--near-duplicates", "keep"], "unknown near-duplicates 'keep'. Choices: group, ignore"),
-        (["run", "--split-file", "no.json"], "no.json: the split cannot be read"),
+        (["run", "--split-file", "no.json"], "no.json: cannot be read, "),
         (["run", "--split-file", "split.json", "--folds", "5"], "defines the whole split; leave out --folds"),
         (["lint"], "FILE"),
         (["lint", "vgg61"], "unknown family 'vgg61'. Did you mean vgg1"),

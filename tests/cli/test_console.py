@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench import Budget, RunConfig, runner
-from bench.cli import console
+from bench.cli import console, parser
 from bench.records import FAIL, Cost, Failure, FailureKind, FamilyInfo, OverSeeds, Screening
 from bench.testing import FakePool
 
@@ -60,6 +63,40 @@ def test_with_several_seeds_the_board_has_their_mean_and_says_so(run, monkeypatc
 
 def test_text_from_outside_is_neither_markup_nor_control():
     assert console.printable("[red]x[/red]\x1b[2J\u202egnp") == "\\[red]x\\[/red]\\u202egnp"
+
+
+COMMANDS = ("::add-mask::x", "##vso[task.complete]", "##[error]x", "\x1b]0;title\x07", "\x1b[2J")
+
+
+@pytest.mark.parametrize("hostile", COMMANDS)
+def test_no_name_is_a_command_to_the_terminal_or_to_the_ci(hostile, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for label in (hostile, f"{hostile}2"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(8):
+            Image.fromarray(np.full((8, 8, 3), 9 * number + len(label), np.uint8)).save(
+                tmp_path / "data" / label / f"{number}.png"
+            )
+        (tmp_path / "data" / label / f"{hostile}.jpg").write_bytes(b"")
+    (tmp_path / "reports" / hostile).mkdir(parents=True)
+    (tmp_path / "reports" / hostile / "run.json").write_text(json.dumps({"schema_version": 3, "status": hostile}))
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / f"{hostile}.py").write_text(f'"""{hostile}"""\ndef build(hp):\n')
+    for command in (
+        ["data", "data"],
+        ["list"],
+        ["history"],
+        ["run", "--data", hostile],
+        ["report", hostile],
+        [hostile],
+    ):
+        parser.main(command)
+    progress = console.ConsoleProgress()
+    progress.warning(hostile)
+    progress.warning(f"one\n{hostile}")
+    for stream in capsys.readouterr():
+        assert "\x1b" not in stream
+        assert not re.search(r"##(vso)?\[|^\s*::", stream, re.MULTILINE)
 
 
 def test_folds_are_told_while_they_train_and_on_the_board(tmp_path, space, monkeypatch, in_memory):

@@ -6,7 +6,9 @@ import os
 import shutil
 import struct
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 
 from bench import data
 from bench.config import RunConfig
+from bench.data import pictures
 from bench.errors import DataError
 from bench.records import Change
 
@@ -287,3 +290,43 @@ def test_sizes_are_told_as_pictures_are_seen(path):
     sizes = opened(path).sizes
     assert sizes is not None
     assert (sizes.smallest, sizes.median, sizes.largest) == ((10, 5), (12, 12), (1100, 1200))
+
+
+@pytest.mark.parametrize(("pictures_at_once", "together"), [(2, True), (1, False)])
+def test_20_pictures_are_decoded_at_once_only_within_the_memory_for_it(monkeypatch, pictures_at_once, together):
+    content, met, barrier = encoded(picture(1, 64)), [], threading.Barrier(2)
+    for name in ("MAX_BYTES_AT_ONCE", "_free_bytes"):
+        monkeypatch.setattr(pictures, name, pictures_at_once * pictures.OTHER_BYTES * 64 * 64)
+
+    def decode(image, content):
+        try:
+            barrier.wait(timeout=10 if together else 0.2)
+        except threading.BrokenBarrierError:
+            met.append(False)
+        else:
+            met.append(True)
+
+    monkeypatch.setattr(pictures, "_deep", decode)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda number: pictures.decode(content, f"{number}.png"), range(2)))
+    assert met == [together] * 2
+
+
+def test_27_folders_nested_deeper_than_the_stack_are_counted_and_not_entered(path):
+    nested = [path / "cats" / "/".join("d" * depth) for depth in range(1, 1400)]
+    for folder in nested:
+        folder.mkdir()
+    try:
+        assert opened(path).ignored == {"folder more than 100 levels down": 1}
+    finally:
+        for folder in reversed(nested):
+            folder.rmdir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_28_a_picture_that_became_a_pipe_is_an_error_and_not_waited_for(path):
+    dataset = opened(path)
+    (path / dataset.items[0].id).unlink()
+    os.mkfifo(path / dataset.items[0].id)
+    with pytest.raises(DataError, match="not a regular file"):
+        dataset.picture(dataset.items[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from types import SimpleNamespace
 
+import numpy as np
 import psutil
 import pytest
 
@@ -103,3 +105,24 @@ def test_what_is_read_here_is_possible():
     assert 1 <= machine.core_count() <= len(machine.cores())
     assert 0 < machine.available_mb() <= machine.memory_mb() <= psutil.virtual_memory().total / 1e6
     assert math.isfinite(machine.memory_mb())
+
+
+@pytest.mark.parametrize(
+    ("membership", "file"), [("0::/box\n", "box/memory.events"), ("4:memory:/box\n", "memory/box/memory.oom_control")]
+)
+def test_the_kernel_says_how_many_processes_it_killed_for_memory(groups, monkeypatch, tmp_path, membership, file):
+    monkeypatch.setattr(machine, "STATISTICS", tmp_path / "vmstat")
+    groups(membership, {file: "oom 9\noom_kill_disable 0\noom_kill 2\n"})
+    assert machine.oom_kills() == 2
+    (tmp_path / "vmstat").write_text("pgfault 77\noom_kill 3\n")
+    assert machine.oom_kills() == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_block_cannot_allocate_more_than_is_available(monkeypatch):
+    monkeypatch.setattr(machine, "available_mb", lambda: 100.0)
+    with machine.limited_memory():
+        assert np.ones(10**6).sum() == 10**6
+        with pytest.raises(MemoryError):
+            np.ones(10**8)
+    assert len(np.ones(10**8, np.bool_)) == 10**8

@@ -107,8 +107,8 @@ def test_nothing_else_is_left_in_the_folder(written):
     ("change", "message"),
     [
         ({"schema_version": 4}, "schema version 4, this bench .* knows up to 3"),
-        ({"schema_version": None}, "not a split manifest"),
-        ({"classes": ["cats"]}, "not a split manifest"),
+        ({"schema_version": None}, "damaged"),
+        ({"classes": ["cats"]}, "damaged"),
         ({"source": {"kind": "tape"}}, "unknown kind of source 'tape'"),
         ({"sha256": "0" * 64}, "edited by hand or damaged"),
     ],
@@ -126,7 +126,7 @@ def test_what_is_not_understood_is_refused_in_one_line(written, change, message)
 def test_a_torn_manifest_is_refused(written, kept):
     _, path = written
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match="not a split manifest"):
+    with pytest.raises(DataError, match="damaged"):
         data.load(path)
 
 

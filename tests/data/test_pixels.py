@@ -209,7 +209,14 @@ def a_loop(path):
     path.symlink_to(path)
 
 
-@pytest.mark.parametrize("damage", [truncated, pickled, a_folder, a_loop])
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1  # of a picture
+    path.write_bytes(content)
+    module._verified.clear()  # as in a later process
+
+
+@pytest.mark.parametrize("damage", [truncated, pickled, a_folder, a_loop, flipped])
 def test_a_damaged_segment_is_passed_over_and_made_again(dataset, kept, damage):
     items = dataset.part("test")
     first = np.array(pixels(dataset, items, 8, kept))

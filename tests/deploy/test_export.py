@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from bench import Budget, RunConfig, runner
 from bench.config import USUAL_SPLIT
 from bench.deploy import export
-from bench.errors import ConfigError, WorkerError
+from bench.errors import ConfigError, RunFolderError, WorkerError
 from bench.records import FAIL
 from bench.search.progress import Progress
 from bench.testing import FakePool
@@ -70,12 +71,22 @@ def test_a_model_that_was_kept_is_copied(run, tmp_path):
     assert used.jobs == []
 
 
+def test_a_damaged_model_is_not_exported(run, tmp_path):
+    kept = run.path / "models" / "net.keras"
+    whole = kept.read_bytes()
+    for content in (b"", whole[:-1], whole[: len(whole) // 2], whole.replace(b"layers", b"lagers", 1)):
+        kept.write_bytes(content)
+        with pytest.raises(RunFolderError, match=r"net\.keras .*damaged"):
+            export.export(run, export.find(run, "net"), tmp_path / "best.keras", Progress(), Recording())
+        assert not (tmp_path / "best.keras").exists()
+
+
 def test_any_other_is_trained_again_with_its_own_configuration(run, tmp_path):
     trial = min(run.trials, key=lambda trial: trial.value)
     used = Recording()
     out = tmp_path / "deeper" / "worst.keras"
     assert export.export(run, trial, out, Progress(), used) == trial.value
-    assert json.loads(out.read_text()) == dict(trial.params)
+    assert json.loads(zipfile.Path(out, "config.json").read_text()) == dict(trial.params)
     (job,) = (job for job in used.jobs if isinstance(job, TrialJob))
     assert (job.values, job.seed, job.whole) == (dict(trial.params), 0, True)
     assert job.manifest == str(run.path / "split.json")

@@ -114,8 +114,8 @@ def change(folder: Path, changed: Callable[[dict[str, object]], object]) -> None
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (cut_the_database, "trials.sqlite3: cannot be opened"),
-        (remove_the_database, "trials.sqlite3 is missing"),
+        (cut_the_database, "trials.sqlite3: damaged"),
+        (remove_the_database, "trials.sqlite3: is missing"),
         (break_a_trial, "trials.sqlite3: damaged"),
         (cut_the_json, "run.json: damaged"),
         (lose_the_split, "run.json: damaged, Object missing required field `split`"),

@@ -255,7 +255,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_what_is_no_file_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     for path in (tmp_path, tmp_path / "pipe.json", Path("/dev/zero")):
-        with pytest.raises(BaselineError, match="is not a file"):
+        with pytest.raises(BaselineError, match="not a regular file"):
             results.read(path)
 
 

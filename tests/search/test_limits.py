@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -169,7 +170,7 @@ def test_the_board_never_shows_a_model_above_a_limit(search: Search) -> None:
     assert row.cost is not None
     assert row.cost.latency_ms <= 500 < max(trial.params["width"] for trial in run.trials)  # type: ignore[type-var]
     assert run.model("a").exists()
-    assert json.loads(run.model("a").read_text())["width"] == row.params["width"]
+    assert json.loads(zipfile.Path(run.model("a"), "config.json").read_text())["width"] == row.params["width"]
 
 
 def test_a_family_whose_proposals_are_all_refused_ends_and_the_others_get_its_share(search: Search) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import multiprocessing
 import os
+import platform
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from bench import workers
 from bench.config import RunConfig
 from bench.data import machine
 from bench.data import open as open_data
-from bench.records import FailureKind
+from bench.errors import ConfigError
+from bench.records import FailureKind, to_data
 from bench.training.messages import ProbeJob, TrialJob, TrialResult
 from bench.workers import Listener
 from bench.workers import local as local_pool
@@ -185,6 +193,23 @@ def test_a_killed_process_is_a_failure_named_after_its_signal(pool, trial):
     assert "signal 9" in failure.message
 
 
+def test_a_process_that_the_kernel_kills_for_memory_is_out_of_memory(pool, trial, monkeypatch):
+    def kill():
+        kills = machine.oom_kills()
+        monkeypatch.setattr(machine, "oom_kills", lambda: kills + 1)
+        pool._running[0].process.kill()
+
+    failure = outcome_of(pool, trial(), Recording(kill)).failure
+    assert (failure.kind, failure.name) == ("OOM", "OOM")
+
+
+def test_a_build_that_allocates_more_than_there_is_ends_with_a_memory_error(pool, trial):
+    body = "import numpy; kept = [numpy.empty(10**9) for _ in range(10**4)]"
+    failure = outcome_of(pool, trial(body)).failure
+    assert failure.kind == "OOM"
+    assert "family.py" in failure.traceback
+
+
 def test_a_crash_of_the_interpreter_leaves_its_stack(pool, trial):
     failure = outcome_of(pool, trial("import faulthandler; faulthandler._sigsegv()")).failure
     assert (failure.kind, failure.name) == ("signal", "SIGSEGV")
@@ -222,6 +247,53 @@ def test_a_trial_that_does_not_heed_sigterm_is_killed(pool, trial, monkeypatch):
     monkeypatch.setattr(local_pool, "GRACE_S", 0.5)
     body = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     assert outcome_of(pool, trial(body, timeout_s=2.0)).failure.kind == "TIMEOUT"
+
+
+@pytest.mark.parametrize("end", ["time.sleep(999)", "pass", "os._exit(1)"])
+def test_what_a_trial_has_started_ends_with_it(pool, trial, tmp_path, end):
+    path = tmp_path / "pid"
+    body = f"import subprocess; open({str(path)!r}, 'w').write(str(subprocess.Popen(['sleep', '999']).pid)); {end}"
+    outcome = outcome_of(pool, trial(body, timeout_s=10.0))
+    assert (outcome.failure is None) == (end == "pass")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(path.read_text())).wait(timeout=10)
+
+
+def test_temporary_files_are_below_one_folder_and_those_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {})
+    node = platform.node()[:20]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (f"bench-{node}-{gone.pid}-x", f"bench-{node}-{os.getpid()}-x", f"bench-elsewhere-{gone.pid}-x"):
+        (tmp_path / name / "logs-x").mkdir(parents=True)
+    (tmp_path / "bench-mark").touch()
+    folder = local_pool._temporary_folder.__wrapped__()
+    assert folder.name.startswith(f"bench-{node}-{os.getpid()}-")
+    others = {path.name for path in tmp_path.iterdir()} - {folder.name}
+    assert others == {f"bench-{node}-{os.getpid()}-x", f"bench-elsewhere-{gone.pid}-x", "bench-mark"}
+    assert multiprocessing.util.get_temp_dir() == str(folder)
+
+
+def test_nothing_is_left_in_the_temporary_folder_after_the_end(trial, tmp_path):
+    job = trial("import tempfile; tempfile.mkstemp(); open(os.environ['TMPDIR'] + '/more', 'w')")
+    code = (
+        "import json, sys, bench.workers.local as local; from bench.workers import Listener;"
+        "from bench.records import from_data; from bench.training.messages import TrialJob;"
+        "pool = local.LocalPool(1); pool.submit(from_data(TrialJob, json.loads(sys.argv[1])), Listener());"
+        "outcomes = []\nwhile not outcomes: outcomes = pool.finished(1)\nprint(outcomes[0].failure)\npool.close()"
+    )
+    (tmp_path / "tmp").mkdir()
+    words = [sys.executable, "-c", code, json.dumps(to_data(job))]
+    done = subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("None\n", "")
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_far_more_workers_than_cores_are_refused_with_the_number_of_cores(monkeypatch):
+    monkeypatch.setattr(workers, "core_count", lambda: 2)
+    with pytest.raises(ConfigError, match="workers 33: must be at most 32 with the 2 cores"):
+        workers.start(RunConfig(workers=33))
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_a_trial(pool, trial):

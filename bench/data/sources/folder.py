@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bench.cache import files
 from bench.config import RunConfig
 from bench.data import masks
 from bench.data.pictures import Picture, PictureError, decode, is_picture
@@ -27,6 +27,9 @@ CLUTTER_FOLDERS = frozenset({"__macosx", "@eadir"})
 
 RUN_FILE = "run.json"
 """The file that marks a run folder of this suite, which has thumbnails: such a folder is never read."""
+
+MAX_DEPTH = 100
+"""Maximum number of folders in each other that are searched."""
 
 LAYOUTS = (
     "must have one sub-folder per class, at least two, or files named cat.0.jpg, dog.0.jpg; either may be below train/ "
@@ -81,8 +84,7 @@ def rebuild(description: Mapping[str, Any]) -> Folder:
 def read(path: str, least: int) -> Picture:
     """Read a picture from a file; see `Source.picture` for `least` and errors."""
     try:
-        with FileIO(path) as file:
-            content = file.readall()
+        content = files.read(path)
     except OSError as error:
         if _is_annexed(path):
             raise PictureError(path, LeftOutKind.ANNEX_POINTER) from None
@@ -183,6 +185,8 @@ class _Walk:
                     folder.ignored["hidden or system folder"] += 1
                 elif os.path.exists(self._full(f"{below}/{RUN_FILE}")):  # noqa: PTH110 - as in `Folder.picture`
                     folder.ignored["run folder"] += 1
+                elif below.count("/") >= MAX_DEPTH:
+                    folder.ignored[f"folder more than {MAX_DEPTH} levels down"] += 1
                 else:
                     folder.folders.append(self._scan(below))
             elif is_clutter(entry.name):

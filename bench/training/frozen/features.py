@@ -226,7 +226,7 @@ class FeatureCache:
 
     def _store(self, key: str, shape: Sequence[int]) -> RowStore:
         folder = directory.kind_folder("features", self.root) / f"{key}-{self.dtype}"
-        return RowStore.open(folder, shape, self.dtype, verify=True)
+        return RowStore.open(folder, shape, self.dtype)
 
     def _recorded_cost(self, store: RowStore, places: Places) -> tuple[float, float]:
         """Read the recorded cost of rows: seconds for computing all on this process's cores, and `latency_ms`."""
