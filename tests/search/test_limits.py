@@ -257,7 +257,7 @@ def test_no_weights_are_looked_for_where_no_build_is_within_the_limits(
                 return replace(result, weights_files=files, backbones=1)
             return WeightsFile("a") if isinstance(job, WeightsJob) else result
 
-    search(("a", "wide"), Pretrained(build, score, work=sized), max_parameters=5000)
+    search(("a", "wide"), Pretrained(build, score, work=sized), max_parameters=5000, missing_weights="random")
     assert asked == ["https://host/a"]
 
 

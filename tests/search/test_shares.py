@@ -140,7 +140,7 @@ def test_under_a_time_budget_a_quarter_of_the_trials_begun_are_known(
 ) -> None:
     pool = FakePool(build, Clock(monkeypatch).costing(a=1.0, b=1.0), known(a=9, b=9))
     run = search({"a": 9, "b": 9}, pool, budget=Budget(trials=None, seconds=30.0))
-    origins = [trial.origin for trial in run.trials]
+    origins = [trial.origin for trial in counted(run)]
     assert origins[:2] == [Origin.KNOWN] * 2
     assert by_origin(counted(run))[Origin.KNOWN] == len(counted(run)) // 4
     for begun in range(3, len(origins) + 1):

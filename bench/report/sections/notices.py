@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench import text
-from bench.records import RUNNING, WAITING, Run, Weights
+from bench.records import RUNNING, WAITING, Run, RunStatus, Weights
 from bench.report.inventory import Inventory
 from bench.report.sections.shortcut_notice import shortcut
 from bench.report.sections.verdict import progress
@@ -83,10 +84,14 @@ def _state(run: Run) -> list[Notice]:
         now = f", {text.listing(training)} in training" if training else ""
         so_far = f"{progress(run)}{now}, {text.seconds(max(run.elapsed_s, 1))} so far."
         return [Notice("going", "Still going", so_far, share=used(run))]
-    if run.status == "partial":
-        stopped = f"It was stopped after {progress(run)}; the results up to then are shown."
+    resume = f"Continue it: {shlex.join(['python', '-m', 'bench', 'resume', str(run.path)])}"
+    if run.status == RunStatus.PARTIAL:
+        stopped = f"It was stopped after {progress(run)}; the results up to then are shown. {resume}"
         return [Notice("warning", "Partial run", stopped, "reproduce")]
-    if run.status == "failed":
+    if run.status == RunStatus.KILLED:
+        lost = f"Its process is gone after {progress(run)}, and nothing that ended is lost. {resume}"
+        return [Notice("warning", "Stopped (killed)", lost, "reproduce")]
+    if run.status == RunStatus.FAILED:
         return [Notice("error", "Failed run", f"It ended with an error after {progress(run)}.", "failures")]
     return []
 
