@@ -239,8 +239,8 @@ def test_a_class_of_small_grey_pngs_and_one_of_jpegs_is_a_shortcut_that_no_model
         .words.replace("\u00a0", " ")
         .replace("\u202f", " ")
     )
-    top, recommended = (found.start() for found in re.finditer(re.escape(f"Shortcut in the data. {sentence}"), shown))
-    assert top < shown.index("Leaderboard") < recommended < shown.index("The most accurate")
+    told = [found.start() for found in re.finditer(re.escape(f"Shortcut in the data. {sentence}"), shown)]
+    assert shown.index("⚠ Shortcut in the data") < shown.index("Filter") < told[-1] < shown.index("Without limits")
 
 
 def test_the_metadata_family_stands_on_the_board_beside_chance_and_leads_nothing(space, tmp_path, monkeypatch):

@@ -146,13 +146,14 @@ class RowStore:
                 digests, notes = np.lib.format.read_array(file), np.lib.format.read_array(file)
                 if digests.dtype != "V32" or digests.shape != (count,) or file.read(1):
                     return None
+                metadata = json.loads(notes.tobytes())
+                if (path, path.stat().st_ino) not in _verified:
+                    file.seek(start)
+                    if _checksum(file, count * self.row_bytes) != metadata["crc32"]:
+                        return None
+                    _verified.add((path, path.stat().st_ino))
             whole = (count, *self.row_shape)
             rows = np.asarray(np.memmap(path, dtype, "r", start, whole)) if count else np.empty(whole, dtype)
-            metadata = json.loads(notes.tobytes())
-            if (path, path.stat().st_ino) not in _verified:
-                if zlib.crc32(rows.data) != metadata["crc32"]:
-                    return None
-                _verified.add((path, path.stat().st_ino))
             return Segment(path, rows, digests.view("S32"), metadata)
         except Exception:  # parsers of a foreign file may raise anything
             return None
@@ -232,6 +233,7 @@ class RowStore:
             writer = SegmentWriter(file, self.row_shape, self.dtype)
             yield writer
             writer.finish()
+        _verified.add((path, path.stat().st_ino))
 
 
 class SegmentWriter:
@@ -261,6 +263,14 @@ class SegmentWriter:
     def _header(self, count: int) -> None:  # NumPy pads it, so that the number of rows can grow
         header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False}
         np.lib.format.write_array_header_1_0(self._file, {**header, "shape": (count, *self._row_shape)})
+
+
+def _checksum(file: IO[bytes], size: int) -> int:
+    """CRC-32 of the next bytes of a file, read in pieces: mapped, they would count as memory of the process."""
+    crc32 = 0
+    for begin in range(0, size, 2**20):
+        crc32 = zlib.crc32(file.read(min(size - begin, 2**20)), crc32)
+    return crc32
 
 
 def digests(sha256: Sequence[str]) -> Digests:

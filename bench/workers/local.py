@@ -56,6 +56,10 @@ START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+MAX_FOLDER = 89
+"""Maximum length of the folder of the fork server's socket, whose path has 18 characters more and may have 107
+(https://man7.org/linux/man-pages/man7/unix.7.html)."""
+
 
 @dataclass(eq=False)
 class _WorkerProcess:
@@ -202,7 +206,8 @@ def _temporary_folder() -> Path:
             shutil.rmtree(path, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    multiprocessing.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]  # else pymp-*
+    if len(folder) <= MAX_FOLDER:  # else multiprocessing makes a shorter one, which it removes itself
+        multiprocessing.current_process()._config["tempdir"] = folder  # type: ignore[attr-defined]
     return Path(folder)
 
 

@@ -403,7 +403,7 @@ def test_the_tied_group_holds_the_truly_best(seeds: int, n: int) -> None:
         rows,
     )
     assert lowest >= 0.95
-    assert lowest_cover >= 0.88  # the most accurate of equal families was lucky
+    assert lowest_cover >= 0.85  # the most accurate of equal families was lucky; 10 families have a third of the runs
     assert naive < 0.7
 
 

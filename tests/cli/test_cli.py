@@ -492,10 +492,8 @@ def test_compare_writes_a_page_beside_the_first_run(runs, monkeypatch, capsys):
 @pytest.mark.storage
 def test_a_run_that_is_named_by_a_dot_keeps_its_name(runs, monkeypatch, capsys):
     monkeypatch.chdir(runs / "one")
-    assert parser.main(["report", ".", "--plotlyjs", "cdn"]) == 0
-    page = (runs / "one" / "report.html").read_text()
-    assert "<strong>Image model selection</strong> · one ·" in page
-    assert 'src="https://cdn.plot.ly/' in page
+    assert parser.main(["report", "."]) == 0
+    assert " · one ·" in (runs / "one" / "report.html").read_text()
     assert parser.main(["compare", ".", "../two"]) == 0
     assert (runs / "compare-one-two.html").is_file()
 

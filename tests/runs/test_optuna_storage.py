@@ -115,7 +115,7 @@ def test_a_record_with_a_changed_digit_is_refused(config, capsys):
 
 @pytest.mark.parametrize(
     ("table", "faults"),
-    [("studies", 99), ("trials", 99), ("trial_params", 2), ("trial_user_attributes", 2), ("trial_user_attributes", 99)],
+    [("studies", 99), ("trial_params", 2), ("trial_user_attributes", 2), ("trial_user_attributes", 99)],
 )
 def test_a_database_that_is_locked_or_full_for_a_while_is_asked_again(config, monkeypatch, table, faults):
     left, pauses = [faults], []

@@ -81,7 +81,7 @@ def test_a_run_leaves_what_it_came_to(made: Callable[..., Run]) -> None:
     run = made(families=("a", "b", "broken"))
     found = results.read(run.path / results.FILE)
     assert (found.run, found.status, found.tool_version) == ("run", "complete", bench.__version__)
-    assert found.split.n == sum(found.split.class_counts.values()) == run.split.n("test") == 80
+    assert found.split.n == sum(found.split.class_counts.values()) == run.split.n("test") == 240
     assert found.split.sha256 == run.split.sha256
     own = found.families["a"]
     chosen = run.best("a")
@@ -351,7 +351,7 @@ def test_where_a_training_fails_the_families_before_it_are_kept(made: Callable[.
             raise MemoryError("no room")
         return by_depth(family, params)
 
-    with pytest.raises(WorkerError, match=f"{second} with another seed: MemoryError: no room"):
+    with pytest.raises(WorkerError, match=f"{second} with another seed: OOM: no room"):
         add_seeds(run, 3, Progress(), FakePool(depth, fails))
     kept = store.load(run.path)
     assert {trial.family: len(trial.repeats) for trial in kept.ranking()} == {first: 2, second: 0}

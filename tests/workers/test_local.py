@@ -272,7 +272,8 @@ def test_temporary_files_are_below_one_folder_and_those_of_killed_processes_are_
     assert folder.name.startswith(f"bench-{node}-{os.getpid()}-")
     others = {path.name for path in tmp_path.iterdir()} - {folder.name}
     assert others == {f"bench-{node}-{os.getpid()}-x", f"bench-elsewhere-{gone.pid}-x", "bench-mark"}
-    assert multiprocessing.util.get_temp_dir() == str(folder)
+    if len(str(folder)) <= local_pool.MAX_FOLDER:
+        assert multiprocessing.util.get_temp_dir() == str(folder)
 
 
 def test_nothing_is_left_in_the_temporary_folder_after_the_end(trial, tmp_path):
