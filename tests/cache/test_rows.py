@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bench.cache import rows as module
-from bench.cache import rows
 from bench.cache.rows import RowStore, digests
 
 
@@ -88,7 +87,7 @@ def test_no_flipped_bit_gives_another_row(tmp_path):
     path = written(empty, 1, 2)
     whole, found = path.read_bytes(), []
     for place in range(0, len(whole), 3):
-        rows._verified.clear()  # as in a later process
+        module._verified.clear()  # as in a later process
         path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :])
         damaged = RowStore.open(tmp_path / "rows", (2,), np.float32)
         places = damaged.places(digests(names(1, 2)))
