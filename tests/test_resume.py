@@ -152,7 +152,7 @@ def test_every_engine_goes_on_with_the_same_configurations(config, tmp_path, eng
     if package and importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     settings = config(budget=Budget(16), engines=(engine,), epochs=9)
-    assert_goes_on_alike(settings, tmp_path, [1, 6, 13], known=KNOWN if space_of is build else {}, build=space_of)
+    assert_goes_on_alike(settings, tmp_path, [1, 9], known=KNOWN if space_of is build else {}, build=space_of)
 
 
 @pytest.mark.slow

@@ -276,7 +276,7 @@ def test_temporary_files_are_below_one_folder_and_those_of_killed_processes_are_
         assert multiprocessing.util.get_temp_dir() == str(folder)
 
 
-def test_nothing_is_left_in_the_temporary_folder_after_the_end(trial, tmp_path):
+def test_nothing_is_left_in_the_temporary_folder_after_the_end(trial):
     job = trial("import tempfile; tempfile.mkstemp(); open(os.environ['TMPDIR'] + '/more', 'w')")
     code = (
         "import json, sys, bench.workers.local as local; from bench.workers import Listener;"
@@ -284,11 +284,11 @@ def test_nothing_is_left_in_the_temporary_folder_after_the_end(trial, tmp_path):
         "pool = local.LocalPool(1); pool.submit(from_data(TrialJob, json.loads(sys.argv[1])), Listener());"
         "outcomes = []\nwhile not outcomes: outcomes = pool.finished(1)\nprint(outcomes[0].failure)\npool.close()"
     )
-    (tmp_path / "tmp").mkdir()
     words = [sys.executable, "-c", code, json.dumps(to_data(job))]
-    done = subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("None\n", "")
-    assert list((tmp_path / "tmp").iterdir()) == []
+    with tempfile.TemporaryDirectory() as folder:  # short: the paths of sockets may have 107 characters
+        done = subprocess.run(words, env={**os.environ, "TMPDIR": folder}, capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == ("None\n", "")
+        assert list(Path(folder).iterdir()) == []
 
 
 def test_far_more_workers_than_cores_are_refused_with_the_number_of_cores(monkeypatch):
