@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import le
 
 import numpy as np
@@ -82,8 +83,15 @@ def sign_flips(differences: ArrayLike) -> float:
         R. A. Fisher (1935), "The Design of Experiments", section 21; McNemar's test as its special case: E. L. Lehmann
         (1975), "Nonparametrics: Statistical Methods Based on Ranks", chapter 3.
     """
-    values = np.abs(np.asarray(differences, np.int64))
-    observed, total = abs(int(np.asarray(differences, np.int64).sum())), int(values.sum())
+    values = np.asarray(differences, np.int64)
+    return _sign_flips(np.sort(np.abs(values)).tobytes(), abs(int(values.sum())))
+
+
+@lru_cache(maxsize=256)
+def _sign_flips(sizes: bytes, observed: int) -> float:
+    """The p-value from the sorted sizes of the differences; kept, since a page asks for the same test several times."""
+    values = np.frombuffer(sizes, np.int64)
+    total = int(values.sum())
     chances = np.zeros(2 * total + 1)  # of every sum, from -total to total
     chances[total] = 1.0
     for value in values[values > 0].tolist():

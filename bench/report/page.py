@@ -143,7 +143,6 @@ FUNCTIONS: Sequence[Callable[..., object]] = (
     embed,
     interval_bar,
     leaderboard.remarks,
-    leaderboard.time_s,
     learning_phases,
     screened.estimate,
     sparkline,

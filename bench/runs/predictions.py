@@ -123,9 +123,10 @@ def read(file: Path) -> Predictions:
 
 def problems(run: Run) -> list[str]:
     """Describe the damaged files of predictions of the chosen trials; missing ones are no damage."""
-    reasons = []
+    readable, reasons = of_run(run), []
     for trial in run.ranking():
-        for file in [path(run.path, trial.family, number) for number in _numbers(trial)]:
+        intact = of_seeds(run, trial) if trial.repeats else {0} if trial.family in readable else ()
+        for file in [path(run.path, trial.family, number) for number in _numbers(trial) if number not in intact]:
             try:
                 if trial.test and (file.is_symlink() or file.exists()):
                     read(file)

@@ -172,7 +172,8 @@ class TrialListener(Listener):
         if self._context.ledger.owes_features(trial, trial.engine):
             self._charge(trial.saved_s)
             trial = self._timed(trial)
-        trial = replace(trial, model_sha256=max(sha256(candidate) for candidate, _ in self._files))
+        files = self._files if self._context.ledger.would_be_best(trial) else []
+        trial = replace(trial, model_sha256=max((sha256(candidate) for candidate, _ in files), default=""))
         if self.key:
             self._context.ledger.end(self.key, trial, was_stopped(trial))
         self._write(trial)

@@ -82,10 +82,9 @@ class Scoring:
         if number:
             return TrialJob(**shared, score=True)
         trained = store.model_file(self._folder.as_run(), trial)
-        for foreign in (
-            () if trained else (model, model.with_suffix(".npz"))
-        ):  # the driver was killed before it placed it
-            foreign.unlink(missing_ok=True)
+        if trained is None:  # another trial's, if the driver was killed before it placed this one
+            for foreign in (model, model.with_suffix(".npz")):
+                foreign.unlink(missing_ok=True)
         return ScoreJob(
             **shared,
             trained=str(trained.absolute()) if trained else "",

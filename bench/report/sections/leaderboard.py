@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from bench import text
 from bench.records import COMPLETE, FAIL, LEADERBOARD_COLUMNS, RUNNING, WAITING, FamilyInfo, Run, Trial, leaderboard_row
 from bench.report.figures import anchor, rounded
 from bench.report.sections.learning_curves import learning_phases
-from bench.report.sections.recommendation import efficient
+from bench.report.sections.recommendation import cost_of, efficient
 from bench.report.sections.verdict import no_result
 from bench.runs.standings import Standing, chance, recommended, scored, standings
 
@@ -25,11 +25,7 @@ FAILURES = 12
 BOARD_COLUMNS = ("row", "rank", "difference", *LEADERBOARD_COLUMNS)
 """Columns that the page's script sorts by and exports: a family's rank, then the columns of its chosen trial."""
 
-SHADED: Mapping[str, Callable[[Trial], float | None]] = {
-    "latency_ms": lambda trial: trial.cost.latency_ms if trial.cost else None,
-    "parameters": lambda trial: trial.cost.parameters if trial.cost else None,
-    "train_time_s": lambda trial: trial.cost.train_time_s if trial.cost else None,
-}
+SHADED = ("latency_ms", "parameters", "train_time_s")
 """Columns that are shaded, the darker the lower the cost, on a logarithmic scale."""
 
 STARS = (0.001, 0.01, 0.05)
@@ -140,7 +136,6 @@ class Leaderboard:
     chance: float | None
     curve_scale: tuple[float, float]
     states: Mapping[str, int]
-    cached: bool
     two_phases: bool
 
     @property
@@ -166,7 +161,6 @@ def section(run: Run) -> Leaderboard:
         chance=chance(run),
         curve_scale=(min(values, default=0.0), max(values, default=1.0)),
         states={state: states.count(state) for state in dict.fromkeys(states) if state != "chance"},
-        cached=any(trial.cost and trial.cost.saved_time_s for trial in run.trials),
         two_phases=any(sum(phase.name != "" for phase in of_trial) > 1 for of_trial in phases),
     )
 
@@ -212,38 +206,33 @@ def board(run: Run) -> list[BoardRow]:
             )
         )
     rows.sort(key=lambda row: (row.is_baseline, row.trial is None, row.rank or math.inf, not row.is_shipped))
-    return [*rows, *_chance(run, floor, guessing)]
-
-
-def _chance(run: Run, floor: float | None, guessing: Sequence[str]) -> list[BoardRow]:
-    """The row of the best constant answer, with the trials of the baselines that are no better."""
     if floor is None or not run.families:
-        return []
+        return rows
+    trials = [trial for name in guessing for trial in shown.get(name, [])]
+    left_out = sum(len(by_family[name]) for name in guessing) - len(trials)
+    constant = FamilyInfo("chance", title=_constant_answer(run, guessing))
+    return [*rows, BoardRow(constant, "chance", "", trials, left_out, accuracy=floor)]
+
+
+def _constant_answer(run: Run, guessing: Sequence[str]) -> str:
+    """The best constant answer, and the baselines that are no better, in words."""
     counts = run.split.counts["test"]
     answer = f"Always answering {text.one_line(max(counts, key=lambda name: counts[name]))}"
     tested = [trial.family for trial in run.ranking() if trial.family in guessing and trial.test]
     same = f"; {text.listing(tested)} {'is' if len(tested) == 1 else 'are'} no better" if tested else ""
-    trials = [trial for name in guessing for trial in listed(run).get(name, [])]
-    left_out = sum(len(_by_family(run)[name]) for name in guessing) - len(trials)
-    return [BoardRow(FamilyInfo("chance", title=answer + same), "chance", "", trials, left_out, accuracy=floor)]
+    return answer + same
 
 
 def _heat(run: Run) -> dict[str, dict[str, float]]:
     """By family and column, the position of a cost between the highest, 0, and the lowest, 1, on a log scale."""
     heat: dict[str, dict[str, float]] = defaultdict(dict)
-    for column, cost in SHADED.items():
-        logs = {trial.family: math.log(value) for trial in scored(run) if (value := cost(trial)) and value > 0}
+    for column in SHADED:
+        costs = {trial.family: cost_of(trial, column) for trial in scored(run)}
+        logs = {family: math.log(cost) for family, cost in costs.items() if 0 < cost < math.inf}
         low, high = min(logs.values(), default=0.0), max(logs.values(), default=0.0)
         for family, value in logs.items():
             heat[family][column] = (high - value) / (high - low) if high > low else 0.0
     return heat
-
-
-def time_s(trial: Trial) -> float | None:
-    """Total time of a trial; None if it was answered from the record."""
-    if trial.cost and trial.cost.total_time_s:
-        return trial.cost.total_time_s
-    return None if trial.finished_s is None or trial.duplicate_of else trial.finished_s - trial.started_s
 
 
 def remarks(trial: Trial) -> list[str]:

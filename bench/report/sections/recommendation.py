@@ -110,7 +110,7 @@ def efficient(run: Run) -> list[Trial]:
 
 def cost_of(trial: Trial, cost: str) -> float:
     """A field of a trial's `Cost`; infinite if it was not measured."""
-    value = getattr(trial.cost, cost)
+    value = getattr(trial.cost, cost, None)
     return float(value) if value is not None and math.isfinite(value) else math.inf
 
 

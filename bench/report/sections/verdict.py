@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, RunStatus, Trial
-from bench.report.sections.recommendation import command
+from bench.report.sections.recommendation import command, cost_of
 from bench.report.sections.screened import in_words
 from bench.runs.standings import Standing, chance, recommended, scored, standings
 from bench.stats import luck_of_best
@@ -124,7 +125,7 @@ def _reason(run: Run, shipped: Trial, places: dict[str, Standing]) -> str:
         return ", ".join(
             [
                 f"as good as {text.label(leader)}" + (f" ({text.p_value(gap.p)})" if gap else ""),
-                f"{_times(_costs(leader)[0] / _costs(shipped)[0])} cheaper to train",
+                f"{_times(cost_of(leader, 'train_time_s') / cost_of(shipped, 'train_time_s'))} cheaper to train",
                 *_but(shipped, leader),
             ]
         )
@@ -139,20 +140,13 @@ def _reason(run: Run, shipped: Trial, places: dict[str, Standing]) -> str:
     return f"{above:.1f} points above chance, the only family with a result"
 
 
-def _costs(trial: Trial) -> tuple[float, float | None, float | None]:
-    """Training time, latency and size of a trial."""
-    cost = trial.cost
-    return (cost.train_time_s, cost.latency_ms, cost.parameters) if cost else (float("nan"), None, None)
-
-
 def _but(shipped: Trial, leader: Trial) -> list[str]:
     """Costs that the recommended model has more of than the most accurate one, in words."""
-    (_, slow, large), (_, fast, small) = _costs(shipped), _costs(leader)
     more = []
-    if slow and fast and slow >= MUCH * fast:
-        more.append(f"{_times(slow / fast)} slower")
-    if large and small and large >= MUCH * small:
-        more.append(f"{_times(large / small)} larger")
+    for cost, words in (("latency_ms", "slower"), ("parameters", "larger")):
+        high, low = cost_of(shipped, cost), cost_of(leader, cost)
+        if high < math.inf and 0 < MUCH * low <= high:
+            more.append(f"{_times(high / low)} {words}")
     return [f"but {text.listing(more)}"] if more else []
 
 
