@@ -5,15 +5,19 @@ The command line is derived from it (`cli/options.py`): a new setting is one mor
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
+from pathlib import Path
 from typing import Any, Self
 
+from bench import metrics
 from bench.errors import ConfigError, unknown
+from bench.metrics import Price
 
 ALLOCATIONS = ("even", "adaptive")
 
@@ -162,6 +166,38 @@ def _are_shares(values: Any) -> bool:
     return _all(_is_number, values) and len(values) == 3 and min(values) > 0 and abs(sum(values) - 1) <= 1e-6
 
 
+def _are_prices(values: Any) -> bool:
+    def is_price(row: Any) -> bool:
+        return isinstance(row, tuple) and len(row) == 3 and _is_number(row[2]) and 0 <= row[2] < math.inf
+
+    return _all(is_price, values) and all(isinstance(name, str) for row in values for name in row[:2])
+
+
+def _read_prices(path: str) -> tuple[Price, ...]:
+    """Read a CSV file of true class, predicted class and price, with or without a line of headings."""
+    rule = "must be a CSV file with the columns true class, predicted class, price"
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(map(str.strip, row))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"costs {path!r}: {rule}; {error}") from None
+    prices: dict[tuple[str, str], float] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            true, predicted, price = row[0], row[1], float(row[2])
+        except (ValueError, IndexError):
+            if number == 1 and len(row) >= 3:
+                continue  # headings
+            raise ConfigError(f"costs {path!r}, row {number}: {','.join(row)[:80]!r}, {rule}") from None
+        if not 0 <= price < math.inf or (true, predicted) in prices:
+            wrong = "a price must be a number from 0" if (true, predicted) not in prices else "this pair is there twice"
+            raise ConfigError(f"costs {path!r}, row {number}: {','.join(row)[:80]!r}, {wrong}")
+        prices[true, predicted] = price
+    if not any(prices.values()):
+        raise ConfigError(f"costs {path!r}: {rule}; no price is above 0")
+    return tuple((true, predicted, price) for (true, predicted), price in prices.items())
+
+
 def _plain(value: Any) -> Any:
     """Turn paths into text and lists into tuples."""
     if isinstance(value, list | tuple):
@@ -193,6 +229,7 @@ SAMPLE = Values(
 FOLDS = Values(
     f"2 to {MAX_FOLDS}, or 0 for one validation part",
     lambda value: _is_whole(value, 0, MAX_FOLDS) and value != 1, int)
+PRICES = Values("a CSV file with the columns true class, predicted class, price", _are_prices, _read_prices)
 SIDES = Values(
     "whole numbers of 8 to 1024 pixels, separated by commas",
     lambda value: _all(lambda side: _is_whole(side, 8, 1024), value),
@@ -325,6 +362,14 @@ class RunConfig:
         None, AMOUNT, SEARCH, "MS",
         "refuse configurations that take longer than this for one picture in a batch of one, measured on this machine",
         comparable=True)
+    metric: tuple[str, ...] = setting(
+        ("accuracy",), NAMES, SEARCH, "LIST",
+        "what is chosen, ranked and guarded by: {metrics}; of one class as recall:NAME; several separated by commas, "
+        "of which the first decides and the others are shown; default accuracy", comparable=True)
+    costs: tuple[Price, ...] = setting(
+        (), PRICES, SEARCH, "FILE",
+        "for --metric cost: a CSV file with the columns true class, predicted class, price; pairs that it lacks cost 0",
+        comparable=True)
     repeats: int = setting(
         0, at_least(0), SEARCH, "K", "train the best of each family again with K other seeds; default {default}")
     data: str = setting(
@@ -416,6 +461,7 @@ class RunConfig:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
+        self._check_metrics()
         if self.until_settled and self.budget in (None, NO_LIMIT):
             raise ConfigError("until-settled: needs a limit of trials or time, e.g. --budget 100 or --budget 2h")
         if self.until_settled and self.only_known:
@@ -439,6 +485,18 @@ class RunConfig:
             if getattr(self, name) not in (SETTINGS[name].default, USUAL_SPLIT, DRAWN_SPLIT):
                 flag = SETTINGS[name].flag
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")
+
+    def _check_metrics(self) -> None:
+        for name in ("metric", "costs"):
+            object.__setattr__(self, name, SETTINGS[name].read(getattr(self, name)))
+        if repeated := [name for name in self.metric if self.metric.count(name) > 1]:
+            raise ConfigError(f"metric {repeated[0]}: is named twice")
+        for name in self.metric if self.metric != SETTINGS["metric"].default else ():
+            metrics.metric(name)
+        if self.costs and "cost" not in self.metric:
+            raise ConfigError("costs: only --metric cost reads them")
+        if "cost" in self.metric and not self.costs:
+            raise ConfigError("metric cost: needs --costs FILE, with a price for every pair of classes that costs")
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections import Counter
@@ -24,9 +25,12 @@ import msgspec
 from bench.config import RunConfig
 from bench.errors import NewerSchemaError
 from bench.hyperparameters import Value
+from bench.metrics import metric
 
 if TYPE_CHECKING:  # pandas is heavy, and only `leaderboard()` needs it
     import pandas
+
+    from bench.metrics._metric import Metric
 
 T = TypeVar("T")
 
@@ -149,6 +153,21 @@ is not ranked. `tied` is True for those that share the first rank. `configuratio
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Value of a metric on one part of the split.
+
+    Attributes:
+        low, high: 95 % interval (test part only); None without one.
+        standard_error: Standard error of the pictures, or of their groups; None if it was not computed.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Quality of a model on one part of the split.
 
@@ -161,6 +180,7 @@ class Metrics:
         brier: Mean over pictures of the squared distance to the one-hot label, 0 to 2, halved for two classes
             (Brier, 1950).
         accuracy_low, accuracy_high: 95 % Wilson interval of `accuracy` (test part only).
+        estimates: The run's metrics other than the accuracy, by name.
     """
 
     n: int
@@ -171,6 +191,15 @@ class Metrics:
     brier: float
     accuracy_low: float | None = None
     accuracy_high: float | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+
+    def of(self, name: str) -> Estimate:
+        """The value of one of the run's metrics; that of the accuracy in records without this metric."""
+        from bench.stats import standard_error
+
+        error = standard_error(self.accuracy, self.n) if self.n else None
+        accuracy = Estimate(self.accuracy, self.accuracy_low, self.accuracy_high, error)
+        return accuracy if name == "accuracy" else self.estimates[name]
 
     @classmethod
     def mean(cls, folds: Sequence[Metrics]) -> Metrics:
@@ -186,7 +215,13 @@ class Metrics:
             roc_auc=fmean(areas) if areas else None,
             log_loss=fmean(fold.log_loss for fold in folds),
             brier=fmean(fold.brier for fold in folds),
+            estimates={name: _mean([fold.estimates[name] for fold in folds]) for name in folds[0].estimates},
         )
+
+
+def _mean(folds: Sequence[Estimate]) -> Estimate:
+    errors = [fold.standard_error or 0.0 for fold in folds]
+    return Estimate(fmean(fold.value for fold in folds), standard_error=math.hypot(*errors) / len(folds))
 
 
 @dataclass(frozen=True)
@@ -196,7 +231,7 @@ class Epoch:
     `phase` is "head" while only the head is trained and "fine-tuning" afterwards; "" with one phase. Epochs are counted
     through both phases. `time_s` is the time of the epoch with validation; `step_time_s` is the mean time of its
     training steps, `step_cpu_s` their mean CPU time over all cores, without waiting, and `val_time_s` the time of the
-    validation; these three are None in older records.
+    validation; these three are None in older records. `value` is the run's metric, None for the accuracy.
     """
 
     epoch: int
@@ -209,6 +244,12 @@ class Epoch:
     step_time_s: float | None = None
     step_cpu_s: float | None = None
     val_time_s: float | None = None
+    value: float | None = None
+
+    @property
+    def measured(self) -> float:
+        """The run's metric on the validation pictures."""
+        return self.val_accuracy if self.value is None else self.value
 
 
 def steady(history: Sequence[Epoch]) -> tuple[Epoch, ...]:
@@ -411,7 +452,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """Test accuracy of one configuration over several seeds, including the run's own.
+    """The run's metric on the test pictures, for one configuration over several seeds, including the run's own.
 
     Attributes:
         low, high: 95 % interval, which includes the noise of test pictures and seeds (`stats.over_seeds`).
@@ -419,7 +460,7 @@ class OverSeeds:
     """
 
     seeds: int
-    accuracy: float
+    value: float
     low: float
     high: float
     sd: float
@@ -476,15 +517,15 @@ class Trial:
         started_s, finished_s: Monotonic seconds since the run's start.
         charged_s: Its engine's clock when the trial ended: seconds of the engine's search, and those charged for work
             of other engines. None in older records and while the trial is running.
-        value: The validation accuracy reported to the engine (of the best epoch; with folds, their mean).
+        value: The metric on the validation pictures, reported to the engine (best epoch; with folds, their mean).
         validation, test: Metrics; `test` only for the chosen trial of a family.
         folds: Validation metrics of every fold, with mean `validation`; empty without folds.
         best_epochs: For each phase, the mean over folds of the best epoch; the chosen trial is trained this long on all
             folds together. Empty without folds, or without training in epochs.
-        over_seeds: Test accuracy over all its seeds; None with one seed, or if their predictions are missing.
+        over_seeds: Test result over all its seeds; None with one seed, or if their predictions are missing.
         history: Every epoch of the training; with folds, of the first one.
         prefixes: The frozen layers by phase; with folds, of the first one. Empty without training in epochs.
-        intermediate_values: Validation accuracy by epoch, of the first fold; also present while the trial is running.
+        intermediate_values: The metric of the validation by epoch, of the first fold; also while the trial is running.
         planned_epochs: Maximum number of epochs over all phases; None in older records and without epochs.
         ending: Reason why it ended early; None if it was trained to its end or failed.
         limit: The limit that its model exceeds. It was refused after its build, or after training if the figure was not
@@ -496,6 +537,7 @@ class Trial:
         model_sha256: Hash of its model's file, if it was its family's best when it ended; "" without a file, None in
             older records.
         halved: True if memory ran out, and it was trained again with half the batch size.
+        metric: The run's metric, by which it is chosen.
     """
 
     family: str
@@ -535,6 +577,7 @@ class Trial:
     fitted: str = ""
     model_sha256: str | None = None
     halved: bool = False
+    metric: str = "accuracy"
 
     @property
     def study(self) -> str:
@@ -611,19 +654,30 @@ class Trial:
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation of the folds' validation accuracies; None with fewer than two."""
-        return stdev(fold.accuracy for fold in self.folds) if len(self.folds) > 1 else None
+        """Sample standard deviation of the folds' validation results; None with fewer than two."""
+        return stdev(fold.of(self.metric).value for fold in self.folds) if len(self.folds) > 1 else None
+
+    def quality(self, value: float | None) -> float:
+        """A value of its metric as a figure that is better the higher it is, 1 at best; minus infinity for None."""
+        return -math.inf if value is None else metric(self.metric).quality(value)
+
+    @property
+    def test_value(self) -> float | None:
+        """The metric on the test pictures, for ranking (the mean of several seeds); None if it was not scored."""
+        if self.over_seeds:
+            return self.over_seeds.value
+        return self.test.of(self.metric).value if self.test else None
 
     @property
     def test_accuracy(self) -> float | None:
-        """Test accuracy for ranking (the mean of several seeds); None if it was not scored."""
-        if self.over_seeds:
-            return self.over_seeds.accuracy
-        return self.test.accuracy if self.test else None
+        """Accuracy on the test pictures (the mean of several seeds); None if it was not scored."""
+        if self.metric == "accuracy" or self.test is None:
+            return self.test_value
+        return fmean(one.accuracy for one in (self.test, *(repeat.test for repeat in self.repeats)))
 
     @property
     def test_interval(self) -> tuple[float | None, float | None]:
-        """95 % interval of `test_accuracy`; with several seeds it includes their noise; twice None without one.
+        """95 % interval of `test_value`; with several seeds it includes their noise; twice None without one.
 
         Older records have no interval: it is Wilson's.
         """
@@ -631,22 +685,23 @@ class Trial:
             return self.over_seeds.low, self.over_seeds.high
         if self.test is None:
             return None, None
-        if self.test.accuracy_low is None or self.test.accuracy_high is None:
+        test = self.test.of(self.metric)
+        if self.metric == "accuracy" and (test.low is None or test.high is None):
             from bench.stats import wilson
 
-            return wilson(round(self.test.accuracy * self.test.n), self.test.n)
-        return self.test.accuracy_low, self.test.accuracy_high
+            return wilson(round(test.value * self.test.n), self.test.n)
+        return test.low, test.high
 
     @property
     def test_with_interval(self) -> tuple[float | None, float | None, float | None]:
-        """`test_accuracy` and the bounds of `test_interval`."""
-        return self.test_accuracy, *self.test_interval
+        """`test_value` and the bounds of `test_interval`."""
+        return self.test_value, *self.test_interval
 
     @property
     def rank_key(self) -> tuple[float, float, int]:
-        """Sort key, best first: validation accuracy, then validation log loss, then order."""
+        """Sort key, best first: the metric of the validation, then its log loss, then the order."""
         loss = self.validation.log_loss if self.validation else float("inf")
-        return (-(self.value if self.value is not None else -1.0), loss, self.order)
+        return (-self.quality(self.value), loss, self.order)
 
 
 @dataclass(frozen=True)
@@ -1022,6 +1077,16 @@ class Run(RunHeader):
         return self.path / "models" / f"{family}.keras"
 
     @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The run's metrics; the first one decides."""
+        return tuple(metric(name, self.split.classes, self.config.costs) for name in self.config.metric)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric by which trials are chosen and ranked."""
+        return self.metrics[0]
+
+    @cached_property
     def baselines(self) -> frozenset[str]:
         """Families that cannot learn from pictures, which are measures and no candidates; empty without others."""
         baselines = frozenset(family.name for family in self.families if not family.learns)
@@ -1047,20 +1112,19 @@ class Run(RunHeader):
         return self.commits()["project_commit"] or self.commits().get("git_commit", "")
 
     def best(self, family: str) -> Trial | None:
-        """The family's chosen trial: highest validation accuracy over all engines, ties broken by log loss."""
+        """The family's chosen trial: best validation result over all engines, ties broken by log loss."""
         complete = [trial for trial in self.trials if trial.family == family and trial.state == COMPLETE]
         originals = [trial for trial in complete if not trial.duplicate_of]
         return min(originals, key=lambda trial: trial.rank_key, default=None)
 
     def ranking(self) -> list[Trial]:
-        """The chosen trial of every family that has one, best first: by test accuracy, else by validation accuracy.
+        """The chosen trial of every family that has one, best first: by the test result, else by the validation's.
 
         The `baselines` come last, whatever they reach.
         """
 
         def key(trial: Trial) -> tuple[bool, float, tuple[float, float, int]]:
-            accuracy = -1.0 if trial.test_accuracy is None else trial.test_accuracy
-            return trial.family in self.baselines, -accuracy, trial.rank_key
+            return trial.family in self.baselines, -trial.quality(trial.test_value), trial.rank_key
 
         return sorted((trial for family in self.families if (trial := self.best(family.name))), key=key)
 

@@ -40,7 +40,7 @@ from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
 from bench.search.resuming import accepted_changes
 from bench.search.schedule import Schedule
-from bench.search.scoring import Scoring
+from bench.search.scoring import Scoring, check_metrics
 from bench.search.shortcut_search import look_for_shortcuts
 from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop, stop_on_signal
@@ -106,6 +106,7 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
     with contextlib.closing(pool or workers.start(config)) as pool:
         dataset = data.open(config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
+        check_metrics(config, dataset)
         _warm_up()
         warn = partial(_warn, folder, progress)
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)

@@ -22,6 +22,9 @@ DROP_LEVEL = 0.05
 CALIBRATION_SEEDS = 5
 """Minimum number of seeds for a calibration, a standard deviation over seeds that is used for other runs."""
 
+ROUNDING = 1e-12
+"""Distance from an end of its range at which a metric counts as being there."""
+
 EXACT_UP_TO = 40
 """Maximum number of step times, on both sides together, for the exact rank test; above, it is approximated."""
 
@@ -45,15 +48,15 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def by_group(right: NDArray[np.generic], groups: Counts | None) -> Floats:
-    """Return one value for each group of pictures, whose variance is that of the accuracy over groups.
+def by_group(values: NDArray[np.generic], groups: Counts | None) -> Floats:
+    """Return one value for each group of pictures, whose variance is that of the metric over groups.
 
-    With p an accuracy on n pictures in G groups, the value of a group with m pictures, s of them correct, is
+    With p a metric on n pictures in G groups, the value of a group with m pictures, whose values sum to s, is
     p + (s - p m) G / n. Their mean is p, and their variance divided by G is the variance of p where whole groups are
-    drawn, not single pictures, to first order. Without groups the values are the answers.
+    drawn, not single pictures, to first order. Without groups the values are those of the pictures.
 
     Args:
-        right: True (or 1) for correct answers, shape (..., n).
+        values: Values of the pictures (`metrics.Metric.values`), True or 1 for correct answers, shape (..., n).
         groups: Number of each picture's group, shape (n,); None without groups.
 
     Returns:
@@ -63,14 +66,31 @@ def by_group(right: NDArray[np.generic], groups: Counts | None) -> Floats:
         W. G. Cochran (1977), "Sampling Techniques", 3rd edition, sections 6.3 and 9A.1: a ratio estimate with clusters
         of unequal sizes. Measured beside the bootstrap over groups: docs/statistics.md.
     """
-    answers = right.astype(np.float64)
+    by_picture = values.astype(np.float64)
     if groups is None:
-        return answers
+        return by_picture
     _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    share = answers.mean(axis=-1, keepdims=True)
-    correct = np.apply_along_axis(lambda row: np.bincount(numbers, row), -1, answers)
-    values: Floats = share + (correct - share * sizes) * len(sizes) / len(numbers)
-    return values
+    mean = by_picture.mean(axis=-1, keepdims=True)
+    sums = np.apply_along_axis(lambda row: np.bincount(numbers, row), -1, by_picture)
+    of_groups: Floats = mean + (sums - mean * sizes) * len(sizes) / len(numbers)
+    return of_groups
+
+
+def freedom_of(values: Floats) -> float:
+    """Degrees of freedom of the variance of values, shape (n,), at most n - 1: few if few values make up most of it.
+
+    A mean over classes gives each picture of a rare class a large value, and the others nearly none.
+
+    Source:
+        The variance of a variance, from the kurtosis, and the chi-squared distribution that has it: F. E. Satterthwaite
+        (1946), "An approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 110-114.
+    """
+    centred = values - values.mean()
+    squared = float((centred**2).mean())
+    if squared <= 0:
+        return max(1.0, len(values) - 1)
+    excess = float((centred**4).mean()) / squared**2 - 1
+    return max(1.0, min(len(values) - 1, 2 * len(values) / excess if excess > 0 else np.inf))
 
 
 def sign_flips(differences: ArrayLike) -> float:
@@ -223,7 +243,7 @@ def exact_test(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts 
 
 @dataclass(frozen=True)
 class Difference:
-    """One accuracy minus another on the same pictures, as a share.
+    """One value of a metric minus another on the same pictures.
 
     Attributes:
         low, high: Its 95 % interval, one of several simultaneous ones if several differences are tested.
@@ -247,9 +267,12 @@ class Difference:
 
 
 def difference(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None, tests: int = 1
+    one: NDArray[np.generic], other: NDArray[np.generic], groups: Counts | None = None, tests: int = 1
 ) -> Difference:
-    """Compare two classifiers on the same pictures, one of several `tests`: the `exact_test` and Newcombe's interval.
+    """Compare two classifiers on the same pictures, one of several `tests`.
+
+    Right and wrong answers are compared by the `exact_test` and Newcombe's interval, values of another metric by
+    Student's t (`difference_over_seeds` with one seed).
 
     With groups, e.g. of one patient, the pictures are not independent. The interval then has as many pictures as would
     have the variance of the difference over groups, at most all, and Student's t of groups - 1 degrees of freedom.
@@ -258,10 +281,18 @@ def difference(
     extended to zero.
 
     Args:
-        one, other: True for correct answers, shape (n,).
+        one, other: True for correct answers, or values of pictures, shape (n,).
         groups: As for `by_group`.
         tests: Number of differences that are tested together.
     """
+    if one.dtype != np.bool_:
+        return difference_over_seeds(one[None], other[None], groups, tests)
+    return _difference_of_answers(one.astype(np.bool_), other.astype(np.bool_), groups, tests)
+
+
+def _difference_of_answers(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None, tests: int
+) -> Difference:
     both, first, second, neither = (cell.sum() for cell in (one & other, one & ~other, ~one & other, ~one & ~other))
     share, freedom = 1.0, np.inf
     if groups is not None:
@@ -318,13 +349,16 @@ class MeanChange:
 
 
 def change(
-    before: NDArray[np.bool_], after: NDArray[np.bool_], seed_sd: float | None = None, groups: Counts | None = None
+    before: NDArray[np.generic],
+    after: NDArray[np.generic],
+    seed_sd: float | None = None,
+    groups: Counts | None = None,
 ) -> MeanChange:
-    """Test for a change of a family's accuracy between two versions beyond the noise of test pictures and seeds.
+    """Test for a change of a family's metric between two versions beyond the noise of test pictures and seeds.
 
     Args:
-        before, after: True for correct answers of each seed's model, shapes (seeds, n): the same two or more pictures
-            in the same order on both sides, and at least one seed on each.
+        before, after: Values of the pictures by each seed's model, True for correct answers, shapes (seeds, n): the
+            same two or more pictures in the same order on both sides, and at least one seed on each.
         seed_sd: As for `change_of_means`.
         groups: As for `by_group`.
     """
@@ -332,15 +366,16 @@ def change(
         raise ValueError(f"shapes must be (seeds, n) with the same n >= 2, but got {before.shape}, {after.shape}")
     if not len(before) or not len(after):
         raise ValueError(f"each side needs a seed, but got {len(before)} and {len(after)}")
-    by_picture = after.mean(axis=0) - before.mean(axis=0)
-    return change_of_means(before.mean(axis=1), after.mean(axis=1), by_group(by_picture, groups), seed_sd)
+    values = by_group(after.mean(axis=0) - before.mean(axis=0), groups)
+    freedom = np.inf if before.dtype == np.bool_ else freedom_of(values)
+    return change_of_means(before.mean(axis=1), after.mean(axis=1), values, seed_sd, freedom)
 
 
-def repetition(right: NDArray[np.bool_], groups: Counts | None = None) -> MeanChange:
+def repetition(right: NDArray[np.generic], groups: Counts | None = None) -> MeanChange:
     """The `change` to expect from training the same code again with as many other seeds: none, with its noise.
 
     Args:
-        right: True for correct answers of each seed's model, shape (seeds, n), at least two seeds.
+        right: Values of the pictures by each seed's model, shape (seeds, n), at least two seeds.
         groups: As for `by_group`.
     """
     from scipy.special import stdtrit
@@ -355,7 +390,11 @@ def repetition(right: NDArray[np.bool_], groups: Counts | None = None) -> MeanCh
 
 
 def change_of_means(
-    before: Floats, after: Floats, by_picture: Floats | None = None, seed_sd: float | None = None
+    before: Floats,
+    after: Floats,
+    by_picture: Floats | None = None,
+    seed_sd: float | None = None,
+    picture_freedom: float = np.inf,
 ) -> MeanChange:
     """Test for different means of two groups of trainings: Welch's test, with the noise of shared pictures.
 
@@ -366,9 +405,10 @@ def change_of_means(
 
     Args:
         before, after: A figure of each training, shapes (trainings before,) and (trainings after,), at least one each.
-        by_picture: The c of accuracies, shape (n,), or their `by_group`; None for figures without pictures.
+        by_picture: The c of a metric, shape (n,), or their `by_group`; None for figures without pictures.
         seed_sd: Standard deviation of the figure over seeds, from a calibration; used for a side with one training.
             None: such a side is treated as free of noise, and the change is not `calibrated`.
+        picture_freedom: Degrees of freedom of the variance of `by_picture`.
 
     Source:
         B. L. Welch (1947), "The generalization of 'Student's' problem when several different population variances are
@@ -388,7 +428,8 @@ def change_of_means(
     if seed_sd is not None and len(several) < 2:  # the error of the calibration is the same in all its parts
         between += [seed_sd**2] * (2 - len(several))
         uncertain = sum(between) ** 2 / (CALIBRATION_SEEDS - 1)
-    squared = (0.0 if by_picture is None else float(by_picture.var(ddof=1)) / len(by_picture)) + sum(between)
+    pictures = 0.0 if by_picture is None else float(by_picture.var(ddof=1)) / len(by_picture)
+    squared, uncertain = pictures + sum(between), uncertain + pictures**2 / picture_freedom
     freedom = squared**2 / uncertain if uncertain > 0 else float("inf")
     error = float(np.sqrt(squared))
     p_drop = float(stdtr(freedom, difference / error)) if error > 0 else float(difference >= 0)
@@ -426,23 +467,34 @@ def detectable(
     return max(drop, detectable(1.0, level=level) ** 2 / pictures) if pictures else drop
 
 
-def over_seeds(right: NDArray[np.bool_], groups: Counts | None = None) -> tuple[float, float, float]:
-    """Accuracy of a configuration over several trainings, with an interval over test pictures and seeds.
+def over_seeds(
+    values: NDArray[np.generic],
+    groups: Counts | None = None,
+    worst: float = 0.0,
+    best: float = 1.0,
+    support: float | None = None,
+) -> tuple[float, float, float]:
+    """Metric of a configuration over several trainings, with an interval over test pictures and seeds.
 
     The variance of the mean comes from an analysis of variance with pictures and seeds crossed, both random. The
-    interval is Wilson's with the number of pictures that would have this variance, p (1 - p) / variance, so that it
-    stays inside 0 to 1; its quantile is Student's t, since the noise of few seeds may be a large part.
+    interval is Wilson's with the number of pictures that would have this variance, p (1 - p) / variance, with p the
+    place of the mean between the worst and the best value, so that it stays between them; its quantile is Student's t,
+    since the noise of few seeds or of few pictures of a rare class may be a large part. Without a worst value it is the
+    mean plus and minus Student's t times the standard error, at most the best value.
 
     Few wrong answers tell little about the variance. A prior of half a picture that all seeds get wrong pulls the
     interval towards Wilson's with n, which is also the interval of seeds that agree on every picture.
 
     Args:
-        right: True for correct answers of each training's model, shape (seeds, n), both at least 1.
+        values: Values of the pictures by each training's model, True for correct answers, shape (seeds, n), both at
+            least 1.
         groups: As for `by_group`; the groups then take the place of the pictures.
+        worst, best: Range of the metric; infinite without one.
+        support: As `metrics.Metric.support`; None for the number of pictures or groups.
 
     Returns:
-        The mean accuracy, and the lower and the upper bound. With one seed the bounds are Wilson's, which are about
-        that one model and not about other seeds.
+        The mean, and the lower and the upper bound. With one seed the bounds are about that one model and not about
+        other seeds; those of an accuracy are Wilson's.
 
     Source:
         J. Cornfield and J. W. Tukey (1956), "Average values of mean squares in factorials", Annals of Mathematical
@@ -451,53 +503,78 @@ def over_seeds(right: NDArray[np.bool_], groups: Counts | None = None) -> tuple[
         "Confidence intervals for proportions with small expected number of positive counts estimated from survey
         data", Survey Methodology 24(2), 193-201. Measured: docs/statistics.md.
     """
-    if right.ndim != 2 or not right.size:
-        raise ValueError(f"shape must be (seeds, n), both at least 1, but got {right.shape}")
-    values, share = by_group(right, groups), float(right.mean())
-    seeds, n = values.shape
-    if share in (0.0, 1.0) or (seeds == 1 and groups is None):
-        return share, *wilson(round(share * n), n)
-    pictures, interaction, between = _components(values) if seeds > 1 else (float(values.var()) / n, 0.0, 0.0)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"shape must be (seeds, n), both at least 1, but got {values.shape}")
+    mean, span = float(values.mean()), abs(best - worst)
+    of_groups = by_group(values, groups) / (span if np.isfinite(span) else 1.0)
+    seeds, n = of_groups.shape
+    support = float(n) if support is None else max(1.0, min(support, n))
+    if seeds > 1:
+        pictures, interaction, between = _components(of_groups)
+    else:
+        pictures, interaction, between = float(of_groups.var()) / n, 0.0, 0.0
     squared = max(pictures + between - interaction, pictures, between)  # the interaction is in both
-    alike = share * (1 - share) / n  # the variance if the seeds agreed on every picture
-    prior = 0.5 / (n * share * (1 - share) + 0.5)
-    squared = max(squared, (1 - prior) * squared + prior * alike)
     uncertain = between**2 / (seeds - 1) if between > 0 else 0.0
-    if groups is not None:
+    if values.dtype != np.bool_:
+        uncertain += pictures**2 / freedom_of(of_groups.mean(axis=0))
+    elif groups is not None:
         uncertain += pictures**2 / max(1, n - 1)
-    freedom = squared**2 / uncertain if uncertain > 0 else np.inf
-    effective = n * alike / squared
-    low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), _quantile(freedom))
-    return share, float(low), float(high)
+    if not np.isfinite(span):
+        reach = _quantile(squared**2 / uncertain if uncertain > 0 else np.inf) * float(np.sqrt(squared))
+        ends = sorted((mean - reach, mean + reach))
+        return mean, max(ends[0], best) if best < worst else ends[0], ends[1] if best < worst else min(ends[1], best)
+    share = min(1.0, max(0.0, (mean - min(worst, best)) / span))
+    if min(share, 1 - share) < ROUNDING or (seeds == 1 and groups is None and values.dtype == np.bool_):
+        low, high = _score_bounds(np.asarray(round(share * support, 9)), np.asarray(support), _quantile())
+    else:
+        alike = share * (1 - share) / support  # the variance if the seeds agreed on every picture
+        prior = 0.5 / (support * share * (1 - share) + 0.5)
+        squared = max(squared, (1 - prior) * squared + prior * alike)
+        freedom = squared**2 / uncertain if uncertain > 0 else np.inf
+        effective = support * alike / squared
+        low, high = _score_bounds(np.asarray(share * effective), np.asarray(effective), _quantile(freedom))
+    lowest = min(worst, best)
+    return mean, lowest + span * float(low), lowest + span * float(high)
 
 
 def difference_over_seeds(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], groups: Counts | None = None, tests: int = 1
+    one: NDArray[np.generic], other: NDArray[np.generic], groups: Counts | None = None, tests: int = 1
 ) -> Difference:
-    """Compare the accuracies of two configurations that were each trained with several seeds, one of several `tests`.
+    """Compare a metric of two configurations that were each trained with as many seeds as wanted, one of `tests`.
 
     Args:
-        one, other: True for correct answers of each training's model, shapes (seeds, n): the same pictures in the same
-            order, n at least 2, and at least 2 seeds on both sides.
+        one, other: Values of the pictures by each training's model, True for correct answers, shapes (seeds, n): the
+            same pictures in the same order, n at least 2. With one seed the noise of seeds is not included.
         groups: As for `by_group`; the groups then take the place of the pictures.
         tests: Number of differences that are tested together.
 
     Source:
         The variances are those of `over_seeds`, with paired pictures and independent seeds. The test is Student's t
-        with Satterthwaite's degrees of freedom, taken as infinite for the pictures. See also N. A. Obuchowski and H. E.
-        Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple readers and multiple tests",
-        Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured: docs/statistics.md.
+        with Satterthwaite's degrees of freedom, taken as infinite for the pictures of an accuracy.
+        See also N. A. Obuchowski and H. E. Rockette (1995), "Hypothesis testing of diagnostic accuracy for multiple
+        readers and multiple tests", Communications in Statistics - Simulation and Computation 24(2), 285-308. Measured:
+        docs/statistics.md.
     """
     from scipy.special import stdtr
 
-    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or min(*one.shape, *other.shape) < 2:
-        raise ValueError(f"shapes must be (seeds, n), same n, all at least 2, but got {one.shape}, {other.shape}")
+    if (
+        one.ndim != 2
+        or other.ndim != 2
+        or one.shape[1] != other.shape[1]
+        or one.shape[1] < 2
+        or not one.size * other.size
+    ):
+        raise ValueError(f"shapes must be (seeds, n), same n of at least 2, but got {one.shape}, {other.shape}")
     sides = by_group(one, groups), by_group(other, groups)
     by_picture = sides[0].mean(axis=0) - sides[1].mean(axis=0)
-    value = float(by_picture.mean())
+    value = round(float(by_picture.mean()), 12)
     pictures = float(by_picture.var(ddof=1)) / len(by_picture)
-    squared, uncertain = pictures, 0.0 if groups is None else pictures**2 / (len(by_picture) - 1)
-    for side in sides:
+    squared, uncertain = pictures, 0.0
+    if one.dtype != np.bool_:
+        uncertain = pictures**2 / freedom_of(by_picture)
+    elif groups is not None:
+        uncertain = pictures**2 / (len(by_picture) - 1)
+    for side in (side for side in sides if len(side) > 1):
         _, interaction, between = _components(side)
         squared += between - interaction
         uncertain += between**2 / (len(side) - 1)
@@ -508,7 +585,8 @@ def difference_over_seeds(
     freedom = squared**2 / uncertain if uncertain > 0 else np.inf
     reach = _quantile(freedom, tests) * error
     p = min(2.0 * tests * float(stdtr(freedom, -abs(value) / error)), 1.0)
-    return Difference(value, max(value - reach, -1.0), min(value + reach, 1.0), p)
+    widest = 1.0 if one.dtype == np.bool_ else np.inf
+    return Difference(value, max(value - reach, -widest), min(value + reach, widest), p)
 
 
 def standard_error(accuracy: float, n: int) -> float:
@@ -520,10 +598,10 @@ def standard_error(accuracy: float, n: int) -> float:
     return float(np.sqrt(share * (1 - share) / n))
 
 
-def luck_of_best(values: Sequence[float], n: int) -> float:
-    """Estimate how much of the highest of several accuracies on the same n pictures is luck, as a share.
+def luck_of_best(values: Sequence[float], noise: float) -> float:
+    """Estimate how much of the highest of several values of a metric on the same pictures is luck.
 
-    The true accuracies are taken to be normal around their mean, and the noise to be that of n pictures. The highest
+    The true values are taken to be normal around their mean, with this standard error of the pictures. The highest
     one is then expected to be nearer to the mean by the noise's share of the variance, but at most by what the highest
     of as many equal ones would exceed it.
 
@@ -533,14 +611,13 @@ def luck_of_best(values: Sequence[float], n: int) -> float:
     """
     from scipy.special import ndtri
 
-    accuracies = np.asarray(values, np.float64)
-    k, mean = len(accuracies), float(accuracies.mean())
-    if k < 2:
+    measured = np.asarray(values, np.float64)
+    k, mean = len(measured), float(measured.mean())
+    if k < 2 or noise <= 0:
         return 0.0
-    noise = standard_error(mean, n)
-    variance = max(float(accuracies.var(ddof=1)), noise**2)
+    variance = max(float(measured.var(ddof=1)), noise**2)
     highest = float(ndtri((k - 0.375) / (k + 0.25))) * noise
-    return min((float(accuracies.max()) - mean) * noise**2 / variance, highest)
+    return min((float(measured.max()) - mean) * noise**2 / variance, highest)
 
 
 def slower(before: ArrayLike, after: ArrayLike) -> tuple[float, float]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from bench.config import RunConfig
+from bench.metrics import metric
+from bench.metrics._metric import Metric
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Limit, Prefix, SearchPlan, Trial, limits
 
 NOTHING = "–"
@@ -97,10 +99,34 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.1f}{_THIN}%"
 
 
+def figure(value: float | None, metric: Metric) -> str:
+    """The value of a metric: `88.9 %`, or `0.412` where percent are not usual."""
+    return percent(value) if metric.percent or value is None else f"{value:.3f}"
+
+
+def figures(low: float, high: float, metric: Metric) -> str:
+    """The ends of an interval of a metric: `91.8–96.1 %`, `0.402–0.431`."""
+    return interval(low, high) if metric.percent else f"{low:.3f}–{high:.3f}"
+
+
+def gap(difference: float, metric: Metric) -> str:
+    """A difference of a metric with its sign, in percentage points or its unit: `+2.3`, `−0.021`."""
+    if metric.percent:
+        return points(difference)
+    rounded = round(difference, 3)
+    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
+
+
+def sized(difference: float, metric: Metric) -> str:
+    """The size of a difference of a metric with its unit: `2.3 points`, `0.021`."""
+    return gap(abs(difference), metric).removeprefix("+") + (" points" if metric.percent else "")
+
+
 def validation(trial: Trial) -> str:
-    """A trial's validation accuracy: `88.9 %`; with folds, mean and standard deviation: `88.9 % ± 2.3`."""
-    spread = "" if trial.spread is None else f"{_GAP}±{_GAP}{100 * trial.spread:.1f}"
-    return f"{percent(trial.value)}{spread}"
+    """A trial's validation result: `88.9 %`; with folds, mean and standard deviation: `88.9 % ± 2.3`."""
+    by = metric(trial.metric)
+    spread = "" if trial.spread is None else f"{_GAP}±{_GAP}{gap(trial.spread, by).removeprefix('+')}"
+    return f"{figure(trial.value, by)}{spread}"
 
 
 def over_folds(folds: int) -> str:

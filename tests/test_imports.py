@@ -14,6 +14,7 @@ ROOT = Path(bench.__file__).parent
 
 LAYERS = [
     {"errors", "hyperparameters", "stats"},
+    {"metrics"},
     {"config"},
     {"records", "cache"},
     {"text"},
@@ -30,15 +31,17 @@ LAYERS = [
 
 ALONE = {
     "hyperparameters": set(),
-    "records": {"config", "errors", "hyperparameters", "stats"},
+    "metrics": {"errors"},
+    "records": {"config", "errors", "hyperparameters", "metrics", "stats"},
     "cache": {"errors"},
     "data": {"cache", "config", "errors", "records", "stats"},
     "engines": {"config", "errors", "hyperparameters", "records"},
-    "training": {"cache", "config", "data", "hyperparameters", "records", "errors"},
-    "check": {"runs", "stats", "errors", "text"},
+    "training": {"cache", "config", "data", "hyperparameters", "records", "errors", "metrics", "stats"},
+    "check": {"runs", "stats", "errors", "text", "metrics"},
     "report": {
         "config",
         "errors",
+        "metrics",
         "records",
         "stats",
         "runs",

@@ -11,6 +11,7 @@ from typing import Any
 from bench.config import SETTINGS, RunConfig
 from bench.engines import ENGINES
 from bench.errors import ConfigError
+from bench.metrics import names
 
 BASELINE = Path("reports/baseline.json")
 """Default file of `bench baseline` and `bench check`."""
@@ -30,6 +31,7 @@ def add_setting(add: Callable[..., Any], name: str, default: str = "") -> None:
         default=default or (",".join(map(str, value)) if isinstance(value, tuple) else value),
         choices=", ".join(setting.values.choices),
         engines=", ".join(ENGINES),
+        metrics=", ".join(names()),
     )
     if setting.metavar:
         add(setting.flag, dest=name, metavar=setting.metavar, help=text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.config import RunConfig
 from bench.data import groups
 from bench.data.audit import PixelSink, audit
-from bench.data.dataset import Dataset, Item, labels, load, sampled, write_predictions
+from bench.data.dataset import Dataset, Item, group_numbers, labels, load, sampled, write_predictions
 from bench.data.pictures import SHARED_SIDE, ordered, quiet
 from bench.data.pixels import recording
 from bench.data.sources import PARTS, StageCallback, create
@@ -19,7 +19,7 @@ from bench.data.split import UsablePicture, assign, sample
 from bench.errors import DataError
 from bench.records import LeftOutKind, PictureSizes, SuggestedGroups
 
-__all__ = ["Dataset", "Item", "labels", "load", "open", "sampled", "write_predictions"]
+__all__ = ["Dataset", "Item", "group_numbers", "labels", "load", "open", "sampled", "write_predictions"]
 
 SMALL_SIZES = (32, 48, 64)
 """Input sizes for small pictures."""

@@ -161,6 +161,13 @@ def sampled(items: Items, share: float, seed: int) -> Items:
     return tuple(sorted(chosen, key=lambda item: item.sha256))
 
 
+def group_numbers(items: Items) -> npt.NDArray[np.int64] | None:
+    """Number of each picture's group, from 0 without gaps, shape (pictures,); None without groups."""
+    if not any(item.group for item in items):
+        return None
+    return np.unique([item.group for item in items], return_inverse=True)[1].astype(np.int64)
+
+
 def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.floating[Any]]) -> None:
     """Write class probabilities, shape (pictures, classes), as the .npz file that `runs.predictions` reads."""
     arrays: dict[str, Any] = {
@@ -168,8 +175,8 @@ def write_predictions(path: Path, items: Items, probabilities: npt.NDArray[np.fl
         "labels": labels(items),
         "probabilities": probabilities.astype(np.float32),
     }
-    if any(item.group for item in items):
-        arrays["groups"] = np.unique([item.group for item in items], return_inverse=True)[1].astype(np.int64)
+    if (groups := group_numbers(items)) is not None:
+        arrays["groups"] = groups
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

@@ -67,6 +67,7 @@ class Settings:
         pruner: One of `config.PRUNERS`.
         trials: Expected number of proposals; None if only time limits them.
         prefix: Prefix of the study's name in a storage that several runs share.
+        minimize: True if a lower value is better.
     """
 
     seed: int
@@ -75,6 +76,7 @@ class Settings:
     pruner: str = "none"
     trials: int | None = None
     prefix: str = ""
+    minimize: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,11 @@ class Engine(Protocol):
         ...
 
     def report(self, proposal: Proposal, epoch: int, value: float) -> bool:
-        """Report the validation accuracy after an epoch (from 1); True stops the trial, which is then PRUNED."""
+        """Report the metric of the validation after an epoch (from 1); True stops the trial, which is then PRUNED."""
         ...
 
     def tell(self, proposal: Proposal, state: str, value: float | None, params: Mapping[str, Value]) -> None:
-        """Report the end of a trial: COMPLETE with its accuracy, PRUNED or FAIL; `params` are the active values.
+        """Report the end of a trial: COMPLETE with its value, PRUNED or FAIL; `params` are the active values.
 
         PRUNED without a value is a configuration that a limit refused, or that the budget stopped before it had one.
         """

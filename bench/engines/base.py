@@ -39,7 +39,7 @@ class StudyEngine:
                 storage=storage,
                 sampler=self._sampler,
                 pruner=pruner,
-                direction="maximize",
+                direction="minimize" if settings.minimize else "maximize",
                 load_if_exists=True,
             )
         self.study.set_user_attr("family", family)

@@ -38,7 +38,7 @@ HYPERBAND_FACTOR = 3
 _EXPECTED, _DISCOVERED = "expected", "discovered"
 """User attributes of a study: the expected number of proposals; and of a trial: hyperparameters beyond the space."""
 
-_OBJECTIVE = "val_accuracy"
+_OBJECTIVE = "val_metric"
 _MAX_COLLISIONS = 1000  # random draws of tried configurations in a row that end the search; Keras Tuner's is 20
 
 
@@ -76,6 +76,7 @@ class KerasTunerEngine(StudyEngine):
         kind = engine.removeprefix("keras-tuner:")
         if kind == "hyperband" and all(hyperparameter.kind == "Fixed" for hyperparameter in settings.space):
             kind = "random"  # to Hyperband, a configuration without values means the end of the search
+        self._minimize = settings.minimize
         self._learns_known = kind in ("random", "bayesian")
         expected = self.study.user_attrs.get(_EXPECTED, settings.trials)  # a resumed run may have a larger budget
         settings = replace(settings, trials=expected)
@@ -153,7 +154,7 @@ class KerasTunerEngine(StudyEngine):
         if trial is None:
             return
         if state == "PRUNED" and value is None:
-            state, value = "COMPLETE", min(self._scores, default=0.0)
+            state, value = "COMPLETE", (max if self._minimize else min)(self._scores, default=0.0)
         complete = state == "COMPLETE" and is_score(value)
         with _undisturbed():
             if complete:
@@ -211,7 +212,7 @@ def _oracle(kind: str, settings: Settings, space: _Space, seed: int) -> Any:
     }
     make, options = kinds[kind]
     oracle = make(
-        objective=keras_tuner.Objective(_OBJECTIVE, "max"),
+        objective=keras_tuner.Objective(_OBJECTIVE, "min" if settings.minimize else "max"),
         hyperparameters=space.container(settings.space),
         seed=seed,
         max_consecutive_failed_trials=math.inf,

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.engines import Proposal, Settings, derived_seed
@@ -129,7 +130,8 @@ class _CmaEsSampler(optuna.samplers.CmaEsSampler):
             if len(trials) < optimizer.population_size:
                 return optimizer
             generation = trials[: optimizer.population_size]
-            optimizer.tell([(trans.transform(trial.params), -(trial.value or 0.0)) for trial in generation])
+            sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
+            optimizer.tell([(trans.transform(trial.params), sign * (trial.value or 0.0)) for trial in generation])
 
 
 _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
@@ -149,7 +151,7 @@ next values are random."""
 
 
 def _pruner(name: str, epochs: int) -> optuna.pruners.BasePruner:
-    """A pruner by validation accuracy per epoch, with thresholds for tens of trials of about ten epochs."""
+    """A pruner by the validation result per epoch, with thresholds for tens of trials of about ten epochs."""
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1)
     if name == "successive-halving":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bench import stats
 from bench.cache import files
 from bench.errors import RunFolderError, reading
+from bench.metrics._metric import Metric
 from bench.records import Run, Trial
 
 
@@ -46,6 +47,10 @@ class Predictions:
     def right(self) -> NDArray[np.bool_]:
         """True for correct predictions, shape (n,)."""
         return np.equal(self.predicted, self.labels)
+
+    def values(self, metric: Metric) -> NDArray[np.generic]:
+        """Values of the pictures of a metric, shape (n,)."""
+        return metric.values(self.probabilities.astype(np.float64), self.labels)
 
     def share_right(self, among: NDArray[np.bool_]) -> tuple[float, float, float]:
         """Share of correct predictions among some pictures, shape (n,), with its 95 % interval."""
@@ -165,14 +170,25 @@ def _numbers(trial: Trial) -> tuple[int, ...]:
     return (0, *(repeat.number for repeat in trial.repeats))
 
 
-def right_by_seed(run: Run, trial: Trial) -> tuple[NDArray[np.bool_], NDArray[np.int64] | None]:
-    """True for correct predictions of each training of a scored trial, shape (seeds, n), and the pictures' groups.
+def values_by_seed(
+    run: Run, trial: Trial, metric: Metric | None = None
+) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    """Values of the test pictures by each training of a scored trial, shape (seeds, n), and the pictures' groups.
 
-    The trainings are in the order of `of_seeds`.
+    The trainings are in the order of `of_seeds`; the metric is the run's unless another is given.
     """
     scored = of_seeds(run, trial)
     groups = scored[0].groups if scored else None
-    return np.array([predictions.right for predictions in scored.values()], np.bool_), groups
+    return np.array([predictions.values(metric or run.metric) for predictions in scored.values()]), groups
+
+
+def over_seeds(run: Run, trial: Trial, metric: Metric) -> tuple[float, float, float] | None:
+    """A metric on the test pictures over all trainings of a scored trial, with its 95 % interval; None without any."""
+    values, groups = values_by_seed(run, trial, metric)
+    if not values.size:
+        return None
+    support = metric.support(of_seeds(run, trial)[0].labels)
+    return stats.over_seeds(values, groups, metric.worst, metric.best, None if metric.exact else support)
 
 
 def _read_all(paths: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:

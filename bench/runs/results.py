@@ -191,6 +191,8 @@ NEWER_SETTINGS: Mapping[str, Any] = {
     "until_settled": False,
     "group_by": "",
     "fit": "squash",
+    "metric": ("accuracy",),
+    "costs": (),
 }
 """Comparable settings that older files lack, left out with the value that those runs had, so that runs compare."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,10 +21,10 @@ class Standing:
 
     Attributes:
         rank: From 1. All that are tied for the best have rank 1, all that are no better than chance share a rank, and
-            so do families of equal accuracy.
+            so do families of equal value.
         tied: True if several families are tied for the best and it is one of them.
-        guesses: True if its 95 % interval holds the accuracy of the best constant answer, or lies below it.
-        gap: Its accuracy minus that of the most accurate family, tested; None for that one, or without predictions.
+        guesses: True if its 95 % interval holds the value of the best constant answer, or is worse.
+        gap: Its value of the metric minus that of the best family, tested; None for that one, or without predictions.
         seeds: True if `gap` compares means over seeds; else the models of the run's own seed.
     """
 
@@ -40,13 +41,13 @@ def scored(run: Run) -> list[Trial]:
 
 
 def standings(run: Run) -> dict[str, Standing]:
-    """The standing of every scored family, by rank and then by accuracy; the first is the most accurate.
+    """The standing of every scored family, by rank and then by the run's metric; the first is the best.
 
-    Every family is tested against the most accurate one; the tests are corrected for their number (Bonferroni), so that
+    Every family is tested against the best one; the tests are corrected for their number (Bonferroni), so that
     the intervals hold simultaneously. Without matching predictions the overlap of the 95 % intervals decides, which is
     more cautious: intervals may overlap although a test would find a difference.
     """
-    ranked, floor = scored(run), chance(run) or 0.0
+    ranked, floor = scored(run), chance(run)
     if not ranked:
         return {}
     leader, *others = ranked
@@ -58,7 +59,10 @@ def standings(run: Run) -> dict[str, Standing]:
     }
     if tied:
         tied.add(leader.family)
-    guessing = {trial.family for trial in ranked if (trial.test_interval[0] or 0.0) <= floor}
+    worst_end = 1 if run.metric.lower_is_better else 0
+    guessing = {
+        trial.family for trial in ranked if trial.quality(trial.test_interval[worst_end]) <= trial.quality(floor)
+    }
     ranks: dict[str, int] = {}
     for place, trial in enumerate(ranked, start=1):
         same = [other.family for other in ranked[: place - 1] if _is_alike(trial, other, guessing)]
@@ -76,10 +80,10 @@ def standings(run: Run) -> dict[str, Standing]:
 
 
 def recommended(run: Run) -> Trial | None:
-    """The trial to ship; None without a scored family, or if the most accurate is no better than chance.
+    """The trial to ship; None without a scored family, or if the best is no better than chance.
 
-    It is the one that trains fastest among the most accurate and those tied with it whose accuracy is within one
-    standard error; the most accurate itself unless another saves a fifth of the time.
+    It is the one that trains fastest among the best and those tied with it whose value is within one standard error;
+    the best itself unless another saves a fifth of the time.
 
     Source:
         The one-standard-error rule: L. Breiman, J. H. Friedman, R. A. Olshen and C. J. Stone (1984), "Classification
@@ -91,20 +95,21 @@ def recommended(run: Run) -> Trial | None:
     leader = ranked[0]
     low, high = leader.test_interval
     error = 0.0 if low is None or high is None else (high - low) / (2 * 1.96)
-    least = (leader.test_accuracy or 0.0) - error
+    least = leader.quality(leader.test_value) - error
     equal = [
         trial
         for trial in ranked[1:]
-        if places[trial.family].tied and trial.cost and (trial.test_accuracy or 0) >= least
+        if places[trial.family].tied and trial.cost and trial.quality(trial.test_value) >= least
     ]
     cheapest = min(equal, key=_training_s, default=leader)
     return cheapest if leader.cost and _training_s(cheapest) <= CHEAPER * _training_s(leader) else leader
 
 
 def overlaps(trial: Trial, leader: Trial) -> bool:
-    """True if the 95 % interval of a trial's test accuracy reaches into the leader's."""
-    high, low = trial.test_interval[1], leader.test_interval[0]
-    return low is not None and high is not None and high >= low
+    """True if the 95 % interval of a trial's test result overlaps the leader's."""
+    ends = [*trial.test_interval, *leader.test_interval]
+    low, high, leader_low, leader_high = (math.nan if end is None else end for end in ends)
+    return high >= leader_low and low <= leader_high
 
 
 def _training_s(trial: Trial) -> float:
@@ -113,7 +118,7 @@ def _training_s(trial: Trial) -> float:
 
 def _is_alike(trial: Trial, other: Trial, guessing: set[str]) -> bool:
     both_guess = {trial.family, other.family} <= guessing
-    return both_guess or trial.test_accuracy == other.test_accuracy
+    return both_guess or trial.test_value == other.test_value
 
 
 def _gaps(run: Run, leader: Trial, others: Sequence[Trial]) -> Mapping[str, tuple[Difference, bool]]:
@@ -125,22 +130,24 @@ def _gaps(run: Run, leader: Trial, others: Sequence[Trial]) -> Mapping[str, tupl
     """
     by_family = predictions.of_run(run)
     compared = [trial for trial in others if trial.family in by_family]
-    if leader.family not in by_family or not by_family[leader.family].right.size:
+    if leader.family not in by_family or not by_family[leader.family].labels.size:
         return {}
     first, gaps = by_family[leader.family], {}
+    values = {trial.family: by_family[trial.family].values(run.metric) for trial in (leader, *compared)}
     seeds = {
-        trial.family: predictions.right_by_seed(run, trial)[0] for trial in (leader, *compared) if trial.over_seeds
+        trial.family: predictions.values_by_seed(run, trial)[0] for trial in (leader, *compared) if trial.over_seeds
     }
-    several = {family: right for family, right in seeds.items() if len(right) > 1 < right.shape[1]}
+    several = {family: each for family, each in seeds.items() if len(each) > 1 < each.shape[1]}
     for trial in compared:
         over_seeds = {trial.family, leader.family} <= several.keys()
         if over_seeds:
             both = several[trial.family], several[leader.family]
             gap = stats.difference_over_seeds(*both, first.groups, tests=len(compared))
         else:
-            gap = stats.difference(by_family[trial.family].right, first.right, first.groups, tests=len(compared))
+            both = values[trial.family], values[leader.family]
+            gap = stats.difference(*both, first.groups, tests=len(compared))
             mixed = trial.over_seeds is not None or leader.over_seeds is not None
-            if gap.value * ((trial.test_accuracy or 0) - (leader.test_accuracy or 0)) <= 0 or (
+            if gap.value * ((trial.test_value or 0) - (leader.test_value or 0)) <= 0 or (
                 mixed and overlaps(trial, leader)
             ):
                 gap = gap.undecided()
@@ -149,6 +156,6 @@ def _gaps(run: Run, leader: Trial, others: Sequence[Trial]) -> Mapping[str, tupl
 
 
 def chance(run: Run) -> float | None:
-    """Test accuracy of the best constant answer, as a share; None without test pictures."""
+    """The metric of the best constant answer on the test pictures; None without test pictures."""
     counts = run.split.counts.get("test", {})
-    return max(counts.values()) / sum(counts.values()) if sum(counts.values()) else None
+    return run.metric.chance(tuple(counts.get(name, 0) for name in run.split.classes)) if any(counts.values()) else None

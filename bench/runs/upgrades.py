@@ -30,6 +30,8 @@ def trial_from_2(data: Mapping[str, Any]) -> dict[str, Any]:
     if cost and not cost.get("parameters"):
         sizes = dict.fromkeys(("parameters", "trainable_parameters", "macs", "model_size_mb"))
         data = {**data, "cost": {**cost, **sizes}}
+    if (seeds := data.get("over_seeds")) and "accuracy" in seeds:  # before there were other metrics
+        data = {**data, "over_seeds": {"value": seeds["accuracy"], **seeds}}
     return {"origin": Origin.KNOWN if data.get("known") else Origin.PROPOSED, **data}
 
 

@@ -192,6 +192,8 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
         "patience": config.patience,
         "fit": config.fit,
         "seed": config.seed,
+        "metrics": config.metric,
+        "prices": config.costs,
     }
 
 

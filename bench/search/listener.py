@@ -78,6 +78,7 @@ class TrialListener(Listener):
             seed=config.seed,
             max_epochs=min(config.epochs, proposal.epochs or config.epochs),
             fitted=fitted,
+            metric=config.metric[0],
         )
         self._later_folds_s = 0.0
         self._context.deadline.pace.began(self.trial)
@@ -127,15 +128,14 @@ class TrialListener(Listener):
         if epoch.epoch == 1:
             later = max(0, folds - fold)
             self._later_folds_s = ((deadline.left_s() or 0.0) + epoch.time_s) * later / (later + 1)
-        accuracy = epoch.val_accuracy
         cap = self.trial.max_epochs or epoch.epoch
-        self._context.progress.epoch(self.trial.order, epoch.epoch, cap, accuracy, fold, folds)
+        self._context.progress.epoch(self.trial.order, epoch.epoch, cap, epoch.measured, fold, folds)
         if fold == 1:
             is_new = epoch.epoch not in self.trial.intermediate_values  # else reported before memory ran out
-            values = {**self.trial.intermediate_values, epoch.epoch: accuracy}
+            values = {**self.trial.intermediate_values, epoch.epoch: epoch.measured}
             self.trial = replace(self.trial, intermediate_values=values)
             self._folder.keep(self.trial)
-            if is_new and self.study.report(self.proposal, epoch.epoch, accuracy):
+            if is_new and self.study.report(self.proposal, epoch.epoch, epoch.measured):
                 return Ending.PRUNER
         if self._used_s() + epoch.time_s + self._later_folds_s > self._share_s:
             return Ending.BUDGET
@@ -330,14 +330,14 @@ class TrialListener(Listener):
         loss = complete.validation.log_loss if complete.validation else math.nan
         if complete.value is not None and math.isfinite(complete.value) and math.isfinite(loss):
             return complete
-        message = f"validation accuracy {complete.value}, log loss {loss}"
+        message = f"{self._folder.run.metric.title} of the validation: {complete.value}, log loss: {loss}"
         return replace(trial, state=FAIL, failure=Failure(FailureKind.NON_FINITE, message))
 
     def _complete(self, result: TrialResult) -> Trial:
         return replace(
             self.trial,
             state=COMPLETE,
-            value=result.validation.accuracy if result.validation else None,
+            value=result.validation.of(self.trial.metric).value if result.validation else None,
             validation=result.validation,
             folds=result.folds,
             best_epochs=result.best_epochs,

@@ -135,10 +135,10 @@ def _right(answers: Sequence[SampleAnswers]) -> NDArray[np.bool_]:
 
 def _alike(run: Run, chosen: Trial) -> list[Trial]:
     """Return the chosen trial and those of its family that are hardly worse, the best first."""
-    error = ALIKE * (1 - (chosen.value or 0.0))
+    error = ALIKE * (1 - chosen.quality(chosen.value))
     complete = [trial for trial in run.trials if trial.family == chosen.family and trial.state == COMPLETE]
     trained = [
-        trial for trial in complete if trial.cost and not trial.duplicate_of and 1 - (trial.value or 0.0) <= error
+        trial for trial in complete if trial.cost and not trial.duplicate_of and 1 - trial.quality(trial.value) <= error
     ]
     return sorted(trained, key=lambda trial: trial.rank_key)
 

@@ -6,15 +6,20 @@ With folds, trials have no model, so the best configurations are first trained o
 from __future__ import annotations
 
 import contextlib
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import stdev
 from typing import Any
 
-from bench import stats, workers
+import numpy as np
+
+from bench import metrics, stats, text, workers
 from bench.cache.files import sha256
 from bench.config import LARGEST_SEED, RunConfig
-from bench.errors import WorkerError
+from bench.data import Dataset, labels
+from bench.errors import ConfigError, WorkerError
 from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
 from bench.report.live import LivePage
 from bench.runs import environment, predictions, store
@@ -24,6 +29,21 @@ from bench.search.families import Family, prepare_again, run_all, training
 from bench.search.progress import Progress
 from bench.training.messages import Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
 from bench.workers import Outcome, Pool
+
+
+def check_metrics(config: RunConfig, dataset: Dataset) -> None:
+    """Raise ConfigError if a metric is not defined on the pictures: a class is unknown or lacks pictures in a part."""
+    held_out = [dataset.fold(number)[1] for number in range(dataset.folds)] or [dataset.part("validation")]
+    for name in config.metric:
+        metric = metrics.metric(name, dataset.classes, config.costs)
+        for part, items in (*(("validation", items) for items in held_out), ("test", dataset.part("test"))):
+            even = np.full((len(items), len(dataset.classes)), 1 / len(dataset.classes))
+            if not math.isfinite(metric.value(even, labels(items))):
+                counts = Counter(dataset.classes[item.label] for item in items)
+                present = ", ".join(f"{text.one_line(name, 40)} {count}" for name, count in counts.most_common(4))
+                raise ConfigError(
+                    f"metric {name}: is not defined on the {part} pictures, which are {present or 'none'}"
+                )
 
 
 class Scoring:
@@ -59,10 +79,11 @@ class Scoring:
         repeats |= {number: Repeat.of(number, test, history) for number, (test, history) in scored.items() if number}
         trial = replace(trial, repeats=tuple(repeats[number] for number in sorted(repeats)))
         if repeats and trial.test:
-            right, groups = predictions.right_by_seed(self._folder.run, trial)
-            if len(right) > 1:
-                sd = stdev(map(float, right.mean(axis=1)))
-                trial = replace(trial, over_seeds=OverSeeds(len(right), *stats.over_seeds(right, groups), sd=sd))
+            run = self._folder.run
+            values, _ = predictions.values_by_seed(run, trial)
+            if len(values) > 1 and (over_seeds := predictions.over_seeds(run, trial, run.metric)):
+                sd = stdev(map(float, values.mean(axis=1)))
+                trial = replace(trial, over_seeds=OverSeeds(len(values), *over_seeds, sd=sd))
         if scored:
             self._folder.amend(trial)
         return trial
@@ -105,12 +126,18 @@ def retraining(config: RunConfig, run: Run, family: Family, trial: Trial) -> dic
 
 
 def _with_interval(test: Metrics, run: Run, trial: Trial) -> Metrics:
-    """Add the interval of the accuracy: Wilson's, or that of groups of pictures."""
+    """Add the intervals of the accuracy, Wilson's or that of groups of pictures, and of the run's other metrics."""
     low, high = stats.wilson(round(test.accuracy * test.n), test.n)
-    right, groups = predictions.right_by_seed(run, replace(trial, repeats=()))
-    if groups is not None:
-        _, low, high = stats.over_seeds(right, groups)
-    return replace(test, accuracy_low=low, accuracy_high=high)
+    single, estimates = replace(trial, repeats=()), dict(test.estimates)
+    for metric in (metrics.metric("accuracy"), *run.metrics):
+        if (found := predictions.over_seeds(run, single, metric)) is None:
+            continue
+        if metric.name == "accuracy":
+            _, low, high = found
+        else:
+            value, *ends = found
+            estimates[metric.name] = replace(estimates[metric.name], value=value, low=ends[0], high=ends[1])
+    return replace(test, accuracy_low=low, accuracy_high=high, estimates=estimates)
 
 
 def add_seeds(run: Run, seeds: int, progress: Progress, pool: Pool | None = None) -> Run:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from bench import stats, text
+from bench import text
 from bench.records import COMPLETE, Origin, Trial
 from bench.search.allocation import LEAST_ERROR, Outlook
 
@@ -29,10 +29,10 @@ class Settled:
     Attributes:
         trials: Number of trials so far.
         family: The family whose next proposal is expected to gain most; "" if none has a complete one.
-        gain: This gain over the best validation accuracy so far.
+        gain: This gain over the best validation result so far.
         recent: Number of proposals in the later half.
         recent_gain: Their gain over all trials before them.
-        noise: Standard error of the best validation accuracy.
+        noise: Standard error of the best validation result.
         pictures: Number of its validation pictures.
     """
 
@@ -56,14 +56,14 @@ class Settled:
 def settled(trials: Sequence[Trial], families: Collection[str], baselines: Collection[str] = ()) -> Settled | None:
     """Return the figures of a settled search; None if it has not settled.
 
-    It has if two gains are below the standard error of the best validation accuracy: the one that the next proposal is
+    It has if two gains are below the standard error of the best validation result: the one that the next proposal is
     expected to bring, in the family where it is largest, and the one that the later half of the proposals brought. The
     latter keeps a search alive whose engine improves step by step.
 
     Args:
         trials: The ended trials of one engine that used budget, in their order.
         families: The families that get more trials. Each that is no baseline needs `MIN_FAMILY_PROPOSALS`.
-        baselines: Families whose accuracy is no result.
+        baselines: Families whose result does not count.
     """
     count, trials = len(trials), [trial for trial in trials if trial.family not in baselines]
     families = set(families).difference(baselines)
@@ -75,12 +75,13 @@ def settled(trials: Sequence[Trial], families: Collection[str], baselines: Colle
     best, before = _best(trials), _best(trials[: trials.index(recent[0])])
     if best is None or best.validation is None or before is None:
         return None
-    accuracy, pictures = _accuracy(best), best.validation.n
-    noise, recent_gain = stats.standard_error(accuracy, pictures), max(0.0, accuracy - _accuracy(before))
+    quality, pictures = best.quality(best.value), best.validation.n
+    noise = best.validation.of(best.metric).standard_error or 0.0
+    recent_gain = max(0.0, quality - before.quality(before.value))
     least, gains = LEAST_ERROR / pictures, {"": 0.0}
     for family in families:
-        if draws := [_accuracy(trial) for trial in proposals if trial.family == family and trial.state == COMPLETE]:
-            gains[family] = Outlook.of(draws, None, least).gain(max(least, 1 - accuracy))
+        if draws := [trial.quality(trial.value) for trial in _complete(proposals) if trial.family == family]:
+            gains[family] = Outlook.of(draws, None, least).gain(max(least, 1 - quality))
     family = max(gains, key=gains.__getitem__)
     if max(gains[family], recent_gain) >= noise:
         return None
@@ -88,12 +89,11 @@ def settled(trials: Sequence[Trial], families: Collection[str], baselines: Colle
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:
-    return min((trial for trial in trials if trial.state == COMPLETE), key=lambda trial: trial.rank_key, default=None)
+    return min(_complete(trials), key=lambda trial: trial.rank_key, default=None)
 
 
-def _accuracy(trial: Trial) -> float:
-    """Validation accuracy of a complete trial, which always has one."""
-    return trial.value or 0.0
+def _complete(trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.state == COMPLETE]
 
 
 def _points(share: float) -> str:

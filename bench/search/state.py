@@ -169,7 +169,7 @@ class StudyState:
 
     Attributes:
         answers_in_a_row: Number of consecutive proposals that were answered from the record.
-        values: Validation accuracies of its complete trials, in their order.
+        values: Quality of its complete trials on the validation pictures (`Trial.quality`), in their order.
         screened: Accuracy that its best screening estimates; None without one.
         dropped: Reason why the allocation gives it no more trials; "" while it may get more.
         distinct: Keys of the tried configurations.
@@ -186,6 +186,7 @@ class StudyState:
             pruner=config.pruner,
             trials=expected,
             prefix=folder.prefix,
+            minimize=folder.run.metric.lower_is_better,
         )
         self.context, self.family = context, family
         self.engine = engines.create(context.engine, family.name, folder.storage, settings)
@@ -194,7 +195,7 @@ class StudyState:
         self.exhausted = self.failed = False
         self.values: list[float] = []
         screening = folder.run.screening(family.name)
-        self.screened = screening.accuracy if screening else None
+        self.screened = screening.accuracy if screening and config.metric[0] == "accuracy" else None
         self.dropped = ""
         self._dropped_s: float | None = None
         self._known = list(zip_longest(family.known, family.works[: len(family.known)]))
@@ -380,7 +381,7 @@ class StudyState:
         if trial.counted:
             self._ended += 1
             if trial.state == COMPLETE and trial.value is not None:
-                self.values.append(trial.value)
+                self.values.append(trial.quality(trial.value))
             if trial.failure and trial.failure.kind is not FailureKind.INTERRUPTED:
                 self._failures.append(trial.failure.shape)
                 if self._ended == len(self._failures) == MAX_ALIKE and len(set(self._failures)) == 1:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench import data
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Ending, Epoch, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
+from bench.records import Cost, Ending, Epoch, Estimate, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
 from bench.training.messages import (
     CurveJob,
     CurveResult,
@@ -166,10 +166,10 @@ class FakePool(InProcessPool):
         if isinstance(job, RefitJob):
             if job.model:
                 self._save(Path(job.model), hp.values)
-            return ScoreResult(_metrics(accuracy, 1000))
+            return ScoreResult(_metrics(accuracy, 1000, job))
         result = self._train(accuracy, hp.values, job, listener)
         if isinstance(job, ScoreJob):
-            return ScoreResult(_metrics(accuracy, 1000), result.history)
+            return ScoreResult(_metrics(accuracy, 1000, job), result.history)
         if not result.stopped and (path := listener.result(result)):
             try:
                 self._save(Path(path), hp.values)
@@ -210,7 +210,7 @@ class FakePool(InProcessPool):
             while len(history) < planned and not ending:
                 if isinstance(job, TrialJob):
                     self._wait(self._epoch_s)
-                history.append(Epoch(len(history) + 1, 1 - share, share, 1 - share, share, self._epoch_s))
+                history.append(Epoch(len(history) + 1, 1 - share, share, 1 - share, share, self._epoch_s, value=share))
                 ending = listener.epoch(history[-1], fold, folds)
                 if len(history) == job.stop_after:
                     ending = ending or Ending.BUDGET
@@ -218,11 +218,11 @@ class FakePool(InProcessPool):
                 return TrialResult(values, stopped=True, ending=ending)
             histories.append(tuple(history))
             endings.append(ending if len(history) < planned else None)
-        validated = [_metrics(share, 100) for share in shares]
+        validated = [_metrics(share, 100, job) for share in shares]
         return TrialResult(
             params=values,
             validation=Metrics.mean(validated),
-            test=_metrics(accuracy, 1000) if isinstance(job, TrialJob) and job.score else None,
+            test=_metrics(accuracy, 1000, job) if isinstance(job, TrialJob) and job.score else None,
             folds=tuple(validated) if folds else (),
             best_epochs=(len(histories[0]),) if folds and histories[0] else (),
             planned_epochs=planned,
@@ -249,5 +249,7 @@ def _right(accuracy: float, items: Sequence[data.Item], seed: int) -> NDArray[np
     return np.asarray(hardness < accuracy)
 
 
-def _metrics(accuracy: float, n: int) -> Metrics:
-    return Metrics(n, accuracy, accuracy, accuracy, 1 - accuracy, 1 - accuracy)
+def _metrics(accuracy: float, n: int, job: TrainingJob) -> Metrics:
+    """All metrics of the run have the accuracy's value."""
+    estimates = {name: Estimate(accuracy) for name in job.metrics if name != "accuracy"}
+    return Metrics(n, accuracy, accuracy, accuracy, 1 - accuracy, 1 - accuracy, estimates=estimates)

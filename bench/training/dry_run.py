@@ -17,12 +17,13 @@ import tensorflow as tf
 from bench.cache.rows import Rows
 from bench.errors import one_line
 from bench.hyperparameters import Value
+from bench.metrics import metric
 from bench.training.batches import Part
 from bench.training.estimators import FitSettings, Network
 from bench.training.frozen.identity import is_other_code
 from bench.training.keras_private import layers_within
-from bench.training.metrics import Probabilities
 from bench.training.objective import WrongModel
+from bench.training.probabilities import Probabilities
 from bench.training.task import Backbone
 from bench.training.trainer import NonFinite, Predictor
 
@@ -65,7 +66,7 @@ def dry_run(
     rows = Rows.of(pixels)
     part = Part(rows, np.arange(PICTURES) % num_classes)
     try:
-        network.fit(part, part, FitSettings(epochs=1, patience=1, report=lambda epoch: None))
+        network.fit(part, part, FitSettings(1, 1, lambda epoch: None, metric("accuracy")))
         first = network.predict(part)
         few_s, second = _predicted(network, part)
         singles = [Part(rows.select(slice(row, row + 1)), part.labels[row : row + 1]) for row in range(PICTURES)]

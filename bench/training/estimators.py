@@ -22,8 +22,9 @@ from bench.data import machine
 from bench.data.metadata import FEATURES
 from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
+from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, PhaseWork, Prefix, Work
-from bench.training import cost, metrics, trainer
+from bench.training import cost, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import Examples, Part
 from bench.training.cost import Use
@@ -35,6 +36,7 @@ from bench.training.keras_private import Functional
 from bench.training.loading import METADATA, PIXELS
 from bench.training.objective import Objective, check_model
 from bench.training.phases import PreparedPhase, TrainingPhase, phases
+from bench.training.probabilities import Probabilities, as_probabilities
 from bench.training.task import Backbone
 from bench.training.trainer import BestEpoch, EpochReport
 
@@ -50,6 +52,7 @@ class FitSettings:
     epochs: int
     patience: int
     report: EpochReport
+    metric: Metric
     over: tf.Variable | None = None
 
 
@@ -92,7 +95,7 @@ class Estimator:
         """Train for this number of epochs in each phase, without validation."""
         raise NotImplementedError
 
-    def predict(self, part: Part) -> metrics.Probabilities:
+    def predict(self, part: Part) -> Probabilities:
         """Return class probabilities, shape (n, classes)."""
         raise NotImplementedError
 
@@ -150,7 +153,7 @@ class Classifier(Estimator):
         with self._threads():
             self._model.fit(self._vectors(train), train.labels)
 
-    def predict(self, part: Part) -> metrics.Probabilities:
+    def predict(self, part: Part) -> Probabilities:
         with self._threads():
             return self._probabilities(self._vectors(part))
 
@@ -165,8 +168,8 @@ class Classifier(Estimator):
         """Use one thread for metadata: OpenMP's threads wait actively, 7 s instead of 0.3 s on a busy machine."""
         return threadpool_limits(1, user_api="openmp") if self.input == METADATA else nullcontext()
 
-    def _probabilities(self, vectors: Any) -> metrics.Probabilities:
-        return metrics.as_probabilities(self._model.predict_proba(vectors))
+    def _probabilities(self, vectors: Any) -> Probabilities:
+        return as_probabilities(self._model.predict_proba(vectors))
 
     def _vectors(self, part: Part) -> Any:
         """Return pictures as vectors; they stay on disk for a classifier that ignores them, such as a dummy.
@@ -255,7 +258,7 @@ class Network(Estimator):
         """
         start = time.perf_counter()
         history: list[Epoch] = []
-        best = BestEpoch()
+        best = BestEpoch(settings.metric)
         ready = self._prepared(train, validation, settings.epochs)
         for prepared in ready:
             before = len(history)
@@ -311,7 +314,7 @@ class Network(Estimator):
                 )
             before += count
 
-    def predict(self, part: Part) -> metrics.Probabilities:
+    def predict(self, part: Part) -> Probabilities:
         if self._trained is None:  # its weights were loaded from a file
             return trainer.Predictor(self._model, self.objective)(part.examples())
         return self._trained.predict(self._trained.examples(part))

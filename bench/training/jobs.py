@@ -28,8 +28,10 @@ from bench.data.pixels import pixels, row_keys
 from bench.data.sources import StageCallback
 from bench.errors import one_line
 from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Value, fixed
+from bench.metrics import metric
+from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Shortcuts, Work, exceeded
-from bench.training import linear_estimate, loading, metrics, shortcuts, trainer
+from bench.training import linear_estimate, loading, shortcuts, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
@@ -55,6 +57,7 @@ from bench.training.messages import (
     TrialResult,
     WeightsJob,
 )
+from bench.training.probabilities import measure
 from bench.training.probe import check_weights, probe
 from bench.training.task import Task
 
@@ -170,6 +173,7 @@ def _train(
     stopped = TrialResult(built.params, built.task.weights_used, stopped=True)
     if channel.built(built.params, built.task.weights_used, work):
         return stopped, None
+    chosen = _metrics(job)
     trainings: list[Training] = []
     validations: list[Metrics] = []
     cost: Cost | None = None
@@ -177,13 +181,15 @@ def _train(
         for number, split in enumerate(splits, start=1):
             train, validation = (_input(dataset, items, estimator, job, channel) for items in split)
             report = partial(_report, job, channel, number, len(folds))
-            settings = FitSettings(job.epochs, job.patience, report, over)
+            settings = FitSettings(job.epochs, job.patience, report, chosen[0], over)
             try:
                 trainings.append(estimator.fit(train, validation, settings))
             except sketch.NotSketched:  # the features were cleared meanwhile
                 built, estimator, _ = _built_for(dataset, split, job, channel, fixed(built.params), sketching=False)
                 trainings.append(estimator.fit(train, validation, settings))
-            validations.append(metrics.measure(estimator.predict(validation), validation.labels))
+            validations.append(
+                measure(estimator.predict(validation), validation.labels, chosen, data.group_numbers(split[1]))
+            )
             cost = cost or estimator.cost()
             cost = cost if work.latency_ms is None else replace(cost, latency_ms=work.latency_ms)
             if number < len(splits):
@@ -202,7 +208,7 @@ def _train(
         validation=Metrics.mean(validations),
         test=test,
         folds=tuple(validations) if folds else (),
-        best_epochs=_best_epochs(trainings) if folds else (),
+        best_epochs=_best_epochs(trainings, chosen[0]) if folds else (),
         planned_epochs=trainings[0].planned_epochs,
         ending=next((training.ending for training in trainings if training.ending), None),
         history=trainings[0].history,
@@ -231,9 +237,9 @@ def _training_cost(cost: Cost, trainings: Sequence[Training]) -> Cost:
     )
 
 
-def _best_epochs(trainings: Sequence[Training]) -> tuple[int, ...]:
+def _best_epochs(trainings: Sequence[Training], chosen: Metric) -> tuple[int, ...]:
     """Average each phase's best epochs over the folds; 0 for phases that were left out."""
-    counts = [trainer.best_epochs(training.history) for training in trainings]
+    counts = [trainer.best_epochs(training.history, chosen) for training in trainings]
     padded = [count + (0,) * (training.phases - len(count)) for count, training in zip(counts, trainings, strict=True)]
     return tuple(round(fmean(epochs)) for epochs in zip(*padded, strict=True))
 
@@ -305,7 +311,7 @@ def curve(job: CurveJob, channel: Channel) -> CurveResult:
         built, estimator, _ = _built_for(dataset, split, seeded, channel, fixed(job.values or {}), sketching)
         report = partial(_report, job, channel, 1, 0)
         train, validation = (_input(dataset, items, estimator, job, channel) for items in split)
-        estimator.fit(train, validation, FitSettings(job.epochs, job.patience, report))
+        estimator.fit(train, validation, FitSettings(job.epochs, job.patience, report, _metrics(job)[0]))
         right = estimator.predict(validation).argmax(axis=1) == validation.labels
         answers.append(SampleAnswers(share, len(split[0]), "".join(map(str, right.astype(int)))))
         estimator.release()
@@ -332,7 +338,11 @@ def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channe
     if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
         validation = _input(dataset, items, estimator, job, channel)
         data.write_predictions(Path(job.validated), items, estimator.predict(validation))
-    return metrics.measure(probabilities, test.labels)
+    return measure(probabilities, test.labels, _metrics(job), data.group_numbers(dataset.part("test")))
+
+
+def _metrics(job: TrainingJob) -> list[Metric]:
+    return [metric(name, job.class_names, job.prices) for name in job.metrics]
 
 
 JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
+from bench.metrics import Price
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Shortcuts, Speed, Weights, Work
 
 
@@ -316,6 +317,8 @@ class TrainingJob(FamilyJob):
         values: Hyperparameters to train with; None gets them from the driver's engine.
         halved: True to train with half the batch size.
         predictions: File for the class probabilities of the test pictures; "" writes none.
+        metrics: Names of the run's metrics; the first one decides which epoch is best.
+        prices: As in `metrics.metric`.
     """
 
     files: Mapping[str, str]
@@ -330,6 +333,8 @@ class TrainingJob(FamilyJob):
     values: Mapping[str, Value] | None = None
     halved: bool = False
     predictions: str = ""
+    metrics: tuple[str, ...] = ("accuracy",)
+    prices: tuple[Price, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

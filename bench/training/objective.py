@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from bench.hyperparameters import Value
-from bench.training import metrics
 from bench.training.frozen.identity import is_keras
 from bench.training.keras_private import compile_settings, producer
+from bench.training.probabilities import Probabilities, as_probabilities
 
 LEARNING_RATE = 1e-3
 OPTIMIZER = "adam"
@@ -117,12 +117,12 @@ class Objective:
             return labels.astype(np.float32).reshape(-1, 1)
         return labels if self.integers else np.eye(self.units, dtype=np.float32)[labels]
 
-    def probabilities(self, output: NDArray[np.floating]) -> metrics.Probabilities:
+    def probabilities(self, output: NDArray[np.floating]) -> Probabilities:
         """Convert outputs, shape (n, units), to class probabilities, shape (n, classes)."""
         if self.logits:
             output = expit(output) if self.units == 1 else softmax(output, axis=-1)
         try:
-            return metrics.as_probabilities(output)
+            return as_probabilities(output)
         except ValueError as error:
             raise WrongModel(str(error)) from None
 

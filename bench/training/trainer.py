@@ -16,10 +16,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.data import machine
+from bench.metrics import metric as named
+from bench.metrics._metric import Metric
 from bench.records import Ending, Epoch
-from bench.training import cost, metrics
+from bench.training import cost
 from bench.training.batches import Batches, Examples
 from bench.training.objective import Objective, WrongModel, input_shapes, output_shape
+from bench.training.probabilities import Probabilities
 
 BATCH_SIZE = 32
 """Default if a family does not declare the hyperparameter."""
@@ -90,7 +93,7 @@ class Predictor:
         self.raw = traced(model)
         self._objective = objective
 
-    def __call__(self, examples: Examples) -> metrics.Probabilities:
+    def __call__(self, examples: Examples) -> Probabilities:
         """Return probabilities, shape (n, classes)."""
         size = max(PREDICT_BATCH, READ_BYTES // (4 * sum(map(math.prod, examples.shapes))))
         starts = range(0, len(examples.labels), size)
@@ -105,14 +108,16 @@ class Predictor:
 class BestEpoch:
     """The best epoch so far, over all phases of a training, and its weights.
 
-    An epoch counts as an improvement if its validation accuracy is higher or its validation loss is lower
+    An epoch counts as an improvement if the metric of its validation is better or its validation loss is lower
     (`keras.callbacks.EarlyStopping` monitors only one of them): small networks often stay at chance accuracy for some
-    epochs while their loss already decreases. The best epoch has the highest accuracy, in ties the lowest loss.
+    epochs while their loss already decreases. The best epoch has the best metric, in ties the lowest loss.
 
     Attributes:
+        metric: The run's metric.
         ending: Reason why training ended early; None if it did not.
     """
 
+    metric: Metric
     quality: tuple[float, float] = (-math.inf, -math.inf)
     lowest_loss: float = math.inf
     waited: int = 0
@@ -126,10 +131,11 @@ class BestEpoch:
 
     def note(self, done: Epoch, model: keras.Model) -> None:
         """Count an epoch; if it is the best so far, store its weights."""
-        better = done.val_accuracy > self.quality[0] or done.val_loss < (1 - MIN_GAIN) * self.lowest_loss
+        quality = _quality(done, self.metric)
+        better = quality[0] > self.quality[0] or done.val_loss < (1 - MIN_GAIN) * self.lowest_loss
         self.waited = 0 if better else self.waited + 1
-        if _quality(done) > self.quality:
-            self.quality, self.weights = _quality(done), model.get_weights()
+        if quality > self.quality:
+            self.quality, self.weights = quality, model.get_weights()
         self.lowest_loss = min(self.lowest_loss, done.val_loss)
 
 
@@ -209,12 +215,12 @@ def fit(
     seed: int,
     report: EpochReport,
     predict: Predictor,
-    best: BestEpoch | None = None,
+    best: BestEpoch,
     phase: str = "",
     before: int = 0,
     over: tf.Variable | None = None,
 ) -> list[Epoch]:
-    """Train with early stopping, and restore the weights of the epoch with the best validation accuracy.
+    """Train with early stopping, and restore the weights of the best epoch.
 
     If the time is over within an epoch, this epoch is dropped and training ends.
 
@@ -223,7 +229,7 @@ def fit(
         epochs: Maximum number of epochs.
         patience: Number of epochs without an improvement after which training stops.
         seed: Seed for the order of the examples and their augmentation.
-        best: The best epoch of earlier phases; updated in place.
+        best: The best epoch of earlier phases, with the metric to choose by; updated in place.
         before: Number of epochs of earlier phases.
         over: Becomes True when the time is over; `tf.timestamp` cannot be used with deterministic ops.
 
@@ -231,7 +237,6 @@ def fit(
         NonFinite: A loss or prediction is NaN or infinite.
         Stopped: `report` returned PRUNER, or training ended before the first epoch of all phases.
     """
-    best = best or BestEpoch()
     best.begin(model)
     training = _EpochLoop(model, objective, train, batch_size, seed, over)
     history: list[Epoch] = []
@@ -244,18 +249,21 @@ def fit(
         loss, accuracy = trained
         trained_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
         probabilities = predict(validation)
+        chosen = best.metric
+        value = None if chosen.name == "accuracy" else chosen.value(probabilities, validation.labels)
         val_time_s = time.perf_counter() - start - trained_s
         done = Epoch(
             epoch=number,
             loss=loss,
             accuracy=accuracy,
-            val_loss=metrics.log_loss(probabilities, validation.labels),
-            val_accuracy=metrics.accuracy(probabilities, validation.labels),
+            val_loss=named("log_loss").value(probabilities, validation.labels),
+            val_accuracy=named("accuracy").value(probabilities, validation.labels),
             time_s=time.perf_counter() - start,
             phase=phase,
             step_time_s=trained_s / training.steps,
             step_cpu_s=cpu_s / training.steps,
             val_time_s=val_time_s,
+            value=value,
         )
         history.append(done)
         best.note(done, model)
@@ -287,7 +295,7 @@ def refit(
         training.epoch(number)
 
 
-def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
+def best_epochs(history: Sequence[Epoch], metric: Metric) -> tuple[int, ...]:
     """Return, for each phase, the number of epochs up to its best one.
 
     A phase begins with the best weights of the previous ones; if it does not improve on them, its number is 0.
@@ -296,11 +304,11 @@ def best_epochs(history: Sequence[Epoch]) -> tuple[int, ...]:
     best, before = (-math.inf, -math.inf), 0
     for _, group in itertools.groupby(history, key=lambda epoch: epoch.phase):
         epochs = list(group)
-        top = max(epochs, key=_quality)
-        counts.append(top.epoch - before if _quality(top) > best else 0)
-        best, before = max(best, _quality(top)), epochs[-1].epoch
+        quality, top = max((_quality(epoch, metric), -epoch.epoch) for epoch in epochs)
+        counts.append(-top - before if quality > best else 0)
+        best, before = max(best, quality), epochs[-1].epoch
     return tuple(counts)
 
 
-def _quality(epoch: Epoch) -> tuple[float, float]:
-    return epoch.val_accuracy, -epoch.val_loss
+def _quality(epoch: Epoch, metric: Metric) -> tuple[float, float]:
+    return metric.quality(epoch.measured), -epoch.val_loss

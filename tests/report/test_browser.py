@@ -368,7 +368,7 @@ def test_several_seeds_are_means_wherever_an_accuracy_stands(browser: Browser, p
     leader = recommended(run)
     assert leader is not None
     assert leader.over_seeds is not None
-    mean = percent(leader.over_seeds.accuracy)
+    mean = percent(leader.over_seeds.value)
     with opened(browser, page_of("seeds")) as page:
         assert families(page)[0] == leader.family
         first = page.locator("#board tbody").first.locator("td.accuracy")

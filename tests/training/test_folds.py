@@ -123,7 +123,7 @@ def test_the_result_is_the_mean_and_says_what_one_training_costs(space, channel,
 
 def test_the_epochs_of_the_best_are_those_of_all_folds_in_the_mean(space, channel, job, folded, monkeypatch):
     best = iter([(2, 0), (7, 1), (7, 4)])
-    monkeypatch.setattr(trainer, "best_epochs", lambda history: next(best))
+    monkeypatch.setattr(trainer, "best_epochs", lambda history, metric: next(best))
     result = jobs.trial(job(space("tiny"), manifest=str(folded)), channel())
     assert result.best_epochs == (5, 2)
 

@@ -10,10 +10,13 @@ import pytest
 
 from bench import data
 from bench.config import USUAL_SPLIT, RunConfig
+from bench.metrics import metric
 from bench.records import Epoch
 from bench.training import estimators, jobs, trainer
 from bench.training.phases import FINE_TUNE_LEARNING_RATE, TrainingPhase, phases
 from bench.training.trainer import best_epochs
+
+ACCURACY = metric("accuracy")
 
 pytestmark = pytest.mark.slow
 
@@ -130,11 +133,11 @@ def epoch(number, val_accuracy, phase, val_loss=0.5):
 def test_best_epochs_are_counted_within_each_phase():
     head = [epoch(1, 0.6, "head"), epoch(2, 0.8, "head"), epoch(3, 0.7, "head")]
     better = [epoch(4, 0.7, "fine-tuning"), epoch(5, 0.9, "fine-tuning")]
-    assert best_epochs([*head, *better]) == (2, 2)
-    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning", 0.4)]) == (2, 1)
-    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning")]) == (2, 0)
-    assert best_epochs([replace(each, phase="") for each in head]) == (2,)
-    assert best_epochs([]) == ()
+    assert best_epochs([*head, *better], ACCURACY) == (2, 2)
+    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning", 0.4)], ACCURACY) == (2, 1)
+    assert best_epochs([*head, epoch(4, 0.8, "fine-tuning")], ACCURACY) == (2, 0)
+    assert best_epochs([replace(each, phase="") for each in head], ACCURACY) == (2,)
+    assert best_epochs([], ACCURACY) == ()
 
 
 def test_the_chosen_model_is_trained_on_all_folds_for_the_best_epochs_of_each_phase(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from bench import text
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, RunStatus, Trial
 from bench.report.sections.recommendation import command, cost_of
 from bench.report.sections.screened import in_words
 from bench.runs.standings import Standing, chance, recommended, scored, standings
-from bench.stats import luck_of_best
+from bench.stats import luck_of_best, standard_error
 
 NAMED = 3
 """Maximum number of families that a sentence names."""
@@ -168,8 +169,11 @@ def luck(run: Run) -> tuple[str, ...]:
         return ()
     trials = [trial for trial in run.trials if trial.family == leader.family and not trial.duplicate_of]
     values = [trial.value for trial in trials if trial.state == COMPLETE and trial.value is not None]
-    n = leader.validation.n
-    lucky = luck_of_best(values, min(n, run.split.groups.get("validation") or n))
+    n, groups = leader.validation.n, run.split.groups.get("validation") or math.inf
+    noise = standard_error(fmean(values), int(min(n, groups)))
+    if run.metric.name != "accuracy":
+        noise = leader.validation.of(leader.metric).standard_error or 0.0
+    lucky = luck_of_best(values, noise)
     if len(values) < LEAST_TRIALS or lucky < LEAST_LUCK:
         return ()
     points = f"{100 * lucky:.1f}".removesuffix(".0")
