@@ -11,6 +11,9 @@ from bench.metrics._metric import Answers, Floats
 STEP = 1e-40
 """Imaginary step of a derivative; it can be as small as a number can, since nothing is subtracted."""
 
+LEAST = 1e-9
+"""What is smaller counts as 0: a difference of counts is a multiple of 1 / n, and a root of a step is near 0."""
+
 Formula = Callable[[Floats, Floats, Floats], Floats]
 """Computes a metric from right answers, pictures and answers by class, each of shape (..., classes).
 
@@ -20,7 +23,7 @@ The counts may be complex: only sums, products, quotients, roots, and `ratio` an
 
 def ratio(part: Floats, whole: Floats) -> Floats:
     """Divide; 0 where the whole is 0 but for a step."""
-    none = np.abs(whole) < np.sqrt(STEP)
+    none = np.abs(whole) < LEAST
     quotient: Floats = np.where(none, 0.0, part) / np.where(none, 1.0, whole)
     return quotient
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from bench import metrics
-from bench.errors import ConfigError
-from bench.metrics import metric
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+
+from bench import metrics
+from bench.errors import ConfigError
+from bench.metrics import metric
 
 CLASSES = ("crack", "dent", "free", "scratch", "stain")
 PRICES = (("crack", "dent", 50.0), ("dent", "crack", 1.0), ("dent", "free", 5.0))

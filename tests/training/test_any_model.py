@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, given, settings
 
 from bench import data
 from bench.errors import SpaceError
-from bench.training import jobs, probabilities
+from bench.training import jobs
 from bench.training.frozen import features
 from bench.training.objective import Objective
 

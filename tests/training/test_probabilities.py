@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from bench.metrics import metric
 from bench.training.probabilities import as_probabilities, measure
 
