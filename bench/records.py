@@ -788,6 +788,7 @@ class Screening:
         time_s: Seconds of the whole job, including building the backbone.
         seconds_per_picture: Seconds for computing the features of a picture, with an empty cache.
         trial_s: Forecast seconds of a trial of the screened configuration; None if unknown.
+        value: Estimate of the run's metric; None if it is the accuracy, and without an estimate.
     """
 
     family: str = ""
@@ -801,6 +802,12 @@ class Screening:
     seconds_per_picture: float = 0.0
     trial_s: float | None = None
     reason: str = ""
+    value: float | None = None
+
+    @property
+    def measured(self) -> float | None:
+        """Estimate of the run's metric; None without an estimate."""
+        return self.accuracy if self.value is None else self.value
 
 
 class FeatureKind(WordedEnum):
@@ -1131,9 +1138,11 @@ class Run(RunHeader):
     def screening(self, family: str) -> Screening | None:
         """The family's highest estimate; without one, the first reason; None if it was not screened."""
         screenings = [screening for screening in self.screenings if screening.family == family]
-        return max(
-            screenings, key=lambda screening: -1.0 if screening.accuracy is None else screening.accuracy, default=None
-        )
+
+        def key(screening: Screening) -> float:
+            return -math.inf if screening.measured is None else self.metric.quality(screening.measured)
+
+        return max(screenings, key=key, default=None)
 
     def failed_families(self) -> list[str]:
         """Families that were tried and have no complete trial, not only because of a limit."""

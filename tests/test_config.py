@@ -154,3 +154,36 @@ def test_the_configuration_of_a_split_file_is_read_again():
     config = RunConfig(split_file="split.json")
     assert from_data(RunConfig, to_data(config)) == config
     assert replace(RunConfig(), split_file="split.json").split_file == "split.json"
+
+
+@pytest.mark.parametrize("headings", ["", "true class,predicted class,price\n"])
+def test_costs_are_read_from_a_table_and_recorded(tmp_path, headings):
+    (tmp_path / "costs.csv").write_text(f"{headings}crack,free,50\n\nfree, crack ,1.5\n", encoding="utf-8")
+    config = RunConfig(metric="cost,accuracy", costs=tmp_path / "costs.csv")
+    assert config.costs == (("crack", "free", 50.0), ("free", "crack", 1.5))
+    assert RunConfig(metric=config.metric, costs=config.costs) == config
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("crack,free", "row 1: 'crack,free'"),
+        ("crack,free,1\ncrack,free,2", "row 2: .* this pair is there twice"),
+        ("crack,free,-1", "a price must be a number from 0"),
+        ("crack,free,nan", "a price must be a number from 0"),
+        ("crack,free,0", "no price is above 0"),
+        ("a,b,price", "no price is above 0"),
+        ("a,b,1\nc,d,much", "row 2: 'c,d,much'"),
+    ],
+)
+def test_costs_that_make_no_sense_are_named_by_their_row(tmp_path, content, error):
+    (tmp_path / "costs.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=error):
+        RunConfig(metric="cost", costs=str(tmp_path / "costs.csv"))
+
+
+def test_costs_without_their_metric_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="only --metric cost reads them"):
+        RunConfig(costs=(("a", "b", 1.0),))
+    with pytest.raises(ConfigError, match=r"missing\.csv"):
+        RunConfig(metric="cost", costs=tmp_path / "missing.csv")

@@ -284,6 +284,32 @@ def test_the_interval_of_the_test_accuracy_is_wilsons(start):
     assert (round(test.accuracy_low, 4), round(test.accuracy_high, 4)) == (0.8798, 0.9171)
 
 
+def test_a_loss_is_minimised_from_the_engine_to_the_board(start):
+    """In this pool every metric has the value that is the accuracy elsewhere."""
+    run = start(metric="log_loss,accuracy", budget=Budget(12))
+    best = min(counted(run), key=lambda trial: trial.value)
+    assert run.best(best.family).value == best.value < max(trial.value for trial in counted(run))
+    assert [trial.test_value for trial in run.ranking()] == sorted(trial.test_value for trial in run.ranking())
+    assert run.metric.lower_is_better
+    assert run.ranking()[0].metric == "log_loss"
+
+
+@pytest.mark.parametrize(
+    ("metric", "error"),
+    [
+        ("acuracy", "Did you mean accuracy"),
+        ("recall", "needs a class"),
+        ("recall:cow", "unknown class of --metric 'cow'"),
+        ("cost", "needs --costs"),
+        ("mcc,mcc", "named twice"),
+    ],
+)
+def test_a_metric_that_cannot_be_computed_is_refused_before_anything_is_trained(start, tmp_path, metric, error):
+    with pytest.raises(ConfigError, match=error):
+        start(metric=metric)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("slots", [1, 3])
 def test_the_model_that_is_kept_is_the_chosen_ones(start, tmp_path, slots):
     run = start(FakePool(depth, deeper_is_better, slots=slots), budget=Budget(12), engines=("optuna:random",))

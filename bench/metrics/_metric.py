@@ -122,6 +122,10 @@ class Metric:
         """A value as a figure that is better the higher it is, and 1 at best: what comparisons and planning use."""
         return 1.0 - abs(self.best - value)
 
+    def of_quality(self, quality: float) -> float:
+        """The value that has a quality."""
+        return self.best + (1.0 - quality) * (1 if self.lower_is_better else -1)
+
     def support(self, labels: Labels) -> float:
         """Number of pictures that would tell as much about a share of pictures as these tell about the metric.
 

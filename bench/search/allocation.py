@@ -64,10 +64,10 @@ class Outlook:
 
     @classmethod
     def of(cls, values: Sequence[float], screened: float | None, least_error: float) -> Outlook:
-        """Estimate it from the accuracies of the family's trials.
+        """Estimate it from the results of the family's trials.
 
         Args:
-            values: Validation accuracies of the trials.
+            values: Quality of the trials on the validation pictures (`Trial.quality`); an error is 1 minus it.
             screened: Accuracy that the screening estimates; None without one.
             least_error: Smallest error that the validation pictures can show.
         """
@@ -149,11 +149,16 @@ def adaptively(studies: Sequence[StudyState], least_error: float, first_s: float
 
 
 def _reason(study: StudyState, best: float) -> str:
+    metric = study.context.folder.run.metric
+
+    def figure(quality: float) -> str:
+        return text.figure(metric.of_quality(quality), metric)
+
     if study.values:
-        seen = f"its {text.plural(len(study.values), 'trial')} reached {text.percent(max(study.values))}"
+        seen = f"its {text.plural(len(study.values), 'trial')} reached {figure(max(study.values))}"
     else:
-        seen = f"screened: {text.percent(study.screened)}"
-    return f"{seen}; the probability that another improves on {text.percent(best)} is below {text.percent(MIN_CHANCE)}"
+        seen = f"screened: {figure(study.screened or 0.0)}"
+    return f"{seen}; the probability that another improves on {figure(best)} is below {text.percent(MIN_CHANCE)}"
 
 
 def is_known_due(study: Counted, studies: Sequence[Counted], plan: SearchPlan) -> bool:

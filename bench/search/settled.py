@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench import text
+from bench.metrics import metric
 from bench.records import COMPLETE, Origin, Trial
 from bench.search.allocation import LEAST_ERROR, Outlook
 
@@ -24,7 +26,7 @@ MIN_FAMILY_PROPOSALS = 3
 
 @dataclass(frozen=True)
 class Settled:
-    """Figures of a settled search; shares, not points.
+    """Figures of a settled search, in units of the metric.
 
     Attributes:
         trials: Number of trials so far.
@@ -34,6 +36,7 @@ class Settled:
         recent_gain: Their gain over all trials before them.
         noise: Standard error of the best validation result.
         pictures: Number of its validation pictures.
+        metric: Name of the run's metric.
     """
 
     trials: int
@@ -43,13 +46,15 @@ class Settled:
     recent_gain: float
     noise: float
     pictures: int
+    metric: str = "accuracy"
 
     def __str__(self) -> str:
+        sized = partial(text.sized, metric=metric(self.metric))
         another = f"another trial of {text.one_line(self.family, 40)}" if self.family else "another trial"
         return (
-            f"settled after {text.plural(self.trials, 'trial')}, {another} is expected to gain {_points(self.gain)}"
-            f" (the last {text.plural(self.recent, 'proposal')} gained {_points(self.recent_gain)}), less than the"
-            f" standard error of {text.plural(self.pictures, 'validation picture')}, {_points(self.noise)}"
+            f"settled after {text.plural(self.trials, 'trial')}, {another} is expected to gain {sized(self.gain)}"
+            f" (the last {text.plural(self.recent, 'proposal')} gained {sized(self.recent_gain)}), less than the"
+            f" standard error of {text.plural(self.pictures, 'validation picture')}, {sized(self.noise)}"
         )
 
 
@@ -85,7 +90,7 @@ def settled(trials: Sequence[Trial], families: Collection[str], baselines: Colle
     family = max(gains, key=gains.__getitem__)
     if max(gains[family], recent_gain) >= noise:
         return None
-    return Settled(count, family, gains[family], len(recent), recent_gain, noise, pictures)
+    return Settled(count, family, gains[family], len(recent), recent_gain, noise, pictures, best.metric)
 
 
 def _best(trials: Sequence[Trial]) -> Trial | None:
@@ -94,7 +99,3 @@ def _best(trials: Sequence[Trial]) -> Trial | None:
 
 def _complete(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.state == COMPLETE]
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f} points"

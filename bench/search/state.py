@@ -170,7 +170,7 @@ class StudyState:
     Attributes:
         answers_in_a_row: Number of consecutive proposals that were answered from the record.
         values: Quality of its complete trials on the validation pictures (`Trial.quality`), in their order.
-        screened: Accuracy that its best screening estimates; None without one.
+        screened: Quality that its best screening estimates; None without one.
         dropped: Reason why the allocation gives it no more trials; "" while it may get more.
         distinct: Keys of the tried configurations.
         exhausted: True if there is nothing new to propose.
@@ -195,7 +195,8 @@ class StudyState:
         self.exhausted = self.failed = False
         self.values: list[float] = []
         screening = folder.run.screening(family.name)
-        self.screened = screening.accuracy if screening and config.metric[0] == "accuracy" else None
+        screened = screening.measured if screening else None
+        self.screened = None if screened is None else folder.run.metric.quality(screened)
         self.dropped = ""
         self._dropped_s: float | None = None
         self._known = list(zip_longest(family.known, family.works[: len(family.known)]))

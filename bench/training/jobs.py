@@ -94,9 +94,12 @@ def screen(job: ScreenJob, channel: Channel) -> Screening:
         with suppress(sketch.NotSketched):
             fetched, features = network.backbone_features(part)
             break
+    estimated = linear_estimate.probabilities(features, part.labels, len(job.class_names))
+    chosen = _metrics(job)[0]
     return Screening(
         input_size=network.size,
-        accuracy=linear_estimate.correct(features, part.labels) / len(sample),
+        accuracy=metric("accuracy").value(estimated, part.labels),
+        value=None if chosen.name == "accuracy" else chosen.value(estimated, part.labels),
         n=len(sample),
         time_s=time.perf_counter() - start,
         seconds_per_picture=fetched.cold_s / len(sample),

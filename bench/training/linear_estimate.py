@@ -46,17 +46,22 @@ def sample(dataset: Dataset, count: int) -> Items:
     return tuple(item for *_, item in sorted(ranked, key=lambda entry: entry[:2])[:count])
 
 
-def correct(features: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> int:
-    """Count the pictures that a ridge classifier classifies correctly in stratified cross-validation.
+def probabilities(features: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """Predict the classes of pictures by ridge regression of the one-hot labels, in stratified cross-validation.
+
+    The most probable class is that of scikit-learn's `RidgeClassifier`.
 
     Args:
         features: Shape (n, features).
         labels: Shape (n,).
 
+    Returns:
+        Probabilities, shape (n, classes).
+
     Raises:
         ValueError: There is one class, or at most one picture of every class.
     """
-    from sklearn.linear_model import RidgeClassifier
+    from sklearn.linear_model import Ridge
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
@@ -69,5 +74,7 @@ def correct(features: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> i
     folds = StratifiedKFold(min(FOLDS, max(counts.values())))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class may have fewer pictures than there are folds
-        predicted = cross_val_predict(make_pipeline(Normalizer(), RidgeClassifier(ALPHA)), features, labels, cv=folds)
-    return int((predicted == labels).sum())
+        splits = list(folds.split(features, labels))
+    model = make_pipeline(Normalizer(), Ridge(ALPHA))
+    expected = cross_val_predict(model, features, np.eye(classes)[labels], cv=splits).clip(1e-6, 1.0)
+    return np.asarray(expected / expected.sum(axis=1, keepdims=True), np.float64)

@@ -71,7 +71,11 @@ def score(values: Configuration) -> float:
 
 
 def run(
-    engine: Engine, trials: int, build: Build = everything, known: Configuration | None = None
+    engine: Engine,
+    trials: int,
+    build: Build = everything,
+    known: Configuration | None = None,
+    score: Callable[[Configuration], float] = score,
 ) -> list[Configuration]:
     """A driver in miniature: one trial at a time."""
     taken = []
@@ -125,6 +129,11 @@ class EngineContract:
 
     def test_the_same_seed_proposes_the_same(self, name: str) -> None:
         assert run(self.make(name), 12) == run(self.make(name), 12)
+
+    def test_a_loss_is_searched_as_its_negative_is(self, name: str) -> None:
+        by_score = run(self.make(name), 16)
+        by_loss = run(self.make(name, minimize=True), 16, score=lambda values: -score(values))
+        assert by_loss == by_score
 
     def test_another_seed_proposes_others(self, name: str) -> None:
         if name == "keras-tuner:grid":
