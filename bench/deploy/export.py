@@ -53,7 +53,7 @@ def export(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
         pool: Pool for the training; None starts a process on this machine.
 
     Returns:
-        Validation accuracy of the new training; None if the model was copied.
+        The metric of the new training on the validation pictures; None if the model was copied.
 
     Raises:
         UsageError: The file cannot be written, or the trial cannot be trained again.
@@ -106,7 +106,7 @@ def _train(run: Run, trial: Trial, out: Path, progress: Progress, pool: Pool | N
     if not out.exists():
         raise ConfigError(f"{trial.family}: its model is not a Keras model, so it has no .keras file")
     assert outcome.result.validation is not None
-    return outcome.result.validation.accuracy
+    return outcome.result.validation.of(trial.metric).value
 
 
 class _ExportListener(Listener):
