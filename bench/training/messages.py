@@ -232,7 +232,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyJob(Job):
-    """A job that builds the family in the file `path`; `weights` is one of `config.WEIGHTS`."""
+    """A job that builds the family in the file `path`.
+
+    Attributes:
+        weights: One of `config.WEIGHTS`.
+        unbalanced: As in `records.SplitInfo`.
+    """
 
     path: str
     class_names: tuple[str, ...]
@@ -240,6 +245,7 @@ class FamilyJob(Job):
     weights: str
     seed: int
     deterministic: bool = True
+    unbalanced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
