@@ -1,4 +1,4 @@
-"""Rare classes in training: weights of the loss as in Keras' `fit`, and samples with as many pictures of every class."""
+"""Rare classes in training: weights of the loss as in Keras' `fit`, samples with as many pictures of every class."""
 
 from __future__ import annotations
 
@@ -221,3 +221,139 @@ def test_an_epoch_is_that_of_fit_with_the_same_class_weights(units, activation, 
     assert curve[0] == pytest.approx(fitted.history["loss"][0], abs=1e-5)
     for one, other in zip(ours._model.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_train_step_that_takes_no_weights_is_refused_before_the_search(space, channel, job, probe_job):
+    from bench.errors import SpaceError
+    from bench.training import jobs
+    from bench.training.objective import WrongModel
+
+    text = """\
+import keras
+from keras import layers
+
+
+class Own(keras.Model):
+    def train_step(self, data):
+        x, y = data
+        return super().train_step((x, y))
+
+
+def build(hp, task):
+    inputs = keras.Input((16, 16, 3))
+    hp.Choice("class_weight", ["none", "balanced"])
+    return Own(inputs, task.classify(layers.Flatten()(inputs / 255)))
+"""
+    path = space("own", text)
+    needed = r"class_weight needs a train_step that takes \(x, y, sample_weight\)"
+    with pytest.raises(SpaceError, match=needed):
+        jobs.probe(probe_job(path), channel())
+    with pytest.raises(WrongModel, match=needed):
+        jobs.trial(job(path), channel(WEIGHTED))
+    assert len(jobs.trial(job(path), channel()).history) == 2
+
+
+def recalls(values, train, test):
+    """Recall of each class, after eight epochs of a small network and without a choice among them."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.Rescaling(1 / 64, offset=-1.5)(inputs))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling2D()(x)))
+    trained = network(model, {"learning_rate": 0.02, "batch_size": 32, **values})
+    trained.refit(train, [8])
+    right = trained.predict(test).argmax(axis=1) == test.labels
+    return [right[test.labels == label].mean() for label in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("balance", [WEIGHTED, SAMPLED], ids=["weights", "samples"])
+def test_of_a_class_that_is_one_in_thirty_one_more_is_found(balance):
+    train, test = pictures(600, 20), pictures(100, 100, seed=1)
+    (frequent, rare), (_, rare_before) = recalls(balance, train, test), recalls({}, train, test)
+    assert rare_before < 0.2
+    assert min(frequent, rare) > 0.75
+
+
+# -- classifiers of scikit-learn
+
+
+def trained_classifier(model, values, train):
+    from bench.training.estimators import Classifier
+
+    trained = Classifier(model, 16, 7, balancing=Balancing.of(values))
+    trained.refit(train, [])
+    return trained.predict(train)
+
+
+def vectors(*counts):
+    from bench.cache.rows import Rows
+    from bench.training.batches import Part
+
+    part = pictures(*counts, size=4)
+    return Part(Rows.of(part.pixels), part.labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize("own", [None, "balanced"])
+def test_a_classifier_is_weighted_once_as_by_its_class_weight(piped, own):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def model(class_weight):
+        steps = [StandardScaler(), LogisticRegression(C=1e-3, class_weight=class_weight, max_iter=5000)]
+        return make_pipeline(*steps) if piped else steps[-1]
+
+    train = vectors(60, 6)
+    expected = model("balanced").fit(np.asarray(train.pixels.flattened()), train.labels)
+    probabilities = expected.predict_proba(np.asarray(train.pixels.flattened()))
+    np.testing.assert_allclose(trained_classifier(model(own), WEIGHTED, train), probabilities, atol=1e-3)
+    if own is None:
+        assert np.abs(trained_classifier(model(None), {}, train) - probabilities).max() > 0.05
+
+
+@pytest.mark.slow
+def test_a_classifier_is_trained_on_every_class_equally_often():
+    seen = []
+
+    class Plain:
+        def fit(self, x, y):
+            seen.append((x, y))
+
+        def predict_proba(self, x):
+            return np.full((len(x), 2), 0.5)
+
+    train = vectors(60, 6)
+    for _ in range(2):
+        trained_classifier(Plain(), SAMPLED, train)
+    (x, y), (again, _) = seen
+    assert np.bincount(y).tolist() == [33, 33]
+    np.testing.assert_array_equal(x, again)
+    original = {
+        (row.tobytes(), label) for row, label in zip(np.asarray(train.pixels.flattened()), train.labels, strict=True)
+    }
+    assert {(row.tobytes(), label) for row, label in zip(x, y, strict=True)} < original
+
+
+@pytest.mark.slow
+def test_a_classifier_that_takes_no_weights_is_refused_before_the_search(space, channel, probe_job):
+    from bench.errors import SpaceError
+    from bench.training import jobs
+
+    text = """\
+from sklearn.neighbors import KNeighborsClassifier
+
+
+def build(hp):
+    hp.Choice({}, [{}, "balanced"])
+    return KNeighborsClassifier()
+"""
+    says = "KNeighborsClassifier.fit takes no sample_weight: declare sampling instead"
+    with pytest.raises(SpaceError, match=says):
+        jobs.probe(probe_job(space("weighted", text.format('"class_weight"', '"none"'))), channel())
+    assert jobs.probe(probe_job(space("sampled", text.format('"sampling"', '"natural"'))), channel()).learns
