@@ -1004,6 +1004,10 @@ class AuditFindings:
         return {finding.name: getattr(self, finding.name) for finding in fields(AuditFindings)}
 
 
+BALANCED_RATIO = 3
+"""Largest ratio of two classes' training pictures that counts as balanced."""
+
+
 @dataclass(frozen=True)
 class SplitInfo(AuditFindings):
     """The common split in numbers, and the findings of the audit of the pictures.
@@ -1027,6 +1031,12 @@ class SplitInfo(AuditFindings):
     def n(self, part: str) -> int:
         """Number of pictures in a part ("train", "validation" or "test")."""
         return sum(self.counts.get(part, {}).values())
+
+    @property
+    def unbalanced(self) -> bool:
+        """True if a class has more than `BALANCED_RATIO` times the training pictures of another."""
+        counts = self.counts.get("train", {}).values()
+        return max(counts, default=0) > BALANCED_RATIO * min(counts, default=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Transfer learning: a new head on a pretrained backbone, shared by several families."""
 
 import keras
+from _imbalance import search_imbalance
 from keras import layers
 
 
@@ -32,6 +33,7 @@ def transfer(hp, task, application, preprocess, block):
     hp.Choice("optimizer", ["adam", "rmsprop"])
     hp.Choice("batch_size", [16, 32, 64], default=32)
     hp.Choice("augmentation", ["none", "flip", "light"])
+    search_imbalance(hp, task)
     return keras.Model(inputs, task.classify(x))
 
 

@@ -1,6 +1,7 @@
 """Plain convolutional networks of searched depth (LeCun et al., 1998), trained from scratch."""
 
 import keras
+from _imbalance import search_imbalance
 from keras import layers
 
 
@@ -33,6 +34,7 @@ def build(hp, task):
     hp.Choice("optimizer", ["adam", "rmsprop"])
     hp.Choice("batch_size", [16, 32, 64])
     hp.Choice("augmentation", ["none", "flip", "light"])
+    search_imbalance(hp, task)
     return keras.Model(inputs, task.classify(x))
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import zipfile
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -1041,6 +1042,25 @@ def test_sizes_that_are_left_out_reach_no_training_of_the_family(start):
     run = start(Sized(depth, deeper_is_better), budget=Budget(4), input_sizes=(16, 32), repeats=1)
     assert sizes == {"a": {(32,)}, "b": {(16, 32)}}
     assert run.split.input_sizes == (16, 32)
+
+
+@pytest.mark.parametrize(("cats", "unbalanced"), [(20, False), (80, True)])
+def test_every_job_of_a_family_says_whether_the_classes_are_unbalanced(start, tmp_path, cats, unbalanced):
+    class Listening(FakePool):
+        def _run(self, job, listener):
+            said[type(job)].add(job.unbalanced)
+            return super()._run(job, listener)
+
+    random, said = np.random.default_rng(0), defaultdict(set)
+    for name, count in (("cats", cats), ("dogs", 20)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    start(Listening(depth, deeper_is_better), budget=Budget(2), data=str(tmp_path / "pictures"), repeats=1)
+    del said[ShortcutJob]
+    assert {ProbeJob, TrialJob} <= said.keys()
+    assert all(values == {unbalanced} for values in said.values())
 
 
 @pytest.mark.parametrize("seen", [True, False])

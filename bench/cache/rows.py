@@ -79,7 +79,7 @@ class Rows:
             row[...] = self._segments[number][place]
         return result
 
-    def select(self, index: slice) -> Rows:
+    def select(self, index: slice | npt.NDArray[np.int64]) -> Rows:
         """Select rows without reading them."""
         return Rows(self._segments, self._numbers[index], self._places[index])
 

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", metavar="N", default=str(CLASSES), help="number of classes; default %(default)s")
     add("--input-sizes", metavar="LIST", default=INPUT_SIZES, help="picture sizes in pixels; default %(default)s")
     add("--images", metavar="N", default=str(IMAGES), help="number of pictures in the forecast; default %(default)s")
+    add("--unbalanced", action="store_true", help="for unbalanced classes, as task.unbalanced tells a family")
     add("--json", action="store_true", help="print only JSON")
 
 
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
             input_sizes=config.input_sizes,
             weights="random",
             seed=config.seed,
+            unbalanced=options.unbalanced,
             cache=str(cache.folder()),
             features=config.features,
             epochs=config.epochs,

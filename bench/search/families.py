@@ -91,7 +91,7 @@ def prepare(
         SpaceError: A family's file is invalid.
         WeightsError: Weights are missing and `missing_weights` is "error".
     """
-    warn = warn or progress.warning
+    warn, unbalanced = warn or progress.warning, dataset.info().unbalanced
     jobs = [
         ProbeJob(
             id=f"probe {space.name}",
@@ -101,6 +101,7 @@ def prepare(
             input_sizes=tuple(dataset.input_sizes),
             weights=config.weights,
             seed=config.seed,
+            unbalanced=unbalanced,
             only=only,
             limits=limits(config) if only is None else {},
             proposals=proposals,
@@ -194,6 +195,7 @@ def training(config: RunConfig, run: Run, family: Family) -> dict[str, Any]:
         "seed": config.seed,
         "metrics": config.metric,
         "prices": config.costs,
+        "unbalanced": split.unbalanced,
     }
 
 
@@ -361,7 +363,7 @@ class _WeightsFinder:
 
     def _check(self, downloaded: Mapping[str, tuple[ProbeJob, WeightsFile]]) -> dict[str, str]:
         """Load the downloaded files; return their problems by `_check_id`."""
-        shared = ("path", "class_names", "input_sizes", "weights", "seed")
+        shared = ("path", "class_names", "input_sizes", "weights", "seed", "unbalanced")
         jobs = [
             WeightsJob(id=check, timeout_s=PROBE_TIMEOUT_S, file=file, **{name: getattr(job, name) for name in shared})
             for check, (job, file) in downloaded.items()

@@ -71,7 +71,7 @@ class _RecordingTask(Task):
     """
 
     def __init__(self, job: FamilyJob, sizes: Sequence[int], hp: HyperParameters, built: Sequence[Backbone]) -> None:
-        super().__init__(job.class_names, sizes)
+        super().__init__(job.class_names, sizes, unbalanced=job.unbalanced)
         self.requests: list[Request] = []
         self._hp, self._reusable = hp, built[:-1]
 

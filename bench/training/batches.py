@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 
 from bench.cache.rows import Rows
 from bench.training.augmentation import Augmentation
+from bench.training.imbalance import Balancing
 
 Arrays = tuple[NDArray[Any], ...]
+
+NATURAL = Balancing()
+"""Every picture once in an epoch, with the same weight."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,9 @@ class Part:
     labels: NDArray[np.int64]
     sha256: Sequence[str] = ()
 
-    def examples(self, augment: Augmentation | None = None) -> Examples:
+    def examples(self, augment: Augmentation | None = None, balancing: Balancing = NATURAL) -> Examples:
         """Return the pictures as examples, which are read from disk when needed."""
-        return Examples([self.pixels], self.labels, augment=augment)
+        return Examples([self.pixels], self.labels, augment=augment, balancing=balancing)
 
 
 class Examples:
@@ -48,7 +52,11 @@ class Examples:
         labels: int64, shape (n,).
         views: Number of views of each example; each training step draws one of them.
         augment: Alters the pictures, the only input, in each training step.
+        balancing: Treatment of rare classes in training.
         in_memory: Whether to read all rows into memory; the attribute `arrays` then has them by input.
+
+    Attributes:
+        weights: Weight of each example in the loss, shape (n,); None if all count the same.
     """
 
     def __init__(
@@ -58,9 +66,11 @@ class Examples:
         *,
         views: int = 1,
         augment: Augmentation | None = None,
+        balancing: Balancing = NATURAL,
         in_memory: bool = False,
     ) -> None:
         self.labels, self._views, self._augment = labels, views, augment
+        self.weights, self._balancing = balancing.weights(labels), balancing
         self.shapes, self.dtypes = [rows.shape[1:] for rows in inputs], [rows.dtype for rows in inputs]
         self.arrays: Arrays | None = tuple(np.asarray(rows) for rows in inputs) if in_memory else None
         self._inputs: Sequence[Rows] | Arrays = self.arrays or inputs
@@ -72,6 +82,10 @@ class Examples:
         rows = self.choose(indices, random)
         arrays = tuple(array[rows] for array in self._inputs)
         return (self._augment(arrays[0], random),) if self._augment else arrays
+
+    def order(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the examples of an epoch, in order, shape (n,); with balanced sampling rare ones are repeated."""
+        return self._balancing.draw(self.labels, random)
 
     def choose(self, indices: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
         """Draw a view of each example and return its row; of two views the second if `augmentation.flip` would flip."""
@@ -92,31 +106,36 @@ class Batches:
     """
 
     def __init__(self, examples: Examples, targets: NDArray[Any], batch_size: int, seed: int) -> None:
-        self._examples, self._targets, self._size, self._seed = examples, targets, batch_size, seed
+        self._examples, self._size, self._seed = examples, batch_size, seed
+        self._targets: Arrays = (targets,) if examples.weights is None else (targets, examples.weights)
         self.steps = math.ceil(len(targets) / batch_size)
         self._epoch, self._order = 0, np.arange(len(targets))
         arrays = examples.arrays
-        self._arrays = None if arrays is None else tuple(tf.constant(array) for array in (*arrays, targets))
+        self._arrays = None if arrays is None else tuple(tf.constant(array) for array in (*arrays, *self._targets))
         self._stream = self._streamed() if arrays is None else None
 
     def begin(self, epoch: int) -> Any:
         """Shuffle for an epoch; return the first argument of `next`, a valid argument of a traced function."""
-        self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._targets))
+        self._epoch, self._order = epoch, self._examples.order(np.random.default_rng([self._seed, epoch]))
         if self._stream is not None:
             return iter(self._stream)
         rows = [self._examples.choose(self._indices(step), self._random(step)) for step in range(self.steps)]
         return tf.constant(np.concatenate(rows)), tf.constant(self._order)
 
-    def next(self, epoch: Any, step: Any) -> tuple[Any, Any]:
-        """Return a batch inside a traced function: float32 inputs (a list if there are several) and targets."""
+    def next(self, epoch: Any, step: Any) -> tuple[Any, ...]:
+        """Return a batch inside a traced function, as `Model.fit` passes it to `train_step`.
+
+        It has float32 inputs (a list if there are several), targets and, only if examples have weights, the weights.
+        """
+        count = len(self._examples.shapes)
         if self._arrays is None:
-            *inputs, targets = epoch.get_next()
+            arrays = epoch.get_next()
         else:
             batch = slice(step * self._size, (step + 1) * self._size)
-            inputs = [tf.gather(array, epoch[0][batch]) for array in self._arrays[:-1]]
-            targets = tf.gather(self._arrays[-1], epoch[1][batch])
-        floats = [tf.cast(array, tf.float32) for array in inputs]
-        return floats if len(floats) > 1 else floats[0], targets
+            places = [epoch[0][batch]] * count + [epoch[1][batch]] * len(self._targets)
+            arrays = [tf.gather(array, indices) for array, indices in zip(self._arrays, places, strict=True)]
+        floats = [tf.cast(array, tf.float32) for array in arrays[:count]]
+        return floats if len(floats) > 1 else floats[0], *arrays[count:]
 
     def _indices(self, step: int) -> NDArray[np.int64]:
         return self._order[step * self._size : (step + 1) * self._size]
@@ -126,12 +145,13 @@ class Batches:
 
     def _streamed(self) -> tf.data.Dataset:
         """Read each batch of the current epoch while the model is trained on the previous one."""
-        shapes = [*self._examples.shapes, self._targets.shape[1:]]
-        dtypes = [*self._examples.dtypes, self._targets.dtype]
+        shapes = [*self._examples.shapes, *(array.shape[1:] for array in self._targets)]
+        dtypes = [*self._examples.dtypes, *(array.dtype for array in self._targets)]
 
         def read(step: np.int64) -> list[NDArray[Any]]:
             indices = self._indices(int(step))
-            return [*self._examples.read(indices, self._random(int(step))), self._targets[indices]]
+            targets = (array[indices] for array in self._targets)
+            return [*self._examples.read(indices, self._random(int(step))), *targets]
 
         def batch(step: Any) -> Any:
             arrays = tf.numpy_function(read, [step], dtypes, stateful=False)

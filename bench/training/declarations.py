@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.config import FITS
 from bench.hyperparameters import Condition, Hyperparameter, HyperParameters, Value
 from bench.training.augmentation import AUGMENTATIONS
+from bench.training.imbalance import CLASS_WEIGHTS, SAMPLINGS
 
 TRAINER_READS = (
     "learning_rate",
@@ -18,13 +19,20 @@ TRAINER_READS = (
     "batch_size",
     "epochs",
     "augmentation",
+    "class_weight",
+    "sampling",
     "fit",
     "head_epochs",
     "fine_tune_learning_rate",
 )
 """Hyperparameters that the trainer reads where a family declares them."""
 
-CHOICES: Mapping[str, Collection[str]] = {"augmentation": AUGMENTATIONS, "fit": FITS}
+CHOICES: Mapping[str, Collection[str]] = {
+    "augmentation": AUGMENTATIONS,
+    "class_weight": CLASS_WEIGHTS,
+    "sampling": SAMPLINGS,
+    "fit": FITS,
+}
 """The values of those that have names as values."""
 
 _ABBREVIATIONS = {"lr": "learning_rate", "rate": "learning_rate", "bs": "batch_size", "opt": "optimizer"}

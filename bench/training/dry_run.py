@@ -61,6 +61,8 @@ def dry_run(
     Raises:
         WrongModel: It cannot be trained.
     """
+    if "class_weight" in values:
+        values = {**values, "class_weight": "balanced"}  # the model must take weights, whatever its default
     network = Network(model, values, num_classes, seed, backbones=backbones, cache=None, progress=lambda *_: None)
     pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, network.size, network.size, 3), np.uint8)
     rows = Rows.of(pixels)

@@ -26,15 +26,16 @@ from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, PhaseWork, Prefix, Work
 from bench.training import cost, trainer
 from bench.training.augmentation import augmentation
-from bench.training.batches import Examples, Part
+from bench.training.batches import NATURAL, Examples, Part
 from bench.training.cost import Use
 from bench.training.frozen import sketch
 from bench.training.frozen.features import VIEWS, FeatureCache, Fetched, PictureView, views
 from bench.training.frozen.graph import Cut, Graph, Nested
 from bench.training.frozen.identity import NoPrefix, fingerprint
+from bench.training.imbalance import Balancing
 from bench.training.keras_private import Functional
 from bench.training.loading import METADATA, PIXELS
-from bench.training.objective import Objective, check_model
+from bench.training.objective import Objective, WrongModel, check_model
 from bench.training.phases import PreparedPhase, TrainingPhase, phases
 from bench.training.probabilities import Probabilities, as_probabilities
 from bench.training.task import Backbone
@@ -131,27 +132,46 @@ class Classifier(Estimator):
     """A scikit-learn classifier on flattened pixels, 0 to 255, or on metadata, trained on all pictures at once.
 
     Every `random_state` that is None, including those of pipeline steps, is set to the seed.
+
+    Raises:
+        WrongModel: It cannot be weighted by class.
     """
 
-    def __init__(self, model: Any, size: int, seed: int, input: str = PIXELS, square: str = "squash") -> None:
+    def __init__(
+        self,
+        model: Any,
+        size: int,
+        seed: int,
+        input: str = PIXELS,
+        square: str = "squash",
+        balancing: Balancing = NATURAL,
+    ) -> None:
         parameters = model.get_params() if hasattr(model, "get_params") else {}
         states = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
         if unset := {name: seed for name in states if parameters[name] is None}:
             model.set_params(**unset)
         self.size, self.input, self.square = size, input, square
-        self._model = model
+        self._model, self._seed, self._balancing = model, seed, balancing
+        self._weight = weight_argument(model) if balancing.weighted else ""
 
     def fit(self, train: Part, validation: Part, settings: FitSettings) -> Training:
         """Train; TooLarge if the pictures do not fit into memory."""
+        return Training((), self._train(train))
+
+    def refit(self, train: Part, epochs: Sequence[int]) -> None:
+        self._train(train)
+
+    def _train(self, train: Part) -> float:
+        """Train and return the seconds, without those for reading the pictures."""
+        if self._balancing.sampled:
+            drawn = self._balancing.draw(train.labels, np.random.default_rng(self._seed))
+            train = Part(train.pixels.select(drawn), train.labels[drawn])
+        weights = {self._weight: self._balancing.weights(train.labels)} if self._weight else {}
         pictures = self._vectors(train)
         start = time.perf_counter()
         with self._threads():
-            self._model.fit(pictures, train.labels)
-        return Training((), time.perf_counter() - start)
-
-    def refit(self, train: Part, epochs: Sequence[int]) -> None:
-        with self._threads():
-            self._model.fit(self._vectors(train), train.labels)
+            self._model.fit(pictures, train.labels, **weights)
+        return time.perf_counter() - start
 
     def predict(self, part: Part) -> Probabilities:
         with self._threads():
@@ -189,6 +209,25 @@ class Classifier(Estimator):
                 f"{' including a copy as 8-byte numbers' if copied else ''}, but {free_mb:,.0f} MB are free"
             )
         return np.asarray(vectors)
+
+
+def weight_argument(model: Any) -> str:
+    """Return the argument of a classifier's `fit` that weights pictures, in a pipeline that of its last step.
+
+    It is "" for a classifier with a `class_weight` of its own, because the weights would count twice.
+
+    Raises:
+        WrongModel: Its `fit` takes no weights.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    prefix, classifier = (f"{model.steps[-1][0]}__", model.steps[-1][1]) if hasattr(model, "steps") else ("", model)
+    if getattr(classifier, "class_weight", None) is not None:
+        return ""
+    if not has_fit_parameter(classifier, "sample_weight"):
+        lacking = f"{type(classifier).__name__}.fit takes no sample_weight"
+        raise WrongModel(f"class_weight is declared, but {lacking}: declare sampling instead")
+    return f"{prefix}sample_weight"
 
 
 def can_learn(model: Any) -> bool:
@@ -239,7 +278,7 @@ class Network(Estimator):
         self.size, self.square = check_model(model, num_classes), square
         self.objective = Objective.of(model)
         augmentation(values.get("augmentation"))
-        self._model, self._values, self._seed = model, values, seed
+        self._model, self._values, self._seed, self._balancing = model, values, seed, Balancing.of(values)
         self._backbones, self._cache, self._progress = backbones, cache, progress
         batch_size = int(values.get("batch_size") or trainer.BATCH_SIZE)
         self._batch_size = max(1, batch_size // 2) if halved else batch_size
@@ -456,7 +495,7 @@ class Network(Estimator):
                 try:
                     prepared = self._on_features(phase, train, validation)
                 except NoPrefix as reason:
-                    pictures = train.examples(augmentation(self._values.get("augmentation")))
+                    pictures = train.examples(augmentation(self._values.get("augmentation")), self._balancing)
                     held_out = validation.examples() if validation else None
                     prefix = Prefix(phase.name, reason=str(reason))
                     prepared = PreparedPhase(
@@ -493,7 +532,7 @@ class Network(Estimator):
             disk_mb=fetched.bytes / 1e6,
             cached=fetched.cached,
         )
-        training = Examples(to_train, train.labels, views=view_count, in_memory=in_memory)
+        training = Examples(to_train, train.labels, views=view_count, balancing=self._balancing, in_memory=in_memory)
         return PreparedPhase(
             phase, cut.tail(), self.objective, training, validating, prefix=prefix, examples=examples, fetched=fetched
         )

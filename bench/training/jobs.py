@@ -31,13 +31,14 @@ from bench.hyperparameters import Hyperparameter, HyperParameters, Suggest, Valu
 from bench.metrics import metric
 from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Shortcuts, Work, exceeded
-from bench.training import linear_estimate, loading, shortcuts, trainer
+from bench.training import declarations, linear_estimate, loading, shortcuts, trainer
 from bench.training.batches import Part
 from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.frozen.identity import NoPrefix
+from bench.training.imbalance import Balancing
 from bench.training.lint import lint
 from bench.training.messages import (
     Channel,
@@ -420,11 +421,13 @@ def _build(job: TrainingJob, suggest: Suggest, sketching: bool = False) -> _Buil
         outlines=outlines,
         sketching=sketching,
         missing_weights=job.missing_weights,
+        unbalanced=job.unbalanced,
     )
     hp = HyperParameters(suggest)
     loaded = loading.load(Path(job.path))
     with machine.limited_memory():
         model = loaded.model(hp, task)
+    declarations.check_choices(hp.space)
     return _Built(model, dict(hp.values), task, loaded.input)
 
 
@@ -434,7 +437,7 @@ def _estimator(built: _Built, job: TrainingJob, channel: Channel) -> Estimator:
     square = str(values.get("fit") or job.fit)
     if not isinstance(built.model, keras.Model):
         size = int(built.params.get("input_size") or min(job.input_sizes))
-        return Classifier(built.model, size, job.seed, built.input, square)
+        return Classifier(built.model, size, job.seed, built.input, square, Balancing.of(values))
     return Network(
         built.model,
         values,

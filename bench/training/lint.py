@@ -24,6 +24,7 @@ from bench.training.dry_run import DryRun, dry_run
 from bench.training.exploration import Exploration, NoBuild, OutOfTime, Variant, nearest
 from bench.training.frozen.graph import Graph
 from bench.training.frozen.identity import NoPrefix, code, content, digest, is_other_code
+from bench.training.imbalance import Balancing
 from bench.training.keras_private import Functional, compile_settings, layers_within, nodes_of
 from bench.training.messages import Channel, Corner, LintFinding, LintJob, LintKind, LintResult
 from bench.training.phases import phases
@@ -114,7 +115,10 @@ class _Linter:
     def _build(self, suggest: Callable[..., Value]) -> tuple[HyperParameters, Task, Any]:
         """Import the file again and build a configuration as in a trial."""
         keras.utils.set_random_seed(self._job.seed)
-        hp, task = HyperParameters(suggest), Task(self._job.class_names, self._job.input_sizes)
+        hp, task = (
+            HyperParameters(suggest),
+            Task(self._job.class_names, self._job.input_sizes, unbalanced=self._job.unbalanced),
+        )
         return hp, task, checked_model(loading.load(self._loaded.path), hp, task)
 
     def _compare_builds(self) -> tuple[HyperParameters, Task, Any]:
@@ -260,10 +264,8 @@ class _Builder:
 
     def _built(self, values: Mapping[str, Value]) -> tuple[HyperParameters, Task, Any]:
         keras.utils.set_random_seed(self._job.seed)
-        hp, task = (
-            HyperParameters(nearest(values)),
-            ReusingTask(self._job.class_names, self._job.input_sizes, self._models),
-        )
+        job, hp = self._job, HyperParameters(nearest(values))
+        task = ReusingTask(job.class_names, job.input_sizes, self._models, job.unbalanced)
         return hp, task, checked_model(self._loaded, hp, task)
 
     def _variant(self, hp: HyperParameters, task: Task, model: Any) -> Variant:
@@ -338,10 +340,11 @@ def _nodes(model: keras.Model) -> list[Any] | None:
 
 def _read_by_trainer(model: Any, values: Mapping[str, Value]) -> Any:
     """Describe the training as far as hyperparameters decide on it."""
+    balancing = astuple(Balancing.of(values))
     if not isinstance(model, keras.Model):
-        return [values.get("input_size")]
+        return [values.get("input_size"), balancing]
     names = ["batch_size", "augmentation"] if model.compiled else ["batch_size", "augmentation", "optimizer"]
-    read = [[values.get(name) for name in names], [astuple(phase) for phase in phases(values, epochs=10**9)]]
+    read = [balancing, [values.get(name) for name in names], [astuple(phase) for phase in phases(values, epochs=10**9)]]
     if model.compiled:
         return [*read, content(dict(compile_settings(model)))]
     return [*read, values.get("learning_rate")]

@@ -233,7 +233,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyJob(Job):
-    """A job that builds the family in the file `path`; `weights` is one of `config.WEIGHTS`."""
+    """A job that builds the family in the file `path`.
+
+    Attributes:
+        weights: One of `config.WEIGHTS`.
+        unbalanced: As in `records.SplitInfo`.
+    """
 
     path: str
     class_names: tuple[str, ...]
@@ -241,6 +246,7 @@ class FamilyJob(Job):
     weights: str
     seed: int
     deterministic: bool = True
+    unbalanced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from bench.records import Limit, Speed, Work, exceeded
 from bench.training import declarations, loading, pretrained
 from bench.training.backbones import Scan, preprocessing_warning
 from bench.training.dry_run import dry_run
-from bench.training.estimators import Network, can_learn
+from bench.training.estimators import Network, can_learn, weight_argument
 from bench.training.frozen.features import FeatureCache
 from bench.training.messages import Channel, FamilyJob, LintJob, ProbeJob, ProbeResult, WeightsFile, WeightsJob
 from bench.training.objective import Objective, WrongModel, check_model
@@ -236,7 +236,7 @@ def _declared(
     loaded: loading.LoadedFamily, job: FamilyJob, built: BuiltBackbones, suggest: Suggest
 ) -> tuple[HyperParameters, Task, Any]:
     """Build once with these values, reusing backbones; SpaceError if the model cannot be trained."""
-    task = ReusingTask(job.class_names, job.input_sizes, built)
+    task = ReusingTask(job.class_names, job.input_sizes, built, job.unbalanced)
     hp = HyperParameters(suggest)
     return hp, task, checked_model(loaded, hp, task)
 
@@ -266,6 +266,8 @@ def checked_model(loaded: loading.LoadedFamily, hp: HyperParameters, task: Task)
                 f"build returned {type(model).__name__}: must be a Keras model or a scikit-learn classifier"
                 " with predict_proba"
             )
+        elif "class_weight" in hp.values:
+            weight_argument(model)
     except ValueError as error:
         raise SpaceError(loaded.path, loaded.line, str(error)) from error
     return model

@@ -49,6 +49,7 @@ class Task:
         seed: Seed of random weights.
         outlines: Outlines of backbones that were built before; None neither reads nor records any.
         sketching: Whether to replace backbones that have an outline by sketches.
+        unbalanced: As in `records.SplitInfo`; families read it.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class Task:
         outlines: sketch.Outlines | None = None,
         sketching: bool = False,
         missing_weights: str = "random",
+        unbalanced: bool = False,
     ) -> None:
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.input_sizes = list(input_sizes)
+        self.unbalanced = unbalanced
         self.backbones: list[Backbone] = []
         self._weights = Weights(weights)
         self._files = dict(files or {})
@@ -164,8 +167,10 @@ class ReusingTask(Task):
         built: Backbones of earlier builds; new ones are added.
     """
 
-    def __init__(self, class_names: Sequence[str], input_sizes: Sequence[int], built: BuiltBackbones) -> None:
-        super().__init__(class_names, input_sizes)
+    def __init__(
+        self, class_names: Sequence[str], input_sizes: Sequence[int], built: BuiltBackbones, unbalanced: bool = False
+    ) -> None:
+        super().__init__(class_names, input_sizes, unbalanced=unbalanced)
         self._built = built
 
     def _build(

@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bench.data import machine
+from bench.errors import one_line
 from bench.metrics import metric as named
 from bench.metrics._metric import Metric
 from bench.records import Ending, Epoch
@@ -171,7 +172,13 @@ class _EpochLoop:
             def one(number: Any) -> Any:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message=".*does not have any trainable weights")
-                    step(batches.next(epoch, number))
+                    try:
+                        step(batches.next(epoch, number))
+                    except (TypeError, ValueError) as error:  # while it is traced
+                        if train.weights is None:
+                            raise
+                        needed = "class_weight needs a train_step that takes (x, y, sample_weight)"
+                        raise WrongModel(f"{needed}: {one_line(error)}") from error
                 return number + 1
 
             return tf.while_loop(due, one, [0], parallel_iterations=1)[0]

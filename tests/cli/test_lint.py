@@ -121,6 +121,6 @@ def test_json_has_everything(lint, tmp_path):
 
 
 def test_options_reach_the_job(lint):
-    lint({"a": LintResult()}, "--classes", "7", "--input-sizes", "32,64")
+    lint({"a": LintResult()}, "--classes", "7", "--input-sizes", "32,64", "--unbalanced")
     (job,) = lint.jobs
-    assert (len(job.class_names), job.input_sizes) == (7, (32, 64))
+    assert (len(job.class_names), job.input_sizes, job.unbalanced) == (7, (32, 64), True)

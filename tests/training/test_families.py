@@ -27,9 +27,9 @@ DEPTHS = {"mobilenet": 86, "mobilenet_v2": 154, "vgg16": 19, "vgg19": 22}
 FILES = {space.name: space.path for space in spaces.select(spaces.ORDER)}
 
 
-def build(name, values=None, classes=("cats", "dogs"), sizes=(32,)):
+def build(name, values=None, classes=("cats", "dogs"), sizes=(32,), unbalanced=False):
     hp = HyperParameters(fixed(values or {}))
-    task = Task(classes, sizes)
+    task = Task(classes, sizes, unbalanced=unbalanced)
     return loading.load(FILES[name]).model(hp, task), hp, task
 
 
@@ -69,6 +69,19 @@ def test_the_cnn_has_the_depth_and_the_head_that_were_chosen():
     assert "BatchNormalization" in layers
     assert values["dense_units"] == 32
     assert "dense_units" not in kinds(head="pooled")[1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rare_classes_are_searched_only_where_classes_are_unbalanced(name, channel, probe_job):
+    balanced, unbalanced = (build(name, unbalanced=some)[1].space for some in (False, True))
+    added = [declared for declared in unbalanced if declared not in balanced]
+    networks = name not in ("dummy", "metadata")
+    assert [declared.name for declared in added] == (["sampling", "class_weight"] if networks else [])
+    assert [declared for declared in unbalanced if declared not in added] == balanced
+    assert not {"sampling", "class_weight"} & {declared.name for declared in balanced}
+    assert [declared.default for declared in added] == (["natural", "none"] if networks else [])
+    if name == "cnn":
+        assert jobs.probe(probe_job(FILES[name], unbalanced=True), channel()).space == tuple(unbalanced)
 
 
 # -- what is frozen

@@ -127,6 +127,7 @@ def test_an_unused_hyperparameter(lint, declaration, says):
         'x = layers.Add()([x, x] if hp.Boolean("twice") else [x, layers.ReLU()(x)])',
         'layer = layers.Dense(4)\n    layer.trainable = hp.Boolean("trained")\n    x = layer(x)',
         'hp.Int("batch_size", 16, 32)\n    hp.Choice("augmentation", ["none", "flip"])\n    hp.Int("epochs", 1, 5)',
+        'hp.Choice("class_weight", ["none", "balanced"])\n    hp.Choice("sampling", ["natural", "balanced"])',
     ],
 )
 def test_a_hyperparameter_that_changes_the_model_or_the_training_is_used(lint, used):
@@ -312,6 +313,13 @@ def test_a_time_that_is_over_is_a_note(lint, monkeypatch):
     assert result.notes[0] == "not all values could be tried in 0 s"
 
 
+def test_what_is_declared_for_unbalanced_classes_is_seen_where_they_are(lint):
+    text = changed(RATE, f'{RATE}    if task.unbalanced:\n        hp.Choice("class_weights", ["none", "balanced"])\n')
+    assert lint(text).findings == ()
+    says = "class_weights changes nothing: did you mean class_weight, which the trainer reads?"
+    assert only(lint(text, unbalanced=True)).message == says
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -384,7 +392,10 @@ def test_code_that_needs_the_values_of_variables_is_built_with_them(lint):
     assert result.complete
 
 
-@pytest.mark.parametrize("name", spaces.ORDER)
-def test_the_built_in_families_are_clean(job, name):
-    result = jobs.run(another(LintJob, job(spaces.BUILT_IN / f"{name}.py", input_sizes=(96, 224))), None)
+@pytest.mark.parametrize(
+    ("name", "unbalanced"), [*((name, False) for name in spaces.ORDER), ("cnn", True), ("mobilenet_v2", True)]
+)
+def test_the_built_in_families_are_clean(job, name, unbalanced):
+    family = job(spaces.BUILT_IN / f"{name}.py", input_sizes=(96, 224), unbalanced=unbalanced)
+    result = jobs.run(another(LintJob, family), None)
     assert (result.findings, result.notes) == ((), ())
