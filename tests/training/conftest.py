@@ -24,6 +24,7 @@ NEED_TENSORFLOW = {
     "test_folds.py",
     "test_jobs.py",
     "test_lint.py",
+    "test_optional_families.py",
     "test_phases.py",
     "test_pretrained.py",
     "test_probe.py",
