@@ -66,19 +66,16 @@ def frozen_layers(hp, backbone, block, shared_blocks=None):
 def block_ends(backbone, block, last=None):
     """Number of layers up to the end of each block, by the block's name, to that numbered `last`; 0 for "none".
 
-    A block at the end of the backbone is left out, since freezing up to it is freezing all. The first number is 0 or 1.
+    A block at the end of the backbone is left out, since freezing up to it is freezing all.
     """
     names = [layer.name for layer in backbone.layers]
     if not isinstance(block, str):
         return {"none": 0, **{name: names.index(name) + 1 for name in block}}
-    ends, numbers = {"none": 0}, range(len(names) if last is None else last + 1)
-    for number in numbers:
-        part = [count for count, name in enumerate(names, start=1) if name.startswith(block.format(number))]
-        if part and part[-1] < len(names):
-            ends[f"block{number}"] = part[-1]
-        elif number > 0:
-            break
-    return ends
+    ends, number = {"none": 0}, 1
+    while part := [count for count, name in enumerate(names, start=1) if name.startswith(block.format(number))]:
+        ends[f"block{number}"] = part[-1]
+        number += 1
+    return {name: count for name, count in list(ends.items())[: last and last + 1] if count < len(names)}
 
 
 def scaled(x):

@@ -55,7 +55,7 @@ class Preset:
         )
         if path:
             backbone.load_weights(path)
-        return keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)  # of no class of KerasHub
+        return keras.Model(backbone.input, backbone.output, name=backbone.name)  # of no class of KerasHub
 
     def preprocess_input(self, x: Any) -> Any:
         """Scale raw pixels, 0 to 255, as the preset's image converter does, without its resizing."""

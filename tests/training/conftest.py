@@ -22,6 +22,7 @@ NEED_TENSORFLOW = {
     "test_applications.py",
     "test_dry_run.py",
     "test_folds.py",
+    "test_hub.py",
     "test_jobs.py",
     "test_lint.py",
     "test_optional_families.py",

@@ -10,11 +10,12 @@ from bench.search import spaces
 from bench.training import jobs, loading
 from bench.training.frozen.graph import Graph
 from bench.training.messages import ScoreResult
-from bench.training.task import ReusingTask
+from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
 
 FAMILIES = {space.name: loading.load(space.path) for path in spaces.known() if (space := spaces.read(path)).optional}
+
 MIN_SIZES = {"inception_v3": 75, "xception": 71}
 """Minimum input sizes in pixels; 32 for the others."""
 
@@ -26,43 +27,32 @@ def smallest(name):
 @pytest.mark.parametrize(
     ("name", "number"), [(name, number) for name, family in FAMILIES.items() for number in range(len(family.known))]
 )
-def test_a_backbone_is_frozen_as_a_whole_or_to_the_end_of_a_block(name, number):
-    family, built = FAMILIES[name], {}
-
-    def build(**values):
-        values = {**family.known[number], "input_size": smallest(name), **values}
-        hp = HyperParameters(fixed(values))
-        model = family.model(hp, ReusingTask(("cats", "dogs"), (smallest(name),), built))
-        if "frozen_through" not in values:
-            assert values.items() <= hp.values.items()
-        (through,) = (hyperparameter for hyperparameter in hp.space if hyperparameter.name == "frozen_through")
-        return model, through.values
-
+def test_a_backbone_that_is_all_frozen_is_cut_behind_its_end(name, number):
+    values = {**FAMILIES[name].known[number], "input_size": smallest(name)}
+    hp, task = HyperParameters(fixed(values)), Task(("cats", "dogs"), (smallest(name),))
     keras.utils.clear_session()
     with keras.StatelessScope():  # no values: the networks are large
-        model, blocks = build()
-        assert Graph(model).cut().layers[0].startswith("global_average_pooling2d")
-        assert len(model.trainable_variables) == 2
-        model, _ = build(frozen="blocks", frozen_through=blocks[-1])
-        cut, graph = Graph(model).cut(), Graph(model)
-        backbone = graph.nested[0].model
-        inside = {layer.name for layer in backbone.layers}
-        assert set(cut.layers) <= inside or "downsampling" not in cut.layers
-        assert len(model.trainable_variables) > 2
-        assert len(cut.tensors) <= 4
-    assert blocks[0] == "none"
-    assert len(blocks) >= 3
+        model = FAMILIES[name].model(hp, task)
+        (layer,) = Graph(model).cut().layers
+    assert layer.startswith("global_average_pooling2d")
+    assert len(model.trainable_variables) == 2
+    assert values.items() <= hp.values.items()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_smallest_backbone_of_a_family_is_trained_and_saved(name, channel, job, score_job, tmp_path):
-    family = FAMILIES[name]
+def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(name, channel, job, score_job, tmp_path):
+    family, path = FAMILIES[name], tmp_path / f"{name}.keras"
     values = {**family.known[0], "input_size": smallest(name), "batch_size": 64}
-    path = tmp_path / f"{name}.keras"
+    hp = HyperParameters(fixed(values))
+    with keras.StatelessScope():
+        family.model(hp, Task(("cats", "dogs"), (smallest(name),)))
+    (through,) = (hyperparameter for hyperparameter in hp.space if hyperparameter.name == "frozen_through")
+    assert len(through.values) >= 3
+    values |= {"frozen": "blocks", "frozen_through": through.values[-1], "two_phases": False}
     config = job(family.path, input_sizes=(smallest(name),), values=values, epochs=1, score=True)
     result = jobs.trial(config, channel(values, keep=path))
-    assert result.validation
     assert result.unsaved == ""
     assert [prefix.used for prefix in result.prefixes] == [True]
+    assert 10_000 < result.cost.trainable_parameters < result.cost.parameters
     assert jobs.score(score_job(config, trained=str(path)), channel()) == ScoreResult(result.test)
     assert keras.saving.load_model(path, safe_mode=True).input_shape == (None, smallest(name), smallest(name), 3)
