@@ -36,11 +36,20 @@ def _print_families() -> None:
     from bench.errors import SpaceError
     from bench.search import spaces
 
+    optional = []
     for path in spaces.known():
         try:
-            print(harmless(f"  {one_line(path.stem):<22}{one_line(spaces.read(path).title)}"))
+            space = spaces.read(path)
         except SpaceError as error:
             print(harmless(f"  {one_line(path.stem):<22}broken: {one_line(str(error))}"))
+            continue
+        line = harmless(f"  {one_line(space.name):<22}{one_line(space.title)}")
+        if space.optional:
+            optional.append(line)
+        else:
+            print(line)
+    if optional:
+        print("\noptional families (only where --spaces names them)", *optional, sep="\n")
     for path in spaces.hidden():
         print(harmless(f"  note: {one_line(str(path))} replaces the built-in family {path.stem}"))
 

@@ -36,7 +36,7 @@ PURE = frozenset("__future__ collections dataclasses functools itertools keras m
 """Packages that a family may import; what it does with them depends on nothing outside, but for `READING` names."""
 
 READING = re.compile(
-    "open|load|read|file|path|dir|fetch|dataset|memmap|weights|environ|eval|exec|import|sys|time|now|TFSM", re.I
+    "open|load|read|file|path|dir|fetch|dataset|memmap|weights|environ|eval|exec|import|sys|time|now|TFSM|hub:", re.I
 )
 """Parts of names with which code can read something, or depend on more than its arguments."""
 
@@ -135,7 +135,7 @@ def _packages(tree: ast.AST) -> Iterator[str]:
 
 
 def _names(tree: ast.AST) -> Iterator[str]:
-    """Yield all names that a file uses: variables, attributes, arguments, imports, and texts that look like a name."""
+    """Yield all names that a file uses: variables, attributes, arguments, imports, and texts that look like one."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name) | ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
@@ -143,7 +143,7 @@ def _names(tree: ast.AST) -> Iterator[str]:
             case ast.Import() | ast.ImportFrom():
                 yield from (alias.name for alias in node.names)
                 yield str(getattr(node, "module", ""))
-            case ast.Constant(value=str(text)) if text.isidentifier():
+            case ast.Constant(value=str(text)) if text.isidentifier() or text.startswith("hub:"):
                 yield text
 
 

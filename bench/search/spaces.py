@@ -1,8 +1,8 @@
 """Find search-space files and check them without importing them.
 
-A family is a Python file with a function `build`; its name is the file's stem. Files whose name begins with an
-underscore are shared parts. Checks that need Keras (the shape of the output, the known configurations) run in a worker
-process before training, see `training.probe`.
+A family is a Python file with a function `build`; its name is the file's stem. A file with `OPTIONAL = True` is
+searched only by its name or path. Files whose name begins with an underscore are shared parts. Checks that need Keras
+(the shape of the output, the known configurations) run in a worker process before training, see `training.probe`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ LOCAL = Path("search_spaces")
 """Folder of the user's families, in the folder where the command is started."""
 
 ORDER = ("dummy", "metadata", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
-"""The built-in families, cheapest first, in which order a small budget is spent."""
+"""The built-in families of the default run, cheapest first, in which order a small budget is spent."""
+
+OPTIONAL = "OPTIONAL"
 
 
 @dataclass(frozen=True)
@@ -38,24 +40,26 @@ class SearchSpace:
     Attributes:
         path: The file, absolute.
         title: First line of its docstring; "" without one.
+        optional: Whether it is searched only by its name or path, not as part of a folder or by default.
     """
 
     name: str
     path: Path
     title: str
+    optional: bool = False
 
 
 def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
     """Read and check the files of the families to search.
 
     Args:
-        wanted: Names of known families, files or folders; empty selects every known family.
+        wanted: Names of known families, files or folders; empty selects every known family that is not optional.
 
     Raises:
         ConfigError: A name or path does not exist, or two files have the same family name.
         SpaceError: A file is broken; the message has the file and the line.
     """
-    paths = [path for name in wanted for path in _paths(name)] if wanted else known()
+    paths = [path for name in wanted for path in _paths(name)] if wanted else _without_optional(known())
     spaces = [read(path) for path in dict.fromkeys(paths)]
     for space in spaces:
         twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
@@ -126,7 +130,10 @@ def _paths(wanted: str) -> list[Path]:
             raise ConfigError(
                 f"spaces {wanted!r}: the folder has no search-space file (a .py file with a function build)"
             )
-        return files
+        if not (default := _without_optional(files)):
+            names = ", ".join(file.stem for file in files)
+            raise ConfigError(f"spaces {wanted!r}: all families in the folder are optional, name their files: {names}")
+        return default
     if path.is_file():
         return [path.resolve()]
     if path.suffix == ".py" or len(path.parts) > 1:
@@ -134,11 +141,16 @@ def _paths(wanted: str) -> list[Path]:
     raise unknown("family", wanted, by_name)
 
 
+def _without_optional(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if not read(path).optional]
+
+
 def read(path: Path) -> SearchSpace:
     """Read one file without importing it.
 
     Raises:
-        SpaceError: It cannot be read or parsed, or has no `build(hp)` or `build(hp, task)`.
+        SpaceError: It cannot be read or parsed, has no `build(hp)` or `build(hp, task)`, or another `OPTIONAL` than
+            True or False.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
         raise SpaceError(path, 1, f"the file's name {path.stem!r} names the family: only letters, digits, - and _")
@@ -150,7 +162,17 @@ def read(path: Path) -> SearchSpace:
         raise SpaceError(path, 1, f"cannot be read: {error}") from error
     _check_build(path, tree)
     docstring = (ast.get_docstring(tree) or "").strip().splitlines()
-    return SearchSpace(path.stem, path, docstring[0] if docstring else "")
+    return SearchSpace(path.stem, path, docstring[0] if docstring else "", _is_optional(path, tree))
+
+
+def _is_optional(path: Path, tree: ast.Module) -> bool:
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=bool(value))) if name == OPTIONAL:
+                return value
+            case ast.Assign(targets=[ast.Name(id=name)]) if name == OPTIONAL:
+                raise SpaceError(path, node.lineno, f"{OPTIONAL} must be True or False, as the file is not imported")
+    return False
 
 
 def _check_build(path: Path, tree: ast.Module) -> None:

@@ -75,7 +75,7 @@ class _RecordingTask(Task):
         self.requests: list[Request] = []
         self._hp, self._reusable = hp, built[:-1]
 
-    def backbone(self, application: Application, x: Any, **options: Any) -> tuple[Any, keras.Model]:
+    def _backbone(self, application: Application, x: Any, options: Mapping[str, Any]) -> tuple[Any, keras.Model]:
         number, request = len(self.requests), Request(application, options, x, dict(self._hp.values))
         self.requests.append(request)
         if number < len(self._reusable):
@@ -256,7 +256,7 @@ def preprocessing_warning(request: Request) -> str:
         standard deviation.
     """
     application = request.application
-    preprocess = getattr(application, "__globals__", {}).get("preprocess_input")
+    preprocess = pretrained.preprocessing(application)
     includes_preprocessing = request.options.get("include_preprocessing") is not False
     if not (pretrained.is_from_keras(application) and preprocess and includes_preprocessing):
         return ""

@@ -40,6 +40,12 @@ def is_random(layer: keras.Layer) -> bool:
     return bool(layer._seed_generators)
 
 
+def without_dropout(layer: keras.layers.Dropout) -> None:
+    """Make a dropout layer the identity, without the state of a random generator."""
+    layer.rate = 0.0
+    layer._seed_generators.clear()
+
+
 def takes_training(layer: keras.Layer) -> bool:
     """Return whether a layer's `call`, or the function of a `Lambda`, has the argument `training`."""
     return bool(getattr(layer, "_fn_expects_training_arg", layer._call_has_training_arg))

@@ -14,9 +14,9 @@ from typing import Any
 
 import keras
 
-from bench.errors import one_line
+from bench.errors import one_line, unknown
 from bench.hyperparameters import Value
-from bench.training import keras_private
+from bench.training import hub, keras_private
 from bench.training.messages import WeightsFile
 
 INPUT_SHAPE = (224, 224, 3)
@@ -44,9 +44,33 @@ def backbone_key(application: Application, options: Mapping[str, Any]) -> str:
     return f"{application.__name__}({listed})" if listed else application.__name__
 
 
+def applications() -> dict[str, Application]:
+    """Return the functions of `keras.applications` by name."""
+    return {name: value for name, value in vars(keras.applications).items() if inspect.isfunction(value)}
+
+
+def application(name: str) -> Application:
+    """Return a function of `keras.applications`, or a preset of KerasHub, e.g. `hub:resnet_18_imagenet`.
+
+    Raises:
+        ConfigError: There is none of this name; has the nearest names.
+    """
+    if name.startswith(hub.PREFIX):
+        return hub.Preset(name.removeprefix(hub.PREFIX))
+    if name not in (functions := applications()):
+        raise unknown("backbone", name, functions)
+    return functions[name]
+
+
+def preprocessing(application: Application) -> Callable[[Any], Any] | None:
+    """Return the `preprocess_input` of an application or in its module: raw pixels to those that it was trained on."""
+    preprocess: Callable[[Any], Any] | None = getattr(application, "preprocess_input", None)
+    return preprocess or getattr(inspect.unwrap(application), "__globals__", {}).get("preprocess_input")
+
+
 def named_application(name: str) -> Application | None:
     """Return the function of `keras.applications` whose models have such a name, e.g. `mobilenetv2_1.00_224`."""
-    functions = [value for value in vars(keras.applications).values() if inspect.isfunction(value)]
+    functions = applications().values()
     fitting = [function for function in functions if _letters(name).startswith(_letters(function.__name__))]
     return max(fitting, key=lambda function: len(function.__name__), default=None)
 

@@ -14,7 +14,7 @@ from bench.records import Weights
 from bench.training import pretrained
 from bench.training.frozen import sketch
 from bench.training.frozen.identity import fingerprint
-from bench.training.keras_private import layers_within
+from bench.training.keras_private import layers_within, without_dropout
 from bench.training.pretrained import Application, backbone_key
 
 
@@ -80,23 +80,41 @@ class Task:
             return layers.Dense(1, activation="sigmoid", name="classify")(x)
         return layers.Dense(self.num_classes, activation="softmax", name="classify")(x)
 
-    def backbone(self, application: Application, x: Any, **options: Any) -> tuple[Any, keras.Model]:
+    def backbone(
+        self, application: Application | str, x: Any, *, preprocess: bool = False, **options: Any
+    ) -> tuple[Any, keras.Model]:
         """Apply a Keras application, without its top, to a tensor of shape (batch, height, width, 3).
 
         Its batch normalisation is frozen and therefore stays in inference mode during fine-tuning: small batches of
-        other pictures would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). Calling the backbone
-        with `training=False`, as in that guide, is not enough: in Keras 3.15 the outer model's `training=True`
-        overrides it.
+        other pictures would spoil its statistics (Keras guide "Transfer learning & fine-tuning"). For the same reason
+        its dropout is off. Calling the backbone with `training=False`, as in that guide, is not enough: in Keras 3.15
+        the outer model's `training=True` overrides it.
 
         Args:
-            application: A function of `keras.applications`, or one with the same arguments that gets its weights from
-                `keras.utils.get_file`.
-            x: The preprocessed pixels.
+            application: A function of `keras.applications`, its name, or a function with the same arguments that gets
+                its weights from `keras.utils.get_file`.
+            x: The preprocessed pixels; raw ones, 0 to 255, with `preprocess`.
+            preprocess: Whether to apply the `preprocess_input` in the application's module first.
             options: Arguments of the application, e.g. `alpha=0.35`.
 
         Returns:
             The feature maps, and the backbone itself, whose `layers` the family may freeze.
+
+        Raises:
+            ConfigError: Unknown name.
+            ValueError: The application's preprocessing is not known.
         """
+        if isinstance(application, str):
+            application = pretrained.application(application)
+        return self._backbone(application, self._preprocessed(application, x) if preprocess else x, options)
+
+    def _preprocessed(self, application: Application, x: Any) -> Any:
+        preprocess_input = pretrained.preprocessing(application)
+        if preprocess_input is None:
+            raise ValueError(f"no preprocess_input beside {application.__name__}: preprocess its pixels in build")
+        return preprocess_input(x)
+
+    def _backbone(self, application: Application, x: Any, options: Mapping[str, Any]) -> tuple[Any, keras.Model]:
         key, shape = backbone_key(application, options), x.shape[1:]
         file = self._file(key, application, options, shape) if self._weights == Weights.IMAGENET else None
         weights = Weights.MISSING if self._weights == Weights.IMAGENET and not file else self._weights
@@ -139,9 +157,11 @@ class Task:
     ) -> keras.Model:
         self._set_seed()
         model = pretrained.build(application, options, shape, file)
-        for layer in model.layers:
+        for layer in layers_within(model):
             if isinstance(layer, layers.BatchNormalization):
                 layer.trainable = False
+            elif isinstance(layer, layers.Dropout):
+                without_dropout(layer)
         return model
 
     @property

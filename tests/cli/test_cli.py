@@ -418,6 +418,11 @@ def test_list_shows_families_engines_data_and_runs(bench):
     words = ("mobilenet_v2", "inverted residuals", "optuna:gp", "drawn", "cats_vs_dogs", "complete", "reports/")
     for word in words:
         assert word in out
+    default, optional = out.partition("engines (--engine)")[0].split(
+        "optional families (only where --spaces names them)"
+    )
+    assert "\n  cnn " in default
+    assert "\n  resnet50 " in optional
 
 
 def test_list_says_that_a_local_file_hides_a_built_in_family(bench, tmp_path):

@@ -203,6 +203,7 @@ IMPURE = [
     "MODULE = __import__('other')",
     "exec('1')",
     "import keras\nNET = keras.applications.MobileNet(weights='imagenet')",
+    "NET = 'hub:resnet_18_imagenet'",
 ]
 
 

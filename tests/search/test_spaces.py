@@ -41,6 +41,23 @@ def test_families_are_selected_by_name_file_and_folder(space, tmp_path):
     assert [each.name for each in spaces.select([str(tmp_path / "spaces")])] == ["mine", "other"]
 
 
+def test_an_optional_family_is_searched_only_by_its_name_or_path(space, tmp_path):
+    known = {path.stem: spaces.read(path) for path in spaces.known()}
+    assert {name for name, read in known.items() if read.optional} >= {"efficientnet_v2", "convnext", "resnet50"}
+    assert [each.name for each in spaces.select(["resnet50", "cnn"])] == ["resnet50", "cnn"]
+    path, folder = space("rare", "OPTIONAL = True\ndef build(hp): ...\n"), str(tmp_path / "spaces")
+    assert [each.name for each in spaces.select([path])] == ["rare"]
+    with pytest.raises(ConfigError, match="all families in the folder are optional, name their files: rare"):
+        spaces.select([folder])
+    space("usual", "OPTIONAL = False\ndef build(hp): ...\n")
+    assert [each.name for each in spaces.select([folder])] == ["usual"]
+
+
+def test_optional_must_be_readable_without_an_import(space):
+    with pytest.raises(SpaceError, match=r"maybe\.py:1: OPTIONAL must be True or False"):
+        spaces.select([space("maybe", "OPTIONAL = 1 + 1\ndef build(hp): ...\n")])
+
+
 def test_a_folder_search_spaces_where_one_stands_adds_families(tmp_path):
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "mine.py").write_text("def build(hp, task):\n    pass\n")

@@ -22,8 +22,9 @@ APPLICATIONS = {
 
 
 def described(model):
-    """Class, configuration and output shape of every layer; names count up, and `Task` freezes normalisation."""
-    plain = [{**layer.get_config(), "name": "", "dtype": "", "trainable": ""} for layer in model.layers]
+    """Class, settings and output shape of every layer, without what counts up or `Task` changes."""
+    varying = {"name": "", "dtype": "", "trainable": "", "rate": ""}
+    plain = [{**layer.get_config(), **varying} for layer in model.layers]
     shapes = [layer.output.shape for layer in model.layers]
     return [*zip([type(layer).__name__ for layer in model.layers], map(str, plain), shapes, strict=True)]
 

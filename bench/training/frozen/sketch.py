@@ -82,7 +82,7 @@ def identity(backbone: str, file: str | None, shape: Sequence[int], seed: int) -
     """
     status = Path(file).stat() if file else None
     weights = [file, status.st_size, status.st_mtime_ns] if status else [seed]
-    return [2, keras.version(), backbone, weights, list(shape)]
+    return [3, keras.version(), backbone, weights, list(shape)]
 
 
 class Sketched(keras.layers.Layer):

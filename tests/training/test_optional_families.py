@@ -1,0 +1,58 @@
+"""Optional families: every backbone is built and cut, the smallest of each family is trained and saved."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+from bench.hyperparameters import HyperParameters, fixed
+from bench.search import spaces
+from bench.training import jobs, loading
+from bench.training.frozen.graph import Graph
+from bench.training.messages import ScoreResult
+from bench.training.task import Task
+
+pytestmark = pytest.mark.slow
+
+FAMILIES = {space.name: loading.load(space.path) for path in spaces.known() if (space := spaces.read(path)).optional}
+
+MIN_SIZES = {"inception_v3": 75, "xception": 71}
+"""Minimum input sizes in pixels; 32 for the others."""
+
+
+def smallest(name):
+    return MIN_SIZES.get(name, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, number) for name, family in FAMILIES.items() for number in range(len(family.known))]
+)
+def test_a_backbone_that_is_all_frozen_is_cut_behind_its_end(name, number):
+    values = {**FAMILIES[name].known[number], "input_size": smallest(name)}
+    hp, task = HyperParameters(fixed(values)), Task(("cats", "dogs"), (smallest(name),))
+    keras.utils.clear_session()
+    with keras.StatelessScope():  # no values: the networks are large
+        model = FAMILIES[name].model(hp, task)
+        (layer,) = Graph(model).cut().layers
+    assert layer.startswith("global_average_pooling2d")
+    assert len(model.trainable_variables) == 2
+    assert values.items() <= hp.values.items()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(name, channel, job, score_job, tmp_path):
+    family, path = FAMILIES[name], tmp_path / f"{name}.keras"
+    values = {**family.known[0], "input_size": smallest(name), "batch_size": 64}
+    hp = HyperParameters(fixed(values))
+    with keras.StatelessScope():
+        family.model(hp, Task(("cats", "dogs"), (smallest(name),)))
+    (through,) = (hyperparameter for hyperparameter in hp.space if hyperparameter.name == "frozen_through")
+    assert len(through.values) >= 3
+    values |= {"frozen": "blocks", "frozen_through": through.values[-1], "two_phases": False}
+    config = job(family.path, input_sizes=(smallest(name),), values=values, epochs=1, score=True)
+    result = jobs.trial(config, channel(values, keep=path))
+    assert result.unsaved == ""
+    assert [prefix.used for prefix in result.prefixes] == [True]
+    assert 10_000 < result.cost.trainable_parameters < result.cost.parameters
+    assert jobs.score(score_job(config, trained=str(path)), channel()) == ScoreResult(result.test)
+    assert keras.saving.load_model(path, safe_mode=True).input_shape == (None, smallest(name), smallest(name), 3)
