@@ -192,17 +192,11 @@ def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
 
 
 def joined(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Group the numbers that pairs connect, by a disjoint-set forest; the numbers of a group are sorted."""
-    parents: dict[int, int] = {}
+    """Group the numbers that pairs connect; groups and the numbers in them are sorted."""
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def root(number: int) -> int:
-        while (above := parents.setdefault(number, number)) != number:
-            parents[number] = number = parents[above]
-        return number
-
-    for one, other in pairs:
-        parents[root(one)] = root(other)
-    members: dict[int, list[int]] = defaultdict(list)
-    for number in sorted(parents):
-        members[root(number)].append(number)
-    return list(members.values())
+    links = list(pairs)
+    forest = DisjointSet(sorted({number for pair in links for number in pair}))
+    for one, other in links:
+        forest.merge(one, other)
+    return [sorted(group) for group in forest.subsets()]
