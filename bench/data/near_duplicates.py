@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import alignment, keypoints
+from bench.data.keypoints import Rows
 from bench.data.pictures import Pixels, ordered, resized
 from bench.records import Change
 
@@ -66,7 +67,6 @@ PAIRS_AT_ONCE = 2**14
 """Number of thumbnails to compare at once."""
 
 Hashes = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
 
 _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 * np.arange(SIDE) + 1)))
 """The 8 lowest rows of the discrete cosine transform (DCT-II), shape (8, 32), as whole numbers: the sums stay below
