@@ -50,15 +50,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Trials are kept in memory unless the test is marked `storage`; the page is empty unless it is marked `page`."""
+    """Trials are kept in memory, unless the test is marked `storage`."""
     import optuna
 
     if not request.node.get_closest_marker("storage"):
         memory = optuna.storages.InMemoryStorage
         monkeypatch.setattr("bench.runs.optuna_storage.open_storage", lambda url, **_: memory())
-    if not request.node.get_closest_marker("page"):
-        monkeypatch.setattr("bench.report.render", lambda run, path: path.write_text(""))
-    monkeypatch.setattr("bench.runs.environment.commits", lambda folders=(): {"git_commit": "", "project_commit": ""})
 
 
 @pytest.fixture

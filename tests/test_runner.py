@@ -701,7 +701,6 @@ def test_a_second_ctrl_c_stops_at_once_and_still_closes_everything(start, tmp_pa
     assert len(pool.trained) == 3  # nothing was scored
 
 
-@pytest.mark.page
 @pytest.mark.storage
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_what_it_has(start, tmp_path, number, status):

@@ -247,7 +247,6 @@ def test_the_command_is_recorded(bench, tmp_path):
     assert command.startswith("python -m bench run --budget 3 --spaces ")
 
 
-@pytest.mark.page
 def test_known_configurations_alone_are_all_run(bench, tmp_path):
     known = {"a": [{"depth": 5}, {"depth": 2}]}
     pool = FakePool(depth, lambda family, params: params["depth"] / 10, known)
@@ -451,7 +450,6 @@ def test_a_run_elsewhere_leaves_no_list_behind(bench, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "spaces"]
 
 
-@pytest.mark.page
 def test_plotly_may_lie_beside_the_page(bench, tmp_path):
     status, _, _ = bench(*bench.usual, "--plotlyjs", "directory")
     assert status == 0

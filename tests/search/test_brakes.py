@@ -67,7 +67,6 @@ def test_a_family_that_fails_in_several_ways_goes_on(start):
     assert sum(trial.family == "bad" for trial in run.trials if trial.counted) == 20
 
 
-@pytest.mark.page
 def test_a_fault_that_every_trial_meets_ends_the_run_with_it(start, tmp_path):
     def score(family, params):
         raise DataError("picture 'cats/1.png': cannot be read")

@@ -87,7 +87,6 @@ def board(folder):
 # -- the time budget
 
 
-@pytest.mark.page
 @pytest.mark.storage
 def test_a_trial_that_the_budget_cuts_is_complete_and_says_so(start, clock, tmp_path):
     class Slower(FakePool):

@@ -136,7 +136,6 @@ def test_a_refused_configuration_costs_no_budget_is_not_trained_and_is_counted(s
     assert run.failed_families() == []
 
 
-@pytest.mark.page
 @pytest.mark.storage
 def test_the_page_and_the_records_say_what_was_refused(search: Search, tmp_path: Path) -> None:
     run = search(max_parameters=600_000, max_latency_ms=40)

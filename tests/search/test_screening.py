@@ -240,7 +240,6 @@ def test_ctrl_c_ends_the_screening(start):
         start({"a": (10,), "b": (10,)}, progress=Interrupting())
 
 
-@pytest.mark.page
 @pytest.mark.storage
 def test_the_record_keeps_the_estimates_and_the_row_shows_them(start, tmp_path):
     run, _ = start({"a": (10,), "b": (10,)})

@@ -131,7 +131,6 @@ def search(tmp_path: Path, space: Callable[[str], str], monkeypatch: pytest.Monk
     return run
 
 
-@pytest.mark.page
 def test_a_search_with_flat_scores_ends_early_and_says_so_with_the_numbers(search: Search, tmp_path: Path) -> None:
     run = search(lambda family, params: 0.9, ("a", "b", "dummy"))
     assert len(run.trials) == 1 + 1 + MIN_PROPOSALS
