@@ -31,6 +31,13 @@ def build(hp, task):
 """A search-space file of ten lines, tiny enough for a test."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files of slow tests alone without importing them: most load TensorFlow, which takes seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return "\npytestmark = pytest.mark.slow" in collection_path.read_text(encoding="utf-8") or None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that everything here keeps decoded pictures in, processes that tests start too: never the user's."""

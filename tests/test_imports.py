@@ -5,12 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 import bench
-from bench.search.spaces import BUILT_IN
 
-ROOT = Path(bench.__file__).parent
+from .house import FAMILIES, FILES, ROOT, place, tree
 
 LAYERS = [
     {"errors", "hyperparameters", "stats"},
@@ -56,16 +53,15 @@ HEAVY = {"tensorflow", "keras", "keras_tuner", "optuna", "pandas", "plotly", "sk
 WHERE_HEAVY_IS_HOME = {"training", "engines", "report/page.py"}
 
 
+def is_for_types(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
 def imported(path: Path, top_level_only: bool = False):
     """Names of modules that a file imports, `bench` ones as their first part."""
-    tree = ast.parse(path.read_text())
-    hidden = {
-        each
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for each in ast.walk(node)
-    }
-    for node in tree.body if top_level_only else ast.walk(tree):
+    guards = (node for node in ast.walk(tree(path)) if isinstance(node, ast.If) and is_for_types(node.test))
+    hidden = {inner for guard in guards for inner in ast.walk(guard)}
+    for node in tree(path).body if top_level_only else ast.walk(tree(path)):
         if node in hidden:
             continue
         if isinstance(node, ast.Import):
@@ -80,30 +76,27 @@ def module_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py" and BUILT_IN not in path.parents]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_run_one_way(path):
+def wrong_imports(path: Path) -> set[str]:
+    """Modules of `bench` that a file imports and may not."""
     module = module_of(path)
-    place = next(number for number, layer in enumerate(LAYERS) if module in layer)
-    allowed = set().union(*LAYERS[:place]) | {module}
+    number = next(number for number, layer in enumerate(LAYERS) if module in layer)
+    allowed = set().union(*LAYERS[:number]) | ({"training"} if path.parent.name == "workers" else set())
     names = {name.split(".")[1] for name in imported(path) if name.startswith("bench.")}
-    names -= set(bench.__all__)
-    if path.parent.name == "workers":
-        allowed |= {"training"}
-    assert names <= allowed
-    if module in ALONE:
-        assert names <= ALONE[module] | {module}
+    return names - {*bench.__all__, module} - (allowed & ALONE.get(module, allowed))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_heavy_packages_are_imported_where_they_are_used(path):
-    if not {module_of(path), str(path.relative_to(ROOT))} & WHERE_HEAVY_IS_HOME:
-        assert not {name.split(".")[0] for name in imported(path, top_level_only=True)} & HEAVY
+def test_imports_run_one_way():
+    wrong = {place(path): wrong_imports(path) for path in FILES if path != ROOT / "__init__.py"}
+    assert {file: modules for file, modules in wrong.items() if modules} == {}
 
 
-@pytest.mark.parametrize("path", sorted(BUILT_IN.glob("*.py")), ids=lambda path: path.name)
-def test_search_spaces_know_nothing_of_bench(path):
-    own = {each.stem for each in BUILT_IN.glob("_*.py")}
-    assert {name.split(".")[0] for name in imported(path)} <= {"keras", "sklearn"} | own
+def test_heavy_packages_are_imported_where_they_are_used():
+    light = [path for path in FILES if not {module_of(path), place(path)} & WHERE_HEAVY_IS_HOME]
+    names = {place(path): {name.split(".")[0] for name in imported(path, top_level_only=True)} for path in light}
+    assert {file: heavy for file, modules in names.items() if (heavy := modules & HEAVY)} == {}
+
+
+def test_search_spaces_know_nothing_of_bench():
+    shared = {path.stem for path in FAMILIES if path.stem.startswith("_")}
+    for path in FAMILIES:
+        assert {name.split(".")[0] for name in imported(path)} <= {"keras", "sklearn"} | shared, path.name

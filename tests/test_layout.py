@@ -8,22 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import bench
-from bench.search.spaces import BUILT_IN  # inside the package where it is installed
+from bench.search.spaces import BUILT_IN
 
-ROOT = Path(bench.__file__).parent
+from .house import FAMILIES, FILES, ROOT, place, tree
 
 MAX_ENTRIES = 22
 
 QUESTIONS = ("What", "How", "Whether", "Where")
 """A docstring that begins so answers a question that nobody asked; an imperative or a noun phrase says what it is."""
-
-
-FILES = sorted(path for path in ROOT.rglob("*.py") if BUILT_IN not in path.parents)
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
-
-
-def place(path: Path) -> str:
-    return str(path.relative_to(ROOT))
 
 
 def repeated(names: Iterator[tuple[str, Path]]) -> dict[str, list[str]]:
@@ -39,22 +31,20 @@ def test_the_top_of_the_package_is_seen_at_a_glance():
 
 
 def test_no_class_name_stands_twice():
-    classes = (
-        (node.name, path) for path, tree in TREES.items() for node in tree.body if isinstance(node, ast.ClassDef)
-    )
+    classes = ((node.name, path) for path in FILES for node in tree(path).body if isinstance(node, ast.ClassDef))
     assert repeated(classes) == {}
 
 
 def test_no_module_name_stands_twice_but_that_of_a_command():
-    modules = ((path.stem, path) for path in TREES if path.parent.name != "cli" and not path.stem.startswith("__"))
+    modules = ((path.stem, path) for path in FILES if path.parent.name != "cli" and not path.stem.startswith("__"))
     assert repeated(modules) == {}
 
 
 def test_no_docstring_begins_with_a_question_word():
     docstrings = (
         (f"{place(path)}:{node.lineno}", node.value.value)
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
+        for path in FILES
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
     assert [where for where, text in docstrings if text.split(" ")[0] in QUESTIONS] == []
@@ -86,12 +76,10 @@ def names(node: ast.AST) -> Iterator[str]:
 
 
 def test_no_parameter_variable_or_attribute_has_a_vague_name():
-    trees = [(path, TREES[path]) for path in FILES]
-    trees += [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(BUILT_IN.glob("*.py"))]
     vague = [
         f"{path.name}:{getattr(node, 'lineno', 0)} {name}"
-        for path, tree in trees
-        for node in ast.walk(tree)
+        for path in FILES + FAMILIES
+        for node in ast.walk(tree(path))
         for name in names(node)
         if VAGUE.intersection(name.lower().split("_"))
     ]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.keypoints import places_among_equals
+from bench.data.keypoints import Maps, Rows, places_among_equals
 from bench.data.pictures import Pixels
 from bench.records import Change
 
@@ -45,8 +45,6 @@ LIGHTER, STRONGER = 8, 1.2
 difference in mean level, of 255, and factor between the contrasts of pictures that are equally bright."""
 
 Bands = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-Maps = npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
 
 

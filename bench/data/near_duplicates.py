@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data import alignment, keypoints
+from bench.data.keypoints import Rows
 from bench.data.pictures import Pixels, ordered, resized
 from bench.records import Change
 
@@ -66,7 +67,6 @@ PAIRS_AT_ONCE = 2**14
 """Number of thumbnails to compare at once."""
 
 Hashes = npt.NDArray[np.uint64]
-Rows = npt.NDArray[np.int64]
 
 _COSINES = np.rint(2**12 * np.cos(np.pi / (2 * SIDE) * np.outer(np.arange(8), 2 * np.arange(SIDE) + 1)))
 """The 8 lowest rows of the discrete cosine transform (DCT-II), shape (8, 32), as whole numbers: the sums stay below
@@ -192,17 +192,11 @@ def _products(one: Pixels, other: Pixels) -> npt.NDArray[np.float64]:
 
 
 def joined(pairs: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Group the numbers that pairs connect, by a disjoint-set forest; the numbers of a group are sorted."""
-    parents: dict[int, int] = {}
+    """Group the numbers that pairs connect; groups and the numbers in them are sorted."""
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def root(number: int) -> int:
-        while (above := parents.setdefault(number, number)) != number:
-            parents[number] = number = parents[above]
-        return number
-
-    for one, other in pairs:
-        parents[root(one)] = root(other)
-    members: dict[int, list[int]] = defaultdict(list)
-    for number in sorted(parents):
-        members[root(number)].append(number)
-    return list(members.values())
+    links = list(pairs)
+    forest = DisjointSet(sorted({number for pair in links for number in pair}))
+    for one, other in links:
+        forest.merge(one, other)
+    return [sorted(group) for group in forest.subsets()]

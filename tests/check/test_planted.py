@@ -110,13 +110,14 @@ def check(baseline: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., t
     return checked
 
 
-def test_an_unchanged_family_passes_ten_times_out_of_ten(
+def test_an_unchanged_family_passes_five_times_out_of_five(
     train: Train, baseline: Path, check: Callable[..., tuple[int, str]]
 ) -> None:
+    """How often chance fails a family is in `test_simulations`."""
     split = str(baseline.parent / "run" / "split.json")
     same = train("same")
     assert check(same)[0] == 0
-    for seed in range(10, 100, 10):  # other seeds: other weights to begin with, another order of the pictures
+    for seed in range(10, 50, 10):  # other seeds: other weights to begin with, another order of the pictures
         run = train(f"seed-{seed}", seed=seed, split_file=split, split=RunConfig.split)
         status, told = check(run)
         assert status == 0, told

@@ -182,7 +182,8 @@ def test_drawn_pictures_suggest_nothing():
     assert data.open(RunConfig(images=60)).suggested is None
 
 
-def test_the_leak_is_seen_where_groups_give_each_other_away(patients, capsys):
+def test_the_leak_is_seen_where_groups_give_each_other_away(patients, capsys, monkeypatch):
+    monkeypatch.setattr(leak, "FOLDS", 2)
     assert main(["data", str(patients()), "--leak", "--json"]) == 0
     measured = json.loads(capsys.readouterr().out)["leak"]
     assert (measured["pictures"], measured["groups"]) == (200, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from bench.records import FAIL
 from bench.search.progress import Progress
 from bench.testing import FakePool
 from bench.training.messages import TrialJob
+
+from ..conftest import TINY
 
 
 def build(hp, family):
@@ -38,12 +41,20 @@ class Recording(FakePool):
         super().submit(job, listener)
 
 
-@pytest.fixture
-def run(space, tmp_path):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "net.py").write_text(TINY, encoding="utf-8")
     config = RunConfig(
-        images=24, split=USUAL_SPLIT, spaces=(space("net"),), budget=Budget(trials=4), out=str(tmp_path / "run")
+        images=24, split=USUAL_SPLIT, spaces=(str(folder / "net.py"),), budget=Budget(trials=4), out=str(folder / "run")
     )
     return runner.run(config, pool=FakePool(build, score))
+
+
+@pytest.fixture
+def run(saved, tmp_path):
+    """A copy of a run, since tests damage its model."""
+    return replace(saved, path=shutil.copytree(saved.path, tmp_path / "run"))
 
 
 def test_the_chosen_trial_is_known_by_its_family_and_any_by_its_name(run):

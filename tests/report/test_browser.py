@@ -408,7 +408,6 @@ def test_limits_choose_what_to_ship(browser: Browser, run: Run, tmp_path: Path) 
         assert fresh.locator("#answer .card").inner_text().startswith("cnn")
 
 
-@pytest.mark.parametrize("name", ["engines", "hostile"])
 def unfolded(page: Page, *names: str) -> None:
     """Unfolds sections of the page."""
     for name in names:

@@ -12,34 +12,6 @@ from bench.hyperparameters import fixed
 from bench.records import Ending
 from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
 
-NEED_TENSORFLOW = {
-    "test_backbones.py",
-    "test_curve.py",
-    "test_cut.py",
-    "test_families.py",
-    "test_features.py",
-    "test_any_model.py",
-    "test_applications.py",
-    "test_dry_run.py",
-    "test_folds.py",
-    "test_hub.py",
-    "test_jobs.py",
-    "test_lint.py",
-    "test_optional_families.py",
-    "test_phases.py",
-    "test_pretrained.py",
-    "test_probe.py",
-    "test_screen.py",
-    "test_shortcuts.py",
-    "test_graph.py",
-    "test_sketch.py",
-}
-"""All slow; not even imported where slow tests are left out, since TensorFlow takes seconds to import."""
-
-
-def pytest_ignore_collect(collection_path, config):
-    return True if collection_path.name in NEED_TENSORFLOW and config.option.markexpr == "not slow" else None
-
 
 class Recorder:
     """A channel that answers with these values and records what the job reports.

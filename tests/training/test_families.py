@@ -33,9 +33,25 @@ def build(name, values=None, classes=("cats", "dogs"), sizes=(32,), unbalanced=F
     return loading.load(FILES[name]).model(hp, task), hp, task
 
 
+PROBES = {}
+"""Result of the probe of each family, which builds it several times."""
+
+
+@pytest.fixture
+def probed(channel, probe_job):
+    """Probes a family as a run on photographs does, once."""
+
+    def probe(name):
+        if name not in PROBES:
+            PROBES[name] = jobs.probe(probe_job(FILES[name], input_sizes=(96, 128, 160, 192, 224)), channel())
+        return PROBES[name]
+
+    return probe
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_every_family_passes_its_own_check(name, channel, probe_job):
-    result = jobs.probe(probe_job(FILES[name]), channel())
+def test_every_family_passes_its_own_check(name, probed):
+    result = probed(name)
     assert result.space
     assert result.known
     assert result.learns == (name not in ("dummy", "metadata"))
@@ -152,33 +168,16 @@ def test_two_phases_are_for_what_is_not_all_frozen():
 # -- known configurations
 
 
-PROBED = {}
-"""What a probe found, by family: it builds each several times."""
-
-
-@pytest.fixture
-def known(channel, probe_job):
-    """A family's known configurations as a run on photographs tries them."""
-
-    def find(name):
-        if name not in PROBED:
-            result = jobs.probe(probe_job(FILES[name], input_sizes=(96, 128, 160, 192, 224)), channel())
-            PROBED[name] = result.known
-        return PROBED[name]
-
-    return find
-
-
 @pytest.mark.parametrize("name", FILES)
-def test_a_known_configuration_says_all_that_its_family_asks_and_no_more(name, known):
-    for each in known(name):
+def test_a_known_configuration_says_all_that_its_family_asks_and_no_more(name, probed):
+    for each in probed(name).known:
         small = {**each, "input_size": 32} if "input_size" in each else each
         assert build(name, small)[1].values == small
 
 
 @pytest.mark.parametrize("name", TRANSFER)
-def test_what_a_small_budget_tries_first_is_cheap(name, known):
-    first = known(name)[0]
+def test_what_a_small_budget_tries_first_is_cheap(name, probed):
+    first = probed(name).known[0]
     assert first["input_size"] <= 160
     assert first["augmentation"] == "none"
     assert first["frozen"] == "all"
@@ -195,20 +194,20 @@ def test_what_a_small_budget_tries_first_is_cheap(name, known):
         ("vgg19", 2, 160, 17),
     ],
 )
-def test_published_recipes_freeze_what_they_say(name, number, size, frozen, known):
-    recipe = known(name)[number]
+def test_published_recipes_freeze_what_they_say(name, number, size, frozen, probed):
+    recipe = probed(name).known[number]
     assert recipe["input_size"] == size
     check_frozen(name, {**recipe, "input_size": 32}, frozen)
 
 
-def test_the_published_cnns_can_be_built(known):
+def test_the_published_cnns_can_be_built(probed):
     def layers(values):
         model = build("cnn", {**values, "input_size": 32})[0]
         convolutions = [each for each in model.layers if isinstance(each, keras.layers.Conv2D)]
         head = [type(each).__name__ for each in model.layers[-4:]]
         return [each.filters for each in convolutions], {each.kernel_size for each in convolutions}, head
 
-    recipes = known("cnn")
+    recipes = probed("cnn").known
     plain, augmented, with_dropout = recipes[1:4]
     assert layers(plain) == ([32] * 4, {(3, 3)}, ["Flatten", "Dense", "Dropout", "Dense"])
     assert (plain["dense_units"], plain["optimizer"], plain["dropout"]) == (512, "rmsprop", 0.0)
@@ -252,22 +251,20 @@ def test_preprocessing_is_that_of_the_published_weights():
         np.testing.assert_allclose(before(pixels), module.preprocess_input(pixels.copy()), atol=1e-3)
 
 
-def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel, probe_job):
+def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monkeypatch, channel):
     """As MobileNet's own files cannot be had everywhere, the test writes one, by its name in the Keras cache."""
     monkeypatch.setattr(keras_private.config, "keras_home", lambda: str(tmp_path))
     (tmp_path / "models").mkdir()
 
-    def check(name):
-        (file,) = jobs.probe(probe_job(FILES[name], weights="imagenet"), channel()).weights_files
-        return file
+    def check(application):
+        return pretrained.find_weights(application, {}, (32, 32, 3))
 
-    there = check("mobilenet")
+    there = check(keras.applications.MobileNet)
     path = there.path
     assert there.missing
     right = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, right)
-    assert check("mobilenet") == replace(there, missing=False)
     shared = {
         "path": str(FILES["mobilenet"]),
         "class_names": ("a", "b"),
@@ -276,13 +273,14 @@ def test_a_file_of_the_right_backbone_only_counts_as_its_weights(tmp_path, monke
         "seed": 0,
     }
     job = WeightsJob(id="1", timeout_s=60.0, file=there, **shared)
-    assert jobs.check_weights(job, channel()) == replace(there, missing=False)
-    other = check("mobilenet_v2")
+    checked = jobs.check_weights(job, channel())
+    assert replace(checked, values={}) == replace(there, missing=False)
+    other = check(keras.applications.MobileNetV2)
     assert (other.missing, other.problem) == (True, "")
     shutil.copy(path, other.path)
-    assert check("mobilenet_v2").problem
+    assert check(keras.applications.MobileNetV2).problem
     Path(path).write_bytes(Path(path).read_bytes()[:100_000])
-    assert check("mobilenet").problem
+    assert check(keras.applications.MobileNet).problem
 
 
 def test_a_backbone_starts_from_its_file(tmp_path, monkeypatch):

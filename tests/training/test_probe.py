@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bench.hyperparameters import HyperParameters, fixed
 from bench.search.spaces import BUILT_IN
 from bench.training import jobs, loading
 from bench.training.probe import count_work
 from bench.training.task import Task
+
+pytestmark = pytest.mark.slow
 
 PARTLY_FROZEN = """\
 import keras

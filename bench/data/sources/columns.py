@@ -74,10 +74,11 @@ def read_columns(sheet: Sheet, chosen: Mapping[str, str], with_labels: bool = Tr
     if with_labels:
         by_name = filled["label"] or "label" in taken
         one_hot = None if by_name else _one_hot(sheet, {*known["path"], *known["part"]})
-        labels = one_hot or _in_column(sheet, places["label"])
+        labels = one_hot or (_in_column(sheet, places["label"][0]) if places["label"] else None)
     if not places["path"] or not labels:
         lacking = {"path": not places["path"], "label": not labels}
         raise DataError(f"{sheet.where}: {_missing(sheet, [kind for kind in lacking if lacking[kind]])}")
+    _check_single(sheet, labels)
     faults = dict.fromkeys(labels.several, "several labels")
     if with_labels:
         faults = {index: "no label" for index, text in enumerate(labels.texts) if not text} | faults
@@ -153,7 +154,7 @@ class _Labels:
     guess: str = ""
 
 
-def _checked(sheet: Sheet, labels: _Labels) -> _Labels:
+def _check_single(sheet: Sheet, labels: _Labels) -> None:
     if len(labels.several) > FEW * len(sheet.rows):
         text = labels.texts[labels.several[0]]
         raise DataError(
@@ -161,15 +162,11 @@ def _checked(sheet: Sheet, labels: _Labels) -> _Labels:
             f"{f', e.g. {text!r}' if text else ''}; several labels for a picture (multi-label) are not supported; "
             "--label-column names another column"
         )
-    return labels
 
 
-def _in_column(sheet: Sheet, places: Sequence[int]) -> _Labels | None:
-    """The labels in the first of these columns; None without one."""
-    if not places:
-        return None
-    texts = sheet.column(places[0])
-    return _checked(sheet, _Labels(texts, _several(texts), f"the column {sheet.names[places[0]]!r}"))
+def _in_column(sheet: Sheet, place: int) -> _Labels:
+    texts = sheet.column(place)
+    return _Labels(texts, _several(texts), f"the column {sheet.names[place]!r}")
 
 
 def _one_hot(sheet: Sheet, others: Collection[int]) -> _Labels | None:
@@ -188,7 +185,7 @@ def _one_hot(sheet: Sheet, others: Collection[int]) -> _Labels | None:
     several = [index for index, row in enumerate(rows) if len(row) > 1]
     where = f"the columns {_quoted(tuple(marks))} of 0 and 1"
     guess = f"the label is the one that has a 1 of {where}; --label-column names another column"
-    return _checked(sheet, _Labels(texts, several, where, guess))
+    return _Labels(texts, several, where, guess)
 
 
 def _several(labels: Sequence[str]) -> list[int]:

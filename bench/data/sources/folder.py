@@ -97,6 +97,11 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.casefold() in CLUTTER_FILES
 
 
+def is_hidden_folder(name: str) -> bool:
+    """Return whether a folder is hidden or a system folder."""
+    return name.startswith(".") or name.casefold() in CLUTTER_FOLDERS
+
+
 @dataclass(eq=False)
 class _Folder:
     """A folder as one pass over the data found it, without hidden files and without run folders.
@@ -181,7 +186,7 @@ class _Walk:
         for entry in sorted(os.scandir(self._full(path)), key=lambda entry: entry.name):
             below = f"{path}/{entry.name}" if path else entry.name
             if entry.is_dir(follow_symlinks=False):
-                if _is_hidden_folder(entry.name):
+                if is_hidden_folder(entry.name):
                     folder.ignored["hidden or system folder"] += 1
                 elif os.path.exists(self._full(f"{below}/{RUN_FILE}")):  # noqa: PTH110 - as in `Folder.picture`
                     folder.ignored["run folder"] += 1
@@ -431,7 +436,3 @@ def _other_classes(folders: Sequence[_Folder]) -> str:
 def _some(names: Iterable[str]) -> str:
     first = sorted(names)
     return ", ".join([*map(repr, first[:3]), *(["…"] if len(first) > 3 else [])])
-
-
-def _is_hidden_folder(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in CLUTTER_FOLDERS

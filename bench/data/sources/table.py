@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.config import RunConfig
 from bench.data.pictures import Picture
 from bench.data.sources import ListedPicture, Listing, Source, StageCallback, existing_path
 from bench.data.sources.columns import Columns, read_columns
 from bench.data.sources.file_names import SUFFIXES, naming
-from bench.data.sources.folder import CLUTTER_FOLDERS, read
+from bench.data.sources.folder import is_hidden_folder, read
 from bench.data.sources.sheet import read_sheet
 from bench.errors import DataError
 from bench.records import LeftOut, LeftOutKind
@@ -76,7 +76,7 @@ class Table(Source):
         grouped = sheet.column(sheet.names.index(self.group_by)) if self.group_by in sheet.names else ()
         left_out: list[LeftOut] = []
         reasons: Counter[str] = Counter()
-        rows_by_id: dict[str, list[_Row]] = defaultdict(list)
+        rows_by_id: dict[str, list[tuple[str, ListedPicture]]] = defaultdict(list)
         for index, (number, path, label) in enumerate(zip(sheet.numbers, columns.paths, columns.labels, strict=True)):
             where = f"{sheet.unit} {number}"
             no_path = f"{self.path.name}, {where}", TABLE_ROW, "no path"
@@ -92,14 +92,15 @@ class Table(Source):
                 left_out.append(LeftOut(item_id, kind, f"{where}: {detail}" if detail else where, label))
             else:
                 part, group = columns.parts[index] if columns.parts else None, grouped[index] if grouped else ""
-                rows_by_id[item_id].append(_Row(where, label, part, group))
+                rows_by_id[item_id].append((where, ListedPicture(item_id, label, part, group)))
         entries = []
-        for item_id, (first, *others) in rows_by_id.items():
-            if reason := _contradiction((first, *others)):
+        for item_id, rows in rows_by_id.items():
+            if reason := _contradiction(rows):
                 left_out.append(LeftOut(item_id, TABLE_ROW, reason))
                 continue
-            entries.append(ListedPicture(item_id, first.label, first.part, first.group))
-            left_out += [LeftOut(item_id, TABLE_ROW, f"{row.where}: already named in {first.where}") for row in others]
+            (first, picture), *others = rows
+            entries.append(picture)
+            left_out += [LeftOut(item_id, TABLE_ROW, f"{where}: already named in {first}") for where, _ in others]
         frequent = [(reason, count) for reason, count in reasons.most_common(SHOWN_REASONS) if count > 1 and reason]
         notes = [f"{count} rows are left out: {reason}" for reason, count in frequent]
         classes = tuple(sorted({entry.label for entry in entries}))
@@ -135,21 +136,13 @@ def rebuild(description: Mapping[str, Any]) -> Table:
     return Table(Path(description["path"]))
 
 
-class _Row(NamedTuple):
-    """A row that can be used: its place in the file in words, and its label, part and group."""
-
-    where: str
-    label: str
-    part: str | None
-    group: str
-
-
-def _contradiction(rows: Sequence[_Row]) -> str:
-    """Contradiction between the rows of one picture; "" if they agree."""
-    first, *others = rows
-    pairs = ((row, kind) for row in others for kind in ("label", "part") if getattr(row, kind) != getattr(first, kind))
-    for row, kind in pairs:
-        return f"its {kind} is {getattr(first, kind)} in {first.where} and {getattr(row, kind)} in {row.where}"
+def _contradiction(rows: Sequence[tuple[str, ListedPicture]]) -> str:
+    """Contradiction between the rows of one picture, each with its place in words; "" if they agree."""
+    (first, picture), *others = rows
+    for where, other in others:
+        for kind in ("label", "part"):
+            if getattr(other, kind) != getattr(picture, kind):
+                return f"its {kind} is {getattr(picture, kind)} in {first} and {getattr(other, kind)} in {where}"
     return ""
 
 
@@ -198,7 +191,7 @@ class _PictureFinder:
         """Search the folders below that of the table once for the missing names, with or without their suffix."""
         matches: dict[str, list[str]] = {name: [] for name in self._missing}
         for folder, folders, files in os.walk(self._folder):
-            folders[:] = sorted(name for name in folders if name[0] != "." and name.casefold() not in CLUTTER_FOLDERS)
+            folders[:] = sorted(name for name in folders if not is_hidden_folder(name))
             for file in files:
                 stem, suffix = os.path.splitext(file)
                 if suffix.lower() in SUFFIXES and (name := file if file in matches else stem) in matches:
