@@ -330,7 +330,7 @@ class RunConfig:
         f"default {Budget.trials}, with --only-known no limit", comparable=True)
     spaces: tuple[str, ...] = setting(
         (), NAMES, SEARCH, "LIST",
-        "families: names, search-space files or folders of them, separated by commas; default all")
+        "families: names, search-space files or folders of them, separated by commas; default all but optional ones")
     only_known: bool = setting(
         False, FLAG, SEARCH, "",
         "train only the known configurations in the families' files, each once, without an engine", comparable=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import keras
 import pytest
 
 from bench.errors import SpaceError
@@ -265,9 +266,36 @@ def test_random_weights_were_trained_on_no_pixels(space, probe_job, channel, mon
     assert len(result.warnings) == len(result.weights_files) == warned
 
 
+@pytest.mark.parametrize("application", ["ResNet50", "ResNet50V2", "DenseNet121", "EfficientNetV2B0"])
+@pytest.mark.parametrize("named", ['"{}"', "keras.applications.{}"], ids=["name", "function"])
+def test_a_backbone_by_name_or_function_knows_its_preprocessing(application, named, scan):
+    (request,) = scan(
+        f"    x, base = task.backbone({named.format(application)}, inputs, preprocess=True)".lstrip()
+    ).requests.values()
+    assert request.key == application
+    assert request.application is getattr(keras.applications, application)
+    assert preprocessing_warning(request) == ""
+
+
+def test_an_unknown_backbone_is_one_line_with_the_nearest_names(space, probe_job, channel):
+    path = space("wrong", FAMILY.format(choice='    x, base = task.backbone("EficientNetV2B0", inputs)'))
+    with pytest.raises(SpaceError) as caught:
+        jobs.probe(probe_job(path), channel())
+    place, _, message = str(caught.value).partition(": ConfigError: ")
+    assert place == f"{path}:18"
+    assert message.startswith("unknown backbone 'EficientNetV2B0'. Did you mean EfficientNetV2B0 or EfficientNetV2B")
+    assert "\n" not in message
+
+
+def test_preprocessing_that_is_not_known_is_one_line(space, probe_job, channel):
+    path = space("wrong", FAMILY.format(choice='    x, base = task.backbone(net("a"), inputs, preprocess=True)'))
+    with pytest.raises(SpaceError, match="no preprocess_input beside a: preprocess its pixels in build"):
+        jobs.probe(probe_job(path), channel())
+
+
 def test_the_built_in_families_get_what_they_were_trained_on(probe_job):
     from bench.search import spaces
 
-    for space in spaces.select(spaces.ORDER):
+    for space in map(spaces.read, spaces.known()):
         requests = Scan(loading.load(space.path), probe_job(space.path)).requests.values()
         assert [preprocessing_warning(request) for request in requests] == [""] * len(requests)

@@ -39,6 +39,19 @@ def test_a_backbone_that_is_all_frozen_is_cut_behind_its_end(name, number):
     assert values.items() <= hp.values.items()
 
 
+def test_a_backbone_by_name_is_the_one_of_its_function():
+    identities, keys = [], []
+    for application in ("MobileNetV3Small", keras.applications.MobileNetV3Small):
+        task, inputs = Task(("cats", "dogs"), (32,), seed=3), keras.Input((32, 32, 3))
+        x, backbone = task.backbone(application, inputs, preprocess=True)
+        backbone.trainable = False
+        model = keras.Model(inputs, task.classify(keras.layers.GlobalAveragePooling2D()(x)))
+        identities.append(task.backbones[0].identity)
+        keys.append(Graph(model).cut().keys)
+    assert identities[0] == identities[1]
+    assert keys[0] == keys[1]
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(name, channel, job, score_job, tmp_path):
     family, path = FAMILIES[name], tmp_path / f"{name}.keras"
