@@ -27,10 +27,16 @@ from bench.workers import Outcome, Pool
 
 
 class Scoring:
-    """Scores the chosen trials of a run, and records the results."""
+    """Scores the chosen trials of a run, and records the results.
 
-    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
+    Args:
+        in_haste: Leave out the further test sets.
+    """
+
+    def __init__(self, config: RunConfig, folder: RunFolder, in_haste: bool = False) -> None:
         self._config, self._folder = config, folder
+        further = () if in_haste else folder.run.further
+        self._also = [name for one in further for name in one.names]
 
     def jobs(self, family: Family, trial: Trial, numbers: Sequence[int]) -> list[Job]:
         """Jobs that score the chosen trial of a family, one per number.
@@ -42,7 +48,18 @@ class Scoring:
     def missing(self, trial: Trial, seeds: int) -> list[int]:
         """Numbers of the jobs that are to be done: all, unless the run was scored before it was resumed."""
         done = predictions.of_seeds(self._folder.run, trial) if trial.test else {}
+        if self._unscored(trial):
+            done.pop(0, None)
         return [number for number in range(seeds) if number not in done]
+
+    def _unscored(self, trial: Trial) -> list[str]:
+        """Return the further test sets on which the chosen trial is not scored."""
+        run = self._folder.run
+        return [
+            name
+            for name in self._also
+            if not predictions.further_path(run.path, trial.family, name).is_file() or name not in trial.also
+        ]
 
     def record(self, trial: Trial, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> Trial:
         """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
@@ -52,6 +69,8 @@ class Scoring:
             for number, result in results.items()
             if isinstance(result, ScoreResult | TrialResult) and result.test
         }
+        if isinstance(result := results.get(0), ScoreResult):
+            trial = replace(trial, also={**trial.also, **result.also})
         if 0 in scored:
             test = _with_interval(scored[0][0], self._folder.run, trial)
             trial = replace(trial, test=test, model_sha256=sha256(self._folder.run.model(trial.family)))
@@ -77,8 +96,11 @@ class Scoring:
             "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
+        path = self._folder.path
+        also = {name: str(predictions.further_path(path, family.name, name).absolute()) for name in self._also}
         if self._folder.run.split.folds:
-            return RefitJob(**shared, phase_epochs=trial.best_epochs, model="" if number else str(model.absolute()))
+            refitted = "" if number else str(model.absolute())
+            return RefitJob(**shared, phase_epochs=trial.best_epochs, model=refitted, also={} if number else also)
         if number:
             return TrialJob(**shared, score=True)
         trained = store.model_file(self._folder.as_run(), trial)
@@ -89,7 +111,8 @@ class Scoring:
             **shared,
             trained=str(trained.absolute()) if trained else "",
             model=str(model.absolute()),
-            validated=str(predictions.validation_path(self._folder.path, family.name).absolute()),
+            validated=str(predictions.validation_path(path, family.name).absolute()),
+            also=also,
         )
 
 

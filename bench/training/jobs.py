@@ -23,6 +23,7 @@ from bench.cache.rows import Rows
 from bench.config import LARGEST_SEED
 from bench.data import machine
 from bench.data.dataset import Items
+from bench.data.further import load_set
 from bench.data.metadata import metadata
 from bench.data.pixels import pixels, row_keys
 from bench.data.sources import StageCallback
@@ -39,6 +40,7 @@ from bench.training.frozen.identity import NoPrefix
 from bench.training.lint import lint
 from bench.training.messages import (
     Channel,
+    ChosenJob,
     CurveJob,
     CurveResult,
     Job,
@@ -254,9 +256,10 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
     as `job.model`.
     """
     if not job.trained:
-        result, _ = _train(job, channel, score=True)
+        result, estimator = _train(job, channel, score=True)
         assert result.test is not None
-        return ScoreResult(result.test, result.history)
+        assert estimator is not None
+        return ScoreResult(result.test, result.history, *_score_further(estimator, job, channel))
     built, trained = _build(job, fixed(job.values or {})), Path(job.trained)
     network = _estimator(built, job, channel)
     assert isinstance(network, Network)
@@ -266,7 +269,8 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         trained.unlink()
     else:
         built.model.load_weights(trained)
-    return ScoreResult(_score(network, data.load(Path(job.manifest)), job, channel))
+    test = _score(network, data.load(Path(job.manifest)), job, channel)
+    return ScoreResult(test, (), *_score_further(network, job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
@@ -280,7 +284,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     estimator.refit(_input(dataset, items, estimator, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
-    return ScoreResult(_score(estimator, dataset, job, channel))
+    return ScoreResult(_score(estimator, dataset, job, channel), (), *_score_further(estimator, job, channel))
 
 
 def curve(job: CurveJob, channel: Channel) -> CurveResult:
@@ -324,15 +328,38 @@ def _clear_memory() -> None:
 
 def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
-    items = dataset.part("test")
-    test = _input(dataset, items, estimator, job, channel)
-    probabilities = estimator.predict(test)
-    if job.predictions:
-        data.write_predictions(Path(job.predictions), items, probabilities)
+    test = _measure(estimator, dataset, dataset.part("test"), job.predictions, job, channel)
     if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
-        validation = _input(dataset, items, estimator, job, channel)
-        data.write_predictions(Path(job.validated), items, estimator.predict(validation))
-    return metrics.measure(probabilities, test.labels)
+        _measure(estimator, dataset, items, job.validated, job, channel)
+    return test
+
+
+def _measure(
+    estimator: Estimator, dataset: data.Dataset, items: Items, file: str, job: TrainingJob, channel: Channel
+) -> Metrics:
+    """Predict pictures and measure the predictions; write the class probabilities to a file, if it has a name."""
+    part = _input(dataset, items, estimator, job, channel)
+    probabilities = estimator.predict(part)
+    if file:
+        data.write_predictions(Path(file), items, probabilities)
+    return metrics.measure(probabilities, part.labels)
+
+
+def _score_further(estimator: Estimator, job: ChosenJob, channel: Channel) -> tuple[dict[str, Metrics], dict[str, str]]:
+    """Score on the further test sets; return the metrics, and the reasons for sets that cannot be scored."""
+    scores, reasons = dict[str, Metrics](), dict[str, str]()
+    if not job.also:
+        return scores, reasons
+    manifest = Path(job.manifest)
+    dataset = data.load(manifest)
+    for name, file in job.also.items():
+        try:
+            further = load_set(dataset, manifest.parent, name, job.seed)
+            scores[name] = _measure(estimator, further, further.part("test"), file, job, channel)
+        except Exception as error:  # pictures that changed meanwhile, or a full disk: the other scores are valid
+            traceback.print_exc()
+            reasons[name] = one_line(error)
+    return scores, reasons
 
 
 JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {

@@ -115,10 +115,17 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """Score on the test pictures; `history` is empty if a saved model was scored."""
+    """Score on the test pictures, and on further test sets by name.
+
+    Attributes:
+        history: Empty if a saved model was scored.
+        unscored: Reason for each further set on which it could not be scored.
+    """
 
     test: Metrics
     history: tuple[Epoch, ...] = ()
+    also: Mapping[str, Metrics] = field(default_factory=dict)
+    unscored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -366,7 +373,18 @@ class ScreenJob(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreJob(TrainingJob):
+class ChosenJob(TrainingJob):
+    """A job that scores the model of a chosen trial.
+
+    Attributes:
+        also: For each further test set a file for the class probabilities of its pictures.
+    """
+
+    also: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob(ChosenJob):
     """Score the chosen trial's model on the test pictures.
 
     Attributes:
@@ -383,7 +401,7 @@ class ScoreJob(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefitJob(TrainingJob):
+class RefitJob(ChosenJob):
     """Train a configuration on all pictures outside the test set, then score it.
 
     Attributes:

@@ -35,6 +35,13 @@ pytestmark = pytest.mark.slow
 
 DUMMY = spaces.BUILT_IN / "dummy.py"
 HEAD = "import keras\nfrom keras import layers\n\n\ndef build(hp, task):\n    x = inputs = keras.Input((16, 16, 3))\n"
+FOREST = """\
+from sklearn.ensemble import RandomForestClassifier
+
+
+def build(hp, task):
+    return RandomForestClassifier(n_estimators=5)
+"""
 TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))\n"
 
 
@@ -183,6 +190,25 @@ def test_a_network_without_a_file_is_trained_again_to_be_scored(space, channel, 
     result, scored = jobs.trial(replace(config, score=True), channel()), jobs.score(score_job(config), channel())
     assert scored.test == result.test
     assert [epoch.loss for epoch in scored.history] == [epoch.loss for epoch in result.history]
+
+
+@pytest.mark.parametrize("kind", ["saved network", "network trained again", "classifier"])
+def test_the_chosen_model_is_scored_on_further_sets(kind, space, channel, job, score_job, tmp_path):
+    """On pictures that are not corrupted it answers as on the test pictures, on noisy ones otherwise."""
+    path = space("forest", FOREST) if kind == "classifier" else space("tiny")
+    first = job(path, predictions=str(tmp_path / "test.npz"))
+    model = tmp_path / "tiny.keras"
+    result = jobs.trial(first, channel(keep=model))
+    files = {name: str(tmp_path / f"{name}.npz") for name in ("corrupted-none", "corrupted-noise-3", "lost")}
+    trained = str(model) if kind == "saved network" else ""
+    scored = jobs.score(score_job(replace(first, values=result.params), trained=trained, also=files), channel())
+    assert scored.also["corrupted-none"] == scored.test
+    assert scored.also["corrupted-noise-3"].log_loss != scored.test.log_loss
+    assert "lost.json" in scored.unscored["lost"]
+    with np.load(tmp_path / "test.npz") as plain, np.load(files["corrupted-noise-3"]) as noisy:
+        assert np.array_equal(plain["labels"], noisy["labels"])
+        right = noisy["probabilities"].argmax(axis=1) == noisy["labels"]
+        assert right.mean() == scored.also["corrupted-noise-3"].accuracy
 
 
 @pytest.mark.parametrize("strategy", ["most_frequent", "uniform", "stratified"])
