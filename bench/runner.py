@@ -42,7 +42,7 @@ from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
 from bench.search.resuming import accepted_changes
 from bench.search.schedule import Schedule
-from bench.search.scoring import Scoring
+from bench.search.scoring import Scoring, ScoringListener, ScoringStop
 from bench.search.shortcut_search import look_for_shortcuts
 from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop, stop_on_signal
@@ -209,7 +209,8 @@ def _score(
         scoring = Scoring(config, folder, in_haste=bool(stop.signal))
         numbers = [*scoring.missing(trial, 1 if stop.signal else 1 + config.repeats)]
         jobs = scoring.jobs(family, trial, numbers)
-        outcomes = run_all(pool, jobs, SILENT, "", stop if stop.signal else Deadline(stop, pace))
+        ends = stop if stop.signal else ScoringStop(stop) if folder.run.further else Deadline(stop, pace)
+        outcomes = run_all(pool, jobs, SILENT, "", ends, listener=lambda job: ScoringListener(stop))
         for number, outcome in zip(numbers, outcomes, strict=False):
             if (failure := outcome.failure) and not stop.signal:
                 task = f"training with seed {config.seed + number}" if number else "scoring on the test set"

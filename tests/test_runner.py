@@ -28,7 +28,15 @@ from bench.search import families
 from bench.search.pace import Pace
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.training.messages import ProbeJob, RefitJob, ScoreResult, ShortcutJob, TrialJob, TrialResult, WeightsFile
+from bench.training.messages import (
+    ProbeJob,
+    RefitJob,
+    ScoreResult,
+    ShortcutJob,
+    TrialJob,
+    TrialResult,
+    WeightsFile,
+)
 from bench.workers import Outcome
 
 
@@ -1160,6 +1168,24 @@ def test_a_set_that_cannot_be_scored_costs_no_other_score(start, tmp_path):
     run = start(Failing(depth, deeper_is_better), also_test=("corrupted",))
     assert all(run.best(family).test for family in "ab")
     assert "a: not scored on corrupted-blur-1: the disk is full" in run.notes
+
+
+@pytest.mark.storage
+def test_a_signal_during_the_scoring_keeps_the_score_on_the_test_pictures(start):
+    """The further sets that are left are scored by a resumed run."""
+
+    class Signalled(FakePool):
+        def _run(self, job, listener):
+            if job.id == "score a 0":
+                os.kill(os.getpid(), signal.SIGINT)
+            return super()._run(job, listener)
+
+    with pytest.raises(Interrupted) as stopped:
+        start(Signalled(depth, deeper_is_better), also_test=("corrupted",))
+    run = bench.load(stopped.value.run_path)
+    assert [(bool(trial.test), trial.also) for trial in run.ranking()] == 2 * [(True, {})]
+    resumed = runner.resume(run.path, pool=FakePool(depth, deeper_is_better))
+    assert [trial.also.keys() for trial in resumed.ranking()] == 2 * [set(CORRUPTED_SETS)]
 
 
 def test_a_further_set_costs_time_of_the_budget():

@@ -92,7 +92,7 @@ class SetStanding:
 
     @property
     def sentence(self) -> str:
-        """Whether the recommended family still leads, and the order stays; "" without a leader."""
+        """The sentence on the recommended family, still leading or not, and on the order; "" without a leader."""
         if self.leader is None:
             return ""
         name = text.label(self.leader.trial)

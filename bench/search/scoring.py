@@ -15,15 +15,43 @@ from bench import stats, workers
 from bench.cache.files import sha256
 from bench.config import LARGEST_SEED, RunConfig
 from bench.errors import WorkerError
-from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
+from bench.records import Ending, FailureKind, Metrics, OverSeeds, Repeat, Run, Trial
 from bench.report.live import LivePage
 from bench.runs import environment, predictions, store
 from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.families import Family, prepare_again, run_all, training
 from bench.search.progress import Progress
-from bench.training.messages import Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
-from bench.workers import Outcome, Pool
+from bench.search.stopping import SignalStop
+from bench.training.messages import FURTHER, Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
+from bench.workers import Listener, Outcome, Pool, Stop
+
+SEVERAL = 3
+"""Time limit of a job that scores on further sets too, as a multiple of a trial's: they end themselves after one."""
+
+
+class ScoringListener(Listener):
+    """Ends the scoring on further test sets after a signal; the score on the test pictures is complete by then."""
+
+    def __init__(self, stop: SignalStop) -> None:
+        self._stop = stop
+
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
+        return Ending.INTERRUPTED if stage == FURTHER and self._stop.signal else None
+
+
+class ScoringStop(Stop):
+    """After a signal no job starts, and running ones have a while to end; see `SignalStop`."""
+
+    def __init__(self, signals: SignalStop) -> None:
+        self._signals = signals
+
+    def closed(self) -> bool:
+        self._signals.announce()
+        return self._signals.signal != 0
+
+    def reason(self) -> tuple[FailureKind, str] | None:
+        return self._signals.reason()
 
 
 class Scoring:
@@ -92,15 +120,19 @@ class Scoring:
         shared: dict[str, Any] = {
             **retraining(self._config, self._folder.run, family, trial),
             "id": f"score {family.name} {number}",
-            "timeout_s": self._config.trial_timeout_s,
+            "timeout_s": self._config.trial_timeout_s * (1 if number or not self._also else SEVERAL),
             "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
         path = self._folder.path
-        also = {name: str(predictions.further_path(path, family.name, name).absolute()) for name in self._also}
+        further: dict[str, Any] = {
+            "also": {name: str(predictions.further_path(path, family.name, name).absolute()) for name in self._also},
+            "also_time_s": self._config.trial_timeout_s,
+        }
+        if self._folder.run.split.folds and number:
+            return RefitJob(**shared, phase_epochs=trial.best_epochs)
         if self._folder.run.split.folds:
-            refitted = "" if number else str(model.absolute())
-            return RefitJob(**shared, phase_epochs=trial.best_epochs, model=refitted, also={} if number else also)
+            return RefitJob(**shared, **further, phase_epochs=trial.best_epochs, model=str(model.absolute()))
         if number:
             return TrialJob(**shared, score=True)
         trained = store.model_file(self._folder.as_run(), trial)
@@ -112,7 +144,7 @@ class Scoring:
             trained=str(trained.absolute()) if trained else "",
             model=str(model.absolute()),
             validated=str(predictions.validation_path(path, family.name).absolute()),
-            also=also,
+            **further,
         )
 
 

@@ -20,6 +20,7 @@ from bench.data.further import load_set
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import CORRUPTED_SETS, Cost, Ending, Epoch, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
 from bench.training.messages import (
+    FURTHER,
     ChosenJob,
     CurveJob,
     CurveResult,
@@ -165,7 +166,7 @@ class FakePool(InProcessPool):
         accuracy = self._score(family, hp.values)
         if job.predictions:
             _predict(accuracy, job)
-        also = _predict_further(accuracy, job) if isinstance(job, ChosenJob) else {}
+        also = _predict_further(accuracy, job, listener) if isinstance(job, ChosenJob) else {}
         if isinstance(job, RefitJob):
             if job.model:
                 self._save(Path(job.model), hp.values)
@@ -241,11 +242,13 @@ def _predict(accuracy: float, job: TrainingJob) -> None:
     _write(accuracy, data.load(Path(job.manifest)).part("test"), job, job.predictions)
 
 
-def _predict_further(accuracy: float, job: ChosenJob) -> dict[str, Metrics]:
+def _predict_further(accuracy: float, job: ChosenJob, listener: Listener) -> dict[str, Metrics]:
     """Write predictions of the further test sets, with half the errors more in each strength of a corruption."""
     manifest = Path(job.manifest)
-    dataset, scores = data.load(manifest), {}
-    for name, file in job.also.items():
+    dataset, scores = data.load(manifest), dict[str, Metrics]()
+    for done, (name, file) in enumerate(job.also.items()):
+        if listener.progress(FURTHER, done, len(job.also)):
+            break
         items = load_set(dataset, manifest.parent, name, job.seed).part("test")
         _, strength = CORRUPTED_SETS.get(name, (None, 0))
         share = _write(1 - (1 - accuracy) * (1 + strength / 2), items, job, file)

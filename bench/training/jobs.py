@@ -39,6 +39,7 @@ from bench.training.frozen.features import FeatureCache
 from bench.training.frozen.identity import NoPrefix
 from bench.training.lint import lint
 from bench.training.messages import (
+    FURTHER,
     Channel,
     ChosenJob,
     CurveJob,
@@ -59,6 +60,9 @@ from bench.training.messages import (
 )
 from bench.training.probe import check_weights, probe
 from bench.training.task import Task
+
+AT_ONCE = 500
+"""Number of pictures of a further test set that are predicted before it is asked whether to go on."""
 
 PROGRESS_EVERY_S = 1.0
 """Minimum seconds between two progress reports."""
@@ -328,38 +332,51 @@ def _clear_memory() -> None:
 
 def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
-    test = _measure(estimator, dataset, dataset.part("test"), job.predictions, job, channel)
+    items = dataset.part("test")
+    test = _record(_predict(estimator, dataset, items, job, channel), items, job.predictions)
     if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
-        _measure(estimator, dataset, items, job.validated, job, channel)
+        data.write_predictions(Path(job.validated), items, _predict(estimator, dataset, items, job, channel))
     return test
 
 
-def _measure(
-    estimator: Estimator, dataset: data.Dataset, items: Items, file: str, job: TrainingJob, channel: Channel
-) -> Metrics:
-    """Predict pictures and measure the predictions; write the class probabilities to a file, if it has a name."""
-    part = _input(dataset, items, estimator, job, channel)
-    probabilities = estimator.predict(part)
-    if file:
-        data.write_predictions(Path(file), items, probabilities)
-    return metrics.measure(probabilities, part.labels)
-
-
 def _score_further(estimator: Estimator, job: ChosenJob, channel: Channel) -> tuple[dict[str, Metrics], dict[str, str]]:
-    """Score on the further test sets; return the metrics, and the reasons for sets that cannot be scored."""
+    """Score on the further test sets, until their time is over or the driver has a reason to stop.
+
+    Returns:
+        The metrics by set, and the reasons for sets that could not be scored.
+    """
     scores, reasons = dict[str, Metrics](), dict[str, str]()
-    if not job.also:
-        return scores, reasons
-    manifest = Path(job.manifest)
-    dataset = data.load(manifest)
-    for name, file in job.also.items():
+    manifest, end_s = Path(job.manifest), time.monotonic() + job.also_time_s
+    dataset = data.load(manifest) if job.also else None
+    for done, (name, file) in enumerate(job.also.items()):
         try:
-            further = load_set(dataset, manifest.parent, name, job.seed)
-            scores[name] = _measure(estimator, further, further.part("test"), file, job, channel)
+            assert dataset is not None
+            further, outputs = load_set(dataset, manifest.parent, name, job.seed), []
+            items = further.part("test")
+            for begin in range(0, len(items), AT_ONCE):
+                if channel.progress(FURTHER, done, len(job.also)):
+                    return scores, reasons
+                if time.monotonic() > end_s:
+                    raise TimeoutError(f"its time was over after {begin} of {len(items)} pictures")
+                outputs.append(_predict(estimator, further, items[begin : begin + AT_ONCE], job, channel))
+            scores[name] = _record(np.concatenate(outputs), items, file)
         except Exception as error:  # pictures that changed meanwhile, or a full disk: the other scores are valid
             traceback.print_exc()
             reasons[name] = one_line(error)
     return scores, reasons
+
+
+def _predict(
+    estimator: Estimator, dataset: data.Dataset, items: Items, job: TrainingJob, channel: Channel
+) -> metrics.Probabilities:
+    return estimator.predict(_input(dataset, items, estimator, job, channel))
+
+
+def _record(probabilities: metrics.Probabilities, items: Items, file: str) -> Metrics:
+    """Measure predictions; write the class probabilities to a file, if it has a name."""
+    if file:
+        data.write_predictions(Path(file), items, probabilities)
+    return metrics.measure(probabilities, data.labels(items))
 
 
 JOBS: dict[type[Job], Callable[[Any, Channel], object]] = {

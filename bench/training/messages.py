@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,9 @@ from typing import ClassVar
 
 from bench.hyperparameters import Hyperparameter, Value
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Shortcuts, Speed, Weights, Work
+
+FURTHER = "scoring on further test sets"
+"""The stage of a job that scores on further test sets; a reason to stop there costs no other score."""
 
 
 @dataclass(frozen=True)
@@ -378,9 +382,11 @@ class ChosenJob(TrainingJob):
 
     Attributes:
         also: For each further test set a file for the class probabilities of its pictures.
+        also_time_s: Seconds for these sets.
     """
 
     also: Mapping[str, str] = field(default_factory=dict)
+    also_time_s: float = math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,6 +178,10 @@ def test_the_section_has_both_tables_and_what_is_left_out(shifted):
     )
     assert "rank None" not in shown
     assert "applied at 96 pixels" in shown
+    assert (
+        plain_spaces(further_sets.section(run).summary)
+        == "other: vgg16 80.0 %, rank 1 · corrupted: vgg16 83.5 %, rank 1"
+    )
 
 
 def test_the_terminal_and_markdown_say_it_in_a_sentence(shifted):

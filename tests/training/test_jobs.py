@@ -25,7 +25,7 @@ from bench.search import spaces
 from bench.training import cost, jobs, trainer
 from bench.training.batches import Batches, Part
 from bench.training.estimators import Classifier
-from bench.training.messages import ScoreResult, TrialResult
+from bench.training.messages import FURTHER, ScoreResult, TrialResult
 from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
@@ -209,6 +209,20 @@ def test_the_chosen_model_is_scored_on_further_sets(kind, space, channel, job, s
         assert np.array_equal(plain["labels"], noisy["labels"])
         right = noisy["probabilities"].argmax(axis=1) == noisy["labels"]
         assert right.mean() == scored.also["corrupted-noise-3"].accuracy
+
+
+def test_further_sets_end_when_their_time_is_over_or_the_driver_stops_them(channel, job, score_job, tmp_path):
+    class Stopping(channel):
+        def progress(self, stage, done, total):
+            return Ending.INTERRUPTED if (stage, done) == (FURTHER, 1) else None
+
+    config = job(DUMMY)
+    files = {name: str(tmp_path / f"{name}.npz") for name in ("corrupted-none", "corrupted-blur-1")}
+    late = jobs.score(score_job(config, also=files, also_time_s=-1.0), channel())
+    assert late.test.n == 12
+    assert late.unscored == dict.fromkeys(files, "TimeoutError: its time was over after 0 of 12 pictures")
+    stopped = jobs.score(score_job(config, also=files), Stopping())
+    assert (stopped.test, list(stopped.also), stopped.unscored) == (late.test, ["corrupted-none"], {})
 
 
 @pytest.mark.parametrize("strategy", ["most_frequent", "uniform", "stratified"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import text
 from bench.records import Corruption, Run, Trial
 from bench.runs.shifts import CorruptionRow, SetStanding, ShiftedScore, corruption_rows, figure, left_out, set_standings
 
@@ -35,8 +36,13 @@ class FurtherSets:
 
     @property
     def summary(self) -> str:
-        """The sentence of each set; "" without one."""
-        return " ".join(standing.sentence for standing in self.standings)
+        """The recommended family on each set: `corrupted: mobilenet_v2 76.0 %, rank 1`; "" without a set."""
+        parts = []
+        for standing in self.standings:
+            score = standing.leader or standing.scores[0]
+            rank = f", rank {score.rank}" if score.rank else ""
+            parts.append(f"{standing.further.name}: {text.label(score.trial)} {text.percent(score.value)}{rank}")
+        return " · ".join(parts)
 
 
 def section(run: Run) -> FurtherSets:
