@@ -22,10 +22,9 @@ from bench.cli import parser
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
-from bench.records import CORRUPTED_SETS, Cost, Epoch, Failure, FailureKind, SplitInfo, Trial, Weights, Work
+from bench.records import CORRUPTED_SETS, Epoch, Failure, FailureKind, Weights, Work
 from bench.runs import predictions, results, store
 from bench.search import families
-from bench.search.pace import Pace
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
 from bench.training.messages import (
@@ -1186,15 +1185,3 @@ def test_a_signal_during_the_scoring_keeps_the_score_on_the_test_pictures(start)
     assert [(bool(trial.test), trial.also) for trial in run.ranking()] == 2 * [(True, {})]
     resumed = runner.resume(run.path, pool=FakePool(depth, deeper_is_better))
     assert [trial.also.keys() for trial in resumed.ranking()] == 2 * [set(CORRUPTED_SETS)]
-
-
-def test_a_further_set_costs_time_of_the_budget():
-    split = SplitInfo("drawn", ("a", "b"), {"train": {"a": 60}, "validation": {"a": 20}, "test": {"a": 20}}, "")
-    reserves = []
-    for pictures in (0, 2000):
-        pace = Pace(RunConfig(), split, now_s=iter(range(100)).__next__, further=pictures)
-        trial = Trial("a", "optuna:tpe", 0, 1, "COMPLETE", cost=Cost(8.0, 8.0, total_time_s=8.0))
-        pace.began(trial)
-        pace.epoch(trial, Epoch(1, 1.0, 0.5, 1.0, 0.5, 1.0, val_time_s=0.5))
-        reserves.append(pace.reserve_s([trial]))
-    assert reserves[1] - reserves[0] == pytest.approx(2000 * 0.5 / 20, rel=0.5)

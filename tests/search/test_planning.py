@@ -71,7 +71,7 @@ def test_further_test_sets_are_in_the_estimate(config, pool):
         for more in ({}, {"also_test": ("corrupted",)})
     )
     assert rows(further)["small"].scoring_s > rows(plain)["small"].scoring_s
-    with pytest.raises(DataError, match="also-test './nowhere'"):
+    with pytest.raises(DataError, match=r"also-test '\./nowhere'"):
         planning.plan(config("small", also_test=("./nowhere",)), pool=pool())
 
 
