@@ -23,8 +23,8 @@ from bench.records import CORRUPTED, CORRUPTED_SETS, Corruption, FurtherSet
 FOLDER = "also"
 """Folder of a run with the manifests of the further sets."""
 
-
 Opened = Sequence[tuple[FurtherSet, Dataset]]
+"""Sets with their pictures; the corrupted ones are represented by those that are not corrupted."""
 
 
 def open(config: RunConfig, dataset: Dataset, progress: StageCallback | None = None) -> Opened:
@@ -106,6 +106,8 @@ def _opened(
     fresh = [picture for picture in usable if picture.sha256 not in trained]
     if not fresh:
         raise DataError(f"all its {len(usable)} pictures are in the training or validation part of the run")
+    if config.near_duplicates == "ignore":
+        fresh = [replace(picture, group="") for picture in fresh]
     if names:
         fresh = list(groups.joined(fresh, names))
     numbers = {label: number for number, label in enumerate(dataset.classes)}

@@ -103,7 +103,8 @@ class SetStanding:
         p = f" ({text.p_value(self.gap.p)})" if self.gap else ""
         certain, points = self.gap is not None and self.gap.significant, f"{abs(100 * ahead):.1f} points"
         if ahead >= 0:
-            lead = f"On {self.title}, {name} still leads with {has}"
+            led = all(self.leader.test >= score.test for score in self.scores if score.rank)
+            lead = f"On {self.title}, {name} {'still leads' if led else 'leads'} with {has}"
             lead += f", {points} above {rival}{p}" if certain else f"; {rival} is not told apart from it{p}"
         elif certain:
             lead = f"On {self.title}, {name} does not lead: it has {has}, and {rival} is {points} above it{p}"

@@ -19,7 +19,7 @@ from bench.runs import predictions, shifts
 from bench.stats import over_seeds
 from bench.text import plain as plain_spaces
 
-from .conftest import HOSTILE, TPE, metrics, plain, run_of, section, trial
+from .conftest import HOSTILE, TPE, changed, metrics, plain, run_of, section, trial
 
 N = 300
 
@@ -110,6 +110,16 @@ def test_a_lead_within_the_noise_is_called_so(shifted):
     ):
         (sentence,) = further_sets.shift_sentences(shifted(other(), answers={"other": answers}))
         assert words in plain_spaces(sentence)
+
+
+def test_a_recommended_family_that_was_second_does_not_still_lead(shifted):
+    """The cheaper one of two that are tied on the test pictures is recommended."""
+    answers = {"other": {"vgg16": right(0.6), "cnn": right(0.8)}}
+    run = shifted(other(), answers=answers, tests={"vgg16": 0.9, "cnn": 0.89})
+    slow = changed(run, lambda trial: replace(trial, cost=replace(trial.cost, train_time_s=100.0)))
+    run = replace(run, studies=(slow.studies[0], run.studies[1]))
+    (sentence,) = further_sets.shift_sentences(run)
+    assert plain_spaces(sentence).startswith("On photos/other, cnn leads with 80.0 % (−9.0 points), 20.0 points above")
 
 
 def test_a_baseline_has_no_rank_and_leads_nowhere(shifted):
