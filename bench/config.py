@@ -420,6 +420,11 @@ class RunConfig:
     split_file: str = setting(
         "", TEXT, PICTURES, "FILE",
         "use the split.json of an earlier run; --data names a new location of its pictures")
+    also_test: tuple[str, ...] = setting(
+        (), NAMES, PICTURES, "LIST",
+        "further test sets, on which the best of each family is scored after the search: folders, tables or names as "
+        "for --data, with the same classes, separated by commas; corrupted stands for the run's test pictures with "
+        "blur, JPEG, noise and brightness in three strengths")
     epochs: int = setting(
         10, at_least(1), TRIAL, "N", "at most N epochs in each phase of training; default {default}",
         comparable=True)

@@ -113,6 +113,30 @@ class Origin(StrEnum):
     PROPOSED = "proposed"
 
 
+class Corruption(WordedEnum):
+    """A way in which test pictures are corrupted; its `words` name it. NONE leaves them as they are."""
+
+    NONE = "none", "as they are"
+    BLUR = "blur", "blur"
+    JPEG = "jpeg", "JPEG"
+    NOISE = "noise", "noise"
+    BRIGHTNESS = "brightness", "brightness"
+
+
+CORRUPTED = "corrupted"
+"""The further test set of corrupted test pictures, which has a set for each corruption and strength."""
+
+STRENGTHS = (1, 2, 3)
+
+CORRUPTED_SETS: Mapping[str, tuple[Corruption, int]] = {f"{CORRUPTED}-{Corruption.NONE}": (Corruption.NONE, 0)} | {
+    f"{CORRUPTED}-{corruption}-{strength}": (corruption, strength)
+    for corruption in Corruption
+    for strength in STRENGTHS
+    if corruption is not Corruption.NONE
+}
+"""Corruption and strength of each of these sets; the first one has the same pictures as they are."""
+
+
 class FailureKind(StrEnum):
     """Reason why a job has no result; ENVIRONMENT is a fault of pictures, cache or disk, which every trial meets."""
 
@@ -523,6 +547,7 @@ class Trial:
         best_epochs: For each phase, the mean over folds of the best epoch; the chosen trial is trained this long on all
             folds together. Empty without folds, or without training in epochs.
         over_seeds: Test result over all its seeds; None with one seed, or if their predictions are missing.
+        also: Metrics of its model on further test sets, by `FurtherSet.names`; only for the chosen trial of a family.
         history: Every epoch of the training; with folds, of the first one.
         prefixes: The frozen layers by phase; with folds, of the first one. Empty without training in epochs.
         intermediate_values: The metric of the validation by epoch, of the first fold; also while the trial is running.
@@ -559,6 +584,7 @@ class Trial:
     best_epochs: tuple[int, ...] = ()
     repeats: tuple[Repeat, ...] = ()
     over_seeds: OverSeeds | None = None
+    also: Mapping[str, Metrics] = field(default_factory=dict)
     cost: Cost | None = None
     history: tuple[Epoch, ...] = ()
     prefixes: tuple[Prefix, ...] = ()
@@ -1039,6 +1065,32 @@ class SplitInfo(AuditFindings):
         return max(counts, default=0) > BALANCED_RATIO * min(counts, default=0)
 
 
+@dataclass(frozen=True)
+class FurtherSet:
+    """A further test set (`--also-test`), on which the chosen models are scored after the search.
+
+    Attributes:
+        name: Its name in the records and in names of files; CORRUPTED for the run's test pictures, corrupted.
+        source: Its name in the setting.
+        n: Number of its pictures.
+        trained: Number of pictures that are left out, because they are also in the run's training or validation part.
+        left_out: Number of the other pictures that are left out, by kind, the most frequent first.
+        notes: Differences between its classes and those of the run, one line each.
+    """
+
+    name: str
+    source: str
+    n: int
+    trained: int = 0
+    left_out: Mapping[LeftOutKind, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, or for corrupted pictures those of `CORRUPTED_SETS`."""
+        return tuple(CORRUPTED_SETS) if self.name == CORRUPTED else (self.name,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunHeader:
     """A run without its trials.
@@ -1053,6 +1105,7 @@ class RunHeader:
         screenings: Estimates before the search, in the order in which they were made; empty without a time budget.
         shortcuts: Test of the data for shortcuts; None in older records, and if it was not completed.
         sample_curves: Worth of more pictures for the two best families; empty before the end and in older records.
+        further: Further test sets, in the order of the setting.
     """
 
     status: RunStatus
@@ -1068,6 +1121,7 @@ class RunHeader:
     screenings: tuple[Screening, ...] = ()
     shortcuts: Shortcuts | None = None
     sample_curves: tuple[SampleCurve, ...] = ()
+    further: tuple[FurtherSet, ...] = ()
 
     def header(self) -> dict[str, Any]:
         """Only these fields, as keyword arguments."""

@@ -25,10 +25,12 @@ from pathlib import Path
 
 from bench import cache, data, engines, workers
 from bench.config import Budget, RunConfig
+from bench.data import further
 from bench.errors import Interrupted, UsageError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
+from bench.runs.shifts import left_out
 from bench.runs.store import RunFolder
 from bench.runs.thumbnails import ThumbnailWriter
 from bench.search import families as preparation
@@ -40,10 +42,11 @@ from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
 from bench.search.resuming import accepted_changes
 from bench.search.schedule import Schedule
-from bench.search.scoring import Scoring, check_metrics
+from bench.search.scoring import Scoring, ScoringListener, ScoringStop, check_metrics
 from bench.search.shortcut_search import look_for_shortcuts
 from bench.search.state import Context, Ledger
 from bench.search.stopping import Deadline, SignalStop, stop_on_signal
+from bench.training.messages import ScoreResult
 from bench.workers import Pool, run_jobs
 
 WARM_UP_IMPORTS = ("optuna.importance", "scipy.special", "bench.report.page")
@@ -109,6 +112,7 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
         check_metrics(config, dataset)
         _warm_up()
         warn = partial(_warn, folder, progress)
+        opened = () if folder.run.further else further.open(config, dataset, progress.stage)
         prepared, gpus = preparation.prepare(config, chosen, dataset, pool, progress, warn=warn)
         families = preparation.searchable(config, prepared)
         forecaster = Forecaster(config, dataset.info(), families, pool.cache)
@@ -122,8 +126,15 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
                 warn(f"resumed although {change}")
         else:
             folder.begin(dataset.info(), dataset.write, [family.info for family in prepared], gpus, project, plan)
+        if opened:
+            further.write(opened, folder.path)
+            folder.will_test([record for record, _ in opened])
+            for sentence in map(left_out, folder.run.further):
+                if sentence:
+                    warn(sentence)
         page, ledger, status = LivePage(folder, progress.warning), Ledger(folder.run.baselines), RunStatus.FAILED
-        pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s)
+        pictures = sum(record.n * len(record.names) for record in folder.run.further)
+        pace = Pace(config, folder.run.split, folder.elapsed_s, page_s=lambda: page.last_s, further=pictures)
         thumbnails = ThumbnailWriter(dataset, folder.path, config.seed, progress.warning)
         try:
             with stop_on_signal(progress.warning) as stop:
@@ -191,20 +202,24 @@ def _score(
     After a signal there are no repeats, and little time (`stopping.SIGNAL_S`).
     """
     run, config = folder.as_run(), folder.run.config
-    scoring = Scoring(config, folder)
     chosen = [(family, trial) for family in families if (trial := run.best(family.name))]
     for done, (family, trial) in enumerate(chosen):
         if stop.reason():
             return
         progress.scoring(family.name, done, len(chosen))
+        scoring = Scoring(config, folder, in_haste=bool(stop.signal))
         numbers = [*scoring.missing(trial, 1 if stop.signal else 1 + config.repeats)]
         jobs = scoring.jobs(family, trial, numbers)
-        outcomes = run_all(pool, jobs, SILENT, "", stop if stop.signal else Deadline(stop, pace))
+        ends = stop if stop.signal else ScoringStop(stop) if folder.run.further else Deadline(stop, pace)
+        outcomes = run_all(pool, jobs, SILENT, "", ends, listener=lambda job: ScoringListener(stop))
         for number, outcome in zip(numbers, outcomes, strict=False):
             if (failure := outcome.failure) and not stop.signal:
                 task = f"training with seed {config.seed + number}" if number else "scoring on the test set"
                 text = f"{trial.family}: {task} failed, {failure.name}: {failure.message}"
                 _warn(folder, progress, text)
+            elif isinstance(outcome.result, ScoreResult):
+                for name, reason in outcome.result.unscored.items():
+                    _warn(folder, progress, f"{trial.family}: not scored on {name}: {reason}")
         if scoring.record(trial, numbers, outcomes).test:
             thumbnails.add_mistakes(trial.family)
         page.refresh()

@@ -20,9 +20,9 @@ from bench import Budget, RunConfig, runner
 from bench.cli import parser
 from bench.engines import ENGINES
 from bench.errors import RunFolderError, UsageError
-from bench.records import RunStatus, Work, to_data
+from bench.records import CORRUPTED_SETS, RunStatus, Work, to_data
 from bench.report import index, page
-from bench.runs import lock, store
+from bench.runs import lock, predictions, store
 from bench.testing import FakePool
 
 from .conftest import TINY
@@ -352,3 +352,20 @@ def test_a_run_that_was_killed_before_its_first_trial_begins_anew(config, tmp_pa
     assert store.load(tmp_path / "early").status == RunStatus.KILLED
     resumed = runner.resume(tmp_path / "early", pool=Stopped(tmp_path / "early"))
     assert (resumed.status, len(resumed.trials)) == (RunStatus.COMPLETE, 2)
+
+
+def test_a_resumed_run_scores_on_further_sets_what_was_not_scored(config, tmp_path):
+    made = config(also_test=("corrupted",), budget=Budget(6))
+    pool = Stopped(tmp_path / "run", copies=(4,))
+    whole = runner.run(made, pool=pool)
+    for path in pool.stopped:
+        resumed = runner.resume(path, pool=Stopped(path))
+        assert resumed.further == whole.further
+        assert {trial.name: trial.also for trial in resumed.ranking()} == {
+            trial.name: trial.also for trial in whole.ranking()
+        }
+    lost = predictions.further_path(whole.path, "a", "corrupted-jpeg-2")
+    lost.unlink()
+    again = runner.resume(whole.path, Budget(7), pool=Stopped(whole.path))
+    assert lost.is_file()
+    assert again.best("a").also.keys() == again.best("b").also.keys() == set(CORRUPTED_SETS)

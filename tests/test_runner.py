@@ -23,12 +23,20 @@ from bench.cli import parser
 from bench.engines.optuna import OptunaEngine
 from bench.errors import ConfigError, DataError, Interrupted, RunFolderError
 from bench.hyperparameters import HyperParameters
-from bench.records import Epoch, Failure, FailureKind, Weights, Work
-from bench.runs import store
+from bench.records import CORRUPTED_SETS, Epoch, Failure, FailureKind, Weights, Work
+from bench.runs import predictions, results, store
 from bench.search import families
 from bench.search.progress import SILENT, Progress
 from bench.testing import FakePool
-from bench.training.messages import ProbeJob, RefitJob, ShortcutJob, TrialJob, TrialResult, WeightsFile
+from bench.training.messages import (
+    ProbeJob,
+    RefitJob,
+    ScoreResult,
+    ShortcutJob,
+    TrialJob,
+    TrialResult,
+    WeightsFile,
+)
 from bench.workers import Outcome
 
 
@@ -1136,3 +1144,76 @@ def test_a_proposal_equal_to_a_trial_that_was_stopped_is_stopped_too(start, tmp_
         start(pool, families=("a",), budget=Budget(6), engines=("optuna:random",))
     trials = bench.load(tmp_path / "run").trials
     assert [(trial.state, trial.failure.name) for trial in trials] == [("FAIL", "Interrupted")] * 2
+
+
+# -- further test sets
+
+
+def save_pictures(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name)
+    return folder
+
+
+@pytest.mark.storage
+def test_the_best_of_each_family_is_scored_on_further_sets(start, tmp_path):
+    other = save_pictures(tmp_path / "other", "cats/1.png", "dogs/1.png", "dogs/2.png", "owls/1.png")
+    run = start(also_test=(str(other), "corrupted"), images=40)
+    assert [further.name for further in run.further] == ["other", "corrupted"]
+    names = {"other", *CORRUPTED_SETS}
+    for trial in run.trials:
+        assert trial.also.keys() == (names if trial.test else set())
+    again = bench.load(run.path)
+    assert again.best("a").also == run.best("a").also
+    assert run.best("a").also["other"].n == 3
+    stored = predictions.of_further(run, "other")
+    assert set(stored) == {"a", "b"}
+    assert {family: read.right.mean() for family, read in stored.items()} == {
+        family: pytest.approx(run.best(family).also["other"].accuracy) for family in "ab"
+    }
+    assert any("1 picture of classes that the run does not know: 'owls'" in note for note in run.notes)
+    written = json.loads((run.path / "results.json").read_text())["families"]["a"]["also"]
+    assert written == {name: pytest.approx(run.best("a").also[name].accuracy, abs=1e-6) for name in names}
+    assert results.read(run.path / "results.json").families["a"].also == written
+
+
+@pytest.mark.parametrize("source", ["./nowhere", "corupted"])
+def test_a_further_set_that_is_not_there_is_an_error_before_anything_is_built(start, tmp_path, source):
+    pool = FakePool(lambda hp, family: pytest.fail("a family was built"), deeper_is_better)
+    with pytest.raises(DataError, match=f"also-test '{source}'"):
+        start(pool, also_test=(source,))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_that_cannot_be_scored_costs_no_other_score(start, tmp_path):
+    class Failing(FakePool):
+        def _run(self, job, listener):
+            result = super()._run(job, listener)
+            if isinstance(result, ScoreResult):
+                also = {name: score for name, score in result.also.items() if name != "corrupted-blur-1"}
+                return replace(result, also=also, unscored={"corrupted-blur-1": "the disk is full"})
+            return result
+
+    run = start(Failing(depth, deeper_is_better), also_test=("corrupted",))
+    assert all(run.best(family).test for family in "ab")
+    assert "a: not scored on corrupted-blur-1: the disk is full" in run.notes
+
+
+@pytest.mark.storage
+def test_a_signal_during_the_scoring_keeps_the_score_on_the_test_pictures(start):
+    """The further sets that are left are scored by a resumed run."""
+
+    class Signalled(FakePool):
+        def _run(self, job, listener):
+            if job.id == "score a 0":
+                os.kill(os.getpid(), signal.SIGINT)
+            return super()._run(job, listener)
+
+    with pytest.raises(Interrupted) as stopped:
+        start(Signalled(depth, deeper_is_better), also_test=("corrupted",))
+    run = bench.load(stopped.value.run_path)
+    assert [(bool(trial.test), trial.also) for trial in run.ranking()] == 2 * [(True, {})]
+    resumed = runner.resume(run.path, pool=FakePool(depth, deeper_is_better))
+    assert [trial.also.keys() for trial in resumed.ranking()] == 2 * [set(CORRUPTED_SETS)]

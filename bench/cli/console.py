@@ -19,6 +19,7 @@ from bench.config import RunConfig
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
+from bench.report.sections.further_sets import shift_sentences
 from bench.report.sections.more_pictures import worth_of_more
 from bench.report.sections.notices import hidden_classes
 from bench.report.sections.screened import estimate, hits
@@ -297,6 +298,8 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
     yield from map(plain, hidden_classes(run))
+    if shifts := " ".join(shift_sentences(run)):
+        yield plain(shifts)
     if noticed := shortcut(run):
         yield f"{noticed.level}: {noticed}"
     yield from worth_of_more(run)

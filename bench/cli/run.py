@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.cli.options import add_settings, read_config
 from bench.config import RUN
 from bench.records import Run
-from bench.text import masked_url
+from bench.text import masked_url, plain
 
 if TYPE_CHECKING:
     from bench.search.progress import Progress
@@ -63,6 +63,7 @@ def finish(options: argparse.Namespace, search: Callable[[Progress], Run]) -> in
 
 def _as_json(run: Run) -> str:
     from bench.report import ranked_rows
+    from bench.report.sections.further_sets import shift_sentences
     from bench.report.sections.shortcut_notice import shortcut
 
     result = {
@@ -72,6 +73,7 @@ def _as_json(run: Run) -> str:
         "leaderboard": ranked_rows(run),
         "failed_families": run.failed_families(),
         "shortcut": str(noticed) if (noticed := shortcut(run)) else None,
+        "further_sets": [plain(sentence) for sentence in shift_sentences(run)],
         "notes": list(run.notes),
     }
     return json.dumps(result, indent=1)

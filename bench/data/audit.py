@@ -110,7 +110,7 @@ def audit(
             raise DataError(f"{files}: run {first.kind.download}")
         reason = f"; {first.id!r}: {first.reason}" if first else ""
         raise DataError(f"class {min(lost)!r} has no picture that can be used{reason}")
-    if len(labels) == 1:
+    if len(labels) == 1 and no_classes:
         raise DataError(
             f"data {source.title!r} has one class, {min(labels)!r}, and masks ({min(no_classes)!r}): at least two are "
             "needed; --masks use takes masks as pictures"

@@ -74,6 +74,7 @@ def markdown(run: Run) -> str:
     """
     from bench.check.outputs import sentence
     from bench.report.inventory import Inventory
+    from bench.report.sections.further_sets import shift_sentences
     from bench.report.sections.notices import notices
     from bench.report.sections.verdict import verdict
 
@@ -83,6 +84,8 @@ def markdown(run: Run) -> str:
     if rows:
         lines += [f"|{'|'.join(_BOARD)}|", f"|--:|---|{'--:|' * (len(_BOARD) - 2)}"]
         lines += [*(f"|{'|'.join(_board_cells(row, best))}|" for row in rows), ""]
+    if shifts := [*shift_sentences(run)]:
+        lines += [*(sentence(shift) for shift in shifts), ""]
     if shown := notices(run):
         lines += [*(f"- {sentence(notice.title)}: {sentence(notice.text)}" for notice in shown), ""]
     return "\n".join([*lines, f"Data: {sentence(Inventory(run.split, run.config).headline)}", ""])

@@ -52,6 +52,14 @@ class Predictions:
         """Values of the pictures of a metric, shape (n,)."""
         return metric.values(self.probabilities.astype(np.float64), self.labels)
 
+    def bounds(self, metric: Metric) -> tuple[float, float]:
+        """The 95 % interval of a metric."""
+        support = None if metric.exact else metric.support(self.labels)
+        _, low, high = stats.over_seeds(
+            self.values(metric)[np.newaxis], self.groups, metric.worst, metric.best, support
+        )
+        return low, high
+
     def share_right(self, among: NDArray[np.bool_]) -> tuple[float, float, float]:
         """Share of correct predictions among some pictures, shape (n,), with its 95 % interval."""
         groups = None if self.groups is None else self.groups[among]
@@ -101,6 +109,11 @@ def validation_path(run: Path, family: str) -> Path:
     return run / "predictions" / f"{family}.validation.npz"
 
 
+def further_path(run: Path, family: str, name: str) -> Path:
+    """File of the predictions of a further test set, one of `FurtherSet.names`, by a family's model."""
+    return run / "predictions" / f"{family}.also-{name}.npz"
+
+
 def read(file: Path) -> Predictions:
     """Read a file of `data.write_predictions`.
 
@@ -131,7 +144,13 @@ def problems(run: Run) -> list[str]:
     readable, reasons = of_run(run), []
     for trial in run.ranking():
         intact = of_seeds(run, trial) if trial.repeats else {0} if trial.family in readable else ()
-        for file in [path(run.path, trial.family, number) for number in _numbers(trial) if number not in intact]:
+        unread = [path(run.path, trial.family, number) for number in _numbers(trial) if number not in intact]
+        unread += [
+            further_path(run.path, trial.family, name)
+            for name in trial.also
+            if trial.family not in of_further(run, name)
+        ]
+        for file in unread:
             try:
                 if trial.test and (file.is_symlink() or file.exists()):
                     read(file)
@@ -154,6 +173,12 @@ def of_validation(run: Run, families: Sequence[str]) -> list[Predictions]:
     """Read the predictions of the validation pictures by the families that have them, all of the same pictures."""
     paths = ((family, validation_path(run.path, family)) for family in families)
     return list(_of_families(tuple((family, file, _version(file)) for family, file in paths)).values())
+
+
+def of_further(run: Run, name: str) -> dict[str, Predictions]:
+    """Read the predictions of a further test set, one of `FurtherSet.names`, by family, best first; see `of_run`."""
+    paths = {trial.family: further_path(run.path, trial.family, name) for trial in run.ranking() if name in trial.also}
+    return dict(_of_further(tuple((family, file, _version(file)) for family, file in paths.items())))
 
 
 def of_seeds(run: Run, trial: Trial) -> dict[int, Predictions]:
@@ -206,6 +231,7 @@ def _read_all(paths: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any,
 
 
 _of_families = lru_cache(maxsize=4)(_read_all)
+_of_further = lru_cache(maxsize=32)(_read_all)
 _of_seeds = lru_cache(maxsize=32)(_read_all)
 
 

@@ -70,6 +70,7 @@ class FamilyResult:
         step_time_s: Seconds of a training step in steady state, one value per epoch, over all seeds.
         step_cpu_s: CPU seconds of the same steps, over all cores, which other programs hardly change.
         file_sha256: Hash of its file and the shared parts next to it; "" in older files.
+        also: Accuracy of its model on further test sets, by `records.FurtherSet.names`; the gate does not use it.
     """
 
     status: FamilyStatus
@@ -84,6 +85,7 @@ class FamilyResult:
     step_time_s: tuple[Seconds, ...] = ()
     step_cpu_s: tuple[Seconds, ...] = ()
     file_sha256: str = ""
+    also: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def accuracies(self) -> tuple[float, ...]:
@@ -341,6 +343,7 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[ScoredPicture]) 
         correct=np.array([predicted.right[order] for predicted in scored.values()]),
         step_time_s=tuple(time for training in trainings for time in training.step_time_s),
         step_cpu_s=tuple(time for training in trainings for time in training.step_cpu_s),
+        also={name: round(metrics.of(trial.metric).value, 6) for name, metrics in trial.also.items()},
     )
 
 
@@ -401,6 +404,7 @@ def write(path: Path, results: Results) -> None:
             "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
             "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
             "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
+            **({"also": family.also} if family.also else {}),
         }
         for name, family in results.families.items()
     }

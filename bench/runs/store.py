@@ -2,8 +2,9 @@
 
     run.json          schema version, configuration, environment, families, status
     split.json        the common split
+    also/             the pictures of further test sets, a file for each set
     trials.sqlite3    Optuna storage: every trial of every engine (unless `--storage` names another)
-    predictions/      class probabilities of the test pictures, one .npz per family
+    predictions/      class probabilities of the test pictures and of further sets, one .npz per family and set
     models/           the best model of every family, .keras
     thumbnails/       small JPEGs of the pictures that the page shows; thumbnails.json lists them
     results.json      the results that the gate compares
@@ -40,6 +41,7 @@ from bench.cache.files import sha256, write_text
 from bench.config import Budget, RunConfig
 from bench.records import (
     FamilyInfo,
+    FurtherSet,
     Leader,
     Run,
     RunRecord,
@@ -176,6 +178,10 @@ class RunFolder:
     def tested(self, shortcuts: Shortcuts) -> None:
         """Add the test of the data for shortcuts."""
         self.run = replace(self.run, shortcuts=shortcuts)
+
+    def will_test(self, further: Sequence[FurtherSet]) -> None:
+        """Add the further test sets."""
+        self.run = replace(self.run, further=tuple(further))
 
     def add_curve(self, curve: SampleCurve) -> None:
         """Add the curve of a family."""

@@ -198,9 +198,12 @@ class Forecaster:
         if macs and picture_s > 0:
             self._rates[family].screened[FEATURES] = picture_s / macs
 
-    def scoring_s(self, family: str, work: Work) -> float:
-        """Estimate the seconds for scoring a family's best trial: build, predict; with folds also train."""
-        predicted_s = self._split.n("test") * work.macs * self._rate(family, FEATURES)[0]
+    def scoring_s(self, family: str, work: Work, further: int = 0) -> float:
+        """Estimate the seconds for scoring a family's best trial: build, predict; with folds also train.
+
+        `further` is the number of pictures of further test sets.
+        """
+        predicted_s = (self._split.n("test") + further) * work.macs * self._rate(family, FEATURES)[0]
         forecast = self.forecast(family, work) if self._split.folds else None
         fit_s = forecast.time_s / (self._split.folds - 1) if forecast else 0.0
         return SCORING * self._rate(family, START)[0] + predicted_s + fit_s

@@ -54,12 +54,14 @@ class Pace:
     Attributes:
         now_s: Returns the time; the clock of the whole search.
         page_s: Returns the seconds that writing the page takes.
+        further: Number of pictures of further test sets.
     """
 
     config: RunConfig
     split: SplitInfo
     now_s: Callable[[], float]
     page_s: Callable[[], float] = lambda: 0.0
+    further: int = 0
     _times: dict[str, TrialTimes] = field(default_factory=dict)
 
     def began(self, trial: Trial) -> None:
@@ -126,21 +128,22 @@ class Pace:
         return CLOSING_S + 2 * self.page_s() + sum(self._scoring_s(*pair) for pair in [*times, *running.values()])
 
     def _scoring_s(self, times: TrialTimes, trial: Trial | None) -> float:
-        """Estimate the time for scoring a trial on the test pictures: building, features, prediction.
+        """Estimate the time for scoring a trial on the test pictures and further sets: building, features, prediction.
 
         With folds it includes one more training, with repeats one per repeat.
         """
         split, cost = self.split, trial.cost if trial else None
         trained_s = cost.total_time_s if cost else 0.0
         repeats_s = math.ceil(self.config.repeats / self.config.workers) * trained_s
+        train, validation, test = (split.n(part) for part in ("train", "validation", "test"))
         if times.first_epoch_s is None:  # a model without epochs is not saved, but trained again
-            return trained_s + repeats_s
+            return trained_s * (1 + self.further / max(1, train + validation)) + repeats_s
         began_s = times.began_s if times.built_s is None else times.built_s
         prepared_s = max(times.first_epoch_s - times.epoch_s - began_s, cost.features_time_s if cost else 0.0)
         views = [prefix.views for prefix in trial.prefixes if prefix.used] if trial else [1]
-        train, validation, test = (split.n(part) for part in ("train", "validation", "test"))
         prepared = max(1, max(views, default=1) * train + validation)
         validated = max(1, validation or train // max(1, split.folds))
         refit_s = cost.train_time_s if cost and split.folds else 0.0
         build_s = began_s - times.began_s + (WHOLE_BUILD_S if views else 0.0)
-        return build_s + test * (prepared_s / prepared + times.val_time_s / validated) + refit_s + repeats_s
+        predicted_s = (test + self.further) * (prepared_s / prepared + times.val_time_s / validated)
+        return build_s + predicted_s + refit_s + repeats_s

@@ -18,6 +18,7 @@ from statistics import fmean, pvariance
 
 from bench import cache, data, engines, workers
 from bench.config import RunConfig
+from bench.data import further
 from bench.hyperparameters import Value
 from bench.records import FamilyInfo, Forecast, SearchPlan, Work
 from bench.search import families as preparation
@@ -114,6 +115,7 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
     with contextlib.closing(pool or workers.start(config)) as pool:
         dataset = data.open(config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
+        opened = further.open(config, dataset, progress.stage)
         opened_s = time.monotonic() - start_s
         prepared, _ = preparation.prepare(
             config,
@@ -130,19 +132,24 @@ def plan(config: RunConfig, progress: Progress = SILENT, pool: Pool | None = Non
     families = cheapest_first(families, forecaster)
     reusable = all(is_pure(family.path) and not family.warnings for family in families)
     preparation_s = max(IMPORT_S, opened_s if reusable else time.monotonic() - start_s)
-    estimated = estimate(config, families, forecaster, preparation_s)
+    pictures = sum(record.n * len(record.names) for record, _ in opened)
+    estimated = estimate(config, families, forecaster, preparation_s, pictures)
     warnings += [f"{family.path}: {warning}" for family in families for warning in family.warnings]
     warnings += filter(None, [unaffordable(config, families, forecaster)])
     return replace(estimated, warnings=tuple(dict.fromkeys(warnings)))
 
 
 def estimate(
-    config: RunConfig, families: Sequence[Family], forecaster: Forecaster, preparation_s: float
+    config: RunConfig,
+    families: Sequence[Family],
+    forecaster: Forecaster,
+    preparation_s: float,
+    further_pictures: int = 0,
 ) -> RunEstimate:
-    """Estimate a run of families that are ready."""
+    """Estimate a run of families that are ready, with so many pictures of further test sets."""
     division, engine_count = make_plan(config, families), len(config.engines)
     learns = not config.engines[0].endswith((":random", ":grid"))
-    simulated = [_SimulatedFamily(family, forecaster, learns) for family in families]
+    simulated = [_SimulatedFamily(family, forecaster, learns, further_pictures) for family in families]
     limit_s = math.inf if division.seconds is None else engine_count * division.seconds
     closing_s = PAGE_S + sum(family.scoring_s for family in simulated)
     _simulate(simulated, division, config.workers * (limit_s - preparation_s - closing_s) / engine_count)
@@ -203,6 +210,7 @@ class _SimulatedFamily:
 
     Args:
         learns: Whether the engine learns from results.
+        further: Number of pictures of further test sets.
 
     Attributes:
         known, proposed: Number of trials.
@@ -210,7 +218,7 @@ class _SimulatedFamily:
         is_cut: True if another trial does not fit into the time.
     """
 
-    def __init__(self, family: Family, forecaster: Forecaster, learns: bool) -> None:
+    def __init__(self, family: Family, forecaster: Forecaster, learns: bool, further: int) -> None:
         self.name, self._family, self._forecaster = family.name, family, forecaster
         self.known = self.proposed = 0
         self.known_s = self.proposed_s = 0.0
@@ -220,7 +228,7 @@ class _SimulatedFamily:
         self._learns = learns
         self._views: dict[object, int] = {}  # of the features that its trials have computed
         self._costs: list[float] = []  # of the proposals
-        self.scoring_s = forecaster.scoring_s(family.name, self._works[0])
+        self.scoring_s = forecaster.scoring_s(family.name, self._works[0], further)
 
     @property
     def trials(self) -> int:

@@ -20,15 +20,43 @@ from bench.cache.files import sha256
 from bench.config import LARGEST_SEED, RunConfig
 from bench.data import Dataset, labels
 from bench.errors import ConfigError, WorkerError
-from bench.records import Metrics, OverSeeds, Repeat, Run, Trial
+from bench.records import Ending, FailureKind, Metrics, OverSeeds, Repeat, Run, Trial
 from bench.report.live import LivePage
 from bench.runs import environment, predictions, store
 from bench.runs.store import RunFolder
 from bench.search import spaces
 from bench.search.families import Family, prepare_again, run_all, training
 from bench.search.progress import Progress
-from bench.training.messages import Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
-from bench.workers import Outcome, Pool
+from bench.search.stopping import SignalStop
+from bench.training.messages import FURTHER, Job, RefitJob, ScoreJob, ScoreResult, TrialJob, TrialResult
+from bench.workers import Listener, Outcome, Pool, Stop
+
+SEVERAL = 3
+"""Time limit of a job that scores on further sets too, as a multiple of a trial's: they end themselves after one."""
+
+
+class ScoringListener(Listener):
+    """Ends the scoring on further test sets after a signal; the score on the test pictures is complete by then."""
+
+    def __init__(self, stop: SignalStop) -> None:
+        self._stop = stop
+
+    def progress(self, stage: str, done: int, total: int) -> Ending | None:
+        return Ending.INTERRUPTED if stage == FURTHER and self._stop.signal else None
+
+
+class ScoringStop(Stop):
+    """After a signal no job starts, and running ones have a while to end; see `SignalStop`."""
+
+    def __init__(self, signals: SignalStop) -> None:
+        self._signals = signals
+
+    def closed(self) -> bool:
+        self._signals.announce()
+        return self._signals.signal != 0
+
+    def reason(self) -> tuple[FailureKind, str] | None:
+        return self._signals.reason()
 
 
 def check_metrics(config: RunConfig, dataset: Dataset) -> None:
@@ -47,10 +75,16 @@ def check_metrics(config: RunConfig, dataset: Dataset) -> None:
 
 
 class Scoring:
-    """Scores the chosen trials of a run, and records the results."""
+    """Scores the chosen trials of a run, and records the results.
 
-    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
+    Args:
+        in_haste: Leave out the further test sets.
+    """
+
+    def __init__(self, config: RunConfig, folder: RunFolder, in_haste: bool = False) -> None:
         self._config, self._folder = config, folder
+        further = () if in_haste else folder.run.further
+        self._also = [name for one in further for name in one.names]
 
     def jobs(self, family: Family, trial: Trial, numbers: Sequence[int]) -> list[Job]:
         """Jobs that score the chosen trial of a family, one per number.
@@ -62,7 +96,18 @@ class Scoring:
     def missing(self, trial: Trial, seeds: int) -> list[int]:
         """Numbers of the jobs that are to be done: all, unless the run was scored before it was resumed."""
         done = predictions.of_seeds(self._folder.run, trial) if trial.test else {}
+        if self._unscored(trial):
+            done.pop(0, None)
         return [number for number in range(seeds) if number not in done]
+
+    def _unscored(self, trial: Trial) -> list[str]:
+        """Return the further test sets on which the chosen trial is not scored."""
+        run = self._folder.run
+        return [
+            name
+            for name in self._also
+            if not predictions.further_path(run.path, trial.family, name).is_file() or name not in trial.also
+        ]
 
     def record(self, trial: Trial, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> Trial:
         """Add the outcomes of `jobs` to the trial's repeats; record and return the trial."""
@@ -72,6 +117,8 @@ class Scoring:
             for number, result in results.items()
             if isinstance(result, ScoreResult | TrialResult) and result.test
         }
+        if isinstance(result := results.get(0), ScoreResult):
+            trial = replace(trial, also={**trial.also, **result.also})
         if 0 in scored:
             test = _with_interval(scored[0][0], self._folder.run, trial)
             trial = replace(trial, test=test, model_sha256=sha256(self._folder.run.model(trial.family)))
@@ -94,12 +141,19 @@ class Scoring:
         shared: dict[str, Any] = {
             **retraining(self._config, self._folder.run, family, trial),
             "id": f"score {family.name} {number}",
-            "timeout_s": self._config.trial_timeout_s,
+            "timeout_s": self._config.trial_timeout_s * (1 if number or not self._also else SEVERAL),
             "seed": (self._config.seed + number) % (LARGEST_SEED + 1),
             "predictions": str(predictions.path(self._folder.path, family.name, number).absolute()),
         }
+        path = self._folder.path
+        further: dict[str, Any] = {
+            "also": {name: str(predictions.further_path(path, family.name, name).absolute()) for name in self._also},
+            "also_time_s": self._config.trial_timeout_s,
+        }
+        if self._folder.run.split.folds and number:
+            return RefitJob(**shared, phase_epochs=trial.best_epochs)
         if self._folder.run.split.folds:
-            return RefitJob(**shared, phase_epochs=trial.best_epochs, model="" if number else str(model.absolute()))
+            return RefitJob(**shared, **further, phase_epochs=trial.best_epochs, model=str(model.absolute()))
         if number:
             return TrialJob(**shared, score=True)
         trained = store.model_file(self._folder.as_run(), trial)
@@ -110,7 +164,8 @@ class Scoring:
             **shared,
             trained=str(trained.absolute()) if trained else "",
             model=str(model.absolute()),
-            validated=str(predictions.validation_path(self._folder.path, family.name).absolute()),
+            validated=str(predictions.validation_path(path, family.name).absolute()),
+            **further,
         )
 
 

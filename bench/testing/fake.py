@@ -16,9 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import data
+from bench.data.further import load_set
 from bench.hyperparameters import HyperParameters, Value, fixed
-from bench.records import Cost, Ending, Epoch, Estimate, Failure, FailureKind, Metrics, Shortcuts, Weights, Work
+from bench.records import (
+    CORRUPTED_SETS,
+    Cost,
+    Ending,
+    Epoch,
+    Estimate,
+    Failure,
+    FailureKind,
+    Metrics,
+    Shortcuts,
+    Weights,
+    Work,
+)
 from bench.training.messages import (
+    FURTHER,
+    ChosenJob,
     CurveJob,
     CurveResult,
     Job,
@@ -163,13 +178,14 @@ class FakePool(InProcessPool):
         accuracy = self._score(family, hp.values)
         if job.predictions:
             _predict(accuracy, job)
+        also = _predict_further(accuracy, job, listener) if isinstance(job, ChosenJob) else {}
         if isinstance(job, RefitJob):
             if job.model:
                 self._save(Path(job.model), hp.values)
-            return ScoreResult(_metrics(accuracy, 1000, job))
+            return ScoreResult(_metrics(accuracy, 1000, job), also=also)
         result = self._train(accuracy, hp.values, job, listener)
         if isinstance(job, ScoreJob):
-            return ScoreResult(_metrics(accuracy, 1000, job), result.history)
+            return ScoreResult(_metrics(accuracy, 1000, job), result.history, also)
         if not result.stopped and (path := listener.result(result)):
             try:
                 self._save(Path(path), hp.values)
@@ -235,10 +251,29 @@ class FakePool(InProcessPool):
 
 def _predict(accuracy: float, job: TrainingJob) -> None:
     """Write predictions of the test pictures with about this accuracy."""
-    items = data.load(Path(job.manifest)).part("test")
-    labels, classes = data.labels(items), len(job.class_names)
-    predicted = np.where(_right(accuracy, items, job.seed), labels, (labels + 1) % classes)
-    data.write_predictions(Path(job.predictions), items, np.eye(classes)[predicted])
+    _write(accuracy, data.load(Path(job.manifest)).part("test"), job, job.predictions)
+
+
+def _predict_further(accuracy: float, job: ChosenJob, listener: Listener) -> dict[str, Metrics]:
+    """Write predictions of the further test sets, with half the errors more in each strength of a corruption."""
+    manifest = Path(job.manifest)
+    dataset, scores = data.load(manifest), dict[str, Metrics]()
+    for done, (name, file) in enumerate(job.also.items()):
+        if listener.progress(FURTHER, done, len(job.also)):
+            break
+        items = load_set(dataset, manifest.parent, name, job.seed).part("test")
+        _, strength = CORRUPTED_SETS.get(name, (None, 0))
+        share = _write(1 - (1 - accuracy) * (1 + strength / 2), items, job, file)
+        scores[name] = _metrics(share, len(items), job)
+    return scores
+
+
+def _write(accuracy: float, items: Sequence[data.Item], job: TrainingJob, file: str) -> float:
+    """Write predictions with about this accuracy; return the share of correct ones."""
+    labels, classes = data.labels(tuple(items)), len(job.class_names)
+    right = _right(accuracy, items, job.seed)
+    data.write_predictions(Path(file), tuple(items), np.eye(classes)[np.where(right, labels, (labels + 1) % classes)])
+    return float(right.mean())
 
 
 def _right(accuracy: float, items: Sequence[data.Item], seed: int) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from bench.cache.rows import Rows
 from bench.config import LARGEST_SEED
 from bench.data import machine
 from bench.data.dataset import Items
+from bench.data.further import load_set
 from bench.data.metadata import metadata
 from bench.data.pixels import pixels, row_keys
 from bench.data.sources import StageCallback
@@ -41,7 +42,9 @@ from bench.training.frozen.identity import NoPrefix
 from bench.training.imbalance import Balancing
 from bench.training.lint import lint
 from bench.training.messages import (
+    FURTHER,
     Channel,
+    ChosenJob,
     CurveJob,
     CurveResult,
     Job,
@@ -58,9 +61,12 @@ from bench.training.messages import (
     TrialResult,
     WeightsJob,
 )
-from bench.training.probabilities import measure
+from bench.training.probabilities import Probabilities, measure
 from bench.training.probe import check_weights, probe
 from bench.training.task import Task
+
+AT_ONCE = 500
+"""Number of pictures of a further test set that are predicted before it is asked whether to go on."""
 
 PROGRESS_EVERY_S = 1.0
 """Minimum seconds between two progress reports."""
@@ -264,9 +270,10 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
     as `job.model`.
     """
     if not job.trained:
-        result, _ = _train(job, channel, score=True)
+        result, estimator = _train(job, channel, score=True)
         assert result.test is not None
-        return ScoreResult(result.test, result.history)
+        assert estimator is not None
+        return ScoreResult(result.test, result.history, *_score_further(estimator, job, channel))
     built, trained = _build(job, fixed(job.values or {})), Path(job.trained)
     network = _estimator(built, job, channel)
     assert isinstance(network, Network)
@@ -276,7 +283,8 @@ def score(job: ScoreJob, channel: Channel) -> ScoreResult:
         trained.unlink()
     else:
         built.model.load_weights(trained)
-    return ScoreResult(_score(network, data.load(Path(job.manifest)), job, channel))
+    test = _score(network, data.load(Path(job.manifest)), job, channel)
+    return ScoreResult(test, (), *_score_further(network, job, channel))
 
 
 def refit(job: RefitJob, channel: Channel) -> ScoreResult:
@@ -290,7 +298,7 @@ def refit(job: RefitJob, channel: Channel) -> ScoreResult:
     estimator.refit(_input(dataset, items, estimator, job, channel), job.phase_epochs)
     if job.model:
         estimator.save(Path(job.model))
-    return ScoreResult(_score(estimator, dataset, job, channel))
+    return ScoreResult(_score(estimator, dataset, job, channel), (), *_score_further(estimator, job, channel))
 
 
 def curve(job: CurveJob, channel: Channel) -> CurveResult:
@@ -335,14 +343,50 @@ def _clear_memory() -> None:
 def _score(estimator: Estimator, dataset: data.Dataset, job: TrainingJob, channel: Channel) -> Metrics:
     """Score on the test pictures; write their class probabilities to `job.predictions`, if it names a file."""
     items = dataset.part("test")
-    test = _input(dataset, items, estimator, job, channel)
-    probabilities = estimator.predict(test)
-    if job.predictions:
-        data.write_predictions(Path(job.predictions), items, probabilities)
+    test = _record(_predict(estimator, dataset, items, job, channel), items, job.predictions, job)
     if isinstance(job, ScoreJob) and (items := dataset.part("validation")):  # none with folds
-        validation = _input(dataset, items, estimator, job, channel)
-        data.write_predictions(Path(job.validated), items, estimator.predict(validation))
-    return measure(probabilities, test.labels, _metrics(job), data.group_numbers(dataset.part("test")))
+        data.write_predictions(Path(job.validated), items, _predict(estimator, dataset, items, job, channel))
+    return test
+
+
+def _score_further(estimator: Estimator, job: ChosenJob, channel: Channel) -> tuple[dict[str, Metrics], dict[str, str]]:
+    """Score on the further test sets, until their time is over or the driver has a reason to stop.
+
+    Returns:
+        The metrics by set, and the reasons for sets that could not be scored.
+    """
+    scores, reasons = dict[str, Metrics](), dict[str, str]()
+    manifest, end_s = Path(job.manifest), time.monotonic() + job.also_time_s
+    dataset = data.load(manifest) if job.also else None
+    for done, (name, file) in enumerate(job.also.items()):
+        try:
+            assert dataset is not None
+            further, outputs = load_set(dataset, manifest.parent, name, job.seed), []
+            items = further.part("test")
+            for begin in range(0, len(items), AT_ONCE):
+                if channel.progress(FURTHER, done, len(job.also)):
+                    return scores, reasons
+                if time.monotonic() > end_s:
+                    raise TimeoutError(f"its time was over after {begin} of {len(items)} pictures")
+                outputs.append(_predict(estimator, further, items[begin : begin + AT_ONCE], job, channel))
+            scores[name] = _record(np.concatenate(outputs), items, file, job)
+        except Exception as error:  # pictures that changed meanwhile, or a full disk: the other scores are valid
+            traceback.print_exc()
+            reasons[name] = one_line(error)
+    return scores, reasons
+
+
+def _predict(
+    estimator: Estimator, dataset: data.Dataset, items: Items, job: TrainingJob, channel: Channel
+) -> Probabilities:
+    return estimator.predict(_input(dataset, items, estimator, job, channel))
+
+
+def _record(probabilities: Probabilities, items: Items, file: str, job: TrainingJob) -> Metrics:
+    """Measure predictions; write the class probabilities to a file, if it has a name."""
+    if file:
+        data.write_predictions(Path(file), items, probabilities)
+    return measure(probabilities, data.labels(items), _metrics(job), data.group_numbers(items))
 
 
 def _metrics(job: TrainingJob) -> list[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,9 @@ from typing import ClassVar
 from bench.hyperparameters import Hyperparameter, Value
 from bench.metrics import Price
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Prefix, Screening, Shortcuts, Speed, Weights, Work
+
+FURTHER = "scoring on further test sets"
+"""The stage of a job that scores on further test sets; a reason to stop there costs no other score."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,17 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """Score on the test pictures; `history` is empty if a saved model was scored."""
+    """Score on the test pictures, and on further test sets by name.
+
+    Attributes:
+        history: Empty if a saved model was scored.
+        unscored: Reason for each further set on which it could not be scored.
+    """
 
     test: Metrics
     history: tuple[Epoch, ...] = ()
+    also: Mapping[str, Metrics] = field(default_factory=dict)
+    unscored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -377,7 +388,20 @@ class ScreenJob(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreJob(TrainingJob):
+class ChosenJob(TrainingJob):
+    """A job that scores the model of a chosen trial.
+
+    Attributes:
+        also: For each further test set a file for the class probabilities of its pictures.
+        also_time_s: Seconds for these sets.
+    """
+
+    also: Mapping[str, str] = field(default_factory=dict)
+    also_time_s: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob(ChosenJob):
     """Score the chosen trial's model on the test pictures.
 
     Attributes:
@@ -394,7 +418,7 @@ class ScoreJob(TrainingJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefitJob(TrainingJob):
+class RefitJob(ChosenJob):
     """Train a configuration on all pictures outside the test set, then score it.
 
     Attributes:

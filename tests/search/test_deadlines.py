@@ -142,7 +142,7 @@ def test_a_trial_that_cannot_reach_its_first_epoch_is_not_begun(start, clock):
 
 
 def test_time_for_the_page_and_for_scoring_is_reserved(start, clock, monkeypatch):
-    monkeypatch.setattr(runner, "Pace", lambda config, split, now_s, page_s: Pace(config, split, now_s, lambda: 10.0))
+    monkeypatch.setattr(runner, "Pace", lambda config, split, now_s, **_: Pace(config, split, now_s, lambda: 10.0))
     start()
     assert clock.now == 70.0  # 80 would leave less than twice the page, scoring and an ending
 
@@ -369,3 +369,15 @@ def test_ctrl_c_while_the_best_are_scored_begins_no_other_seed(start, clock, tmp
     with pytest.raises(Interrupted):
         start(pool, budget=Budget(2), families=("a", "b"), repeats=2)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "partial"
+
+
+def test_a_further_set_costs_time_of_the_budget():
+    split = SplitInfo("drawn", ("a", "b"), {"train": {"a": 60}, "validation": {"a": 20}, "test": {"a": 20}}, "")
+    reserves = []
+    for pictures in (0, 2000):
+        pace = Pace(RunConfig(), split, now_s=iter(range(100)).__next__, further=pictures)
+        trial = Trial("a", "optuna:tpe", 0, 1, "COMPLETE", cost=Cost(8.0, 8.0, total_time_s=8.0))
+        pace.began(trial)
+        pace.epoch(trial, Epoch(1, 1.0, 0.5, 1.0, 0.5, 1.0, val_time_s=0.5))
+        reserves.append(pace.reserve_s([trial]))
+    assert reserves[1] - reserves[0] == pytest.approx(2000 * 0.5 / 20, rel=0.5)

@@ -10,6 +10,7 @@ import pytest
 from bench import RunConfig, runner, workers
 from bench.cli import parser
 from bench.config import Budget
+from bench.errors import DataError
 from bench.records import PhaseWork, Work
 from bench.search import planning
 from bench.search.progress import Progress
@@ -59,6 +60,19 @@ def config(space):
 
 def rows(estimate):
     return {family.info.name: family for family in estimate.families}
+
+
+def test_further_test_sets_are_in_the_estimate(config, pool):
+    def counted(family, params):
+        return replace(work(family, params), macs=MACS)
+
+    plain, further = (
+        planning.plan(config("small", **more), pool=FakePool(build, lambda family, params: 0.5, KNOWN, work=counted))
+        for more in ({}, {"also_test": ("corrupted",)})
+    )
+    assert rows(further)["small"].scoring_s > rows(plain)["small"].scoring_s
+    with pytest.raises(DataError, match=r"also-test '\./nowhere'"):
+        planning.plan(config("small", also_test=("./nowhere",)), pool=pool())
 
 
 def test_trials_are_divided_as_in_the_run(config, pool, tmp_path):

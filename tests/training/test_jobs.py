@@ -25,7 +25,7 @@ from bench.search import spaces
 from bench.training import cost, jobs, trainer
 from bench.training.batches import Batches, Part
 from bench.training.estimators import Classifier
-from bench.training.messages import ScoreResult, TrialResult
+from bench.training.messages import FURTHER, ScoreResult, TrialResult
 from bench.training.objective import Objective
 from bench.training.trainer import Predictor
 
@@ -35,6 +35,13 @@ pytestmark = pytest.mark.slow
 
 DUMMY = spaces.BUILT_IN / "dummy.py"
 HEAD = "import keras\nfrom keras import layers\n\n\ndef build(hp, task):\n    x = inputs = keras.Input((16, 16, 3))\n"
+FOREST = """\
+from sklearn.ensemble import RandomForestClassifier
+
+
+def build(hp, task):
+    return RandomForestClassifier(n_estimators=5)
+"""
 TAIL = "    return keras.Model(inputs, task.classify(layers.GlobalAveragePooling2D()(x)))\n"
 
 
@@ -183,6 +190,39 @@ def test_a_network_without_a_file_is_trained_again_to_be_scored(space, channel, 
     result, scored = jobs.trial(replace(config, score=True), channel()), jobs.score(score_job(config), channel())
     assert scored.test == result.test
     assert [epoch.loss for epoch in scored.history] == [epoch.loss for epoch in result.history]
+
+
+@pytest.mark.parametrize("kind", ["saved network", "network trained again", "classifier"])
+def test_the_chosen_model_is_scored_on_further_sets(kind, space, channel, job, score_job, tmp_path):
+    """On pictures that are not corrupted it answers as on the test pictures, on noisy ones otherwise."""
+    path = space("forest", FOREST) if kind == "classifier" else space("tiny")
+    first = job(path, predictions=str(tmp_path / "test.npz"))
+    model = tmp_path / "tiny.keras"
+    result = jobs.trial(first, channel(keep=model))
+    files = {name: str(tmp_path / f"{name}.npz") for name in ("corrupted-none", "corrupted-noise-3", "lost")}
+    trained = str(model) if kind == "saved network" else ""
+    scored = jobs.score(score_job(replace(first, values=result.params), trained=trained, also=files), channel())
+    assert scored.also["corrupted-none"] == scored.test
+    assert scored.also["corrupted-noise-3"].log_loss != scored.test.log_loss
+    assert "lost.json" in scored.unscored["lost"]
+    with np.load(tmp_path / "test.npz") as plain, np.load(files["corrupted-noise-3"]) as noisy:
+        assert np.array_equal(plain["labels"], noisy["labels"])
+        right = noisy["probabilities"].argmax(axis=1) == noisy["labels"]
+        assert right.mean() == scored.also["corrupted-noise-3"].accuracy
+
+
+def test_further_sets_end_when_their_time_is_over_or_the_driver_stops_them(channel, job, score_job, tmp_path):
+    class Stopping(channel):
+        def progress(self, stage, done, total):
+            return Ending.INTERRUPTED if (stage, done) == (FURTHER, 1) else None
+
+    config = job(DUMMY)
+    files = {name: str(tmp_path / f"{name}.npz") for name in ("corrupted-none", "corrupted-blur-1")}
+    late = jobs.score(score_job(config, also=files, also_time_s=-1.0), channel())
+    assert late.test.n == 12
+    assert late.unscored == dict.fromkeys(files, "TimeoutError: its time was over after 0 of 12 pictures")
+    stopped = jobs.score(score_job(config, also=files), Stopping())
+    assert (stopped.test, list(stopped.also), stopped.unscored) == (late.test, ["corrupted-none"], {})
 
 
 @pytest.mark.parametrize("strategy", ["most_frequent", "uniform", "stratified"])

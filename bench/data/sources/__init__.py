@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,6 +123,13 @@ def create(config: RunConfig, progress: StageCallback | None = None) -> Source:
             raise DataError(f"data {config.data!r}: is not a {' or a '.join(readers)}, so leave out {flag}")
     source: Source = _file(kind).open(config, progress)
     return source
+
+
+def reading_other(config: RunConfig, name: str) -> RunConfig:
+    """The configuration for reading other data than `config.data`, without settings that its kind of source ignores."""
+    kind = _kind(name)
+    unread: dict[str, Any] = {setting: "" for setting, readers in _READERS.items() if kind not in readers}
+    return replace(config, data=name, **unread)
 
 
 def rebuild(description: Mapping[str, Any]) -> Source:

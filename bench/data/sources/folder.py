@@ -46,10 +46,12 @@ class Folder(Source):
 
     Attributes:
         label_from: Pattern of names or paths, whose group is the class; "" takes the folders or guesses a pattern.
+        only_tested: True if one class is enough, because nothing is trained on the pictures.
     """
 
     path: Path
     label_from: str = field(default="", compare=False, kw_only=True)
+    only_tested: bool = field(default=False, compare=False, kw_only=True)
 
     @property
     def title(self) -> str:
@@ -66,7 +68,7 @@ class Folder(Source):
 
     def listing(self) -> Listing:
         try:
-            return _Walk(self.path, self.label_from).listing()
+            return _Walk(self.path, self.label_from, self.only_tested).listing()
         except OSError as error:
             folder = error.filename or str(self.path)
             raise DataError(f"data folder {folder!r} cannot be read: {error.strerror}") from None
@@ -154,8 +156,8 @@ _Classes = Mapping[str, _Folder]
 class _Walk:
     """One pass over a folder that lists what is in it, and the layout that follows from it."""
 
-    def __init__(self, root: Path, label_from: str = "") -> None:
-        self.root, self.label_from = root, label_from
+    def __init__(self, root: Path, label_from: str = "", only_tested: bool = False) -> None:
+        self.root, self.label_from, self.only_tested = root, label_from, only_tested
         self.naming: Naming | None = None
         self.entries: list[ListedPicture] = []
         self.left_out: list[LeftOut] = []
@@ -394,7 +396,7 @@ class _Walk:
             elif not count and not empty:
                 content = "is empty"
             raise DataError(f"{where} {content}; it {LAYOUTS}{hint}")
-        if len(classes) == 1:
+        if len(classes) == 1 and not self.only_tested:
             guesses = "" if hint or empty else "".join(f"; {guess}" for guess in self.guesses)
             hint = (f" (class {empty} has no pictures)" if empty else "") + hint + guesses
             raise DataError(f"{where} has one class, {min(classes)!r}: at least two are needed{hint}")

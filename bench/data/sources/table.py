@@ -48,12 +48,14 @@ class Table(Source):
         columns: Names of columns by kind that the user chose; see `columns.read_columns`.
         label_from: Pattern of paths, whose group is the class; "" takes a column.
         group_by: The column of the pictures' groups, if it is the name of one.
+        only_tested: True if any rows are enough, because nothing is trained on the pictures.
     """
 
     path: Path
     columns: Mapping[str, str] = field(default_factory=dict, compare=False)
     label_from: str = field(default="", compare=False)
     group_by: str = field(default="", compare=False)
+    only_tested: bool = field(default=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -114,6 +116,8 @@ class Table(Source):
         """The reason why the rows are not enough for two classes in every part; "" if there is none."""
         if not entries:
             return "no row" + (f" that can be used; {left_out[0].id!r}: {left_out[0].reason}" if left_out else "")
+        if self.only_tested:
+            return ""
         if classes == 1:
             return f"one class, {entries[0].label!r}: at least two are needed"
         if columns.parts and all(entry.part != "train" for entry in entries):
