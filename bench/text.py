@@ -6,12 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from bench.config import RunConfig
 from bench.metrics import metric
-from bench.metrics._metric import Metric
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Limit, Prefix, SearchPlan, Trial, limits
+
+if TYPE_CHECKING:  # it brings NumPy along
+    from bench.metrics._metric import Metric
 
 NOTHING = "–"
 """Text for a figure that was not measured."""

@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     _check_outputs(options, [*read, *([limits_path] if limits_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
-    from bench.check.flips import flips
+    from bench.check.flips import flips, recall_changes, scored_pictures
     from bench.check.judge import judge
     from bench.runs import results
 
@@ -122,10 +122,13 @@ def run(options: argparse.Namespace) -> int:
     except (BaselineError, RunFolderError) as error:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None
-    judgement = judge(baseline, candidate, limits)
+    before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
+    pictures = scored_pictures(baseline, candidate, (before, after))
+    recalls = recall_changes(baseline, candidate, pictures)
+    judgement = judge(baseline, candidate, limits, recalls)
     if not judgement.differences:
-        before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
-        judgement = replace(judgement, flips=flips(baseline, candidate, (before, after)))
+        flipped = flips(baseline, candidate, (before, after), pictures, recalls)
+        judgement = replace(judgement, flips=flipped)
     _write_outputs(options, judgement)
     if not options.json:
         print_judgement(judgement, every=options.all, brief=options.quiet)
@@ -191,6 +194,9 @@ def print_judgement(
         if not brief:
             console.print(_table(judgement, every))
             console.print()
+            if judgement.changed_classes:
+                console.print(_classes_table(judgement))
+                console.print()
             for line, style in _lines(judgement):
                 console.print(printable(line), style=style, soft_wrap=True)
         done = "bold" if judgement.problems else "bold green"
@@ -213,16 +219,31 @@ def _table(judgement: Judgement, every: bool) -> Table:
     return table
 
 
+def _classes_table(judgement: Judgement) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.check.wording import chance, percent, short
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(("family", "class, recall over the seeds", "pictures", "before", "after", "p")):
+        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=number > 1, overflow="fold")
+    for family, change in judgement.changed_classes:
+        figures = f"{change.n:,}", *map(percent, change.recalls), chance(change.p_all)
+        table.add_row(*map(escape, (short(family), short(change.label), *figures)))
+    return table
+
+
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """Lines and their styles."""
-    from bench.check.findings import MEANINGS, GateOutcome, Metric
+    from bench.check.findings import MEANINGS, GateOutcome, Quantity
 
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
     for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
         yield f"{finding.cells[3]} {finding.title}: {finding.message}", STYLES[finding.outcome]
     for finding in judgement.problems:
-        if finding.metric == Metric.ACCURACY and (flipped := judgement.flips.get(finding.family)):
+        if finding.quantity == Quantity.METRIC and (flipped := judgement.flips.get(finding.family)):
             yield f"pictures of {finding.title.partition(',')[0]}: {flipped.words}", ""
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from bench import stats
-from bench.check.findings import GateOutcome, Metric
+from bench.check.findings import GateOutcome, Quantity
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
@@ -85,7 +85,7 @@ def results(correct: dict[str, Right], times: Sequence[float] = ()) -> Results:
 def failed(before: dict[str, Right], after: dict[str, Right]) -> list[str]:
     """Families whose accuracy fails the gate."""
     found = judge(results(before), results(after), Policy()).findings
-    return [each.family for each in found if each.metric == Metric.ACCURACY and each.outcome == GateOutcome.FAIL]
+    return [each.family for each in found if each.quantity == Quantity.METRIC and each.outcome == GateOutcome.FAIL]
 
 
 def bare(before: Right, after: Right) -> bool:
@@ -423,7 +423,7 @@ def test_times_alarm_only_where_steps_are_slower() -> None:
                     times[1] *= factor
                     judged = judge(results(right, times[0]), results(right, times[1]), Policy()).findings
                     found.append(
-                        any(each.metric == Metric.TIME and each.outcome == GateOutcome.FAIL for each in judged)
+                        any(each.quantity == Quantity.TIME and each.outcome == GateOutcome.FAIL for each in judged)
                     )
                 rates.append(np.mean(found))
         false[repeats, machine], power[repeats, machine] = rates[:3], rates[3:]
