@@ -151,6 +151,11 @@ is not ranked. `tied` is True for those that share the first rank. `configuratio
 `recommended` is True for the family to ship, which comes first.
 """
 
+BY_CLASS_COLUMNS = (
+    "family class support recall recall_low recall_high precision precision_low precision_high f1 f1_low f1_high"
+).split()
+"""The columns of `Run.by_class()`, in order; `support` is the number of test pictures of the class."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -1157,6 +1162,14 @@ class Run(RunHeader):
 
         whole = dict.fromkeys(("rank", "parameters", "trainable_parameters", "macs"), "Int64")
         return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype(whole)
+
+    def by_class(self) -> pandas.DataFrame:
+        """Recall, precision and F1 of every class, one row per scored family and class, with `BY_CLASS_COLUMNS`."""
+        import pandas
+
+        from bench import by_class
+
+        return pandas.DataFrame(by_class(self), columns=BY_CLASS_COLUMNS)
 
     def __repr__(self) -> str:
         from bench import leaderboard
