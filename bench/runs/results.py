@@ -37,8 +37,9 @@ from bench.errors import BaselineError, ConfigError, reading
 from bench.hyperparameters import Value
 from bench.metrics import metric
 from bench.metrics._metric import Metric
-from bench.records import FamilyInfo, Repeat, Run, from_data, to_data, upgraded
+from bench.records import Estimate, FamilyInfo, Repeat, Run, from_data, to_data, upgraded
 from bench.runs import predictions
+from bench.runs.by_class import ClassScores, by_class
 
 SCHEMA_VERSION = 1
 
@@ -76,6 +77,8 @@ class FamilyResult:
         correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).
         values: Values of the pictures of the run's metric, rounded to `STORED`, shape (seeds, n); empty if it is the
             accuracy.
+        classes: By class the support, and recall, precision and F1 with the ends of their 95 % intervals
+            (`by_class.ClassScores`), None without pictures or answers; derived from the predictions, and not compared.
         step_time_s: Seconds of a training step in steady state, one value per epoch, over all seeds.
         step_cpu_s: CPU seconds of the same steps, over all cores, which other programs hardly change.
         file_sha256: Hash of its file and the shared parts next to it; "" in older files.
@@ -91,6 +94,7 @@ class FamilyResult:
     seeds: tuple[Count, ...] = ()
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     values: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    classes: Mapping[str, Mapping[str, int | tuple[float, float, float] | None]] = field(default_factory=dict)
     step_time_s: tuple[Seconds, ...] = ()
     step_cpu_s: tuple[Seconds, ...] = ()
     file_sha256: str = ""
@@ -392,9 +396,19 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[ScoredPicture]) 
         seeds=tuple(run.config.seed + number for number in scored),
         correct=np.array([predicted.right[order] for predicted in scored.values()]),
         values=values,
+        classes={scores.name: _class_as_data(scores) for scores in by_class(run, trial)},
         step_time_s=tuple(time for training in trainings for time in training.step_time_s),
         step_cpu_s=tuple(time for training in trainings for time in training.step_cpu_s),
     )
+
+
+def _class_as_data(scores: ClassScores) -> dict[str, Any]:
+    def rounded(estimate: Estimate | None) -> tuple[float, ...] | None:
+        ends = (estimate.value, estimate.low, estimate.high) if estimate else ()
+        return tuple(round(end, 6) for end in ends if end is not None) or None
+
+    measured = {name: rounded(getattr(scores, name)) for name in ("recall", "precision", "f1")}
+    return {"support": scores.support, **measured}
 
 
 def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
@@ -452,6 +466,7 @@ def write(path: Path, results: Results) -> None:
             "accuracy": [round(share, 6) for share in family.accuracies],
             "correct": [_encoded(np.packbits(bits).tobytes()) for bits in family.correct],
             **(_values_as_data(family.values) if family.values.size else {}),
+            **({"classes": family.classes} if family.classes else {}),
             "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
             "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
             "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),

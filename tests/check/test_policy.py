@@ -61,7 +61,7 @@ def test_the_example_of_the_help_is_the_rule(read):
     text = check.EXAMPLES.partition("no cap:")[2]
     made = read("\n".join(line.removeprefix("  ") for line in text.splitlines()))
     assert (made.alpha, made.usual) == (Policy().alpha, FamilyPolicy(max_drop=0.01))
-    assert made.of("vgg16") == FamilyPolicy(0.02, 1.25, 0.85, 20_000_000)
+    assert made.of("vgg16") == FamilyPolicy(0.02, 1.25, 0.85, 20_000_000, 0.1, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,8 @@ def test_the_example_of_the_help_is_the_rule(read):
             "[check]\nmax_drop = 1.0\n",
             "[check] max_drop = 1.0: must be a share above 0 and at most 0.2; one point is 0.01",
         ),
+        ("[check]\nmax_drop_by_class = 10\n", "max_drop_by_class = 10: must be a share above 0 and at most 1"),
+        ("[check]\nworst_value = inf\n", "worst_value = inf: must be a number, in the unit of the run's metric"),
         ("[check]\nmax_drop = 0\n", "max_drop = 0: must be a share above 0"),
         ("[check]\nmax_drop = nan\n", "max_drop = nan"),
         ('[check]\nmax_drop = "1 %"\n', "max_drop = '1 %'"),
