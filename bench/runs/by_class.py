@@ -12,6 +12,10 @@ from bench import stats
 from bench.metrics import metric
 from bench.records import Estimate, Run, Trial
 from bench.runs import predictions
+from bench.runs.standings import scored
+
+LEAST_MISSED = 2
+"""Minimum number of test pictures of a class that counts as not found by any family."""
 
 OTHERS, CLASS = "others", "class"
 """The two classes of one class against the rest."""
@@ -41,11 +45,11 @@ def by_class(run: Run, trial: Trial, labels: Sequence[int] | None = None) -> tup
     An interval is `stats.over_seeds` of the metric's values, with as many pictures as its share is of: those of the
     class for the recall, the answers for the precision, half of both for the F1.
     """
-    scored = list(predictions.of_seeds(run, trial).values())
-    if not scored:
+    trainings = list(predictions.of_seeds(run, trial).values())
+    if not trainings:
         return ()
-    truth, groups, names = scored[0].labels, scored[0].groups, run.split.classes
-    predicted = np.array([each.predicted for each in scored])
+    truth, groups, names = trainings[0].labels, trainings[0].groups, run.split.classes
+    predicted = np.array([each.predicted for each in trainings])
 
     def estimate(name: str, right: Sequence[np.ndarray], is_class: np.ndarray, support: float) -> Estimate | None:
         if support <= 0:
@@ -88,3 +92,18 @@ def _figures(scores: ClassScores) -> dict[str, float | None]:
         for end, value in (("", "value"), ("_low", "low"), ("_high", "high")):
             figures[name + end] = getattr(estimate, value, None)
     return figures
+
+
+def unfound(run: Run) -> dict[str, int]:
+    """Number of test pictures by class, of the classes that no scored family finds; baselines do not count."""
+    by_family = predictions.of_run(run)
+    models = [by_family[trial.family] for trial in scored(run) if trial.family in by_family]
+    if not models:
+        return {}
+    labels, recalled = models[0].labels, np.any([model.right for model in models], axis=0)
+    counts = np.bincount(labels, minlength=len(run.split.classes)).tolist()
+    return {
+        name: count
+        for label, (name, count) in enumerate(zip(run.split.classes, counts, strict=False))
+        if count >= LEAST_MISSED and not recalled[labels == label].any()
+    }
