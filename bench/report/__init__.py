@@ -7,13 +7,15 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import text
 from bench.cache.files import write_text
 from bench.metrics import metric
-from bench.metrics._metric import Metric
 from bench.records import Run, Trial, leaderboard_row
+
+if TYPE_CHECKING:  # it loads NumPy
+    from bench.metrics._metric import Metric
 
 __all__ = ["markdown", "ranked_rows", "render", "write_csv"]
 
@@ -76,10 +78,10 @@ def _test_results(run: Run, trial: Trial) -> dict[str, float | None]:
     from bench.runs.predictions import estimate
 
     results: dict[str, float | None] = {}
-    for by in {each.name: each for each in (metric("accuracy"), *run.metrics)}.values():
-        if found := estimate(run, trial, by):
+    for by in {by.name: by for by in (metric("accuracy"), *run.metrics)}.values():
+        if result := estimate(run, trial, by):
             of = f"test_{by.name}"
-            results |= {of: found.value, f"{of}_low": found.low, f"{of}_high": found.high}
+            results |= {of: result.value, f"{of}_low": result.low, f"{of}_high": result.high}
     return results
 
 
@@ -100,8 +102,8 @@ def markdown(run: Run) -> str:
     best = max((figure for figure in ranked if figure is not None), key=by.quality, default=0.0)
     lines = [f"**{sentence(verdict(run).headline)}**", ""]
     if rows:
-        others = [each.metric for each in further_metrics(run) if not each.optional]
-        names = [sentence(f"test {text.metric_name(each)}") for each in others]
+        others = [column.metric for column in further_metrics(run) if not column.optional]
+        names = [sentence(f"test {text.metric_name(other)}") for other in others]
         heads = ("", "family", sentence(f"test {text.metric_name(by)}"), "95 % interval", "difference", *names, *_COSTS)
         lines += [f"|{'|'.join(heads)}|", f"|--:|---|{'--:|' * (len(heads) - 2)}"]
         lines += [*(f"|{'|'.join(_board_cells(row, best, by, others))}|" for row in rows), ""]

@@ -88,9 +88,11 @@ def result(record: RunRecord) -> Result:
 
 def line(record: RunRecord) -> str:
     """A run on one line, for the terminal."""
-    found = result(record)
+    leading = result(record)
     best = (
-        f"{found.family} {found.shown} ({found.interval})" if found.family and found.value is not None else "no result"
+        f"{leading.family} {leading.shown} ({leading.interval})"
+        if leading.family and leading.value is not None
+        else "no result"
     )
     failed = record.trials.get(FAIL, 0)
     parts = [

@@ -23,7 +23,7 @@ OTHERS, CLASS = "others", "class"
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well a configuration finds a class on the test pictures: means over its trainings, with 95 % intervals.
+    """Scores of a class on the test pictures, by one configuration: means over its trainings, with 95 % intervals.
 
     Attributes:
         support: Number of test pictures of the class.
@@ -49,7 +49,7 @@ def by_class(run: Run, trial: Trial, labels: Sequence[int] | None = None) -> tup
     if not trainings:
         return ()
     truth, groups, names = trainings[0].labels, trainings[0].groups, run.split.classes
-    predicted = np.array([each.predicted for each in trainings])
+    predicted = np.array([training.predicted for training in trainings])
 
     def estimate(name: str, right: Sequence[np.ndarray], is_class: np.ndarray, support: float) -> Estimate | None:
         if support <= 0:

@@ -203,8 +203,8 @@ def estimate(run: Run, trial: Trial, metric: Metric) -> Estimate | None:
         value, *ends = trial.test_with_interval
         return None if value is None else Estimate(value, *ends)
     is_recorded = metric.name == "accuracy" or metric.name in trial.test.estimates
-    found = None if is_recorded and not trial.over_seeds else over_seeds(run, trial, metric)
-    return Estimate(*found) if found else trial.test.of(metric.name)
+    computed = None if is_recorded and not trial.over_seeds else over_seeds(run, trial, metric)
+    return Estimate(*computed) if computed else trial.test.of(metric.name)
 
 
 def _read_all(paths: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:

@@ -214,10 +214,10 @@ def luck(run: Run) -> tuple[str, ...]:
         return ()
     by = run.metric
     size = f"{100 * lucky:.1f}".removesuffix(".0") + " points" if by.percent else text.sized(lucky, by)
-    own_seed = leader.test.of(leader.metric).value
+    tested = leader.test.of(leader.metric).value
     return (
         f"{text.label(leader)} was chosen from {text.plural(len(values), 'trial')} by {text.plural(n, 'picture')}: "
-        f"{text.figure(leader.value, by)} there, {text.figure(own_seed, by)} on the test pictures. About "
+        f"{text.figure(leader.value, by)} there, {text.figure(tested, by)} on the test pictures. About "
         f"{size} of the former {'are' if by.percent else 'is'} luck, by the spread of the trials.",
     )
 
