@@ -1195,7 +1195,8 @@ class Run(RunHeader):
     def __repr__(self) -> str:
         from bench import leaderboard
 
-        best = [f"best {row['family']} {self._shown(row)}" for row in leaderboard(self)[:1]]
+        name = "" if self.metric.name == "accuracy" else f"{self.metric.title} "
+        best = [f"best {row['family']} {name}{self._shown(row)}" for row in leaderboard(self)[:1]]
         counts = f"families: {len(self.families)}, trials: {len(self.trials)}"
         return f"<Run {self.path}: {', '.join([self.status, counts, *best])}>"
 

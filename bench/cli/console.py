@@ -301,7 +301,7 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
-    yield from map(plain, hidden_classes(run))
+    yield from map(plain, hidden_classes(run)[-1:])  # the headline says the rest
     if noticed := shortcut(run):
         yield f"{noticed.level}: {noticed}"
     yield from worth_of_more(run)

@@ -62,9 +62,10 @@ def notices(run: Run) -> list[Notice]:
     banners = [*_state(run)]
     if noticed := shortcut(run):
         banners.append(Notice(noticed.level, noticed.title, str(noticed), "ship"))
+    hidden = "Accuracy hides a class" if run.metric.name == "accuracy" else "A class is missed"
     titled = {
         ("Pretrained weights missing", "leaderboard"): _random_weights(run),
-        ("Accuracy hides a class", "models"): hidden_classes(run),
+        (hidden, "models"): hidden_classes(run),
         ("Unbalanced classes", "leaderboard"): account.misleading,
         ("Some families have no result", "leaderboard"): _without_result(run),
         ("Pictures left out", "data"): account.losses,
@@ -137,7 +138,8 @@ def hidden_classes(run: Run) -> list[str]:
         sentences.append(f"No family finds {text.listing(names, NAMED)}: all have a recall of 0 of {pictures}.")
     labels = models[0].labels if models else np.zeros(0, np.int64)
     constant = int(np.bincount(labels, minlength=1).max())
-    if len(labels) > constant >= max((int(model.right.sum()) for model in models), default=0):
+    most = max((int(model.right.sum()) for model in models), default=0)
+    if run.metric.name == "accuracy" and len(labels) > constant >= most:
         name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
         sentences.append(f"No family is better than always answering {name} ({text.percent(share)}).")
     if not sentences:
