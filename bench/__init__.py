@@ -17,7 +17,18 @@ from bench.errors import BenchError, ConfigError
 if TYPE_CHECKING:
     from bench.records import Run
 
-__all__ = ["BenchError", "Budget", "Run", "RunConfig", "__version__", "leaderboard", "load", "resume", "run"]
+__all__ = [
+    "BenchError",
+    "Budget",
+    "Run",
+    "RunConfig",
+    "__version__",
+    "by_class",
+    "leaderboard",
+    "load",
+    "resume",
+    "run",
+]
 __version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # applications decide what is shown
@@ -76,6 +87,13 @@ def leaderboard(run: Run) -> list[dict[str, Any]]:
     from bench.report import ranked_rows
 
     return ranked_rows(run)
+
+
+def by_class(run: Run) -> list[dict[str, Any]]:
+    """Recall, precision and F1 of every class by every scored family, as rows with the columns of `Run.by_class()`."""
+    from bench.runs.by_class import rows
+
+    return rows(run)
 
 
 def load(path: str | Path, storage: str = "") -> Run:

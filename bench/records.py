@@ -166,14 +166,28 @@ pictures. `ending` is "budget" or "interrupted" if training ended early, after `
 
 RANKED_COLUMNS = [
     *LEADERBOARD_COLUMNS,
-    *"rank tied configuration val_balanced_accuracy test_balanced_accuracy recommended".split(),
+    *"rank tied configuration val_balanced_accuracy test_balanced_accuracy recommended metric".split(),
 ]
 """The columns of `leaderboard.csv` and `Run.leaderboard()`, in order; new ones are added at the end.
+
+After them come the `metric_columns` of the run's metrics; `metric` names the one that decides.
 
 `rank` counts from 1, and families that the tests do not separate from all above them share one; None for a family that
 is not ranked. `tied` is True for those that share the first rank. `configuration` has the hyperparameters by name.
 `recommended` is True for the family to ship, which comes first.
 """
+
+
+def metric_columns(names: Sequence[str]) -> list[str]:
+    """The columns of metrics other than the accuracy: `val_NAME test_NAME test_NAME_low test_NAME_high` for each."""
+    patterns = ("val_{}", "test_{}", "test_{}_low", "test_{}_high")
+    return [pattern.format(name) for name in names if name != "accuracy" for pattern in patterns]
+
+
+BY_CLASS_COLUMNS = (
+    "family class support recall recall_low recall_high precision precision_low precision_high f1 f1_low f1_high"
+).split()
+"""The columns of `Run.by_class()`, in order; `support` is the number of test pictures of the class."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +232,13 @@ class Metrics:
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     def of(self, name: str) -> Estimate:
-        """The value of one of the run's metrics; that of the accuracy in records without this metric."""
+        """The value of one of the run's metrics, or of another one that is a field, then without an interval."""
         from bench.stats import standard_error
 
-        error = standard_error(self.accuracy, self.n) if self.n else None
-        accuracy = Estimate(self.accuracy, self.accuracy_low, self.accuracy_high, error)
-        return accuracy if name == "accuracy" else self.estimates[name]
+        if name == "accuracy":
+            error = standard_error(self.accuracy, self.n) if self.n else None
+            return Estimate(self.accuracy, self.accuracy_low, self.accuracy_high, error)
+        return self.estimates[name] if name in self.estimates else Estimate(getattr(self, name))
 
     @classmethod
     def mean(cls, folds: Sequence[Metrics]) -> Metrics:
@@ -681,7 +696,7 @@ class Trial:
     @property
     def spread(self) -> float | None:
         """Sample standard deviation of the folds' validation results; None with fewer than two."""
-        return stdev(fold.of(self.metric).value for fold in self.folds) if len(self.folds) > 1 else None
+        return _spread([fold.of(self.metric).value for fold in self.folds])
 
     def quality(self, value: float | None) -> float:
         """A value of its metric as a figure that is better the higher it is, 1 at best; minus infinity for None."""
@@ -1059,10 +1074,15 @@ class SplitInfo(AuditFindings):
         return sum(self.counts.get(part, {}).values())
 
     @property
+    def imbalance(self) -> float:
+        """Training pictures of the largest class by those of the smallest one that has any; 1 without any."""
+        counts = [count for count in self.counts.get("train", {}).values() if count]
+        return max(counts) / min(counts) if counts else 1.0
+
+    @property
     def unbalanced(self) -> bool:
         """True if a class has more than `BALANCED_RATIO` times the training pictures of another."""
-        counts = self.counts.get("train", {}).values()
-        return max(counts, default=0) > BALANCED_RATIO * min(counts, default=0)
+        return self.imbalance > BALANCED_RATIO
 
 
 @dataclass(frozen=True)
@@ -1214,19 +1234,32 @@ class Run(RunHeader):
         return [family.name for family in self.families if family.name in tried and self.best(family.name) is None]
 
     def leaderboard(self) -> pandas.DataFrame:
-        """The leaderboard as data, one row per family, best first, with `RANKED_COLUMNS`."""
+        """The leaderboard as data, one row per family, best first, with `ranked_columns`."""
         import pandas
 
         from bench import leaderboard
 
         whole = dict.fromkeys(("rank", "parameters", "trainable_parameters", "macs"), "Int64")
-        return pandas.DataFrame(leaderboard(self), columns=RANKED_COLUMNS).astype(whole)
+        return pandas.DataFrame(leaderboard(self), columns=self.ranked_columns).astype(whole)
+
+    @property
+    def ranked_columns(self) -> list[str]:
+        """The columns of the leaderboard as data: `RANKED_COLUMNS`, and those of the run's metrics that they lack."""
+        return list(dict.fromkeys([*RANKED_COLUMNS, *metric_columns(self.config.metric)]))
+
+    def by_class(self) -> pandas.DataFrame:
+        """Recall, precision and F1 of every class, one row per scored family and class, with `BY_CLASS_COLUMNS`."""
+        import pandas
+
+        from bench import by_class
+
+        return pandas.DataFrame(by_class(self), columns=BY_CLASS_COLUMNS)
 
     def __repr__(self) -> str:
         from bench import leaderboard
 
-        rows = leaderboard(self)[:1]
-        best = [f"best {row['family']} {_percent(row['test_accuracy'], row['val_accuracy'])}" for row in rows]
+        name = "" if self.metric.name == "accuracy" else f"{self.metric.title} "
+        best = [f"best {row['family']} {name}{self._shown(row)}" for row in leaderboard(self)[:1]]
         counts = f"families: {len(self.families)}, trials: {len(self.trials)}"
         return f"<Run {self.path}: {', '.join([self.status, counts, *best])}>"
 
@@ -1234,36 +1267,50 @@ class Run(RunHeader):
         """A small table with a link to the page, for notebooks."""
         from bench import leaderboard
 
-        rows = []
+        rows, of = [], f"test_{self.metric.name}"
         for row in leaderboard(self):
             seconds = "" if row["train_time_s"] is None else f"{row['train_time_s']:.1f} s"
-            low, high = (row[f"test_accuracy_{end}"] for end in ("low", "high"))
-            interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-            accuracy = _percent(row["test_accuracy"], row["val_accuracy"])
-            cells = (row["rank"] or "", row["family"], accuracy, interval, seconds)
+            low, high = row[f"{of}_low"], row[f"{of}_high"]
+            interval = "" if low is None or high is None else f"{self._number(low)} to {self._number(high)}"
+            cells = (row["rank"] or "", row["family"], self._shown(row), interval, seconds)
             rows.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
-        names = ("rank", "family", "accuracy", "95 % interval", "training")
-        table = "".join(f"<tr>{row}</tr>" for row in ("".join(f"<th>{name}</th>" for name in names), *rows))
+        names = ("rank", "family", self.metric.title, "95 % interval", "training")
+        heads = "".join(f"<th>{escape(name)}</th>" for name in names)
+        table = "".join(f"<tr>{row}</tr>" for row in (heads, *rows))
         page = escape(quote((self.path / "report.html").as_posix()))
         return f'<table>{table}</table><p>{escape(self.status)} · <a href="{page}">report.html</a></p>'
 
+    def _shown(self, row: Mapping[str, Any]) -> str:
+        """The run's metric in a row of the leaderboard: on the test pictures, else in the validation."""
+        test, validation = (row[f"{part}_{self.metric.name}"] for part in ("test", "val"))
+        value, part = (validation, " (validation)") if test is None else (test, "")
+        return "" if value is None else f"{self._number(value)}{' %' if self.metric.percent else ''}{part}"
 
-def _percent(test: float | None, validation: float | None) -> str:
-    """The test accuracy in words, else the validation accuracy."""
-    share, part = (validation, " (validation)") if test is None else (test, "")
-    return "" if share is None else f"{100 * share:.1f} %{part}"
+    def _number(self, value: float) -> str:
+        return f"{100 * value:.1f}" if self.metric.percent else f"{value:.3f}"
 
 
 @dataclass(frozen=True)
 class Leader:
-    """The leading family of a run, with fields of `leaderboard_row`; `family` is "" without a result."""
+    """The leading family of a run; `family` is "" without a result.
+
+    Attributes:
+        metric: The run's metric.
+        val_value, test_value: Its values; `test_low` to `test_high` is the latter's 95 % interval.
+    """
 
     family: str = ""
     weights: str = ""
-    val_accuracy: float | None = None
-    test_accuracy: float | None = None
-    test_accuracy_low: float | None = None
-    test_accuracy_high: float | None = None
+    metric: str = "accuracy"
+    val_value: float | None = None
+    test_value: float | None = None
+    test_low: float | None = None
+    test_high: float | None = None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Leader:
+        """The record of a trial."""
+        return cls(trial.family, trial.weights, trial.metric, trial.value, *trial.test_with_interval)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1300,28 +1347,51 @@ def state_counts(trials: Iterable[Trial]) -> Counter[str]:
     return Counter(trial.state.value for trial in trials if not (trial.duplicate_of or trial.limit))
 
 
-def leaderboard_row(trial: Trial) -> dict[str, Any]:
-    """A trial as a row of the leaderboard; values that were not measured are None."""
+def leaderboard_row(trial: Trial, metrics: Sequence[str] = ()) -> dict[str, Any]:
+    """A trial as a row of the leaderboard; values that were not measured are None.
+
+    The accuracy of several seeds has an interval only if it is the run's metric.
+
+    Args:
+        metrics: Names of the metrics whose `metric_columns` follow; those of the run's own seed but for its metric.
+    """
     cost = asdict(trial.cost) if trial.cost else {}
-    low, high = trial.test_interval
     row = {
         **cost,
+        **_metric_values(trial, "accuracy"),
         "family": trial.family,
         "engine": trial.engine,
         "trial": trial.number,
         "state": trial.state,
         "weights": trial.weights,
         "input_size": trial.input_size,
-        "val_accuracy": trial.value,
-        "val_accuracy_std": trial.spread,
-        "test_accuracy": trial.test_accuracy,
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
+        "val_accuracy_std": _spread([fold.accuracy for fold in trial.folds]),
         "seeds": (trial.over_seeds.seeds if trial.over_seeds else 1) if trial.test else None,
         "epochs": trial.epochs,
         "ending": trial.ending if trial.cut else None,
     }
-    return {column: row.get(column) for column in LEADERBOARD_COLUMNS}
+    for name in metrics:
+        row |= _metric_values(trial, name)
+    return {column: row.get(column) for column in (*LEADERBOARD_COLUMNS, *metric_columns(metrics))}
+
+
+def _metric_values(trial: Trial, name: str) -> dict[str, Any]:
+    columns = (f"val_{name}", f"test_{name}", f"test_{name}_low", f"test_{name}_high")
+    if name == trial.metric:
+        return dict(zip(columns, (trial.value, *trial.test_with_interval), strict=True))
+    validation, test = (part.of(name) if part else Estimate(math.nan) for part in (trial.validation, trial.test))
+    values: tuple[float | None, ...] = (validation.value, test.value, test.low, test.high)
+    if name == "accuracy":
+        ends = (None, None) if trial.over_seeds else (test.low, test.high)
+        values = (validation.value, trial.test_accuracy, *ends)
+    return {
+        column: None if value is None or math.isnan(value) else value
+        for column, value in zip(columns, values, strict=True)
+    }
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
 
 
 # -- the codec: records to JSON data and back

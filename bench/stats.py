@@ -343,7 +343,7 @@ class MeanChange:
         """Two-sided p-value of no difference."""
         return min(1.0, 2 * min(self.p_drop, self.p_rise)) if self.difference else 1.0
 
-    def detectable(self, level: float = DROP_LEVEL, pictures: int = 0) -> float:
+    def detectable(self, level: float = DROP_LEVEL, pictures: float = 0) -> float:
         """The smallest detectable drop, see the function `detectable`."""
         return detectable(self.standard_error, self.freedom, level, pictures)
 
@@ -447,16 +447,16 @@ def change_of_means(
 
 
 def detectable(
-    standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL, pictures: int = 0
+    standard_error: float, freedom: float = float("inf"), level: float = DROP_LEVEL, pictures: float = 0
 ) -> float:
     """The smallest drop that a one-sided test at `level` detects with 80 % power, in the unit of the standard error.
 
     At `DROP_LEVEL` it is 2.486 standard errors, and more if the error has few degrees of freedom.
 
     Args:
-        pictures: Number of pictures if the error is that of a share; else 0. A drop d of a share itself adds an error
-            of sqrt(d / pictures). Without it, a test on a few pictures that are all correct would claim to detect the
-            smallest drop.
+        pictures: Number of pictures if the error is that of a share, divided by the range of another metric that has
+            one; else 0. A drop d of a share itself adds an error of sqrt(d / pictures). Without it, a test on a few
+            pictures that are all correct would claim to detect the smallest drop.
 
     Source:
         J. Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", 2nd edition, chapter 1.

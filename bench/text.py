@@ -6,12 +6,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from bench.config import RunConfig
 from bench.metrics import metric
-from bench.metrics._metric import Metric
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, Limit, Prefix, SearchPlan, Trial, limits
+
+if TYPE_CHECKING:  # it brings NumPy along
+    from bench.metrics._metric import Metric
 
 NOTHING = "–"
 """Text for a figure that was not measured."""
@@ -99,6 +102,21 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{100 * share:.1f}{_THIN}%"
 
 
+def metric_name(metric: Metric) -> str:
+    """The name of a metric within a sentence: `balanced accuracy`, `recall of crack`."""
+    return one_line(metric.title, 60)
+
+
+def metric_heading(metric: Metric) -> str:
+    """The name of a metric at a beginning: `Balanced accuracy`, `ROC AUC`."""
+    return metric_name(metric)[:1].upper() + metric_name(metric)[1:]
+
+
+def most(metric: Metric) -> str:
+    """The superlative of a metric: `most accurate`, `best`."""
+    return "most accurate" if metric.name == "accuracy" else "best"
+
+
 def figure(value: float | None, metric: Metric) -> str:
     """The value of a metric: `88.9 %`, or `0.412` where percent are not usual."""
     return percent(value) if metric.percent or value is None else f"{value:.3f}"
@@ -120,6 +138,15 @@ def gap(difference: float, metric: Metric) -> str:
 def sized(difference: float, metric: Metric) -> str:
     """The size of a difference of a metric with its unit: `2.3 points`, `0.021`."""
     return gap(abs(difference), metric).removeprefix("+") + (" points" if metric.percent else "")
+
+
+def ahead(difference: float, metric: Metric) -> str:
+    """An advantage: `2.3 points more accurate`, `2.3 points of macro F1 better`, `0.021 better in log loss`."""
+    if metric.name == "accuracy":
+        return f"{sized(difference, metric)} more accurate"
+    if metric.percent:
+        return f"{sized(difference, metric)} of {metric_name(metric)} better"
+    return f"{sized(difference, metric)} better in {metric_name(metric)}"
 
 
 def validation(trial: Trial) -> str:

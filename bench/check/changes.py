@@ -1,7 +1,7 @@
 """The changes between two runs: one rule for `check`, `compare` and `history`.
 
 Two runs are comparable if their test pictures, settings and weights are equal; `differences` lists what is not, and
-then nothing is judged. `family_changes` tests the change of every family's accuracy.
+then nothing is judged. `family_changes` tests the change of every family's metric, the one that both runs chose by.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeGuard
 
 from bench import stats
 from bench.check.policy import Policy
-from bench.check.wording import amount, short
-from bench.runs.results import Environment, FamilyResult, Results, Split, flat_settings
+from bench.check.wording import decline, short, sized
+from bench.metrics._metric import Metric
+from bench.runs.results import NEWER_SETTINGS, Environment, FamilyResult, Results, Split, flat_settings
 from bench.text import listing, one_line, plain, plural
 
 CALIBRATE = "`python -m bench baseline RUN --seeds 5` measures it"
@@ -41,13 +42,24 @@ def setting_changes(before: Mapping[str, object], after: Mapping[str, object]) -
     ]
 
 
+def config_changes(before: Results, after: Results) -> list[SettingChange]:
+    """Compare the settings of two runs; those that older files lack have the value that those runs had."""
+    return setting_changes(*({**NEWER_SETTINGS, **side.config} for side in (before, after)))
+
+
+def setting_text(value: object) -> str:
+    """The value of a setting: several values are separated by commas."""
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
 @dataclass(frozen=True)
 class FamilyChange:
-    """The change of a family's accuracy, with p-values corrected over all compared families.
+    """The change of a family's metric, with p-values corrected over all compared families.
 
     Attributes:
-        p_drop, p_rise: One-sided p-values after Holm.
-        p: Two-sided p-value after Holm. With one seed on a side it is at least McNemar's.
+        change: After minus before; of a loss, a rise is a change for the worse.
+        p_worse, p_better: One-sided p-values after Holm.
+        p: Two-sided p-value after Holm. With one seed on a side that of an accuracy is at least McNemar's.
         p_mcnemar: Exact McNemar p of the first seeds of both sides; with groups that of their sign test.
         gained, lost: Number of pictures that only the first seed after classifies correctly, and only the one before.
         independent: Number of independent pictures: of groups, where there are groups.
@@ -55,9 +67,10 @@ class FamilyChange:
         families: Number of compared families.
     """
 
-    accuracy: stats.MeanChange
-    p_drop: float
-    p_rise: float
+    metric: Metric
+    change: stats.MeanChange
+    p_worse: float
+    p_better: float
     p: float
     p_mcnemar: float
     gained: int
@@ -68,53 +81,70 @@ class FamilyChange:
     families: int
 
     @property
+    def gain(self) -> float:
+        """The change in the direction of the metric: above 0 if it got better."""
+        return -self.change.difference if self.metric.lower_is_better else self.change.difference
+
+    @property
     def significant(self) -> bool:
         """True if the change is more than noise, in either direction."""
         return self.p < stats.LEVEL
 
 
 def family_changes(before: Results, after: Results) -> dict[str, FamilyChange]:
-    """Compare every family with a test accuracy on both sides; empty if the test pictures differ."""
+    """Compare every scored family of both sides by their metric; empty if the metrics or the test pictures differ."""
+    if not same_metric(before, after):
+        return {}
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or not 1 < before.split.n == after.split.n:
         return {}
     pairs = scored_pairs(before, after)
-    changes = {name: _family_change(old, new, before.split) for name, (old, new) in pairs.items()}
-    drops, rises, two_sided = (
+    changes = {name: _family_change(old, new, before) for name, (old, new) in pairs.items()}
+    losses, gains, two_sided = (
         stats.holm([getattr(change, name) for change in changes.values()]).tolist()
-        for name in ("p_drop", "p_rise", "p")
+        for name in ("p_worse", "p_better", "p")
     )
     return {
-        name: replace(change, p_drop=drops[at], p_rise=rises[at], p=two_sided[at], families=len(changes))
+        name: replace(change, p_worse=losses[at], p_better=gains[at], p=two_sided[at], families=len(changes))
         for at, (name, change) in enumerate(changes.items())
     }
 
 
-def _family_change(old: FamilyResult, new: FamilyResult, split: Split) -> FamilyChange:
+def same_metric(before: Results, after: Results) -> bool:
+    """Return whether both runs chose by the same metric, with the same prices."""
+    sides = [(side.metric.name, side.config.get("costs")) for side in (before, after)]
+    return sides[0] == sides[1]
+
+
+def _family_change(old: FamilyResult, new: FamilyResult, run: Results) -> FamilyChange:
     """Compare one family; the p-values are not yet corrected."""
-    groups = split.group_numbers
-    accuracy = stats.change(old.correct, new.correct, seed_sd(old, new), groups)
+    metric, groups = run.metric, run.split.group_numbers
+    change = stats.change(old.compared, new.compared, seed_sd(old, new), groups)
     before, after = old.correct[0], new.correct[0]
     p_mcnemar = stats.exact_test(before, after, groups)
+    one_sided = change.p_drop, change.p_rise
+    p_worse, p_better = reversed(one_sided) if metric.lower_is_better else one_sided
     return FamilyChange(
-        accuracy=accuracy,
-        p_drop=accuracy.p_drop,
-        p_rise=accuracy.p_rise,
-        p=accuracy.p if accuracy.calibrated else max(accuracy.p, p_mcnemar),
+        metric=metric,
+        change=change,
+        p_worse=p_worse,
+        p_better=p_better,
+        p=max(change.p, p_mcnemar) if metric.exact and not change.calibrated else change.p,
         p_mcnemar=p_mcnemar,
         gained=int((after & ~before).sum()),
         lost=int((before & ~after).sum()),
         pictures=old.correct.shape[1],
-        independent=split.independent,
+        independent=run.split.independent,
         seeds=(len(old.correct), len(new.correct)),
         families=1,
     )
 
 
 class Power(NamedTuple):
-    """The drop of a family's accuracy that a check detects with 80 % power, and the policy's limit, as shares."""
+    """The change for the worse that a check detects with 80 % power, and the policy's limit, in the metric's unit."""
 
     drop: float
     limit: float
+    metric: Metric
 
     @property
     def underpowered(self) -> bool:
@@ -122,14 +152,16 @@ class Power(NamedTuple):
         return self.drop > 2 * self.limit
 
     @property
-    def points(self) -> str:
-        """The drop in points."""
-        return amount(self.drop, 2 * self.limit)
+    def words(self) -> str:
+        """The change in words: `a drop of 1.2 points`, `a rise of 0.021`."""
+        return f"a {decline(self.metric)} of {sized(self.drop, self.metric, 2 * self.limit)}"
 
 
-def power(name: str, change: stats.MeanChange, policy: Policy, families: int, independent: int) -> Power:
-    """The power of the test of a family's change among so many families, on so many independent pictures."""
-    return Power(change.detectable(policy.alpha / families, independent), policy.of(name).max_drop)
+def power(name: str, change: stats.MeanChange, policy: Policy, families: int, baseline: Results) -> Power:
+    """The power of the test of a family's change from the baseline, among so many families."""
+    metric, before = baseline.metric, baseline.families[name].value or 0.0
+    pictures = baseline.split.support(metric) / metric.span
+    return Power(change.detectable(policy.alpha / families, pictures), policy.of(name).limit(metric, before), metric)
 
 
 def underpowered(names: Sequence[str]) -> str:
@@ -141,15 +173,15 @@ def underpowered(names: Sequence[str]) -> str:
 def expected_power(baseline: Results, policy: Policy) -> dict[str, Power]:
     """The power to expect from checks of runs with as many seeds; families with one seed are left out."""
     split, tested = baseline.split, [name for name, family in baseline.families.items() if scored(family)]
-    several = ((name, baseline.families[name].correct) for name in tested if len(baseline.families[name].seeds) > 1)
+    several = ((name, baseline.families[name].compared) for name in tested if len(baseline.families[name].seeds) > 1)
     return {
-        name: power(name, stats.repetition(correct, split.group_numbers), policy, len(tested), split.independent)
-        for name, correct in several
+        name: power(name, stats.repetition(values, split.group_numbers), policy, len(tested), baseline)
+        for name, values in several
     }
 
 
 def seed_sd(old: FamilyResult, new: FamilyResult) -> float | None:
-    """The standard deviation over seeds: of the baseline if it was calibrated, else of the run."""
+    """The metric's standard deviation over seeds: of the baseline if it was calibrated, else of the run."""
     return new.seed_sd if old.seed_sd is None else old.seed_sd
 
 
@@ -182,7 +214,7 @@ def differences(baseline: Results, candidate: Results) -> Iterator[str]:
     if baseline.status != "complete":
         yield f"the baseline's run is {one_line(baseline.status)}, not complete"
     yield from _split_differences(baseline.split, candidate.split)
-    for name, old, new in setting_changes(baseline.config, candidate.config):
+    for name, old, new in config_changes(baseline, candidate):
         yield f"setting {short(name)}: {_value(old)} in the baseline, {_value(new)} in this run"
     for name, (before, after) in scored_pairs(baseline, candidate).items():
         if before.weights != after.weights:
@@ -240,7 +272,8 @@ def notes(baseline: Results, candidate: Results) -> Iterator[str]:
         if min(len(before.correct), len(after.correct)) < 2 and seed_sd(before, after) is None
     ]
     if uncalibrated:
-        yield f"the noise of seeds is unknown, so accuracy only warns: {listing(uncalibrated)}; {CALIBRATE}"
+        metric = short(baseline.metric.title)
+        yield f"the noise of seeds is unknown, so {metric} only warns: {listing(uncalibrated)}; {CALIBRATE}"
     if edited := [short(f"{name}.py") for name, (before, after) in both.items() if edited_file(before, after)]:
         yield f"{listing(edited, 8)} changed since the baseline"
     before, after = (
@@ -259,7 +292,7 @@ def _listed(changes: Sequence[SettingChange]) -> str:
 
 
 def _value(value: object) -> str:
-    return "absent" if value is ABSENT else short(repr(value) if isinstance(value, str) else str(value))
+    return "absent" if value is ABSENT else short(repr(value) if isinstance(value, str) else setting_text(value))
 
 
 def _weights(family: FamilyResult) -> str:

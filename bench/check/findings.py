@@ -1,4 +1,4 @@
-"""The findings of the regression gate, one per family and metric, and the exit status that follows from them."""
+"""The findings of the regression gate, one per family and quantity, and the exit status that follows from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bench.check.flips import Flips
+from bench.check.flips import Flips, RecallChange
 from bench.check.policy import Policy
 from bench.check.wording import short
 from bench.runs.results import Results
@@ -26,11 +26,12 @@ class GateOutcome(StrEnum):
     SKIP = "skip"
 
 
-class Metric(StrEnum):
-    """A judged figure, in the order of a family's findings."""
+class Quantity(StrEnum):
+    """A judged quantity, in the order of a family's findings; METRIC is the one that the runs chose by."""
 
     PRESENCE = "presence"
-    ACCURACY = "accuracy"
+    METRIC = "metric"
+    CLASSES = "recall by class"
     TIME = "step time"
     PARAMETERS = "parameters"
 
@@ -63,18 +64,21 @@ COLUMNS = ("", "family", "metric", "outcome", "change", "before", "after", "MDE"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One metric of one family, judged.
+    """One quantity of one family, judged.
 
     Attributes:
+        metric: Its name: of METRIC the one of `--metric`.
         change, before, after: The figures in words; "" if there is none.
-        mde: Minimum detectable drop in points (accuracy only), with `>` if the noise of seeds is unknown.
-        underpowered: True if a drop of twice the limit could be missed (accuracy only).
+        mde: Minimum detectable change for the worse, in points or the metric's unit (METRIC only), with `>` if the
+            noise of seeds is unknown.
+        underpowered: True if a change of twice the limit could be missed (METRIC only).
         message: The reason, in a sentence.
         figures: The same as numbers, for `--json`: shares, seconds, counts, p-values.
     """
 
     family: str
-    metric: Metric
+    quantity: Quantity
+    metric: str
     outcome: GateOutcome
     mark: Sign = Sign.NONE
     change: str = ""
@@ -88,7 +92,7 @@ class Finding:
     @property
     def title(self) -> str:
         """Its family and metric: `vgg16, accuracy`."""
-        return f"{short(self.family)}, {self.metric}"
+        return f"{short(self.family)}, {short(self.metric)}"
 
     @property
     def problem(self) -> bool:
@@ -97,15 +101,24 @@ class Finding:
 
     @property
     def changed(self) -> bool:
-        """False for rows, other than those of accuracy, that only say that nothing changed."""
+        """False for rows, other than those of the metric, that only say that nothing changed."""
         quiet = self.outcome in (GateOutcome.PASS, GateOutcome.SKIP) and self.mark in (Sign.NONE, Sign.UNJUDGED)
-        return self.metric == Metric.ACCURACY or not quiet
+        return self.quantity == Quantity.METRIC or not quiet
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Its row in a table."""
         outcome = self.outcome.upper() if self.problem else self.outcome
-        row = (self.mark, short(self.family), self.metric, outcome, self.change, self.before, self.after, self.mde)
+        row = (
+            self.mark,
+            short(self.family),
+            short(self.metric),
+            outcome,
+            self.change,
+            self.before,
+            self.after,
+            self.mde,
+        )
         return tuple(map(str, row))
 
 
@@ -125,6 +138,7 @@ class Judgement:
         incomplete: Reason why the candidate is not a complete run; "" if it is.
         notes: Notes for the reader, e.g. that times were not compared.
         flips: By family, the pictures with another answer; empty if their names are unknown.
+        recalls: By family, the change of the recall of every class; empty if the classes of the pictures are unknown.
     """
 
     baseline: Results
@@ -135,6 +149,12 @@ class Judgement:
     notes: Sequence[str] = ()
     policy: Policy = field(default_factory=Policy)
     flips: Mapping[str, Flips] = field(default_factory=dict)
+    recalls: Mapping[str, Sequence[RecallChange]] = field(default_factory=dict)
+
+    @property
+    def changed_classes(self) -> list[tuple[str, RecallChange]]:
+        """The families and classes whose recall changed by more than noise, in either direction, as tested over all."""
+        return [(name, change) for name, changes in self.recalls.items() for change in changes if change.changed]
 
     def of(self, outcome: GateOutcome) -> list[Finding]:
         """The findings with an outcome."""

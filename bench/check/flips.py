@@ -1,14 +1,15 @@
 """The pictures that a family's model got right in one run and wrong in the other, and the recall of every class.
 
-Both are of the models of the runs' own seeds. Another seed flips pictures too, and changes a recall by several points,
-so with several seeds on both sides the recall of a class must also pass the gate's test over seeds. With one seed the
-exact test is of these two models alone, which every output says.
+The pictures are of the models of the runs' own seeds. Another seed flips pictures too, and changes a recall by several
+points, so the gate judges the recall over all seeds. With one seed the tests are of these two models alone, which every
+output says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +60,16 @@ class Flip:
 
 @dataclass(frozen=True)
 class RecallChange:
-    """The change of a class's recall: of its `n` test pictures, `before` and `after` were right.
+    """The change of a class's recall: of its `n` test pictures, `before` and `after` were right by the first seeds.
 
     Attributes:
         p: Two-sided p-value after Holm over the classes: of the exact paired test (McNemar's; with groups their sign
             test), or the larger one of `stats.change` if both runs have several seeds.
+        recalls: Mean over the seeds, before and after.
+        change: Its test over pictures and seeds.
+        p_drop: One-sided p-value of a drop over all seeds, after Holm over the classes of all families: the larger one
+            of `change` and of the exact sign test of the pictures, which holds for few pictures too.
+        p_all: The same, two-sided.
     """
 
     label: str
@@ -71,6 +77,21 @@ class RecallChange:
     before: int
     after: int
     p: float
+    recalls: tuple[float, float]
+    change: stats.MeanChange
+    p_drop: float
+    p_all: float
+
+    @property
+    def changed(self) -> bool:
+        """True if the recall changed by more than noise, as tested over the classes of all families."""
+        return self.p_all < stats.LEVEL
+
+    @property
+    def over_seeds(self) -> str:
+        """The change over all seeds: `cat 95.0 % to 88.0 % (p = 0.012)`."""
+        ends = " to ".join(map(percent, self.recalls))
+        return f"{short(self.label)} {ends} ({chance(self.p_drop if self.change.difference < 0 else self.p_all)})"
 
     @property
     def words(self) -> str:
@@ -122,29 +143,35 @@ class Flips:
         return f"{self.counts}{which}{f'; recall of {changes}' if self.significant else ''}"
 
 
-def flips(before: Results, after: Results, folders: tuple[Path, Path], classes: Sequence[str] = ()) -> dict[str, Flips]:
+def flips(
+    before: Results,
+    after: Results,
+    folders: tuple[Path, Path],
+    pictures: Sequence[ScoredPicture],
+    recalls: Mapping[str, Sequence[RecallChange]],
+) -> dict[str, Flips]:
     """The flips of every family with a test accuracy in both runs; families without any are left out.
 
     Args:
         before, after: Results of the two.
-        folders: Paths of the two. The names of the pictures come from the manifest of one that is a run folder;
-            without any the result is empty.
-        classes: As for `manifest_pictures`.
+        folders: Paths of the two.
+        pictures: The `scored_pictures`; without any the result is empty.
+        recalls: The `recall_changes`.
     """
-    pictures = _pictures(before, after, folders, classes)
-    if not pictures:
-        return {}
     return {
-        name: _of_family(name, old.correct, new.correct, pictures, before, folders)
+        name: _of_family(name, old.correct, new.correct, pictures, recalls[name], folders)
         for name, (old, new) in scored_pairs(before, after).items()
-        if not np.array_equal(old.correct[0], new.correct[0])
+        if pictures and not np.array_equal(old.correct[0], new.correct[0])
     }
 
 
-def _pictures(
-    before: Results, after: Results, folders: tuple[Path, Path], classes: Sequence[str]
+def scored_pictures(
+    before: Results, after: Results, folders: tuple[Path, Path], classes: Sequence[str] = ()
 ) -> list[ScoredPicture]:
-    """The test pictures of both runs, in the order of `FamilyResult.correct`; empty if they are unknown or differ."""
+    """The test pictures of both runs, in the order of `FamilyResult.correct`; empty if they are unknown or differ.
+
+    They come from the manifest of a folder that is a run folder; `classes` is as for `manifest_pictures`.
+    """
     digest = before.split.test_ids_sha256
     for folder in reversed(folders):
         try:
@@ -161,7 +188,7 @@ def _of_family(
     old: NDArray[np.bool_],
     new: NDArray[np.bool_],
     pictures: Sequence[ScoredPicture],
-    before: Results,
+    recalls: Sequence[RecallChange],
     folders: tuple[Path, Path],
 ) -> Flips:
     lost, gained = (np.flatnonzero(one[0] & ~other[0]) for one, other in ((old, new), (new, old)))
@@ -170,7 +197,7 @@ def _of_family(
         gained=_listed(gained, pictures, _predicted(folders[0], name)),
         lost_count=len(lost),
         gained_count=len(gained),
-        classes=_recalls(old, new, [picture.label for picture in pictures], before.split.group_numbers),
+        classes=recalls,
         calibrated=min(len(old), len(new)) > 1,
     )
 
@@ -199,20 +226,69 @@ def _answers(predicted: Predictions, pictures: Sequence[ScoredPicture]) -> Itera
         yield name, (names.get(answer, ""), sure)
 
 
+def recall_changes(
+    before: Results, after: Results, pictures: Sequence[ScoredPicture]
+) -> dict[str, Sequence[RecallChange]]:
+    """The change of every class's recall by family, the lowest p-value first; empty without `scored_pictures`."""
+    if not pictures:
+        return {}
+    names, numbers = np.unique([picture.label for picture in pictures], return_inverse=True)
+    by_family = {
+        name: _recalls(old.correct, new.correct, names.tolist(), numbers, before.split.group_numbers)
+        for name, (old, new) in scored_pairs(before, after).items()
+    }
+    every = [change for changes in by_family.values() for change in changes]
+    drops, both = (stats.holm([getattr(change, name) for change in every]).tolist() for name in ("p_drop", "p_all"))
+    corrected = iter([replace(change, p_drop=p, p_all=q) for change, p, q in zip(every, drops, both, strict=True)])
+    return {
+        name: sorted(islice(corrected, len(changes)), key=lambda change: (change.p, change.change.difference))
+        for name, changes in by_family.items()
+    }
+
+
 def _recalls(
-    old: NDArray[np.bool_], new: NDArray[np.bool_], labels: Sequence[str], groups: NDArray[np.int64] | None
+    old: NDArray[np.bool_],
+    new: NDArray[np.bool_],
+    names: Sequence[str],
+    numbers: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
 ) -> list[RecallChange]:
-    """The change of every class's recall, from the correct answers of every seed, shapes (seeds, n)."""
-    names, numbers = np.unique(labels, return_inverse=True)
+    """The change of every class's recall, from the correct answers of every seed, shapes (seeds, n).
+
+    `p_drop` and `p_all` are not yet corrected.
+    """
     changes = []
-    for number, name in enumerate(names.tolist()):
+    for number, name in enumerate(names):
         among = numbers == number
-        one, other = old[0, among], new[0, among]
+        one, other = old[:, among], new[:, among]
         of_class = None if groups is None else groups[among]
-        p = stats.exact_test(one, other, of_class)
-        if min(len(old), len(new)) > 1 < len(one):
-            p = max(p, stats.change(old[:, among], new[:, among], groups=of_class).p)
-        changes.append(RecallChange(name, len(one), int(one.sum()), int(other.sum()), p))
+        change = _change(one, other, of_class)
+        p = stats.exact_test(one[0], other[0], of_class)
+        if min(len(old), len(new)) > 1:
+            p = max(p, change.p)
+        flipped = len(old) * other.sum(axis=0) - len(new) * one.sum(axis=0)  # whole numbers, whatever the seeds
+        exact = stats.sign_flips(flipped if of_class is None else np.bincount(of_class, flipped).round())
+        changes.append(
+            RecallChange(
+                label=name,
+                n=one.shape[1],
+                before=int(one[0].sum()),
+                after=int(other[0].sum()),
+                p=p,
+                recalls=(float(one.mean()), float(other.mean())),
+                change=change,
+                p_drop=max(change.p_drop, exact / 2 if change.difference < 0 else 1.0),
+                p_all=max(change.p, exact),
+            )
+        )
     corrected = stats.holm([change.p for change in changes]).tolist()
-    changes = [replace(change, p=p) for change, p in zip(changes, corrected, strict=True)]
-    return sorted(changes, key=lambda change: (change.p, change.after / change.n - change.before / change.n))
+    return [replace(change, p=p) for change, p in zip(changes, corrected, strict=True)]
+
+
+def _change(one: NDArray[np.bool_], other: NDArray[np.bool_], groups: NDArray[np.int64] | None) -> stats.MeanChange:
+    """The change of a recall, with the noise of seeds from a calibrated side if the other one has a single seed."""
+    means = one.mean(axis=1), other.mean(axis=1)
+    if one.shape[1] < 2:
+        return stats.change_of_means(*means)
+    calibrated = [float(side.std(ddof=1)) for side in means if len(side) >= stats.CALIBRATION_SEEDS]
+    return stats.change(one, other, calibrated[0] if calibrated else None, groups)

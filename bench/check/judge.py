@@ -1,9 +1,10 @@
 """The regression gate: a baseline and a run in, findings out, without reading or writing anything.
 
-Accuracy fails if a drop is both large and significant: at least `max_drop`, and more than the noise of test pictures
-and seeds, with Holm's correction over the families. If only one of the two holds, or if the noise of seeds is unknown,
-it warns. A floor is absolute. Step times follow the same rule with a ratio of medians and a rank test, on the same
-hardware only.
+The metric that the runs chose by fails if a change for the worse is both large and significant: at least `max_drop`,
+and more than the noise of test pictures and seeds, with Holm's correction over the families. If only one of the two
+holds, or if the noise of seeds is unknown, it warns. A floor is absolute. With `max_drop_by_class`, a class's recall
+fails by the same rule, with Holm's correction over classes and families. Step times follow it with a ratio of medians
+and a rank test, on the same hardware only.
 
 On a CPU, the CPU time of a step must have grown too. Other programs can make all steps of a run two or three times as
 long and hardly change their CPU time: beside three busy programs on two cores, steps took 3.3 times as long with the
@@ -17,7 +18,7 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -38,11 +39,26 @@ from bench.check.changes import (
     seed_sd,
     underpowered,
 )
-from bench.check.findings import Finding, GateOutcome, Judgement, Metric, Sign
+from bench.check.findings import Finding, GateOutcome, Judgement, Quantity, Sign
+from bench.check.flips import RecallChange
 from bench.check.policy import FamilyPolicy, Policy
-from bench.check.wording import accuracy, amount, chance, exact, parameters, percent, points, ratio, step_time
-from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
-from bench.text import one_line
+from bench.check.wording import (
+    amount,
+    chance,
+    exact,
+    parameters,
+    ratio,
+    short,
+    signed,
+    sized,
+    step_time,
+    value,
+)
+from bench.errors import ConfigError
+from bench.metrics import metric as named
+from bench.metrics._metric import Metric
+from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results
+from bench.text import listing, one_line
 
 STEP_LEVEL = 0.002
 """Significance level of the test of step times, per family: strict enough to need no correction over families."""
@@ -59,25 +75,37 @@ Build = Callable[..., Finding]
 """`_finding` with the arguments of one family filled in."""
 
 
-def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -> Judgement:
+def judge(
+    baseline: Results,
+    candidate: Results,
+    policy: Policy | None = None,
+    recalls: Mapping[str, Sequence[RecallChange]] | None = None,
+) -> Judgement:
     """Judge whether a run is as good as the baseline.
 
     Args:
         baseline, candidate: Results of the two.
         policy: The limits; None: the documented ones.
+        recalls: By family, the change of the recall of every class (`flips.recall_changes`); None or empty: unknown.
 
     Returns:
         Findings grouped by family: families with failures first, then those with warnings, then the others in the
         baseline's order.
 
     Raises:
-        ConfigError: The policy has limits for a family that neither side has.
+        ConfigError: The policy has limits for a family that neither side has, or for classes that are unknown.
     """
     names = list({**baseline.families, **candidate.families})
-    policy = (policy or Policy()).checked(names)
-    reasons = list(differences(baseline, candidate))
+    policy = (policy or Policy()).checked(names, baseline.metric)
+    reasons, recalls = list(differences(baseline, candidate)), recalls or {}
+    if policy.judges_classes and not reasons and not recalls:
+        raise ConfigError(
+            "max_drop_by_class: needs a run folder, which has the classes of the pictures; name RUN, not a results.json"
+        )
     findings = list(
-        _skipped(names, baseline, candidate, reasons[0]) if reasons else _judged(names, baseline, candidate, policy)
+        _skipped(names, baseline, candidate, reasons[0])
+        if reasons
+        else _judged(names, baseline, candidate, policy, recalls)
     )
     weak = [finding.family for finding in findings if finding.underpowered]
     failed, warned = ({f.family for f in findings if f.outcome == outcome} for outcome in (FAIL, WARN))
@@ -89,72 +117,92 @@ def judge(baseline: Results, candidate: Results, policy: Policy | None = None) -
         incomplete=incomplete(candidate),
         notes=[*notes(baseline, candidate), *([underpowered(weak)] if weak else [])],
         policy=policy,
+        recalls=recalls,
     )
 
 
 def _skipped(names: Sequence[str], baseline: Results, candidate: Results, reason: str) -> Iterator[Finding]:
     """The findings if nothing is judged."""
     for name in names:
-        for metric in Metric:
-            old, new = baseline.families.get(name), candidate.families.get(name)
+        for quantity in Quantity:
             message = f"not judged, because the two are not comparable: {reason}"
-            finding = _finding(name, old, new, metric, SKIP, message)
+            finding = _finding(name, baseline, candidate, quantity, SKIP, message)
             if finding.before or finding.after:
                 yield finding
 
 
-def _judged(names: Sequence[str], baseline: Results, candidate: Results, policy: Policy) -> Iterator[Finding]:
+def _judged(
+    names: Sequence[str],
+    baseline: Results,
+    candidate: Results,
+    policy: Policy,
+    recalls: Mapping[str, Sequence[RecallChange]],
+) -> Iterator[Finding]:
     """Judge every family."""
-    changes = family_changes(baseline, candidate)
+    changes, metric = family_changes(baseline, candidate), baseline.metric
+    classes = sum(len(changed) for changed in recalls.values())
     for name in names:
         old, new, limits = baseline.families.get(name), candidate.families.get(name), policy.of(name)
-        build = partial(_finding, name, old, new)
-        yield _presence(build, old, new)
+        build = partial(_finding, name, baseline, candidate)
+        yield _presence(build, old, new, metric)
         if not scored(new):
             continue
         if scored(old):
             tested = changes[name]
-            seen = power(name, tested.accuracy, policy, tested.families, tested.independent)
-            finding = _accuracy(build, old, new, tested, seen, policy.alpha)
-            yield _with_floor(finding, new, limits, candidate.split)
+            seen = power(name, tested.change, policy, tested.families, baseline)
+            finding = _change(build, old, new, tested, seen, policy.alpha)
+            yield _with_floors(finding, new, limits, candidate)
+            if limits.max_drop_by_class:
+                yield _classes(build, recalls.get(name, ()), limits.max_drop_by_class, policy.alpha, classes)
             yield from _step_time(build, old, new, (baseline.env, candidate.env), limits.max_slowdown)
-        elif limits.min_accuracy:
-            yield _with_floor(build(Metric.ACCURACY, PASS), new, limits, candidate.split)
+        elif limits.min_accuracy or limits.worst_value is not None:
+            yield _with_floors(build(Quantity.METRIC, PASS), new, limits, candidate)
         yield from _size(build, old if scored(old) else None, new, limits.max_parameters)
 
 
 def _finding(
     name: str,
-    old: FamilyResult | None,
-    new: FamilyResult | None,
-    metric: Metric,
+    baseline: Results,
+    candidate: Results,
+    quantity: Quantity,
     outcome: GateOutcome,
     message: str = "",
     **more: Any,
 ) -> Finding:
-    figures: dict[str, Any] = {"mark": MARKS[outcome], "before": SHOWN[metric](old), "after": SHOWN[metric](new)}
-    return Finding(family=name, metric=metric, outcome=outcome, message=message, **{**figures, **more})
+    before, after = (_shown(quantity, side.families.get(name), side.metric) for side in (baseline, candidate))
+    metric = candidate.metric.name if quantity == Quantity.METRIC else quantity
+    usual: dict[str, Any] = {"metric": str(metric), "mark": MARKS[outcome], "before": before, "after": after}
+    return Finding(family=name, quantity=quantity, outcome=outcome, message=message, **{**usual, **more})
+
+
+def _shown(quantity: Quantity, family: FamilyResult | None, metric: Metric) -> str:
+    """The figure of a family in words; "" if it has none."""
+    if quantity == Quantity.METRIC:
+        return value(family.value, metric) if family else ""
+    shown = {Quantity.PRESENCE: ended, Quantity.TIME: step_time, Quantity.PARAMETERS: parameters}
+    return shown[quantity](family) if quantity in shown else ""
 
 
 # -- presence
 
 
-def _presence(build: Build, old: FamilyResult | None, new: FamilyResult | None) -> Finding:
+def _presence(build: Build, old: FamilyResult | None, new: FamilyResult | None, metric: Metric) -> Finding:
     """Judge whether a family still has a result."""
     reason = f": {one_line(new.reason)}" if new and new.reason else ""
     now = f"has none now ({ended(new)}){reason}" if new else "is not in this run"
+    result = f"test {metric.title}"
     if scored(old) and scored(new):
-        return build(Metric.PRESENCE, PASS, "has a test accuracy, as in the baseline")
+        return build(Quantity.PRESENCE, PASS, f"has a {result}, as in the baseline")
     if scored(old):
         hint = "" if new else ": was its file renamed or removed, or is it left out by --spaces?"
-        message = f"had a test accuracy of {accuracy(old)} in the baseline and {now}{hint}"
-        return build(Metric.PRESENCE, FAIL, message, mark=Sign.GONE, change=ended(new))
+        message = f"had a {result} of {value(old.value, metric)} in the baseline and {now}{hint}"
+        return build(Quantity.PRESENCE, FAIL, message, mark=Sign.GONE, change=ended(new))
     if scored(new):
-        has = f"has a test accuracy of {accuracy(new)}"
+        has = f"has a {result} of {value(new.value, metric)}"
         both = f"{has} and had none in the baseline ({ended(old)})" if old else f"is not in the baseline and {has}"
-        return build(Metric.PRESENCE, INFO, f"{both}: it is not compared until the baseline has it", change="new")
-    had = f"had no test accuracy in the baseline ({ended(old)})" if old else "is not in the baseline"
-    return build(Metric.PRESENCE, WARN, f"{had} and {now}", mark=Sign.GONE, change=ended(new))
+        return build(Quantity.PRESENCE, INFO, f"{both}: it is not compared until the baseline has it", change="new")
+    had = f"had no {result} in the baseline ({ended(old)})" if old else "is not in the baseline"
+    return build(Quantity.PRESENCE, WARN, f"{had} and {now}", mark=Sign.GONE, change=ended(new))
 
 
 def ended(family: FamilyResult | None) -> str:
@@ -164,47 +212,38 @@ def ended(family: FamilyResult | None) -> str:
     return "not scored" if family.status == FamilyStatus.COMPLETE and not scored(family) else family.status
 
 
-SHOWN = {
-    Metric.PRESENCE: ended,
-    Metric.ACCURACY: accuracy,
-    Metric.TIME: step_time,
-    Metric.PARAMETERS: parameters,
-}
-"""The figures of a family in words; "" if it has none."""
+# -- the metric
 
 
-# -- accuracy
-
-
-def _accuracy(
+def _change(
     build: Build, old: FamilyResult, new: FamilyResult, tested: FamilyChange, seen: Power, alpha: float
 ) -> Finding:
-    """Judge the change of a family's accuracy."""
-    change, difference, limit = tested.accuracy, tested.accuracy.difference, seen.limit
-    large, worse = difference <= -limit, difference < 0 and tested.p_drop < alpha
-    better = difference > 0 and tested.p_rise < alpha
-    message = _accuracy_message(old, new, tested, limit, worse, better)
+    """Judge the change of a family's metric."""
+    change, metric, gain, limit = tested.change, tested.metric, tested.gain, seen.limit
+    large, worse = gain < 0 and gain <= -limit, gain < 0 and tested.p_worse < alpha
+    better = gain > 0 and tested.p_better < alpha
+    message = _change_message(old, new, tested, limit, worse, better)
     if seen.underpowered:
-        message += f"; UNDERPOWERED: with 80 % power only a drop of {seen.points} points or more is detected"
+        message += f"; UNDERPOWERED: with 80 % power only {seen.words} or more is detected"
     doubtful = Sign.DOUBTFUL if large or seen.underpowered else Sign.NONE
     return build(
-        Metric.ACCURACY,
+        Quantity.METRIC,
         FAIL if large and worse and change.calibrated else WARN if large or worse or seen.underpowered else PASS,
         message,
         mark=Sign.WORSE if worse else Sign.BETTER if better else doubtful,
-        change=points(difference, limit),
-        mde=f"{'' if change.calibrated else '>'}{seen.points}",
+        change=signed(change.difference, metric, limit if gain < 0 else None),
+        mde=f"{'' if change.calibrated else '>'}{amount(seen.drop, metric, 2 * limit)}",
         underpowered=seen.underpowered,
         figures={
-            "before": old.accuracy,
-            "after": new.accuracy,
-            "difference": difference,
+            "before": old.value,
+            "after": new.value,
+            "difference": change.difference,
             "difference_low": change.low,
             "difference_high": change.high,
             "standard_error": change.standard_error,
             "degrees_of_freedom": change.freedom if math.isfinite(change.freedom) else None,
-            "p_drop": change.p_drop,
-            "p_drop_holm": tested.p_drop,
+            "p_drop": change.p_rise if metric.lower_is_better else change.p_drop,
+            "p_drop_holm": tested.p_worse,
             "p_mcnemar": tested.p_mcnemar,
             "minimum_detectable_drop": seen.drop,
             "n": tested.pictures,
@@ -218,24 +257,25 @@ def _accuracy(
     )
 
 
-def _accuracy_message(
+def _change_message(
     old: FamilyResult, new: FamilyResult, tested: FamilyChange, limit: float, worse: bool, better: bool
 ) -> str:
-    difference = tested.accuracy.difference
-    if not difference:
-        return f"is {accuracy(new)}, as in the baseline"
+    metric, gain = tested.metric, tested.gain
+    if not gain:
+        return f"is {value(new.value, metric)}, as in the baseline"
     holm = f" after Holm over {tested.families} families" if tested.families > 1 else ""
-    p = tested.p_drop if difference < 0 else tested.p_rise
-    evidence = f"({chance(p)}{holm}; exact McNemar of the first seeds {chance(tested.p_mcnemar)})"
-    size = amount(difference, limit if difference < 0 else None)
-    moved = f"{'fell' if difference < 0 else 'rose'} by {size} points from {accuracy(old)} to {accuracy(new)}: that"
-    reaches = f"{moved} reaches the limit of {exact(limit)} points"
-    if difference > -limit:
-        less = f" but less than the limit of {exact(limit)} points" if worse else ""
+    mcnemar = f"; exact McNemar of the first seeds {chance(tested.p_mcnemar)}" if metric.exact else ""
+    evidence = f"({chance(tested.p_worse if gain < 0 else tested.p_better)}{holm}{mcnemar})"
+    size = sized(gain, metric, limit if gain < 0 else None)
+    ends = f"from {value(old.value, metric)} to {value(new.value, metric)}"
+    moved = f"{'fell' if tested.change.difference < 0 else 'rose'} by {size} {ends}: that"
+    reaches = f"{moved} reaches the limit of {exact(limit, metric)}"
+    if gain > -limit:
+        less = f" but less than the limit of {exact(limit, metric)}" if worse else ""
         return f"{moved} is {'more than' if worse or better else 'within'} noise {evidence}{less}"
     if not worse:
         return f"{reaches} but may be noise {evidence}"
-    if tested.accuracy.calibrated:
+    if tested.change.calibrated:
         return f"{reaches} and is more than noise {evidence}"
     return (
         f"{reaches} and is more than the noise of the test pictures {evidence}, but only warns, because with one seed "
@@ -243,22 +283,35 @@ def _accuracy_message(
     )
 
 
-def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy, split: Split) -> Finding:
-    """Worsen a finding if the accuracy is below the floor: fail if its interval is below too, else warn."""
-    floor = limits.min_accuracy
-    if not floor or new.accuracy is None:
-        return finding
-    upper = stats.wilson(round(new.accuracy * split.n), split.n)[1]
-    if split.groups:
-        upper = stats.over_seeds(new.correct, split.group_numbers)[2]
-    figures = {**finding.figures, "after": new.accuracy, "after_high": upper, "min_accuracy": floor}
-    if new.accuracy >= floor:
-        message = finding.message or f"is {accuracy(new)}; the floor is {exact(floor)} %"
+def _with_floors(finding: Finding, new: FamilyResult, limits: FamilyPolicy, run: Results) -> Finding:
+    """Worsen a finding if the accuracy, or the run's metric, is beyond its floor: fail if its interval is too."""
+    if limits.min_accuracy:
+        finding = _with_floor(finding, new, "min_accuracy", limits.min_accuracy, named("accuracy"), run)
+    if limits.worst_value is not None:
+        finding = _with_floor(finding, new, "worst_value", limits.worst_value, run.metric, run)
+    return finding
+
+
+def _with_floor(
+    finding: Finding, new: FamilyResult, setting: str, floor: float, metric: Metric, run: Results
+) -> Finding:
+    mean, low, high = run.over_seeds(new, metric)
+    if metric.exact and not run.split.groups:
+        high = stats.wilson(round(mean * run.split.n), run.split.n)[1]
+    best_end, side = (low, "above") if metric.lower_is_better else (high, "below")
+    of = "" if metric.name == run.metric.name else f"{metric.title} "
+    after, end = ("after", "after_high") if not of else (metric.name, f"{metric.name}_high")
+    figures = {**finding.figures, after: mean, end: best_end, setting: floor}
+    kind = "ceiling" if side == "above" else "floor"
+    exactly = f"{float(f'{100 * floor:.10g}')} %" if metric.percent else f"{floor:.4g}"
+    if metric.quality(mean) >= metric.quality(floor):
+        message = finding.message or f"{of}is {value(mean, metric)}; the {kind} is {exactly}"
         return replace(finding, message=message, figures=figures)
-    significant = upper < floor
+    significant = metric.quality(best_end) < metric.quality(floor)
+    interval = "Wilson interval up to" if metric.exact else f"interval {'from' if side == 'above' else 'up to'}"
     message = (
-        f"is {percent(new.accuracy, floor)}, {'significantly' if significant else 'perhaps'} below the floor of "
-        f"{exact(floor)} % (95 % Wilson interval up to {percent(upper, floor)})"
+        f"{of}is {value(mean, metric, floor)}, {'significantly' if significant else 'perhaps'} {side} the {kind} of "
+        f"{exactly} (95 % {interval} {value(best_end, metric, floor)})"
     )
     return replace(
         finding,
@@ -269,6 +322,33 @@ def _with_floor(finding: Finding, new: FamilyResult, limits: FamilyPolicy, split
     )
 
 
+# -- the classes
+
+
+def _classes(build: Build, changes: Sequence[RecallChange], limit: float, alpha: float, tests: int) -> Finding:
+    """Judge the change of the recall of every class, among so many of all families."""
+    recall = named("accuracy")
+    worse = [one for one in changes if one.change.difference <= -limit and one.p_drop < alpha]
+    known = all(one.change.calibrated for one in changes)
+    figures = {f"drop of {one.label}": -one.change.difference for one in worse}
+    build = partial(build, Quantity.CLASSES, figures={**figures, "max_drop_by_class": limit})
+    blind = [short(one.label) for one in changes if one.change.detectable(alpha / tests, one.n) > 2 * limit]
+    unseen = f"; a drop of twice the limit could go unseen in {listing(blind, 4)}" if blind else ""
+    if not worse:
+        return build(PASS, f"no class's recall fell by {exact(limit, recall)} or more by more than noise{unseen}")
+    names = listing([one.over_seeds for one in worse], 4)
+    message = f"of {names}: that reaches the limit of {exact(limit, recall)} and is more than noise"
+    holm = f", after Holm over {tests} classes of all families"
+    if not known:
+        holm += f", but only warns, because with one seed the noise of seeds is unknown; {CALIBRATE}"
+    return build(
+        FAIL if known else WARN,
+        f"{message}{holm}{unseen}",
+        mark=Sign.WORSE,
+        change=signed(min(one.change.difference for one in worse), recall, limit),
+    )
+
+
 # -- step time
 
 
@@ -276,7 +356,7 @@ def _step_time(
     build: Build, old: FamilyResult, new: FamilyResult, machines: tuple[Environment, Environment], limit: float
 ) -> Iterator[Finding]:
     """Judge the change of a family's step time; no finding if neither side has step times."""
-    build = partial(build, Metric.TIME)
+    build = partial(build, Quantity.TIME)
     timed = [bool(side.step_time_s) and min(side.step_time_s) > 0 for side in (old, new)]
     if not all(timed):
         when = "now" if timed[0] else "in the baseline"
@@ -378,7 +458,7 @@ def _size(build: Build, old: FamilyResult | None, new: FamilyResult, cap: int | 
     else:
         outcome, message = PASS, f"are {now:,}, as in the baseline" if then else f"are {now:,}; the cap is {cap:,}"
     yield build(
-        Metric.PARAMETERS,
+        Quantity.PARAMETERS,
         outcome,
         message,
         change=f"{now - then:+,}" if changed and now is not None and then is not None else "",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench import stats
 
 LEAST_RUNS, LEAST_TIMED_RUNS = 2, 3
-"""Minimum number of runs in a level, for accuracies and for times: a single deviating run is an outlier, and a machine
+"""Minimum number of runs in a level, for a metric and for times: a single deviating run is an outlier, and a machine
 that is busy with something else stays busy for a while.
 """
 
@@ -39,26 +39,22 @@ class Measured:
 
     Attributes:
         runs: Number of consecutive runs that each entry stands for.
-        samples: Per entry, the figure of each training: accuracies of the seeds, or the logarithm of a step time.
-        right: Number of an entry's seeds that classify each picture correctly, shape (entries, n); None for times.
+        samples: Per entry, the figure of each training: the metric of the seeds, or the logarithm of a step time.
+        sums: Sums of the pictures' values over an entry's seeds, shape (entries, n), whole numbers for an accuracy;
+            None for times.
         distinct: Number of entries that do not repeat an earlier one.
         shortest: Minimum number of runs in a level.
         groups: Number of each picture's group, see `stats.by_group`; None without groups.
+        pictures: As for `stats.detectable`; 0 for times.
     """
 
     runs: tuple[int, ...]
     samples: tuple[Floats, ...]
-    right: NDArray[np.int64] | None
+    sums: NDArray[np.int64] | Floats | None
     distinct: int
     shortest: int
     groups: NDArray[np.int64] | None = None
-
-    @property
-    def pictures(self) -> int:
-        """Number of independent test pictures: of groups, where there are groups; 0 for times."""
-        if self.groups is not None:
-            return int(self.groups.max()) + 1
-        return 0 if self.right is None else self.right.shape[1]
+    pictures: float = 0
 
     @property
     def calibrated(self) -> bool:
@@ -117,33 +113,41 @@ class Measured:
             return stats.change_of_means(before, after)
         first, second = self._totals[split] - self._totals[begin], self._totals[end] - self._totals[split]
         by_picture = stats.by_group(second / len(after) - first / len(before), self.groups)
-        by_training = stats.change_of_means(before, after, by_picture, self.seed_sd)
-        by_run = stats.change_of_means(self.means[begin:split], self.means[split:end], by_picture, self.run_sd)
+        freedom = np.inf if self._totals.dtype == np.int64 else stats.freedom_of(by_picture)
+        by_training = stats.change_of_means(before, after, by_picture, self.seed_sd, freedom)
+        by_run = stats.change_of_means(self.means[begin:split], self.means[split:end], by_picture, self.run_sd, freedom)
         return max(by_training, by_run, key=lambda change: change.standard_error)
 
     @cached_property
-    def _totals(self) -> NDArray[np.int64] | None:
-        return None if self.right is None else np.concatenate([0 * self.right[:1], self.right.cumsum(axis=0)])
+    def _totals(self) -> NDArray[np.int64] | Floats | None:
+        return None if self.sums is None else np.concatenate([0 * self.sums[:1], self.sums.cumsum(axis=0)])
 
 
-def accuracies(correct: Sequence[NDArray[np.bool_]], groups: NDArray[np.int64] | None = None) -> Measured:
-    """Measure the accuracy of a family over runs.
+def values(
+    runs: Sequence[NDArray[np.generic]], groups: NDArray[np.int64] | None = None, pictures: float | None = None
+) -> Measured:
+    """Measure a family's metric over runs.
 
     Args:
-        correct: For each run, the pictures that each seed's model classifies correctly, shape (seeds, n). The pictures
-            and their order are the same, n is at least 2, and there is at least one run and one seed per run.
+        runs: For each run, the values of the pictures by each seed's model, True for correct answers, shape (seeds, n).
+            The pictures and their order are the same, n is at least 2, and there is at least one run and one seed per
+            run.
         groups: As for `stats.by_group`.
+        pictures: As for `stats.detectable`; None for all pictures, or groups.
     """
-    entries = [(content, len([*group])) for content, group in groupby(correct, lambda run: (run.shape, run.tobytes()))]
+    entries = [(content, len([*group])) for content, group in groupby(runs, lambda run: (run.shape, run.tobytes()))]
     starts = np.cumsum([0, *(runs for _, runs in entries)])[:-1]
-    figures = [correct[at] for at in starts.tolist()]
+    figures = [runs[at] for at in starts.tolist()]
+    sums = np.stack([run.sum(axis=0) for run in figures])
+    independent = sums.shape[1] if groups is None else int(groups.max()) + 1
     return Measured(
         runs=tuple(runs for _, runs in entries),
-        samples=tuple(right.mean(axis=1) for right in figures),
-        right=np.stack([right.sum(axis=0) for right in figures]),
+        samples=tuple(run.mean(axis=1) for run in figures),
+        sums=sums,
         distinct=len({content for content, _ in entries}),
         shortest=LEAST_RUNS,
         groups=groups,
+        pictures=independent if pictures is None else pictures,
     )
 
 

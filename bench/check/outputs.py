@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from bench.check.findings import COLUMNS, MEANINGS, NOT_COMPARABLE, Finding, GateOutcome, Judgement, NoBaseline
-from bench.check.flips import TABLED, Flips
-from bench.check.wording import short
+from bench.check.flips import TABLED, Flips, RecallChange
+from bench.check.wording import chance, percent, short
 from bench.text import clean, listing, one_line, plain, plural, thousands
 
 Verdict = Judgement | NoBaseline
@@ -27,7 +27,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(verdict: Verdict) -> str:
-    """Write a judgement as JUnit XML: one test suite per run, one test case per family and metric.
+    """Write a judgement as JUnit XML: one test suite per run, one test case per family and quantity.
 
     A failing finding is a `failure`. If the runs are not comparable, findings are `skipped`, and one `error` says why;
     an incomplete run is another `error`. Warnings and information pass, with the message as output. The names of suite
@@ -129,6 +129,13 @@ def markdown(verdict: Verdict, max_bytes: int = MAX_BYTES) -> str:
     elif verdict.problems:
         lines += [*(_line(finding, f"**{finding.outcome.upper()}**") for finding in verdict.problems), ""]
     lines += [f"|{'|'.join(COLUMNS)}|", RULE, *map(_row, verdict.findings), ""]
+    if changed := verdict.changed_classes:
+        lines += [
+            "Recall of the classes that changed by more than noise:",
+            "",
+            "|family|class|pictures|before|after|p|",
+        ]
+        lines += ["|---|---|--:|--:|--:|--:|", *(_class_row(family, change) for family, change in changed), ""]
     for family, flips in verdict.flips.items():
         lines += _flipped(family, flips)
     summary = f"{len(verdict.findings)} findings in words, the runs and the marks"
@@ -171,13 +178,22 @@ def _harmless(match: re.Match[str]) -> str:
 
 
 def _line(finding: Finding, outcome: str) -> str:
-    return f"- {outcome} {code(finding.family)} {finding.metric}: {sentence(finding.message)}"
+    return f"- {outcome} {code(finding.family)} {sentence(finding.metric)}: {sentence(finding.message)}"
 
 
 def _row(finding: Finding) -> str:
     mark, _, metric, outcome, *figures = finding.cells
     shown = f"**{outcome}**" if finding.problem else outcome
-    return "|".join(["", mark and code(mark), code(finding.family), metric, shown, *map(sentence, figures), ""])
+    return "|".join(
+        ["", mark and code(mark), code(finding.family), sentence(metric), shown, *map(sentence, figures), ""]
+    )
+
+
+def _class_row(family: str, change: RecallChange) -> str:
+    names = code(family), code(change.label)
+    return "|".join(
+        ["", *names, thousands(change.n), *map(percent, change.recalls), sentence(chance(change.p_all)), ""]
+    )
 
 
 def _flipped(family: str, flips: Flips) -> Iterator[str]:
@@ -282,6 +298,7 @@ def as_json(verdict: Verdict) -> str:
             "candidate": verdict.candidate.head,
             "findings": [asdict(finding) for finding in verdict.findings],
             "flips": {family: asdict(flips) for family, flips in verdict.flips.items()},
+            "changed_classes": [{"family": name, **asdict(change)} for name, change in verdict.changed_classes],
         }
     text = json.dumps(_finite(data), indent=1, allow_nan=False)
     return text.replace("##", "#\\u0023")  # `##[` in a log is a command of a CI; here it can only be inside a string

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from bench.errors import ConfigError, unknown
+from bench.metrics._metric import Metric
 from bench.text import one_line
 
 TABLE = "check"
@@ -20,21 +22,42 @@ MAX_DROP = 0.2
 """A larger `max_drop` is refused: most likely it is in points instead of a share."""
 
 
+USUAL_DROP, USUAL_SHARE = 0.01, 0.05
+"""The default of `max_drop`: of a metric with a range, and as a share of the baseline's value of one without."""
+
+
 @dataclass(frozen=True)
 class FamilyPolicy:
     """The limits of a family.
 
     Attributes:
-        max_drop: A drop of accuracy of this share or more is a regression, if it is more than noise.
+        max_drop: A change for the worse of the run's metric by this or more is a regression, if it is more than noise:
+            0.01 is one point of a share. Of a metric without a range (log loss, cost) it is a share of the baseline's
+            value. None: the default of the metric.
         max_slowdown: A ratio of median step times above this is a regression, if it is more than noise.
         min_accuracy: Floor of the accuracy; None or 0: no floor.
         max_parameters: Maximum number of parameters; None: no cap.
+        max_drop_by_class: A drop of the recall of a class by this share or more is a regression, if it is more than
+            noise; None: the classes are not judged.
+        worst_value: The run's metric must not be worse than this; None: it may.
     """
 
-    max_drop: float = 0.01
+    max_drop: float | None = None
     max_slowdown: float = 1.25
     min_accuracy: float | None = None
     max_parameters: int | None = None
+    max_drop_by_class: float | None = None
+    worst_value: float | None = None
+
+    def of_metric(self, metric: Metric) -> FamilyPolicy:
+        """The limits with the `max_drop` of the metric, if none was set."""
+        usual = USUAL_DROP if math.isfinite(metric.span) else USUAL_SHARE
+        return replace(self, max_drop=usual) if self.max_drop is None else self
+
+    def limit(self, metric: Metric, before: float) -> float:
+        """The `max_drop` in the unit of the metric, whose value in the baseline is `before`."""
+        limit = self.of_metric(metric).max_drop or 0.0
+        return limit if math.isfinite(metric.span) else limit * abs(before)
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,8 @@ class Policy:
     """The limits of the gate.
 
     Attributes:
-        alpha: Significance level of the tests of accuracy, over all families together (Holm, 1979).
+        alpha: Significance level of the tests of the metric, over all families together, and of those of the recalls,
+            over all classes and families (Holm, 1979).
         usual: Limits of families without an entry in `families`.
         families: Limits by family.
         path: The policy's file; None: the documented defaults.
@@ -57,8 +81,13 @@ class Policy:
         """The limits of a family."""
         return self.families.get(family, self.usual)
 
-    def checked(self, families: Iterable[str]) -> Policy:
-        """Return this policy after checking that it names only these families.
+    @property
+    def judges_classes(self) -> bool:
+        """True if the recall of the classes of some family is judged."""
+        return any(limits.max_drop_by_class for limits in (self.usual, *self.families.values()))
+
+    def checked(self, families: Iterable[str], metric: Metric) -> Policy:
+        """Return this policy with the `max_drop` of the metric, after checking that it names only these families.
 
         Raises:
             ConfigError: It names another family: a limit that guards nothing is a mistake.
@@ -68,7 +97,8 @@ class Policy:
             if name not in known:
                 where = f"{self.path or 'policy'}: [{TABLE}.families.{one_line(name)}]"
                 raise ConfigError(f"{where}: {unknown('family', name, known)} (of the baseline and the run)")
-        return self
+        limits = {name: limits.of_metric(metric) for name, limits in self.families.items()}
+        return replace(self, usual=self.usual.of_metric(metric), families=limits)
 
 
 RULES: Mapping[str, tuple[Any, str]] = {
@@ -77,6 +107,11 @@ RULES: Mapping[str, tuple[Any, str]] = {
         Annotated[float, Meta(gt=0, le=MAX_DROP)],
         f"must be a share above 0 and at most {MAX_DROP}; one point is 0.01, half a point 0.005",
     ),
+    "max_drop_by_class": (
+        Annotated[float, Meta(gt=0, le=1)],
+        "must be a share above 0 and at most 1; ten points of recall are 0.1",
+    ),
+    "worst_value": (float, "must be a number, in the unit of the run's metric, e.g. 0.8 of macro_f1"),
     "max_slowdown": (
         Annotated[float, Meta(gt=1, le=100)],
         "must be a ratio above 1 and at most 100; 25 % slower is 1.25",
@@ -131,4 +166,6 @@ def _limits(table: Mapping[str, Any], where: str, keys: Sequence[str]) -> dict[s
             limits[key] = msgspec.convert(value, kind)
         except msgspec.ValidationError:
             raise ConfigError(f"{where} {key} = {value!r}: {rule}") from None
+        if not math.isfinite(limits[key]):
+            raise ConfigError(f"{where} {key} = {value!r}: {rule}")
     return limits

@@ -1,8 +1,8 @@
-"""Every family over the runs of a folder: accuracy, step time, parameters, and their changes.
+"""Every family over the runs of a folder: the run's metric, step time, parameters, and their changes.
 
-A series holds comparable runs: same test pictures, same settings. Within it, a family's accuracies are comparable if
-they started from the same weights, and its step times if the hardware is the same too. Terminal, JSON and page all show
-this model.
+A series holds comparable runs: same test pictures, same settings, same metric. Within it, a family's figures are
+comparable if they started from the same weights, and its step times if the hardware is the same too. Terminal, JSON and
+page all show this model.
 """
 
 from __future__ import annotations
@@ -17,38 +17,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import stats
 from bench.check import levels
-from bench.check.changes import ABSENT, setting_changes
+from bench.check.changes import ABSENT, config_changes, setting_text
 from bench.check.levels import Measured
 from bench.errors import BaselineError, RunFolderError, unknown
+from bench.metrics import metric as named
+from bench.metrics._metric import Metric
 from bench.runs.results import FILE, Environment, FamilyResult, Results, of_path
 from bench.text import (
     NOTHING,
+    figure,
+    gap,
     listing,
     one_line,
-    percent,
     plural,
-    points,
     seconds,
+    sized,
     thousands,
     with_weights,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of `FamilyHistories.as_data`."""
 
 BASELINE = "baseline.json"
 """File name of the committed baseline."""
 
 LEAST = 0.005
-"""Smallest change of accuracy to report, as a share."""
+"""Smallest change of the metric to report: 0.5 points; of a metric without a range, as a share of its mean."""
 
 LEAST_RATIO = 1.1
 """Smallest ratio of two step times to report."""
 
 SEEN, SEEN_RATIO = 0.5, 10.0
-"""If only larger changes (a share, a ratio) can be detected, the noise counts as too large to see any."""
+"""If only larger changes (as for `LEAST`, a ratio) can be detected, the noise counts as too large to see any."""
 
 DEPTH = 4
 """Maximum depth below the folder at which runs are searched."""
@@ -58,22 +60,32 @@ DIRTY = "+"
 
 
 class Figure(NamedTuple):
-    """Formatters of a figure: a value, a change, an end of a change's interval, the smallest visible change."""
+    """Formatters of a figure: a value, a change, an end of a change's interval, the smallest visible change.
+
+    `in_percent` is True if a chart shows it in percent.
+    """
 
     name: str
     level: Callable[[float], str]
     size: Callable[[float, float], str]
     end: Callable[[float], str] = str
     visible: Callable[[float], str] = str
+    in_percent: bool = False
 
 
-ACCURACY = Figure(
-    name="accuracy",
-    level=percent,
-    size=lambda before, after: f"{points(after - before)} points",
-    end=points,
-    visible=lambda share: f"{100 * share:.1f} points",
-)
+def metric_figure(metric: Metric) -> Figure:
+    """The formatters of a metric."""
+    unit = " points" if metric.percent else ""
+    return Figure(
+        name=one_line(metric.title, 60),
+        level=lambda value: figure(value, metric),
+        size=lambda before, after: f"{gap(after - before, metric)}{unit}",
+        end=lambda difference: gap(difference, metric),
+        visible=lambda difference: sized(difference, metric),
+        in_percent=metric.percent,
+    )
+
+
 STEP_TIME = Figure(
     name="step time",
     level=seconds,
@@ -109,7 +121,7 @@ class SeriesRun:
 class Reading:
     """A figure of run number `at` (from 0) of the series: a share, seconds, or a count.
 
-    `low` and `high` are the 95 % interval of an accuracy, or the quartiles of step times.
+    `low` and `high` are the 95 % interval of a metric, or the quartiles of step times.
     """
 
     at: int
@@ -125,7 +137,7 @@ class LevelChange:
     Attributes:
         last: Number of the last run of the level before, from 0.
         at: Number of the first run of the level after.
-        before, after: The levels: a share, seconds (a geometric mean of the runs' medians), or a count.
+        before, after: The levels: of the metric, seconds (a geometric mean of the runs' medians), or a count.
         low, high: 95 % interval of after minus before, or, for seconds, of after divided by before; None for a count.
         p: Corrected p-value; None for a count, which has no noise.
         reconfigured: True if these two runs chose different configurations.
@@ -151,9 +163,9 @@ class Track:
 
     Attributes:
         readings, changes: Oldest first; at least one reading.
-        different: Number of readings that do not repeat an earlier one (accuracies: picture by picture).
+        different: Number of readings that do not repeat an earlier one (of the metric: picture by picture).
         comparisons: Number of windows of runs that were compared; 0 with too few runs.
-        smallest: Estimate of the smallest visible change: a share, or a ratio for seconds; None without comparisons, or
+        smallest: Estimate of the smallest visible change, or ratio for seconds; None without comparisons, or
             if the noise is too large.
         calibrated: True if the noise between repeated runs is known, from several seeds or enough runs.
         where: The hardware that the figures were measured on; "" if it does not matter.
@@ -197,6 +209,8 @@ class FamilyHistory:
     """A family over those runs of a series in which it started from the same weights.
 
     Attributes:
+        metric: The metric that the runs chose by, as in `--metric`.
+        quality: Its values.
         times: Step times, one track per hardware, the latest first; empty if none were measured.
         parameters: None if they were not counted.
         without: Number of runs in which it has no scored model, by its status there.
@@ -204,7 +218,8 @@ class FamilyHistory:
 
     name: str
     weights: str
-    accuracy: Track
+    metric: str
+    quality: Track
     times: tuple[Track, ...] = ()
     parameters: Track | None = None
     without: Mapping[str, int] = field(default_factory=dict)
@@ -215,10 +230,15 @@ class FamilyHistory:
         return with_weights(self.name, self.weights)
 
     @property
+    def figure(self) -> Figure:
+        """The formatters of its metric."""
+        return metric_figure(named(self.metric))
+
+    @property
     def tracks(self) -> list[tuple[Figure, Track]]:
         """All its tracks, with the figure that each shows."""
         sizes = [(PARAMETERS, self.parameters)] if self.parameters else []
-        return [(ACCURACY, self.accuracy), *((STEP_TIME, track) for track in self.times), *sizes]
+        return [(self.figure, self.quality), *((STEP_TIME, track) for track in self.times), *sizes]
 
 
 @dataclass(frozen=True)
@@ -253,7 +273,7 @@ class RunSeries:
     @property
     def calibrated(self) -> bool:
         """False if the change of some family may be due to its seed alone."""
-        return all(family.accuracy.calibrated for family in self.families)
+        return all(family.quality.calibrated for family in self.families)
 
     @property
     def changes(self) -> list[tuple[FamilyHistory, Figure, LevelChange]]:
@@ -352,7 +372,7 @@ def history(stored: StoredResults, families: Iterable[str] = (), least: float = 
     Args:
         stored: The results.
         families: Names of the families to show; empty: all. Changes are corrected for all families in any case.
-        least: The smallest change of accuracy to report, as a share.
+        least: The smallest change of the metric to report, as for `LEAST`.
 
     Raises:
         ConfigError: There is no such family.
@@ -402,8 +422,9 @@ def _differences(before: Results, after: Results) -> Iterator[str]:
     if before.split.test_ids_sha256 != after.split.test_ids_sha256 or before.split.n != after.split.n:
         sides = [f"{results.split.n:,} of {results.split.source}" for results in (before, after)]
         yield f"different test pictures ({sides[0]} → {sides[1]})"
-    for name, old, new in setting_changes(before.config, after.config):
-        yield f"{name} {' → '.join('not set' if value is ABSENT else str(value) for value in (old, new))}"
+    for name, old, new in config_changes(before, after):
+        shown = ("not set" if value is ABSENT else setting_text(value) for value in (old, new))
+        yield f"{name} {' → '.join(shown)}"
 
 
 # -- families
@@ -413,10 +434,11 @@ FamilyRuns = Mapping[int, FamilyResult]
 
 
 def _families(group: Sequence[Results], wanted: set[str], least: float) -> Iterator[FamilyHistory]:
-    scored = _scored(group)
-    groups = group[0].split.group_numbers
-    shares = {
-        key: levels.accuracies([family.correct for family in runs.values()], groups) for key, runs in scored.items()
+    scored, latest = _scored(group), group[-1]
+    groups, pictures = latest.split.group_numbers, latest.split.support(latest.metric) / latest.metric.span
+    qualities = {
+        key: levels.values([family.compared for family in runs.values()], groups, pictures)
+        for key, runs in scored.items()
     }
     timed = {
         (key, where): timed_runs
@@ -424,7 +446,7 @@ def _families(group: Sequence[Results], wanted: set[str], least: float) -> Itera
         for where, timed_runs in _by_hardware(runs, group).items()
     }
     times = {key: levels.step_times([family.step_time_s for family in runs.values()]) for key, runs in timed.items()}
-    share_tests, time_tests = (sum(len(m.windows) for m in measured.values()) for measured in (shares, times))
+    tests, time_tests = (sum(len(m.windows) for m in measured.values()) for measured in (qualities, times))
     for key, runs in scored.items():
         name, weights = key
         if wanted and name not in wanted:
@@ -433,7 +455,8 @@ def _families(group: Sequence[Results], wanted: set[str], least: float) -> Itera
         yield FamilyHistory(
             name=name,
             weights=weights,
-            accuracy=_accuracy_track(runs, shares[key], share_tests, least),
+            metric=latest.metric.name,
+            quality=_quality_track(runs, latest, qualities[key], tests, least),
             times=tuple(
                 _time_track(timed[place], measured, time_tests, place[1])
                 for place, measured in times.items()
@@ -466,9 +489,10 @@ def _by_hardware(runs: FamilyRuns, group: Sequence[Results]) -> dict[str, Family
     return dict(sorted(places.items(), key=lambda place: -max(place[1])))
 
 
-def _accuracy_track(runs: FamilyRuns, measured: Measured, tests: int, least: float) -> Track:
-    readings = [Reading(at, *stats.over_seeds(family.correct, measured.groups)) for at, family in runs.items()]
-    return _track(runs, readings, measured, tests, least=least, most=SEEN)
+def _quality_track(runs: FamilyRuns, latest: Results, measured: Measured, tests: int, least: float) -> Track:
+    readings = [Reading(at, *latest.over_seeds(family)) for at, family in runs.items()]
+    unit = 1.0 if math.isfinite(latest.metric.span) else abs(float(measured.means.mean()))
+    return _track(runs, readings, measured, tests, least=least * unit, most=SEEN * unit)
 
 
 def _time_track(runs: FamilyRuns, measured: Measured, tests: int, where: str) -> Track:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.options import BASELINE, add_policy, add_storage, output, policy_path, read_whole, run_folder, written
 from bench.errors import ConfigError, IncompleteError
-from bench.text import harmless, one_line, percent, plural
+from bench.text import figure, harmless, one_line, plural
 
 if TYPE_CHECKING:  # it brings NumPy along
     from bench.check.policy import Policy
@@ -101,7 +101,7 @@ def _lines(baseline: Results, limits: Policy) -> Iterator[str]:
             continue
         seeds, said = plural(len(family.seeds), "seed"), ONE_SEED
         if power := powers.get(name):
-            said = f"a check with {seeds} detects a drop of {power.points} points or more"
-        yield f"  {one_line(name):<{width}}  {percent(family.accuracy)}, {seeds}: {said}"
+            said = f"a check with {seeds} detects {power.words} or more"
+        yield f"  {one_line(name):<{width}}  {figure(family.value, baseline.metric)}, {seeds}: {said}"
     if weak := [name for name, power in powers.items() if power.underpowered]:
         yield underpowered(weak)

@@ -26,10 +26,13 @@ HELP = """\
 Compares a run with a baseline that `bench baseline` wrote. Nothing is trained, no code of a family runs, and the
 baseline is never changed.
 
-  accuracy    fails if it fell by 1 point or more, and by more than the noise of test pictures and seeds (p < 0.05 after
-              Holm over the families). It warns if only one of the two holds, or with one seed and no calibration
-              (UNCALIBRATED). MDE is the drop that is detected with 80 % power; a family whose MDE is more than
-              twice the limit is UNDERPOWERED and warns
+  metric      the one that the runs chose by (--metric, accuracy by default) fails if it got worse by 1 point, 0.01, or
+              of log loss and cost by 5 % of the baseline's, and by more than the noise of test pictures and seeds (p <
+              0.05 after Holm over the families). It warns if only one of the two holds, or with one seed and no
+              calibration (UNCALIBRATED). MDE is the change for the worse that is detected with 80 % power; a family
+              whose MDE is more than twice the limit is UNDERPOWERED and warns
+  classes     with max_drop_by_class: fails if the recall of a class fell by that, and by more than noise (Holm over
+              the classes of all families); classes that changed are listed in any case
   step time   fails if the median is more than 1.25 times the baseline's (Mann-Whitney p < 0.002, 6 or more times on
               each side, same hardware), and the CPU time too; otherwise it warns
   presence    fails if a family had a result and has none now; a new family is reported
@@ -42,7 +45,7 @@ exit status:
   0  pass; there may be warnings
   1  regression
   2  usage: an option, the run's folder or the policy is wrong
-  3  the baseline is missing, damaged or newer, or not comparable: different test pictures, settings or weights
+  3  the baseline is missing, damaged or newer, or not comparable: another metric, test pictures, settings, weights
   4  the run is not complete
 If several apply, the order of precedence is 2, 3, 4, 1.
 
@@ -63,14 +66,17 @@ examples:
 policy, in bench.toml; without it the values of [check] are these, with no floor and no cap:
 
   [check]                      # all families
-  max_drop = 0.01              # accuracy: a drop of 1 point or more fails, if it is more than noise
+  max_drop = 0.01              # the metric: 1 point (of mcc and the like 0.01) fails, if it is more than noise; of log
+                               # loss and cost a share of the baseline's, by default 0.05
   alpha = 0.05                 # a drop is more than noise if p < alpha, Holm-adjusted over the families
   max_slowdown = 1.25          # step time: a median of more than 1.25 times the baseline's fails, if p < 0.002
 
   [check.families.vgg16]       # limits of one family, which override those above
   max_drop = 0.02
   min_accuracy = 0.85          # fails if the accuracy is significantly below it (Wilson's 95 % upper bound)
-  max_parameters = 20_000_000  # fails if the model is larger"""
+  max_parameters = 20_000_000  # fails if the model is larger
+  max_drop_by_class = 0.1      # fails if the recall of a class fell by 10 points or more, by more than noise
+  worst_value = 0.8            # fails if the metric is significantly worse than this"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", metavar="FILE", help=f"a baseline, or a run folder; default {BASELINE}")
     add_policy(parser)
     add_storage(parser)
-    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and metric")
+    parser.add_argument("--junit", metavar="FILE", help="write JUnit XML, one test case per family and quantity")
     parser.add_argument(
         "--markdown",
         metavar="FILE",
@@ -106,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     _check_outputs(options, [*read, *([limits_path] if limits_path else [])])
     from bench.check import policy
     from bench.check.findings import NoBaseline
-    from bench.check.flips import flips
+    from bench.check.flips import flips, recall_changes, scored_pictures
     from bench.check.judge import judge
     from bench.runs import results
 
@@ -122,10 +128,13 @@ def run(options: argparse.Namespace) -> int:
     except (BaselineError, RunFolderError) as error:
         _write_outputs(options, NoBaseline(str(error)))
         raise BaselineError(str(error)) from None
-    judgement = judge(baseline, candidate, limits)
+    before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
+    pictures = scored_pictures(baseline, candidate, (before, after))
+    recalls = recall_changes(baseline, candidate, pictures)
+    judgement = judge(baseline, candidate, limits, recalls)
     if not judgement.differences:
-        before, after = (side if side.is_dir() else side.parent for side in (baseline_path, path))
-        judgement = replace(judgement, flips=flips(baseline, candidate, (before, after)))
+        flipped = flips(baseline, candidate, (before, after), pictures, recalls)
+        judgement = replace(judgement, flips=flipped)
     _write_outputs(options, judgement)
     if not options.json:
         print_judgement(judgement, every=options.all, brief=options.quiet)
@@ -191,6 +200,9 @@ def print_judgement(
         if not brief:
             console.print(_table(judgement, every))
             console.print()
+            if judgement.changed_classes:
+                console.print(_classes_table(judgement))
+                console.print()
             for line, style in _lines(judgement):
                 console.print(printable(line), style=style, soft_wrap=True)
         done = "bold" if judgement.problems else "bold green"
@@ -213,16 +225,31 @@ def _table(judgement: Judgement, every: bool) -> Table:
     return table
 
 
+def _classes_table(judgement: Judgement) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.check.wording import chance, percent, short
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(("family", "class, recall over the seeds", "pictures", "before", "after", "p")):
+        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=number > 1, overflow="fold")
+    for family, change in judgement.changed_classes:
+        figures = f"{change.n:,}", *map(percent, change.recalls), chance(change.p_all)
+        table.add_row(*map(escape, (short(family), short(change.label), *figures)))
+    return table
+
+
 def _lines(judgement: Judgement) -> Iterator[tuple[str, str]]:
     """Lines and their styles."""
-    from bench.check.findings import MEANINGS, GateOutcome, Metric
+    from bench.check.findings import MEANINGS, GateOutcome, Quantity
 
     for difference in judgement.differences:
         yield f"not comparable: {difference}", "red"
     for finding in [*judgement.problems, *judgement.of(GateOutcome.INFO)]:
         yield f"{finding.cells[3]} {finding.title}: {finding.message}", STYLES[finding.outcome]
     for finding in judgement.problems:
-        if finding.metric == Metric.ACCURACY and (flipped := judgement.flips.get(finding.family)):
+        if finding.quantity == Quantity.METRIC and (flipped := judgement.flips.get(finding.family)):
             yield f"pictures of {finding.title.partition(',')[0]}: {flipped.words}", ""
     marks = {finding.mark for finding in judgement.findings}
     if shown := [f"{mark} {meaning}" for mark, meaning in MEANINGS.items() if mark in marks]:

@@ -77,7 +77,8 @@ def _lines(compared: RunComparison, shown: Sequence[ComparedFamily], every: bool
         yield f"{plural(len(compared.unchanged), 'family', 'families')} without a change, --all lists them"
     yield compared.headline
     if mean := mean_of_seeds(side.trial for change in shown for side in (change.before, change.after) if side.trial):
-        yield f"accuracy: {mean}; if both runs have several, the paired test includes their noise"
+        name = one_line(compared.after.metric.title)
+        yield f"{name}: {mean}; if both runs have several, the paired test includes their noise"
     for name, flipped in compared.flips.items():
         yield f"{one_line(name)}: {flipped.words}"
     for notice in compared.notices:

@@ -16,10 +16,12 @@ from rich.table import Table
 
 from bench.cli.terminal import Terminal, fitting_table, printable, printing
 from bench.config import RunConfig
+from bench.metrics import metric
 from bench.records import COMPLETE, FAIL, PRUNED, Ending, FamilyInfo, Run, SearchPlan, SplitInfo, Trial
 from bench.report.inventory import Inventory
 from bench.report.sections.feature_cache import savings
 from bench.report.sections.further_sets import shift_sentences
+from bench.report.sections.leaderboard import further_metrics
 from bench.report.sections.more_pictures import worth_of_more
 from bench.report.sections.notices import hidden_classes
 from bench.report.sections.screened import estimate, hits
@@ -31,12 +33,13 @@ from bench.text import (
     NOTHING,
     clean,
     count,
+    figure,
     label,
     mean_of_seeds,
+    metric_name,
     milliseconds,
     one_line,
     over_folds,
-    percent,
     plain,
     plural,
     refusals,
@@ -86,6 +89,7 @@ class ConsoleProgress(Progress):
         self._trials: int | None = None
         self._seconds: float | None = None
         self._done = self._folds = self._repeats = 0
+        self._metric = metric("accuracy")
         self._best = ""
         self._width = 0
         self._running: dict[int, str] = {}
@@ -108,7 +112,7 @@ class ConsoleProgress(Progress):
 
     def data(self, split: SplitInfo, config: RunConfig) -> None:
         self._hide()
-        self._folds, self._repeats = split.folds, config.repeats
+        self._folds, self._repeats, self._metric = split.folds, config.repeats, metric(config.metric[0])
         audit = Inventory(split, config)
         self._print(f"data: {audit.headline}")
         if audit.findings:
@@ -153,11 +157,11 @@ class ConsoleProgress(Progress):
         self._running[order] = f"{family} · {engine}"
         self._show_search(order, "")
 
-    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
+    def epoch(self, order: int, epoch: int, epochs: int, value: float, fold: int, folds: int) -> None:
         """Show the epoch on the live line; nothing without a terminal."""
         where = f"fold {fold} of {folds}, " if folds else ""
         of = f" of {epochs}" if epoch <= epochs else ""  # epochs count through both phases, the limit is per phase
-        self._show_search(order, f"{where}epoch {epoch}{of}, {percent(val_accuracy)}")
+        self._show_search(order, f"{where}epoch {epoch}{of}, {figure(value, self._metric)}")
 
     def trial_ended(self, trial: Trial, best: Trial | None) -> None:
         """Print a line for the trial, with the best so far, the elapsed time and the time to go."""
@@ -165,7 +169,7 @@ class ConsoleProgress(Progress):
             return
         self._running.pop(trial.order, None)
         self._done += 1
-        self._best = f"best {percent(best.value)} {best.family}" if best else "no result yet"
+        self._best = f"best {figure(best.value, metric(best.metric))} {best.family}" if best else "no result yet"
         elapsed = time.monotonic() - self._began_s
         of = f" of {self._trials}" if self._trials else ""
         line = (
@@ -262,7 +266,7 @@ class NotebookProgress(PythonProgress):
 
 def _outcome(trial: Trial) -> str:
     if trial.duplicate_of:
-        return f"{percent(trial.value)} (from the record)"
+        return f"{figure(trial.value, metric(trial.metric))} (from the record)"
     if trial.state == COMPLETE:
         took = f", {seconds(trial.cost.train_time_s)}" if trial.cost else ""
         cut = f", {trial.note}" if trial.cut else ""
@@ -291,13 +295,14 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
         if run.best(family.name) is None:
             yield f"{family.name}: {no_result(run, family)}"
     if mean := mean_of_seeds(ranking):
-        yield f"test accuracy: {mean}; the interval includes the noise of the test pictures and of the seeds"
+        includes = "the interval includes the noise of the test pictures and of the seeds"
+        yield f"test {metric_name(run.metric)}: {mean}; {includes}"
     if refused := refusals(run.trials, run.config):
         yield refused
     if ranking and run.split.folds:
         yield f"validation: {over_folds(run.split.folds)}"
     yield verdict(run).headline
-    yield from map(plain, hidden_classes(run))
+    yield from map(plain, hidden_classes(run)[-1:])  # the headline says the rest
     if shifts := " ".join(shift_sentences(run)):
         yield plain(shifts)
     if noticed := shortcut(run):
@@ -310,24 +315,30 @@ def _remarks(run: Run, ranking: Sequence[Trial]) -> Iterator[str]:
     yield from (f"note: {note}" for note in run.notes)
 
 
-COLUMNS = ("family", "test accuracy", "95 % interval", "training time", "parameters", "validation", "latency", "input",
-           "engine")  # fmt: skip
-"""Columns of the leaderboard, the most important first; the last ones are left out in a narrow terminal."""
+COSTS = ("training time", "parameters", "validation", "latency", "input", "engine")
+"""Last columns of the leaderboard, the most important first; the last ones are left out in a narrow terminal."""
 
 
 def _board(run: Run, ranking: Sequence[Trial], width: int) -> Table:
-    places = standings(run)
+    places, others = standings(run), [other for other in further_metrics(run) if not other.optional]
     ranks = (str(places[trial.family].rank) if trial.family in places else NOTHING for trial in ranking)
-    rows = map(_cells, ranks, ranking)
-    return fitting_table(COLUMNS, rows, width, left=("family", "engine"))
+    more = [[other.words(trial.family)[0] or NOTHING for other in others] for trial in ranking]
+    names = [f"test {metric_name(by)}" for by in (run.metric, *(other.metric for other in others))]
+    columns = ("family", names[0], "95 % interval", *names[1:], *COSTS)
+    return fitting_table(columns, map(_cells, ranks, ranking, more), width, left=("family", "engine"))
 
 
-def _cells(rank: str, trial: Trial) -> Iterable[str]:
-    """The cells of a trial's row, in the order of `COLUMNS`."""
-    cost, (accuracy, low, high) = trial.cost, trial.test_with_interval
+def _cells(rank: str, trial: Trial, others: Sequence[str]) -> Iterable[str]:
+    """The cells of a trial's row, in the order of the columns."""
+    cost, (value, low, high), by = trial.cost, trial.test_with_interval, metric(trial.metric)
     yield f"{rank} {label(trial)}"
-    yield percent(accuracy)
-    yield NOTHING if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    yield figure(value, by)
+    yield (
+        NOTHING
+        if low is None or high is None
+        else " to ".join(f"{100 * end:.1f}" if by.percent else f"{end:.3f}" for end in (low, high))
+    )
+    yield from others
     yield seconds(cost.train_time_s) if cost else NOTHING
     yield count(cost.parameters) if cost else NOTHING
     yield validation(trial)

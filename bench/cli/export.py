@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from bench.cli.options import add_storage, run_folder, written
+from bench.metrics import metric
+from bench.records import Trial
+from bench.text import figure, metric_name, plain
 
 SUMMARY = "a trial's model as a .keras file; trained again from the record if the run did not keep it"
 
@@ -35,16 +38,17 @@ def run(options: argparse.Namespace) -> int:
     stem = f"{trial.family}-{trial.engine.replace(':', '-')}-{trial.number}" if "/" in options.trial else trial.family
     out = Path(options.out or f"{stem}.keras")
     with progress_on_stderr(options.quiet) as progress, written(out):
-        accuracy = export.export(record, trial, out, progress)
+        value = export.export(record, trial, out, progress)
     if not options.quiet:
-        print(_outcome(accuracy, trial.value or 0.0) + (f"; {trial.note}" if trial.cut else ""))
+        print(_outcome(value, trial) + (f"; {trial.note}" if trial.cut else ""))
         print(f'use it: keras.saving.load_model("{out}") takes RGB pixels, 0 to 255, as (n, size, size, 3)')
     print(out)
     return 0
 
 
-def _outcome(accuracy: float | None, recorded: float) -> str:
-    if accuracy is None:
+def _outcome(value: float | None, trial: Trial) -> str:
+    if value is None:
         return "copied the model of the run"
-    same = "as recorded" if accuracy == recorded else f"recorded: {100 * recorded:.1f} %"
-    return f"trained again: {100 * accuracy:.1f} % validation accuracy, {same}"
+    by = metric(trial.metric)
+    same = "as recorded" if value == trial.value else f"recorded: {plain(figure(trial.value, by))}"
+    return f"trained again: {plain(figure(value, by))} validation {metric_name(by)}, {same}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they bring NumPy and rich along
 
     from bench.check.series import FamilyHistories, RunSeries
 
-SUMMARY = "accuracy, time and parameters of every family over the runs, with the changes larger than noise"
+SUMMARY = "metric, time and parameters of every family over the runs, with the changes larger than noise"
 
 DEFAULT = Path("reports")
 
@@ -28,19 +28,19 @@ PAGES = (".html", ".htm")
 """File endings of a page."""
 
 HELP = """\
-Reads the results of every run below a folder and shows test accuracy, step time and parameters of every family, and the
-runs at which they changed.
+Reads the results of every run below a folder and shows the test result by the run's metric, the step time and the
+parameters of every family, and the runs at which they changed.
 
-A series holds comparable runs: the same test pictures and the same settings. A change of accuracy or time is reported
-if it is more than noise, corrected for all positions that were searched, and large enough to matter. A single run is
-never a change; to compare the latest run with a baseline, use `bench check`."""
+A series holds comparable runs: the same test pictures, metric and settings. A change of the metric or of the time is
+reported if it is more than noise, corrected for all positions that were searched, and large enough to matter. A single
+run is never a change; to compare the latest run with a baseline, use `bench check`."""
 
 EXAMPLES = """\
 examples:
   python -m bench history
       all families over the runs in reports/
   python -m bench history --family cnn,vgg16 --least 1
-      two families; only changes of accuracy of 1 point or more
+      two families; only changes of the metric of 1 point or more
   python -m bench history --out reports/history.html
       a page with a chart for each family
   python -m bench history --json --out history.json
@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help=f"folder of the runs; default {DEFAULT}")
     parser.add_argument("--family", metavar="LIST", help="only these families, e.g. cnn,vgg16")
     parser.add_argument(
-        "--least", metavar="POINTS", default="0.5", help="smallest change of accuracy to report; default 0.5"
+        "--least",
+        metavar="POINTS",
+        default="0.5",
+        help="smallest change of the metric to report, of log loss and cost in percent of their mean; default 0.5",
     )
     parser.add_argument("--derive", action="store_true", help=argparse.SUPPRESS)  # obsolete: every run is read
     parser.add_argument("--all", action="store_true", help="print earlier series and every change too")

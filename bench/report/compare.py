@@ -18,11 +18,13 @@ from bench.check.changes import (
     edited_file,
     family_changes,
     same_hardware,
+    same_metric,
     scored_pairs,
     setting_changes,
 )
-from bench.check.flips import TABLED, Flip, Flips, flips
+from bench.check.flips import TABLED, Flip, Flips, flips, recall_changes, scored_pictures
 from bench.errors import RunFolderError
+from bench.metrics._metric import Metric
 from bench.records import Cost, Run, Trial, to_data
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -54,12 +56,15 @@ class FamilySide:
 
     Attributes:
         trial: Its chosen trial; None without a result, and `reason` says why.
-        accuracy, low, high: Test accuracy (the mean of several seeds) and its 95 % interval; None if not scored.
+        metric: The metric that its run chose by.
+        value, low, high: It on the test pictures (the mean of several seeds), with its 95 % interval; None if not
+            scored.
         states: States of its trials, in words.
     """
 
+    metric: Metric
     trial: Trial | None = None
-    accuracy: float | None = None
+    value: float | None = None
     low: float | None = None
     high: float | None = None
     states: str
@@ -76,15 +81,16 @@ class FamilySide:
         if self.trial is None:
             return (self.reason, self.states)
         parameters = self.cost.parameters if self.cost else None
-        return (self.trial.params, self.trial.weights, self.trial.value, parameters, self.accuracy, self.states)
+        return (self.trial.params, self.trial.weights, self.trial.value, parameters, self.value, self.states)
 
     @property
     def cell(self) -> tuple[str, ...]:
-        """Its test accuracy for `ComparedFamily.cells`."""
+        """Its test result for `ComparedFamily.cells`."""
+        value = text.figure(self.value, self.metric)
         if self.trial is None or self.low is None or self.high is None:
             why = f"not scored; validation {text.validation(self.trial)}" if self.trial else self.reason
-            return text.percent(self.accuracy), why
-        return text.percent(self.accuracy), text.interval(self.low, self.high), text.mean_of_seeds([self.trial])
+            return value, why
+        return value, text.figures(self.low, self.high, self.metric), text.mean_of_seeds([self.trial])
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,8 @@ class ComparedFamily:
     """A family in both runs.
 
     Attributes:
-        difference: Test accuracy after minus before; None unless both were scored.
-        test: The test of `bench check`; None unless both were scored on the same pictures.
+        difference: Test result after minus before; None unless both were scored by the same metric.
+        test: The test of `bench check`; None unless both were scored by the same metric on the same pictures.
         ratio: Training time after divided by before; None if the times are not comparable.
         configuration: The hyperparameters of the two chosen trials; None unless both runs have a result.
     """
@@ -126,12 +132,13 @@ class ComparedFamily:
         """Its cells by column: the figure, then the small print below it."""
         one, other = self.before.cost, self.after.cost
         small = "not comparable" if self.ratio is None else f"{self.ratio:.2f} times"
-        points = text.NOTHING if self.difference is None else text.points(self.difference)
-        ends = [text.points(end) for end in (self.test.accuracy.low, self.test.accuracy.high)] if self.test else []
+        metric = self.after.metric
+        gap = text.NOTHING if self.difference is None else text.gap(self.difference, metric)
+        ends = [text.gap(end, metric) for end in (self.test.change.low, self.test.change.high)] if self.test else []
         return {
             "Before": self.before.cell,
             "After": self.after.cell,
-            "Points": (points, " to ".join(ends)),
+            "Points" if metric.percent else "Change": (gap, " to ".join(ends)),
             "Paired test": self._paired(),
             "Training": (
                 _step(*(text.seconds(cost.train_time_s if cost else None) for cost in (one, other))),
@@ -150,6 +157,8 @@ class ComparedFamily:
             return text.p_value(test.p), f"{counts} {text.thousands(test.pictures)}"
         if before.low is None or before.high is None or after.low is None or after.high is None:
             return (text.NOTHING,)
+        if self.difference is None:
+            return "not comparable", "another metric"
         apart = before.high < after.low or after.high < before.low
         return "not paired", f"intervals {'lie apart' if apart else 'overlap'}"
 
@@ -193,12 +202,14 @@ def comparison(before: Run, after: Run) -> RunComparison:
     declared = [family.name for run in (after, before) for family in run.families]
     ranked = [trial.family for run in (after, before) for trial in run.ranking()]
     pair = _results(before, after)
-    tests = family_changes(*pair) if pair else {}
-    families = [_compared(name, before, after, tests.get(name), timed) for name in dict.fromkeys([*ranked, *declared])]
+    tests, same = family_changes(*pair) if pair else {}, pair is None or same_metric(*pair)
+    families = [
+        _compared(name, before, after, tests.get(name), timed, same) for name in dict.fromkeys([*ranked, *declared])
+    ]
     return RunComparison(
         before=before,
         after=after,
-        headline=_headline(families),
+        headline=_headline(families, before.metric, after.metric),
         notices=_notices(before, after, families, timed, _edited(pair)),
         changed=[family for family in families if not family.equal],
         unchanged=[family for family in families if family.equal],
@@ -209,8 +220,14 @@ def comparison(before: Run, after: Run) -> RunComparison:
             value_group("Data and split", _split(before), _split(after), _setting),
             value_group("Environment", dict(environment_facts(before)), dict(environment_facts(after))),
         ],
-        flips=flips(*pair, (before.path, after.path), after.split.classes) if pair else {},
+        flips=_flips(*pair, before, after) if pair else {},
     )
+
+
+def _flips(old: Results, new: Results, before: Run, after: Run) -> dict[str, Flips]:
+    folders = before.path, after.path
+    pictures = scored_pictures(old, new, folders, after.split.classes)
+    return flips(old, new, folders, pictures, recall_changes(old, new, pictures))
 
 
 def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
@@ -226,7 +243,7 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
     scale = min(board_scale(before), board_scale(after))
 
     def bar(family: ComparedFamily, side: FamilySide) -> Markup:
-        return interval_bar(looks[family.family], scale, side.accuracy, side.low, side.high)
+        return interval_bar(looks[family.family], scale, side.value, side.low, side.high)
 
     albums = [PhotoAlbum(run, MAX_BYTES) for run in (after, before)]
     values = {
@@ -279,11 +296,11 @@ def _edited(pair: tuple[Results, Results] | None) -> str:
     return f"{text.listing(names, 8)} changed since the run before." if names else ""
 
 
-def _compared(name: str, before: Run, after: Run, test: FamilyChange | None, timed: bool) -> ComparedFamily:
+def _compared(name: str, before: Run, after: Run, test: FamilyChange | None, timed: bool, same: bool) -> ComparedFamily:
     one, other = _side(before, name), _side(after, name)
     difference = ratio = configuration = None
-    if one.accuracy is not None and other.accuracy is not None:
-        difference = other.accuracy - one.accuracy
+    if same and one.value is not None and other.value is not None:
+        difference = other.value - one.value
     if timed and one.cost and other.cost and min(one.cost.train_time_s, other.cost.train_time_s) >= SHORTEST_S:
         ratio = other.cost.train_time_s / one.cost.train_time_s
     if one.trial and other.trial:
@@ -304,9 +321,9 @@ def _side(run: Run, family: str) -> FamilySide:
     states = text.states(trial for trial in run.trials if trial.family == family)
     if trial is None:
         info = next((info for info in run.families if info.name == family), None)
-        return FamilySide(states=states, reason=no_result(run, info) if info else "not in this run")
-    accuracy, low, high = trial.test_with_interval
-    return FamilySide(trial=trial, accuracy=accuracy, low=low, high=high, states=states)
+        return FamilySide(metric=run.metric, states=states, reason=no_result(run, info) if info else "not in this run")
+    value, low, high = trial.test_with_interval
+    return FamilySide(metric=run.metric, trial=trial, value=value, low=low, high=high, states=states)
 
 
 # -- everything else
@@ -368,7 +385,9 @@ def _setting(value: object) -> str:
 # -- in words
 
 
-def _headline(families: Sequence[ComparedFamily]) -> str:
+def _headline(families: Sequence[ComparedFamily], before: Metric, after: Metric) -> str:
+    if before.name != after.name:
+        return f"The runs chose by different metrics, {before.title} before and {after.title} after."
     both = [family for family in families if family.before.trial and family.after.trial]
     if not both:
         return "No family has a result in both runs."
@@ -376,14 +395,15 @@ def _headline(families: Sequence[ComparedFamily]) -> str:
         return "Both runs have the same results."
     tests = {family.family: family.test for family in both if family.test}
     if not tests:
-        return "The test accuracies of the two runs cannot be paired picture by picture."
+        return "The test results of the two runs cannot be paired picture by picture."
     groups: dict[str, list[str]] = {}
     known = True
     for name, test in tests.items():
         if test.significant:
-            better, known = test.accuracy.difference > 0, known and test.accuracy.calibrated
-            change = f"{'measurably ' if test.accuracy.calibrated else ''}{'better' if better else 'worse'} than before"
-            change += "" if test.accuracy.calibrated else " by more than the test pictures explain"
+            better, calibrated = test.gain > 0, test.change.calibrated
+            known = known and calibrated
+            change = f"{'measurably ' if calibrated else ''}{'better' if better else 'worse'} than before"
+            change += "" if calibrated else " by more than the test pictures explain"
             groups.setdefault(change, []).append(name)
     if groups:
         sentences = [
@@ -398,9 +418,9 @@ def _notices(before: Run, after: Run, families: Sequence[ComparedFamily], timed:
     sides = (("before", before), ("after", after))
     unfinished = [f"{name} ({run.status})" for name, run in sides if run.status != "complete"]
     split = (
-        "The test pictures are the same, so the test accuracies still compare picture by picture."
+        "The test pictures are the same, so the test results still compare picture by picture."
         if any(family.test for family in families)
-        else "The test accuracies are of different pictures: not paired, and the data may explain a difference."
+        else "The test results are of different pictures: not paired, and the data may explain a difference."
     )
     times = "The two runs used different hardware, or trained a different number of trials at a time."
     notices = {

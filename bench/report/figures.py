@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from bench import text
+from bench.metrics._metric import Metric
 from bench.records import COMPLETE, Trial
 
 Figure = dict[str, Any]
@@ -30,11 +31,24 @@ def figure(traces: Sequence[Any], layout: Figure) -> Figure:
     return {"data": drawn["data"], "layout": drawn["layout"]}
 
 
-def layout(accuracies: Sequence[float]) -> Figure:
-    """The common layout, with a y axis of accuracy in percent that contains these shares."""
-    low, high = (100 * min(accuracies), 100 * max(accuracies)) if accuracies else (0.0, 100.0)
-    padding = max(0.06 * (high - low), 1.0)
-    line = {"gridcolor": "var(--grid)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
+LINE = {"gridcolor": "var(--grid)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
+"""What all axes share."""
+
+
+def value_axis(values: Sequence[float], metric: Metric) -> Figure:
+    """An axis that contains these values of a metric, in percent where it is shown so; better values are higher."""
+    unit = 100.0 if metric.percent else 1.0
+    low, high = (unit * min(values), unit * max(values)) if values else (0.0, unit)
+    padding = max(0.06 * (high - low), 0.01 * unit)
+    ends = [low - padding, high + padding]
+    if metric.percent:
+        ends = [max(ends[0], -1), min(ends[1], 101)]
+    suffix = {"ticksuffix": " %"} if metric.percent else {}
+    return {**LINE, "range": ends[::-1] if metric.lower_is_better else ends, **suffix, "nticks": 7}
+
+
+def layout(yaxis: Figure) -> Figure:
+    """The common layout, with this y axis."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -52,8 +66,8 @@ def layout(accuracies: Sequence[float]) -> Figure:
             "font": {"color": "var(--ink)"},
             "align": "left",
         },
-        "xaxis": {**line, "showline": True, "showgrid": False, "ticks": "outside", "tickcolor": "var(--rule)"},
-        "yaxis": {**line, "range": [max(low - padding, -1), min(high + padding, 101)], "ticksuffix": " %", "nticks": 7},
+        "xaxis": {**LINE, "showline": True, "showgrid": False, "ticks": "outside", "tickcolor": "var(--rule)"},
+        "yaxis": yaxis,
     }
 
 
@@ -67,7 +81,8 @@ def time_axis(title: str, longest_s: float) -> tuple[Figure, float]:
 def points(
     trials: Sequence[Trial],
     x: Sequence[object],
-    shares: Sequence[float],
+    values: Sequence[float],
+    metric: Metric,
     **more: Any,
 ) -> Any:
     """A `go.Scatter` with one marker per trial, which links to the trial's row in the leaderboard.
@@ -79,7 +94,7 @@ def points(
     defaults = {"mode": "markers", "hoverinfo": "text", "cliponaxis": False}
     return go.Scatter(
         x=[rounded(value) if isinstance(value, float) else value for value in x],
-        y=[round(100 * share, 2) for share in shares],
+        y=[round(100 * value, 2) if metric.percent else rounded(value) for value in values],
         customdata=[anchor(trial) for trial in trials],
         **{**defaults, **more},
     )

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from bench import text
 from bench.cache.files import write_text
+from bench.metrics import metric
+from bench.metrics._metric import Metric
 from bench.records import FAIL, Leader, RunRecord, Summary
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -21,7 +23,8 @@ MARK = 'data-made-by="image-model-bench"'
 def write(summaries: Sequence[Summary], path: Path) -> None:
     """Write the list of runs, in the order of `summaries`; their folders lie beside the page."""
     template = environment().get_template("index.html")
-    body = template.render(summaries=summaries, result=result, link=link, FAIL=FAIL)
+    accuracies = all(result(summary.record).metric.name == "accuracy" for summary in summaries if summary.record)
+    body = template.render(summaries=summaries, accuracies=accuracies, result=result, link=link, FAIL=FAIL)
     write_text(path, document(text.plural(len(summaries), "run"), body, assets(("page", "index"), None)))
 
 
@@ -56,29 +59,41 @@ class Result(NamedTuple):
 
     Attributes:
         family: The leading family, labelled if it trained from random weights; "" without a result.
-        accuracy: Test accuracy, or validation accuracy where the test set was not used.
-        interval: The 95 % interval of the test accuracy, or "validation".
+        metric: The run's metric.
+        value: Its test result, or its validation result where the test set was not used.
+        interval: The 95 % interval of the test result, or "validation".
     """
 
     family: str
-    accuracy: float | None
+    metric: Metric
+    value: float | None
     interval: str
+
+    @property
+    def shown(self) -> str:
+        """The value with the name of a metric other than accuracy."""
+        name = "" if self.metric.name == "accuracy" else f"{text.metric_name(self.metric)} "
+        return f"{name}{text.figure(self.value, self.metric)}"
 
 
 def result(record: RunRecord) -> Result:
     """The best result of a run."""
     best = record.best or Leader()
-    family = text.one_line(text.with_weights(best.family, best.weights), 60)
-    if best.test_accuracy is None:
-        return Result(family, best.val_accuracy, "" if best.val_accuracy is None else "validation")
-    low, high = best.test_accuracy_low, best.test_accuracy_high
-    return Result(family, best.test_accuracy, "" if low is None or high is None else text.interval(low, high))
+    family, by = text.one_line(text.with_weights(best.family, best.weights), 60), metric(best.metric)
+    if best.test_value is None:
+        return Result(family, by, best.val_value, "" if best.val_value is None else "validation")
+    low, high = best.test_low, best.test_high
+    return Result(family, by, best.test_value, "" if low is None or high is None else text.figures(low, high, by))
 
 
 def line(record: RunRecord) -> str:
     """A run on one line, for the terminal."""
-    family, accuracy, interval = result(record)
-    best = f"{family} {text.percent(accuracy)} ({interval})" if family and accuracy is not None else "no result"
+    leading = result(record)
+    best = (
+        f"{leading.family} {leading.shown} ({leading.interval})"
+        if leading.family and leading.value is not None
+        else "no result"
+    )
     failed = record.trials.get(FAIL, 0)
     parts = [
         record.created_utc[:16].replace("T", " "),

@@ -54,6 +54,11 @@ class Balance:
         return f"Unbalanced: {largest} has {self.ratio:.1f} times as many pictures as {smallest}; {baseline}"
 
 
+def accuracy_misleads(split: SplitInfo, config: RunConfig) -> bool:
+    """True if no metric is named and the classes are unbalanced, so that balanced accuracy stands beside accuracy."""
+    return config.metric == ("accuracy",) and split.unbalanced
+
+
 class Inventory:
     """The pictures of a split, in numbers and words.
 
@@ -71,8 +76,8 @@ class Inventory:
         alike: Groups of near duplicates by id, those with several labels first.
         changes: Changes between the pictures of each such group, if that is known.
         together: True if every such group is in one part; None if that is not known.
-        losses, doubts, suggestions: Warnings about pictures that are left out, about contradictory labels, and about
-            names that suggest groups.
+        losses, doubts, suggestions, misleading: Warnings about pictures that are left out, about contradictory labels,
+            about names that suggest groups, and about an accuracy of unbalanced classes.
     """
 
     def __init__(self, split: SplitInfo, config: RunConfig) -> None:
@@ -103,11 +108,17 @@ class Inventory:
             self.doubts = [f"{groups} several labels, one of which is likely to be wrong."]
         self.doubts += _look_alikes(split.classes)
         self.suggestions = [self._suggestion(split.suggested)] if split.suggested else []
+        self.misleading = []
+        if accuracy_misleads(split, config):
+            self.misleading.append(
+                f"The largest class has {split.imbalance:.3g} times the training pictures of the smallest, of which an "
+                "accuracy says little: balanced accuracy stands beside it; --metric balanced_accuracy decides by that."
+            )
 
     @property
     def warnings(self) -> list[str]:
         """All warnings."""
-        return [*self.losses, *self.doubts, *self.suggestions]
+        return [*self.losses, *self.doubts, *self.suggestions, *self.misleading]
 
     @property
     def given_groups(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from bench import text
-from bench.check.series import ACCURACY, STEP_TIME, FamilyHistories, Figure, RunSeries, SeriesRun, Track
+from bench.check.series import STEP_TIME, FamilyHistories, Figure, RunSeries, SeriesRun, Track
 from bench.report import svg
 from bench.report.assets import assets
 from bench.report.page import document, environment
@@ -34,10 +34,9 @@ def html(histories: FamilyHistories) -> str:
         "it": histories,
         "unreadable": [Path(problem.file).name for problem in histories.unreadable],
         "marks": marks([*dict.fromkeys(family.name for series in histories.series for family in series.families)]),
-        "accuracies": _accuracies,
+        "values": _values,
         "chart": _chart,
         "listed": LISTED,
-        "ACCURACY": ACCURACY,
         "STEP_TIME": STEP_TIME,
     }
     body = environment().get_template("history.html").render(values)
@@ -48,23 +47,25 @@ def _headline(histories: FamilyHistories) -> str:
     if not histories.series:
         return "No complete run yet."
     latest = histories.series[0]
-    moved = [family for family in latest.families if family.accuracy.changes]
+    metric = latest.families[0].figure.name if latest.families else "accuracy"
+    moved = [family for family in latest.families if family.quality.changes]
     if len(latest.runs) == 1:
         return "Nothing to compare yet: the latest run is the only one with its test pictures and settings."
-    if not moved and all(family.accuracy.unseen for family in latest.families):
-        return f"Too few runs to see a change of accuracy: {len(latest.runs)} with the same pictures and settings."
+    if not moved and all(family.quality.unseen for family in latest.families):
+        return f"Too few runs to see a change of {metric}: {len(latest.runs)} with the same pictures and settings."
     if not moved:
-        return f"No accuracy changed by more than noise in {text.plural(len(latest.runs), 'run')}."
+        return f"No {metric} changed by more than noise in {text.plural(len(latest.runs), 'run')}."
     names = text.listing([text.one_line(name, 40) for name in dict.fromkeys(family.name for family in moved)])
-    if all(family.accuracy.calibrated for family in moved):
-        return f"The accuracy of {names} changed by more than noise."
-    return f"The accuracy of {names} changed by more than the test pictures explain; the noise of seeds is unknown."
+    if all(family.quality.calibrated for family in moved):
+        return f"The {metric} of {names} changed by more than noise."
+    return f"The {metric} of {names} changed by more than the test pictures explain; the noise of seeds is unknown."
 
 
-def _accuracies(series: RunSeries) -> Iterator[tuple[SeriesRun, list[str]]]:
-    """Rows of the table: the latest runs, with the accuracies in the order of the families."""
+def _values(series: RunSeries) -> Iterator[tuple[SeriesRun, list[str]]]:
+    """Rows of the table: the latest runs, with the metric in the order of the families."""
     columns = [
-        {reading.at: text.percent(reading.value) for reading in family.accuracy.readings} for family in series.families
+        {reading.at: family.figure.level(reading.value) for reading in family.quality.readings}
+        for family in series.families
     ]
     for at in range(len(series.runs) - 1, max(len(series.runs) - 1 - LISTED, -1), -1):
         yield series.runs[at], [column.get(at, text.NOTHING) for column in columns]
@@ -75,9 +76,10 @@ def _chart(series: RunSeries, name: str, figure: Figure, track: Track, mark: Mar
     unit = 1000.0 if figure is STEP_TIME else 1.0
     ends = [unit * end for r in track.readings for end in (r.low, r.value, r.high) if end is not None]
     runs = svg.counts(f"run, {series.span}", len(series.runs))
+    axis = svg.percentages if figure.in_percent else svg.numbers
     frame = svg.Frame(
         svg.Axis(runs.title, 0.5, len(series.runs) + 0.5, runs.ticks),
-        svg.percentages("", min(ends), max(ends)) if figure is ACCURACY else svg.numbers("", 0.0, max(ends)),
+        axis("", 0.0 if figure is STEP_TIME else min(ends), max(ends)),
     )
     drawn = [*_changes(frame, figure, track), *_readings(frame, track, mark, unit), *_levels(frame, track, unit)]
     return frame.chart(f"{text.one_line(name, 40)}: {figure.name} by run. The tables have the numbers", drawn)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -58,7 +58,7 @@ class Section:
 
     Attributes:
         id: Its address on the page.
-        title: Its heading.
+        title: Its heading; `{Metric}` stands for the name of the run's metric, `{most}` for its superlative.
         build: Computes what NAME.html receives as `section`. Its attribute `summary` is the line beside the heading of
             the folded section; a section with an empty summary has nothing to say and is left out.
     """
@@ -71,14 +71,14 @@ class Section:
 TOP: Mapping[str, Section] = {
     "verdict": Section("verdict", "", verdict.verdict),
     "leaderboard": Section("leaderboard", "Leaderboard", leaderboard.section),
-    "cost_charts": Section("accuracy", "Accuracy and cost", cost_charts.section),
+    "cost_charts": Section("accuracy", "{Metric} and cost", cost_charts.section),
 }
 """The first screen. NAME.html is the template, NAME.css and NAME.js are its stylesheet and script."""
 
 FOLDED: Mapping[str, Section] = {
     "notices": Section("notices", "Notices", notices.section),
     "recommendation": Section("ship", "What to ship within limits", recommendation.section),
-    "differences": Section("differences", "Against the most accurate", differences.section),
+    "differences": Section("differences", "Against the {most}", differences.section),
     "further_sets": Section("further", "On other pictures", further_sets.section),
     "search_history": Section("search", "Search", search_history.section),
     "slices": Section("hyperparameters", "Hyperparameters", slices.section),
@@ -95,7 +95,11 @@ FOLDED: Mapping[str, Section] = {
 
 def html(run: Run, plotlyjs: str = INLINE) -> str:
     """Render the page of a run; `plotlyjs` is INLINE, DIRECTORY or CDN (`assets.py`)."""
-    top, folded = ({name: (part, part.build(run)) for name, part in parts.items()} for parts in (TOP, FOLDED))
+    words = {"Metric": text.metric_heading(run.metric), "most": text.most(run.metric)}
+    top, folded = (
+        {name: (replace(part, title=part.title.format(**words)), part.build(run)) for name, part in parts.items()}
+        for parts in (TOP, FOLDED)
+    )
     top = {name: (part, section) for name, (part, section) in top.items() if section}
     folded = {name: (part, section) for name, (part, section) in folded.items() if section.summary}
     if "failures" in folded and folded["failures"][1].all_failed:
@@ -134,8 +138,9 @@ def _finalize(value: Any) -> Any:
 
 
 FILTERS = (
-    "percent interval seconds milliseconds count number plural label random_weights listing validation mean_of_seeds "
-    "parameters over_folds one_line thousands points p_value megabytes frozen"
+    "percent interval figure figures gap metric_name metric_heading most seconds milliseconds count number plural "
+    "label random_weights listing validation mean_of_seeds parameters over_folds one_line thousands "
+    "p_value megabytes frozen"
 )
 """Functions of `bench.text` that the templates use as filters."""
 

@@ -89,18 +89,23 @@ def interval_bar(
     high: float | None,
     chance: float | None = None,
 ) -> Markup:
-    """Draw a share and its interval on a common scale, with a dashed line for chance; empty without an interval.
+    """Draw a value and its interval on a common scale, with a dashed line for chance; empty without an interval.
 
-    Screen readers skip it: the numbers are beside it.
+    `scale` has its left and its right end; the left one may be the higher. Screen readers skip it: the numbers are
+    beside it.
     """
     if value is None or low is None or high is None:
         return Markup()
-    least, most = scale
+    left, right = scale
 
-    def place(share: float) -> str:
-        return f"{100 * (min(max(share, least), most) - least) / (most - least):.2f}%"
+    def place(value: float) -> str:
+        return f"{100 * min(max((value - left) / (right - left), 0.0), 1.0):.2f}%"
 
-    line = Markup('<line class="chance" x1="{0}" x2="{0}" y1="0" y2="16"/>').format(place(chance)) if chance else ""
+    line = (
+        Markup('<line class="chance" x1="{0}" x2="{0}" y1="0" y2="16"/>').format(place(chance))
+        if chance is not None
+        else ""
+    )
     return Markup(
         '<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="8" y2="8"/>{line}'
         '<line class="span" x1="{low}" x2="{high}" y1="8" y2="8" stroke="{colour}"/>'

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from markupsafe import Markup
 
 from bench import text
+from bench.metrics._metric import Metric
 from bench.report.styles import DASHES, SHAPES, Mark
 
 WIDTH, HEIGHT = 400, 200
@@ -29,7 +30,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis from `low` to `high`; `ticks` are pairs of a value and its label."""
+    """A linear axis from `low`, left or at the bottom, to `high`; `ticks` are pairs of a value and its label."""
 
     title: str
     low: float
@@ -178,6 +179,12 @@ def numbers(title: str, low: float, high: float) -> Axis:
     first = math.floor(low / step + 1e-9)
     last = max(math.ceil(high / step - 1e-9), first + 1)
     return _axis(title, {n * step: f"{n * step:.4g}" for n in range(first, last + 1)})
+
+
+def values(title: str, low: float, high: float, metric: Metric) -> Axis:
+    """An axis of a metric, in percent where it is shown so; better values are higher."""
+    axis = percentages(title, low, high) if metric.percent else numbers(title, low, high)
+    return replace(axis, low=axis.high, high=axis.low) if metric.lower_is_better else axis
 
 
 def counts(title: str, last: int) -> Axis:

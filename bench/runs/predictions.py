@@ -18,7 +18,7 @@ from bench import stats
 from bench.cache import files
 from bench.errors import RunFolderError, reading
 from bench.metrics._metric import Metric
-from bench.records import Run, Trial
+from bench.records import Estimate, Run, Trial
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,22 @@ def over_seeds(run: Run, trial: Trial, metric: Metric) -> tuple[float, float, fl
         return None
     support = metric.support(of_seeds(run, trial)[0].labels)
     return stats.over_seeds(values, groups, metric.worst, metric.best, None if metric.exact else support)
+
+
+def estimate(run: Run, trial: Trial, metric: Metric) -> Estimate | None:
+    """A metric on the test pictures over all trainings, with its 95 % interval; None if the trial was not scored.
+
+    It is read from the record if that has it, else computed from the predictions. Without these it is that of the run's
+    own seed.
+    """
+    if trial.test is None:
+        return None
+    if metric.name == trial.metric:
+        value, *ends = trial.test_with_interval
+        return None if value is None else Estimate(value, *ends)
+    is_recorded = metric.name == "accuracy" or metric.name in trial.test.estimates
+    computed = None if is_recorded and not trial.over_seeds else over_seeds(run, trial, metric)
+    return Estimate(*computed) if computed else trial.test.of(metric.name)
 
 
 def _read_all(paths: tuple[tuple[Any, Path, tuple[int, ...]], ...]) -> dict[Any, Predictions]:

@@ -5,7 +5,9 @@ one. It is JSON and is read without Optuna, pandas, the predictions or code of a
 `Results`, plus digests and accuracies, which can be derived from them and serve to detect damage.
 
 `correct` has one bit per test picture, which allows paired tests from a small file. The bits are in the order of the
-pictures' SHA-256, packed as by `numpy.packbits`, padded with zeros, in base64.
+pictures' SHA-256, packed as by `numpy.packbits`, padded with zeros, in base64. If the run chose by another metric than
+accuracy, `values` has the values of the pictures (`metrics.Metric.values`) in the same order: little-endian float32 in
+base64, with the SHA-256 of the bytes of all seeds.
 """
 
 from __future__ import annotations
@@ -31,15 +33,21 @@ from bench import stats, text
 from bench.cache import files
 from bench.cache.files import write_text
 from bench.config import SETTINGS
-from bench.errors import BaselineError, reading
+from bench.errors import BaselineError, ConfigError, reading
 from bench.hyperparameters import Value
-from bench.records import FamilyInfo, Repeat, Run, from_data, to_data, upgraded
+from bench.metrics import metric
+from bench.metrics._metric import Metric
+from bench.records import Estimate, FamilyInfo, Repeat, Run, from_data, to_data, upgraded
 from bench.runs import predictions
+from bench.runs.by_class import ClassScores, by_class
 
 SCHEMA_VERSION = 1
 
 FILE = "results.json"
 """Name of the file in a run folder."""
+
+STORED = np.dtype("<f4")
+"""Type of the values of pictures in a file."""
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
@@ -67,6 +75,10 @@ class FamilyResult:
         on_features: True if its steps were timed on features of frozen layers instead of pictures.
         seeds: Seeds of its trainings, the run's own first.
         correct: True for test pictures that each seed's model classifies correctly, shape (seeds, n).
+        values: Values of the pictures of the run's metric, rounded to `STORED`, shape (seeds, n); empty if it is the
+            accuracy.
+        classes: By class the support, and recall, precision and F1 with the ends of their 95 % intervals
+            (`by_class.ClassScores`), None without pictures or answers; derived from the predictions, and not compared.
         step_time_s: Seconds of a training step in steady state, one value per epoch, over all seeds.
         step_cpu_s: CPU seconds of the same steps, over all cores, which other programs hardly change.
         file_sha256: Hash of its file and the shared parts next to it; "" in older files.
@@ -82,6 +94,8 @@ class FamilyResult:
     on_features: bool = False
     seeds: tuple[Count, ...] = ()
     correct: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    values: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    classes: Mapping[str, Mapping[str, int | tuple[float, float, float] | None]] = field(default_factory=dict)
     step_time_s: tuple[Seconds, ...] = ()
     step_cpu_s: tuple[Seconds, ...] = ()
     file_sha256: str = ""
@@ -98,9 +112,24 @@ class FamilyResult:
         return fmean(self.accuracies) if self.accuracies else None
 
     @property
+    def compared(self) -> NDArray[np.generic]:
+        """The values of the run's metric: the right and wrong answers if it is the accuracy; shape (seeds, n)."""
+        return self.values if self.values.size else self.correct
+
+    @cached_property
+    def by_seed(self) -> tuple[float, ...]:
+        """The run's metric of each seed's model."""
+        return tuple(map(float, self.compared.mean(axis=1))) if self.compared.size else ()
+
+    @property
+    def value(self) -> float | None:
+        """Mean of the run's metric over the seeds; None if it was not scored."""
+        return fmean(self.by_seed) if self.by_seed else None
+
+    @property
     def seed_sd(self) -> float | None:
-        """Sample standard deviation of the accuracies; None with fewer than `CALIBRATION_SEEDS`."""
-        return stdev(self.accuracies) if len(self.accuracies) >= stats.CALIBRATION_SEEDS else None
+        """Sample standard deviation of the run's metric over seeds; None with fewer than `CALIBRATION_SEEDS`."""
+        return stdev(self.by_seed) if len(self.by_seed) >= stats.CALIBRATION_SEEDS else None
 
     @property
     def config_sha256(self) -> str:
@@ -131,6 +160,11 @@ class Split:
     def independent(self) -> int:
         """Number of independent test pictures: of groups, where there are groups."""
         return len(set(self.groups)) or self.n
+
+    def support(self, metric: Metric) -> float:
+        """`Metric.support` of the test pictures, at most `independent`."""
+        counts = list(self.class_counts.values())
+        return min(metric.support(np.repeat(np.arange(len(counts)), counts)), self.independent)
 
 
 @dataclass(frozen=True)
@@ -168,6 +202,17 @@ class Results:
     def config_sha256(self) -> str:
         """Digest of `config`."""
         return digest(self.config)
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric that the run chose by, without the prices of a cost."""
+        return metric(self.config.get("metric", NEWER_SETTINGS["metric"])[0], tuple(self.split.class_counts))
+
+    def over_seeds(self, family: FamilyResult, metric: Metric | None = None) -> tuple[float, float, float]:
+        """A scored family's mean over seeds with its 95 % interval, of the run's metric or of the accuracy."""
+        of, groups = metric or self.metric, self.split.group_numbers
+        values = family.correct if of.exact else family.compared
+        return stats.over_seeds(values, groups, of.worst, of.best, None if of.exact else self.split.support(of))
 
     @property
     def head(self) -> dict[str, Any]:
@@ -258,11 +303,16 @@ def environment_of(run: Run) -> Environment:
 
 
 def _comparable_settings(run: Run) -> dict[str, Any]:
-    """The comparable settings, as read from a file; without those of engines if no engine proposes."""
-    idle = {"engines", "pruner"} if run.config.only_known else set()
-    idle |= {name for name, value in NEWER_SETTINGS.items() if getattr(run.config, name) == value}
+    """The comparable settings, as read from a file; without those of engines if no engine proposes.
+
+    Of several metrics only the first one, since the others decide nothing.
+    """
+    decides = run.config.metric[:1]
+    config = replace(run.config, metric=decides, costs=run.config.costs if decides == ("cost",) else ())
+    idle = {"engines", "pruner"} if config.only_known else set()
+    idle |= {name for name, value in NEWER_SETTINGS.items() if getattr(config, name) == value}
     names = [name for name, setting in SETTINGS.items() if setting.comparable and name not in idle]
-    settings = {name: value for name, value in to_data(run.config).items() if name in names}
+    settings = {name: value for name, value in to_data(config).items() if name in names}
     return dict(json.loads(json.dumps(settings)))
 
 
@@ -335,16 +385,33 @@ def _family_of(run: Run, family: FamilyInfo, pictures: Sequence[ScoredPicture]) 
     order = np.argsort(scored[0].sha256, kind="stable")
     if scored[0].sha256[order].tolist() != [picture.sha256 for picture in pictures]:
         return replace(chosen, reason="its predictions are not of this split's test pictures")
+    values = np.zeros((0, 0))
+    if run.metric.name != "accuracy":
+        exact = np.array([predicted.values(run.metric)[order] for predicted in scored.values()])
+        values = exact.astype(STORED).astype(np.float64)
+        if not np.isfinite(values).all():
+            return replace(chosen, reason=f"the {run.metric.title} of these test pictures is not defined")
     trainings = (Repeat.of(0, trial.test, trial.history), *trial.repeats)
     return replace(
         chosen,
         status=FamilyStatus.COMPLETE,
         seeds=tuple(run.config.seed + number for number in scored),
         correct=np.array([predicted.right[order] for predicted in scored.values()]),
+        values=values,
+        classes={scores.name: _class_as_data(scores) for scores in by_class(run, trial)},
         step_time_s=tuple(time for training in trainings for time in training.step_time_s),
         step_cpu_s=tuple(time for training in trainings for time in training.step_cpu_s),
         also={name: round(metrics.of(trial.metric).value, 6) for name, metrics in trial.also.items()},
     )
+
+
+def _class_as_data(scores: ClassScores) -> dict[str, Any]:
+    def rounded(estimate: Estimate | None) -> tuple[float, ...] | None:
+        ends = (estimate.value, estimate.low, estimate.high) if estimate else ()
+        return tuple(round(end, 6) for end in ends if end is not None) or None
+
+    measured = {name: rounded(getattr(scores, name)) for name in ("recall", "precision", "f1")}
+    return {"support": scores.support, **measured}
 
 
 def _without_model(run: Run, family: FamilyInfo) -> tuple[FamilyStatus, str]:
@@ -400,7 +467,9 @@ def write(path: Path, results: Results) -> None:
             "on_features": family.on_features,
             "seeds": family.seeds,
             "accuracy": [round(share, 6) for share in family.accuracies],
-            "correct": [base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in family.correct],
+            "correct": [_encoded(np.packbits(bits).tobytes()) for bits in family.correct],
+            **(_values_as_data(family.values) if family.values.size else {}),
+            **({"classes": family.classes} if family.classes else {}),
             "step_time_s": [float(f"{time:.4g}") for time in family.step_time_s],
             "step_cpu_s": [float(f"{time:.4g}") for time in family.step_cpu_s],
             "seed_sd": None if family.seed_sd is None else round(family.seed_sd, 6),
@@ -409,6 +478,19 @@ def write(path: Path, results: Results) -> None:
         for name, family in results.families.items()
     }
     write_text(path, _indented({"schema_version": SCHEMA_VERSION, **results.head, "families": families}) + "\n")
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _values_as_data(values: NDArray[np.float64]) -> dict[str, Any]:
+    rows = [row.astype(STORED).tobytes() for row in values]
+    return {
+        "value": [float(f"{value:.6g}") for value in values.mean(axis=1)],
+        "values": [_encoded(row) for row in rows],
+        "values_sha256": hashlib.sha256(b"".join(rows)).hexdigest(),
+    }
 
 
 def _indented(value: Any, depth: int = 0) -> str:
@@ -445,23 +527,31 @@ def _results(data: Mapping[str, Any]) -> Results:
         raise ValueError(f"split: groups must be n={n} numbers without gaps")
     if results.config_sha256 != data["config_sha256"]:
         raise ValueError("config does not match config_sha256")
+    from_data(tuple[str, ...], results.config.get("metric", ()))
+    try:
+        others = results.metric.name != "accuracy"
+    except ConfigError as error:
+        raise ValueError(f"config: {error}") from None
     families = {}
     for name, family in from_data(dict[str, dict[str, Any]], data["families"]).items():
         try:
-            families[name] = _family(family, n)
+            families[name] = _family(family, n, others)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return replace(results, families=families)
 
 
-def _family(data: Mapping[str, Any], n: int) -> FamilyResult:
+def _family(data: Mapping[str, Any], n: int, others: bool) -> FamilyResult:
+    """Read a family; `others` is True if it has values of another metric than accuracy."""
     if missing := FAMILY_KEYS - data.keys():
         raise ValueError(f"{min(missing)!r} is missing")
     data = {**data, "parameters": data["parameters"] or None}  # 0 in older files: could not be counted
-    family = from_data(FamilyResult, {key: value for key, value in data.items() if key != "correct"})
+    family = from_data(FamilyResult, {key: value for key, value in data.items() if key not in ("correct", "values")})
     accuracies = from_data(tuple[float, ...], data["accuracy"])
     family = replace(family, correct=_unpacked(from_data(tuple[bytes, ...], data["correct"]), n))
     seeds = family.seeds
+    if others and seeds:
+        family = replace(family, values=_values(data, len(seeds), n))
     if not len(seeds) == len(accuracies) == len(family.correct):
         raise ValueError(f"{len(seeds)} seeds, {len(accuracies)} accuracies, {len(family.correct)} bitsets")
     if len(set(seeds)) < len(seeds):
@@ -484,3 +574,17 @@ def _unpacked(rows: Sequence[bytes], n: int) -> NDArray[np.bool_]:
     if bits[:, n:].any():
         raise ValueError("correct has bits after the last test picture")
     return bits[:, :n]
+
+
+def _values(data: Mapping[str, Any], seeds: int, n: int) -> NDArray[np.float64]:
+    """The values of the pictures of another metric than accuracy, shape (seeds, n)."""
+    rows = from_data(tuple[bytes, ...], data.get("values", ()))
+    if len(rows) != seeds or any(len(row) != n * STORED.itemsize for row in rows):
+        raise ValueError(f"values must be {n:,} numbers of every one of {seeds} seeds")
+    content = b"".join(rows)
+    if hashlib.sha256(content).hexdigest() != data.get("values_sha256"):
+        raise ValueError("values do not match values_sha256")
+    values = np.frombuffer(content, STORED).astype(np.float64).reshape(seeds, n)
+    if not np.isfinite(values).all():
+        raise ValueError("values must be finite")
+    return values

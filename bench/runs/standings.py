@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import stats
+from bench.metrics import metric
 from bench.records import Run, Trial
 from bench.runs import predictions
 from bench.stats import Difference
@@ -59,10 +60,7 @@ def standings(run: Run) -> dict[str, Standing]:
     }
     if tied:
         tied.add(leader.family)
-    worst_end = 1 if run.metric.lower_is_better else 0
-    guessing = {
-        trial.family for trial in ranked if trial.quality(trial.test_interval[worst_end]) <= trial.quality(floor)
-    }
+    guessing = {trial.family for trial in ranked if no_better(trial, floor)}
     ranks: dict[str, int] = {}
     for place, trial in enumerate(ranked, start=1):
         same = [other.family for other in ranked[: place - 1] if _is_alike(trial, other, guessing)]
@@ -103,6 +101,12 @@ def recommended(run: Run) -> Trial | None:
     ]
     cheapest = min(equal, key=_training_s, default=leader)
     return cheapest if leader.cost and _training_s(cheapest) <= CHEAPER * _training_s(leader) else leader
+
+
+def no_better(trial: Trial, floor: float | None) -> bool:
+    """True if the 95 % interval of a trial's test result holds the value of the best constant answer, or is worse."""
+    worst_end = 1 if metric(trial.metric).lower_is_better else 0
+    return trial.quality(trial.test_interval[worst_end]) <= trial.quality(floor)
 
 
 def overlaps(trial: Trial, leader: Trial) -> bool:
@@ -159,3 +163,8 @@ def chance(run: Run) -> float | None:
     """The metric of the best constant answer on the test pictures; None without test pictures."""
     counts = run.split.counts.get("test", {})
     return run.metric.chance(tuple(counts.get(name, 0) for name in run.split.classes)) if any(counts.values()) else None
+
+
+def constant(run: Run) -> float | None:
+    """The metric of the best constant answer, as a measure; None if such an answer can have the best value."""
+    return chance(run) if run.metric.has_chance else None

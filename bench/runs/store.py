@@ -29,7 +29,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,6 @@ from bench.records import (
     Summary,
     Trial,
     from_data,
-    leaderboard_row,
     sealed,
     state_counts,
     study_name,
@@ -492,7 +491,7 @@ def _read_run(path: Path) -> RunRecord:
         except (FileNotFoundError, NotADirectoryError):
             raise errors.RunFolderError(f"{path}: not a run folder, run.json is missing") from None
         try:
-            record = from_data(RunRecord, upgraded(json.loads(content), UPGRADES))
+            record = from_data(RunRecord, upgrades.leader(upgraded(json.loads(content), UPGRADES)))
         except errors.ConfigError as error:
             raise ValueError(str(error)) from None
     killed = record.status == RunStatus.RUNNING and lock.living(path) is None
@@ -501,11 +500,10 @@ def _read_run(path: Path) -> RunRecord:
 
 def _write_run(run: Run, prefix: str) -> None:
     best = recommended(run) or next(iter(run.ranking()), None)
-    row = leaderboard_row(best) if best else {}
     content = RunRecord(
         prefix=prefix,
         trials=state_counts(run.trials),
-        best=Leader(**{name.name: row[name.name] for name in fields(Leader)}) if row else None,
+        best=Leader.of(best) if best else None,
         **run.header(),
     )
     data = {"schema_version": SCHEMA_VERSION, **to_data(content)}

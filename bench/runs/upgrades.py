@@ -21,6 +21,14 @@ def run_2_to_3(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def leader(data: dict[str, Any]) -> dict[str, Any]:
+    """Rename the values of the leader in `run.json`: they were accuracies before there were other metrics."""
+    old = {"val_accuracy": "val_value", "test_accuracy": "test_value"}
+    old |= {f"test_accuracy_{end}": f"test_{end}" for end in ("low", "high")}
+    best = data.get("best")
+    return {**data, "best": {old.get(name, name): value for name, value in best.items()}} if best else data
+
+
 def trial_from_2(data: Mapping[str, Any]) -> dict[str, Any]:
     """Upgrade a trial's record: versions 1 and 2 said `known`, and versions 3 and later say its origin.
 

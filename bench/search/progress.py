@@ -29,8 +29,8 @@ class Progress:
     def trial_began(self, order: int, family: str, engine: str) -> None:
         """Report that a trial starts to train; `order` counts from 1 over the whole run."""
 
-    def epoch(self, order: int, epoch: int, epochs: int, val_accuracy: float, fold: int, folds: int) -> None:
-        """Report an epoch of a trial, in `fold` (from 1) of `folds`; without folds in fold 1 of 0.
+    def epoch(self, order: int, epoch: int, epochs: int, value: float, fold: int, folds: int) -> None:
+        """Report an epoch of a trial and its metric, in `fold` (from 1) of `folds`; without folds in fold 1 of 0.
 
         `epochs` is the limit per phase of training, while `epoch` counts through both phases, so it may be larger.
         """

@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 
 from bench import stats
 from bench.check import outputs
-from bench.check.flips import LISTED, flips
+from bench.check.flips import LISTED, recall_changes, scored_pictures
+from bench.check.flips import flips as flips_of
 from bench.check.judge import judge
 from bench.cli import parser
 from bench.runs import predictions
@@ -52,6 +53,11 @@ def run_folder(path, wrong, sure):
     file.parent.mkdir()
     np.savez(file, sha256=[each.sha256 for each in PICTURES], labels=labels, probabilities=probabilities)
     return path
+
+
+def flips(before, after, folders):
+    pictures = scored_pictures(before, after, folders)
+    return flips_of(before, after, folders, pictures, recall_changes(before, after, pictures))
 
 
 BEFORE = results({"cnn": scored([1, 3])}, n=N, split={"test_ids_sha256": ids_sha256(PICTURES)})

@@ -9,23 +9,25 @@ import pytest
 
 from bench import stats
 from bench.check.changes import expected_power
-from bench.check.findings import GateOutcome, Metric
+from bench.check.findings import GateOutcome, Quantity
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
-from bench.check.wording import amount, exact, percent, points, ratio
+from bench.check.wording import amount, exact, percent, ratio, signed, sized, value
+from bench.metrics import metric
 from bench.runs.results import FamilyResult, FamilyStatus
 
 from .made import STEPS, again, family, results
 
 PASS, INFO, WARN, FAIL, SKIP = GateOutcome
-PRESENCE, ACCURACY, TIME, PARAMETERS = Metric
+PRESENCE, ACCURACY, CLASSES, TIME, PARAMETERS = Quantity
 GONE = FamilyResult(FamilyStatus.FAILED, "no complete trial out of 5; the last failure: OOM: too large")
+SHARE, LOSS = metric("accuracy"), metric("log_loss")
 SLOW = tuple(time * 1.6 for time in STEPS)
 
 
-def found(judgement, name="cnn", metric=ACCURACY):
+def found(judgement, name="cnn", quantity=ACCURACY):
     """The one finding of a family and a metric; None where there is none."""
-    own = [each for each in judgement.findings if (each.family, each.metric) == (name, metric)]
+    own = [each for each in judgement.findings if (each.family, each.quantity) == (name, quantity)]
     assert len(own) <= 1
     return own[0] if own else None
 
@@ -268,7 +270,7 @@ def test_a_family_that_had_a_result_and_has_none_now_is_a_regression(now, says):
     else:
         after.families["cnn"] = now
     judgement = judge(before, after)
-    finding = found(judgement, metric=PRESENCE)
+    finding = found(judgement, quantity=PRESENCE)
     assert (finding.outcome, finding.mark, judgement.exit_status) == (FAIL, "!", 1)
     assert says in finding.message
     assert found(judgement) is None
@@ -304,7 +306,7 @@ def timed(before, after, policy=None, env=None, cpu_before=(), gpu="", **changes
     new = replace(again(old, cnn=family(step_time_s=after, **changes)), env=replace(old.env, **(env or {})))
     judgement = judge(old, new, policy)
     assert judgement.exit_status == int(bool(judgement.of(FAIL)))
-    return found(judgement, metric=TIME)
+    return found(judgement, quantity=TIME)
 
 
 def test_slower_steps_on_the_same_hardware_are_a_regression():
@@ -386,24 +388,24 @@ def test_times_that_are_missing_are_not_judged():
 def test_a_model_of_another_size_warns_and_above_the_cap_fails():
     before = results({"cnn": 0.9})
     larger = again(before, cnn=family(parameters=120_000))
-    finding = found(judge(before, larger), metric=PARAMETERS)
+    finding = found(judge(before, larger), quantity=PARAMETERS)
     assert (finding.outcome, finding.mark, finding.change) == (WARN, "~", "+20,000")
     assert finding.message == "were 100,000 and are 120,000: it is a different model"
     for cap, outcome in ((120_000, WARN), (119_999, FAIL)):
         judgement = judge(before, larger, Policy(usual=FamilyPolicy(max_parameters=cap)))
-        assert found(judgement, metric=PARAMETERS).outcome == outcome
-    assert "that is more than the cap of 119,999" in found(judgement, metric=PARAMETERS).message
+        assert found(judgement, quantity=PARAMETERS).outcome == outcome
+    assert "that is more than the cap of 119,999" in found(judgement, quantity=PARAMETERS).message
 
 
 def test_a_size_that_is_not_known_is_no_pass_under_a_cap():
     before = results({"cnn": family(parameters=None)})
-    assert found(judge(before, again(before)), metric=PARAMETERS) is None
+    assert found(judge(before, again(before)), quantity=PARAMETERS) is None
     capped = Policy(usual=FamilyPolicy(max_parameters=10))
-    assert found(judge(before, again(before), capped), metric=PARAMETERS).outcome == WARN
+    assert found(judge(before, again(before), capped), quantity=PARAMETERS).outcome == WARN
     lost = judge(results({"cnn": 0.9}), again(before))
-    assert found(lost, metric=PARAMETERS).outcome == WARN
+    assert found(lost, quantity=PARAMETERS).outcome == WARN
     counted = judge(before, again(before, cnn=family(parameters=5)))  # by a newer version: no other model
-    assert found(counted, metric=PARAMETERS) is None
+    assert found(counted, quantity=PARAMETERS) is None
 
 
 def test_a_new_family_is_held_against_the_cap():
@@ -528,22 +530,31 @@ def test_an_edited_file_is_named_and_an_older_baseline_says_nothing(before, afte
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (amount(-0.0213, 0.01), "2.1"),
-        (amount(-0.0096, 0.01), "0.96"),
-        (amount(-0.00996, 0.01), "0.996"),
-        (amount(-0.01, 0.01), "1.0"),
-        (amount(-0.0104, 0.01), "1.0"),
-        (amount(-0.0699, 0.07), "6.99"),
-        (amount(-0.07, 0.07), "7.0"),
-        (points(0.0, 0.01), "0.0"),
-        (points(-0.0, 0.01), "0.0"),
-        (points(-0.0001, 0.01), "0.0"),
-        (points(0.0096, 0.01), "+1.0"),
+        (amount(-0.0213, SHARE, 0.01), "2.1"),
+        (amount(-0.0096, SHARE, 0.01), "0.96"),
+        (amount(-0.00996, SHARE, 0.01), "0.996"),
+        (amount(-0.01, SHARE, 0.01), "1.0"),
+        (amount(-0.0104, SHARE, 0.01), "1.0"),
+        (amount(-0.0699, SHARE, 0.07), "6.99"),
+        (amount(-0.07, SHARE, 0.07), "7.0"),
+        (signed(0.0, SHARE, 0.01 if 0.0 < 0 else None), "0.0"),
+        (signed(-0.0, SHARE, 0.01 if -0.0 < 0 else None), "0.0"),
+        (signed(-0.0001, SHARE, 0.01 if -0.0001 < 0 else None), "0.0"),
+        (signed(0.0096, SHARE, 0.01 if 0.0096 < 0 else None), "+1.0"),
         (percent(0.8999, 0.9), "89.99 %"),
         (percent(None), ""),
-        (exact(0.01), "1.0"),
-        (exact(0.0125), "1.25"),
-        (exact(0.07), "7.0"),
+        (exact(0.01, SHARE), "1.0 points"),
+        (exact(0.0125, SHARE), "1.25 points"),
+        (exact(0.07, SHARE), "7.0 points"),
+        (sized(-0.0213, SHARE), "2.1 points"),
+        (sized(-0.0213, LOSS), "0.021"),
+        (amount(0.0096, LOSS, 0.01), "0.0096"),
+        (amount(0.00996, LOSS, 0.01), "0.00996"),
+        (signed(-0.0004, LOSS), "0.000"),
+        (exact(0.0125, LOSS), "0.0125"),
+        (value(-0.25, LOSS), "-0.250"),
+        (value(0.5, SHARE), "50.0 %"),
+        (value(None, LOSS), ""),
         (ratio(1.251, 1.25), "1.251"),
         (ratio(1.6, 1.25), "1.60"),
     ],

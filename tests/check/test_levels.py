@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from bench.check.levels import LevelStep, Measured, accuracies, smallest_visible, step_times, steps
+from bench.check.levels import LevelStep, Measured, smallest_visible, step_times, steps, values
 
 POINT = 0.01
 LEAST = 0.005
@@ -74,7 +74,7 @@ def found(measured: Measured, families: int = 6, least: float = LEAST) -> list[L
 
 
 def places(runs: list[np.ndarray], families: int = 6) -> list[int]:
-    return [step.at for step in found(accuracies(runs), families)]
+    return [step.at for step in found(values(runs), families)]
 
 
 def places_of_times(runs: list[np.ndarray], families: int = 6) -> list[int]:
@@ -83,7 +83,7 @@ def places_of_times(runs: list[np.ndarray], families: int = 6) -> list[int]:
 
 def test_a_step_is_found_where_it_is_with_its_size() -> None:
     runs = trained(np.random.default_rng(6), 14, {8: -2.5 * POINT})
-    (step,) = found(accuracies(runs))
+    (step,) = found(values(runs))
     assert step.at == 8
     assert step.low < -2.5 * POINT < step.high < 0
     assert step.before == pytest.approx(np.mean([run.mean() for run in runs[:8]]))
@@ -136,12 +136,12 @@ def test_times_change_by_a_factor_and_a_machine_that_is_busy_now_and_then_is_no_
 
 def test_too_few_runs_show_nothing_and_more_runs_show_smaller_changes() -> None:
     rng = np.random.default_rng(14)
-    assert found(accuracies(trained(rng, 3))) == []
-    assert smallest_visible(accuracies(trained(rng, 3)), LEAST, 1) is None
+    assert found(values(trained(rng, 3))) == []
+    assert smallest_visible(values(trained(rng, 3)), LEAST, 1) is None
     assert smallest_visible(step_times(timed(rng, 5)), 0.1, 1) is None
     few, many = (
         [smallest_visible(each, LEAST, 6 * len(each.windows)) for each in series]
-        for series in ([accuracies(trained(rng, m)) for _ in range(10)] for m in (6, 30))
+        for series in ([values(trained(rng, m)) for _ in range(10)] for m in (6, 30))
     )
     assert LEAST <= np.mean(many) < np.mean(few)
 
@@ -235,7 +235,7 @@ def test_stable_times_have_no_change_and_a_quarter_longer_is_found() -> None:
 def test_the_interval_of_a_change_holds_its_size() -> None:
     """A bit less often than 95 %: only changes that were seen have one, and those look too large."""
     rng = np.random.default_rng(24)
-    every = [step for _ in range(300) for step in found(accuracies(trained(rng, 20, {10: -2 * POINT})))]
+    every = [step for _ in range(300) for step in found(values(trained(rng, 20, {10: -2 * POINT})))]
     held = float(np.mean([step.low <= -2 * POINT <= step.high for step in every]))
     print(f"\n\nintervals that hold the size of a step: {100 * held:.0f} %")
     assert held >= 0.9

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench.check import outputs
-from bench.check.findings import Finding, GateOutcome, Metric, NoBaseline, Sign
+from bench.check.findings import Finding, GateOutcome, NoBaseline, Quantity, Sign
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
 from bench.check.wording import short
@@ -317,7 +317,8 @@ def test_markdown_tells_failures_before_the_table_and_the_rest_folded():
 def test_a_page_that_would_be_too_long_is_cut_and_says_by_how_much(limit, count):
     long = Finding(
         family="family" * 20,
-        metric=Metric.ACCURACY,
+        quantity=Quantity.METRIC,
+        metric="accuracy",
         outcome=GateOutcome.FAIL,
         mark=Sign.WORSE,
         message="fell " * 100,
@@ -366,7 +367,7 @@ def test_annotations_have_the_result_first_then_failures():
 
 def test_ten_of_a_kind_are_shown_and_the_tenth_sums_up_the_rest():
     findings = [
-        Finding(family=f"{outcome}{i}", metric=Metric.ACCURACY, outcome=outcome, message="m")
+        Finding(family=f"{outcome}{i}", quantity=Quantity.METRIC, metric="accuracy", outcome=outcome, message="m")
         for outcome in (GateOutcome.FAIL, GateOutcome.WARN)
         for i in range(25)
     ]
@@ -411,9 +412,11 @@ def test_json_has_all_of_the_judgement():
     data = strictly(outputs.as_json(made))
     assert (data["schema_version"], data["exit_status"], data["result"]) == (1, 1, made.headline)
     assert data["policy"] == {"path": "bench.toml", "alpha": 0.05, "max_drop": 0.01, "max_slowdown": 1.25,
-                              "min_accuracy": None, "max_parameters": None,
+                              "min_accuracy": None, "max_parameters": None, "max_drop_by_class": None,
+                              "worst_value": None,
                               "families": {"cnn": {"max_drop": 0.015, "max_slowdown": 1.25, "min_accuracy": None,
-                                                   "max_parameters": None}}}  # fmt: skip
+                                                   "max_parameters": None, "max_drop_by_class": None,
+                                                   "worst_value": None}}}  # fmt: skip
     finding = next(each for each in data["findings"] if each["metric"] == "accuracy")
     assert finding["figures"]["difference"] == -0.02
     assert finding["figures"]["max_drop"] == 0.015
@@ -430,6 +433,8 @@ def test_json_keeps_hostile_names_as_they_are(judgement):
 
 def test_figures_that_json_does_not_have_are_null():
     figures = {"x": float("nan"), "y": float("inf")}
-    finding = Finding(family="a", metric=Metric.ACCURACY, outcome=GateOutcome.WARN, figures=figures)
+    finding = Finding(
+        family="a", quantity=Quantity.METRIC, metric="accuracy", outcome=GateOutcome.WARN, figures=figures
+    )
     made = replace(usual(), findings=[finding])
     assert strictly(outputs.as_json(made))["findings"][0]["figures"] == {"x": None, "y": None}

@@ -10,6 +10,7 @@ from bench.check import policy
 from bench.check.policy import FamilyPolicy, Policy
 from bench.cli import check
 from bench.errors import ConfigError
+from bench.metrics import metric
 
 
 @pytest.fixture
@@ -26,7 +27,17 @@ def read(tmp_path):
 
 def test_without_a_file_the_documented_rule_holds():
     assert Policy().alpha == 0.05
-    assert Policy().of("any") == FamilyPolicy(max_drop=0.01, max_slowdown=1.25, min_accuracy=None, max_parameters=None)
+    assert Policy().of("any") == FamilyPolicy(max_slowdown=1.25, min_accuracy=None, max_parameters=None)
+    assert not Policy().judges_classes
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "set_to_a_tenth"),
+    [("accuracy", 0.01, 0.1), ("mcc", 0.01, 0.1), ("brier", 0.01, 0.1), ("log_loss", 0.02, 0.04), ("cost", 0.02, 0.04)],
+)
+def test_a_metric_without_a_range_has_a_limit_relative_to_the_baseline(name, limit, set_to_a_tenth):
+    assert FamilyPolicy().limit(metric(name), 0.4) == pytest.approx(limit)
+    assert FamilyPolicy(max_drop=0.1).limit(metric(name), 0.4) == pytest.approx(set_to_a_tenth)
 
 
 @pytest.mark.parametrize("text", ["\ufeff", "[check]\n", "[check.families]\n", "[check.families.cnn]\n"])
@@ -49,8 +60,8 @@ def test_a_family_s_own_limits_stand_over_the_common_ones(read):
 def test_the_example_of_the_help_is_the_rule(read):
     text = check.EXAMPLES.partition("no cap:")[2]
     made = read("\n".join(line.removeprefix("  ") for line in text.splitlines()))
-    assert (made.alpha, made.usual) == (Policy().alpha, FamilyPolicy())
-    assert made.of("vgg16") == FamilyPolicy(0.02, 1.25, 0.85, 20_000_000)
+    assert (made.alpha, made.usual) == (Policy().alpha, FamilyPolicy(max_drop=0.01))
+    assert made.of("vgg16") == FamilyPolicy(0.02, 1.25, 0.85, 20_000_000, 0.1, 0.8)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +77,8 @@ def test_the_example_of_the_help_is_the_rule(read):
             "[check]\nmax_drop = 1.0\n",
             "[check] max_drop = 1.0: must be a share above 0 and at most 0.2; one point is 0.01",
         ),
+        ("[check]\nmax_drop_by_class = 10\n", "max_drop_by_class = 10: must be a share above 0 and at most 1"),
+        ("[check]\nworst_value = inf\n", "worst_value = inf: must be a number, in the unit of the run's metric"),
         ("[check]\nmax_drop = 0\n", "max_drop = 0: must be a share above 0"),
         ("[check]\nmax_drop = nan\n", "max_drop = nan"),
         ('[check]\nmax_drop = "1 %"\n', "max_drop = '1 %'"),
@@ -104,6 +117,6 @@ def test_a_file_that_cannot_be_read(tmp_path, path):
 def test_limits_for_a_family_that_is_nowhere_are_a_mistake():
     made = Policy(families={"vgg61": FamilyPolicy()}, path=Path("bench.toml"))
     with pytest.raises(ConfigError) as caught:
-        made.checked(["cnn", "vgg16"])
+        made.checked(["cnn", "vgg16"], metric("accuracy"))
     assert "bench.toml: [check.families.vgg61]: unknown family 'vgg61'. Did you mean vgg16?" in str(caught.value)
-    assert made.checked(["vgg61"]) is made
+    assert made.checked(["vgg61"], metric("accuracy")).of("vgg61").max_drop == 0.01

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from bench.check.series import (
-    ACCURACY,
     BASELINE,
     FamilyHistories,
     LevelChange,
@@ -27,9 +26,11 @@ from bench.check.series import (
     Track,
     find,
     history,
+    metric_figure,
 )
 from bench.cli import parser
 from bench.cli.history import print_history
+from bench.metrics import metric
 from bench.runs import results
 from bench.runs.results import FamilyResult, FamilyStatus, Results
 
@@ -116,11 +117,11 @@ def test_random_weights_do_not_compare_with_pretrained_ones() -> None:
         *(run(at, {"cnn": family(0.7, at, weights="random (missing)")}) for at in range(8, 16)),
     ]
     (series,) = history_of(every).series
-    assert [(each.weights, len(each.accuracy.readings)) for each in series.families] == [
+    assert [(each.weights, len(each.quality.readings)) for each in series.families] == [
         ("random (missing)", 8),
         ("imagenet", 8),
     ]
-    assert not any(each.accuracy.changes for each in series.families)
+    assert not any(each.quality.changes for each in series.families)
     assert "cnn · random weights" in told(every)
 
 
@@ -143,7 +144,7 @@ def test_times_compare_on_the_same_hardware_and_the_same_input_only() -> None:
 
 def test_a_drop_is_told_with_the_run_and_the_commits_it_lies_between() -> None:
     every = runs(STEP)
-    (change,) = only(history_of(every).series).accuracy.changes
+    (change,) = only(history_of(every).series).quality.changes
     assert (change.last, change.at) == (7, 8)
     assert change.low < -0.1 < change.high < 0
     assert change.p < 0.001
@@ -172,7 +173,7 @@ def test_changes_that_are_in_no_commit_are_never_the_same_commit(before: str, af
 
 def test_a_drop_with_another_configuration_says_so() -> None:
     every = [run(at, {"cnn": family(share, at, params={"depth": 4 if at < 8 else 5})}) for at, share in enumerate(STEP)]
-    (change,) = only(history_of(every).series).accuracy.changes
+    (change,) = only(history_of(every).series).quality.changes
     assert change.reconfigured
     assert "000000007..000000008, different configuration" in told(every)
 
@@ -182,8 +183,8 @@ def test_a_run_without_the_family_is_left_out_of_its_series(tmp_path: Path) -> N
     every[7] = replace(every[7], families={"cnn": FamilyResult(FamilyStatus.FAILED, "no complete trial out of 3")})
     every = list(find(kept(tmp_path, every)).results)
     found = only(history_of(every).series)
-    assert [reading.at for reading in found.accuracy.readings] == [at for at in range(16) if at != 7]
-    assert (found.accuracy.changes[0].last, found.accuracy.changes[0].at) == (6, 8)
+    assert [reading.at for reading in found.quality.readings] == [at for at in range(16) if at != 7]
+    assert (found.quality.changes[0].last, found.quality.changes[0].at) == (6, 8)
     assert found.without == {"failed": 1}
     assert "cnn has no scored model in 1 run: 1 failed" in told(every)
 
@@ -219,8 +220,8 @@ def test_every_change_of_the_parameters_is_one() -> None:
 
 def test_only_changes_of_the_least_size_count() -> None:
     every = runs(STEP)
-    assert only(history_of(every, least=0.09).series).accuracy.changes
-    assert not only(history_of(every, least=0.11).series).accuracy.changes
+    assert only(history_of(every, least=0.09).series).quality.changes
+    assert not only(history_of(every, least=0.11).series).quality.changes
 
 
 def test_one_picture_or_none_makes_no_series_of_a_family() -> None:
@@ -243,7 +244,7 @@ def test_the_baseline_is_marked_and_not_counted_twice() -> None:
     more_seeds = replace(every[2], families={"cnn": family(0.97, seeds=5)})
     (series,) = history_of(every, more_seeds).series
     assert [entry.run for entry in series.runs] == [f"run-{at}" for at in range(5)]
-    assert [round(reading.value, 1) for reading in only([series]).accuracy.readings] == [0.9, 0.9, 1.0, 0.9, 0.9]
+    assert [round(reading.value, 1) for reading in only([series]).quality.readings] == [0.9, 0.9, 1.0, 0.9, 0.9]
     (series,) = history_of(every[1:], every[0]).series
     assert [entry.baseline for entry in series.runs] == [True, False, False, False, False]
 
@@ -318,7 +319,7 @@ def test_a_drop_between_repeats_is_found_whoever_asks_and_however_often_they_ran
     for often in (2, 4, 9):
         every = [run(at, {"cnn": before if at < often else after, "dummy": still}) for at in range(2 * often)]
         for wanted in ((), ("cnn",)):
-            (change,) = only(history_of(every, families=wanted).series).accuracy.changes
+            (change,) = only(history_of(every, families=wanted).series).quality.changes
             assert change.at == often
             p.add(change.p)
     assert len(p) == 1
@@ -326,15 +327,16 @@ def test_a_drop_between_repeats_is_found_whoever_asks_and_however_often_they_ran
 
 def test_a_change_is_corrected_for_all_families_whichever_are_shown() -> None:
     every = [run(at, {"cnn": family(STEP[at], at), "dummy": family(0.5, 100 + at)}) for at in range(16)]
-    (alone,) = only(history_of(every, families=["cnn"]).series).accuracy.changes
-    assert [alone] == list(only(history_of(every).series).accuracy.changes)
+    (alone,) = only(history_of(every, families=["cnn"]).series).quality.changes
+    assert [alone] == list(only(history_of(every).series).quality.changes)
     assert [each.name for each in history_of(every, families=["cnn"]).series[0].families] == ["cnn"]
 
 
 def test_what_could_not_have_been_seen_is_told_with_the_reason() -> None:
     readings = tuple(Reading(at, 0.5 + at / 100) for at in range(8))
-    assert Track(readings[:3], different=3).in_short(ACCURACY) == "too few runs to see a change (3\u00a0runs)"
-    assert Track(readings, different=2, comparisons=1).in_short(ACCURACY) == (
+    accuracy = metric_figure(metric("accuracy"))
+    assert Track(readings[:3], different=3).in_short(accuracy) == "too few runs to see a change (3\u00a0runs)"
+    assert Track(readings, different=2, comparisons=1).in_short(accuracy) == (
         "the noise is too large to see a change (8\u00a0runs, 2 different): more seeds or more runs would show one"
     )
 
@@ -402,10 +404,10 @@ def test_the_data_holds_every_series_and_change(bench: Any) -> None:
     (Path("reports") / "old").mkdir()
     (Path("reports") / "old" / "run.json").write_text("{}")
     data = json.loads(bench("--json")[1])
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert data == json.loads(json.dumps(history(find(Path("reports"))).as_data()))
     assert [len(series["runs"]) for series in data["series"]] == [15, 1]
-    (change,) = data["series"][0]["families"][0]["accuracy"]["changes"]
+    (change,) = data["series"][0]["families"][0]["quality"]["changes"]
     assert data["series"][0]["runs"][change["at"]]["run"] == "run-8"
     assert [each["file"] for each in data["unreadable"]] == ["reports/old"]
     assert bench("--json", "--out", "made/history.json")[1] == "made/history.json\n"

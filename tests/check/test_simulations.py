@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, softmax
 
 from bench import stats
-from bench.check.findings import GateOutcome, Metric
+from bench.check.findings import GateOutcome, Quantity
 from bench.check.judge import judge
 from bench.check.policy import FamilyPolicy, Policy
+from bench.metrics import metric
 from bench.runs.results import Environment, FamilyResult, FamilyStatus, Results, Split
 
 pytestmark = pytest.mark.slow
@@ -87,7 +88,7 @@ def results(correct: dict[str, Right], times: Sequence[float] = ()) -> Results:
 def failed(before: dict[str, Right], after: dict[str, Right]) -> list[str]:
     """Families whose accuracy fails the gate."""
     found = judge(results(before), results(after), Policy()).findings
-    return [each.family for each in found if each.metric == Metric.ACCURACY and each.outcome == GateOutcome.FAIL]
+    return [each.family for each in found if each.quantity == Quantity.METRIC and each.outcome == GateOutcome.FAIL]
 
 
 def bare(before: Right, after: Right) -> bool:
@@ -264,6 +265,78 @@ def test_the_minimum_detectable_drop_is_detected_four_times_in_five() -> None:
     assert all(0.7 <= rate <= 0.9 for rate in rates.values())
 
 
+# -- every metric
+
+METRICS = (
+    "accuracy balanced_accuracy macro_f1 roc_auc average_precision log_loss brier cohen_kappa mcc recall:e precision:e "
+    "cost"
+).split()
+SHARES = (0.4, 0.3, 0.16, 0.1, 0.04)
+"""Of the five classes of the pictures, a to e."""
+
+CLASSES = tuple("abcde")
+PRICES = (("a", "b", 1.0), ("b", "a", 3.0), ("e", "a", 20.0), ("e", "b", 20.0))
+SIGNAL, DRIFT, BIAS = 2.0, 0.011, 0.03
+"""How well the classes are told apart; standard deviations over trainings of that (relative) and of the leanings to
+classes: about 0.4 points of accuracy."""
+
+
+def answers(rng: np.random.Generator, hard: Floats, labels: NDArray[np.int64], signal: float) -> Floats:
+    """Probabilities by three trainings, shape (3, n, 5); each has leanings of its own to the classes."""
+    classes = len(SHARES)
+    noise = np.sqrt(CHANCE) * rng.standard_normal((3, *hard.shape)) + np.sqrt(1 - CHANCE) * hard
+    strength = signal * (1 + DRIFT * rng.standard_normal((3, 1, 1)))
+    bias = BIAS * rng.standard_normal((3, 1, classes))
+    return softmax(1.5 * (strength * np.eye(classes)[labels] + 0.6 * np.log(SHARES) + bias + noise), axis=-1)
+
+
+def of_metric(name: str, probabilities: Floats, labels: NDArray[np.int64], groups: NDArray[np.int64] | None) -> Results:
+    """What the gate compares for one metric."""
+    chosen = metric(name, CLASSES, PRICES if name == "cost" else ())
+    family = FamilyResult(
+        FamilyStatus.COMPLETE,
+        seeds=(0, 1, 2),
+        correct=probabilities.argmax(axis=-1) == labels,
+        values=np.zeros((0, 0)) if chosen.exact else np.array([chosen.values(one, labels) for one in probabilities]),
+    )
+    counts = dict(zip(CLASSES, np.bincount(labels, minlength=len(CLASSES)).tolist(), strict=True))
+    split = Split("drawn", "0", "0", len(labels), counts, () if groups is None else tuple(groups.tolist()))
+    env = Environment("3.11", "3", "tensorflow", "cpu", 2, "")
+    config = {} if chosen.exact else {"metric": [name]}
+    return Results("run", "complete", "2026-01-01T00:00:00Z", "", "", config, split, env, {"cnn": family})
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_gate_of_every_metric_seldom_cries_wolf(grouped: bool) -> None:
+    """Five classes at 10:1 on 1,000 pictures, three seeds each; with groups of 1 to 9 pictures or without."""
+    n, rates = 1000, {}
+    for place, drop in enumerate((0.0, 0.06)):
+        rng = np.random.default_rng([9000, grouped, place])
+        failed: dict[str, list[bool]] = {name: [] for name in METRICS}
+        for _ in range(RUNS):
+            groups = np.repeat(np.arange(n), rng.integers(1, 10, n))[:n] if grouped else np.arange(n)
+            units = groups[-1] + 1
+            labels = rng.choice(len(SHARES), units, p=SHARES)[groups]
+            hard = np.sqrt(0.8) * rng.standard_normal((units, len(SHARES)))[groups]
+            hard += np.sqrt(0.2) * rng.standard_normal((n, len(SHARES)))
+            before, after = (answers(rng, hard, labels, SIGNAL * (1 - share)) for share in (0.0, drop))
+            for name in METRICS:
+                sides = [of_metric(name, side, labels, groups if grouped else None) for side in (before, after)]
+                judged = judge(*sides, Policy()).findings
+                failed[name].append(
+                    any(each.quantity == Quantity.METRIC and each.outcome == GateOutcome.FAIL for each in judged)
+                )
+        rates[drop] = {name: float(np.mean(flags)) for name, flags in failed.items()}
+    rows = [[name, *(percent(each[name]) for each in rates.values())] for name in METRICS]
+    show(
+        f"The gate of every metric, n = 1,000, 3 seeds{', groups' if grouped else ''}, % failed",
+        ("metric", "no change", "weaker by 6 %"),
+        rows,
+    )
+    assert max(rates[0.0].values()) <= 0.025 + 2 * np.sqrt(0.025 * 0.975 / RUNS), rates[0.0]
+    assert all(rates[0.06][name] > rates[0.0][name] for name in METRICS), rates
+
+
 # -- intervals
 
 
@@ -426,7 +499,7 @@ def test_times_alarm_only_where_steps_are_slower() -> None:
                     times[1] *= factor
                     judged = judge(results(right, times[0]), results(right, times[1]), Policy()).findings
                     found.append(
-                        any(each.metric == Metric.TIME and each.outcome == GateOutcome.FAIL for each in judged)
+                        any(each.quantity == Quantity.TIME and each.outcome == GateOutcome.FAIL for each in judged)
                     )
                 rates.append(np.mean(found))
         false[repeats, machine], power[repeats, machine] = rates[:3], rates[3:]

@@ -377,7 +377,10 @@ def test_data_as_json_is_all_there_is(bench, pictures):
     assert sum(sum(part.values()) for part in told["counts"].values()) == 39
     assert [each["id"] for each in told["quarantined"]] == ["dogs/00.png", "dogs/01.png", "dogs/02.png"]
     assert told["balance"]["largest"] == "cats"
-    assert told["warnings"] == ["Of dogs, 3 of 12 pictures (25.0 %) are left out."]
+    left_out, unbalanced = told["warnings"]
+    assert left_out == "Of dogs, 3 of 12 pictures (25.0 %) are left out."
+    assert unbalanced.startswith("The largest class has 3.6 times the training pictures of the smallest")
+    assert "--metric balanced_accuracy" in unbalanced
     assert told["sizes"] == {"smallest": [20, 30], "median": [20, 30], "largest": [20, 30]}
 
 

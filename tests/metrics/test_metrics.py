@@ -49,6 +49,7 @@ THEIRS: dict[str, Theirs] = {
     "mcc": lambda y, p, predicted: sk.matthews_corrcoef(y, predicted),
     "recall:dent": lambda y, p, predicted: sk.recall_score(y, predicted, average=None)[1],
     "precision:dent": lambda y, p, predicted: sk.precision_score(y, predicted, average=None, zero_division=0)[1],
+    "f1:dent": lambda y, p, predicted: sk.f1_score(y, predicted, average=None, zero_division=0)[1],
     "cost": lambda y, p, predicted: (sk.confusion_matrix(y, predicted) * priced(p.shape[1])).sum() / len(y),
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import Budget, RunConfig
+from bench.metrics._metric import Metric
 from bench.records import (
     COMPLETE,
     FAIL,
@@ -23,6 +24,7 @@ from bench.records import (
     Cost,
     Ending,
     Epoch,
+    Estimate,
     Failure,
     FailureKind,
     FamilyInfo,
@@ -109,6 +111,49 @@ def generate(folder: Path, size: Size | None = None, seed: int = 0) -> Run:
     )
     save_thumbnails(folder, _thumbnails(run, size))
     return run
+
+
+def with_metrics(run: Run, *names: str) -> Run:
+    """The run by other metrics: the first decides. In validation a loss is 1 - accuracy, and all others are as it.
+
+    The test results are those of the predictions.
+    """
+    run = replace(run, config=replace(run.config, metric=names))
+    chosen = {trial.name for trial in run.ranking()}
+
+    def measured(metric: Metric, value: float) -> float:
+        return 1 - value if metric.lower_is_better else value
+
+    def changed(trial: Trial) -> Trial:
+        by, value, validation = run.metric, trial.value, trial.validation
+        if value is None or validation is None:
+            return replace(trial, metric=by.name)
+        estimates = {other.name: Estimate(measured(other, value), standard_error=0.02) for other in run.metrics}
+        history = tuple(replace(epoch, value=measured(by, epoch.val_accuracy)) for epoch in trial.history)
+        trial = replace(
+            trial,
+            metric=by.name,
+            value=measured(by, value),
+            history=history,
+            validation=replace(validation, estimates=estimates),
+            over_seeds=None,
+        )
+        if trial.test is None or trial.name not in chosen:
+            return trial
+        values = {other.name: predictions.over_seeds(run, replace(trial, repeats=()), other) for other in run.metrics}
+        tests = {name: Estimate(*ends) for name, ends in values.items() if ends}
+        several = predictions.values_by_seed(run, trial)[0].mean(axis=1).tolist()
+        repeats = tuple(
+            replace(repeat, test=replace(repeat.test, estimates={by.name: Estimate(several[repeat.number])}))
+            for repeat in trial.repeats
+        )
+        trial = replace(trial, test=replace(trial.test, estimates=tests), repeats=repeats)
+        ends = predictions.over_seeds(run, trial, by)
+        over = OverSeeds(len(several), *ends, sd=stdev(several)) if ends and len(several) > 1 else None
+        return replace(trial, over_seeds=over)
+
+    studies = (replace(study, trials=tuple(map(changed, study.trials))) for study in run.studies)
+    return replace(run, studies=tuple(studies))
 
 
 def _thumbnails(run: Run, size: Size) -> list[Thumbnail]:

@@ -123,7 +123,7 @@ def test_models_are_paired_picture_by_picture_whatever_their_order(before: Run, 
     tests = compare.comparison(before, after).tests
     assert (tests["cnn"].lost, tests["cnn"].gained, tests["cnn"].pictures) == (0, 6, 20)
     assert tests["cnn"].p == pytest.approx(2 * 2 / 2**6)
-    assert tests["cnn"].accuracy.low < 0.3 < tests["cnn"].accuracy.high
+    assert tests["cnn"].change.low < 0.3 < tests["cnn"].change.high
     assert tests["mobilenet_v2"].p == 1
 
 
@@ -152,8 +152,8 @@ def test_with_several_seeds_the_means_are_compared(before: Run, after: Run, tmp_
     one, other = (np.array([np.arange(200) >= each for each in wrong]) for wrong in ([40, 12, 25], [20, 31, 22]))
     assert change.difference == pytest.approx(4 / 600)
     assert change.test is not None
-    assert (change.test.accuracy, change.test.seeds) == (stats.change(one, other), (3, 3))
-    assert change.test.p == change.test.accuracy.p > 0.1
+    assert (change.test.change, change.test.seeds) == (stats.change(one, other), (3, 3))
+    assert change.test.p == change.test.change.p > 0.1
     assert compared.headline == "cnn is not measurably better or worse than before."
     text = words(compare.html(compared, tmp_path))
     assert "They include the noise of the test pictures and, where a run has several seeds, of the seeds" in text
@@ -179,8 +179,8 @@ def test_one_seed_against_several_is_never_a_measurable_change(
     before, after = with_wrong(before, "cnn", [40]), with_wrong(after, "cnn", wrong)
     change = changed(before, after)["cnn"]
     assert change.test is not None
-    assert (change.test.significant, change.test.accuracy.calibrated) == (significant, False)
-    assert change.test.accuracy.difference == pytest.approx((40 - sum(wrong) / 2) / 200)
+    assert (change.test.significant, change.test.change.calibrated) == (significant, False)
+    assert change.test.change.difference == pytest.approx((40 - sum(wrong) / 2) / 200)
     compared = compare.comparison(before, after)
     assert ("the noise of seeds is unknown" in compared.headline) == significant
     text = words(compare.html(compared, tmp_path))
@@ -230,7 +230,7 @@ def test_a_family_of_one_run_only_stands_there_with_the_reason(before: Run, afte
     studies = tuple(study for study in after.studies if study.family != "mobilenet_v2")
     change = changed(before, replace(after, families=families, studies=studies))["mobilenet_v2"]
     assert (change.after.trial, change.after.reason) == (None, "not in this run")
-    assert change.before.accuracy == pytest.approx(0.9333)
+    assert change.before.value == pytest.approx(0.9333)
 
 
 def test_runs_without_a_result_compare(empty_run: Run, before: Run, tmp_path: Path) -> None:

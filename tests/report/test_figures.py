@@ -102,7 +102,7 @@ def test_with_several_seeds_the_test_accuracy_is_their_mean(seeded_run: Run) -> 
     cnn = seeded_run.best("cnn")
     assert cnn is not None
     assert cnn.over_seeds is not None
-    assert cost_charts.accuracy(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
+    assert cost_charts.result(cnn) == (pytest.approx(163 / 180), cnn.over_seeds.low, cnn.over_seeds.high)
     (hover,) = (mark for mark in marks_of(seeded_run, "parameters") if mark.startswith("cnn"))
     assert "test 90.6\u202f%" in hover
     assert ", mean of 3\u00a0seeds)" in hover
@@ -194,7 +194,7 @@ def test_a_missing_interval_is_computed(run: Run) -> None:
     chosen = run.ranking()[0]
     assert chosen.test is not None
     bare = replace(chosen, test=replace(chosen.test, accuracy_low=None, accuracy_high=None))
-    assert cost_charts.accuracy(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
+    assert cost_charts.result(bare) == pytest.approx((0.9333, 0.8872, 0.9615), abs=1e-4)
 
 
 def test_a_learning_curve_is_in_phases(cached_run: Run) -> None:

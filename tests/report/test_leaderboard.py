@@ -86,7 +86,7 @@ def test_the_recommended_family_is_the_first_even_if_another_is_more_accurate(
     first, second, chance = leaderboard.board(close)
     assert (first.family.name, first.rank, first.is_shipped) == ("cnn", 1, True)
     assert (second.family.name, second.rank, second.is_shipped) == ("mobilenet_v2", 1, False)
-    assert (chance.status, chance.accuracy, chance.family.title) == ("chance", 0.5, "Always answering cat")
+    assert (chance.status, chance.value, chance.family.title) == ("chance", 0.5, "Always answering cat")
 
 
 def test_a_baseline_that_is_no_better_than_chance_is_in_its_row(compared_run: Run) -> None:

@@ -315,7 +315,7 @@ def test_the_csv_has_the_boards_columns_best_first(run: Run, tmp_path: Path) -> 
 def test_the_csv_of_folds_has_their_spread(folded_run: Run, tmp_path: Path) -> None:
     report.write_csv(folded_run, tmp_path / "leaderboard.csv")
     rows = list(csv.DictReader((tmp_path / "leaderboard.csv").read_text(encoding="utf-8").splitlines()))
-    assert list(rows[0])[-10:-6] == ["val_accuracy_std", "seeds", "epochs", "ending"]
+    assert list(rows[0])[-11:-7] == ["val_accuracy_std", "seeds", "epochs", "ending"]
     assert [round(float(row["val_accuracy_std"]), 4) for row in rows] == [0.0224] * 3
 
 

@@ -194,7 +194,7 @@ def test_few_trials_and_known_configurations_alone_have_no_chart(run: Run) -> No
 def test_a_pruned_trial_without_a_value_stands_where_it_was_last() -> None:
     reported = {"value": None, "intermediate_values": {1: 0.4, 2: 0.6}}
     pruned = replace(trial("cnn", TPE, 0, 1, 0.9, 3.0, 10), state=PRUNED, **reported)
-    assert search_history.last_accuracy(pruned) == 0.6
+    assert search_history.last_value(pruned) == 0.6
 
 
 # -- what was searched

@@ -188,6 +188,28 @@ def test_the_time_of_a_step_is_that_of_the_last_phase_without_its_first_epoch() 
     assert steady([]) == ()
 
 
+@pytest.mark.slow
+@pytest.mark.storage
+def test_a_run_by_another_metric_leaves_its_values_and_scores_by_class(made: Callable[..., Run]) -> None:
+    run = made(families=("a",), metric=("macro_f1", "accuracy"))
+    written = results.read(run.path / results.FILE)
+    assert written.config["metric"] == ["macro_f1"]  # the others decide nothing
+    assert written.metric.name == "macro_f1"
+    family, chosen = written.families["a"], run.best("a")
+    assert chosen
+    assert family.value == pytest.approx(chosen.test_value, abs=1e-7)
+    assert family.values.shape == family.correct.shape == (3, 240)
+    scored = predictions.of_seeds(run, chosen)
+    for values, predicted in zip(family.values, scored.values(), strict=True):
+        exact = predicted.values(run.metric)[np.argsort(predicted.sha256)]
+        assert values == pytest.approx(exact, rel=1e-6)
+    assert np.array_equal(results.of_run(run).families["a"].values, family.values)
+    for name, count in written.split.class_counts.items():
+        assert family.classes[name]["support"] == count
+        recall, low, high = family.classes[name]["recall"]  # type: ignore[misc]
+        assert low < recall < high
+
+
 # -- as a file
 
 
@@ -222,6 +244,53 @@ def saved(tmp_path: Path) -> Path:
 def test_what_is_read_is_what_was_written_byte_for_byte(saved: Path, tmp_path: Path) -> None:
     results.write(tmp_path / "again.json", results.read(saved))
     assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
+
+
+@pytest.fixture
+def of_log_loss(saved: Path) -> Path:
+    """The same file by another metric."""
+    read, draw = results.read(saved), np.random.default_rng(1)
+    values = draw.exponential(size=(2, 13)).astype(np.float32).astype(np.float64)
+    families = {
+        name: replace(family, values=values) if family.seeds else family for name, family in read.families.items()
+    }
+    results.write(saved, replace(read, config={**read.config, "metric": ["log_loss"]}, families=families))
+    return saved
+
+
+def test_values_of_another_metric_are_read_as_they_were_written(of_log_loss: Path, tmp_path: Path) -> None:
+    read = results.read(of_log_loss)
+    assert read.metric.name == "log_loss"
+    assert read.families["cnn"].value == pytest.approx(read.families["cnn"].values.mean())
+    assert read.families["cnn"].accuracy == pytest.approx(read.families["cnn"].correct.mean())
+    results.write(tmp_path / "again.json", read)
+    assert (tmp_path / "again.json").read_bytes() == of_log_loss.read_bytes()
+
+
+def test_a_file_of_accuracy_has_nothing_of_other_metrics(saved: Path) -> None:
+    assert not {"value", "values", "values_sha256"} & json.loads(saved.read_text())["families"]["cnn"].keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda family: family["values"].__setitem__(0, family["values"][1]), "values do not match values_sha256"),
+        (lambda family: family["values"].pop(), "values must be 13 numbers of every one of 2 seeds"),
+        (lambda family: family["values"].__setitem__(0, "AAAA"), "values must be 13 numbers of every one of 2 seeds"),
+        (lambda family: family.pop("values"), "values must be 13 numbers of every one of 2 seeds"),
+        (lambda family: family.pop("values_sha256"), "values do not match values_sha256"),
+    ],
+)
+def test_damaged_values_are_refused(of_log_loss: Path, change: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(BaselineError, match=message):
+        results.read(changed(of_log_loss, lambda data: change(data["families"]["cnn"])))
+
+
+def test_an_unknown_metric_is_refused(of_log_loss: Path) -> None:
+    read = results.read(of_log_loss)
+    results.write(of_log_loss, replace(read, config={"metric": ["quality"]}))
+    with pytest.raises(BaselineError, match="config: unknown metric 'quality'"):
+        results.read(of_log_loss)
 
 
 def test_an_older_file_has_no_hashes_of_the_families(saved: Path) -> None:

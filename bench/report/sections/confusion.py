@@ -1,4 +1,4 @@
-"""Confusion: the classes that a model mistakes for others, and the classes with the lowest recall."""
+"""Confusion: the classes that a model mistakes for others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 from bench.runs.predictions import Predictions
 
 MAX_CLASSES = 20
-"""Maximum number of classes in a matrix; with more classes only the most frequent confusions are shown."""
+"""Maximum number of classes in a table; of more classes the worst are shown."""
 
 MAX_PAIRS = 15
 """Maximum number of confusions shown instead of a matrix."""
-
-WORST = 10
-"""Maximum number of classes in the list of the worst."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +27,6 @@ class ConfusedPair:
     count: int
     n: int
     pair: str
-
-
-@dataclass(frozen=True)
-class ClassRecall:
-    """The recall of a class: `right` of `n` pictures, with its 95 % interval.
-
-    Attributes:
-        taken_for: The class that is most often predicted instead.
-    """
-
-    name: str
-    right: int
-    n: int
-    low: float
-    high: float
-    taken_for: str
-
-    @property
-    def recall(self) -> float:
-        """Share of the class's pictures that are classified correctly."""
-        return self.right / self.n
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +60,17 @@ class Confusion:
         return self.confused[:MAX_PAIRS]
 
     @property
-    def worst(self) -> list[ClassRecall]:
-        """The classes with the lowest recall, lowest first; classes without a mistake are left out."""
-        taken_for = {pair.true: pair.predicted for pair in reversed(self.confused)}
-        recalls = []
-        for label, (name, row) in enumerate(zip(self.classes, self.counts, strict=True)):
-            if name in taken_for:
-                _, low, high = self.predictions.share_right(self.predictions.labels == label)
-                recalls.append(ClassRecall(name, int(row[label]), int(row.sum()), low, high, taken_for[name]))
-        return sorted(recalls, key=lambda recall: (recall.recall, -recall.n, recall.name))[:WORST]
+    def hardest(self) -> list[int]:
+        """Labels of the classes that occur: all in their order, or `MAX_CLASSES` by recall, the lowest first."""
+        occur = [label for label in range(len(self.classes)) if self.counts[label].any() or self.counts[:, label].any()]
+        if len(occur) <= MAX_CLASSES:
+            return occur
+        recall = self.counts.diagonal() / np.maximum(self.counts.sum(axis=1), 1)
+        return sorted(occur, key=lambda label: (recall[label], label))[:MAX_CLASSES]
+
+    def taken_for(self, name: str) -> str:
+        """The class that is most often predicted instead of another one; "" without a mistake."""
+        return next((pair.predicted for pair in self.confused if pair.true == name), "")
 
 
 def confusion(predictions: Predictions, classes: Sequence[str]) -> Confusion:

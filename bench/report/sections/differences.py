@@ -1,4 +1,4 @@
-"""The tests of every family against the most accurate one."""
+"""The tests of every family against the best one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import text
+from bench.metrics import metric
 from bench.records import Run, Trial
 from bench.runs.standings import Standing, scored, standings
 
 
 @dataclass(frozen=True)
 class Differences:
-    """The section: every other family against the most accurate.
+    """The section: every other family against the best.
 
     Attributes:
-        leader: The most accurate trial.
+        leader: The best trial.
         gaps: The other trials that could be tested, with their differences, best first.
         untested: Scored trials without matching predictions: they are tied if the intervals overlap.
         n, groups: Number of test pictures, and of their groups, which then count; None without groups.
@@ -38,7 +39,7 @@ class Differences:
         named = [
             f"{words}: {text.listing([text.label(t) for t in trials])}" for words, trials in parts.items() if trials
         ]
-        return f"{text.label(self.leader)} is the most accurate; {'; '.join(named)}"
+        return f"{text.label(self.leader)} is the {text.most(metric(self.leader.metric))}; {'; '.join(named)}"
 
 
 def section(run: Run) -> Differences:

@@ -1,4 +1,4 @@
-"""Learning curves: loss and accuracy of a trial by epoch, with the phases of its training."""
+"""Learning curves: loss and metric of a trial by epoch, with the phases of its training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from itertools import accumulate, groupby, pairwise
 from markupsafe import Markup
 
 from bench import text
+from bench.metrics import metric
+from bench.metrics._metric import Metric
 from bench.records import Epoch, Trial
 from bench.report import svg
 from bench.report.styles import Mark, marks
@@ -28,7 +30,7 @@ Series = Mapping[str, Sequence[float | None]]
 
 @dataclass(frozen=True)
 class LearningPhase:
-    """A phase of training: its name as in `records.Epoch`, its epochs, and the validation accuracy after each."""
+    """A phase of training: its name as in `records.Epoch`, its epochs, and the metric of the validation after each."""
 
     name: str
     epochs: tuple[int, ...]
@@ -37,7 +39,7 @@ class LearningPhase:
 
 def learning_phases(trial: Trial) -> list[LearningPhase]:
     """The phases of a trial's training; for a running or pruned trial, as far as reported."""
-    epochs = [(epoch.phase, epoch.epoch, epoch.val_accuracy) for epoch in trial.history]
+    epochs = [(epoch.phase, epoch.epoch, epoch.measured) for epoch in trial.history]
     epochs = epochs or [("", epoch, value) for epoch, value in sorted(trial.intermediate_values.items())]
     phases = []
     for name, reports in groupby(epochs, key=lambda report: report[0]):
@@ -47,27 +49,30 @@ def learning_phases(trial: Trial) -> list[LearningPhase]:
 
 
 def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
-    """Draw the validation accuracy of a trial by epoch, as an inline picture of 96 by 24; empty without an epoch.
+    """Draw the metric of the validation by epoch, as an inline picture of 96 by 24; empty without an epoch.
 
-    A vertical dashed line separates two phases. Screen readers get the curve in words. The colour is the `--mark` of
-    the enclosing element, which keeps thousands of curves small.
+    `scale` has the values at the bottom and at the top. A vertical dashed line separates two phases. Screen readers get
+    the curve in words. The colour is the `--mark` of the enclosing element, which keeps thousands of curves small.
     """
     phases = learning_phases(trial)
     values = [value for phase in phases for value in phase.values]
     if not values:
         return Markup()
-    low, high = scale
+    (bottom, top), by = scale, metric(trial.metric)
     step = 88 / max(len(values) - 1, 1)
-    points = [(4 + i * step, 20 - 16 * (value - low) / max(high - low, 1e-9)) for i, value in enumerate(values)]
+    points = [(4 + i * step, 20 - 16 * (value - bottom) / ((top - bottom) or 1e-9)) for i, value in enumerate(values)]
     lines = [
         Markup('<line class="phase" x1="{x}" x2="{x}" y1="0" y2="24"/>').format(x=f"{4 + (n - 0.5) * step:.1f}")
         for n in accumulate(len(phase.values) for phase in phases[:-1])
     ]
-    title = f"Validation accuracy by epoch: {text.percent(values[0])} to {text.percent(values[-1])}, "
-    title += f"best {text.percent(max(values))} of {text.plural(len(values), 'epoch')}"
+    best = max(values, key=trial.quality)
+    title = (
+        f"Validation {text.metric_name(by)} by epoch: {text.figure(values[0], by)} to {text.figure(values[-1], by)}, "
+    )
+    title += f"best {text.figure(best, by)} of {text.plural(len(values), 'epoch')}"
     parts = [f"{len(phase.values)} {text.one_line(phase.name)}" for phase in phases if phase.name]
     title += f": {', then '.join(parts)}" if parts else ""
-    x, y = points[values.index(max(values))]
+    x, y = points[values.index(best)]
     return Markup(
         '<svg class="spark" viewBox="0 0 96 24" role="img" aria-label="{title}">'
         '{lines}<polyline points="{points}"/><circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/></svg>'
@@ -82,13 +87,17 @@ def sparkline(trial: Trial, scale: tuple[float, float]) -> Markup:
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """The curves of one trial; `best` is the epoch with the highest validation accuracy, the first of several."""
+    """The curves of one trial; `best` is the epoch with the best validation result, the first of several.
 
+    Without another metric, `values` has the accuracy in training too.
+    """
+
+    metric: Metric
     epochs: tuple[Epoch, ...]
     phases: tuple[LearningPhase, ...]
     best: Epoch
     losses: Markup
-    accuracies: Markup
+    values: Markup
 
     @property
     def rows(self) -> tuple[Epoch, ...]:
@@ -101,7 +110,9 @@ class LearningCurves:
     @property
     def summary(self) -> str:
         """The charts in words."""
-        best = f"highest validation accuracy {text.percent(self.best.val_accuracy)} in epoch {self.best.epoch}"
+        extreme = "lowest" if self.metric.lower_is_better else "highest"
+        value = f"{text.metric_name(self.metric)} {text.figure(self.best.measured, self.metric)}"
+        best = f"{extreme} validation {value} in epoch {self.best.epoch}"
         spans = [f"{text.one_line(p.name)}: epochs {p.epochs[0]} to {p.epochs[-1]}" for p in self.phases]
         course = f"; {text.listing(spans)}" if len(spans) > 1 else ""
         return f"{text.plural(len(self.epochs), 'epoch')}, {best}{course}"
@@ -112,29 +123,28 @@ def learning_curves(trial: Trial) -> LearningCurves | None:
     epochs = tuple(sorted(trial.history, key=lambda epoch: epoch.epoch))
     if not epochs:
         return None
-    phases = tuple(learning_phases(trial))
-    best = max(epochs, key=lambda e: (e.val_accuracy if math.isfinite(e.val_accuracy) else -1.0, -e.epoch))
+    phases, by = tuple(learning_phases(trial)), metric(trial.metric)
+    best = max(epochs, key=lambda e: (by.quality(e.measured) if math.isfinite(e.measured) else -math.inf, -e.epoch))
     losses: Series = {
         "training": [epoch.loss for epoch in epochs],
         "validation": [epoch.val_loss for epoch in epochs],
     }
-    shares: Series = {
-        "training": [epoch.accuracy for epoch in epochs],
-        "validation": [epoch.val_accuracy for epoch in epochs],
-    }
+    training: Series = {"training": [epoch.accuracy for epoch in epochs]} if by.name == "accuracy" else {}
+    measured: Series = {**training, "validation": [epoch.measured for epoch in epochs]}
     low, high = _ends(losses)
     frame = svg.Frame(svg.counts("epoch", epochs[-1].epoch), svg.numbers("", min(low, 0.0), high))
-    percent = svg.Frame(frame.x, svg.percentages("", *_ends(shares)))
-    shown = _curves(percent, epochs, phases, shares)
-    if math.isfinite(best.val_accuracy):
-        shown.append(percent.dot((float(best.epoch), best.val_accuracy), PART_MARKS["validation"]))
+    of_metric = svg.Frame(frame.x, svg.values("", *_ends(measured), by))
+    shown = _curves(of_metric, epochs, phases, measured)
+    if math.isfinite(best.measured):
+        shown.append(of_metric.dot((float(best.epoch), best.measured), PART_MARKS["validation"]))
     name, below = text.label(trial), "by epoch; the table below has the same numbers"
     return LearningCurves(
+        metric=by,
         epochs=epochs,
         phases=phases,
         best=best,
         losses=frame.chart(f"{name}: loss {below}", _curves(frame, epochs, phases, losses)),
-        accuracies=percent.chart(f"{name}: accuracy {below}", shown),
+        values=of_metric.chart(f"{name}: {text.metric_name(by)} {below}", shown),
     )
 
 

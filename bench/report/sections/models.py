@@ -15,6 +15,7 @@ from bench.report.sections.learning_curves import PART_MARKS, LearningCurves, le
 from bench.report.sections.reliability import BINS, Calibration, calibration, draw_reliability
 from bench.report.styles import family_marks
 from bench.runs import predictions
+from bench.runs.by_class import ClassScores, by_class
 from bench.runs.predictions import Predictions
 from bench.runs.standings import recommended
 from bench.runs.thumbnails import MISTAKES
@@ -56,9 +57,13 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class TestedModel:
-    """Results of a model on the test pictures; `reliability` is the chart of the calibration."""
+    """Results of a model on the test pictures; `reliability` is the chart of the calibration.
+
+    `by_class` has the scores over all seeds, of all classes or those with the lowest recall.
+    """
 
     confusion: Confusion
+    by_class: Sequence[ClassScores]
     calibration: Calibration
     reliability: Markup
     mistakes: Mistakes
@@ -104,9 +109,10 @@ def section(run: Run) -> Models:
     for trial in sorted(run.ranking(), key=lambda trial: trial is not shipped):
         tested, predicted = None, by_family.get(trial.family)
         if predicted and predicted.is_of_classes(len(classes)):
-            calibrated = calibration(predicted)
+            calibrated, confused = calibration(predicted), confusion(predicted, classes)
             tested = TestedModel(
-                confusion=confusion(predicted, classes),
+                confusion=confused,
+                by_class=by_class(run, trial, confused.hardest),
                 calibration=calibrated,
                 reliability=draw_reliability(calibrated, text.label(trial), looks[trial.family]),
                 mistakes=mistakes(predicted, classes, album, 0 if trial.family in run.baselines else MISTAKES),

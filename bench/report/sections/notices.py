@@ -14,13 +14,11 @@ from bench.report.inventory import Inventory
 from bench.report.sections.shortcut_notice import shortcut
 from bench.report.sections.verdict import progress
 from bench.runs import predictions
+from bench.runs.by_class import unfound
 from bench.runs.standings import scored
 
 NAMED = 4
 """Maximum number of families or classes that a sentence names."""
-
-LEAST_MISSED = 2
-"""Minimum number of test pictures of a class that counts as not found by any family."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,11 @@ def notices(run: Run) -> list[Notice]:
     banners = [*_state(run)]
     if noticed := shortcut(run):
         banners.append(Notice(noticed.level, noticed.title, str(noticed), "ship"))
+    hidden = "Accuracy hides a class" if run.metric.name == "accuracy" else "A class is missed"
     titled = {
         ("Pretrained weights missing", "leaderboard"): _random_weights(run),
-        ("Accuracy hides a class", "models"): hidden_classes(run),
+        (hidden, "models"): hidden_classes(run),
+        ("Unbalanced classes", "leaderboard"): account.misleading,
         ("Some families have no result", "leaderboard"): _without_result(run),
         ("Pictures left out", "data"): account.losses,
         ("Labels in doubt", "data"): account.doubts,
@@ -131,23 +131,15 @@ def hidden_classes(run: Run) -> list[str]:
 
     Balanced accuracies, the means over classes of the recall, stand beside them.
     """
-    ranked, by_family = scored(run), predictions.of_run(run)
+    ranked, by_family, sentences = scored(run), predictions.of_run(run), []
     models = [by_family[trial.family] for trial in ranked if trial.family in by_family]
-    if not models:
-        return []
-    labels, sentences = models[0].labels, []
-    recalled = np.any([model.right for model in models], axis=0)
-    counts = np.bincount(labels, minlength=len(run.split.classes)).tolist()
-    missed = {
-        text.one_line(name): count
-        for label, (name, count) in enumerate(zip(run.split.classes, counts, strict=False))
-        if count >= LEAST_MISSED and not recalled[labels == label].any()
-    }
-    if missed:
-        pictures = text.plural(sum(missed.values()), "test picture")
-        sentences.append(f"No family finds {text.listing(list(missed), NAMED)}: all have a recall of 0 of {pictures}.")
-    constant = int(np.bincount(labels).max())
-    if len(labels) > constant >= max(int(model.right.sum()) for model in models):
+    if missed := unfound(run):
+        names, pictures = [text.one_line(name) for name in missed], text.plural(sum(missed.values()), "test picture")
+        sentences.append(f"No family finds {text.listing(names, NAMED)}: all have a recall of 0 of {pictures}.")
+    labels = models[0].labels if models else np.zeros(0, np.int64)
+    constant = int(np.bincount(labels, minlength=1).max())
+    most = max((int(model.right.sum()) for model in models), default=0)
+    if run.metric.name == "accuracy" and len(labels) > constant >= most:
         name, share = text.one_line(run.split.classes[int(np.bincount(labels).argmax())]), constant / len(labels)
         sentences.append(f"No family is better than always answering {name} ({text.percent(share)}).")
     if not sentences:

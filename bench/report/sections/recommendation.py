@@ -50,7 +50,7 @@ class Recommendation:
     """The section.
 
     Attributes:
-        candidates: The recommended trial first, then by validation accuracy.
+        candidates: The recommended trial first, then the best of the validation.
         shortcut: The shortcut in the data, without which no model is recommended; None without one.
         steps: Choices for each of the `LIMITS`, ascending, as value and words. They are the costs of the candidates,
             so that every step admits one more.
@@ -91,9 +91,9 @@ def section(run: Run) -> Recommendation:
 
 
 def efficient(run: Run) -> list[Trial]:
-    """The complete trials that no other beats, best validation accuracy first.
+    """The complete trials that no other beats, the best in the validation first.
 
-    Answers from the record and baselines are left out. A trial beats another if it is at least as good in accuracy,
+    Answers from the record and baselines are left out. A trial beats another if it is at least as good in the metric,
     size, latency and training time, and better in one of them. The best trial within any limits on the three costs is
     always among these trials.
     """
@@ -104,7 +104,7 @@ def efficient(run: Run) -> list[Trial]:
         if trial.family not in run.baselines
         if math.isfinite(trial.value)
     ]
-    points = [(-(trial.value or 0.0), *(cost_of(trial, cost) for cost in LIMITS)) for trial in trials]
+    points = [(-trial.quality(trial.value), *(cost_of(trial, cost) for cost in LIMITS)) for trial in trials]
     return sorted((trials[place] for place in stats.pareto(points)), key=lambda trial: trial.rank_key)
 
 

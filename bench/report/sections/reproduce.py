@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from bench import text
-from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row, to_data
+from bench.records import LEADERBOARD_COLUMNS, Run, leaderboard_row, metric_columns, to_data
 
 DIGITS = 5
 """Significant digits of numbers in the page's record; trials.sqlite3 has all digits."""
@@ -93,11 +93,11 @@ def trial_table(run: Run) -> dict[str, Any]:
     """
     rows = []
     for trial in run.trials:
-        values = leaderboard_row(trial) | {name: getattr(trial, name, None) for name in FIELDS}
+        values = leaderboard_row(trial, run.config.metric) | {name: getattr(trial, name, None) for name in FIELDS}
         values["failure"] = trial.failure.name if trial.failure else ""
         values |= {f"forecast_{name}": getattr(trial.forecast, name, None) for name in FORECASTS}
         rows.append([_plain(value, tenths=column in TIMES) for column, value in values.items()])
-    return {"columns": [*LEADERBOARD_COLUMNS, *FIELDS], "rows": rows}
+    return {"columns": [*LEADERBOARD_COLUMNS, *metric_columns(run.config.metric), *FIELDS], "rows": rows}
 
 
 def packed(data: Mapping[str, Any]) -> Markup:

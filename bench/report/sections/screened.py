@@ -16,13 +16,18 @@ class Comparison:
     best: Trial | None
 
     @property
+    def accuracy(self) -> float | None:
+        """Validation accuracy of the trial."""
+        return self.best.validation.accuracy if self.best and self.best.validation else None
+
+    @property
     def verdict(self) -> str:
         """Position of the trial's accuracy: "inside", "above" or "below" the interval; "" without a trial."""
-        if self.best is None or self.best.value is None:
+        if self.accuracy is None:
             return ""
-        if self.best.value > self.screening.high:
+        if self.accuracy > self.screening.high:
             return "above"
-        return "below" if self.best.value < self.screening.low else "inside"
+        return "below" if self.accuracy < self.screening.low else "inside"
 
 
 def estimate(screening: Screening) -> str:
@@ -52,20 +57,22 @@ def _best(run: Run, screening: Screening) -> Trial | None:
         for trial in run.trials
         if (trial.family, trial.input_size, trial.state) == (screening.family, screening.input_size, COMPLETE)
     ]
-    return min(trials, key=lambda trial: trial.rank_key, default=None) if screening.accuracy is not None else None
+    if screening.accuracy is None:
+        return None
+    return max(trials, key=lambda trial: trial.validation.accuracy if trial.validation else 0.0, default=None)
 
 
 def hits(run: Run) -> str:
-    """Say how many estimates have the best validation accuracy inside their interval; "" without trials to compare."""
+    """Say how many intervals hold the best trial's validation accuracy; "" without trials to compare."""
     compared = [comparison for comparison in compare_screening(run) if comparison.verdict]
     if not compared:
         return ""
     inside = sum(comparison.verdict == "inside" for comparison in compared)
     outside = [
         f"{text.one_line(comparison.screening.family, 40)} at {comparison.screening.input_size}\u00a0px: "
-        f"{text.percent(comparison.best.value)} is {comparison.verdict} {estimate(comparison.screening)}"
+        f"{text.percent(comparison.accuracy)} is {comparison.verdict} {estimate(comparison.screening)}"
         for comparison in compared
-        if comparison.verdict != "inside" and comparison.best
+        if comparison.verdict != "inside"
     ]
     details = f" ({'; '.join(outside)})" if outside else ""
     return (

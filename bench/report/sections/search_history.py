@@ -7,8 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import text
+from bench.metrics import metric
 from bench.records import COMPLETE, FAIL, PRUNED, Run, Trial
-from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned, time_axis, title
+from bench.report.figures import (
+    LEAST_DRAWN,
+    Figure,
+    figure,
+    label,
+    layout,
+    points,
+    thinned,
+    time_axis,
+    title,
+    value_axis,
+)
 from bench.report.sections.screened import Comparison, compare_screening, hits
 from bench.report.sections.timeline import DRAWN as BARS_DRAWN
 from bench.report.sections.timeline import STATE_WORDS, Timeline, draw_timeline, timeline
@@ -26,7 +38,7 @@ class SearchHistory:
     """The section.
 
     Attributes:
-        improved: The steps at which an engine's best accuracy improved.
+        improved: The steps at which an engine's best result improved.
         ended: The trained trials that ended, in the order of their end.
         drawn: Number of these in `figure`.
         figure: None if no engine has proposed anything, or for fewer than `LEAST_DRAWN` trials.
@@ -100,7 +112,7 @@ class SearchStep:
 
     Attributes:
         n: Number of trials that the engine has used of its budget, from 1.
-        best: The highest validation accuracy so far; None before the first complete trial.
+        best: The best validation result so far; None before the first complete trial.
         time_s: The engine's clock at the end of the trial (see `clock_s`).
         is_baseline: True for a trial of a baseline, which is no result of a search.
     """
@@ -127,7 +139,7 @@ def clock_s(run: Run) -> dict[str, float]:
 
 
 def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
-    """By engine, its best validation accuracy over all families but baselines after each trial of its budget.
+    """By engine, its best validation result over all families but baselines after each trial of its budget.
 
     Trials are in the order of the engine's clock. Failed and pruned trials use budget too. Known configurations are
     trained once and charged to every engine, so that all engines start from them.
@@ -139,13 +151,13 @@ def best_so_far(run: Run) -> dict[str, list[SearchStep]]:
         best = engine_steps[-1].best if engine_steps else None
         is_baseline = trial.family in run.baselines
         if trial.state == COMPLETE and not is_baseline and trial.value is not None and math.isfinite(trial.value):
-            best = trial.value if best is None else max(best, trial.value)
+            best = trial.value if best is None else max(best, trial.value, key=trial.quality)
         engine_steps.append(SearchStep(len(engine_steps) + 1, best, trial, clock[trial.name], is_baseline))
     return steps
 
 
 def improvements(steps: Sequence[SearchStep]) -> list[SearchStep]:
-    """The steps at which the best accuracy improved, the first complete trial included."""
+    """The steps at which the best result improved, the first complete trial included."""
     before = [None, *(step.best for step in steps)]
     return [step for step, best in zip(steps, before, strict=False) if step.best is not None and step.best != best]
 
@@ -165,8 +177,8 @@ def ended_trials(run: Run) -> list[Trial]:
     return sorted((t for t in run.trials if t.state in ENDED and not (t.duplicate_of or t.limit)), key=_ended_s)
 
 
-def last_accuracy(trial: Trial) -> float | None:
-    """Validation accuracy of a trial; the last reported one if it was pruned; None without one."""
+def last_value(trial: Trial) -> float | None:
+    """The metric of the validation; the last reported one if it was pruned; None without one."""
     reported, value = trial.intermediate_values, trial.value
     if value is None and trial.state == PRUNED and reported:
         value = reported[max(reported)]
@@ -177,19 +189,19 @@ def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequ
     """Draw a point per trial and a stepped line per engine, its best so far, against the time charged to the engine.
 
     Marks are those of the families, hollow for pruned trials; failed ones are crosses at the bottom, as are trials
-    without an accuracy. Known configurations have an outline.
+    without a result. Known configurations have an outline.
     """
     looks, clock = family_marks(run), clock_s(run)
-    accuracies = {trial.name: last_accuracy(trial) for trial in drawn}
-    shape = layout([accuracy for accuracy in accuracies.values() if accuracy is not None])
-    bottom = shape["yaxis"]["range"][0] / 100
+    values = {trial.name: last_value(trial) for trial in drawn}
+    shape = layout(value_axis([value for value in values.values() if value is not None], run.metric))
+    bottom = shape["yaxis"]["range"][0] / (100 if run.metric.percent else 1)
     axis, unit_s = time_axis("Time charged to the engine", max(clock.values(), default=1.0))
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in drawn:
         groups.setdefault((trial.family, trial.state), []).append(trial)
-    traces = [_engine_line(engine, steps[engine], unit_s, mark.dash) for engine, mark in engine_marks(run).items()]
+    traces = [_engine_line(run, engine, steps[engine], unit_s, mark.dash) for engine, mark in engine_marks(run).items()]
     for (family, state), group in groups.items():
-        heights = [accuracies[trial.name] for trial in group]
+        heights = [values[trial.name] for trial in group]
         mark = looks[family]
         outline = {"width": [2 if trial.known else 0 for trial in group], "color": "var(--ink)"}
         traces.append(
@@ -197,6 +209,7 @@ def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequ
                 group,
                 [clock[trial.name] / unit_s for trial in group],
                 [bottom if height is None else height for height in heights],
+                run.metric,
                 name=label(text.label(group[0]), 40),
                 marker={
                     "symbol": "x" if state == FAIL else f"{mark.symbol}-open" if state == PRUNED else mark.symbol,
@@ -211,14 +224,15 @@ def draw_search(run: Run, steps: Mapping[str, Sequence[SearchStep]], drawn: Sequ
     return figure(traces, shape)
 
 
-def _engine_line(engine: str, steps: Sequence[SearchStep], unit_s: float, dash: str) -> object:
-    """A stepped line of an engine's best accuracy, up to its last trial."""
+def _engine_line(run: Run, engine: str, steps: Sequence[SearchStep], unit_s: float, dash: str) -> object:
+    """A stepped line of an engine's best result, up to its last trial."""
     better = improvements(steps)
     corners = [*better, *steps[-1:]] if better else []
     return points(
         [step.trial for step in corners],
         [step.time_s / unit_s for step in corners],
         [step.best or 0.0 for step in corners],
+        run.metric,
         mode="lines",
         name=label(engine),
         line={"shape": "hv", "color": "var(--ink)", "dash": dash, "width": 1.5},
@@ -229,7 +243,7 @@ def _engine_line(engine: str, steps: Sequence[SearchStep], unit_s: float, dash: 
 def _trial_hover(trial: Trial) -> str:
     state = STATE_WORDS[trial.state] if trial.state != COMPLETE else ""
     failure = f": {trial.failure.name}" if trial.failure else ""
-    accuracy = last_accuracy(trial)
-    share = text.percent(accuracy) if accuracy is not None else ""
-    result = label(" ".join(filter(None, (f"{state}{failure}", share))), 60)
+    value = last_value(trial)
+    shown = text.figure(value, metric(trial.metric)) if value is not None else ""
+    result = label(" ".join(filter(None, (f"{state}{failure}", shown))), 60)
     return "<br>".join(filter(None, (title(trial), result, "known configuration" if trial.known else "")))

@@ -1,4 +1,4 @@
-"""Slice plots of the search spaces: the value of each hyperparameter against the validation accuracy.
+"""Slice plots of the search spaces: the value of each hyperparameter against the validation result.
 
 As in `optuna.visualization.plot_slice`: one small panel per hyperparameter, one point per complete trial.
 """
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import text
+from bench.metrics._metric import Metric
 from bench.records import COMPLETE, Run, Trial
-from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned
+from bench.report.figures import LEAST_DRAWN, Figure, figure, label, layout, points, thinned, value_axis
 from bench.report.styles import Mark, family_marks
 
 DRAWN = 120
@@ -119,14 +120,14 @@ def slices(run: Run) -> list[FamilySlices]:
         if varied and len(trials) >= LEAST_DRAWN:
             varied.sort(key=lambda data: -sum(data.importance.values()))
             best = min(trials, key=lambda trial: trial.rank_key)
-            shape = layout([trial.value or 0.0 for trial in trials])
+            shape = layout(value_axis([trial.value or 0.0 for trial in trials], run.metric))
             families.append(
                 FamilySlices(
                     family=family,
                     trials=trials,
                     best=best,
                     slices=varied,
-                    figures=[draw_slice(data, best, mark, shape) for data in varied],
+                    figures=[draw_slice(data, best, mark, shape, run.metric) for data in varied],
                     fixed={data.name: data.values[0] for data in declared if data not in varied},
                     engines=[engine for engine, shares in importance.items() if shares],
                 )
@@ -179,7 +180,7 @@ def _looks_logarithmic(numbers: Sequence[float]) -> bool:
 # -- drawing
 
 
-def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure) -> Figure:
+def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure, metric: Metric) -> Figure:
     """Draw a panel: the later a trial, the stronger its colour; the best has a ring.
 
     `shape` is the common layout of the family's panels.
@@ -188,13 +189,15 @@ def draw_slice(data: Slice, best: Trial, mark: Mark, shape: Figure) -> Figure:
 
     def trace(trials: Sequence[Trial], marker: Figure) -> Any:
         values = [trial.params[data.name] for trial in trials]
+        y = "%{y:.1f} %" if metric.percent else "%{y:.3f}"
         return points(
             trials,
             [label(_choice(value)) if data.choices else _number(value) for value in values],
             [trial.value or 0.0 for trial in trials],
+            metric,
             marker=marker,
             hoverinfo=None,
-            hovertemplate="%{x}: %{y:.1f} %<extra></extra>",
+            hovertemplate=f"%{{x}}: {y}<extra></extra>",
         )
 
     shades = {

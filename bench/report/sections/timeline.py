@@ -82,7 +82,7 @@ def draw_timeline(data: Timeline, looks: Mapping[str, Mark]) -> Figure:
         )
         for (family, state), group in groups.items()
     ]
-    shape = layout([])
+    shape = layout({})
     rows = {"title": {"text": "Worker"}, "autorange": "reversed", "tickformat": "d", "dtick": -(-data.workers // 10)}
     shape["yaxis"] = {**shape["xaxis"], **rows, "tick0": 1}
     shape["xaxis"] |= axis

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench import text
+from bench.metrics import metric
 from bench.records import COMPLETE, FAIL, PRUNED, RUNNING, WAITING, FamilyInfo, Run, RunStatus, Trial
 from bench.report.sections.recommendation import command, cost_of
 from bench.report.sections.screened import in_words
-from bench.runs.standings import Standing, chance, recommended, scored, standings
+from bench.runs.by_class import unfound
+from bench.runs.standings import Standing, constant, recommended, scored, standings
 from bench.stats import luck_of_best, standard_error
 
 NAMED = 3
 """Maximum number of families that a sentence names."""
 
 LEAST_TRIALS, LEAST_LUCK = 5, 0.005
-"""Minimum number of a family's trials, and share of their best accuracy that is luck, for a sentence about it."""
+"""Minimum number of a family's trials, and the luck in their best result, for a sentence about it."""
 
 MUCH = 1.5
-"""A cost of the recommended model is named if it is this many times that of the most accurate one."""
+"""A cost of the recommended model is named if it is this many times that of the best one."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Verdict:
         title: The decision in a few words: `Ship mobilenet`.
         reason: Its reason; "" if there is none to give.
         details: Sentences that qualify it.
-        leader: The most accurate trial; None if no trial is complete.
+        leader: The best trial; None if no trial is complete.
         shipped: The recommended trial; None if none is recommended.
         command: The command that exports its model; "" if that is impossible.
     """
@@ -46,13 +48,26 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """Title, accuracy and reason in one sentence."""
+        """Title, test result and reason in one sentence."""
         parts = [self.title]
         if self.shipped and self.shipped.test:
-            low, high = self.shipped.test_interval
-            within = "" if low is None or high is None else f" ({text.interval(low, high)})"
-            parts[0] += f": {text.percent(self.shipped.test_accuracy)} of the test pictures are right{within}"
+            parts[0] += f": {_test_result(self.shipped)}"
         return ", ".join(filter(None, [*parts, self.reason])).rstrip(".") + "."
+
+
+def _test_result(trial: Trial) -> str:
+    """The result on the test pictures: `93.3 % of the test pictures are right (88.7–96.1 %)`, `macro F1 83.4 % (…)`."""
+    by = metric(trial.metric)
+    value = text.figure(trial.test_value, by)
+    if by.name == "accuracy":
+        return f"{value} of the test pictures are right{_within(trial)}"
+    return f"{text.metric_name(by)} {value}{_within(trial)}"
+
+
+def _within(trial: Trial) -> str:
+    """The 95 % interval in brackets; "" without one."""
+    low, high = trial.test_interval
+    return "" if low is None or high is None else f" ({text.figures(low, high, metric(trial.metric))})"
 
 
 def verdict(run: Run) -> Verdict:
@@ -64,24 +79,41 @@ def verdict(run: Run) -> Verdict:
     if leader.family in run.baselines:
         return Verdict(f"No model has a result{so_far}, only {_named(ranking)}", details=_alone(run, ranking))
     if leader.test is None:
-        title = f"{text.label(leader)} leads{so_far} with {text.percent(leader.value)} validation accuracy"
+        value = f"{text.figure(leader.value, run.metric)} validation {text.metric_name(run.metric)}"
+        title = f"{text.label(leader)} leads{so_far} with {value}"
         return Verdict(title, "no model has been scored on the test pictures yet", _alone(run, ranking), leader)
     details = (*luck(run), *_seeds(ranking), *_alone(run, ranking))
     shipped, places = recommended(run), standings(run)
     if shipped is None:
-        title = f"No model is better than always answering the most frequent class ({text.percent(chance(run))})"
-        low, high = leader.test_interval
-        within = "" if low is None or high is None else f" ({text.interval(low, high)})"
-        reason = f"the most accurate, {text.label(leader)}, has {text.percent(leader.test_accuracy)}{within}"
+        title, reason = _no_better(run, leader)
         return Verdict(title, reason, details, leader)
     return Verdict(
         title=f"{text.label(shipped)} leads so far" if so_far else f"Ship {text.label(shipped)}",
-        reason=_reason(run, shipped, places),
+        reason=_reason(run, shipped, places) + (f"; no model finds {missed}" if (missed := _missed(run)) else ""),
         details=details,
         leader=leader,
         shipped=shipped,
         command="" if so_far else command(run, shipped, chosen=True),
     )
+
+
+def _no_better(run: Run, leader: Trial) -> tuple[str, str]:
+    """Title and reason where no model is better than a constant answer: first the classes that none finds."""
+    by, floor = run.metric, constant(run)
+    answer = "the best constant answer" if floor is None else f"the best constant answer, {text.figure(floor, by)}"
+    if by.name == "accuracy":
+        answer = f"always answering the most frequent class ({text.figure(floor, by)})"
+    best = f"the {text.most(by)}, {text.label(leader)}, has {text.figure(leader.test_value, by)}{_within(leader)}"
+    if missed := _missed(run):
+        return f"No model finds {missed}", f"and none is better than {answer}; {best}"
+    return f"No model is better than {answer}", best
+
+
+def _missed(run: Run) -> str:
+    """The classes that no model finds, and the number of their test pictures: `crack: 0 of 12 test pictures`."""
+    missed = unfound(run)
+    names = text.listing([text.one_line(name, 40) for name in missed], NAMED)
+    return f"{names}: 0 of {text.plural(sum(missed.values()), 'test picture')}" if missed else ""
 
 
 def no_result(run: Run, family: FamilyInfo) -> str:
@@ -119,7 +151,7 @@ def progress(run: Run) -> str:
 
 def _reason(run: Run, shipped: Trial, places: dict[str, Standing]) -> str:
     """Say why a model is recommended: `as good as mobilenet_v2 (p = 0.6), 3 times cheaper to train`."""
-    leader, *others = scored(run)
+    by, (leader, *others) = run.metric, scored(run)
     tied = [trial for trial in others if places[trial.family].tied]
     if shipped is not leader:
         gap = places[shipped.family].gap
@@ -133,16 +165,20 @@ def _reason(run: Run, shipped: Trial, places: dict[str, Standing]) -> str:
     if tied:
         p = min((gap.p for trial in tied if (gap := places[trial.family].gap)), default=None)
         tests = f" ({text.p_value(p).replace('=', '≥') if len(tied) > 1 else text.p_value(p)})" if p is not None else ""
-        return f"the most accurate; {_named(tied)} {'is' if len(tied) == 1 else 'are'} not told apart from it{tests}"
+        return f"the {text.most(by)}; {_named(tied)} {'is' if len(tied) == 1 else 'are'} not told apart from it{tests}"
     if others:
-        lead = (leader.test_accuracy or 0.0) - (others[0].test_accuracy or 0.0)
-        return f"{100 * lead:.1f} points more accurate than {text.label(others[0])}, the next"
-    above = 100 * ((leader.test_accuracy or 0.0) - (chance(run) or 0.0))
-    return f"{above:.1f} points above chance, the only family with a result"
+        lead = leader.quality(leader.test_value) - leader.quality(others[0].test_value)
+        return f"{text.ahead(lead, by)} than {text.label(others[0])}, the next"
+    floor, only = constant(run), "the only family with a result"
+    if floor is None:
+        return only
+    above = leader.quality(leader.test_value) - leader.quality(floor)
+    chance = "above chance" if by.name == "accuracy" else "better than the best constant answer"
+    return f"{text.sized(above, by)} {chance}, {only}"
 
 
 def _but(shipped: Trial, leader: Trial) -> list[str]:
-    """Costs that the recommended model has more of than the most accurate one, in words."""
+    """Costs that the recommended model has more of than the best one, in words."""
     more = []
     for cost, words in (("latency_ms", "slower"), ("parameters", "larger")):
         high, low = cost_of(shipped, cost), cost_of(leader, cost)
@@ -163,7 +199,7 @@ def _named(trials: Sequence[Trial]) -> str:
 
 
 def luck(run: Run) -> tuple[str, ...]:
-    """A sentence about how much of the leader's validation accuracy is luck; empty with few trials or little luck."""
+    """A sentence about how much of the leader's validation result is luck; empty with few trials or little luck."""
     leader = next(iter(run.ranking()), None)
     if leader is None or leader.test is None or leader.validation is None or leader.value is None:
         return ()
@@ -173,20 +209,23 @@ def luck(run: Run) -> tuple[str, ...]:
     noise = standard_error(fmean(values), int(min(n, groups)))
     if run.metric.name != "accuracy":
         noise = leader.validation.of(leader.metric).standard_error or 0.0
-    lucky = luck_of_best(values, noise)
+    lucky = luck_of_best([leader.quality(value) for value in values], noise)
     if len(values) < LEAST_TRIALS or lucky < LEAST_LUCK:
         return ()
-    points = f"{100 * lucky:.1f}".removesuffix(".0")
+    by = run.metric
+    size = f"{100 * lucky:.1f}".removesuffix(".0") + " points" if by.percent else text.sized(lucky, by)
+    tested = leader.test.of(leader.metric).value
     return (
         f"{text.label(leader)} was chosen from {text.plural(len(values), 'trial')} by {text.plural(n, 'picture')}: "
-        f"{text.percent(leader.value)} there, {text.percent(leader.test.accuracy)} on the test pictures. About "
-        f"{points} points of the former are luck, by the spread of the trials.",
+        f"{text.figure(leader.value, by)} there, {text.figure(tested, by)} on the test pictures. About "
+        f"{size} of the former {'are' if by.percent else 'is'} luck, by the spread of the trials.",
     )
 
 
 def _seeds(ranking: Sequence[Trial]) -> tuple[str, ...]:
     mean = text.mean_of_seeds(ranking)
-    sentence = f"Test accuracy is the {mean}; the interval includes the noise of the test pictures and of the seeds."
+    name = text.metric_name(metric(ranking[0].metric))
+    sentence = f"Test {name} is the {mean}; the interval includes the noise of the test pictures and of the seeds."
     return (sentence,) if mean else ()
 
 

@@ -9,7 +9,7 @@
   const choices = [...controls.querySelectorAll("button[data-state]")];
   const filter = document.getElementById("filter");
   const collator = new Intl.Collator("en", { numeric: true });
-  const DESCENDING_FIRST = new Set(["test_accuracy", "difference", "val_accuracy"]);
+  const DESCENDING_FIRST = new Set(data.descending);
 
   const trialOf = (row) => Object.fromEntries(data.trialColumns.map((key, i) => [key, data.trials[row.id][i]]));
   const configuration = ({ params }) => Object.entries(params).map(([name, value]) => `${name} ${value}`).join(", ");
@@ -124,7 +124,7 @@
 
   const menu = document.getElementById("column-choices");
   const optional = [...board.tHead.querySelectorAll("[data-optional]")].map((head) => {
-    const key = head.querySelector("button").dataset.sort;
+    const key = [...head.classList].find((name) => name.startsWith("c-")).slice(2);
     const label = menu.appendChild(document.createElement("label"));
     const box = label.appendChild(document.createElement("input"));
     box.type = "checkbox";

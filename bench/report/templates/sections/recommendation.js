@@ -1,4 +1,4 @@
-// Shows the best candidate within the limits: the first that fits in the table, the recommended one, then by accuracy.
+// Shows the best candidate within the limits: the first that fits in the table, the recommended one, then the best.
 "use strict";
 (() => {
   const limits = document.getElementById("limits");
