@@ -71,6 +71,20 @@ def test_the_cnn_has_the_depth_and_the_head_that_were_chosen():
     assert "dense_units" not in kinds(head="pooled")[1]
 
 
+def test_histograms_of_gradients_tell_directions_whatever_the_light_and_the_batch():
+    import numpy as np
+
+    family = loading.load(FILES["gradients"]).names
+    upright = np.tile(np.array([60, 60, 200, 200], np.uint8), (32, 8))[..., None].repeat(3, -1)
+    flat = np.stack([upright, upright.transpose(1, 0, 2), upright // 2]).reshape(3, -1)
+    histograms = family["histograms_of_gradients"](flat, 4)
+    sums = histograms.reshape(3, -1, family["DIRECTIONS"]).sum(1)
+    assert sums.argmax(1).tolist() == [0, family["DIRECTIONS"] // 2, 0]
+    np.testing.assert_allclose(histograms[2], histograms[0], rtol=0.05)
+    many = family["histograms_of_gradients"](np.tile(flat, (100, 1)), 4)
+    np.testing.assert_allclose(many, np.tile(histograms, (100, 1)), rtol=1e-5)
+
+
 # -- what is frozen
 
 
