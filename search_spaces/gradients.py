@@ -10,7 +10,7 @@ DIRECTIONS = 8
 
 
 def build(hp, task):
-    hp.Fixed("input_size", task.input_sizes[:2][-1])  # the cells average finer detail away
+    hp.Choice("input_size", task.input_sizes[:2][-1:])  # the cells average finer detail away
     histograms = FunctionTransformer(histograms_of_gradients, kw_args={"cells": hp.Choice("cells", [4, 6, 8])})
     if hp.Choice("classifier", ["trees", "logistic"]) == "trees":
         return make_pipeline(histograms, ExtraTreesClassifier(200))
@@ -39,4 +39,4 @@ def _histograms(pixels, cells):
     return (blocks / (np.linalg.norm(blocks, axis=-1, keepdims=True) + 10)).reshape(len(pixels), -1)
 
 
-KNOWN_CONFIGURATIONS = [{"input_size": 128, "cells": 4, "classifier": "trees"}]
+KNOWN_CONFIGURATIONS = [{"input_size": 64, "cells": 4, "classifier": "trees"}]
