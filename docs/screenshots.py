@@ -72,7 +72,7 @@ def take(page: Path, executable: str) -> dict[str, bytes]:
 
 
 def small(picture: bytes) -> bytes:
-    """A PNG with as many colours as `MOST_BYTES` allow, 256 at most.
+    """A PNG with as many colours as `MOST_BYTES` allow: all of them, or 256 at most.
 
     Raises:
         ValueError: It stays larger with 32 colours.
@@ -80,9 +80,9 @@ def small(picture: bytes) -> bytes:
     from PIL import Image
 
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    for colours in (256, 128, 64, 32):
+    for colours in (None, 256, 128, 64, 32):
         written = io.BytesIO()
-        reduced = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        reduced = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) if colours else image
         reduced.save(written, "PNG", optimize=True)
         if written.tell() < MOST_BYTES:
             return written.getvalue()

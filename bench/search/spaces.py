@@ -27,7 +27,7 @@ BUILT_IN = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "searc
 LOCAL = Path("search_spaces")
 """Folder of the user's families, in the folder where the command is started."""
 
-ORDER = ("dummy", "metadata", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
+ORDER = ("dummy", "metadata", "gradients", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
 """The built-in families of the default run, cheapest first, in which order a small budget is spent."""
 
 OPTIONAL = "OPTIONAL"

@@ -31,7 +31,7 @@ def test_classes_are_balanced():
     dataset = data.open(RunConfig(images=40, split=(0.7, 0.15, 0.15)))
     assert dataset.classes == ("cats", "dogs")
     assert Counter(data.labels(dataset.part("train")).tolist()) == {0: 14, 1: 14}
-    assert dataset.input_sizes == (32, 64)
+    assert dataset.input_sizes == (32, 64, 128)
     assert dataset.info().source == "drawn cats and dogs (seed 0)"
 
 

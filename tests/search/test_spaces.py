@@ -21,6 +21,7 @@ def test_the_built_in_families_are_there_cheapest_first():
     assert [each.name for each in spaces.select(())] == [
         "dummy",
         "metadata",
+        "gradients",
         "cnn",
         "mobilenet",
         "mobilenet_v2",

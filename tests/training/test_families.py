@@ -91,13 +91,27 @@ def test_the_cnn_has_the_depth_and_the_head_that_were_chosen():
 def test_rare_classes_are_searched_only_where_classes_are_unbalanced(name, channel, probe_job):
     balanced, unbalanced = (build(name, unbalanced=some)[1].space for some in (False, True))
     added = [declared for declared in unbalanced if declared not in balanced]
-    networks = name not in ("dummy", "metadata")
+    networks = name not in ("dummy", "metadata", "gradients")
     assert [declared.name for declared in added] == (["sampling", "class_weight"] if networks else [])
     assert [declared for declared in unbalanced if declared not in added] == balanced
     assert not {"sampling", "class_weight"} & {declared.name for declared in balanced}
     assert [declared.default for declared in added] == (["natural", "none"] if networks else [])
     if name == "cnn":
         assert jobs.probe(probe_job(FILES[name], unbalanced=True), channel()).space == tuple(unbalanced)
+
+
+def test_histograms_of_gradients_tell_directions_whatever_the_light_and_the_batch():
+    import numpy as np
+
+    family = loading.load(FILES["gradients"]).names
+    upright = np.tile(np.array([60, 60, 200, 200], np.uint8), (32, 8))[..., None].repeat(3, -1)
+    flat = np.stack([upright, upright.transpose(1, 0, 2), upright // 2]).reshape(3, -1)
+    histograms = family["histograms_of_gradients"](flat, 4)
+    sums = histograms.reshape(3, -1, family["DIRECTIONS"]).sum(1)
+    assert sums.argmax(1).tolist() == [0, family["DIRECTIONS"] // 2, 0]
+    np.testing.assert_allclose(histograms[2], histograms[0], rtol=0.05)
+    many = family["histograms_of_gradients"](np.tile(flat, (100, 1)), 4)
+    np.testing.assert_allclose(many, np.tile(histograms, (100, 1)), rtol=1e-5)
 
 
 # -- what is frozen

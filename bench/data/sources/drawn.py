@@ -47,7 +47,7 @@ class Drawn(Source):
 
     @property
     def input_sizes(self) -> tuple[int, ...]:
-        return 32, 64  # pretrained networks see little in 32 pixels
+        return 32, 64, 128  # pretrained networks see little in 64 pixels, which is all that is drawn
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "drawn", "images": self.images, "seed": self.seed}
