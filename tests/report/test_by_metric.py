@@ -231,6 +231,19 @@ def test_unbalanced_classes_have_balanced_accuracy_beside_accuracy(unbalanced: R
     assert "Unbalanced classes" not in [notice.title for notice in notices(named)]
 
 
+def test_a_hostile_class_in_the_name_of_the_metric_is_text(drawn: Callable[..., Run]) -> None:
+    run = drawn("accuracy")
+    hostile = "<img src=x onerror=alert(1)>\"'{0}"
+    classes = (hostile, *run.split.classes[1:])
+    counts = {part: dict(zip(classes, by_class.values(), strict=True)) for part, by_class in run.split.counts.items()}
+    run = with_metrics(
+        replace(run, split=replace(run.split, classes=classes, counts=counts)), f"recall:{hostile}", "mcc"
+    )
+    assert "<img src=x" not in page.html(run)
+    assert "<img src=x" not in run._repr_html_()
+    assert "Recall of <img src=x" in plain(page.html(run))
+
+
 # -- in a browser
 
 
