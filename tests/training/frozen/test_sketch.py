@@ -177,7 +177,6 @@ def test_weights_from_another_file_are_another_backbone(tmp_path):
     "altered",
     [
         "backbone.layers[1].set_weights([2 * each for each in backbone.layers[1].get_weights()])",
-        "backbone.layers[3].max_value = 0.01",
         "backbone.get_layer('out').threshold = 5.0",
     ],
 )
