@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 
+from bench import data
 from bench.hyperparameters import HyperParameters, fixed
 from bench.search import spaces
-from bench.training import jobs, loading
+from bench.training import jobs, loading, metrics
+from bench.training.frozen import features
 from bench.training.frozen.graph import Graph
-from bench.training.messages import ScoreResult
+from bench.training.objective import Objective
 from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
@@ -53,7 +58,10 @@ def test_a_backbone_by_name_is_the_one_of_its_function():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(name, channel, job, score_job, tmp_path):
+def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(
+    name, channel, job, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features.cost, "latency_ms", lambda *arguments: 1.0)
     family, path = FAMILIES[name], tmp_path / f"{name}.keras"
     values = {**family.known[0], "input_size": smallest(name), "batch_size": 64}
     hp = HyperParameters(fixed(values))
@@ -62,10 +70,13 @@ def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(n
     (through,) = (hyperparameter for hyperparameter in hp.space if hyperparameter.name == "frozen_through")
     assert len(through.values) >= 3
     values |= {"frozen": "blocks", "frozen_through": through.values[-1], "two_phases": False}
-    config = job(family.path, input_sizes=(smallest(name),), values=values, epochs=1, score=True)
+    config = job(family.path, input_sizes=(smallest(name),), values=values, epochs=1, whole=True)
     result = jobs.trial(config, channel(values, keep=path))
     assert result.unsaved == ""
     assert [prefix.used for prefix in result.prefixes] == [True]
     assert 10_000 < result.cost.trainable_parameters < result.cost.parameters
-    assert jobs.score(score_job(config, trained=str(path)), channel()) == ScoreResult(result.test)
-    assert keras.saving.load_model(path, safe_mode=True).input_shape == (None, smallest(name), smallest(name), 3)
+    saved = keras.saving.load_model(path, safe_mode=True)
+    dataset = data.load(Path(config.manifest))
+    part = jobs._part(dataset, dataset.part("validation"), smallest(name), "squash", config, channel())
+    probabilities = Objective.of(saved).probabilities(saved.predict(np.asarray(part.pixels), verbose=0))
+    assert metrics.measure(probabilities, part.labels).log_loss == pytest.approx(result.validation.log_loss, abs=1e-3)
