@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench import cache, data, engines, workers
 from bench.config import Budget, RunConfig
-from bench.errors import Interrupted, UsageError
+from bench.errors import Interrupted, UsageError, WorkerError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
@@ -143,7 +143,7 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
                 sample_curves.add(families, folder, pool, Deadline(stop, pace), pace, progress)
             status = RunStatus.COMPLETE
-        except UsageError:  # a fault of the pictures or the disk, which every trial met
+        except (UsageError, WorkerError):  # a fault of the pictures, the disk or the machine, which every trial met
             status = RunStatus.PARTIAL
             raise
         finally:
