@@ -38,7 +38,7 @@ from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
-from bench.search.resuming import accepted_changes
+from bench.search.resuming import accepted_changes, located
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring
 from bench.search.shortcut_search import look_for_shortcuts
@@ -101,10 +101,11 @@ def resume(
 
 def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_changes: bool = False) -> Run:
     config, resumed = folder.run.config, bool(folder.run.split.sha256)
-    chosen = spaces.select(config.spaces)
+    start = folder.run.working_folder
+    chosen = spaces.select(config.spaces, start)
     engines.check_installed(config.engines)
     with contextlib.closing(pool or workers.start(config)) as pool:
-        dataset = data.open(config, progress.stage, cache.folder())
+        dataset = data.open(located(config, start) if resumed else config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
         _warm_up()
         warn = partial(_warn, folder, progress)

@@ -388,12 +388,13 @@ def test_processes_that_die_one_after_another_are_started_later_and_later_then_t
         begun_s.append(time.monotonic())
         return trial("os.kill(os.getpid(), signal.SIGSEGV)" if len(begun_s) != 3 else "pass"), Listener()
 
-    with (
-        contextlib.closing(LocalPool(1)) as pool,  # its end is that of the fork server: the last test here
-        pytest.raises(WorkerError, match=r"^the process was killed by SIGSEGV .*; so did the last 4, one after another"),
-    ):
+    def search(pool):
         for outcome in run_jobs(pool, ask, Stop()):
             ended.append((time.monotonic(), outcome.failure and outcome.failure.kind))
+
+    last = r"^the process was killed by SIGSEGV .*; so ended the last 4, one after another"
+    with contextlib.closing(LocalPool(1)) as pool, pytest.raises(WorkerError, match=last):
+        search(pool)  # the end of this pool is that of the fork server: the last test here
     assert [kind for _, kind in ended] == [FailureKind.SIGNAL] * 2 + [None] + [FailureKind.SIGNAL] * 4
     pauses = [begin - end for begin, (end, _) in zip(begun_s[1:], ended, strict=False)]
     assert pauses[1] >= 0.1
