@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench import data, text
 from bench.config import RunConfig
@@ -19,9 +20,12 @@ from bench.search.families import Family
 
 def located(config: RunConfig, start: Path) -> RunConfig:
     """Return a configuration whose pictures are found from here, if their relative path starts from another folder."""
-    names = [name for name in ("data", "split_file") if getattr(config, name) not in ("", *KNOWN)]
-    paths = {name: start / existing_path(getattr(config, name)) for name in names}
-    return replace(config, **{name: str(path) for name, path in paths.items() if path.exists()})
+    paths: dict[str, Any] = {}
+    for name in ("data", "split_file"):
+        value = getattr(config, name)
+        if value not in ("", *KNOWN) and (path := start / existing_path(value)).exists():
+            paths[name] = str(path)
+    return replace(config, **paths)
 
 
 def accepted_changes(run: Run, dataset: Dataset, prepared: Sequence[Family], accept: bool) -> list[str]:

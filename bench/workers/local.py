@@ -134,9 +134,7 @@ class LocalPool:
     def finished(self, timeout_s: float) -> list[Outcome]:
         """As in `Pool`; after too many jobs in a row whose processes died, WorkerError when no other job is running."""
         if self._paused_until_s == math.inf and not self._running:
-            raise WorkerError(
-                f"{self._death}; so ended the last {self._deaths}, one after another, and so the run ends"
-            )
+            raise WorkerError(f"{self._death}; the last {self._deaths} in a row ended so, and the run ends")
         end_s = time.monotonic() + timeout_s
         while True:
             self._enforce_limits()

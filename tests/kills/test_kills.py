@@ -16,6 +16,7 @@ from .driver import KILLS, TRIALS, Driver, assert_complete, assert_told_are_ther
 pytestmark = pytest.mark.slow
 
 KILLS_A_RUN = 10
+SIGTERMS_A_RUN = 3
 
 
 @pytest.mark.parametrize("number", range(KILLS // 2))
@@ -45,28 +46,31 @@ def test_a_killed_driver_loses_no_trial_that_it_has_told_and_resume_completes_it
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_driver_ends_in_order_and_resume_goes_on_as_if_nothing_was(folder, whole, number):
-    interrupt(folder, whole, f"interrupted-{number}", number, lines=3, later_s=0)
+    name = f"interrupted-{number}"
+    interrupt(folder, name, ["run", name, str(TRIALS)], number, lines=3)
+    assert_complete(folder, name, whole[0])
 
 
-@pytest.mark.parametrize("number", range(max(1, KILLS // 10)))
-def test_sigterm_at_a_random_moment_of_the_search_costs_nothing(folder, whole, number):
-    generator = random.Random(number)
-    later_s = generator.uniform(0, 0.2)
-    interrupt(folder, whole, f"terminated-{number}", signal.SIGTERM, generator.randint(1, TRIALS - 2), later_s)
+@pytest.mark.parametrize("number", range(max(1, KILLS // 10 // SIGTERMS_A_RUN)))
+def test_sigterms_at_random_moments_cost_nothing(folder, whole, number):
+    generator, name = random.Random(number), f"terminated-{number}"
+    command = ["run", name, str(TRIALS)]
+    for _ in range(SIGTERMS_A_RUN):
+        interrupt(folder, name, command, signal.SIGTERM, generator.randint(1, 2), generator.uniform(0, 0.2))
+        command = ["resume", name]
+    assert_complete(folder, name, whole[0])
 
 
-def interrupt(folder, whole, name, number, lines, later_s):
-    """Interrupt a run some time after this line, and resume it."""
-    driver = Driver(folder, "run", name, str(TRIALS))
+def interrupt(folder, name, command, number, lines, later_s=0.0):
+    """Send a driver a signal, some time after so many lines."""
+    driver = Driver(folder, *command)
     driver.read(lines)
     driver.wait(later_s)
     driver.process.send_signal(number)
     assert driver.end() == 128 + number
-    partial = store.load(folder / name)
-    assert partial.status == RunStatus.PARTIAL
+    assert store.load(folder / name).status == RunStatus.PARTIAL
     assert "Partial run" in (folder / name / "report.html").read_text(encoding="utf-8")
     assert_told_are_there(folder, name, driver.printed)
-    assert_complete(folder, name, whole[0])
 
 
 @pytest.mark.parametrize("number", range(max(1, KILLS * 3 // 10 // KILLS_A_RUN)))

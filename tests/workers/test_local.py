@@ -392,7 +392,7 @@ def test_processes_that_die_one_after_another_are_started_later_and_later_then_t
         for outcome in run_jobs(pool, ask, Stop()):
             ended.append((time.monotonic(), outcome.failure and outcome.failure.kind))
 
-    last = r"^the process was killed by SIGSEGV .*; so ended the last 4, one after another"
+    last = r"^the process was killed by SIGSEGV .*; the last 4 in a row ended so, and the run ends"
     with contextlib.closing(LocalPool(1)) as pool, pytest.raises(WorkerError, match=last):
         search(pool)  # the end of this pool is that of the fork server: the last test here
     assert [kind for _, kind in ended] == [FailureKind.SIGNAL] * 2 + [None] + [FailureKind.SIGNAL] * 4
