@@ -36,7 +36,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://postgres@/postgres?host={self._folder}"
+        return f"postgresql://postgres@/postgres?host={self._folder}"
 
     def start(self) -> None:
         options = f"-k {self._folder} -c listen_addresses= -c fsync=off"
