@@ -62,6 +62,9 @@ DEATHS = (FailureKind.SIGNAL, FailureKind.ENDED)
 PAUSES_S = (0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
 """Seconds without a new process after no, one, two, … jobs in a row whose processes died; one more ends the run."""
 
+RESTARTS_S = (0.1, 1.0, 5.0)
+"""Seconds before each new attempt to start a process."""
+
 MAX_FOLDER = 89
 """Maximum length of the folder of the fork server's socket, whose path has 18 characters more and may have 107
 (https://man7.org/linux/man-pages/man7/unix.7.html)."""
@@ -119,12 +122,7 @@ class LocalPool:
         self._count += 1
         log = self._logs / f"{self._count}.log"
         arguments = (job_connection, replace(job, cores=len(cores)), cores, str(log))
-        process = self._context.Process(target=main, args=arguments, daemon=True)
-        try:
-            with _starting():
-                process.start()
-        except (OSError, EOFError) as error:
-            raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
+        process = self._start(arguments, job.kind)
         job_connection.close()
         deadline = time.monotonic() + job.timeout_s
         started = _WorkerProcess(job, listener, process, connection, worker, log, deadline, machine.oom_kills())
@@ -168,6 +166,22 @@ class LocalPool:
                 stop()
 
     # -- inside
+
+    def _start(self, arguments: tuple[object, ...], kind: str) -> multiprocessing.process.BaseProcess:
+        """Start a process; if that fails, e.g. because the fork server was killed, try again after `RESTARTS_S`."""
+        for pause_s in (*RESTARTS_S, None):
+            process: multiprocessing.process.BaseProcess = self._context.Process(
+                target=main, args=arguments, daemon=True
+            )
+            try:
+                with _starting():
+                    process.start()
+                return process
+            except (OSError, EOFError) as error:
+                if pause_s is None:
+                    raise WorkerError(f"a process for a {kind} could not be started: {error}") from error
+                time.sleep(pause_s)
+        raise AssertionError  # the last attempt returns or raises
 
     def _outcome(self, running: _WorkerProcess) -> Outcome:
         """Return the outcome of an ended job; if its process died, as those before, delay the next ones."""

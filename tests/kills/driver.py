@@ -71,6 +71,13 @@ class Driver:
                     if os.getsid(process.pid) == process.pid:
                         yield process
 
+    def fork_servers(self) -> Iterator[psutil.Process]:
+        """The process that forks those of the trials, while there is one."""
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.process.pid).children():
+                if "forkserver" in " ".join(process.cmdline()):
+                    yield process
+
     def _is_of_session(self, process: psutil.Process) -> bool:
         try:
             return os.getsid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE

@@ -96,3 +96,20 @@ def test_killed_workers_are_failed_trials_and_the_search_goes_on(folder, number)
     assert len(failed) + len(complete) == trials == len(driver.printed)
     for trial in complete:  # as `score` in tiny_jobs.py, whose import would replace TensorFlow here
         assert trial.value == pytest.approx(0.4 + 0.03 * trial.params["depth"] + trial.params["rate"])
+
+
+def test_a_killed_fork_server_is_started_again_and_costs_at_most_the_running_trial(folder):
+    generator, kills = random.Random(1), 4
+    driver = Driver(folder, "run", "server", str(TRIALS), "optuna:random")
+    for _ in range(kills):
+        driver.read(generator.randint(1, 2))
+        time.sleep(generator.uniform(0, 0.1))
+        for server in driver.fork_servers():
+            server.kill()
+    assert driver.end() == 0
+    run = store.load(folder / "server")
+    assert run.status == RunStatus.COMPLETE
+    assert len(run.trials) == TRIALS
+    failed = [trial.failure.kind for trial in run.trials if trial.failure]
+    assert len(failed) <= kills
+    assert set(failed) <= {FailureKind.ENDED}
