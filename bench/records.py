@@ -1119,6 +1119,7 @@ class RunHeader:
         config: Settings of the run.
         environment: Versions, hardware, git commits.
         command: Command line that repeats it.
+        started_in: Working folder of that command, relative to the run's; "" in older records.
         elapsed_s: Monotonic seconds so far.
         notes: Notes for readers of the run.
         plan: Division of the budget; None in older records and before the search.
@@ -1135,6 +1136,7 @@ class RunHeader:
     split: SplitInfo
     families: tuple[FamilyInfo, ...]
     command: str = ""
+    started_in: str = ""
     elapsed_s: float = 0.0
     notes: tuple[str, ...] = ()
     plan: SearchPlan | None = None
@@ -1163,6 +1165,12 @@ class Run(RunHeader):
     @property
     def manifest(self) -> Path:
         return self.path / "split.json"
+
+    @property
+    def working_folder(self) -> Path:
+        """Folder that relative paths of its settings start from; this one if that is unknown or no longer there."""
+        folder = (self.path.resolve() / self.started_in).resolve()
+        return folder if self.started_in and folder.is_dir() else Path()
 
     def model(self, family: str) -> Path:
         return self.path / "models" / f"{family}.keras"

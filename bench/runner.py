@@ -26,7 +26,7 @@ from pathlib import Path
 from bench import cache, data, engines, workers
 from bench.config import Budget, RunConfig
 from bench.data import further
-from bench.errors import Interrupted, UsageError
+from bench.errors import Interrupted, UsageError, WorkerError
 from bench.records import Run, RunStatus
 from bench.report.live import LivePage
 from bench.runs import store
@@ -40,7 +40,7 @@ from bench.search.forecast import Forecaster
 from bench.search.pace import Pace
 from bench.search.planning import unaffordable
 from bench.search.progress import SILENT, Progress
-from bench.search.resuming import accepted_changes
+from bench.search.resuming import accepted_changes, located
 from bench.search.schedule import Schedule
 from bench.search.scoring import Scoring, ScoringListener, ScoringStop, check_metrics
 from bench.search.shortcut_search import look_for_shortcuts
@@ -104,10 +104,11 @@ def resume(
 
 def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_changes: bool = False) -> Run:
     config, resumed = folder.run.config, bool(folder.run.split.sha256)
-    chosen = spaces.select(config.spaces)
+    start = folder.run.working_folder
+    chosen = spaces.select(config.spaces, start)
     engines.check_installed(config.engines)
     with contextlib.closing(pool or workers.start(config)) as pool:
-        dataset = data.open(config, progress.stage, cache.folder())
+        dataset = data.open(located(config, start) if resumed else config, progress.stage, cache.folder())
         progress.data(dataset.info(), config)
         check_metrics(config, dataset)
         _warm_up()
@@ -155,7 +156,7 @@ def _run(folder: RunFolder, progress: Progress, pool: Pool | None, accept_change
                 _score(families, folder, pool, stop, pace, page, thumbnails, progress)
                 sample_curves.add(families, folder, pool, Deadline(stop, pace), pace, progress)
             status = RunStatus.COMPLETE
-        except UsageError:  # a fault of the pictures or the disk, which every trial met
+        except (UsageError, WorkerError):  # a fault of the pictures, the disk or the machine, which every trial met
             status = RunStatus.PARTIAL
             raise
         finally:

@@ -18,11 +18,13 @@ from PIL import Image
 
 from bench import Budget, RunConfig, runner
 from bench.cli import parser
+from bench.deploy import export
 from bench.engines import ENGINES
 from bench.errors import RunFolderError, UsageError
 from bench.records import CORRUPTED_SETS, RunStatus, Work, to_data
 from bench.report import index, page
 from bench.runs import lock, predictions, store
+from bench.search.progress import Progress
 from bench.testing import FakePool
 
 from .conftest import TINY
@@ -268,12 +270,18 @@ def test_another_version_of_a_package_is_refused_unless_accepted(run):
     assert runner.resume(run.path, accept_changes=True, pool=Stopped(run.path)).status == RunStatus.COMPLETE
 
 
-def test_other_pictures_are_refused_with_one_of_them(config, tmp_path):
+def draw(folder: Path) -> tuple[Path, np.ndarray]:
+    """Draw 24 pictures of two classes; return the last one, and its file."""
     for number in range(24):
         noise = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
-        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path = folder / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise).save(path)
+    return path, noise
+
+
+def test_other_pictures_are_refused_with_one_of_them(config, tmp_path):
+    path, noise = draw(tmp_path / "photos")
     run = runner.run(config(data="photos", budget=Budget(2)), pool=Stopped(tmp_path / "run"))
     killed(run.path)
     Image.fromarray(255 - noise).save(path)
@@ -282,6 +290,37 @@ def test_other_pictures_are_refused_with_one_of_them(config, tmp_path):
     path.unlink()
     with pytest.raises(RunFolderError, match=r"1\spicture missing, e\.g\. b/23\.png"):
         runner.resume(run.path, accept_changes=True, pool=Stopped(run.path))
+
+
+# -- another working folder
+
+
+@pytest.mark.parametrize("spaces", [("spaces",), ("spaces/a.py", "b"), ("b",)], ids="folder file name".split())
+@pytest.mark.parametrize(
+    "pictures", [{"data": "photos"}, {"split_file": "earlier/split.json"}], ids="data split".split()
+)
+def test_a_run_with_relative_paths_goes_on_from_another_folder(tmp_path, space, monkeypatch, spaces, pictures):
+    project = tmp_path / "home" / "project"
+    (tmp_path / "elsewhere").mkdir(), project.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    draw(project / "photos")
+    for name in ("spaces/a.py", "search_spaces/b.py"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(TINY, encoding="utf-8")
+    if "split_file" in pictures:
+        runner.run(RunConfig(data="photos", spaces="b", budget=1, out="earlier"), pool=FakePool(build, score))
+    config = RunConfig(**pictures, spaces=spaces, budget=4, out="reports/one")
+    first = runner.run(config, pool=Stopped(Path("reports/one"), [2]))
+    moved = Path("reports") / "training-2"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = runner.resume(project / moved, pool=Stopped(project / moved))
+    assert (sequence(resumed), board(resumed)) == (sequence(first), board(first))
+    trial = next(trial for trial in resumed.trials if trial.name != resumed.best(trial.family).name)
+    again = export.export(store.load(project / moved), trial, Path("again.keras"), Progress(), FakePool(build, score))
+    assert again == trial.value
+    assert parser.main(["report", str(project / moved)]) == 0
+    for name in ("report.html", "run.json"):
+        assert str(tmp_path / "home") not in (project / moved / name).read_text(encoding="utf-8")
 
 
 # -- one driver a folder

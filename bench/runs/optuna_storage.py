@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache, wraps
 from pathlib import Path
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from bench.engines import end_trial
 from bench.errors import RunFolderError, one_line, reading
@@ -113,20 +113,27 @@ def _patient_class() -> Any:
 
 
 def _patient(call: Callable[..., T]) -> Callable[..., T]:
-    """Repeat a call of a storage after each of `PAUSES_S`, if it failed by the database; then RunFolderError."""
+    """Repeat a call of a storage after each of `PAUSES_S`, if it failed by the database; then RunFolderError.
+
+    A connection may be lost after the database has committed: then the repeated end of a trial is its second one.
+    """
 
     @wraps(call)
     def patient(storage: Any, *arguments: Any, **keywords: Any) -> T:
-        from optuna.exceptions import StorageInternalError
+        from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
         from sqlalchemy.exc import OperationalError
 
         if vars(storage).get("is_patient"):  # a call within a call
             return call(storage, *arguments, **keywords)
-        storage.is_patient = True
+        storage.is_patient, repeated = True, False
         try:
             for wait_s in (*PAUSES_S, None):
                 try:
                     return call(storage, *arguments, **keywords)
+                except UpdateFinishedTrialError:
+                    if not repeated:
+                        raise
+                    return cast(T, True)  # as `set_trial_state_values` returns
                 except (StorageInternalError, OperationalError) as error:
                     cause = error.__cause__ or error
                     reason = one_line(getattr(cause, "orig", None) or cause, 200)
@@ -134,6 +141,7 @@ def _patient(call: Callable[..., T]) -> Callable[..., T]:
                         raise RunFolderError(f"the storage of the trials failed for long: {reason}") from error
                     _logger.warning("the storage failed, and is asked again: %s", reason)
                     pause(wait_s)
+                    repeated = True
         finally:
             storage.is_patient = False
         raise AssertionError  # the last attempt returns or raises
@@ -217,9 +225,14 @@ def studies_in(storage: Any, run: Run, prefix: str) -> tuple[Study, ...]:
             trials = storage.get_all_trials(study_id, deepcopy=False)
             facts = {name: attributes[name] for name in FACTS if name in attributes}
             study = from_data(Study, {"family": family.name, "engine": engine, **facts})
-            read = tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials)
+            read = tuple(_trial(frozen, family.name, engine, attributes) for frozen in trials if _has_begun(frozen))
             studies.append(replace(study, trials=read))
     return tuple(studies)
+
+
+def _has_begun(frozen: Any) -> bool:
+    """Return False for a trial that was created when the driver or its connection ended, so that it has no record."""
+    return frozen.state.is_finished() or not {"record", "origin"}.isdisjoint(frozen.user_attrs)
 
 
 def _trial(frozen: Any, family: str, engine: str, of_study: Mapping[str, Any]) -> Trial:
@@ -272,6 +285,7 @@ def _unfinished(trial: Trial) -> Trial:
     return Trial(order=0, state=WAITING, **{name: getattr(trial, name) for name in names})
 
 
+@_patient
 def _set_waiting(storage: Any, study_id: int, trial_id: int, number: int, built: bool) -> None:
     """Set a trial to WAITING without its results, and without its values if some may be missing."""
     import sqlalchemy

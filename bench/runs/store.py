@@ -311,6 +311,7 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
             families=(),
             studies=(),
             command=command,
+            started_in=_started_in(path),
         )
         prefix = f"{path.name}-{secrets.token_hex(4)}/" if config.storage else ""
         folder = RunFolder(path, run, prefix, storage, held)
@@ -326,6 +327,13 @@ def create(config: RunConfig, command: str = "") -> Iterator[RunFolder]:
         finally:
             if folder is None or not folder.begun:
                 _remove(path, created)
+
+
+def _started_in(path: Path) -> str:
+    """The working folder, relative to a run folder, so that both can be moved together; "" on another drive."""
+    with contextlib.suppress(ValueError):
+        return os.path.relpath(Path.cwd(), path.resolve())
+    return ""
 
 
 def _without_password(config: RunConfig) -> RunConfig:

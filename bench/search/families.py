@@ -143,7 +143,7 @@ def prepare_again(run: Run, trial: Trial, pool: Pool, progress: Progress) -> tup
     config = run.config
     pretrained = trial.weights == Weights.IMAGENET
     config = replace(config, missing_weights="error") if pretrained else replace(config, weights="random")
-    chosen = [space for space in spaces.select(config.spaces) if space.name == trial.family]
+    chosen = [space for space in spaces.select(config.spaces, run.working_folder) if space.name == trial.family]
     if not chosen:
         raise RunFolderError(f"{run.path}: the file of its family {trial.family} is no longer among the spaces")
     recorded = next(family.sha256 for family in run.families if family.name == trial.family)

@@ -1,16 +1,31 @@
-"""Differences between a stopped run and what it would train on now."""
+"""A stopped run continued: where its pictures are, and how they and all else differ from what they were."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from bench import data, text
+from bench.config import RunConfig
 from bench.data import Dataset
+from bench.data.sources import KNOWN, existing_path
 from bench.errors import RunFolderError
 from bench.records import Run
 from bench.runs import environment
 from bench.search.families import Family
+
+
+def located(config: RunConfig, start: Path) -> RunConfig:
+    """Return a configuration whose pictures are found from here, if their relative path starts from another folder."""
+    paths: dict[str, Any] = {}
+    for name in ("data", "split_file"):
+        value = getattr(config, name)
+        if value not in ("", *KNOWN) and (path := start / existing_path(value)).exists():
+            paths[name] = str(path)
+    return replace(config, **paths)
 
 
 def accepted_changes(run: Run, dataset: Dataset, prepared: Sequence[Family], accept: bool) -> list[str]:

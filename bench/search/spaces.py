@@ -25,7 +25,10 @@ BUILT_IN = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "searc
 """Families that come with the suite: inside the installed package, beside it in the repository."""
 
 LOCAL = Path("search_spaces")
-"""Folder of the user's families, in the folder where the command is started."""
+"""Folder of the user's families, in the folder where the run is started."""
+
+HERE = Path()
+"""The working folder."""
 
 ORDER = ("dummy", "metadata", "gradients", "cnn", "mobilenet", "mobilenet_v2", "vgg16", "vgg19")
 """The built-in families of the default run, cheapest first, in which order a small budget is spent."""
@@ -49,17 +52,18 @@ class SearchSpace:
     optional: bool = False
 
 
-def select(wanted: Sequence[str]) -> tuple[SearchSpace, ...]:
+def select(wanted: Sequence[str], start: Path = HERE) -> tuple[SearchSpace, ...]:
     """Read and check the files of the families to search.
 
     Args:
         wanted: Names of known families, files or folders; empty selects every known family that is not optional.
+        start: The folder that relative paths start from.
 
     Raises:
         ConfigError: A name or path does not exist, or two files have the same family name.
         SpaceError: A file is broken; the message has the file and the line.
     """
-    paths = [path for name in wanted for path in _paths(name)] if wanted else _without_optional(known())
+    paths = [path for name in wanted for path in _paths(name, start)] if wanted else _without_optional(known(start))
     spaces = [read(path) for path in dict.fromkeys(paths)]
     for space in spaces:
         twin = next((other for other in spaces if other.name == space.name and other.path != space.path), None)
@@ -84,9 +88,9 @@ def content_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def known() -> list[Path]:
+def known(start: Path = HERE) -> list[Path]:
     """Files of all families that can be named: built-in ones first, then those in `./search_spaces`."""
-    built_in, local = _built_in(), _local()
+    built_in, local = _built_in(), _local(start)
     names = {path.stem for path in local}
     return [path for path in built_in if path.stem not in names] + local
 
@@ -108,9 +112,9 @@ def _built_in() -> list[Path]:
     return sorted(_files(BUILT_IN), key=lambda path: ORDER.index(path.stem) if path.stem in ORDER else len(ORDER))
 
 
-def _local() -> list[Path]:
+def _local(start: Path = HERE) -> list[Path]:
     built_in = _files(BUILT_IN)  # the same folder in the repository itself
-    return [path for path in _files(LOCAL.absolute()) if path not in built_in]
+    return [path for path in _files((start / LOCAL).absolute()) if path not in built_in]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -119,11 +123,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path.resolve() for path in folder.glob("*.py") if not path.name.startswith("_"))
 
 
-def _paths(wanted: str) -> list[Path]:
-    by_name = {path.stem: path for path in known()}
+def _paths(wanted: str, start: Path) -> list[Path]:
+    by_name = {path.stem: path for path in known(start)}
     if wanted in by_name:
         return [by_name[wanted]]
-    path = Path(wanted)
+    path = start / wanted
     if path.is_dir():
         files = _files(path)
         if not files:
@@ -136,7 +140,7 @@ def _paths(wanted: str) -> list[Path]:
         return default
     if path.is_file():
         return [path.resolve()]
-    if path.suffix == ".py" or len(path.parts) > 1:
+    if path.suffix == ".py" or len(Path(wanted).parts) > 1:
         raise ConfigError(f"spaces {wanted!r}: no such file or folder")
     raise unknown("family", wanted, by_name)
 

@@ -54,7 +54,7 @@ class Pool(Protocol):
     def cache(self) -> Path | None: ...
 
     def has_room(self) -> bool:
-        """Return whether another job would start immediately."""
+        """Return whether another job would start immediately; without running jobs, False means a pause."""
         ...
 
     def divide(self, jobs: int) -> None:
@@ -110,7 +110,7 @@ def run_jobs(
         while not stop.closed() and pool.has_room() and (asked := ask()) is not None:
             pool.submit(*asked)
             running += 1
-        if running == 0:
+        if running == 0 and (stop.closed() or pool.has_room()):
             return
         if not cancelled and (reason := stop.reason()) is not None:
             pool.cancel(*reason)

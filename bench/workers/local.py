@@ -56,6 +56,15 @@ START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
+DEATHS = (FailureKind.SIGNAL, FailureKind.ENDED)
+"""Failures of jobs whose processes died by themselves."""
+
+PAUSES_S = (0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
+"""Seconds without a new process after no, one, two, … jobs in a row whose processes died; one more ends the run."""
+
+RESTARTS_S = (0.1, 1.0, 5.0)
+"""Seconds before each new attempt to start a process."""
+
 MAX_FOLDER = 89
 """Maximum length of the folder of the fork server's socket, whose path has 18 characters more and may have 107
 (https://man7.org/linux/man-pages/man7/unix.7.html)."""
@@ -83,6 +92,8 @@ class LocalPool:
         self._context: Any = multiprocessing.get_context(START_METHOD)
         self._shares = core_shares(workers)
         self._running: list[_WorkerProcess] = []
+        self._deaths, self._death = 0, ""  # in a row, and the message of the last one
+        self._paused_until_s = 0.0
         self._logs = Path(tempfile.mkdtemp(prefix="logs-", dir=_temporary_folder()))
         self._count = 0
         if START_METHOD == "forkserver":
@@ -97,7 +108,7 @@ class LocalPool:
         return cache.folder()
 
     def has_room(self) -> bool:
-        return len(self._running) < len(self._shares)
+        return len(self._running) < len(self._shares) and time.monotonic() >= self._paused_until_s
 
     def divide(self, jobs: int) -> None:
         """Divide the cores among this number of jobs at a time; no job may be running."""
@@ -111,12 +122,7 @@ class LocalPool:
         self._count += 1
         log = self._logs / f"{self._count}.log"
         arguments = (job_connection, replace(job, cores=len(cores)), cores, str(log))
-        process = self._context.Process(target=main, args=arguments, daemon=True)
-        try:
-            with _starting():
-                process.start()
-        except (OSError, EOFError) as error:
-            raise WorkerError(f"a process for a {job.kind} could not be started: {error}") from error
+        process = self._start(arguments, job.kind)
         job_connection.close()
         deadline = time.monotonic() + job.timeout_s
         started = _WorkerProcess(job, listener, process, connection, worker, log, deadline, machine.oom_kills())
@@ -124,14 +130,17 @@ class LocalPool:
         listener.started(worker)
 
     def finished(self, timeout_s: float) -> list[Outcome]:
+        """As in `Pool`; after too many jobs in a row whose processes died, WorkerError when no other job is running."""
+        if self._paused_until_s == math.inf and not self._running:
+            raise WorkerError(f"{self._death}; the last {self._deaths} in a row ended so, and the run ends")
         end_s = time.monotonic() + timeout_s
         while True:
             self._enforce_limits()
             ended = [running for running in self._running if self._has_ended(running)]
             self._running = [running for running in self._running if running not in ended]
-            remaining_s = end_s - time.monotonic()
-            if ended or remaining_s <= 0 or not self._running:
-                return [_outcome(running) for running in ended]
+            remaining_s = (end_s if self._running else min(end_s, self._paused_until_s)) - time.monotonic()
+            if ended or remaining_s <= 0:
+                return [self._outcome(running) for running in ended]
             self._answer(min(remaining_s, 0.5))
 
     def cancel(self, kind: FailureKind, message: str) -> None:
@@ -157,6 +166,32 @@ class LocalPool:
                 stop()
 
     # -- inside
+
+    def _start(self, arguments: tuple[object, ...], kind: str) -> multiprocessing.process.BaseProcess:
+        """Start a process; if that fails, e.g. because the fork server was killed, try again after `RESTARTS_S`."""
+        for pause_s in (*RESTARTS_S, None):
+            process: multiprocessing.process.BaseProcess = self._context.Process(
+                target=main, args=arguments, daemon=True
+            )
+            try:
+                with _starting():
+                    process.start()
+                return process
+            except (OSError, EOFError) as error:
+                if pause_s is None:
+                    raise WorkerError(f"a process for a {kind} could not be started: {error}") from error
+                time.sleep(pause_s)
+        raise AssertionError  # the last attempt returns or raises
+
+    def _outcome(self, running: _WorkerProcess) -> Outcome:
+        """Return the outcome of an ended job; if its process died, as those before, delay the next ones."""
+        outcome = _outcome(running)
+        died = outcome.failure is not None and outcome.failure.kind in DEATHS
+        self._deaths = self._deaths + 1 if died else 0
+        self._death = outcome.failure.message if outcome.failure else ""
+        pause_s = PAUSES_S[self._deaths] if self._deaths < len(PAUSES_S) else math.inf
+        self._paused_until_s = time.monotonic() + pause_s
+        return outcome
 
     def _answer(self, timeout_s: float) -> None:
         waiting: dict[Any, _WorkerProcess] = {}

@@ -1,10 +1,12 @@
 """Jobs of a few milliseconds without TensorFlow, for real worker processes: the fork server imports this file first.
 
-It also is a driver: `python tiny_jobs.py run FOLDER TRIALS` and `resume FOLDER` print a line for every ended trial.
+It also is a driver: `python tiny_jobs.py run FOLDER TRIALS [ENGINE [WORKERS]]` and `resume FOLDER` print a line for
+every ended trial. The trials go to the storage that `BENCH_STORAGE` names, else to the folder.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from pathlib import Path
@@ -43,9 +45,10 @@ def replace_training() -> None:
     sys.modules["bench.training.jobs"] = sys.modules[__name__]
 
 
-def main(command: str, folder: str, trials: str = "0") -> int:
+def main(command: str, folder: str, trials: str = "0", engine: str = "optuna:tpe", workers: str = "1") -> int:
     from bench import Budget, RunConfig, runner
     from bench.errors import Interrupted
+    from bench.runs.optuna_storage import STORAGE
     from bench.search.progress import Progress
     from bench.workers import local
 
@@ -57,7 +60,10 @@ def main(command: str, folder: str, trials: str = "0") -> int:
     try:
         if command == "run":
             spaces = tuple(str(path) for path in sorted(Path("spaces").iterdir()))
-            config = RunConfig(images=24, spaces=spaces, budget=Budget(int(trials)), out=folder)
+            storage = os.environ.get(STORAGE, "")
+            budget = Budget(int(trials))
+            where = {"out": folder, "storage": storage}
+            config = RunConfig(images=24, spaces=spaces, engines=engine, budget=budget, workers=workers, **where)
             runner.run(config, Printed())
         else:
             runner.resume(Path(folder), progress=Printed())

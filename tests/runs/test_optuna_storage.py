@@ -6,10 +6,12 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+import sqlalchemy.orm
 
 import bench
 from bench import Budget, RunConfig, runner
@@ -111,6 +113,30 @@ def test_a_record_with_a_changed_digit_is_refused(config, capsys):
         assert connection.execute(change).rowcount
     assert parser.main(["report", str(run)]) == 2
     assert "does not match its checksum" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_lost_after_the_commit_costs_no_trial(config, monkeypatch):
+    whole, commit, heard = start(config), sqlalchemy.orm.Session.commit, [True]
+
+    def commit_unheard(session):
+        is_of_trial = any(type(row).__name__ == "TrialModel" for row in (*session.new, *session.dirty))
+        commit(session)
+        if is_of_trial:  # a trial begins or ends: every second answer is lost
+            heard.append(not heard[-1])
+            if not heard[-1]:
+                raise sqlalchemy.exc.OperationalError("COMMIT", {}, Exception("the connection is lost"))
+
+    monkeypatch.setattr(sqlalchemy.orm.Session, "commit", commit_unheard)
+    monkeypatch.setattr(optuna_storage, "pause", lambda seconds: None)
+    monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda seconds: None)  # of Optuna's own attempts
+    run = start(replace(config, out=f"{config.out}-lost"))
+    monkeypatch.undo()
+    assert heard.count(False) >= 4
+    for again in (run, bench.load(run.path)):
+        assert [(dict(trial.params), trial.value) for trial in again.trials] == [
+            (dict(trial.params), trial.value) for trial in whole.trials
+        ]
+        assert (again.status, again.notes) == (whole.status, whole.notes)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from bench import workers
 from bench.config import RunConfig
 from bench.data import machine
 from bench.data import open as open_data
-from bench.errors import ConfigError
+from bench.errors import ConfigError, WorkerError
 from bench.records import FailureKind, to_data
 from bench.training.messages import ProbeJob, TrialJob, TrialResult
-from bench.workers import Listener
+from bench.workers import Listener, Stop, run_jobs
 from bench.workers import local as local_pool
 from bench.workers.local import LocalPool
 
@@ -378,3 +378,25 @@ def test_a_trial_ends_with_its_driver(tmp_path):
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     assert psutil.wait_procs([trial, server], timeout=30)[1] == []
+
+
+def test_processes_that_die_one_after_another_are_started_later_and_later_then_the_run_ends(trial, monkeypatch):
+    monkeypatch.setattr(local_pool, "PAUSES_S", (0.0, 0.0, 0.1, 0.2))
+    begun_s, ended = [], []
+
+    def ask():
+        begun_s.append(time.monotonic())
+        return trial("os.kill(os.getpid(), signal.SIGSEGV)" if len(begun_s) != 3 else "pass"), Listener()
+
+    def search(pool):
+        for outcome in run_jobs(pool, ask, Stop()):
+            ended.append((time.monotonic(), outcome.failure and outcome.failure.kind))
+
+    last = r"^the process was killed by SIGSEGV .*; the last 4 in a row ended so, and the run ends"
+    with contextlib.closing(LocalPool(1)) as pool, pytest.raises(WorkerError, match=last):
+        search(pool)  # the end of this pool is that of the fork server: the last test here
+    assert [kind for _, kind in ended] == [FailureKind.SIGNAL] * 2 + [None] + [FailureKind.SIGNAL] * 4
+    pauses = [begin - end for begin, (end, _) in zip(begun_s[1:], ended, strict=False)]
+    assert pauses[1] >= 0.1
+    assert pauses[4] >= 0.1
+    assert pauses[5] >= 0.2

@@ -80,3 +80,20 @@ def test_a_stop_cancels_once_what_runs_and_starts_nothing_more():
     assert [(outcome.failure.kind, outcome.failure.message) for outcome in outcomes] == [("Interrupted", "enough")] * 2
     assert pool.cancelled == [(FailureKind.INTERRUPTED, "enough")]
     assert len(waiting) == 3
+
+
+def test_a_pool_without_room_and_without_a_running_job_pauses_and_is_asked_again():
+    class Pausing(Slots):
+        pauses = 3
+
+        def has_room(self):
+            return not self.pauses and super().has_room()
+
+        def finished(self, timeout_s):
+            if self.running:
+                return super().finished(timeout_s)
+            self.pauses -= 1
+            return []
+
+    outcomes = list(run_jobs(Pausing(1), asking(jobs(2)), Stop()))
+    assert [outcome.job.id for outcome in outcomes] == ["0", "1"]
