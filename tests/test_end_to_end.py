@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from statistics import fmean, stdev
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 import bench
 from bench import Budget, RunConfig
@@ -130,6 +132,56 @@ def test_five_folds_from_the_command_line_to_the_page_and_the_kept_model(search,
     assert {row["family"]: float(row["val_accuracy_std"]) for row in rows} == {
         name: run.best(name).spread for name in ("dummy", "tiny")
     }
+
+
+WEIGHED = """\
+import keras
+from keras import layers
+
+
+def build(hp, task):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 40, offset=-3)(inputs))
+    hp.Choice("class_weight", ["none", "balanced"])
+    hp.Fixed("learning_rate", 0.1)
+    return keras.Model(inputs, task.classify(x))
+
+
+KNOWN_CONFIGURATIONS = [{"class_weight": "none"}, {"class_weight": "balanced"}]
+"""
+
+
+def grey_pictures(folder, counts):
+    """Pictures of one grey each; the classes overlap, so that a rare one is best never named, by accuracy."""
+    random = np.random.default_rng(3)
+    for name, (count, light) in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            grey = np.clip(random.normal(light, 22) + random.normal(0, 3, (8, 8, 1)), 0, 255)
+            Image.fromarray(np.repeat(grey, 3, 2).astype(np.uint8)).save(folder / name / f"{number}.png")
+
+
+def test_the_metric_decides_which_configuration_of_a_rare_class_is_shipped(start, space, tmp_path):
+    """At 1:30 accuracy ships the training that never finds a crack, and says so; balanced accuracy the weighted one."""
+    grey_pictures(tmp_path / "photos", {"free": (900, 120), "crack": (30, 158)})
+    common = ["run", "--data", "photos", "--spaces", f"{space('weighed', WEIGHED)},dummy", "--only-known"]
+    runs, printed = {}, {}
+    for metric in ("accuracy", "balanced_accuracy"):
+        out = ["--input-sizes", "8", "--near-duplicates", "ignore", "--metric", metric, "--out", metric]
+        status, printed[metric], errors = finish(start(*common, *out))
+        assert status == 0, errors
+        runs[metric] = bench.load(tmp_path / metric)
+    chosen = {metric: run.best("weighed") for metric, run in runs.items()}
+    assert {metric: trial.params["class_weight"] for metric, trial in chosen.items()} == {
+        "accuracy": "none",
+        "balanced_accuracy": "balanced",
+    }
+    recalls = {metric: run.by_class().set_index("class").loc[["crack"], "recall"].max() for metric, run in runs.items()}
+    assert recalls["accuracy"] == 0 < 0.5 < recalls["balanced_accuracy"]
+    assert "No model finds crack" in printed["accuracy"]
+    assert "Ship weighed: balanced accuracy" in printed["balanced_accuracy"]
+    assert re.search("balanced_accuracy", printed["accuracy"])  # which would be the better question
+    assert "Ship weighed: balanced accuracy" in (tmp_path / "balanced_accuracy" / "report.html").read_text("utf-8")
 
 
 @pytest.fixture
