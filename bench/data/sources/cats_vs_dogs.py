@@ -6,15 +6,18 @@ https://www.microsoft.com/en-us/download/details.aspx?id=54765. Some of the pict
 
 from __future__ import annotations
 
+import stat
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import ZipInfo
 
 from bench.cache import directory, downloads
-from bench.cache.downloads import dataset_folder, obtain
+from bench.cache.downloads import ByteCallback, dataset_folder, obtain
 from bench.config import RunConfig
 from bench.data.sources import StageCallback
 from bench.data.sources.folder import Folder
@@ -27,6 +30,10 @@ SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
 
 PICTURES = "PetImages"
 """The folder in the archive, which contains Cat/ and Dog/."""
+
+MAX_MEMBERS = 30_000
+MAX_BYTES = 2 * 10**9
+"""Limits for unpacking; the archive has about 25,000 files, which it hardly compresses."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +71,73 @@ def _fill(folder: Path, progress: StageCallback | None) -> None:
             f"{NAME} could not be downloaded ({error}) from {URL}: run the command again to continue, put that file at "
             f"{shown!r} (removed after unpacking), or use --data FOLDER or --data drawn"
         ) from None
-    with zipfile.ZipFile(archive) as opened:  # by its hash the published one, so that nothing in it is hostile
-        names = [name for name in opened.namelist() if name.startswith(f"{PICTURES}/") and not name.endswith("/")]
-        for done, name in enumerate(names, start=1):
-            opened.extract(name, folder)
-            if progress:
-                progress(f"unpacking {NAME}", done, len(names))
+    unpack(archive, folder, partial(progress, f"unpacking {NAME}") if progress else None)
     archive.unlink()
+
+
+# -- unpacking an untrusted archive
+
+
+def unpack(archive: Path, folder: Path, progress: ByteCallback | None = None) -> None:
+    """Unpack the files below `PICTURES` of a zip file; the rest is skipped.
+
+    Only regular files are written, and only inside the target. The limits apply to the declared and to the actual
+    sizes, which differ in a zip bomb.
+
+    Raises:
+        DataError: The archive is damaged or suspicious; the message names the member.
+        OSError: The files cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [member for member in opened.infolist() if _path(member).parts[:1] == (PICTURES,)]
+            members = [member for member in members if not member.is_dir()]
+            if wrong := _objection(members):
+                raise DataError(f"{archive.name}: {wrong}")
+            left = MAX_BYTES
+            for done, member in enumerate(members, start=1):
+                left -= _write(opened, member, folder / _path(member), left)
+                if left < 0:
+                    raise DataError(f"{archive.name}: unpacks to more than its limit, at {member.filename!r}")
+                if progress:
+                    progress(done, len(members))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # NotImplementedError: an unsupported compression method; RuntimeError: an encrypted member.
+        raise DataError(f"{archive.name}: damaged or not a plain zip file ({error})") from None
+
+
+def _objection(members: list[ZipInfo]) -> str:
+    """Reason to refuse the members; "" without one."""
+    size = sum(member.file_size for member in members)
+    if not members:
+        return f"has no files in {PICTURES}/"
+    if len(members) > MAX_MEMBERS:
+        return f"has {len(members)} files, limit {MAX_MEMBERS}"
+    if size > MAX_BYTES:
+        return f"unpacks to {size} bytes, limit {MAX_BYTES}"
+    seen: set[PurePosixPath] = set()
+    for member in members:
+        path, mode = _path(member), member.external_attr >> 16  # the upper half is the mode on Unix, or 0
+        if ".." in path.parts:
+            return f"member {member.filename!r} has a path outside its folder"
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            return f"member {member.filename!r} is not a regular file"
+        if path in seen:
+            return f"member {member.filename!r} occurs twice"
+        seen.add(path)
+    return ""
+
+
+def _write(opened: zipfile.ZipFile, member: ZipInfo, path: Path, max_bytes: int) -> int:
+    """Unpack a file, at most one block beyond the limit; return the number of bytes written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with opened.open(member) as packed, path.open("xb") as file:
+        while size <= max_bytes and (block := packed.read(downloads.BLOCK)):
+            size += file.write(block)
+    return size
+
+
+def _path(member: ZipInfo) -> PurePosixPath:
+    """Path of a member; some archivers write it with backslashes."""
+    return PurePosixPath(member.filename.replace("\\", "/"))

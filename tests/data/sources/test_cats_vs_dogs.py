@@ -1,9 +1,10 @@
-"""The downloaded photographs, from a server on this machine."""
+"""The downloaded photographs, from a server on this machine; and archives that nobody should unpack."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from PIL import Image
 
 from bench.config import RunConfig
 from bench.data.sources import cats_vs_dogs, create, rebuild
+from bench.data.sources.cats_vs_dogs import unpack
 from bench.errors import DataError
 
 CONFIG = RunConfig(data="cats_vs_dogs")
@@ -145,3 +147,61 @@ class TestDownload:
         with pytest.raises(DataError, match=r"pets\.zip': its sha256 is \w+, expected \w+\. Remove it"):
             create(CONFIG)
         assert kept(tmp_path) == ["pets.zip"]
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def lying(archive):
+    """The archive, its largest file said to be of one byte, in both of its headers."""
+    size, one = (5000).to_bytes(4, "little"), (1).to_bytes(4, "little")
+    assert archive.count(size) == 2
+    return archive.replace(size, one)
+
+
+def damaged(archive):
+    """The archive with other bytes after the name of its first member."""
+    start = archive.index(b".jpg") + 4
+    return archive[:start] + b"????" + archive[start + 4 :]
+
+
+class TestUnpacking:
+    @pytest.fixture(autouse=True)
+    def limits(self, monkeypatch):
+        monkeypatch.setattr(cats_vs_dogs, "MAX_MEMBERS", 3)
+        monkeypatch.setattr(cats_vs_dogs, "MAX_BYTES", 9000)
+
+    def unpacked(self, content, tmp_path):
+        (tmp_path / "pets.zip").write_bytes(content)
+        unpack(tmp_path / "pets.zip", tmp_path / "into")
+        return sorted(str(path.relative_to(tmp_path / "into")) for path in tmp_path.rglob("into/**/*.jpg"))
+
+    def test_what_lies_elsewhere_in_it_is_passed_over(self, tmp_path):
+        members = [("PetImages\\Cat\\0.jpg", b"x"), ("../0.jpg", b"x"), ("/etc/0.jpg", b"x"), ("Other/0.jpg", b"x")]
+        assert self.unpacked(zipped(members), tmp_path) == ["PetImages/Cat/0.jpg"]
+
+    @pytest.mark.parametrize(
+        ("content", "says"),
+        [
+            (
+                zipped([("PetImages/../../0.jpg", b"x")]),
+                r"member 'PetImages/\.\./\.\./0\.jpg' has a path outside its folder",
+            ),
+            (zipped([(link("PetImages/0.jpg"), "/etc/passwd")]), r"member 'PetImages/0\.jpg' is not a regular file"),
+            (zipped([("PetImages/0.jpg", b"x"), ("PetImages\\0.jpg", b"y")]), "occurs twice"),
+            (zipped((f"PetImages/{number}.jpg", b"x") for number in range(4)), "has 4 files, limit 3"),
+            (zipped([("PetImages/0.jpg", bytes(9001))]), "unpacks to 9001 bytes, limit 9000"),
+            (lying(zipped([("PetImages/0.jpg", bytes(5000))])), "damaged or not a plain zip file"),
+            (zipped([("Other/0.jpg", b"x")]), "has no files in PetImages/"),
+            (b"PK, but no zip file", "damaged or not a plain zip file"),
+            (damaged(zipped([("PetImages/0.jpg", b"x" * 99)])), "damaged or not a plain zip file"),
+        ],
+    )
+    def test_a_hostile_or_damaged_archive_is_refused(self, tmp_path, content, says):
+        with pytest.raises(DataError, match=says) as caught:
+            self.unpacked(content, tmp_path)
+        assert str(caught.value).startswith("pets.zip: ")
+        assert [path.name for path in tmp_path.rglob("*.jpg") if path.stat().st_size > 1] == []
