@@ -216,7 +216,8 @@ def test_where_no_model_finds_a_class_the_verdict_says_just_that(unbalanced: Run
     assert verdict(unbalanced).shipped is None
     by_balance = text.plain(verdict(with_metrics(unbalanced, "balanced_accuracy")).headline)
     assert by_balance.startswith(
-        "No model finds crack: 0 of 12 test pictures, and none is better than the best constant answer, 50.0 %; the "
+        "No model finds crack: 0 of 12 test pictures, and none is better than the best constant answer "
+        "(balanced accuracy 50.0 %); the best, "
     )
 
 

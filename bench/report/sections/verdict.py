@@ -100,9 +100,9 @@ def verdict(run: Run) -> Verdict:
 def _no_better(run: Run, leader: Trial) -> tuple[str, str]:
     """Title and reason where no model is better than a constant answer: first the classes that none finds."""
     by, floor = run.metric, constant(run)
-    answer = "the best constant answer" if floor is None else f"the best constant answer, {text.figure(floor, by)}"
-    if by.name == "accuracy":
-        answer = f"always answering the most frequent class ({text.figure(floor, by)})"
+    answer = "always answering the most frequent class" if by.name == "accuracy" else "the best constant answer"
+    name = "" if by.name == "accuracy" else f"{text.metric_name(by)} "
+    answer += "" if floor is None else f" ({name}{text.figure(floor, by)})"
     best = f"the {text.most(by)}, {text.label(leader)}, has {text.figure(leader.test_value, by)}{_within(leader)}"
     if missed := _missed(run):
         return f"No model finds {missed}", f"and none is better than {answer}; {best}"
