@@ -15,7 +15,7 @@ LONGEST_NAME = 120
 """Maximum characters of a name from outside in a sentence."""
 
 MORE_DECIMALS = 3
-"""How many decimals more than usual a figure near a limit gets, at most."""
+"""Maximum number of additional decimals of a figure near a limit."""
 
 
 def short(text: str, limit: int = LONGEST_NAME) -> str:

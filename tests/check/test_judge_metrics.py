@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from bench import Budget, RunConfig, runner
 from bench.check import outputs
 from bench.check.changes import expected_power, family_changes
 from bench.check.findings import GateOutcome, Quantity
@@ -20,6 +21,7 @@ from bench.check.series import StoredResults, history
 from bench.cli import parser
 from bench.metrics import metric, names
 from bench.runs.results import FILE, ScoredPicture, ids_sha256, write
+from bench.testing import FakePool
 
 from .made import again, family, results
 
@@ -301,3 +303,47 @@ def test_check_judges_classes_from_a_run_folder_and_refuses_without_one(tmp_path
     (tmp_path / "after" / FILE).rename(tmp_path / "elsewhere" / FILE)
     assert parser.main(["check", f"elsewhere/{FILE}", "--baseline", "base.json"]) == 2
     assert "max_drop_by_class: needs a run folder" in capsys.readouterr().err
+
+
+# -- all commands, on runs of a pool that trains nothing
+
+
+@pytest.mark.slow
+@pytest.mark.storage
+def test_every_command_compares_runs_by_their_metric(tmp_path, space, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def told(*command):
+        capsys.readouterr()
+        return parser.main(list(command)), " ".join(capsys.readouterr().out.split())
+
+    for name, metric_name, accuracy in (
+        ("before", "log_loss", 0.9),
+        ("same", "log_loss", 0.9),
+        ("worse", "log_loss", 0.8),
+        ("other", "macro_f1", 0.9),
+    ):
+        pool = FakePool(
+            lambda hp, family: hp.Int("depth", 1, 9), lambda family, params, share=accuracy: share, epochs=3
+        )
+        settings = {"images": 400, "budget": Budget(2), "seed": 7, "repeats": 2, "spaces": (space("cnn"),)}
+        runner.run(RunConfig(out=f"reports/{name}", metric=(metric_name,), **settings), pool=pool)
+    status, said = told("baseline", "reports/before")
+    assert (status, "a check with 3 seeds detects a rise of 0." in said) == (0, True)
+    assert told("check", "reports/same")[0] == 0
+    status, said = told("check", "reports/worse")
+    assert (status, "FAIL cnn, log_loss: rose by" in said) == (1, True)
+    status, said = told("check", "reports/other")
+    assert (status, "setting metric: log_loss in the baseline, macro_f1 in this run" in said) == (3, True)
+    status, said = told("compare", "reports/before", "reports/worse")
+    assert "cnn is measurably worse than before." in said
+    assert "log loss: mean of 3 seeds" in said
+    assert "Test log loss of every family" in (tmp_path / "reports" / "compare-before-worse.html").read_text()
+    said = told("compare", "reports/before", "reports/other")[1]
+    assert "The runs chose by different metrics, log loss before and macro F1 after." in said
+    said = told("history", "--all")[1]
+    assert "changed since the series before: metric log_loss → macro_f1" in said
+    told("history", "--out", "reports/history.html")
+    page = (tmp_path / "reports" / "history.html").read_text()
+    assert "Test log loss: " in page
+    assert "Test macro F1: " in page
