@@ -32,7 +32,7 @@ def figure(traces: Sequence[Any], layout: Figure) -> Figure:
 
 
 LINE = {"gridcolor": "var(--grid)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
-"""What all axes share."""
+"""Properties of all axes."""
 
 
 def value_axis(values: Sequence[float], metric: Metric) -> Figure:

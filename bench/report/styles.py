@@ -99,7 +99,7 @@ def interval_bar(
     left, right = scale
 
     def place(value: float) -> str:
-        return f"{100 * min(max((value - left) / (right - left), 0.0), 1.0):.2f}%"
+        return f"{100 * (min(max(value, min(scale)), max(scale)) - left) / (right - left):.2f}%"
 
     line = (
         Markup('<line class="chance" x1="{0}" x2="{0}" y1="0" y2="16"/>').format(place(chance))
