@@ -240,7 +240,7 @@ def html(compared: RunComparison, folder: Path, every: bool = False) -> str:
     """
     before, after = compared.before, compared.after
     looks = marks([*dict.fromkeys(family.name for run in (after, before) for family in run.families)])
-    scale = min(board_scale(before), board_scale(after))
+    scale = max(board_scale(before), board_scale(after), key=lambda ends: abs(ends[1] - ends[0]))
 
     def bar(family: ComparedFamily, side: FamilySide) -> Markup:
         return interval_bar(looks[family.family], scale, side.value, side.low, side.high)
