@@ -335,7 +335,7 @@ class Cost:
         saved_time_s: Seconds of `train_time_s` that the feature cache saved.
         total_time_s: Seconds from start to end of the trial, including all folds, building and measuring.
         latency_ms: Median milliseconds for one picture, in a batch of one.
-        parameters: What is learned and stays in the model (`training.cost.learned`); None if it cannot be counted.
+        parameters: What is learned and stays in the model (`training.footprint.learned`); None if it cannot be counted.
         macs: Multiply-accumulate operations for one picture.
         model_size_mb: Size of the parameters in memory, 10**6 bytes.
         peak_rss_mb: Peak resident memory of the trial's process, 10**6 bytes, including TensorFlow.

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-DIRECTIONS = 8
+ANGLES = 8
 
 
 def build(hp, task):
@@ -18,7 +18,7 @@ def build(hp, task):
 
 
 def histograms_of_gradients(pixels, cells):
-    """Turn flat pixels, shape (n, side * side * 3), into histograms, shape (n, (cells - 1)**2 * 4 * DIRECTIONS)."""
+    """Turn flat pixels, shape (n, side * side * 3), into histograms, shape (n, (cells - 1)**2 * 4 * ANGLES)."""
     return np.concatenate([_histograms(pixels[start : start + 200], cells) for start in range(0, len(pixels), 200)])
 
 
@@ -29,11 +29,11 @@ def _histograms(pixels, cells):
     strength = np.hypot(down, right)
     clearest = strength.argmax(-1, keepdims=True)  # the channel with the strongest edge
     down, right, strength = (np.take_along_axis(array, clearest, -1) for array in (down, right, strength))
-    turns = np.arctan2(down, right) / np.pi % 1 * DIRECTIONS - np.arange(DIRECTIONS)  # of the 180 degrees of a line
-    distance = np.abs((turns + DIRECTIONS / 2) % DIRECTIONS - DIRECTIONS / 2)
+    turns = np.arctan2(down, right) / np.pi % 1 * ANGLES - np.arange(ANGLES)  # of the 180 degrees of a line
+    distance = np.abs((turns + ANGLES / 2) % ANGLES - ANGLES / 2)
     votes = strength * np.maximum(0, 1 - distance)  # shared by the two nearest directions
     width = side // cells
-    votes = votes[:, : width * cells, : width * cells].reshape(-1, cells, width, cells, width, DIRECTIONS)
+    votes = votes[:, : width * cells, : width * cells].reshape(-1, cells, width, cells, width, ANGLES)
     grid = votes.sum((2, 4))
     blocks = np.concatenate([grid[:, :-1, :-1], grid[:, 1:, :-1], grid[:, :-1, 1:], grid[:, 1:, 1:]], -1)
     return (blocks / (np.linalg.norm(blocks, axis=-1, keepdims=True) + 10)).reshape(len(pixels), -1)

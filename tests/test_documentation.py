@@ -30,7 +30,7 @@ MODULES = {path.stem: path for path in SOURCES if path.stem != "__init__" and "c
 LIBRARIES = {"optuna", "keras_tuner"}
 """Modules of `bench/engines` that bear the name of a library, which a dotted name means."""
 
-EXAMPLES = {"mine.py"}
+EXAMPLES = {"mine.py", "costs.csv", "bench/metrics/g_mean.py"}
 """Files that a reader writes."""
 
 FILE_TYPES = set("json csv tsv html css js txt md toml yml xml npz keras sqlite3 png jpg".split())
@@ -72,7 +72,7 @@ def refusal(argv: list[str]) -> str:
         if unknown:
             return f"does not know {' '.join(unknown)}"
         for name, setting in SETTINGS.items():
-            if isinstance(text := getattr(options, name, None), str):
+            if isinstance(text := getattr(options, name, None), str) and text not in EXAMPLES:
                 setting.read(text)
     except (ConfigError, SystemExit) as error:
         return str(error)

@@ -12,7 +12,7 @@ from bench.search.spaces import BUILT_IN
 
 from .house import FAMILIES, FILES, ROOT, place, tree
 
-MAX_ENTRIES = 22
+MAX_ENTRIES = 23
 
 QUESTIONS = ("What", "How", "Whether", "Where")
 """A docstring that begins so answers a question that nobody asked; an imperative or a noun phrase says what it is."""

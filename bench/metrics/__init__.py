@@ -24,8 +24,8 @@ Price = tuple[str, str, float]
 @cache
 def names() -> tuple[str, ...]:
     """The names of all metrics; none of them is imported."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_")))
+    modules = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in modules if not name.startswith("_")))
 
 
 @lru_cache(maxsize=256)

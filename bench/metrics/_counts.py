@@ -12,7 +12,7 @@ STEP = 1e-40
 """Imaginary step of a derivative; it can be as small as a number can, since nothing is subtracted."""
 
 LEAST = 1e-9
-"""What is smaller counts as 0: a difference of counts is a multiple of 1 / n, and a root of a step is near 0."""
+"""A smaller whole counts as 0: a difference of counts is a multiple of 1 / n, and the root of a step is near 0."""
 
 Formula = Callable[[Floats, Floats, Floats], Floats]
 """Computes a metric from right answers, pictures and answers by class, each of shape (..., classes).

@@ -17,8 +17,8 @@ def average(scores: Floats, true: NDArray[np.bool_]) -> Floats:
     """
     levels, place = np.unique(-scores, return_inverse=True)  # from the highest score
     of_class, all_pictures = np.bincount(place, true, len(levels)), np.bincount(place, minlength=len(levels))
-    found, seen, total = np.cumsum(of_class), np.cumsum(all_pictures), true.sum()
-    precision = found / seen
+    true_so_far, seen, total = np.cumsum(of_class), np.cumsum(all_pictures), true.sum()
+    precision = true_so_far / seen
     metric = float(precision @ of_class / total)
     lower = np.cumsum((of_class / seen)[::-1])[::-1]  # sum over this score and lower ones
     lower_precise = np.cumsum((of_class * precision / seen)[::-1])[::-1]

@@ -141,7 +141,7 @@ def _gaps(run: Run, leader: Trial, others: Sequence[Trial]) -> Mapping[str, tupl
     seeds = {
         trial.family: predictions.values_by_seed(run, trial)[0] for trial in (leader, *compared) if trial.over_seeds
     }
-    several = {family: each for family, each in seeds.items() if len(each) > 1 < each.shape[1]}
+    several = {family: matrix for family, matrix in seeds.items() if len(matrix) > 1 < matrix.shape[1]}
     for trial in compared:
         over_seeds = {trial.family, leader.family} <= several.keys()
         if over_seeds:

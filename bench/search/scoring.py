@@ -184,14 +184,13 @@ def _with_interval(test: Metrics, run: Run, trial: Trial) -> Metrics:
     """Add the intervals of the accuracy, Wilson's or that of groups of pictures, and of the run's other metrics."""
     low, high = stats.wilson(round(test.accuracy * test.n), test.n)
     single, estimates = replace(trial, repeats=()), dict(test.estimates)
-    for metric in (metrics.metric("accuracy"), *run.metrics):
-        if (found := predictions.over_seeds(run, single, metric)) is None:
-            continue
-        if metric.name == "accuracy":
-            _, low, high = found
-        else:
-            value, *ends = found
-            estimates[metric.name] = replace(estimates[metric.name], value=value, low=ends[0], high=ends[1])
+    right, groups = predictions.values_by_seed(run, single, metrics.metric("accuracy"))
+    if groups is not None:
+        _, low, high = stats.over_seeds(right, groups)
+    for metric in run.metrics:
+        if metric.name in estimates and (measured := predictions.over_seeds(run, single, metric)):
+            value, least, most = measured
+            estimates[metric.name] = replace(estimates[metric.name], value=value, low=least, high=most)
     return replace(test, accuracy_low=low, accuracy_high=high, estimates=estimates)
 
 

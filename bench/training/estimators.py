@@ -24,10 +24,10 @@ from bench.data.sources import StageCallback
 from bench.hyperparameters import Value
 from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, PhaseWork, Prefix, Work
-from bench.training import cost, trainer
+from bench.training import footprint, trainer
 from bench.training.augmentation import augmentation
 from bench.training.batches import NATURAL, Examples, Part
-from bench.training.cost import Use
+from bench.training.footprint import Use
 from bench.training.frozen import sketch
 from bench.training.frozen.features import VIEWS, FeatureCache, Fetched, PictureView, views
 from bench.training.frozen.graph import Cut, Graph, Nested
@@ -181,8 +181,8 @@ class Classifier(Estimator):
         length = len(FEATURES) if self.input == METADATA else 3 * self.size**2
         picture = np.random.default_rng(0).integers(0, 256, (1, length), np.uint8)
         with self._threads():
-            latency_ms = cost.latency_ms(self._probabilities, [picture])
-        return Cost(0.0, 0.0, latency_ms=latency_ms, parameters=cost.learned(self._model))
+            latency_ms = footprint.latency_ms(self._probabilities, [picture])
+        return Cost(0.0, 0.0, latency_ms=latency_ms, parameters=footprint.learned(self._model))
 
     def _threads(self) -> AbstractContextManager[object]:
         """Use one thread for metadata: OpenMP's threads wait actively, 7 s instead of 0.3 s on a busy machine."""
@@ -385,13 +385,15 @@ class Network(Estimator):
         parameters = self._model.count_params() + sum(outline.parameters for outline in sketched)
         return {
             "parameters": parameters,
-            "trainable_parameters": cost.count(self._model.trainable_weights),
-            "macs": cost.macs(self._uses()),
+            "trainable_parameters": footprint.count(self._model.trainable_weights),
+            "macs": footprint.macs(self._uses()),
             "model_size_mb": 4e-6 * parameters,
         }
 
     def _uses(self) -> list[Use]:
-        return cost.uses(self._model) if isinstance(self._graph, NoPrefix) else cost.uses_of(self._graph.nodes)
+        return (
+            footprint.uses(self._model) if isinstance(self._graph, NoPrefix) else footprint.uses_of(self._graph.nodes)
+        )
 
     def _phase_work(self, phase: TrainingPhase, parts: Sequence[Part]) -> PhaseWork:
         with phase.freezing(self._frozen_by_phases):
@@ -401,22 +403,22 @@ class Network(Estimator):
                 cached = cache.cached(cut, wanted) if wanted else 0.0
             except (NoPrefix, sketch.NotSketched):
                 weights, trained = self._model.weights, self._model.trainable_weights
-                memory_mb = cost.training_memory_mb(weights, trained, self._uses(), self._batch_size)
-                return PhaseWork(phase.epochs, cost.macs(self._uses()), memory_mb=sum(memory_mb))
+                memory_mb = footprint.training_memory_mb(weights, trained, self._uses(), self._batch_size)
+                return PhaseWork(phase.epochs, footprint.macs(self._uses()), memory_mb=sum(memory_mb))
             prefix = cut.graph.ancestors(cut.tensors)
             in_prefix = set(map(id, prefix))
             tail = [node for node in cut.graph.nodes if id(node) not in in_prefix]
             layers = {id(node.operation): node.operation for node in tail if isinstance(node.operation, keras.Layer)}
-            memory_mb = cost.training_memory_mb(
+            memory_mb = footprint.training_memory_mb(
                 [weight for layer in layers.values() for weight in layer.weights],
                 [weight for layer in layers.values() for weight in layer.trainable_weights],
-                cost.uses_of(tail),
+                footprint.uses_of(tail),
                 self._batch_size,
             )
         return PhaseWork(
             epochs=phase.epochs,
-            macs=cost.macs(cost.uses_of(tail)),
-            prefix_macs=cost.macs(cost.uses_of(prefix)),
+            macs=footprint.macs(footprint.uses_of(tail)),
+            prefix_macs=footprint.macs(footprint.uses_of(prefix)),
             views=VIEWS[self._augmentation],
             cached=cached,
             row_bytes=cache.row_bytes(cut),
@@ -583,7 +585,7 @@ def _outline(graph: Graph, nested: Nested) -> sketch.Outline:
         layers=[(layer.name, type(layer).__module__, type(layer).__qualname__) for layer in nested.model.layers],
         frozen=[isinstance(layer, keras.layers.BatchNormalization) for layer in nested.model.layers],  # as in `Task`
         parameters=nested.model.count_params(),
-        macs=cost.macs(cost.uses_of(graph.ancestors([output], [inputs]))),
+        macs=footprint.macs(footprint.uses_of(graph.ancestors([output], [inputs]))),
         keys={graph.key(inputs): graph.key(output)},
     )
 

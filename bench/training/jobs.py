@@ -34,8 +34,8 @@ from bench.metrics._metric import Metric
 from bench.records import Cost, Ending, Epoch, Limit, Metrics, Screening, Shortcuts, Work, exceeded
 from bench.training import declarations, linear_estimate, loading, shortcuts, trainer
 from bench.training.batches import Part
-from bench.training.cost import peak_rss_mb
 from bench.training.estimators import Classifier, Estimator, FitSettings, Network, Training
+from bench.training.footprint import peak_rss_mb
 from bench.training.frozen import sketch
 from bench.training.frozen.features import FeatureCache
 from bench.training.frozen.identity import NoPrefix

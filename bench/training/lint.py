@@ -18,7 +18,7 @@ import tensorflow as tf
 from bench.errors import SpaceError
 from bench.hyperparameters import HyperParameters, Value, fixed
 from bench.records import Speed, Work
-from bench.training import cost, declarations, loading
+from bench.training import declarations, footprint, loading
 from bench.training.backbones import Request, Scan, preprocessing_warning
 from bench.training.dry_run import DryRun, dry_run
 from bench.training.exploration import Exploration, NoBuild, OutOfTime, Variant, nearest
@@ -279,7 +279,7 @@ class _Builder:
         return replace(
             variant,
             parameters=model.count_params(),
-            trainable_parameters=cost.count(model.trainable_weights),
+            trainable_parameters=footprint.count(model.trainable_weights),
             macs=self._macs(model),
             other_code=frozenset(type(layer).__name__ for layer in layers_within(model) if is_other_code(layer)),
         )
@@ -307,10 +307,10 @@ class _Builder:
 
     def _macs(self, model: keras.Model) -> int:
         if (nodes := _nodes(model)) is None:
-            return cost.macs(cost.uses(model))
+            return footprint.macs(footprint.uses(model))
         nested = [node.operation for node in nodes if isinstance(node.operation, keras.Model)]
         inside: list[int] = [self._once("macs", model, self._macs) for model in nested]
-        return cost.macs(cost.uses_of(nodes)) + sum(inside)
+        return footprint.macs(footprint.uses_of(nodes)) + sum(inside)
 
     def _once(self, kind: str, model: keras.Model, function: Callable[[keras.Model], Any]) -> Any:
         """Compute a function of a model; once for a backbone that other builds share."""

@@ -15,7 +15,7 @@ import keras
 
 from bench.hyperparameters import Value
 from bench.records import Prefix
-from bench.training import cost
+from bench.training import footprint
 from bench.training.batches import Examples, Part
 from bench.training.frozen.features import Fetched
 from bench.training.keras_private import layers_within
@@ -97,5 +97,5 @@ class PreparedPhase:
 
     def latency_ms(self) -> float:
         """Measure the median milliseconds for predicting one picture, including its features."""
-        latency_ms = cost.latency_ms(self.predict.raw, self.train.read(slice(0, 1)))
+        latency_ms = footprint.latency_ms(self.predict.raw, self.train.read(slice(0, 1)))
         return latency_ms + (self.fetched.latency_ms if self.fetched else 0.0)

@@ -20,7 +20,7 @@ from bench.errors import one_line
 from bench.metrics import metric as named
 from bench.metrics._metric import Metric
 from bench.records import Ending, Epoch
-from bench.training import cost
+from bench.training import footprint
 from bench.training.batches import Batches, Examples
 from bench.training.objective import Objective, WrongModel, input_shapes, output_shape
 from bench.training.probabilities import Probabilities
@@ -58,8 +58,8 @@ EpochReport = Callable[[Epoch], Ending | None]
 
 def refuse_too_large(model: keras.Model, batch_size: int) -> None:
     """Raise TooLarge if training would need more memory than is free."""
-    parameters_mb, activations_mb = cost.training_memory_mb(
-        model.weights, model.trainable_weights, cost.uses(model), batch_size
+    parameters_mb, activations_mb = footprint.training_memory_mb(
+        model.weights, model.trainable_weights, footprint.uses(model), batch_size
     )
     free_mb = machine.available_mb()
     if parameters_mb + activations_mb > free_mb:
@@ -84,7 +84,7 @@ def traced(model: keras.Model) -> Callable[..., Any]:
 
 def latency_ms(model: keras.Model) -> float:
     """Measure the median milliseconds of a traced model for one example."""
-    return cost.latency_ms(traced(model), [np.zeros((1, *shape[1:]), np.float32) for shape in input_shapes(model)])
+    return footprint.latency_ms(traced(model), [np.zeros((1, *shape[1:]), np.float32) for shape in input_shapes(model)])
 
 
 class Predictor:

@@ -16,7 +16,7 @@ from bench.config import LARGEST_SEED
 from bench.hyperparameters import HyperParameters, fixed
 from bench.records import Weights
 from bench.search import spaces
-from bench.training import cost, jobs, keras_private, loading, pretrained
+from bench.training import footprint, jobs, keras_private, loading, pretrained
 from bench.training.messages import WeightsJob
 from bench.training.task import Task
 
@@ -107,8 +107,8 @@ def test_histograms_of_gradients_tell_directions_whatever_the_light_and_the_batc
     upright = np.tile(np.array([60, 60, 200, 200], np.uint8), (32, 8))[..., None].repeat(3, -1)
     flat = np.stack([upright, upright.transpose(1, 0, 2), upright // 2]).reshape(3, -1)
     histograms = family["histograms_of_gradients"](flat, 4)
-    sums = histograms.reshape(3, -1, family["DIRECTIONS"]).sum(1)
-    assert sums.argmax(1).tolist() == [0, family["DIRECTIONS"] // 2, 0]
+    sums = histograms.reshape(3, -1, family["ANGLES"]).sum(1)
+    assert sums.argmax(1).tolist() == [0, family["ANGLES"] // 2, 0]
     np.testing.assert_allclose(histograms[2], histograms[0], rtol=0.05)
     many = family["histograms_of_gradients"](np.tile(flat, (100, 1)), 4)
     np.testing.assert_allclose(many, np.tile(histograms, (100, 1)), rtol=1e-5)
@@ -250,7 +250,7 @@ def test_batch_normalisation_of_a_backbone_stays_in_inference_mode(name):
 def test_multiply_accumulates_are_the_published_ones(name, gmacs):
     """Without the top: the papers' 0.57, 0.30, 15.5 and 19.6 less the fully connected layers."""
     model, _, _ = build(name, {"frozen": "blocks"}, sizes=(224,))
-    assert cost.macs(cost.uses(model)) / 1e9 == pytest.approx(gmacs, rel=0.02)
+    assert footprint.macs(footprint.uses(model)) / 1e9 == pytest.approx(gmacs, rel=0.02)
 
 
 def test_preprocessing_is_that_of_the_published_weights():

@@ -22,7 +22,7 @@ from bench.errors import SpaceError
 from bench.hyperparameters import fixed
 from bench.records import Ending, Limit
 from bench.search import spaces
-from bench.training import cost, jobs, trainer
+from bench.training import footprint, jobs, trainer
 from bench.training.batches import Batches, Part
 from bench.training.estimators import Classifier
 from bench.training.messages import FURTHER, ScoreResult, TrialResult
@@ -57,13 +57,13 @@ def test_a_trial_reports_every_epoch_and_its_cost(space, channel, job):
     assert result.validation.accuracy == best  # the best epoch's weights are restored
     cost = result.cost
     assert (cost.parameters, cost.trainable_parameters) == (117, 117)
-    assert cost.macs == 4 * 4 * 4 * 27 + 4
+    assert footprint.macs == 4 * 4 * 4 * 27 + 4
     work = recorder.work
-    assert (work.parameters, work.macs, work.model_size_mb) == (cost.parameters, cost.macs, cost.model_size_mb)
-    assert [(phase.epochs, phase.macs, phase.prefix_macs) for phase in work.phases] == [(2, cost.macs, 0)]
+    assert (work.parameters, work.macs, work.model_size_mb) == (cost.parameters, footprint.macs, cost.model_size_mb)
+    assert [(phase.epochs, phase.macs, phase.prefix_macs) for phase in work.phases] == [(2, footprint.macs, 0)]
     assert cost.fit_time_s == cost.train_time_s > 0
-    assert cost.latency_ms > 0
-    assert cost.peak_rss_mb > 50
+    assert footprint.latency_ms > 0
+    assert footprint.peak_rss_mb > 50
 
 
 def test_the_same_seed_trains_the_same_model(space, channel, job):
@@ -113,7 +113,7 @@ def test_the_latency_is_measured_before_training_where_it_is_limited(space, chan
     assert recorder.work.latency_ms is None  # it has too many parameters anyway
     recorder = channel()
     result = jobs.trial(job(space("tiny"), limits={Limit.LATENCY: 1e3}), recorder)
-    assert result.cost.latency_ms == recorder.work.latency_ms > 0
+    assert result.footprint.latency_ms == recorder.work.latency_ms > 0
 
 
 def test_smaller_models_are_built_before_the_search_until_one_is_within_the_limits(space, channel, probe_job):
@@ -294,7 +294,7 @@ def test_a_classifier_without_parameters_is_trained(space, channel, job):
 )
 def test_what_a_classifier_has_learned_is_counted_or_not_known(model, count):
     pixels = np.random.default_rng(0).normal(size=(40, 8))
-    assert cost.learned(model.fit(pixels, pixels[:, 0] > 0)) == count
+    assert footprint.learned(model.fit(pixels, pixels[:, 0] > 0)) == count
 
 
 def test_the_seed_is_every_random_state_that_the_family_has_left_open():

@@ -32,7 +32,7 @@ from bench.cache import directory
 from bench.cache.rows import Digests, Places, Rows, RowStore, digests, hexadecimal
 from bench.data.sources import StageCallback
 from bench.errors import DataError
-from bench.training import cost
+from bench.training import footprint
 from bench.training.augmentation import AUGMENTATIONS, PictureArray
 from bench.training.batches import Part
 from bench.training.frozen.graph import Cut, Graph, Tensor
@@ -154,7 +154,7 @@ class FeatureCache:
             if None in tensor.shape[1:] or not tensor.dtype.startswith(("float", "bfloat")):
                 raise NoPrefix(f"its features are {tensor.dtype} of shape {tensor.shape}")
         row_bytes = self.row_bytes(cut)
-        macs = cost.macs(cost.uses_of(cut.graph.ancestors(cut.tensors)))
+        macs = footprint.macs(footprint.uses_of(cut.graph.ancestors(cut.tensors)))
         if macs < MIN_MACS_PER_BYTE * row_bytes:
             raise NoPrefix(
                 f"computing its features ({macs / 1e6:,.1f} million multiply-accumulates a picture) costs no more than "
@@ -324,7 +324,7 @@ class _Computation:
 
     @cached_property
     def _latency_ms(self) -> float:
-        return cost.latency_ms(self._predict, self._example) + max(source.latency_ms for source in self._sources)
+        return footprint.latency_ms(self._predict, self._example) + max(source.latency_ms for source in self._sources)
 
     def _converted(self, output: Any) -> NDArray[Any]:
         with np.errstate(over="ignore"):
