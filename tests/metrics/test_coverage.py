@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 RUNS = int(os.environ.get("BENCH_SIMULATIONS", "300"))
 NAMES = (
-    "accuracy balanced_accuracy macro_f1 roc_auc average_precision log_loss brier cohen_kappa mcc recall:b precision:b f1:b "
-    "cost"
+    "accuracy balanced_accuracy macro_f1 roc_auc average_precision log_loss brier cohen_kappa mcc recall:b precision:b "
+    "f1:b cost"
 ).split()
 TRUTH = 400_000
 

@@ -12,6 +12,7 @@ import pytest
 
 import bench
 from bench.hyperparameters import HyperParameters, fixed
+from bench.metrics import metric
 from bench.training.augmentation import AUGMENTATIONS, augmentation, flip, light
 from bench.training.declarations import check_choices
 
@@ -179,7 +180,7 @@ def test_only_training_pictures_are_altered_and_the_model_learns_from_them(kind,
     history = trainer.fit(
         model, objective, train.examples(augmentation(kind)), validation.examples(),
         epochs=6, patience=6, batch_size=8, seed=0, report=lambda epoch: None,
-        predict=trainer.Predictor(model, objective),
+        predict=trainer.Predictor(model, objective), best=trainer.BestEpoch(metric("accuracy")),
     )  # fmt: skip
     assert history[-1].loss < history[0].loss
     assert history[-1].val_accuracy == 1

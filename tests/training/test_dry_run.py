@@ -185,7 +185,7 @@ def test_a_model_without_a_place_in_memory_is_no_broken_family(space, channel, p
 def test_latency_is_measured_on_a_picture_of_the_data(space, channel, job):
     seeing = "x = layers.Lambda(lambda x: (tf.debugging.assert_positive(tf.reduce_max(x)), x)[1])(x)"
     result = jobs.trial(job(space("seeing", family(seeing, CLASSIFY))), channel())
-    assert result.footprint.latency_ms > 0
+    assert result.cost.latency_ms > 0
 
 
 CLASSIFIER = """\

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.hyperparameters import HyperParameters, fixed
+from bench.metrics import metric
 from bench.records import SplitInfo
 from bench.training.declarations import check_choices
 from bench.training.imbalance import Balancing
@@ -136,7 +137,7 @@ def network(model, values, cache=None):
 def losses(trained, train, epochs=3):
     from bench.training.estimators import FitSettings
 
-    training = trained.fit(train, pictures(6, 6, seed=1), FitSettings(epochs, epochs, lambda epoch: None))
+    training = trained.fit(train, pictures(6, 6, seed=1), FitSettings(epochs, epochs, lambda epoch: None, metric("accuracy")))
     return [(epoch.loss, epoch.val_loss) for epoch in training.history], training.prefixes[0].used
 
 

@@ -20,6 +20,7 @@ from bench.cache.rows import Rows
 from bench.data import machine
 from bench.errors import SpaceError
 from bench.hyperparameters import fixed
+from bench.metrics import metric
 from bench.records import Ending, Limit
 from bench.search import spaces
 from bench.training import footprint, jobs, trainer
@@ -57,13 +58,13 @@ def test_a_trial_reports_every_epoch_and_its_cost(space, channel, job):
     assert result.validation.accuracy == best  # the best epoch's weights are restored
     cost = result.cost
     assert (cost.parameters, cost.trainable_parameters) == (117, 117)
-    assert footprint.macs == 4 * 4 * 4 * 27 + 4
+    assert cost.macs == 4 * 4 * 4 * 27 + 4
     work = recorder.work
-    assert (work.parameters, work.macs, work.model_size_mb) == (cost.parameters, footprint.macs, cost.model_size_mb)
-    assert [(phase.epochs, phase.macs, phase.prefix_macs) for phase in work.phases] == [(2, footprint.macs, 0)]
+    assert (work.parameters, work.macs, work.model_size_mb) == (cost.parameters, cost.macs, cost.model_size_mb)
+    assert [(phase.epochs, phase.macs, phase.prefix_macs) for phase in work.phases] == [(2, cost.macs, 0)]
     assert cost.fit_time_s == cost.train_time_s > 0
-    assert footprint.latency_ms > 0
-    assert footprint.peak_rss_mb > 50
+    assert cost.latency_ms > 0
+    assert cost.peak_rss_mb > 50
 
 
 def test_the_same_seed_trains_the_same_model(space, channel, job):
@@ -113,7 +114,7 @@ def test_the_latency_is_measured_before_training_where_it_is_limited(space, chan
     assert recorder.work.latency_ms is None  # it has too many parameters anyway
     recorder = channel()
     result = jobs.trial(job(space("tiny"), limits={Limit.LATENCY: 1e3}), recorder)
-    assert result.footprint.latency_ms == recorder.work.latency_ms > 0
+    assert result.cost.latency_ms == recorder.work.latency_ms > 0
 
 
 def test_smaller_models_are_built_before_the_search_until_one_is_within_the_limits(space, channel, probe_job):
@@ -576,6 +577,7 @@ def test_the_loss_curve_is_that_of_fit_on_the_same_batches(space, channel, job, 
     ours = trainer.fit(
         model, objective, part.examples(), part.examples(),
         epochs=4, patience=9, batch_size=16, seed=5, report=lambda epoch: None, predict=Predictor(model, objective),
+        best=trainer.BestEpoch(metric("accuracy")),
     )  # fmt: skip
     (model, _), theirs = compiled(), []
     batches = Batches(part.examples(), part.labels.astype(np.float32).reshape(-1, 1), 16, seed=5)

@@ -308,7 +308,7 @@ def test_training_on_features_is_training_end_to_end(transfer, channel, job, aug
     if augmentation == "none":
         half = trained(channel, config, "float16", **values)
         np.testing.assert_allclose(losses(half), losses(end_to_end), rtol=0.05)
-    assert on_features.footprint.macs == end_to_end.footprint.macs
+    assert on_features.cost.macs == end_to_end.cost.macs
     assert on_features.cost.trainable_parameters == end_to_end.cost.trainable_parameters
     assert end_to_end.prefixes[0].reason == "the feature cache is off"
 
