@@ -137,7 +137,8 @@ def network(model, values, cache=None):
 def losses(trained, train, epochs=3):
     from bench.training.estimators import FitSettings
 
-    training = trained.fit(train, pictures(6, 6, seed=1), FitSettings(epochs, epochs, lambda epoch: None, metric("accuracy")))
+    settings = FitSettings(epochs, epochs, lambda epoch: None, metric("accuracy"))
+    training = trained.fit(train, pictures(6, 6, seed=1), settings)
     return [(epoch.loss, epoch.val_loss) for epoch in training.history], training.prefixes[0].used
 
 
