@@ -160,7 +160,7 @@ def transfer(space, monkeypatch):
     from bench.training.frozen import features
 
     monkeypatch.setattr(features, "MIN_MACS_PER_BYTE", 0)
-    monkeypatch.setattr(features.cost, "latency_ms", lambda *arguments: 1.0)
+    monkeypatch.setattr(features.footprint, "latency_ms", lambda *arguments: 1.0)
     return lambda name="transfer", **changes: space(name, _changed(TRANSFER, changes))
 
 

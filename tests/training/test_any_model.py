@@ -17,6 +17,7 @@ from bench.errors import SpaceError
 from bench.training import jobs
 from bench.training.frozen import features
 from bench.training.objective import Objective
+from bench.training.probabilities import measure
 
 pytestmark = pytest.mark.slow
 
@@ -161,7 +162,7 @@ def test_what_the_probe_lets_pass_trains(space, channel, job, probe_job, tmp_pat
             part = jobs._part(dataset, dataset.part("validation"), 16, "squash", config, channel())
             kept = keras.saving.load_model(folder / f"{kind}.keras", safe_mode=False, compile=False)
             outputs = kept.predict(np.asarray(part.pixels), verbose=0)
-            found = probabilities.measure(Objective.of(kept).probabilities(outputs), part.labels)
+            found = measure(Objective.of(kept).probabilities(outputs), part.labels)
             if "own, random" not in names:
                 assert found.log_loss == pytest.approx(results[kind].validation.log_loss, abs=2e-2 if mixed else 1e-3)
         event(f"features used: {[prefix.used for prefix in results['float32'].prefixes]}")

@@ -61,7 +61,7 @@ def test_a_backbone_by_name_is_the_one_of_its_function():
 def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(
     name, channel, job, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(features.cost, "latency_ms", lambda *arguments: 1.0)
+    monkeypatch.setattr(features.footprint, "latency_ms", lambda *arguments: 1.0)
     family, path = FAMILIES[name], tmp_path / f"{name}.keras"
     values = {**family.known[0], "input_size": smallest(name), "batch_size": 64}
     hp = HyperParameters(fixed(values))
