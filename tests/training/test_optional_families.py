@@ -11,10 +11,11 @@ import pytest
 from bench import data
 from bench.hyperparameters import HyperParameters, fixed
 from bench.search import spaces
-from bench.training import jobs, loading, metrics
+from bench.training import jobs, loading
 from bench.training.frozen import features
 from bench.training.frozen.graph import Graph
 from bench.training.objective import Objective
+from bench.training.probabilities import measure
 from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
@@ -79,4 +80,4 @@ def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(
     dataset = data.load(Path(config.manifest))
     part = jobs._part(dataset, dataset.part("validation"), smallest(name), "squash", config, channel())
     probabilities = Objective.of(saved).probabilities(saved.predict(np.asarray(part.pixels), verbose=0))
-    assert metrics.measure(probabilities, part.labels).log_loss == pytest.approx(result.validation.log_loss, abs=1e-3)
+    assert measure(probabilities, part.labels).log_loss == pytest.approx(result.validation.log_loss, abs=1e-3)
