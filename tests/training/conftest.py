@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from dataclasses import fields
 
 import pytest
@@ -11,6 +13,15 @@ from bench.data import open as open_data
 from bench.hyperparameters import fixed
 from bench.records import Ending
 from bench.training.messages import ProbeJob, RefitJob, ScoreJob, TrialJob
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_models():
+    """Drop the graphs of a file's models, which would fill the memory and slow down the files after it."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.utils.clear_session()
+        gc.collect()
 
 
 class Recorder:

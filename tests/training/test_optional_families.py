@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import keras
@@ -19,6 +20,9 @@ from bench.training.probabilities import measure
 from bench.training.task import Task
 
 pytestmark = pytest.mark.slow
+
+EVERY = "BENCH_FAMILIES" in os.environ
+"""Whether every optional family is trained, not only the quickest of each kind."""
 
 FAMILIES = {space.name: loading.load(space.path) for path in spaces.known() if (space := spaces.read(path)).optional}
 
@@ -58,7 +62,7 @@ def test_a_backbone_by_name_is_the_one_of_its_function():
     assert keys[0] == keys[1]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", FAMILIES if EVERY else ["convnext", "efficientnet_v2", "mobilenet_v3", "resnet50_v2"])
 def test_the_smallest_backbone_of_a_family_is_trained_behind_a_block_and_saved(
     name, channel, job, tmp_path, monkeypatch
 ):
