@@ -466,7 +466,6 @@ class RunConfig:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        self._check_metrics()
         if self.until_settled and self.budget in (None, NO_LIMIT):
             raise ConfigError("until-settled: needs a limit of trials or time, e.g. --budget 100 or --budget 2h")
         if self.until_settled and self.only_known:
@@ -475,6 +474,7 @@ class RunConfig:
             object.__setattr__(self, "budget", NO_LIMIT if self.only_known else Budget())
         for name, setting in SETTINGS.items():
             object.__setattr__(self, name, setting.read(getattr(self, name)))
+        self._check_metrics()
         if not self.allocation:
             by_time = self.budget.trials is None and self.budget.seconds is not None
             object.__setattr__(self, "allocation", "adaptive" if by_time else "even")
@@ -492,8 +492,6 @@ class RunConfig:
                 raise ConfigError(f"split_file {self.split_file!r}: defines the whole split; leave out {flag}")
 
     def _check_metrics(self) -> None:
-        for name in ("metric", "costs"):
-            object.__setattr__(self, name, SETTINGS[name].read(getattr(self, name)))
         if repeated := [name for name in self.metric if self.metric.count(name) > 1]:
             raise ConfigError(f"metric {repeated[0]}: is named twice")
         for name in self.metric if self.metric != SETTINGS["metric"].default else ():

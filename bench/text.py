@@ -129,10 +129,7 @@ def figures(low: float, high: float, metric: Metric) -> str:
 
 def gap(difference: float, metric: Metric) -> str:
     """A difference of a metric with its sign, in percentage points or its unit: `+2.3`, `−0.021`."""
-    if metric.percent:
-        return points(difference)
-    rounded = round(difference, 3)
-    return f"{rounded:+.3f}".replace("-", "−") if rounded else "0.000"
+    return points(difference) if metric.percent else _signed(difference, 3)
 
 
 def sized(difference: float, metric: Metric) -> str:
@@ -177,8 +174,12 @@ def interval(low: float, high: float) -> str:
 
 def points(difference: float) -> str:
     """A difference of two shares, in percentage points: 0.0231 as `+2.3`, -0.004 as `−0.4`, 0 as `0.0`."""
-    rounded = round(100 * difference, 1)
-    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
+    return _signed(100 * difference, 1)
+
+
+def _signed(number: float, decimals: int) -> str:
+    rounded = round(number, decimals)
+    return f"{rounded:+.{decimals}f}".replace("-", "−") if rounded else f"{0:.{decimals}f}"
 
 
 def p_value(p: float) -> str:

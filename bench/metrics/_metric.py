@@ -35,13 +35,13 @@ class Answers:
     """A model's answers, and the truth.
 
     Attributes:
-        probabilities: Shape (n, classes).
+        probabilities: Shape (n, classes), in single or double precision.
         labels: True classes, shape (n,).
         label: The class that the metric is of; None for all.
         prices: Price of an answer by true and predicted class, shape (classes, classes); empty without prices.
     """
 
-    probabilities: Floats
+    probabilities: NDArray[np.floating]
     labels: Labels
     label: int | None = None
     prices: tuple[tuple[float, ...], ...] = ()
@@ -103,7 +103,7 @@ class Metric:
     def lower_is_better(self) -> bool:
         return self.best < self.worst
 
-    def values(self, probabilities: Floats, labels: Labels) -> NDArray[np.generic]:
+    def values(self, probabilities: NDArray[np.floating], labels: Labels) -> NDArray[np.generic]:
         """Compute the values of the pictures: bool if `exact`, else float; NaN if the metric is not defined for them.
 
         Args:
@@ -114,7 +114,7 @@ class Metric:
             values = self.formula(Answers(probabilities, labels, self.label, self.prices))
         return values.astype(np.bool_) if self.exact else values
 
-    def value(self, probabilities: Floats, labels: Labels) -> float:
+    def value(self, probabilities: NDArray[np.floating], labels: Labels) -> float:
         """Compute the metric; NaN if it is not defined for these labels."""
         return float(self.values(probabilities, labels).mean())
 

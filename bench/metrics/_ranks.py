@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.metrics._metric import Answers, Floats
 
-Binary = Callable[[Floats, NDArray[np.bool_]], Floats]
+Binary = Callable[[NDArray[np.floating], NDArray[np.bool_]], Floats]
 """Computes the pictures' values of a metric of two classes from scores and true answers, both of shape (n,)."""
 
 

@@ -10,7 +10,7 @@ from bench.metrics._metric import Floats, Metric
 from bench.metrics._ranks import by_class
 
 
-def average(scores: Floats, true: NDArray[np.bool_]) -> Floats:
+def average(scores: NDArray[np.floating], true: NDArray[np.bool_]) -> Floats:
     """Return the average precision plus the influence of every picture.
 
     A picture changes the precision at its score and at all lower ones, and as one of the class also the mean itself.

@@ -12,7 +12,9 @@ from bench.metrics._metric import Answers, Floats, Metric
 
 def values(answers: Answers) -> Floats:
     """Return the negative logarithm of the true class's probability."""
-    right = answers.probabilities[np.arange(len(answers.labels)), answers.labels] / answers.probabilities.sum(axis=1)
+    probabilities = answers.probabilities
+    right = probabilities[np.arange(len(answers.labels)), answers.labels].astype(np.float64)
+    right /= probabilities.sum(axis=1, dtype=np.float64)
     return np.asarray(-np.log(np.clip(right, np.finfo(np.float32).eps, 1.0)))
 
 

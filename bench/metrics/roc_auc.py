@@ -14,7 +14,7 @@ from bench.metrics._metric import Floats, Metric
 from bench.metrics._ranks import by_class
 
 
-def area(scores: Floats, true: NDArray[np.bool_]) -> Floats:
+def area(scores: NDArray[np.floating], true: NDArray[np.bool_]) -> Floats:
     """Return the area plus the influence of every picture: its share of pairs in the right order, minus the area."""
     ordered, others = np.sort(scores[~true]), np.sort(scores[true])
     share = np.empty(len(scores))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from bench import stats
 from bench.metrics import metric
 from bench.records import Estimate, Run, Trial
 from bench.runs import predictions
@@ -56,7 +55,7 @@ def by_class(run: Run, trial: Trial, labels: Sequence[int] | None = None) -> tup
             return None
         of_class = metric(f"{name}:{CLASS}", (OTHERS, CLASS))
         values = np.array([of_class.values(answers, is_class) for answers in right])
-        return Estimate(*stats.over_seeds(values, groups, of_class.worst, of_class.best, support))
+        return Estimate(*predictions.interval(of_class, values, groups, support))
 
     scores = []
     for label in range(len(names)) if labels is None else labels:

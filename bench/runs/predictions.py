@@ -50,14 +50,11 @@ class Predictions:
 
     def values(self, metric: Metric) -> NDArray[np.generic]:
         """Values of the pictures of a metric, shape (n,)."""
-        return metric.values(self.probabilities.astype(np.float64), self.labels)
+        return metric.values(self.probabilities, self.labels)
 
     def bounds(self, metric: Metric) -> tuple[float, float]:
         """The 95 % interval of a metric."""
-        support = None if metric.exact else metric.support(self.labels)
-        _, low, high = stats.over_seeds(
-            self.values(metric)[np.newaxis], self.groups, metric.worst, metric.best, support
-        )
+        _, low, high = interval(metric, self.values(metric)[np.newaxis], self.groups, metric.support(self.labels))
         return low, high
 
     def share_right(self, among: NDArray[np.bool_]) -> tuple[float, float, float]:
@@ -212,7 +209,16 @@ def over_seeds(run: Run, trial: Trial, metric: Metric) -> tuple[float, float, fl
     values, groups = values_by_seed(run, trial, metric)
     if not values.size:
         return None
-    support = metric.support(of_seeds(run, trial)[0].labels)
+    return interval(metric, values, groups, metric.support(of_seeds(run, trial)[0].labels))
+
+
+def interval(
+    metric: Metric, values: NDArray[np.generic], groups: NDArray[np.int64] | None, support: float
+) -> tuple[float, float, float]:
+    """A metric from the values of the pictures, shape (seeds, n), with its 95 % interval (`stats.over_seeds`).
+
+    `support` is as `Metric.support`; right and wrong answers count as many as there are.
+    """
     return stats.over_seeds(values, groups, metric.worst, metric.best, None if metric.exact else support)
 
 

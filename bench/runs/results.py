@@ -212,7 +212,7 @@ class Results:
         """A scored family's mean over seeds with its 95 % interval, of the run's metric or of the accuracy."""
         of, groups = metric or self.metric, self.split.group_numbers
         values = family.correct if of.exact else family.compared
-        return stats.over_seeds(values, groups, of.worst, of.best, None if of.exact else self.split.support(of))
+        return predictions.interval(of, values, groups, self.split.support(of))
 
     @property
     def head(self) -> dict[str, Any]:
